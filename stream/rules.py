@@ -1,0 +1,113 @@
+"""Everything in the configuration that changes what an event means, and nothing else.
+
+Brokers, ports, paths and timings of the process are not here: two workers with equal
+`Rules` make equal bytes. `config_hash` is the hash of exactly these fields.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import msgspec
+
+SECOND_MS = 1_000
+DAY_MS = 86_400_000
+
+Maturity = int | None | Literal["auto"]
+"""Age in ms at which a prediction is judged; None: never; "auto": decided from the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """RACI of a model."""
+
+    accountable: str = "unassigned"
+    responsible: tuple[str, ...] = ()
+    consulted: tuple[str, ...] = ()
+    informed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRule:
+    """A reference is sealed when it has both this many predictions and this span."""
+
+    predictions: int = 10_000
+    span_ms: int = DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class AdwinRule:
+    enabled: bool = True
+    delta: float = 0.002
+    clock: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class PageHinkleyRule:
+    enabled: bool = False
+    delta: float = 0.005
+    threshold: float = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class RateRule:
+    enabled: bool = True
+    min_rise: float = 0.01
+    ratio: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRule:
+    """What is configured for one model; None: as for every model."""
+
+    owners: Owners = Owners()
+    runbook_url: str = ""
+    maturity: Maturity | Literal["inherit"] = "inherit"
+    reference: ReferenceRule | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    pane_ms: int = 10 * SECOND_MS
+    grace_ms: int = 30 * SECOND_MS
+    future_bound_ms: int | None = 3_600 * SECOND_MS  # None: no record timestamps to compare with
+    maturity: Maturity = "auto"
+    horizon_ms: int = 30 * DAY_MS
+    reference: ReferenceRule = ReferenceRule()
+    adwin: AdwinRule = AdwinRule()
+    page_hinkley: PageHinkleyRule = PageHinkleyRule()
+    rates: RateRule = RateRule()
+    minimum_values: int = 200  # before a self-starting detector may alert
+    resolve_after_panes: int = 360
+    pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
+    window_rows: int = 2_048  # k of the recent window's and the reference's row sample
+    max_record_bytes: int = 1_000_000
+    max_features: int = 2_000  # of one event, and of one model version
+    max_categories: int = 64  # per pane and feature
+    max_pending: int = 10_000_000  # predictions waiting for their maturity, per source partition
+    models: dict[str, ModelRule] = field(default_factory=dict)
+
+    def model(self, model_id: str) -> ModelRule:
+        return self.models.get(model_id, _UNCONFIGURED)
+
+    def knows(self, model_id: str) -> bool:
+        """Whether events of this model are accepted: any, where no model is configured."""
+        return not self.models or model_id in self.models
+
+    def maturity_of(self, model_id: str) -> Maturity:
+        configured = self.model(model_id).maturity
+        return self.maturity if configured == "inherit" else configured
+
+    def reference_of(self, model_id: str) -> ReferenceRule:
+        return self.model(model_id).reference or self.reference
+
+    def config_hash(self) -> str:
+        """First 16 hex digits of the SHA-256 of the fields, keys sorted."""
+        text = msgspec.json.encode(asdict(self), order="deterministic")
+        return hashlib.sha256(text).hexdigest()[:16]
+
+
+_UNCONFIGURED = ModelRule()
