@@ -1,0 +1,1 @@
+"""Leeway: the stream processor. Reading order: events, panes, pipeline, topology."""
