@@ -1,0 +1,247 @@
+"""The sections of `leeway.yaml`, one class each; `settings.py` puts them together."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from stream.rules import Rules
+from stream.setting_types import (
+    Bytes,
+    Count,
+    Duration,
+    MaturityAge,
+    Positive,
+    PositiveDuration,
+    Share,
+    whole_ms,
+)
+
+_DEFAULT = Rules()  # the core's defaults are the only ones: a second list would drift
+_CHECKED_NONE: Any = Field(default=None, validate_default=True)
+
+TopicName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:  # a name other than localhost
+        return False
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(Section):
+    """How to reach the broker."""
+
+    bootstrap: str = Field(default="localhost:9092", pattern=r"^[^\s:,]+:\d+(,[^\s:,]+:\d+)*$")
+    security_protocol: SecurityProtocol = "PLAINTEXT"
+    ssl_cafile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = _CHECKED_NONE
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = _CHECKED_NONE
+    sasl_username: str | None = _CHECKED_NONE
+    sasl_password: SecretStr | None = _CHECKED_NONE
+    allow_plaintext_beyond_loopback: bool = Field(default=False, validate_default=True)
+
+    @field_validator("sasl_mechanism", "sasl_username", "sasl_password")
+    @classmethod
+    def _sasl_is_complete(cls, value: object, info: ValidationInfo) -> object:
+        protocol = info.data.get("security_protocol", "")
+        if protocol.startswith("SASL") and not value:
+            raise ValueError(f"required with security_protocol {protocol}")
+        return value
+
+    @field_validator("ssl_keyfile")
+    @classmethod
+    def _a_certificate_has_a_key(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if bool(value) != bool(info.data.get("ssl_certfile")):
+            raise ValueError("ssl_certfile and ssl_keyfile are given together")
+        return value
+
+    @field_validator("allow_plaintext_beyond_loopback")
+    @classmethod
+    def _plaintext_stays_home(cls, value: bool, info: ValidationInfo) -> bool:
+        plaintext = info.data.get("security_protocol") in {"PLAINTEXT", "SASL_PLAINTEXT"}
+        hosts = [host.rpartition(":")[0] for host in info.data.get("bootstrap", "").split(",")]
+        beyond = [host for host in hosts if host and not _is_loopback(host)]
+        if plaintext and beyond and not value:
+            raise ValueError(
+                f"{beyond[0]} would be reached unencrypted: "
+                "set security_protocol SSL or SASL_SSL, or set this to true"
+            )
+        return value
+
+
+class TopicSettings(Section):
+    """Names of the public topics."""
+
+    predictions: TopicName = "leeway.predictions"
+    outcomes: TopicName = "leeway.outcomes"
+    control: TopicName = "leeway.control"
+    alerts: TopicName = "leeway.alerts"
+    alerts_state: TopicName = "leeway.alerts.state"
+    actions: TopicName = "leeway.actions"
+    dead_letters: TopicName = "leeway.dead-letters"
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = list(self.model_dump().values())
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]} is used for two topics")
+        return self
+
+
+class OutcomeSettings(Section):
+    """When a prediction is judged, and how long its outcome may take."""
+
+    maturity: MaturityAge = "auto"
+    horizon: PositiveDuration = Field(default=whole_ms(_DEFAULT.horizon_ms), validate_default=True)
+
+    @field_validator("horizon")
+    @classmethod
+    def _beyond_maturity(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+        maturity = info.data.get("maturity")
+        if isinstance(maturity, timedelta) and maturity > value:
+            raise ValueError(f"outcomes.maturity ({maturity}) is beyond it ({value})")
+        return value
+
+
+class ReferenceSettings(Section):
+    """A reference is sealed at this count and this span, whichever is reached last."""
+
+    predictions: Count = _DEFAULT.reference.predictions
+    span: Duration = whole_ms(_DEFAULT.reference.span_ms)
+
+
+class ModelReferenceSettings(Section):
+    """As `reference`, for one model; what is left out is as for every model."""
+
+    predictions: Count | None = None
+    span: Duration | None = None
+
+
+class AdwinSettings(Section):
+    enabled: bool = _DEFAULT.adwin.enabled
+    delta: Share = _DEFAULT.adwin.delta
+    clock: Count = _DEFAULT.adwin.clock
+
+
+class PageHinkleySettings(Section):
+    enabled: bool = _DEFAULT.page_hinkley.enabled
+    delta: Positive = _DEFAULT.page_hinkley.delta
+    threshold: Positive = _DEFAULT.page_hinkley.threshold
+
+
+class RateSettings(Section):
+    enabled: bool = _DEFAULT.rates.enabled
+    min_rise: Share = _DEFAULT.rates.min_rise
+    ratio: Annotated[Positive, Field(gt=1)] = _DEFAULT.rates.ratio
+
+
+class DetectorSettings(Section):
+    adwin: AdwinSettings = AdwinSettings()
+    page_hinkley: PageHinkleySettings = PageHinkleySettings()
+    rates: RateSettings = RateSettings()
+    minimum: Count = Field(
+        default=_DEFAULT.minimum_values,
+        description="Values before a self-starting detector may alert.",
+    )
+
+
+class AlertSettings(Section):
+    resolve_after: Count = Field(
+        default=_DEFAULT.resolve_after_panes,
+        description="Quiet panes after which an alert is resolved.",
+    )
+
+
+class DeadLetterLimit(Section):
+    """The worker stops when more than `ratio` of the last `window` records are dead letters."""
+
+    ratio: Annotated[Positive, Field(le=1)] = 0.5
+    window: Count = 10_000
+    minimum: Count = Field(default=1_000, description="Dead letters below which it never stops.")
+
+
+class DeadLetterSettings(Section):
+    payload: bool = Field(
+        default=False, description="Whether a dead letter carries the record itself."
+    )
+    limit: DeadLetterLimit = DeadLetterLimit()
+
+
+class LimitSettings(Section):
+    """Caps that keep memory bounded whatever arrives."""
+
+    record_bytes: Bytes = _DEFAULT.max_record_bytes
+    features: Count = _DEFAULT.max_features
+    categories: Count = _DEFAULT.max_categories
+    pending: Count = Field(
+        default=_DEFAULT.max_pending,
+        description="Predictions waiting for maturity, per source partition.",
+    )
+    series: Count = Field(default=5_000, description="Series in /metrics; the rest are counted.")
+
+
+class SampleSettings(Section):
+    """Rows kept by bottom-k sampling."""
+
+    pane: Count = _DEFAULT.pane_rows
+    window: Count = _DEFAULT.window_rows
+
+
+class CheckpointSettings(Section):
+    """State is written when it is this old or this large."""
+
+    interval: PositiveDuration = timedelta(seconds=2)
+    bytes: Bytes = 16_000_000
+
+
+class WebSettings(Section):
+    """Where /metrics is served."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65_535)] = 6066
+
+
+class OwnerSettings(Section):
+    """Who answers for a model (RACI)."""
+
+    accountable: str = Field(min_length=1)
+    responsible: tuple[str, ...] = ()
+    consulted: tuple[str, ...] = ()
+    informed: tuple[str, ...] = ()
+
+
+_NO_OWNER = BeforeValidator(lambda value: {} if value is None else value)
+
+
+class ModelSettings(Section):
+    """What differs for one model; its owner and runbook are required."""
+
+    # Absent owners are validated as empty ones: the error's path is `owners.accountable`.
+    owners: Annotated[OwnerSettings, _NO_OWNER] = _CHECKED_NONE
+    runbook_url: str = Field(pattern=r"^https?://\S+$")
+    maturity: MaturityAge | None = None
+    reference: ModelReferenceSettings = ModelReferenceSettings()
+    labels: dict[str, str] = {}

@@ -1,0 +1,257 @@
+"""The configuration: precedence, units, and every fault at once with its path."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from stream.rules import ModelRule, Owners, ReferenceRule, Rules
+from stream.setting_types import parse_duration, parse_size
+from stream.settings import Settings, SettingsError, load
+
+MODEL = """
+models:
+  fraud:
+    owners: {accountable: fraud-ml, responsible: [ann, bo]}
+    runbook_url: https://example.com/fraud
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("LEEWAY_"):
+            monkeypatch.delenv(name)
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "leeway.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def errors_of(path: Path) -> dict[str, str]:
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    return dict(error.split(": ", 1) for error in caught.value.errors)
+
+
+def test_without_any_configuration_the_rules_are_the_cores_defaults() -> None:
+    assert load().rules() == Rules()
+    assert load().has_no_owner
+
+
+def test_every_setting_reaches_the_rule_it_names(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+pane: 20s
+grace: 1m
+future: 2h
+outcomes: {maturity: 3d, horizon: 40d}
+reference: {predictions: 500, span: 2d}
+detectors:
+  adwin: {enabled: false, delta: 0.01, clock: 8}
+  page_hinkley: {enabled: true, delta: 0.1, threshold: 7}
+  rates: {enabled: false, min_rise: 0.2, ratio: 4}
+  minimum: 77
+alerts: {resolve_after: 9}
+limits: {record_bytes: 2MiB, features: 11, categories: 12, pending: 13}
+sample: {pane: 14, window: 15}
+models:
+  fraud:
+    owners: {accountable: a, responsible: [b], consulted: [c], informed: [d]}
+    runbook_url: https://example.com/fraud
+    maturity: none
+    reference: {predictions: 9}
+    labels: {env: prod, area: eu}
+""",
+    )
+    rules = load(path).rules()
+    default = Rules()
+    assert rules.models["fraud"] == ModelRule(
+        owners=Owners("a", ("b",), ("c",), ("d",)),
+        runbook_url="https://example.com/fraud",
+        maturity=None,
+        reference=ReferenceRule(9, 2 * 86_400_000),
+        labels=(("area", "eu"), ("env", "prod")),
+    )
+    assert rules.max_record_bytes == 2 * 2**20
+    same = [name for name in Rules.__slots__ if getattr(rules, name) == getattr(default, name)]
+    assert same == []  # a rule that no setting reaches would still have its default
+
+
+def test_flag_beats_variable_beats_file_beats_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, "{pane: 20s, grace: 20s, idle: 20s, web: {port: 1, host: 127.0.0.2}}")
+    monkeypatch.setenv("LEEWAY_PANE", "30s")
+    monkeypatch.setenv("LEEWAY_GRACE", "30s")
+    monkeypatch.setenv("LEEWAY_WEB__PORT", "3")
+    settings = load(path, {"pane": "40s"})
+    assert (settings.pane, settings.grace, settings.idle) == (
+        timedelta(seconds=40),
+        timedelta(seconds=30),
+        timedelta(seconds=20),
+    )
+    assert (settings.web.port, settings.web.host) == (3, "127.0.0.2")
+    assert settings.alignment == Settings().alignment
+
+
+def test_a_model_can_come_from_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEEWAY_MODELS__FRAUD__OWNERS__ACCOUNTABLE", "fraud-ml")
+    monkeypatch.setenv("LEEWAY_MODELS__FRAUD__OWNERS__RESPONSIBLE", '["ann"]')
+    monkeypatch.setenv("LEEWAY_MODELS__FRAUD__RUNBOOK_URL", "https://example.com")
+    owners = load().rules().models["fraud"].owners
+    assert owners == Owners("fraud-ml", ("ann",))
+
+
+def test_all_faults_are_reported_at_once_with_their_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEEWAY_KAFKA__BOGUS", "1")
+    monkeypatch.setenv("LEEWAY_PANNE", "1s")
+    errors = errors_of(
+        written(
+            tmp_path,
+            """
+pane: 10
+grce: 30s
+kafka: {bootstrap: "kafka.example:9092"}
+partitions: true
+outcomes: {maturity: 40d}
+detectors: {adwin: {delta: 2}}
+limits: {record_bytes: 1000}
+models:
+  fraud: {owners: {}, runbook_url: nowhere}
+  churn: {}
+""",
+        )
+    )
+    assert set(errors) == {
+        "pane",
+        "grce",
+        "kafka.allow_plaintext_beyond_loopback",
+        "kafka.bogus",
+        "partitions",
+        "outcomes.horizon",
+        "detectors.adwin.delta",
+        "limits.record_bytes",
+        "models.fraud.owners.accountable",
+        "models.fraud.runbook_url",
+        "models.churn.owners.accountable",
+        "models.churn.runbook_url",
+        "LEEWAY_PANNE",
+    }
+    assert errors["grce"] == "unknown key (did you mean grace?)"
+    assert errors["models.churn.owners.accountable"].startswith("required")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("{topics: {alerts: x, actions: x}}", "topics"),
+        ("{app: leeway, topics: {alerts: leeway-panes}}", "topic leeway-panes is internal"),
+        ("{kafka: {security_protocol: SASL_SSL, sasl_mechanism: PLAIN}}", "kafka.sasl_username"),
+        ("{kafka: {ssl_certfile: c.pem}}", "kafka.ssl_keyfile"),
+        ("{kafka: {bootstrap: localhost}}", "kafka.bootstrap"),
+        ("{models: {m: {maturity: 60d, owners: {accountable: a}, runbook_url: 'http://r'}}}",
+         "models.m.maturity is beyond outcomes.horizon"),
+        ("{pane: 0s}", "pane"),
+        ("{detectors: {page_hinkley: {threshold: .inf}}}", "detectors.page_hinkley.threshold"),
+    ],
+)  # fmt: skip
+def test_a_contradiction_is_refused_where_it_stands(tmp_path: Path, text: str, path: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(written(tmp_path, text))
+    assert any(error.startswith(path) for error in caught.value.errors), caught.value.errors
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: 1\na: 2", "a: [", "{web: {port: 1, port: 2}}"])
+def test_a_file_that_is_no_mapping_or_repeats_a_key_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match=r"leeway\.yaml"):
+        load(written(tmp_path, text))
+
+
+def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path / "none.yaml")
+    assert caught.value.errors == [f"{tmp_path / 'none.yaml'}: no such file or directory"]
+
+
+def test_brokers_ports_and_timings_of_the_process_never_change_the_config_hash(
+    tmp_path: Path,
+) -> None:
+    moved = load(
+        written(
+            tmp_path,
+            """
+app: other
+kafka: {bootstrap: "127.0.0.1:1", ssl_cafile: /x}
+topics: {alerts: elsewhere}
+partitions: 9
+replication: 3
+idle: 9s
+alignment: 9
+checkpoint: {interval: 9s, bytes: 9MB}
+web: {host: 0.0.0.0, port: 9}
+dead_letters: {payload: true, limit: {ratio: 0.9, window: 9, minimum: 9}}
+limits: {series: 9}
+"""
+            + MODEL,
+        )
+    )
+    plain = load(written(tmp_path, MODEL))
+    assert moved.rules().config_hash() == plain.rules().config_hash()
+    assert load(written(tmp_path, "pane: 11s")).rules().config_hash() != Rules().config_hash()
+
+
+def test_a_password_is_never_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEEWAY_KAFKA__SASL_PASSWORD", "0123456")
+    settings = load()
+    assert settings.kafka.sasl_password is not None
+    assert settings.kafka.sasl_password.get_secret_value() == "0123456"
+    assert "0123456" not in repr(settings) + settings.model_dump_json()
+    monkeypatch.setenv("LEEWAY_KAFKA__BOGUS", "1")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert "0123456" not in str(caught.value)
+
+
+def test_variables_of_a_kubernetes_service_named_leeway_are_not_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LEEWAY_PORT", "tcp://10.0.0.1:6066")
+    monkeypatch.setenv("LEEWAY_SERVICE_HOST", "10.0.0.1")
+    assert load().model_dump() == Settings().model_dump()
+
+
+def test_settings_written_out_as_json_read_back_the_same(tmp_path: Path) -> None:
+    first = load(written(tmp_path, "outcomes: {maturity: 36h}" + MODEL))
+    again = load(written(tmp_path, first.model_dump_json(exclude_none=True)))
+    assert again.model_dump() == first.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("250ms", 0.25), ("10s", 10), ("1.5h", 5400), ("5m", 300), ("30d", 2592000), ("2w", 1209600)],
+)  # fmt: skip
+def test_a_duration_is_a_number_and_a_unit(text: str, seconds: float) -> None:
+    assert parse_duration(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["10", "s", "-1s", "1.5ms", "1e3s", "10 sec", "", 10, None, "200000d"]
+)
+def test_what_is_no_duration_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match=r"duration|finer|100 years"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["10", "1.5B", "1mb", 10, None])
+def test_what_is_no_size_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match=r"size|finer"):
+        parse_size(text)
