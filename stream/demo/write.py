@@ -1,0 +1,62 @@
+"""The demo's events as files, for `leeway backtest`: predictions.ndjson and outcomes.ndjson.
+
+python -m stream.demo.write DIR [--rows N] [--seed S] [--gzip]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+from collections.abc import Iterable
+from pathlib import Path
+
+from stream.demo import events as car_loan_events
+
+
+def write_lines(path: Path, values: Iterable[bytes]) -> Path:
+    """One value a line; gzip where the name ends so, its bytes free of time and name."""
+    if path.suffix == ".gz":
+        with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
+            packed.writelines(value + b"\n" for value in values)
+    else:
+        with path.open("wb") as file:
+            file.writelines(value + b"\n" for value in values)
+    return path
+
+
+def write(
+    directory: Path,
+    *,
+    rows: int | None = None,
+    seed: int = car_loan_events.SEED,
+    compress: bool = False,
+) -> tuple[Path, Path]:
+    """Writes both files, in the order of arrival; rows: that many around the drift, None: all."""
+    chosen = None if rows is None else car_loan_events.around_the_drift(rows)
+    predictions, outcomes = car_loan_events.events(seed=seed, rows=chosen)
+    directory.mkdir(parents=True, exist_ok=True)
+    suffix = ".ndjson.gz" if compress else ".ndjson"
+    return (
+        write_lines(directory / f"predictions{suffix}", (event.value for event in predictions)),
+        write_lines(directory / f"outcomes{suffix}", (event.value for event in outcomes)),
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="stream.demo.write", description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--rows", type=int, help="that many rows around the drift (default: all)")
+    parser.add_argument("--seed", type=int, default=car_loan_events.SEED)
+    parser.add_argument("--gzip", action="store_true")
+    arguments = parser.parse_args()
+    write(
+        arguments.directory,
+        rows=arguments.rows,
+        seed=arguments.seed,
+        compress=arguments.gzip,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
