@@ -45,7 +45,8 @@ class CarLoan:
 
     @property
     def wrong(self) -> npt.NDArray[np.bool_]:
-        return np.not_equal(self.label, self.repaid, dtype=np.bool_)
+        wrong: npt.NDArray[np.bool_] = self.label != self.repaid
+        return wrong
 
 
 def load() -> CarLoan:

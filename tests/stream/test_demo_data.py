@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from stream.demo import car_loan, events, write
+from stream.demo import car_loan, events, stationary, write
 
 # SHA-256 of each column of the published files: doubles as little-endian bytes, others as lines.
 PUBLISHED = {
@@ -131,3 +131,38 @@ def test_written_files_hold_the_events_in_the_order_of_arrival(tmp_path):
     again = write.write(tmp_path / "again", rows=300, compress=True)
     for first, second in zip(packed, again, strict=True):
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_stationary_stream_has_the_same_distributions_in_both_halves():
+    predictions, outcomes = stationary.events(rows=40_000)
+    parsed = [json.loads(event.value) for event in predictions]
+    assert all(a.arrival_ms <= b.arrival_ms for a, b in pairwise(predictions))
+    assert all(a.arrival_ms <= b.arrival_ms for a, b in pairwise(outcomes))
+    assert len(outcomes) == pytest.approx(0.95 * 40_000, rel=0.01)
+
+    features = [event["features"] for event in parsed]
+    kinds = {name: type(features[0][name]) for name in features[0]}
+    assert list(kinds.values()).count(str) == 3
+    assert list(kinds.values()).count(bool) == 1
+    assert len(kinds) == 12
+    for name, kind in kinds.items():
+        halves = features[:20_000], features[20_000:]
+        nulls = [sum(row[name] is None for row in half) for half in halves]
+        assert abs(nulls[0] - nulls[1]) <= 5 * max(1, sum(nulls)) ** 0.5
+        first, second = ([row[name] for row in half if row[name] is not None] for half in halves)
+        if kind is str:  # the share of the commonest categories
+            first, second = (np.isin(half, ["DE", "m1", "web"]) for half in (first, second))
+        first, second = np.array(first, dtype=float), np.array(second, dtype=float)
+        error = np.hypot(first.std() / len(first) ** 0.5, second.std() / len(second) ** 0.5)
+        assert abs(first.mean() - second.mean()) < 5 * error
+
+    known = [json.loads(event.value) for event in outcomes]
+    labels = np.array([event["actual"]["label"] for event in known])
+    rows = [int(event["prediction_id"].removeprefix("s-")) for event in known]
+    scores = np.array([parsed[row]["prediction"]["score"] for row in rows])
+    assert labels.mean() == pytest.approx(scores.mean(), abs=0.01)
+
+
+def test_the_stationary_stream_is_the_same_for_the_same_seed():
+    assert stationary.events(rows=500) == stationary.events(rows=500)
+    assert stationary.events(rows=500, seed=8) != stationary.events(rows=500)
