@@ -46,6 +46,9 @@ class Adwin:
     m = 1 / n0 + 1 / n1; the difference is river's and MOA's, makes short sub-windows harder to
     cut, and is kept (min_window_length=1 gives the paper's).
 
+    A change tells of the clearest cut: the one that exceeds its epsilon_cut by the largest factor.
+    One shift may be told several times while the window still holds values from before it.
+
     Weighted updates: a pane is one bucket with its own weight, mean and variance within. Grace,
     minimum lengths and the clock count weight; cuts are tested when the total weight seen
     crosses a multiple of the clock, between buckets only. With weight 1 the detection indices
@@ -151,7 +154,8 @@ class Adwin:
     ) -> list[Change]:
         """Feed n panes in order; arrays of shape (n,). A pane of weight 0 changes nothing.
 
-        Equal, to the bit, to n calls of `update`. About 2 s per million updates of weight 1.
+        Equal, to the bit, to n calls of `update`. About 1.5 µs per update of weight 1, and 15 µs
+        per pane heavier than the clock, since each then tests the cuts.
         """
         if not len(means) == len(weights) == len(variances):
             raise ValueError("means, weights and variances differ in length")
