@@ -58,8 +58,8 @@ class RateCusum:
     p0 is an upper confidence bound of the reference rate, not the rate itself: a plug-in rate from
     too small a reference would alarm for ever. It is at least 1 / reference_count.
     p1 = max(p0 + min_rise, ratio * p0), at most halfway from p0 to 1. Rates below the break-even
-    point between p0 and p1 (`break_even`) lose on average and are found late or never. Where p0 + min_rise
-    reaches 1, no rise is possible and nothing is ever told.
+    point between p0 and p1 (`break_even`) lose on average and are found late or never. Where
+    p0 + min_rise reaches 1, no rise is possible and nothing is ever told.
 
     By Lorden's bound a stationary rate of at most p0 gives a false alarm at most every e^h updates
     on average: one per 1e6 by default. `series` adds ln(series) to h, splitting that budget.
