@@ -23,9 +23,12 @@ from stream.setting_types import (
     Count,
     Duration,
     MaturityAge,
+    Port,
     Positive,
     PositiveDuration,
+    Ratio,
     Share,
+    ShareOrAll,
     whole_ms,
 )
 
@@ -155,7 +158,7 @@ class PageHinkleySettings(Section):
 class RateSettings(Section):
     enabled: bool = _DEFAULT.rates.enabled
     min_rise: Share = _DEFAULT.rates.min_rise
-    ratio: Annotated[Positive, Field(gt=1)] = _DEFAULT.rates.ratio
+    ratio: Ratio = _DEFAULT.rates.ratio
 
 
 class DetectorSettings(Section):
@@ -178,7 +181,7 @@ class AlertSettings(Section):
 class DeadLetterLimit(Section):
     """The worker stops when more than `ratio` of the last `window` records are dead letters."""
 
-    ratio: Annotated[Positive, Field(le=1)] = 0.5
+    ratio: ShareOrAll = 0.5
     window: Count = 10_000
     minimum: Count = Field(default=1_000, description="Dead letters below which it never stops.")
 
@@ -221,7 +224,7 @@ class WebSettings(Section):
     """Where /metrics is served."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65_535)] = 6066
+    port: Port = 6066
 
 
 class OwnerSettings(Section):
@@ -238,6 +241,8 @@ _NO_OWNER = BeforeValidator(lambda value: {} if value is None else value)
 
 class ModelSettings(Section):
     """What differs for one model; its owner and runbook are required."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["owners", "runbook_url"]})
 
     # Absent owners are validated as empty ones: the error's path is `owners.accountable`.
     owners: Annotated[OwnerSettings, _NO_OWNER] = _CHECKED_NONE

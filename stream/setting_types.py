@@ -156,7 +156,15 @@ MaturityAge = Annotated[
 ]
 _SIZE_TEXT = PlainSerializer(lambda size: f"{size}B", return_type=str, when_used="json")
 
-Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=1), _SIZE_TEXT, _SIZE_SCHEMA]
-Count = Annotated[int, BeforeValidator(_number_not_bool), Field(ge=1)]
-Positive = Annotated[float, BeforeValidator(_number_not_bool), Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, BeforeValidator(_number_not_bool), Field(gt=0, lt=1)]
+Bytes = Annotated[int, Field(ge=1), BeforeValidator(parse_size), _SIZE_TEXT, _SIZE_SCHEMA]
+
+# The bounds stand before the validator, where pydantic still writes them into the schema.
+_NUMBER = BeforeValidator(_number_not_bool)
+Count = Annotated[int, Field(ge=1), _NUMBER]
+PartitionCount = Annotated[int, Field(ge=1, le=10_000), _NUMBER]
+ReplicaCount = Annotated[int, Field(ge=1, le=100), _NUMBER]
+Port = Annotated[int, Field(ge=1, le=65_535), _NUMBER]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _NUMBER]
+Ratio = Annotated[float, Field(gt=1, allow_inf_nan=False), _NUMBER]
+Share = Annotated[float, Field(gt=0, lt=1), _NUMBER]
+ShareOrAll = Annotated[float, Field(gt=0, le=1), _NUMBER]

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -51,7 +51,16 @@ from stream.setting_sections import (
     TopicSettings,
     WebSettings,
 )
-from stream.setting_types import Count, Duration, DurationOrNone, PositiveDuration, ms, whole_ms
+from stream.setting_types import (
+    Count,
+    Duration,
+    DurationOrNone,
+    PartitionCount,
+    PositiveDuration,
+    ReplicaCount,
+    ms,
+    whole_ms,
+)
 
 _DEFAULT = Rules()
 INTERNAL_TOPICS = ("panes", "findings", "journal", "references")
@@ -71,8 +80,8 @@ class Settings(Section):
     app: str = Field(default="leeway", pattern=r"^[a-zA-Z0-9._-]{1,64}$")
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
-    partitions: Annotated[Count, Field(le=10_000)] = 4
-    replication: Annotated[Count, Field(le=100)] = 1
+    partitions: PartitionCount = 4
+    replication: ReplicaCount = 1
     pane: PositiveDuration = whole_ms(_DEFAULT.pane_ms)
     grace: Duration = whole_ms(_DEFAULT.grace_ms)
     future: DurationOrNone = Field(

@@ -1,0 +1,219 @@
+"""The topics Leeway needs, how they differ from what a broker has, and creating the missing ones.
+
+`topic_plan` is the only list of topics; `compare` is pure; the rest talks to the broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+from aiokafka.helpers import create_ssl_context
+
+from stream.setting_types import ms
+from stream.settings import Settings
+
+_DAY_MS = 86_400_000
+_KAFKA_MESSAGE_BYTES = 1_048_588  # the broker's own default
+_ENVELOPE_BYTES = 64_000  # headers and batch framing around the largest value
+_REQUEST_TIMEOUT_MS = 10_000
+_FOREVER = "-1"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic as it should be."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTopic:
+    """One topic as the broker has it; `config` is empty where the broker does not tell."""
+
+    partitions: int
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicStep:
+    """What is to be done about one topic: `create` it, nothing (`ok`), or a person must decide."""
+
+    spec: TopicSpec
+    state: Literal["create", "ok", "mismatch", "config"]
+    detail: str = ""
+    remedy: str = ""
+
+
+class AdminError(Exception):
+    """The broker cannot be reached or refused; the message is one line."""
+
+
+def changelog_topic(settings: Settings, table: str) -> str:
+    """The name Faust gives the changelog of a table."""
+    return f"{settings.app}-{table}-changelog"
+
+
+def topic_plan(settings: Settings) -> list[TopicSpec]:
+    """Every topic of this configuration: public, internal, changelogs."""
+    shared, public, internal = settings.partitions, settings.topics, settings.internal_topic
+    durable = {"min.insync.replicas": "2"} if settings.replication >= 3 else {}
+
+    def kept(days: float, value_bytes: int = 0) -> dict[str, str]:
+        return durable | {
+            "cleanup.policy": "delete",
+            "retention.ms": str(int(days * _DAY_MS)) if days > 0 else _FOREVER,
+            "max.message.bytes": str(max(_KAFKA_MESSAGE_BYTES, value_bytes + _ENVELOPE_BYTES)),
+        }
+
+    blob_bytes = settings.checkpoint.bytes
+    compacted = kept(0, blob_bytes) | {"cleanup.policy": "compact"}
+    del compacted["retention.ms"]
+    horizon_days = ms(settings.outcomes.horizon) / _DAY_MS
+    record_bytes = settings.limits.record_bytes
+    events = kept(max(horizon_days, 7), record_bytes)
+    return [
+        TopicSpec(public.predictions, shared, events, "predictions in"),
+        TopicSpec(
+            public.outcomes, shared, events, "outcomes in; as many partitions as predictions"
+        ),
+        TopicSpec(public.control, 1, kept(0), "control records in, kept for ever"),
+        TopicSpec(public.alerts, 1, kept(90), "alerts out"),
+        TopicSpec(public.alerts_state, 1, compacted, "last state of each alert"),
+        TopicSpec(public.actions, 1, kept(90), "requests to act, out"),
+        TopicSpec(
+            public.dead_letters,
+            shared,
+            kept(14, 2 * record_bytes),  # an opted-in payload travels as base64
+            "records that could not be used",
+        ),
+        TopicSpec(internal("panes"), shared, kept(7, blob_bytes), "stage 1 to stage 2"),
+        TopicSpec(internal("findings"), 1, kept(30, blob_bytes), "stage 2 to stage 3"),
+        TopicSpec(internal("journal"), shared, kept(0), "decisions, kept for ever"),
+        TopicSpec(internal("references"), 1, kept(0, blob_bytes), "references, kept for ever"),
+        TopicSpec(changelog_topic(settings, "sources"), shared, compacted, "state of stage 1"),
+        TopicSpec(changelog_topic(settings, "panes"), shared, compacted, "state of stage 2"),
+        TopicSpec(changelog_topic(settings, "findings"), 1, compacted, "state of stage 3"),
+    ]
+
+
+def compare(plan: Iterable[TopicSpec], live: Mapping[str, LiveTopic]) -> list[TopicStep]:
+    """What each planned topic needs, in the plan's order."""
+    return [_step(spec, live.get(spec.name)) for spec in plan]
+
+
+def _step(spec: TopicSpec, live: LiveTopic | None) -> TopicStep:
+    if live is None:
+        return TopicStep(spec, "create", remedy="run leeway topics --apply")
+    if live.partitions != spec.partitions:
+        return TopicStep(
+            spec,
+            "mismatch",
+            f"has {live.partitions} partitions, needs {spec.partitions}",
+            "set partitions to the count the topic has, or use a new topic name: "
+            "records already dealt to partitions cannot be dealt anew",
+        )
+    wrong = [
+        f"{key}={live.config[key]}, needs {wanted}"
+        for key, wanted in spec.config.items()
+        if key in live.config and not _suffices(key, live.config[key], wanted)
+    ]
+    if wrong:
+        settings = ",".join(f"{key}={value}" for key, value in spec.config.items())
+        remedy = f"kafka-configs --alter --topic {spec.name} --add-config {settings}"
+        return TopicStep(spec, "config", "; ".join(wrong), remedy)
+    return TopicStep(spec, "ok")
+
+
+def _suffices(key: str, has: str, wanted: str) -> bool:
+    """More retention and larger messages than planned are fine; another policy is not."""
+    if key == "cleanup.policy":
+        return has == wanted
+    if has == _FOREVER:
+        return True
+    return wanted != _FOREVER and int(has) >= int(wanted)
+
+
+def connection(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments that every aiokafka client of these settings takes."""
+    kafka = settings.kafka
+    options: dict[str, Any] = {
+        "bootstrap_servers": kafka.bootstrap.split(","),
+        "security_protocol": kafka.security_protocol,
+    }
+    if "SSL" in kafka.security_protocol.split("_"):
+        options["ssl_context"] = create_ssl_context(
+            cafile=kafka.ssl_cafile, certfile=kafka.ssl_certfile, keyfile=kafka.ssl_keyfile
+        )
+    if kafka.sasl_mechanism is not None and kafka.sasl_password is not None:
+        options |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_username,
+            "sasl_plain_password": kafka.sasl_password.get_secret_value(),
+        }
+    return options
+
+
+@asynccontextmanager
+async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A connected admin client; AdminError when there is no connection or a request fails."""
+    bootstrap = settings.kafka.bootstrap
+    try:
+        client = AIOKafkaAdminClient(
+            request_timeout_ms=_REQUEST_TIMEOUT_MS, client_id="leeway", **connection(settings)
+        )
+        await client.start()
+    except (KafkaError, OSError, ValueError) as error:
+        raise AdminError(f"cannot reach {bootstrap}: {error}") from error
+    try:
+        yield client
+    except (KafkaError, OSError) as error:
+        raise AdminError(f"{bootstrap}: {error}") from error
+    finally:
+        await client.close()
+
+
+async def live_topics(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, LiveTopic]:
+    """The topics of these names that exist."""
+    # All topics are listed: asking for one by name may create it (auto.create.topics.enable).
+    wanted = set(names)
+    counts = {
+        topic["topic"]: len(topic["partitions"])
+        for topic in await client.describe_topics()
+        if topic["topic"] in wanted
+    }
+    if not counts:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in counts]
+    configs: dict[str, dict[str, str]] = {}
+    for response in await client.describe_configs(resources):
+        for error_code, _message, _type, name, entries in response.resources:
+            if error_code == 0:
+                configs[name] = {entry[0]: entry[1] for entry in entries}
+    return {name: LiveTopic(count, configs.get(name, {})) for name, count in counts.items()}
+
+
+async def create(client: AIOKafkaAdminClient, specs: Iterable[TopicSpec], replication: int) -> None:
+    """Creates the topics; AdminError names each one that was refused."""
+    topics = [
+        NewTopic(spec.name, spec.partitions, replication, topic_configs=dict(spec.config))
+        for spec in specs
+    ]
+    if not topics:
+        return
+    response = await client.create_topics(topics)
+    refused = [
+        f"{name}: {message or for_code(code).__name__}"
+        for name, code, message in ((*entry, "")[:3] for entry in response.topic_errors)
+        if code != 0
+    ]
+    if refused:
+        raise AdminError("; ".join(refused))

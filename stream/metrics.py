@@ -1,0 +1,210 @@
+"""Every metric of the worker, defined and explained here and nowhere else.
+
+The rates that the four golden questions need: is it alive (committed offset age, watermark),
+is it keeping up (lag, batch seconds), does it lose anything (ledger terms, dead letters),
+what does it see (drift score, label coverage, alerts).
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from platform import python_version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_PARTITION = ("topic", "partition")
+_MODEL = ("model", "version", "role")
+_SERIES = (*_MODEL, "feature", "detector")
+_BATCH_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_CHECKPOINT_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+_REFUSED_MAX = 1_000_000
+
+RESULTS = ("applied", "duplicate", "late", "future", "dead_lettered", "shed")
+"""What becomes of a consumed record, exactly one of them."""
+
+SeriesKey = tuple[str, str, str, str, str]
+"""Model, version, role, feature (or measure), detector."""
+
+
+class Metrics:
+    """What the shell reports; one per worker process and registry.
+
+    Label values are strings a producer chose, so the per-series metrics hold at most
+    `max_series` series; what is beyond is counted in `leeway_series_dropped`.
+    """
+
+    def __init__(self, registry: CollectorRegistry, *, max_series: int = 5_000) -> None:
+        self._max_series = max_series
+        self._series: set[SeriesKey] = set()
+        self._refused: set[int] = set()
+        self._terms: dict[tuple[str, int], dict[str, int]] = {}
+
+        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(f"leeway_{name}", text, labels, registry=registry)
+
+        self._events = Counter(
+            "leeway_events",
+            "Records consumed, by what became of them "
+            "(applied, duplicate, late, future, dead_lettered, shed).",
+            ("topic", "result"),
+            registry=registry,
+        )
+        self._dead_letters = Counter(
+            "leeway_dead_letters",
+            "Records that could not be used, by reason.",
+            ("topic", "reason"),
+            registry=registry,
+        )
+        self._ledger = gauge(
+            "ledger_records",
+            "Terms of the ledger per source partition: consumed = applied + duplicate + late + "
+            "future + dead_lettered + shed, and what the applied ones became.",
+            (*_PARTITION, "term"),
+        )
+        self._lag = gauge(
+            "lag_records", "Records on the broker that are not yet applied.", _PARTITION
+        )
+        self._watermark = gauge(
+            "watermark_timestamp_seconds",
+            "Greatest event time accepted on a partition, Unix time.",
+            _PARTITION,
+        )
+        self._committed = gauge(
+            "committed_offset_age_seconds",
+            "Time since the committed offset of a partition that has records to read last moved; "
+            "the liveness of the worker is judged by it.",
+            _PARTITION,
+        )
+        self._coverage = gauge(
+            "label_coverage_ratio", "Share of matured predictions that had an outcome.", _MODEL
+        )
+        self._score = gauge(
+            "drift_score",
+            "Statistic of a detector on a series at its last test; compare with the threshold.",
+            _SERIES,
+        )
+        self._threshold = gauge(
+            "drift_threshold", "Threshold of the statistic; above it is drift.", _SERIES
+        )
+        self._dropped = gauge(
+            "series_dropped", "Series without drift metrics, because limits.series was reached."
+        )
+        self._alerts = gauge("alerts_active", "Alerts that fire now.", ("model", "severity"))
+        self._state = gauge(
+            "state_bytes", "Size of the state of a stage's partition.", ("stage", "partition")
+        )
+        self._batch = Histogram(
+            "leeway_batch_seconds",
+            "Time to process one fetched batch of a source partition.",
+            ("topic",),
+            buckets=_BATCH_SECONDS,
+            registry=registry,
+        )
+        self._checkpoint = Histogram(
+            "leeway_checkpoint_seconds",
+            "Time from the start of a checkpoint to its acknowledged manifest.",
+            ("stage",),
+            buckets=_CHECKPOINT_SECONDS,
+            registry=registry,
+        )
+        self._checkpoint_bytes = Counter(
+            "leeway_checkpoint_bytes",
+            "Bytes of checkpoints written.",
+            ("stage",),
+            registry=registry,
+        )
+        self._paused = gauge(
+            "partition_paused",
+            "1 while a partition waits for the others (alignment), else 0.",
+            _PARTITION,
+        )
+        self._build = gauge(
+            "build_info", "Always 1; what is running.", ("version", "python", "config_hash")
+        )
+
+    def running(self, config_hash: str) -> None:
+        self._build.labels(version("leeway"), python_version(), config_hash).set(1)
+
+    # -- source partitions
+
+    def assigned(self, topic: str, partition: int, terms: Mapping[str, int]) -> None:
+        """A partition begins with the ledger of its checkpoint: what it counted is not new."""
+        self._terms[topic, partition] = dict(terms)
+        self._show_terms(topic, partition, terms)
+
+    def batch(self, topic: str, partition: int, terms: Mapping[str, int], seconds: float) -> None:
+        """One batch is applied; `terms` is the ledger of its side after it."""
+        before = self._terms.get((topic, partition), {})
+        for result in RESULTS:
+            self._events.labels(topic, result).inc(terms[result] - before.get(result, 0))
+        self._terms[topic, partition] = dict(terms)
+        self._show_terms(topic, partition, terms)
+        self._batch.labels(topic).observe(seconds)
+
+    def revoked(self, topic: str, partition: int) -> None:
+        """Another worker reports this partition from now on."""
+        self._terms.pop((topic, partition), None)
+        for metric in (self._ledger, self._lag, self._watermark, self._committed, self._paused):
+            metric.remove_by_labels({"topic": topic, "partition": str(partition)})
+
+    def lag(self, topic: str, partition: int, records: int) -> None:
+        self._lag.labels(topic, partition).set(records)
+
+    def watermark(self, topic: str, partition: int, watermark_ms: int | None) -> None:
+        """None, before the first event, shows nothing: 0 would read as 1970."""
+        if watermark_ms is not None:
+            self._watermark.labels(topic, partition).set(watermark_ms / 1000)
+
+    def committed_age(self, topic: str, partition: int, age_s: float) -> None:
+        self._committed.labels(topic, partition).set(age_s)
+
+    def paused(self, topic: str, partition: int, is_paused: bool) -> None:
+        self._paused.labels(topic, partition).set(is_paused)
+
+    def dead_letter(self, topic: str, reason: str) -> None:
+        self._dead_letters.labels(topic, reason).inc()
+
+    # -- state
+
+    def state(self, stage: str, partition: int, size_bytes: int) -> None:
+        self._state.labels(stage, partition).set(size_bytes)
+
+    def checkpoint(self, stage: str, seconds: float, size_bytes: int) -> None:
+        self._checkpoint.labels(stage).observe(seconds)
+        self._checkpoint_bytes.labels(stage).inc(size_bytes)
+
+    # -- models
+
+    def coverage(self, model: str, model_version: str, role: str, ratio: float) -> None:
+        if self._admits((model, model_version, role, "", "")):
+            self._coverage.labels(model, model_version, role).set(ratio)
+
+    def series(self, key: SeriesKey, score: float, threshold: float) -> None:
+        if self._admits(key):
+            self._score.labels(*key).set(score)
+            self._threshold.labels(*key).set(threshold)
+
+    def alerts(self, firing: Iterable[tuple[str, str]]) -> None:
+        """All alerts that fire now, as (model, severity)."""
+        self._alerts.clear()
+        for (model, severity), count in collections.Counter(firing).items():
+            self._alerts.labels(model, severity).set(count)
+
+    def _show_terms(self, topic: str, partition: int, terms: Mapping[str, int]) -> None:
+        for term, count in terms.items():
+            self._ledger.labels(topic, partition, term).set(count)
+
+    def _admits(self, key: SeriesKey) -> bool:
+        if key in self._series:
+            return True
+        if len(self._series) < self._max_series:
+            self._series.add(key)
+            return True
+        # Hashes, not keys: what is refused must not take the memory that refusing saves.
+        if len(self._refused) < _REFUSED_MAX:
+            self._refused.add(hash(key))
+        self._dropped.set(len(self._refused))
+        return False
