@@ -1,0 +1,77 @@
+"""Records of the control topic: today only the end of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from stream.records import time_ms
+
+
+class ControlError(ValueError):
+    """A control record that cannot be understood."""
+
+
+class _Record(msgspec.Struct):
+    type: str
+    effective_at: datetime | int | None = None
+    offsets: dict[str, dict[str, int]] = {}
+
+
+_decoder = msgspec.json.Decoder(_Record)
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfInput:
+    """After these offsets (next offset by topic and partition) nothing more will come."""
+
+    event_time_ms: int
+    offsets: Mapping[str, Mapping[int, int]]
+
+    def is_reached(self, partition: int, positions: Mapping[str, int]) -> bool:
+        """Whether a source partition, with these next offsets by topic, has applied it all."""
+        return all(
+            position >= self.offsets.get(topic, {}).get(partition, 0)
+            for topic, position in positions.items()
+        )
+
+
+def decode(value: bytes) -> EndOfInput | None:
+    """None: a type this build does not know. Raises ControlError for what is malformed."""
+    try:
+        record = _decoder.decode(value)
+        if record.type != "end_of_input":
+            return None
+        offsets = {
+            topic: {int(partition): offset for partition, offset in parts.items()}
+            for topic, parts in record.offsets.items()
+        }
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise ControlError(str(error)) from None
+    return EndOfInput(_ms(record.effective_at), offsets)
+
+
+def encode(end: EndOfInput) -> bytes:
+    record: dict[str, Any] = {
+        "type": "end_of_input",
+        "effective_at": end.event_time_ms,
+        "offsets": {
+            topic: {str(partition): offset for partition, offset in sorted(parts.items())}
+            for topic, parts in sorted(end.offsets.items())
+        },
+    }
+    return msgspec.json.encode(record)
+
+
+def _ms(time: datetime | int | None) -> int:
+    if time is None:
+        raise ControlError("end_of_input without effective_at")
+    if isinstance(time, int):
+        return time
+    if time.tzinfo is None:
+        raise ControlError("effective_at without an offset from UTC")
+    return time_ms(time)

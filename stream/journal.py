@@ -1,0 +1,117 @@
+"""Reading the journal: whose decisions count, and the group-less readers of whole topics.
+
+A claim's offset is its epoch. A decision counts only if its epoch is the latest claim of its
+stage and partition before it in the journal: what a former owner still writes is void, for every
+reader and in every replay alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream.wire import Claim, Idle, JournalEntry, MaturityDecision
+
+_POLL_MS = 200
+_METADATA_WAIT_S = 30.0
+
+
+class Journal:
+    """What the journal says so far. Pure: entries in, in the order of each partition."""
+
+    def __init__(self) -> None:
+        self.decisions: dict[str, MaturityDecision] = {}
+        self.idle_entries = 0
+        self._epochs: dict[tuple[int, int], int] = {}
+        self._idle: dict[int, list[Idle]] = defaultdict(list)
+
+    def add(self, offset: int, entry: JournalEntry) -> bool:
+        """Take the entry at this offset of its partition; False: it is void."""
+        owner = (entry.stage, entry.partition)
+        if isinstance(entry, Claim):
+            self._epochs[owner] = offset
+            return True
+        if self._epochs.get(owner) != entry.epoch:
+            return False
+        if isinstance(entry, MaturityDecision):
+            # The first counts: a later owner decides alike, from the same panes.
+            self.decisions.setdefault(entry.model_id, entry)
+        else:
+            self.idle_entries += 1
+            self._idle[entry.partition].append(entry)
+        return True
+
+    def epoch(self, stage: int, partition: int) -> int | None:
+        return self._epochs.get((stage, partition))
+
+    def idle_of(self, partition: int) -> list[Idle]:
+        """Valid idle entries of a source partition, oldest first."""
+        return self._idle[partition]
+
+
+Apply = Callable[[int, int, bytes], Awaitable[None]]
+
+
+class TopicTail:
+    """Reads all partitions of a topic from their beginning, in no group, for ever."""
+
+    def __init__(self, topic: str, connection: Mapping[str, Any], apply: Apply) -> None:
+        """`apply(partition, offset, value)` is awaited for each record, in partition order."""
+        self.topic = topic
+        self.positions: dict[int, int] = {}
+        self._apply = apply
+        self._moved = asyncio.Event()
+        self._consumer = AIOKafkaConsumer(
+            **connection,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+        )
+
+    async def start(self, partitions: int) -> None:
+        """Raises TimeoutError if the topic has not this many partitions."""
+        await self._consumer.start()
+        tps = [TopicPartition(self.topic, partition) for partition in range(partitions)]
+        self._consumer.assign(tps)
+        try:
+            async with asyncio.timeout(_METADATA_WAIT_S):
+                await self._consumer.seek_to_beginning(*tps)
+                self.positions = {tp.partition: await self._consumer.position(tp) for tp in tps}
+        except TimeoutError:
+            raise TimeoutError(
+                f"topic {self.topic} with {partitions} partitions not found"
+            ) from None
+
+    async def run(self) -> None:
+        while True:
+            fetched = await self._consumer.getmany(timeout_ms=_POLL_MS)
+            for tp, records in fetched.items():
+                for record in records:
+                    if record.value is not None:
+                        await self._apply(tp.partition, record.offset, record.value)
+            for partition in self.positions:
+                tp = TopicPartition(self.topic, partition)
+                self.positions[partition] = await self._consumer.position(tp)
+            self._moved.set()
+            self._moved = asyncio.Event()
+
+    async def end(self) -> dict[int, int]:
+        """The offset behind the last record of each partition, now."""
+        tps = [TopicPartition(self.topic, partition) for partition in self.positions]
+        ends = await self._consumer.end_offsets(tps)
+        return {tp.partition: offset for tp, offset in ends.items()}
+
+    async def reached(self, targets: Mapping[int, int]) -> None:
+        """Waits until every record before these offsets is applied."""
+        while any(self.positions[partition] < offset for partition, offset in targets.items()):
+            await self._moved.wait()
+
+    async def stop(self) -> None:
+        with contextlib.suppress(Exception):
+            await self._consumer.stop()
