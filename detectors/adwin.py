@@ -107,11 +107,11 @@ class Adwin:
         self.max_buckets = max_buckets
         self.min_window_length = min_window_length
         self.grace_period = grace_period
-        self.scale = scale
-        self.center = center
+        self.scale = float(scale)  # plain, so that changes and snapshots are plain too
+        self.center = float(center)
         self.restart_after_change = restart_after_change
         self._window = ExponentialHistogram(max_buckets)
-        self._seen = 0  # weight since the last restart: the clock's hand
+        self._seen = 0  # weight ever: the clock's hand
 
     @property
     def delta(self) -> float:
@@ -186,7 +186,6 @@ class Adwin:
         change = self._describe(index)
         if self.restart_after_change:
             self._window = ExponentialHistogram(self.max_buckets)
-            self._seen = 0
         else:
             while next(self._cuts(), None) is not None:
                 self._window.drop_oldest()

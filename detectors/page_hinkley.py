@@ -91,8 +91,8 @@ class PageHinkley:
         self.threshold = threshold
         self.alpha = 1.0 if follow_paper else alpha
         self.mode: Literal["up", "down", "both"] = mode
-        self.scale = scale
-        self.center = center
+        self.scale = float(scale)  # plain, so that changes and snapshots are plain too
+        self.center = float(center)
         self.follow_paper = follow_paper
         self._empty()
 

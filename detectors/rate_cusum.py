@@ -108,8 +108,8 @@ class RateCusum:
             raise ValueError("reference_rate in [0, 1], reference_count and series at least 1")
         if not (min_rise > 0.0 and ratio >= 1.0 and threshold > 0.0 and 0.0 < doubt < 1.0):
             raise ValueError("min_rise, threshold positive, ratio at least 1, doubt in (0, 1)")
-        self.reference_rate = reference_rate
-        self.reference_count = reference_count
+        self.reference_rate = float(reference_rate)  # plain, so that changes are plain too
+        self.reference_count = int(reference_count)
         self.min_rise = min_rise
         self.ratio = ratio
         self.threshold = threshold

@@ -35,7 +35,9 @@ def stream(kind: str, seed: int) -> Values:
     if kind in shifted_p:
         return (rng.random(LENGTH) < np.where(after, shifted_p[kind], p)).astype(np.float64)
     shift = {"normal": 0.0, "normal shifts": float(rng.choice([-0.5, 0.5])), "normal 2σ": 2.0}
-    return rng.normal(size=LENGTH) + np.where(after, shift[kind], 0.0)
+    values = rng.normal(size=LENGTH) + np.where(after, shift[kind], 0.0)
+    # A variance far above 1 makes the first term of epsilon_cut, which is the screen, decide.
+    return 30.0 * values if kind == "normal shifts" else values
 
 
 def parameters(seed: int) -> dict[str, Any]:
@@ -88,6 +90,14 @@ def test_other_parameters_mean_what_they_mean_in_river(odd: dict[str, int]) -> N
         assert [change.index for change in restarting] == golden
         found += len(golden)
     assert found >= 20
+
+
+def test_no_cut_is_tested_within_the_grace_period() -> None:
+    early = np.repeat([0.0, 9.0], [40, 160])
+    golden = river_indices(early, clock=1, grace_period=100)
+    patient = single(Adwin(clock=1, grace_period=100, restart_after_change=True), early)
+    assert [change.index for change in patient] == golden == [100]
+    assert single(Adwin(clock=1), early)[0].index < 50
 
 
 def test_window_keeps_the_newer_part_after_a_change_and_river_empties_it() -> None:
@@ -159,6 +169,13 @@ def test_memory_grows_with_the_logarithm_of_the_updates() -> None:
     single(adwin, np.zeros(20_000))
     buckets = len(adwin.snapshot()["window"]["weights"])
     assert 5 < buckets <= 5 * math.log2(20_000 / 5) + 5
+
+
+def test_changes_are_plain_numbers_whatever_the_parameters_were() -> None:
+    adwin = Adwin(scale=np.float64(2.0), center=np.float64(1.0))
+    change = single(adwin, stream("normal 2σ", 0))[0]
+    kinds = {name: type(getattr(change, name)) for name in Change.__slots__}
+    assert set(kinds.values()) == {int, float, str}
 
 
 def test_delta_is_settable_and_a_smaller_one_finds_less() -> None:
