@@ -1,0 +1,295 @@
+"""Event mixes that a processor would rather not meet, drawn from a given random source.
+
+A mix is two lists of raw records per partition. Each bad record has exactly one thing wrong with
+it, so that its reason does not depend on the order in which a reader happens to look.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from tests.oracle.bad_records import bad_outcome, bad_prediction
+from tests.oracle.oracle import Raw, World
+from tests.oracle.reading import Limits
+
+Event = dict[str, Any]
+Timed = tuple[float, int | None, bytes | None, str]  # arrival, record timestamp, value, key
+
+MODELS = ("fraud", "preis-größe", "churn", "sizes")
+TEXTS = ("DE", "FR", "", "größe", "東京", "🚗", "null", "1.5", "a b", "NaN", "x" * 300)
+NUMBERS = (0, 1, -1, 0.1, -0.0, 1e100, -1e100, 5e-324, 1e-200, 2**53 + 1, 2015, 2027.5, 1e16, 3.7e9)
+OTHERS = ([], {}, [1, [2, [3]]], {"a": {"b": None}}, 1e101, -1e300, 10**120, 10**101)
+
+
+@dataclass(frozen=True)
+class Mix:
+    world: World
+    models_configured: bool
+    predictions: list[list[Raw]]
+    outcomes: list[list[Raw]]
+
+
+def draw_mix(random: Random, size: int) -> Mix:
+    world, configured = draw_world(random)
+    partitions = random.randint(1, 4)
+    events = draw_predictions(random, world, size)
+    outcomes = draw_outcomes(random, world, events)
+    said = [_timed(random, world, e, "predicted_at", e["_arrival"]) for e in events]
+    seen = [_timed(random, world, e, "observed_at", e["_arrival"]) for e in outcomes]
+    _spoil(random, said, events, world, "predictions", configured)
+    _spoil(random, seen, outcomes, world, "outcomes", configured)
+    return Mix(world, configured, _deal(random, said, partitions), _deal(random, seen, partitions))
+
+
+def draw_world(random: Random) -> tuple[World, bool]:
+    pane_ms = random.choice((10_000, 8_192))
+    horizon_ms = pane_ms * random.choice((12, 15, 30))
+    ages: tuple[int | str | None, ...] = ("auto", "auto", 60_000, 25_001, horizon_ms, 1, None)
+    configured = random.random() < 0.5
+    maturity = {"": random.choice(ages)}
+    if configured:
+        maturity |= {model: random.choice(ages) for model in MODELS}
+    world = World(
+        pane_ms=pane_ms,
+        grace_ms=random.choice((30_000, 0, 12_345)),
+        horizon_ms=horizon_ms,
+        future_bound_ms=random.choice((None, 5_000, 3_600_000)),
+        maturity=maturity,
+        reference=(random.choice((20, 5)), random.choice((0, 3 * pane_ms))),
+        pane_rows=random.choice((4, 1, 256)),
+        max_categories=3,
+        limits=Limits(20_000, 12, frozenset(MODELS) if configured else frozenset()),
+    )
+    return world, configured
+
+
+def draw_predictions(random: Random, world: World, size: int) -> list[Event]:
+    now = random.choice((0, -100_000, 1_763_800_000_000))
+    gap_ms = random.choice((150, 3_000, 12_000))
+    models = random.sample(MODELS, random.randint(1, len(MODELS)))
+    typical = {model: {f"f{i}": random.choice((0, 1)) for i in range(4)} for model in models}
+    events: list[Event] = []
+    for i in range(size):
+        now += random.randint(0, 2 * gap_ms)
+        if random.random() < 0.02:
+            now += random.choice((world.pane_ms, world.horizon_ms, 5 * world.horizon_ms))
+        if events and random.random() < 0.25:
+            events.append(_echo(random, world, random.choice(events[-30:]), now))
+            continue
+        model = random.choice(models)
+        back = random.choice(
+            (0, 0, world.grace_ms // 2, world.grace_ms, 2 * world.grace_ms + 9_000)
+        )
+        events.append(
+            {
+                "prediction_id": random.choice((f"p{i}", f"ü-{i}-東")),
+                "model_id": model,
+                "model_version": random.choice("12"),
+                "predicted_at": now - random.randint(0, back),
+                "features": _features(random, typical[model]),
+                "prediction": _said(random, model),
+                "_arrival": now,
+                **(
+                    {"role": random.choice(("champion", "shadow"))} if random.random() < 0.5 else {}
+                ),
+                **({"latency_ms": random.choice((3, 12.3, None))} if random.random() < 0.5 else {}),
+                **(
+                    {"segment": {"channel": "web"}, "later": [None]}
+                    if random.random() < 0.2
+                    else {}
+                ),
+            }
+        )
+    return events
+
+
+def _echo(random: Random, world: World, event: Event, now: int) -> Event:
+    """The same again, or nearly: a duplicate, a fan-out, or an id used again."""
+    memory = world.memory_ms(event["model_id"])
+    changed: Event = random.choice(
+        (
+            {},
+            {"model_version": "2"},
+            {"role": "shadow"},
+            {"predicted_at": now},
+            {"predicted_at": now, "model_version": "2"},
+            {"predicted_at": event["predicted_at"] + memory + random.choice((-1, 0, 1))},
+            {"features": {}, "prediction": {"score": 0.25}},
+        )
+    )
+    return {**event, **changed, "_arrival": now}
+
+
+def _features(random: Random, typical: dict[str, int]) -> Event:
+    features: Event = {}
+    for name, kind in typical.items():
+        chance = random.random()
+        if chance < 0.1:
+            features[name] = random.choice((None, True, False, random.choice(OTHERS)))
+        elif chance < 0.2:
+            kind = 1 - kind
+        elif chance < 0.25:
+            continue
+        if name not in features:
+            features[name] = (
+                random.choice(TEXTS)
+                if kind
+                else random.choice((random.choice(NUMBERS), random.uniform(-1e6, 1e6)))
+            )
+    if random.random() < 0.1:
+        features[random.choice(("größe", "", "a.b", "prediction:score"))] = random.choice(NUMBERS)
+    return features
+
+
+def _said(random: Random, model: str) -> Event:
+    score = random.choice((0, 1, 0.5, 0.25, random.random()))
+    choices: dict[str, tuple[Event, ...]] = {
+        "fraud": (
+            {"label": random.choice(("fraud", "ok")), "score": score},
+            {"label": random.choice(("fraud", "ok")), "score": None},
+        ),
+        "preis-größe": ({"value": random.choice((0, 17, -2.5, random.uniform(-9, 9)))},),
+        "churn": (
+            {"score": score},
+            {"label": random.choice((True, False, 0, 1, "1", "true")), "score": score},
+        ),
+        "sizes": (
+            {"label": random.choice(("S", "M", "größe", 38, "38")), "value": 3},
+            {"score": score, "probabilities": {"S": 0.5, "M": 0.5}},
+            {"label": "S", "score": score, "value": 0.125},
+        ),
+    }
+    return random.choice(choices[model])
+
+
+def _actual(random: Random, model: str) -> Event:
+    choices: dict[str, tuple[Event, ...]] = {
+        "fraud": ({"label": "fraud"}, {"label": "ok"}, {"label": None, "value": 1}),
+        "preis-größe": ({"value": random.uniform(-9, 9)}, {"value": 17}, {"label": "17"}),
+        "churn": tuple({"label": x} for x in (True, False, 0, 1, "1", "true", "TRUE", "Yes", "no")),
+        "sizes": ({"label": "S"}, {"label": 38}, {"label": "größe", "value": 3.5}, {"value": 3}),
+    }
+    return random.choice(choices[model])
+
+
+def draw_outcomes(random: Random, world: World, predictions: list[Event]) -> list[Event]:
+    outcomes: list[Event] = []
+    labelled_share = random.choice((0.95, 0.8, 0.3, 0.0))
+    quick = random.random() < 0.5
+    for prediction in predictions:
+        if random.random() >= labelled_share:
+            continue
+        for _ in range(random.choice((1, 1, 1, 2, 3))):
+            observed = prediction["predicted_at"] + _delay(random, world, prediction, quick)
+            outcome = {
+                "prediction_id": prediction["prediction_id"],
+                "model_id": prediction["model_id"],
+                "observed_at": observed,
+                "actual": _actual(random, prediction["model_id"]),
+                "_arrival": observed + random.choice((0, 0, 1_000, 40_000)) * random.random(),
+            }
+            if random.random() < 0.3:
+                outcome["revision"] = random.choice((0, 1, 2, 2**62))
+            if random.random() < 0.2:
+                outcome["retracted"] = random.random() < 0.7
+            outcomes.append(outcome)
+            if random.random() < 0.1:
+                later = random.choice((0, 5_000, 2 * world.horizon_ms))
+                outcomes.append({**outcome, "_arrival": outcome["_arrival"] + later})
+        if random.random() < 0.05:
+            outcomes.append({**outcomes[-1], "prediction_id": f"nobody-{len(outcomes)}"})
+    return outcomes
+
+
+def _delay(random: Random, world: World, prediction: Event, quick: bool) -> int:
+    configured = world.maturity_of(prediction["model_id"])
+    age = configured if isinstance(configured, int) else world.horizon_ms // 3
+    if quick and random.random() < 0.9:
+        return random.randint(0, world.horizon_ms // 6)
+    return random.choice(
+        (
+            random.randint(0, age),
+            random.randint(0, age),
+            age + random.choice((-1, 0, 1)),
+            world.horizon_ms + random.choice((-1, 0, 1, 20_000)),
+            -random.randint(0, world.grace_ms),
+            -world.grace_ms + random.choice((-1, 0, 1, -20_000)),
+            0,
+        )
+    )
+
+
+# Records
+
+
+def _timed(random: Random, world: World, event: Event, time_field: str, arrival: float) -> Timed:
+    at: int = event[time_field]
+    timestamp: int | None = max(int(arrival), at)
+    if world.future_bound_ms is not None and timestamp is not None and random.random() < 0.08:
+        timestamp = at - world.future_bound_ms + random.choice((0, -1, -1, -90_000))
+    elif random.random() < 0.05:
+        timestamp = None
+    return arrival, timestamp, encode(random, event, time_field), event["prediction_id"]
+
+
+def encode(random: Random, event: Event, time_field: str) -> bytes:
+    public = {name: value for name, value in event.items() if not name.startswith("_")}
+    if time_field in public and random.random() < 0.3:
+        public[time_field] = _rfc3339(random, public[time_field])
+    if random.random() < 0.3:
+        names = list(public)
+        random.shuffle(names)
+        public = {name: public[name] for name in names}
+    return json.dumps(public, ensure_ascii=random.random() < 0.5).encode()
+
+
+def _rfc3339(random: Random, at: int) -> str:
+    offset_minutes = random.choice((0, 0, 120, -210))
+    local = at + offset_minutes * 60_000
+    days, in_day = divmod(local, 86_400_000)
+    seconds, ms = divmod(in_day, 1000)
+    clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    fraction = f".{ms:03}" if ms or random.random() < 0.5 else ""
+    fraction += random.choice(("", "999")) if fraction else ""
+    hours, minutes = divmod(abs(offset_minutes), 60)
+    zone = f"{'-' if offset_minutes < 0 else '+'}{hours:02}:{minutes:02}" if offset_minutes else "Z"
+    return f"{_date(days)}T{clock}{fraction}{zone}"
+
+
+def _date(days: int) -> str:
+    from datetime import date, timedelta
+
+    return (date(1970, 1, 1) + timedelta(days=days)).isoformat()
+
+
+def _spoil(
+    random: Random,
+    records: list[Timed],
+    events: list[Event],
+    world: World,
+    side: str,
+    configured: bool,
+) -> None:
+    make = bad_prediction if side == "predictions" else bad_outcome
+    for _ in range(random.randint(0, max(2, len(events) // 6))):
+        if not events:
+            return
+        event = random.choice(events)
+        clean = {name: value for name, value in event.items() if not name.startswith("_")}
+        value = make(random, clean, world.limits, configured)
+        arrival = event["_arrival"] + random.random()
+        records.append((arrival, max(int(arrival), 0), value, f"bad-{random.random()}"))
+
+
+def _deal(random: Random, records: list[Timed], partitions: int) -> list[list[Raw]]:
+    dealt: list[list[Raw]] = [[] for _ in range(partitions)]
+    offsets = [random.choice((0, 5_000)) for _ in range(partitions)]
+    for _, timestamp, value, key in sorted(records, key=lambda record: record[0]):
+        partition = zlib.crc32(key.encode()) % partitions
+        dealt[partition].append((offsets[partition], timestamp, value))
+        offsets[partition] += random.choice((1, 1, 1, 2))  # transactions leave gaps
+    return dealt

@@ -1,0 +1,205 @@
+"""Bytes to events the slow way: the standard library's JSON and one check after another.
+
+Nothing here is shared with the processor. A record comes out as a `Prediction`, an `Outcome`, or
+the reason why it is a dead letter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+MAX_DEPTH = 500  # the exact bound is not part of the contract: mixes nest 3 deep or 5,000 deep
+RFC3339 = re.compile(
+    r"(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(?:\.(\d+))?(Z|[+-]\d{2}:\d{2})", re.ASCII
+)
+
+
+class Dead(Exception):
+    """A record that cannot be used; the only argument is the reason."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    max_record_bytes: int
+    max_features: int
+    known_models: frozenset[str]  # empty: every model is known
+
+
+@dataclass(eq=False)
+class Prediction:
+    prediction_id: str
+    model_id: str
+    version: str
+    role: str
+    at: int
+    label: str | None
+    score: float | None
+    value: float | None
+    latency_ms: float | None
+    features: dict[str, Any]
+
+    @property
+    def group(self) -> tuple[str, str, str, str]:
+        return (self.model_id, self.version, self.role, "")
+
+
+@dataclass(eq=False)
+class Outcome:
+    prediction_id: str
+    model_id: str
+    observed_at: int
+    label: str | None
+    value: float | None
+    revision: int
+    retracted: bool
+    effective: int = 0
+
+
+def read_prediction(raw: bytes | None, limits: Limits) -> Prediction:
+    event = _object(raw, limits)
+    said = _field(event, "prediction", dict)
+    features = _field(event, "features", dict)
+    latency = _optional_number(event, "latency_ms")
+    prediction = Prediction(
+        prediction_id=_identifier(event, "prediction_id"),
+        model_id=_identifier(event, "model_id"),
+        version=_identifier(event, "model_version"),
+        role=_identifier(event, "role") if "role" in event else "champion",
+        at=_time(event, "predicted_at"),
+        label=_label(said),
+        score=_optional_number(said, "score"),
+        value=_optional_number(said, "value"),
+        latency_ms=latency,
+        features=features,
+    )
+    if prediction.label is None and prediction.score is None and prediction.value is None:
+        raise Dead("no_prediction")
+    if len(features) > limits.max_features:
+        raise Dead("too_many_features")
+    _known(prediction.model_id, limits)
+    return prediction
+
+
+def read_outcome(raw: bytes | None, limits: Limits) -> Outcome:
+    event = _object(raw, limits)
+    actual = _field(event, "actual", dict)
+    outcome = Outcome(
+        prediction_id=_identifier(event, "prediction_id"),
+        model_id=_identifier(event, "model_id"),
+        observed_at=_time(event, "observed_at"),
+        label=_label(actual),
+        value=_optional_number(actual, "value"),
+        revision=_field(event, "revision", int) if "revision" in event else 1,
+        retracted=_field(event, "retracted", bool) if "retracted" in event else False,
+    )
+    if outcome.label is None and outcome.value is None:
+        raise Dead("no_actual")
+    _known(outcome.model_id, limits)
+    return outcome
+
+
+def _known(model_id: str, limits: Limits) -> None:
+    if limits.known_models and model_id not in limits.known_models:
+        raise Dead("unknown_model")
+
+
+def _object(raw: bytes | None, limits: Limits) -> dict[str, Any]:
+    if raw is None:
+        raise Dead("empty")
+    if len(raw) > limits.max_record_bytes:
+        raise Dead("oversize")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Dead("not_utf8") from None
+    if _depth(text) > MAX_DEPTH:
+        raise Dead("too_deep")
+    try:
+        event = json.loads(text, parse_constant=_not_finite, parse_float=_double)
+    except json.JSONDecodeError:
+        raise Dead("not_json") from None
+    if not isinstance(event, dict):
+        raise Dead("wrong_type")
+    return event
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for character in re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
+        depth += (character in "[{") - (character in "]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _not_finite(_token: str) -> None:
+    raise Dead("not_finite")
+
+
+def _double(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise Dead("out_of_range")
+    return number
+
+
+def _field(event: dict[str, Any], name: str, kind: type) -> Any:
+    if name not in event:
+        raise Dead("missing_field")
+    if not isinstance(event[name], kind) or (kind is int and isinstance(event[name], bool)):
+        raise Dead("wrong_type")
+    return event[name]
+
+
+def _identifier(event: dict[str, Any], name: str) -> str:
+    text: str = _field(event, name, str)
+    return text
+
+
+def _optional_number(event: dict[str, Any], name: str) -> float | None:
+    number = event.get(name)
+    if number is None:
+        return None
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise Dead("wrong_type")
+    return float(number)
+
+
+def _label(said: dict[str, Any]) -> str | None:
+    """The label as text: true and false in lower case, integers in decimal."""
+    label = said.get("label")
+    if label is None:
+        return None
+    if isinstance(label, bool):
+        return "true" if label else "false"
+    if isinstance(label, int | str):
+        return str(label)
+    raise Dead("wrong_type")
+
+
+def _time(event: dict[str, Any], name: str) -> int:
+    """Epoch milliseconds; what is finer than a millisecond is cut off."""
+    if isinstance(event.get(name), str):
+        return _rfc3339(event[name])
+    at: int = _field(event, name, int)
+    return at
+
+
+def _rfc3339(text: str) -> int:
+    match = RFC3339.fullmatch(text)
+    if match is None:
+        raise Dead("invalid_time")
+    day, clock, fraction, offset = match.groups()
+    try:
+        local = datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=UTC)
+    except ValueError:
+        raise Dead("invalid_time") from None
+    shift = timedelta(0)
+    if offset != "Z":
+        hours, minutes = int(offset[1:3]), int(offset[4:6])
+        shift = timedelta(hours=hours, minutes=minutes) * (-1 if offset[0] == "-" else 1)
+    seconds = (local - shift - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
+    return seconds * 1000 + int(((fraction or "") + "000")[:3])
