@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 from aiokafka.helpers import create_ssl_context
 
 from stream.setting_types import ms
@@ -171,6 +171,9 @@ async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
             request_timeout_ms=_REQUEST_TIMEOUT_MS, client_id="leeway", **connection(settings)
         )
         await client.start()
+    except KafkaConnectionError as error:
+        protocol = settings.kafka.security_protocol
+        raise AdminError(f"cannot reach {bootstrap}: no broker answered ({protocol})") from error
     except (KafkaError, OSError, ValueError) as error:
         raise AdminError(f"cannot reach {bootstrap}: {error}") from error
     try:

@@ -29,6 +29,7 @@ from stream.setting_types import (
     Ratio,
     Share,
     ShareOrAll,
+    duration_text,
     whole_ms,
 )
 
@@ -125,7 +126,9 @@ class OutcomeSettings(Section):
     def _beyond_maturity(cls, value: timedelta, info: ValidationInfo) -> timedelta:
         maturity = info.data.get("maturity")
         if isinstance(maturity, timedelta) and maturity > value:
-            raise ValueError(f"outcomes.maturity ({maturity}) is beyond it ({value})")
+            raise ValueError(
+                f"outcomes.maturity {duration_text(maturity)} is beyond it ({duration_text(value)})"
+            )
         return value
 
 

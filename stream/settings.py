@@ -251,6 +251,10 @@ def _unknown_variables() -> list[str]:
     ]
 
 
+_PATTERNS = {
+    "runbook_url": "must start with http:// or https://",
+    "bootstrap": "must be host:port, or several of them with commas between",
+}
 _REQUIRED = {
     "accountable": "required: the person or team that answers for this model",
     "runbook_url": "required: where the person who is alerted reads what to do",
@@ -262,6 +266,8 @@ def _line(error: Any) -> str:
     match error["type"]:
         case "missing":
             message = _REQUIRED.get(str(key), "required")
+        case "string_pattern_mismatch" if key in _PATTERNS:
+            message = _PATTERNS[key]
         case "extra_forbidden":
             message = "unknown key" + _suggestion(error["loc"])
         case _:

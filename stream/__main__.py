@@ -1,0 +1,5 @@
+"""`python -m stream` is `leeway`."""
+
+from stream.cli import main
+
+main()

@@ -1,0 +1,234 @@
+"""The `leeway` command. Exit codes: 0 success, 1 failure, 2 usage or configuration.
+
+Imports are late, so that `leeway --help` is quick and a command loads only what it needs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from stream.cli_output import USAGE, Output, fail, load_settings, print_json, say
+
+app = typer.Typer(
+    name="leeway",
+    help="Finds drift in the predictions and outcomes of models in production.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+reference_app = typer.Typer(help="Build references from history.")
+app.add_typer(reference_app, name="reference")
+
+ExistingFile = Annotated[Path, typer.Option(exists=True, dir_okay=False, readable=True)]
+Files = Annotated[list[Path], typer.Option(exists=True, dir_okay=False, readable=True)]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="leeway.yaml", exists=True, dir_okay=False, readable=True),
+]
+Bootstrap = Annotated[str | None, typer.Option(help="Broker, instead of kafka.bootstrap.")]
+Format = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
+
+_MANY_FILES = ("--predictions", "--outcomes")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(installed("leeway"))
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(USAGE)
+
+
+@app.command()
+def worker(config: Config = None, bootstrap: Bootstrap = None) -> None:
+    """Run a worker: topics in, alerts out."""
+    settings = load_settings(config, _broker(bootstrap))
+    from stream.topology import run_worker
+
+    raise typer.Exit(run_worker(settings))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def demo(context: typer.Context) -> None:
+    """Run the whole job here, on real data."""
+    from stream.demo import main as run_demo
+
+    raise typer.Exit(run_demo(context.args))
+
+
+@app.command()
+def backtest(
+    predictions: Files,
+    outcomes: Files,
+    alerts: Annotated[Path, typer.Option(help="Where to write the alerts (.ndjson).")],
+    config: Config = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Where to write the summary (.json).")
+    ] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="Decisions of a live run to replay.", exists=True)
+    ] = None,
+    partitions: Annotated[
+        int | None, typer.Option(min=1, help="Source partitions, instead of the configured count.")
+    ] = None,
+    timestamp_column: Annotated[
+        str | None,
+        typer.Option(help="Field with the record timestamp; without it no event is future."),
+    ] = None,
+) -> None:
+    """Run the same code over files.
+
+    Files are .ndjson, .ndjson.gz or .parquet; --predictions and --outcomes take several each.
+    """
+    settings = load_settings(config, {} if partitions is None else {"partitions": partitions})
+    for path in filter(None, (alerts, summary)):
+        if not path.parent.is_dir():
+            raise fail(f"{path}: the directory does not exist", USAGE)
+    from stream.backtest import run
+
+    raise typer.Exit(
+        run(
+            settings,
+            predictions=predictions,
+            outcomes=outcomes,
+            alerts=alerts,
+            summary=summary,
+            journal=journal,
+            timestamp_column=timestamp_column,
+        )
+    )
+
+
+@app.command()
+def validate(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="leeway.yaml", exists=True, dir_okay=False)
+    ] = Path("leeway.yaml"),
+    output: Format = Output.text,
+) -> None:
+    """Check a configuration, all errors at once.
+
+    Each error comes with its path; each model needs an owner and a runbook.
+    """
+    settings = load_settings(config)
+    if settings.has_no_owner:
+        raise fail(f"{config}: models: required: name each model with its owner", USAGE)
+    found = {"config_hash": settings.rules().config_hash(), "models": sorted(settings.models)}
+    if output is Output.json:
+        print_json(found)
+    else:
+        print(f"{config}: ok, {len(settings.models)} models, config_hash {found['config_hash']}")
+
+
+@app.command()
+def topics(
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+    apply: Annotated[bool, typer.Option("--apply", "--yes", help="Create the topics.")] = False,
+    output: Format = Output.text,
+) -> None:
+    """Plan the topics; --apply creates them.
+
+    Refuses to do anything while a topic has another partition count than it needs.
+    """
+    settings = load_settings(config, _broker(bootstrap))
+    from stream.cli_kafka import topics as show_topics
+
+    show_topics(settings, apply=apply, output=output)
+
+
+@app.command()
+def doctor(
+    config: Config = None, bootstrap: Bootstrap = None, output: Format = Output.text
+) -> None:
+    """Check what the worker needs to run."""
+    settings = load_settings(config, _broker(bootstrap))
+    from stream.cli_kafka import doctor as show_checks
+
+    show_checks(settings, output)
+
+
+@app.command()
+def schema(
+    name: Annotated[str | None, typer.Argument(help="One schema; without it their names.")] = None,
+    write: Annotated[Path | None, typer.Option(help="Write them all to this directory.")] = None,
+) -> None:
+    """Print a JSON Schema of the contract."""
+    from stream import schemas
+
+    if write is not None:
+        for path in schemas.write(write):
+            say(f"wrote {path}")
+    elif name is None:
+        print("\n".join(schemas.NAMES))
+    elif name in schemas.NAMES:
+        print(schemas.schema_text(name), end="")
+    else:
+        raise fail(f"no schema {name}: one of {', '.join(schemas.NAMES)}", USAGE)
+
+
+@reference_app.command("build")
+def reference_build(
+    predictions: Files,
+    references: Annotated[Path, typer.Option(help="Where to write the references (.ndjson).")],
+    outcomes: Annotated[list[Path] | None, typer.Option(exists=True, dir_okay=False)] = None,
+    config: Config = None,
+) -> None:
+    """Seal references over files of events, as a worker would have."""
+    settings = load_settings(config)
+    from stream.backtest import build_references
+
+    raise typer.Exit(
+        build_references(
+            settings, predictions=predictions, outcomes=outcomes or [], references=references
+        )
+    )
+
+
+def _broker(bootstrap: str | None) -> dict[str, Any]:
+    return {} if bootstrap is None else {"kafka": {"bootstrap": bootstrap}}
+
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """`--predictions a b` as `--predictions a --predictions b`: the parser takes one value each.
+
+    >>> spread(["backtest", "--predictions", "a", "b", "-c", "x"])
+    ['backtest', '--predictions', 'a', '--predictions', 'b', '-c', 'x']
+    """
+    spread_out: list[str] = []
+    flag: str | None = None
+    has_value = False
+    for argument in arguments:
+        if argument.startswith("-"):
+            name, equals, _value = argument.partition("=")
+            flag = name if name in _MANY_FILES else None
+            has_value = bool(equals)
+        elif flag is not None:
+            if has_value:
+                spread_out.append(flag)
+            has_value = True
+        spread_out.append(argument)
+    return spread_out
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point: runs the command and exits with its code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(spread(given), prog_name="leeway", standalone_mode=False)
+    except typer.TyperException as error:
+        say(" ".join(error.format_message().split()))
+        code = error.exit_code
+    sys.exit(code)

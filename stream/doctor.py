@@ -1,0 +1,87 @@
+"""`leeway doctor`: what must hold outside the process, and what to do where it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cramjam
+
+from stream.kafka_admin import AdminError, TopicStep, admin, compare, live_topics, topic_plan
+from stream.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at; `remedy` is empty where it passed."""
+
+    name: str
+    passed: bool
+    detail: str
+    remedy: str = ""
+
+
+async def examine(settings: Settings) -> list[Check]:
+    """All checks, those of the broker last. Never raises: a fault is a failed check."""
+    return [owner(settings), codecs(), plaintext(settings), *await _broker(settings)]
+
+
+def owner(settings: Settings) -> Check:
+    if settings.has_no_owner:
+        return Check(
+            "owners",
+            False,
+            "no model is configured, alerts would be unassigned",
+            "name each model under models, with owners.accountable and runbook_url",
+        )
+    return Check("owners", True, f"{len(settings.models)} models, each with an owner and a runbook")
+
+
+def codecs() -> Check:
+    """Round-trips each codec a producer may choose: importing it alone proves little."""
+    broken = []
+    for name in ("lz4", "snappy", "zstd", "gzip"):
+        try:
+            codec = getattr(cramjam, name)
+            if bytes(codec.decompress(codec.compress(b"leeway"))) != b"leeway":
+                broken.append(name)
+        except (AttributeError, cramjam.CompressionError, cramjam.DecompressionError):
+            broken.append(name)
+    if broken:
+        return Check(
+            "codecs",
+            False,
+            f"{', '.join(broken)} cannot be read",
+            "install the versions of requirements.lock (scripts/install)",
+        )
+    return Check("codecs", True, "lz4, snappy, zstd, gzip")
+
+
+def plaintext(settings: Settings) -> Check:
+    protocol = settings.kafka.security_protocol
+    if settings.kafka.allow_plaintext_beyond_loopback and "PLAINTEXT" in protocol:
+        return Check(
+            "encryption",
+            False,
+            f"{protocol} is allowed beyond loopback",
+            "set kafka.security_protocol to SSL or SASL_SSL",
+        )
+    return Check("encryption", True, protocol)
+
+
+async def _broker(settings: Settings) -> list[Check]:
+    bootstrap = settings.kafka.bootstrap
+    plan = topic_plan(settings)
+    try:
+        async with admin(settings) as client:
+            live = await live_topics(client, [spec.name for spec in plan])
+    except AdminError as error:
+        remedy = "start the broker, or set kafka.bootstrap and kafka.security_protocol to match it"
+        return [Check("broker", False, str(error), remedy)]
+    steps = compare(plan, live)
+    return [Check("broker", True, bootstrap), *map(topic, steps)]
+
+
+def topic(step: TopicStep) -> Check:
+    found = {"ok": f"{step.spec.partitions} partitions", "create": "missing"}
+    detail = found.get(step.state, step.detail)
+    return Check(f"topic {step.spec.name}", step.state == "ok", detail, step.remedy)
