@@ -1,0 +1,150 @@
+"""`leeway demo`: embedded broker, worker, producer, alert consumer; ends by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from stream.broker import EmbeddedBroker
+from stream.demo import alert_lines, summary
+from stream.demo.configuration import OWNER, configuration, free_port, write_configuration
+from stream.demo.events import MODEL_ID, SEED, Event, around_the_drift, events
+from stream.demo.producer import greatest_event_time, producer, send_all, send_end_of_input
+from stream.demo.screen import Screen, screen
+from stream.demo.worker import Worker, WorkerDiedError, running_worker
+from stream.events import Alert
+from stream.kafka_admin import AdminError, admin, create, topic_plan
+from stream.settings import Settings
+
+LIMIT_S = 170.0  # the demo promises three minutes
+POLL_S = 0.25
+REFERENCE_PREDICTIONS = 10_000
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why."""
+
+
+def main(rows: int | None = None, seed: int = SEED) -> int:
+    """Runs the demo; rows: that many around the drift instead of all 100,000.
+
+    Returns 0; 1, having said why on stderr, when it failed; 2 for a number of rows there is not.
+    """
+    try:
+        chosen = None if rows is None else around_the_drift(rows)
+    except ValueError as error:
+        return _fail(2, str(error))
+    try:
+        run = asyncio.run(_run(*events(seed=seed, rows=chosen)))
+    except (AdminError, DemoError, WorkerDiedError) as error:
+        return _fail(1, str(error))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return _fail(1, "interrupted")
+    sys.stdout.write("\n".join(["", *summary.lines(run), ""]))
+    found = summary.faults(run)
+    return _fail(1, "; ".join(found)) if found else 0
+
+
+def _fail(code: int, why: str) -> int:
+    sys.stdout.flush()
+    sys.stderr.write(f"leeway demo: {why}\n")
+    return code
+
+
+async def _run(predictions: list[Event], outcomes: list[Event]) -> summary.Run:
+    """Everything started here is stopped here, on SIGTERM too."""
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    deadline = _now_s() + LIMIT_S
+    with tempfile.TemporaryDirectory(prefix="leeway-demo-") as folder, EmbeddedBroker() as broker:
+        file, web_port = Path(folder, "leeway.yaml"), free_port()
+        content = configuration(
+            bootstrap=broker.bootstrap,
+            web_port=web_port,
+            reference_predictions=min(REFERENCE_PREDICTIONS, len(predictions) // 4),
+        )
+        settings = write_configuration(file, content)
+        async with admin(settings) as client:
+            await create(client, topic_plan(settings), settings.replication)
+        async with running_worker(file, web_port) as worker:
+            return await _stream(settings, worker, predictions, outcomes, deadline)
+
+
+async def _stream(
+    settings: Settings,
+    worker: Worker,
+    predictions: list[Event],
+    outcomes: list[Event],
+    deadline: float,
+) -> summary.Run:
+    sent = {"predictions": len(predictions), "outcomes": len(outcomes)}
+    alerts: list[Alert] = []
+    with screen(sum(sent.values())) as terminal:
+
+        def seen(alert: Alert) -> None:
+            alerts.append(alert)
+            terminal.say(alert_lines.line(alert))
+
+        terminal.say(f"{sum(sent.values()):,} events of model {MODEL_ID}, owner {OWNER}")
+        while await worker.get("/ledger") is None:
+            await _pause(worker, deadline)
+        started = _now_s()
+        tasks = [
+            asyncio.create_task(alert_lines.follow(settings, seen)),
+            asyncio.create_task(_send(settings, predictions, outcomes)),
+        ]
+        try:
+            ledger = await _finished(worker, terminal, tasks, deadline)
+            seconds = _now_s() - started
+            await _quiet(alerts)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    return summary.Run(ledger, sent, alerts, seconds)
+
+
+async def _send(settings: Settings, predictions: list[Event], outcomes: list[Event]) -> None:
+    async with producer(settings) as client:
+        ends = await send_all(client, settings, predictions, outcomes)
+        last = greatest_event_time(predictions, outcomes)
+        await send_end_of_input(client, settings, ends, last)
+
+
+async def _finished(
+    worker: Worker, terminal: Screen, tasks: list[asyncio.Task[None]], deadline: float
+) -> summary.Ledger:
+    """The last ledger, once all that was sent went through all stages."""
+    while True:
+        for task in tasks:
+            if task.done():
+                task.result()  # raises what ended it
+        status, answer = await worker.get("/status"), await worker.get("/ledger")
+        if answer is not None:
+            ledger: summary.Ledger = answer["total"]
+            terminal.at(sum(side["consumed"] for side in ledger.values()))
+            if status is not None and status["finished"]:
+                return ledger
+        await _pause(worker, deadline)
+
+
+async def _pause(worker: Worker, deadline: float) -> None:
+    if _now_s() > deadline:
+        raise DemoError(f"not finished after {LIMIT_S:.0f} s\n{worker.log_tail()}")
+    await asyncio.sleep(POLL_S)
+
+
+async def _quiet(alerts: list[Alert]) -> None:
+    """Until the alerts already on the topic have been read."""
+    read = -1
+    while read != len(alerts):
+        read = len(alerts)
+        await asyncio.sleep(3 * alert_lines.POLL_MS / 1000)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
