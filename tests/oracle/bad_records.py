@@ -22,9 +22,9 @@ BAD_TIMES = (
 DEEP = "[" * 5_000 + "]" * 5_000
 
 
-def bad_prediction(random: Random, event: Event, limits: Limits, configured: bool) -> bytes | None:
+def bad_prediction(random: Random, event: Event, limits: Limits) -> bytes | None:
     makers: list[Callable[[], bytes | None]] = [
-        *_common(random, event, limits, configured, "predicted_at"),
+        *_common(random, event, limits, "predicted_at"),
         lambda: _json({**event, "prediction": {}}),
         lambda: _json({**event, "prediction": {"label": None, "probabilities": {"a": 1.0}}}),
         lambda: _json({**event, "features": {f"f{i}": i for i in range(limits.max_features + 1)}}),
@@ -44,9 +44,9 @@ def bad_prediction(random: Random, event: Event, limits: Limits, configured: boo
     return random.choice(makers)()
 
 
-def bad_outcome(random: Random, event: Event, limits: Limits, configured: bool) -> bytes | None:
+def bad_outcome(random: Random, event: Event, limits: Limits) -> bytes | None:
     makers: list[Callable[[], bytes | None]] = [
-        *_common(random, event, limits, configured, "observed_at"),
+        *_common(random, event, limits, "observed_at"),
         lambda: _json({**event, "actual": {}}),
         lambda: _json({**event, "actual": {"label": None, "value": None}}),
         lambda: _spliced({**event, "actual": {"value": "@"}}, random.choice(("NaN", "Infinity"))),
@@ -61,12 +61,12 @@ def bad_outcome(random: Random, event: Event, limits: Limits, configured: bool) 
 
 
 def _common(
-    random: Random, event: Event, limits: Limits, configured: bool, time_field: str
+    random: Random, event: Event, limits: Limits, time_field: str
 ) -> list[Callable[[], bytes | None]]:
     padding = "x" * limits.max_record_bytes
     makers: list[Callable[[], bytes | None]] = [
         lambda: None,
-        lambda: random.choice((b"{", b"no json", b"{}x", b"'a'", b"[1,", b"\x00", b"{'a':1}")),
+        lambda: random.choice((b"{", b"no json", _json(event) + b"x", b"'a'", b"\x00", b"{'a':1}")),
         lambda: _json(event)[:-1],
         lambda: random.choice((b"[]", b"null", b'"text"', b"17", b"true")),
         lambda: _json({**event, "note": "@"}).replace(b"@", b"\xff\xfe"),
@@ -79,8 +79,9 @@ def _common(
         lambda: _json({**event, "model_id": random.choice((7, None, []))}),
         lambda: _json({**event, time_field: random.choice((None, 1.5, True, []))}),
         lambda: _json({**event, time_field: random.choice(BAD_TIMES)}),
+        lambda: _json({**event, time_field: -1}),
     ]
-    if configured:
+    if limits.known_models:
         makers.append(lambda: _json({**event, "model_id": "nobody knows it"}))
     return makers
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, timedelta
 from random import Random
 from typing import Any
 
@@ -40,8 +42,9 @@ def draw_mix(random: Random, size: int) -> Mix:
     outcomes = draw_outcomes(random, world, events)
     said = [_timed(random, world, e, "predicted_at", e["_arrival"]) for e in events]
     seen = [_timed(random, world, e, "observed_at", e["_arrival"]) for e in outcomes]
-    _spoil(random, said, events, world, "predictions", configured)
-    _spoil(random, seen, outcomes, world, "outcomes", configured)
+    limits = world.limits
+    said += _spoil(random, events, lambda event: bad_prediction(random, event, limits))
+    seen += _spoil(random, outcomes, lambda event: bad_outcome(random, event, limits))
     return Mix(world, configured, _deal(random, said, partitions), _deal(random, seen, partitions))
 
 
@@ -68,7 +71,7 @@ def draw_world(random: Random) -> tuple[World, bool]:
 
 
 def draw_predictions(random: Random, world: World, size: int) -> list[Event]:
-    now = random.choice((0, -100_000, 1_763_800_000_000))
+    now = random.choice((0, 1_763_800_000_000))
     gap_ms = random.choice((150, 3_000, 12_000))
     models = random.sample(MODELS, random.randint(1, len(MODELS)))
     typical = {model: {f"f{i}": random.choice((0, 1)) for i in range(4)} for model in models}
@@ -89,7 +92,7 @@ def draw_predictions(random: Random, world: World, size: int) -> list[Event]:
                 "prediction_id": random.choice((f"p{i}", f"ü-{i}-東")),
                 "model_id": model,
                 "model_version": random.choice("12"),
-                "predicted_at": now - random.randint(0, back),
+                "predicted_at": max(0, now - random.randint(0, back)),
                 "features": _features(random, typical[model]),
                 "prediction": _said(random, model),
                 "_arrival": now,
@@ -126,12 +129,13 @@ def _echo(random: Random, world: World, event: Event, now: int) -> Event:
 
 def _features(random: Random, typical: dict[str, int]) -> Event:
     features: Event = {}
-    for name, kind in typical.items():
+    for name, usual in typical.items():
+        kind = usual
         chance = random.random()
         if chance < 0.1:
             features[name] = random.choice((None, True, False, random.choice(OTHERS)))
         elif chance < 0.2:
-            kind = 1 - kind
+            kind = 1 - usual
         elif chance < 0.25:
             continue
         if name not in features:
@@ -184,7 +188,8 @@ def draw_outcomes(random: Random, world: World, predictions: list[Event]) -> lis
         if random.random() >= labelled_share:
             continue
         for _ in range(random.choice((1, 1, 1, 2, 3))):
-            observed = prediction["predicted_at"] + _delay(random, world, prediction, quick)
+            delay_ms = _delay(random, world, prediction, quick)
+            observed = max(0, prediction["predicted_at"] + delay_ms)
             outcome = {
                 "prediction_id": prediction["prediction_id"],
                 "model_id": prediction["model_id"],
@@ -231,6 +236,7 @@ def _timed(random: Random, world: World, event: Event, time_field: str, arrival:
     timestamp: int | None = max(int(arrival), at)
     if world.future_bound_ms is not None and timestamp is not None and random.random() < 0.08:
         timestamp = at - world.future_bound_ms + random.choice((0, -1, -1, -90_000))
+        timestamp = max(timestamp, 0)
     elif random.random() < 0.05:
         timestamp = None
     return arrival, timestamp, encode(random, event, time_field), event["prediction_id"]
@@ -261,28 +267,19 @@ def _rfc3339(random: Random, at: int) -> str:
 
 
 def _date(days: int) -> str:
-    from datetime import date, timedelta
-
     return (date(1970, 1, 1) + timedelta(days=days)).isoformat()
 
 
 def _spoil(
-    random: Random,
-    records: list[Timed],
-    events: list[Event],
-    world: World,
-    side: str,
-    configured: bool,
-) -> None:
-    make = bad_prediction if side == "predictions" else bad_outcome
-    for _ in range(random.randint(0, max(2, len(events) // 6))):
-        if not events:
-            return
+    random: Random, events: list[Event], make: Callable[[Event], bytes | None]
+) -> list[Timed]:
+    spoiled: list[Timed] = []
+    for _ in range(random.randint(0, max(2, len(events) // 6)) if events else 0):
         event = random.choice(events)
         clean = {name: value for name, value in event.items() if not name.startswith("_")}
-        value = make(random, clean, world.limits, configured)
         arrival = event["_arrival"] + random.random()
-        records.append((arrival, max(int(arrival), 0), value, f"bad-{random.random()}"))
+        spoiled.append((arrival, int(arrival), make(clean), f"bad-{random.random()}"))
+    return spoiled
 
 
 def _deal(random: Random, records: list[Timed], partitions: int) -> list[list[Raw]]:

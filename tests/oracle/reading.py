@@ -182,9 +182,13 @@ def _label(said: dict[str, Any]) -> str | None:
 
 def _time(event: dict[str, Any], name: str) -> int:
     """Epoch milliseconds; what is finer than a millisecond is cut off."""
-    if isinstance(event.get(name), str):
-        return _rfc3339(event[name])
-    at: int = _field(event, name, int)
+    if name not in event:
+        raise Dead("missing_field")
+    at = event[name]
+    if isinstance(at, str):
+        at = _rfc3339(at)
+    if isinstance(at, bool) or not isinstance(at, int) or at < 0:  # negative: before 1970
+        raise Dead("invalid_time")
     return at
 
 
