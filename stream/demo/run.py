@@ -31,27 +31,24 @@ class DemoError(Exception):
 def main(rows: int | None = None, seed: int = SEED) -> int:
     """Runs the demo; rows: that many around the drift instead of all 100,000.
 
-    Returns 0; 1, having said why on stderr, when it failed; 2 for a number of rows there is not.
+    Returns 0, or 1 when it failed, having said why on stderr.
     """
-    try:
-        chosen = None if rows is None else around_the_drift(rows)
-    except ValueError as error:
-        return _fail(2, str(error))
+    chosen = None if rows is None else around_the_drift(rows)
     try:
         run = asyncio.run(_run(*events(seed=seed, rows=chosen)))
     except (AdminError, DemoError, WorkerDiedError) as error:
-        return _fail(1, str(error))
+        return _fail(str(error))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        return _fail(1, "interrupted")
+        return _fail("interrupted")
     sys.stdout.write("\n".join(["", *summary.lines(run), ""]))
     found = summary.faults(run)
-    return _fail(1, "; ".join(found)) if found else 0
+    return _fail("; ".join(found)) if found else 0
 
 
-def _fail(code: int, why: str) -> int:
+def _fail(why: str) -> int:
     sys.stdout.flush()
     sys.stderr.write(f"leeway demo: {why}\n")
-    return code
+    return 1
 
 
 async def _run(predictions: list[Event], outcomes: list[Event]) -> summary.Run:

@@ -5,7 +5,6 @@ python -m stream.demo.write DIR [--rows N] [--seed S] [--gzip]
 
 from __future__ import annotations
 
-import argparse
 import gzip
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,23 +39,3 @@ def write(
         write_lines(directory / f"predictions{suffix}", (event.value for event in predictions)),
         write_lines(directory / f"outcomes{suffix}", (event.value for event in outcomes)),
     )
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="stream.demo.write", description=__doc__)
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--rows", type=int, help="that many rows around the drift (default: all)")
-    parser.add_argument("--seed", type=int, default=car_loan_events.SEED)
-    parser.add_argument("--gzip", action="store_true")
-    arguments = parser.parse_args()
-    write(
-        arguments.directory,
-        rows=arguments.rows,
-        seed=arguments.seed,
-        compress=arguments.gzip,
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
