@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from stream.cli_output import FAILURE, Output, fail, print_json, print_rows, say
 from stream.doctor import examine
@@ -22,6 +22,7 @@ from stream.settings import Settings
 
 _STATE = {
     "create": "to create",
+    "created": "created",
     "ok": "ok",
     "mismatch": "partition mismatch",
     "config": "other config",
@@ -47,7 +48,7 @@ def topics(settings: Settings, *, apply: bool, output: Output) -> None:
     if mismatched:
         raise fail(f"{len(mismatched)} topics have another partition count; nothing was created")
     if apply:
-        say(f"{count['create']} topics created, {count['ok'] + count['config']} were there")
+        say(f"{count['created']} topics created, {count['ok'] + count['config']} were there")
     elif count["create"]:
         say(f"dry run: {count['create']} topics would be created; --apply creates them")
 
@@ -59,7 +60,12 @@ async def _carry_out(settings: Settings, *, apply: bool) -> list[TopicStep]:
         if apply and not any(step.state == "mismatch" for step in steps):
             missing = [step.spec for step in steps if step.state == "create"]
             await create(client, missing, settings.replication)
+            steps = [_created(step) for step in steps]
         return steps
+
+
+def _created(step: TopicStep) -> TopicStep:
+    return replace(step, state="created") if step.state == "create" else step
 
 
 def _show(steps: list[TopicStep], output: Output) -> None:

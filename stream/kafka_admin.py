@@ -33,6 +33,7 @@ class TopicSpec:
     partitions: int
     config: Mapping[str, str]
     purpose: str
+    exact: bool = True  # whether another partition count breaks the job
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,10 @@ class LiveTopic:
 
 @dataclass(frozen=True, slots=True)
 class TopicStep:
-    """What is to be done about one topic: `create` it, nothing (`ok`), or a person must decide."""
+    """What is to be done about one topic: `create` it, nothing, or a person must decide."""
 
     spec: TopicSpec
-    state: Literal["create", "ok", "mismatch", "config"]
+    state: Literal["create", "created", "ok", "mismatch", "config"]
     detail: str = ""
     remedy: str = ""
 
@@ -85,20 +86,23 @@ def topic_plan(settings: Settings) -> list[TopicSpec]:
         TopicSpec(
             public.outcomes, shared, events, "outcomes in; as many partitions as predictions"
         ),
-        TopicSpec(public.control, 1, kept(0), "control records in, kept for ever"),
-        TopicSpec(public.alerts, 1, kept(90), "alerts out"),
-        TopicSpec(public.alerts_state, 1, compacted, "last state of each alert"),
-        TopicSpec(public.actions, 1, kept(90), "requests to act, out"),
+        TopicSpec(public.control, 1, kept(0), "control records in, kept for ever", exact=False),
+        TopicSpec(public.alerts, 1, kept(90), "alerts out", exact=False),
+        TopicSpec(public.alerts_state, 1, compacted, "last state of each alert", exact=False),
+        TopicSpec(public.actions, 1, kept(90), "requests to act, out", exact=False),
         TopicSpec(
             public.dead_letters,
             shared,
             kept(14, 2 * record_bytes),  # an opted-in payload travels as base64
             "records that could not be used",
+            exact=False,
         ),
         TopicSpec(internal("panes"), shared, kept(7, blob_bytes), "stage 1 to stage 2"),
         TopicSpec(internal("findings"), 1, kept(30, blob_bytes), "stage 2 to stage 3"),
         TopicSpec(internal("journal"), shared, kept(0), "decisions, kept for ever"),
-        TopicSpec(internal("references"), 1, kept(0, blob_bytes), "references, kept for ever"),
+        TopicSpec(
+            internal("references"), 1, kept(0, blob_bytes), "references, kept for ever", exact=False
+        ),
         TopicSpec(changelog_topic(settings, "sources"), shared, compacted, "state of stage 1"),
         TopicSpec(changelog_topic(settings, "panes"), shared, compacted, "state of stage 2"),
         TopicSpec(changelog_topic(settings, "findings"), 1, compacted, "state of stage 3"),
@@ -113,7 +117,7 @@ def compare(plan: Iterable[TopicSpec], live: Mapping[str, LiveTopic]) -> list[To
 def _step(spec: TopicSpec, live: LiveTopic | None) -> TopicStep:
     if live is None:
         return TopicStep(spec, "create", remedy="run leeway topics --apply")
-    if live.partitions != spec.partitions:
+    if spec.exact and live.partitions != spec.partitions:
         return TopicStep(
             spec,
             "mismatch",

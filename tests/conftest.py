@@ -1,0 +1,34 @@
+"""Says at the end whether a real Kafka took part; in CI its absence is a failure, not a skip."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+_kafka_tests: Counter[str] = Counter()
+_IN_CI = os.environ.get("CI") == "true"
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if "kafka" in report.keywords and (report.when == "call" or report.outcome != "passed"):
+        _kafka_tests[report.outcome] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _IN_CI and _kafka_tests["skipped"] and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(_said_of_kafka())
+
+
+def _said_of_kafka() -> str:
+    ran = _kafka_tests["passed"] + _kafka_tests["failed"]
+    skipped = _kafka_tests["skipped"]
+    if skipped:
+        consequence = "a failure in CI" if _IN_CI else "set LEEWAY_TEST_BOOTSTRAP to run them"
+        return f"real Kafka: none to be had, {skipped} tests skipped ({consequence})"
+    return f"real Kafka: {ran} tests ran on it" if ran else "real Kafka: no test asked for it"

@@ -1,0 +1,114 @@
+"""The topic plan: counts that must match, and what is said where the broker differs."""
+
+from __future__ import annotations
+
+import pytest
+
+from stream.doctor import topic as topic_check
+from stream.kafka_admin import LiveTopic, TopicSpec, TopicStep, compare, connection, topic_plan
+from stream.settings import Settings, load
+
+
+def planned(settings: Settings) -> dict[str, TopicSpec]:
+    return {spec.name: spec for spec in topic_plan(settings)}
+
+
+def step(name: str, live: LiveTopic) -> TopicStep:
+    found = compare(topic_plan(Settings()), {name: live})
+    return next(each for each in found if each.spec.name == name)
+
+
+def test_topics_that_share_a_partitioning_have_the_configured_count_and_stage_3_has_one() -> None:
+    plan = planned(load(None, {"app": "x", "partitions": 7}))
+    shared = {name for name, spec in plan.items() if spec.exact and spec.partitions == 7}
+    assert shared == {
+        "leeway.predictions",
+        "leeway.outcomes",
+        "x-panes",
+        "x-journal",
+        "x-sources-changelog",
+        "x-panes-changelog",
+    }
+    single = {name for name, spec in plan.items() if spec.exact and spec.partitions == 1}
+    assert single == {"x-findings", "x-findings-changelog"}
+
+
+def test_changelogs_and_alert_state_are_compacted_and_never_deleted() -> None:
+    compacted = {
+        name
+        for name, spec in planned(Settings()).items()
+        if spec.config["cleanup.policy"] == "compact" and "retention.ms" not in spec.config
+    }
+    assert compacted == {
+        "leeway.alerts.state",
+        "leeway-sources-changelog",
+        "leeway-panes-changelog",
+        "leeway-findings-changelog",
+    }
+
+
+def test_journal_and_references_are_kept_for_ever() -> None:
+    plan = planned(Settings())
+    assert plan["leeway-journal"].config["retention.ms"] == "-1"
+    assert plan["leeway-references"].config["retention.ms"] == "-1"
+
+
+def test_a_topic_of_an_empty_broker_is_created() -> None:
+    assert {each.state for each in compare(topic_plan(Settings()), {})} == {"create"}
+
+
+def test_another_partition_count_is_a_mismatch_with_a_remedy() -> None:
+    found = step("leeway.outcomes", LiveTopic(3))
+    assert found.state == "mismatch"
+    assert "has 3 partitions, needs 4" in found.detail
+    assert found.remedy
+    assert not topic_check(found).passed
+
+
+def test_the_alert_topic_may_have_any_count() -> None:
+    assert step("leeway.alerts", LiveTopic(12)).state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("config", "state"),
+    [
+        ({"retention.ms": "-1"}, "ok"),
+        ({"retention.ms": "9999999999999"}, "ok"),
+        ({"retention.ms": "1000"}, "config"),
+        ({"max.message.bytes": "10"}, "config"),
+        ({"cleanup.policy": "compact"}, "config"),
+        ({}, "ok"),  # a broker that does not tell its configuration
+    ],
+)
+def test_more_retention_than_planned_is_fine_and_less_is_not(
+    config: dict[str, str], state: str
+) -> None:
+    assert step("leeway.predictions", LiveTopic(4, config)).state == state
+
+
+def test_limited_retention_does_not_do_where_records_are_kept_for_ever() -> None:
+    assert step("leeway-journal", LiveTopic(4, {"retention.ms": "604800000"})).state == "config"
+
+
+def test_sasl_settings_reach_the_client() -> None:
+    settings = load(
+        None,
+        {
+            "kafka": {
+                "bootstrap": "a:1,b:2",
+                "security_protocol": "SASL_SSL",
+                "sasl_mechanism": "SCRAM-SHA-512",
+                "sasl_username": "u",
+                "sasl_password": "p",
+            }
+        },
+    )
+    options = connection(settings)
+    assert options.pop("ssl_context") is not None
+    assert options == {
+        "bootstrap_servers": ["a:1", "b:2"],
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": "u",
+        "sasl_plain_password": "p",
+    }
