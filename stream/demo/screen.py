@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 
@@ -15,7 +22,7 @@ from rich.text import Text
 class Screen:
     _console: Console
     _progress: Progress
-    _events: int  # the bar's task id
+    _events: TaskID
 
     def say(self, line: str) -> None:
         """One line of output, above the bar."""
@@ -23,7 +30,7 @@ class Screen:
 
     def at(self, consumed: int) -> None:
         """Moves the bar to so many events."""
-        self._progress.update(self._progress.task_ids[self._events], completed=consumed)
+        self._progress.update(self._events, completed=consumed)
 
 
 @contextmanager

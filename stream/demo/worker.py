@@ -70,6 +70,7 @@ async def running_worker(configuration: Path, web_port: int) -> AsyncIterator[Wo
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            start_new_session=True,  # Ctrl-C is for the demo, which then stops its worker
         )
     worker = Worker(process, web_port, log)
     try:
