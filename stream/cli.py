@@ -60,7 +60,10 @@ def worker(config: Config = None, bootstrap: Bootstrap = None) -> None:
     raise typer.Exit(run_worker(settings))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,  # the demo parses its own arguments, --help included
+)
 def demo(context: typer.Context) -> None:
     """Run the whole job here, on real data."""
     from stream.demo import main as run_demo
