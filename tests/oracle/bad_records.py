@@ -38,7 +38,7 @@ def bad_prediction(random: Random, event: Event, limits: Limits) -> bytes | None
         lambda: _json({**event, "prediction": random.choice(([], None, "fraud", 0.5))}),
         lambda: _json({**event, "prediction": {"score": random.choice(("0.5", True, []))}}),
         lambda: _json({**event, "prediction": {"label": random.choice((1.5, [], {}))}}),
-        lambda: _json({**event, "role": random.choice((None, 1))}),
+        lambda: _json({**event, "role": random.choice((None, 1, "", "r" * 129))}),
         lambda: _json({**event, "latency_ms": random.choice(("3", True))}),
     ]
     return random.choice(makers)()
@@ -54,7 +54,7 @@ def bad_outcome(random: Random, event: Event, limits: Limits) -> bytes | None:
         lambda: _without(event, "actual"),
         lambda: _json({**event, "actual": random.choice((None, "ok", 1, []))}),
         lambda: _json({**event, "actual": {"label": random.choice((1.5, [], {}))}}),
-        lambda: _json({**event, "revision": random.choice(("1", 1.5, True, None))}),
+        lambda: _json({**event, "revision": random.choice(("1", 1.5, True, None, -1, 2**62 + 1))}),
         lambda: _json({**event, "retracted": random.choice(("true", 1, None))}),
     ]
     return random.choice(makers)()
@@ -65,7 +65,7 @@ def _common(
 ) -> list[Callable[[], bytes | None]]:
     padding = "x" * limits.max_record_bytes
     makers: list[Callable[[], bytes | None]] = [
-        lambda: None,
+        lambda: random.choice((None, b"")),
         lambda: random.choice((b"{", b"no json", _json(event) + b"x", b"'a'", b"\x00", b"{'a':1}")),
         lambda: _json(event)[:-1],
         lambda: random.choice((b"[]", b"null", b'"text"', b"17", b"true")),
@@ -75,11 +75,11 @@ def _common(
         lambda: _spliced({**event, "note": "@"}, DEEP),
         lambda: _spliced({**event, "note": "@"}, random.choice(("NaN", "Infinity"))),
         lambda: _without(event, random.choice(("prediction_id", "model_id", time_field))),
-        lambda: _json({**event, "prediction_id": random.choice((7, None, {}))}),
+        lambda: _json({**event, "prediction_id": random.choice((7, None, {}, "", "x" * 513))}),
         lambda: _json({**event, "model_id": random.choice((7, None, []))}),
         lambda: _json({**event, time_field: random.choice((None, 1.5, True, []))}),
         lambda: _json({**event, time_field: random.choice(BAD_TIMES)}),
-        lambda: _json({**event, time_field: -1}),
+        lambda: _json({**event, time_field: random.choice((-1, 10**15, 10**30))}),
     ]
     if limits.known_models:
         makers.append(lambda: _json({**event, "model_id": "nobody knows it"}))

@@ -15,28 +15,35 @@ from random import Random
 from typing import Any
 
 from tests.oracle.bad_records import bad_outcome, bad_prediction
-from tests.oracle.oracle import Raw, World
-from tests.oracle.reading import Limits
+from tests.oracle.world import Raw, World
+from tests.oracle.worlds import MODELS, draw_world
 
 Event = dict[str, Any]
 Timed = tuple[float, int | None, bytes | None, str]  # arrival, record timestamp, value, key
 
-MODELS = ("fraud", "preis-größe", "churn", "sizes")
 TEXTS = ("DE", "FR", "", "größe", "東京", "🚗", "null", "1.5", "a b", "NaN", "x" * 300)
 NUMBERS = (0, 1, -1, 0.1, -0.0, 1e100, -1e100, 5e-324, 1e-200, 2**53 + 1, 2015, 2027.5, 1e16, 3.7e9)
-OTHERS = ([], {}, [1, [2, [3]]], {"a": {"b": None}}, 1e101, -1e300, 10**120, 10**101)
+OTHERS: tuple[Any, ...] = (
+    [],
+    {},
+    [1, [2, [3]]],
+    {"a": {"b": None}},
+    1e101,
+    -1e300,
+    10**120,
+    10**101,
+)
 
 
 @dataclass(frozen=True)
 class Mix:
     world: World
-    models_configured: bool
     predictions: list[list[Raw]]
     outcomes: list[list[Raw]]
 
 
 def draw_mix(random: Random, size: int) -> Mix:
-    world, configured = draw_world(random)
+    world = draw_world(random)
     partitions = random.randint(1, 4)
     events = draw_predictions(random, world, size)
     outcomes = draw_outcomes(random, world, events)
@@ -45,29 +52,7 @@ def draw_mix(random: Random, size: int) -> Mix:
     limits = world.limits
     said += _spoil(random, events, lambda event: bad_prediction(random, event, limits))
     seen += _spoil(random, outcomes, lambda event: bad_outcome(random, event, limits))
-    return Mix(world, configured, _deal(random, said, partitions), _deal(random, seen, partitions))
-
-
-def draw_world(random: Random) -> tuple[World, bool]:
-    pane_ms = random.choice((10_000, 8_192))
-    horizon_ms = pane_ms * random.choice((12, 15, 30))
-    ages: tuple[int | str | None, ...] = ("auto", "auto", 60_000, 25_001, horizon_ms, 1, None)
-    configured = random.random() < 0.5
-    maturity = {"": random.choice(ages)}
-    if configured:
-        maturity |= {model: random.choice(ages) for model in MODELS}
-    world = World(
-        pane_ms=pane_ms,
-        grace_ms=random.choice((30_000, 0, 12_345)),
-        horizon_ms=horizon_ms,
-        future_bound_ms=random.choice((None, 5_000, 3_600_000)),
-        maturity=maturity,
-        reference=(random.choice((20, 5)), random.choice((0, 3 * pane_ms))),
-        pane_rows=random.choice((4, 1, 256)),
-        max_categories=3,
-        limits=Limits(20_000, 12, frozenset(MODELS) if configured else frozenset()),
-    )
-    return world, configured
+    return Mix(world, _deal(random, said, partitions), _deal(random, seen, partitions))
 
 
 def draw_predictions(random: Random, world: World, size: int) -> list[Event]:

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 MAX_DEPTH = 500  # the exact bound is not part of the contract: mixes nest 3 deep or 5,000 deep
+YEAR_10000_MS = 253_402_300_800_000
+LARGEST_REVISION = 2**62
 RFC3339 = re.compile(
     r"(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(?:\.(\d+))?(Z|[+-]\d{2}:\d{2})", re.ASCII
 )
@@ -68,7 +70,7 @@ def read_prediction(raw: bytes | None, limits: Limits) -> Prediction:
         prediction_id=_identifier(event, "prediction_id"),
         model_id=_identifier(event, "model_id"),
         version=_identifier(event, "model_version"),
-        role=_identifier(event, "role") if "role" in event else "champion",
+        role=_identifier(event, "role", 128) if "role" in event else "champion",
         at=_time(event, "predicted_at"),
         label=_label(said),
         score=_optional_number(said, "score"),
@@ -93,7 +95,7 @@ def read_outcome(raw: bytes | None, limits: Limits) -> Outcome:
         observed_at=_time(event, "observed_at"),
         label=_label(actual),
         value=_optional_number(actual, "value"),
-        revision=_field(event, "revision", int) if "revision" in event else 1,
+        revision=_revision(event) if "revision" in event else 1,
         retracted=_field(event, "retracted", bool) if "retracted" in event else False,
     )
     if outcome.label is None and outcome.value is None:
@@ -108,7 +110,7 @@ def _known(model_id: str, limits: Limits) -> None:
 
 
 def _object(raw: bytes | None, limits: Limits) -> dict[str, Any]:
-    if raw is None:
+    if not raw:
         raise Dead("empty")
     if len(raw) > limits.max_record_bytes:
         raise Dead("oversize")
@@ -154,9 +156,18 @@ def _field(event: dict[str, Any], name: str, kind: type) -> Any:
     return event[name]
 
 
-def _identifier(event: dict[str, Any], name: str) -> str:
+def _identifier(event: dict[str, Any], name: str, longest: int = 512) -> str:
     text: str = _field(event, name, str)
+    if not 1 <= len(text) <= longest:
+        raise Dead("wrong_type")
     return text
+
+
+def _revision(event: dict[str, Any]) -> int:
+    revision: int = _field(event, "revision", int)
+    if not 0 <= revision <= LARGEST_REVISION:
+        raise Dead("wrong_type")
+    return revision
 
 
 def _optional_number(event: dict[str, Any], name: str) -> float | None:
@@ -187,7 +198,7 @@ def _time(event: dict[str, Any], name: str) -> int:
     at = event[name]
     if isinstance(at, str):
         at = _rfc3339(at)
-    if isinstance(at, bool) or not isinstance(at, int) or at < 0:  # negative: before 1970
+    if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at < YEAR_10000_MS:
         raise Dead("invalid_time")
     return at
 

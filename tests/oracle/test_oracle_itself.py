@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.oracle.ledger import REFUSALS, TERMS
+from tests.oracle.maturity import bucket_edge
 from tests.oracle.mixes import draw_mix
-from tests.oracle.oracle import REFUSALS, TERMS, Answer, Raw, World, answer, bucket_edge
+from tests.oracle.oracle import Answer, answer
 from tests.oracle.reading import Limits
+from tests.oracle.world import Raw, World
 
 WORLD = World(
     pane_ms=10_000,
@@ -71,7 +74,7 @@ def test_highest_revision_counts_whatever_the_order_and_the_lower_is_superseded(
         result = ask([said(1_000), LATER], outcomes)
         assert terms(result, "outcomes") == {"joined": 1, "superseded": 1}
         error = result.panes["cohort", ("m", "1", "champion", ""), 10_000].features["outcome:error"]
-        assert (error.number, error.total) == (1, 0)
+        assert (error.number, error.total) == (1, Fraction(0))
 
 
 def test_retracted_outcome_leaves_its_prediction_unlabelled() -> None:

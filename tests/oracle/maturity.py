@@ -1,0 +1,99 @@
+"""The maturity of a model, decided from the delays of its labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.oracle.reading import Outcome, Prediction
+from tests.oracle.world import Partition, World, least
+
+Decisions = dict[str, tuple[int | None, int]]  # model -> maturity in ms or None, decided at
+
+
+def can_belong(world: World, outcome: Outcome, prediction: Prediction) -> bool:
+    return (outcome.model_id, outcome.prediction_id) == (
+        prediction.model_id,
+        prediction.prediction_id,
+    ) and prediction.at <= outcome.effective + world.grace_ms
+
+
+def bucket_edge(delay_ms: int) -> int:
+    """The smallest (32 + j) * 2**k, 0 <= j < 32, or number below 32, that is no less."""
+    delay_ms = max(delay_ms, 1)
+    shift = 0
+    while (63 << shift) < delay_ms:
+        shift += 1
+    return -(-delay_ms // (1 << shift)) << shift
+
+
+def decide_maturities(world: World, partitions: list[Partition]) -> Decisions:
+    models = {p.model_id for partition in partitions for p in partition.predictions}
+    decisions = {}
+    for model_id in sorted(models):
+        if world.maturity_of(model_id) == "auto":
+            decision = decide_maturity(world, partitions, model_id)
+            if decision is not None:
+                decisions[model_id] = decision
+    return decisions
+
+
+def decide_maturity(
+    world: World, partitions: list[Partition], model_id: str
+) -> tuple[int | None, int] | None:
+    """(maturity in ms or None, decided at), or None while it cannot be known."""
+    now = least(partitions, "both")
+    reference = reference_of(world, partitions, model_id)
+    if now is None or reference is None:
+        return None
+    count, reference_end = reference
+    delays = []  # (ready at, bucket edge, in the reference?)
+    for partition in partitions:
+        for prediction in partition.predictions:
+            if prediction.model_id != model_id:
+                continue
+            first = next(
+                (
+                    outcome
+                    for outcome in partition.outcomes
+                    if can_belong(world, outcome, prediction) and not outcome.retracted
+                ),
+                None,
+            )
+            if first is not None:
+                ready_at = world.pane_end(first.effective) + world.settled_ms
+                edge = bucket_edge(max(0, first.effective - prediction.at))
+                delays.append((ready_at, edge, prediction.at < reference_end))
+    last_call = reference_end + world.horizon_ms + world.settled_ms
+    for moment in sorted({ready_at for ready_at, _, _ in delays} | {last_call}):
+        if moment > min(now, last_call):
+            return None
+        known = sorted(edge for ready_at, edge, inside in delays if inside and ready_at <= moment)
+        needed = -(-9 * count // 10)
+        if len(known) >= needed and known[needed - 1] <= moment - world.settled_ms - reference_end:
+            return known[needed - 1], moment
+        if moment == last_call:
+            known = [edge for edge in known if edge <= world.horizon_ms]
+            return (known[-(-9 * len(known) // 10) - 1] if known else None), moment
+    raise AssertionError("the last call was not among the moments")
+
+
+def reference_of(
+    world: World, partitions: list[Partition], model_id: str
+) -> tuple[int, int] | None:
+    """(number of reference predictions, end of their last pane)."""
+    closed = least(partitions, "predictions")
+    ends = Counter(
+        world.pane_end(p.at)
+        for partition in partitions
+        for p in partition.predictions
+        if p.model_id == model_id
+    )
+    count = 0
+    for end in sorted(ends):
+        if closed is None or end + world.grace_ms > closed:
+            return None
+        count += ends[end]
+        span_ms = end - (min(ends) - world.pane_ms)
+        if count >= world.reference[0] and span_ms >= world.reference[1]:
+            return count, end
+    return None
