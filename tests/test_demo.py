@@ -151,6 +151,19 @@ def test_a_ledger_that_does_not_balance_fails_a_run(terms, fault):
     assert fault in found[0]
 
 
+def test_the_input_has_ended_when_every_partition_says_so():
+    ledger = a_run().ledger
+    answer = {
+        "partitions": {"0": {**ledger, "ends_applied": 1}, "1": {**ledger, "ends_applied": 1}}
+    }
+    assert summary.input_ended(answer, partitions=2)
+    assert not summary.input_ended(answer, partitions=3)
+    answer["partitions"]["1"]["ends_applied"] = 0
+    assert not summary.input_ended(answer, partitions=2)
+    assert summary.total(answer)["predictions"]["matured_labelled"] == 16
+    assert summary.total(answer)["outcomes"]["consumed"] == 16
+
+
 def test_the_summary_says_what_became_of_every_event():
     facts = {line[:20].strip(): line[20:] for line in summary.lines(a_run(an_alert()))}
     assert facts == {

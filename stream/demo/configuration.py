@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +35,3 @@ def write_configuration(path: Path, content: dict[str, Any]) -> Settings:
     """Writes the file and returns its settings, free of the environment's variables."""
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return Settings.model_validate(content)
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

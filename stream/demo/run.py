@@ -8,9 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from stream.broker import EmbeddedBroker
+from stream.broker import BrokerError, EmbeddedBroker, free_port
 from stream.demo import alert_lines, summary
-from stream.demo.configuration import OWNER, configuration, free_port, write_configuration
+from stream.demo.configuration import OWNER, configuration, write_configuration
 from stream.demo.events import MODEL_ID, SEED, Event, around_the_drift, events
 from stream.demo.producer import greatest_event_time, producer, send_all, send_end_of_input
 from stream.demo.screen import Screen, screen
@@ -21,6 +21,7 @@ from stream.settings import Settings
 
 LIMIT_S = 150.0  # the demo promises three minutes, stopping included
 POLL_S = 0.25
+QUIET_POLLS = 8
 REFERENCE_PREDICTIONS = 10_000
 
 
@@ -36,7 +37,7 @@ def main(rows: int | None = None, seed: int = SEED) -> int:
     chosen = None if rows is None else around_the_drift(rows)
     try:
         run = asyncio.run(_run(*events(seed=seed, rows=chosen)))
-    except (AdminError, DemoError, WorkerDiedError) as error:
+    except (AdminError, BrokerError, DemoError, WorkerDiedError) as error:
         return _fail(str(error))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return _fail("interrupted")
@@ -95,7 +96,7 @@ async def _stream(
             asyncio.create_task(_send(settings, predictions, outcomes)),
         ]
         try:
-            ledger = await _finished(worker, terminal, tasks, deadline)
+            ledger = await _finished(worker, terminal, tasks, settings.partitions, deadline)
             seconds = _now_s() - started
             await _quiet(alerts)
         finally:
@@ -113,20 +114,31 @@ async def _send(settings: Settings, predictions: list[Event], outcomes: list[Eve
 
 
 async def _finished(
-    worker: Worker, terminal: Screen, tasks: list[asyncio.Task[None]], deadline: float
+    worker: Worker,
+    terminal: Screen,
+    tasks: list[asyncio.Task[None]],
+    partitions: int,
+    deadline: float,
 ) -> summary.Ledger:
-    """The last ledger, once all that was sent went through all stages."""
-    while True:
+    """The last ledger, once all that was sent went through all stages.
+
+    Every source partition has applied the end of the input, and then no stage has moved for
+    QUIET_POLLS answers; a worker busy with a record does not answer, so it cannot seem quiet.
+    """
+    before, quiet = None, 0
+    while quiet < QUIET_POLLS:
+        await _pause(worker, deadline)
         for task in tasks:
             if task.done():
                 task.result()  # raises what ended it
-        status, answer = await worker.get("/status"), await worker.get("/ledger")
-        if answer is not None:
-            ledger: summary.Ledger = answer["total"]
-            terminal.at(sum(side["consumed"] for side in ledger.values()))
-            if status is not None and status["finished"]:
-                return ledger
-        await _pause(worker, deadline)
+        answer = await worker.get("/ledger")
+        if answer is None:
+            continue
+        ledger = summary.total(answer)
+        terminal.at(sum(side["consumed"] for side in ledger.values()))
+        is_quiet = summary.input_ended(answer, partitions) and answer == before
+        before, quiet = answer, quiet + 1 if is_quiet else 0
+    return ledger
 
 
 async def _pause(worker: Worker, deadline: float) -> None:
