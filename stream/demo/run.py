@@ -57,7 +57,7 @@ async def _run(predictions: list[Event], outcomes: list[Event]) -> summary.Run:
     this = asyncio.current_task()
     assert this is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    deadline = _now_s() + LIMIT_S
+    deadline_s = _now_s() + LIMIT_S
     with tempfile.TemporaryDirectory(prefix="leeway-demo-") as folder, EmbeddedBroker() as broker:
         file, web_port = Path(folder, "leeway.yaml"), free_port()
         content = configuration(
@@ -69,7 +69,7 @@ async def _run(predictions: list[Event], outcomes: list[Event]) -> summary.Run:
         async with admin(settings) as client:
             await create(client, topic_plan(settings), settings.replication)
         async with running_worker(file, web_port) as worker:
-            return await _stream(settings, worker, predictions, outcomes, deadline)
+            return await _stream(settings, worker, predictions, outcomes, deadline_s)
 
 
 async def _stream(
@@ -77,7 +77,7 @@ async def _stream(
     worker: Worker,
     predictions: list[Event],
     outcomes: list[Event],
-    deadline: float,
+    deadline_s: float,
 ) -> summary.Run:
     sent = {"predictions": len(predictions), "outcomes": len(outcomes)}
     alerts: list[Alert] = []
@@ -89,21 +89,22 @@ async def _stream(
 
         terminal.say(f"{sum(sent.values()):,} events of model {MODEL_ID}, owner {OWNER}")
         while await worker.get("/ledger") is None:
-            await _pause(worker, deadline)
-        started = _now_s()
+            await _pause(worker, deadline_s)
+        started_s = _now_s()
         tasks = [
             asyncio.create_task(alert_lines.follow(settings, seen)),
             asyncio.create_task(_send(settings, predictions, outcomes)),
         ]
         try:
-            ledger = await _finished(worker, terminal, tasks, settings.partitions, deadline)
-            seconds = _now_s() - started
+            ledger, ended_s = await _finished(
+                worker, terminal, tasks, settings.partitions, deadline_s
+            )
             await _quiet(alerts)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-    return summary.Run(ledger, sent, alerts, seconds)
+    return summary.Run(ledger, sent, alerts, ended_s - started_s)
 
 
 async def _send(settings: Settings, predictions: list[Event], outcomes: list[Event]) -> None:
@@ -118,31 +119,34 @@ async def _finished(
     terminal: Screen,
     tasks: list[asyncio.Task[None]],
     partitions: int,
-    deadline: float,
-) -> summary.Ledger:
-    """The last ledger, once all that was sent went through all stages.
+    deadline_s: float,
+) -> tuple[summary.Ledger, float]:
+    """The last ledger, and since when it is so, once all that was sent went through all stages.
 
     Every source partition has applied the end of the input, and then no stage has moved for
     QUIET_POLLS answers; a worker busy with a record does not answer, so it cannot seem quiet.
     """
-    before, quiet = None, 0
+    before, quiet, moved_s = None, 0, _now_s()
     while quiet < QUIET_POLLS:
-        await _pause(worker, deadline)
+        await _pause(worker, deadline_s)
         for task in tasks:
             if task.done():
                 task.result()  # raises what ended it
+        asked_s = _now_s()
         answer = await worker.get("/ledger")
         if answer is None:
             continue
         ledger = summary.total(answer)
         terminal.at(sum(side["consumed"] for side in ledger.values()))
-        is_quiet = summary.input_ended(answer, partitions) and answer == before
-        before, quiet = answer, quiet + 1 if is_quiet else 0
-    return ledger
+        if answer != before:
+            before, moved_s = answer, _now_s()
+        is_quiet = moved_s < asked_s and summary.input_ended(answer, partitions)
+        quiet = quiet + 1 if is_quiet else 0
+    return ledger, moved_s
 
 
-async def _pause(worker: Worker, deadline: float) -> None:
-    if _now_s() > deadline:
+async def _pause(worker: Worker, deadline_s: float) -> None:
+    if _now_s() > deadline_s:
         raise DemoError(f"not finished after {LIMIT_S:.0f} s\n{worker.log_tail()}")
     await asyncio.sleep(POLL_S)
 

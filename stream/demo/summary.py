@@ -44,7 +44,7 @@ class Run:
     ledger: Ledger
     sent: dict[str, int]  # by side
     alerts: list[Alert]
-    seconds: float  # from the first event sent to the last alert
+    seconds: float  # from the first event sent until no stage moved any more
 
     def total(self, term: str) -> int:
         return sum(side.get(term, 0) for side in self.ledger.values())
