@@ -8,6 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from aiokafka.errors import KafkaError
+
 from stream.broker import BrokerError, EmbeddedBroker, free_port
 from stream.demo import alert_lines, summary
 from stream.demo.configuration import OWNER, configuration, write_configuration
@@ -37,7 +39,7 @@ def main(rows: int | None = None, seed: int = SEED) -> int:
     chosen = None if rows is None else around_the_drift(rows)
     try:
         run = asyncio.run(_run(*events(seed=seed, rows=chosen)))
-    except (AdminError, BrokerError, DemoError, WorkerDiedError) as error:
+    except (AdminError, BrokerError, DemoError, KafkaError, WorkerDiedError) as error:
         return _fail(str(error))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return _fail("interrupted")
