@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from stream.records import time_ms
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ControlError(ValueError):
@@ -74,4 +74,4 @@ def _ms(time: datetime | int | None) -> int:
         return time
     if time.tzinfo is None:
         raise ControlError("effective_at without an offset from UTC")
-    return time_ms(time)
+    return (time - _EPOCH) // timedelta(milliseconds=1)

@@ -67,7 +67,9 @@ class Idleness:
                 reached_ms = self._advance(
                     view.partition, "predictions", reached_ms, target_ms, advances
                 )
-            if self._at_end(view.partition, "outcomes", view.is_local and view.outcomes_at_end, now_s):
+            if self._at_end(
+                view.partition, "outcomes", view.is_local and view.outcomes_at_end, now_s
+            ):
                 self._advance(view.partition, "outcomes", view.outcomes_ms, reached_ms, advances)
         return advances
 

@@ -1,0 +1,183 @@
+"""Taking over partitions: claim, read the journal to its end, restore the manifest, continue.
+
+Faust's recovery has read the changelogs into its tables by then; it knows no offsets and no
+owners, which is harmless, because only the complete checkpoint of the highest epoch is used and
+the positions come from its manifest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from stream import checkpoint
+from stream.alert_stage import AlertStage
+from stream.checkpoint import Checkpoint
+from stream.journal import TopicTail
+from stream.model_stage import ModelStage
+from stream.source_stage import SourceStage
+from stream.wire import Claim, encode_journal
+from stream.worker_host import Host
+from stream.worker_routes import Outgoing, Sender, alert_records
+from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Slot
+
+log = logging.getLogger(__name__)
+
+Owned = tuple[int, int]
+"""A stage and a partition of it."""
+
+
+class Changelogs(Protocol):
+    """Faust's tables, as the records that recovery found."""
+
+    def records(self, stage: int) -> Mapping[bytes, bytes | None]: ...
+
+    def forget(self) -> None: ...
+
+    async def earliest(self, tps: Collection[Any]) -> Mapping[Any, int]: ...
+
+
+class Takeover:
+    def __init__(self, changelogs: Changelogs, journal: TopicTail) -> None:
+        self._changelogs = changelogs
+        self._journal = journal
+
+    async def assigned(self, host: Host, assigned: Collection[Any]) -> Mapping[Any, int]:
+        """The offset of each assigned partition to continue at; empty if revoked meanwhile."""
+        generation = host.generation
+        owned = _owned(host, assigned)
+        epochs = await self._claim(host, owned)
+        earliest = await self._changelogs.earliest(assigned)
+        first = {(tp.topic, tp.partition): offset for tp, offset in earliest.items()}
+        slots = [self._restore(host, key, epochs[key], first) for key in owned]
+        self._changelogs.forget()
+        if generation != host.generation:
+            return {}
+        host.sources = {slot.partition: slot for slot in slots if slot.stage == SOURCES}
+        host.models = {slot.partition: slot for slot in slots if slot.stage == MODELS}
+        host.alerts = {slot.partition: slot for slot in slots if slot.stage == ALERTS}
+        await self._begin(host)
+        if generation != host.generation:
+            return {}
+        log.info("continuing %s", {slot.key: slot.offsets for slot in slots})
+        by_key = {slot.key: slot for slot in slots}
+        stage_of = {topic: stage for stage in STAGES for topic in host.inputs(stage)}
+        return {tp: by_key[stage_of[tp.topic], tp.partition].offsets[tp.topic] for tp in assigned}
+
+    async def _claim(self, host: Host, owned: Iterable[Owned]) -> dict[Owned, int]:
+        """Append a claim for each; its offset is the epoch. Returns when the journal is read."""
+        topic = host.settings.internal_topic("journal")
+        promises = {}
+        for stage, partition in owned:
+            entry = encode_journal(Claim(stage, partition, host.worker))
+            record = Outgoing(topic, partition, None, entry)
+            promises[stage, partition] = await host.send(record)
+        epochs = {key: (await promise).offset for key, promise in promises.items()}
+        targets = await self._journal.end()
+        for (_, partition), epoch in epochs.items():
+            targets[partition] = max(targets[partition], epoch + 1)
+        await self._journal.reached(targets)
+        return epochs
+
+    def _restore(
+        self, host: Host, key: Owned, epoch: int, earliest: Mapping[tuple[str, int], int]
+    ) -> Slot[Any]:
+        stage, partition = key
+        records = self._changelogs.records(stage)
+        found = checkpoint.latest(records, stage, partition, host.layout(stage))
+        core = _core(host, stage, partition, found)
+        core.epoch = epoch
+        offsets = {topic: earliest[topic, partition] for topic in host.inputs(stage)}
+        for topic, offset in (found.offsets if found is not None else {}).items():
+            if offset < offsets[topic]:
+                log.error(
+                    "%s partition %d: records %d to %d were deleted by retention before they "
+                    "were read; they are lost to this worker",
+                    topic, partition, offset, offsets[topic] - 1,
+                )  # fmt: skip
+            offsets[topic] = max(offset, offsets[topic])
+        changelog = f"{host.settings.app}-{STAGES[stage]}-changelog"
+        slot = Slot(stage, partition, core, offsets, changelog)
+        slot.stale_keys = checkpoint.keys_of(records, stage, partition)
+        if stage == SOURCES:
+            slot.due_idle = _due_idle(host, partition, offsets)
+        return slot
+
+    async def _begin(self, host: Host) -> None:
+        """Speak under the new epoch, and seal what was restored before anything is applied: what
+        a former owner may still write from here on is then of a lower epoch than the newest."""
+        for source in list(host.sources.values()):
+            async with source.lock:
+                for decision in list(host.journal.decisions.values()):
+                    await host.learn(source, decision)
+                await host.perform(source, source.core.announce())
+                for side, topic in host.topics.items():
+                    await host.apply_idle(source, side, source.offsets[topic])
+                await host.end_input(source)
+            for side, topic in host.topics.items():
+                host.metrics.assigned(topic, source.partition, source.core.ledger()[side])
+        for alerts in list(host.alerts.values()):
+            async with alerts.lock:
+                await _reassert(host, alerts)
+        for slot in host.slots():
+            if slot.stale_keys:
+                await host.checkpoint(slot, force=True)
+
+
+def _owned(host: Host, assigned: Collection[Any]) -> list[Owned]:
+    stage_of = {topic: stage for stage in STAGES for topic in host.inputs(stage)}
+    owned = sorted({(stage_of[tp.topic], tp.partition) for tp in assigned})
+    have = {(tp.topic, tp.partition) for tp in assigned}
+    for stage, partition in owned:
+        apart = [topic for topic in host.inputs(stage) if (topic, partition) not in have]
+        if apart:
+            raise RuntimeError(
+                f"partition {partition} of {apart[0]} was assigned to another worker than its "
+                "sibling: the topics must have the same partition count (leeway topics)"
+            )
+    return owned
+
+
+def _core(host: Host, stage: int, partition: int, found: Checkpoint | None) -> Any:
+    rules, partitions = host.rules, host.settings.partitions
+    payload = host.settings.dead_letters.payload
+    match stage, found:
+        case 1, None:
+            return SourceStage(rules, partition, partitions, include_payload=payload)
+        case 1, Checkpoint():
+            return SourceStage.restore(
+                rules, partition, partitions, found.state, include_payload=payload
+            )
+        case 2, None:
+            return ModelStage(rules, partition, partitions)
+        case 2, Checkpoint():
+            return ModelStage.restore(rules, partition, partitions, found.state)
+        case 3, None:
+            return AlertStage(rules, partitions)
+        case _, Checkpoint():
+            return AlertStage.restore(rules, partitions, found.state)
+    raise AssertionError(stage)
+
+
+def _due_idle(
+    host: Host, partition: int, offsets: Mapping[str, int]
+) -> dict[str, list[tuple[int, int]]]:
+    """Idle entries at or beyond the restored positions, to be applied again in their place."""
+    due: dict[str, list[tuple[int, int]]] = {side: [] for side in host.topics}
+    for entry in host.journal.idle_of(partition):
+        if entry.at_offset >= offsets[host.topics[entry.side]]:
+            due[entry.side].append((entry.at_offset, entry.watermark_ms))
+    return {side: sorted(entries) for side, entries in due.items()}
+
+
+async def _reassert(host: Host, slot: Slot[AlertStage]) -> None:
+    """A former owner may have written `alerts.state` after its claim was overtaken."""
+    sender = Sender(host.worker, slot.partition, slot.core.epoch, host.now_ms())
+    state_topic = host.settings.topics.alerts_state
+    for alert in slot.core.active():
+        value = msgspec.json.encode(alert)
+        records = alert_records(alert.fingerprint, alert.sequence, value, sender, host.settings)
+        await slot.emit(host.send, [record for record in records if record.topic == state_topic])

@@ -1,0 +1,267 @@
+"""The worker's heart: hands input to the stages it owns and performs their effects.
+
+It knows topics, offsets and promises, and nothing of what an event means. Any error stops the
+worker: a bug must not skip a record. Restoring what it owns is in `worker_assign`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+from stream.alert_stage import AlertStage
+from stream.checkpoint import Layout
+from stream.control import EndOfInput
+from stream.dead_letter_limit import DeadLetterLimit
+from stream.events import Effect, Records, ToDeadLetters
+from stream.idle import Side
+from stream.journal import Journal
+from stream.metrics import Metrics
+from stream.model_stage import ModelStage
+from stream.settings import Settings
+from stream.source_stage import SourceStage
+from stream.transport import RecordBatch
+from stream.wire import JournalEntry, MaturityDecision
+from stream.worker_routes import Sender, route
+from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Ack, Send, Slot
+
+log = logging.getLogger(__name__)
+
+_CHUNK_RECORDS = 2_000  # the loop breathes between chunks
+_TICK_S = 0.05
+_REVOKE_S = 4.0  # within the rebalance timeout
+
+
+class Assigner(Protocol):
+    async def assigned(self, host: Host, assigned: Collection[Any]) -> Mapping[Any, int]: ...
+
+
+class Host:
+    """Owns the slots of this worker. `send` hands a record to the producer."""
+
+    def __init__(self, settings: Settings, send: Send, metrics: Metrics, worker: str) -> None:
+        self.settings = settings
+        self.rules = settings.rules()
+        self.send = send
+        self.metrics = metrics
+        self.worker = worker
+        self.journal = Journal()
+        self.journal_positions: Mapping[int, int] = {}
+        self.sources: dict[int, Slot[SourceStage]] = {}
+        self.models: dict[int, Slot[ModelStage]] = {}
+        self.alerts: dict[int, Slot[AlertStage]] = {}
+        self.generation = 0  # of the assignment; what was started under another is void
+        self.assigner: Assigner
+        self.failure: BaseException | None = None
+        self.stopped = asyncio.Event()
+        self._is_draining = False
+        self._ends: list[EndOfInput] = []
+        limit = settings.dead_letters.limit
+        self._limit = DeadLetterLimit(ratio=limit.ratio, window=limit.window, minimum=limit.minimum)
+        self.topics: dict[Side, str] = {
+            "predictions": settings.topics.predictions,
+            "outcomes": settings.topics.outcomes,
+        }
+
+    # -- input
+
+    async def source_batch(self, side: Side, batch: RecordBatch, ack: Ack) -> None:
+        """One fetched batch. It is acknowledged when a checkpoint covers it."""
+        slot = self.sources.get(batch.partition)
+        if slot is None or self._is_draining:
+            return
+        async with slot.lock:
+            if self.sources.get(batch.partition) is not slot:
+                return  # revoked while waiting: the next owner reads it again
+            began_s = time.perf_counter()
+            offsets = [record.offset for record in batch.records]
+            new = bisect_left(offsets, slot.offsets[batch.topic])
+            for start, stop in self._chunks(slot, side, offsets, new):
+                await self._source_chunk(slot, side, batch, start, stop)
+                await asyncio.sleep(0)
+            await self.apply_idle(slot, side, batch.last + 1)
+            slot.applied(batch.topic, batch.last + 1, 0, ack)
+            await self.end_input(slot)
+            self._measure(slot, side, time.perf_counter() - began_s)
+
+    async def model_record(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:
+        await self._stage_record(self.models.get(partition), self.models, offset, value, ack)
+
+    async def alert_record(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:
+        await self._stage_record(self.alerts.get(partition), self.alerts, offset, value, ack)
+
+    async def _stage_record(
+        self, slot: Any, slots: Mapping[int, Any], offset: int, value: bytes, ack: Ack
+    ) -> None:
+        if slot is None or self._is_draining:
+            return
+        async with slot.lock:
+            if slots.get(slot.partition) is not slot:
+                return
+            (topic,) = slot.offsets
+            if offset >= slot.offsets[topic]:
+                await self.perform(slot, slot.core.handle(value))
+            slot.applied(topic, max(offset + 1, slot.offsets[topic]), len(value), ack)
+
+    def _chunks(
+        self, slot: Slot[SourceStage], side: Side, offsets: Sequence[int], start: int
+    ) -> list[tuple[int, int]]:
+        """Index ranges that stop where a journaled idle advance must come in between."""
+        cuts = {bisect_left(offsets, at) for at, _ in slot.due_idle.get(side, [])}
+        cuts.update(range(start, len(offsets), _CHUNK_RECORDS))
+        edges = [start, *sorted(cut for cut in cuts if start < cut < len(offsets)), len(offsets)]
+        return [(a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+
+    async def _source_chunk(
+        self, slot: Slot[SourceStage], side: Side, batch: RecordBatch, start: int, stop: int
+    ) -> None:
+        chunk = batch.records[start:stop]
+        await self.apply_idle(slot, side, chunk[0].offset)
+        records = Records(
+            batch.topic,
+            batch.partition,
+            [record.offset for record in chunk],
+            [record.timestamp for record in chunk],
+            [record.value for record in chunk],
+        )
+        stage = slot.core
+        effects = stage.predictions(records) if side == "predictions" else stage.outcomes(records)
+        await self.perform(slot, effects)
+        size_bytes = sum(len(value) for value in records.values if value is not None)
+        slot.applied(batch.topic, chunk[-1].offset + 1, size_bytes, None)
+        self._limit.count(len(chunk), sum(isinstance(e, ToDeadLetters) for e in effects))
+
+    async def apply_idle(self, slot: Slot[SourceStage], side: Side, before_offset: int) -> None:
+        """Advances that the journal has before the record at this offset."""
+        due = slot.due_idle.get(side, [])
+        while due and due[0][0] <= before_offset:
+            _, watermark_ms = due.pop(0)
+            await self.perform(slot, slot.core.advance(side, watermark_ms))
+
+    # -- effects
+
+    async def perform(self, slot: Slot[Any], effects: Sequence[Effect]) -> None:
+        """Hand effects to the producer, in their order; the next checkpoint awaits them."""
+        if not effects:
+            return
+        sender = Sender(self.worker, slot.partition, slot.core.epoch, self.now_ms())
+        records = [out for effect in effects for out in route(effect, sender, self.settings)]
+        for effect in effects:
+            if isinstance(effect, ToDeadLetters):
+                self.metrics.dead_letter(effect.letter.topic, effect.letter.reason)
+        await slot.emit(self.send, records)
+
+    @staticmethod
+    def now_ms() -> int:
+        return int(time.time() * 1000)
+
+    # -- decisions of others
+
+    async def journal_entry(self, partition: int, offset: int, entry: JournalEntry) -> None:
+        """An entry read from the journal; local source stages learn maturities from it."""
+        if self.journal.add(offset, entry) and isinstance(entry, MaturityDecision):
+            for slot in list(self.sources.values()):
+                async with slot.lock:
+                    await self.learn(slot, entry)
+
+    async def learn(self, slot: Slot[SourceStage], decision: MaturityDecision) -> None:
+        await self.perform(slot, slot.core.learn(decision.model_id, decision.maturity_ms))
+
+    async def input_ends(self, end: EndOfInput) -> None:
+        self._ends.append(end)
+        for slot in list(self.sources.values()):
+            async with slot.lock:
+                await self.end_input(slot)
+
+    @property
+    def is_draining(self) -> bool:
+        return self._is_draining
+
+    async def end_input(self, slot: Slot[SourceStage]) -> None:
+        for number, end in enumerate(self._ends):
+            if number not in slot.ended and end.is_reached(slot.partition, slot.offsets):
+                slot.ended.add(number)
+                await self.perform(slot, slot.core.end_of_input(end.event_time_ms))
+
+    # -- ownership
+
+    async def assigned(self, assigned: Collection[Any]) -> Mapping[Any, int]:
+        """Restore what is assigned; the offsets to continue at, empty if that was cut short."""
+        try:
+            return await self.assigner.assigned(self, assigned)
+        except Exception as error:  # noqa: BLE001 whatever it was, the worker must not go on
+            self.fail(error)
+            return {}
+
+    async def revoked(self) -> None:
+        """All partitions leave: what was applied is checkpointed, if there is time."""
+        slots = self.slots()
+        self.generation += 1
+        self.sources, self.models, self.alerts = {}, {}, {}
+        await self._checkpoint_all(slots)
+        for slot in slots:
+            if slot.stage == SOURCES:
+                for topic in self.topics.values():
+                    self.metrics.revoked(topic, slot.partition)
+
+    def slots(self) -> list[Slot[Any]]:
+        return [*self.sources.values(), *self.models.values(), *self.alerts.values()]
+
+    def layout(self, stage: int) -> Layout:
+        """What a checkpoint of this stage must agree on with its reader."""
+        return Layout(self.rules.config_hash(), self.settings.partitions, self.inputs(stage))
+
+    def inputs(self, stage: int) -> tuple[str, ...]:
+        if stage == SOURCES:
+            return self.settings.topics.predictions, self.settings.topics.outcomes
+        return (self.settings.internal_topic({MODELS: "panes", ALERTS: "findings"}[stage]),)
+
+    # -- checkpoints
+
+    async def run_checkpoints(self) -> None:
+        interval_s = self.settings.checkpoint.interval.total_seconds()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            for slot in self.slots():
+                if slot.is_due(interval_s, self.settings.checkpoint.bytes):
+                    await self.checkpoint(slot)
+
+    async def checkpoint(self, slot: Slot[Any], *, force: bool = False) -> None:
+        if self.failure is not None:
+            return  # what failed half-way must not be remembered as done
+        began_s = time.perf_counter()
+        journal_position = self.journal_positions.get(slot.partition, 0)
+        layout = self.layout(slot.stage)
+        size_bytes = await slot.write(self.send, layout, journal_position, force=force)
+        if size_bytes is not None:
+            stage = STAGES[slot.stage]
+            self.metrics.checkpoint(stage, time.perf_counter() - began_s, size_bytes)
+            self.metrics.state(stage, slot.partition, slot.state_bytes)
+
+    async def _checkpoint_all(self, slots: Sequence[Slot[Any]]) -> None:
+        try:
+            async with asyncio.timeout(_REVOKE_S):
+                await asyncio.gather(*[self.checkpoint(slot) for slot in slots])
+        except Exception as error:  # noqa: BLE001 the next owner replays from the manifest before
+            log.warning("not checkpointed before leaving, will be replayed: %r", error)
+
+    async def drain(self) -> None:
+        """Stop taking input; checkpoint and acknowledge what was applied."""
+        self._is_draining = True
+        await self._checkpoint_all(self.slots())
+
+    def fail(self, error: BaseException) -> None:
+        """Stop the worker; only the first error counts."""
+        if self.failure is None:
+            self.failure = error
+            log.error("the worker stops: %s", error, exc_info=error)
+        self.stopped.set()
+
+    def _measure(self, slot: Slot[SourceStage], side: Side, seconds: float) -> None:
+        topic = self.topics[side]
+        self.metrics.batch(topic, slot.partition, slot.core.ledger()[side], seconds)
+        self.metrics.watermark(topic, slot.partition, slot.core.watermark_ms(side))

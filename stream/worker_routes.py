@@ -1,0 +1,74 @@
+"""Where each effect of the core goes: one table, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stream.events import (
+    Effect,
+    ToAlerts,
+    ToDeadLetters,
+    ToFindings,
+    ToJournal,
+    ToPanes,
+    ToReferences,
+)
+from stream.settings import Settings
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One record to send; partition None: by key."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who emits: everything about an alert that must stay out of its bytes."""
+
+    worker: str
+    partition: int
+    epoch: int
+    now_ms: int
+
+
+def route(effect: Effect, sender: Sender, settings: Settings) -> list[Outgoing]:
+    internal, public = settings.internal_topic, settings.topics
+    match effect:
+        case ToPanes(partition, value):
+            return [Outgoing(internal("panes"), partition, None, value)]
+        case ToFindings(value):
+            return [Outgoing(internal("findings"), 0, None, value)]
+        case ToJournal(value):
+            return [Outgoing(internal("journal"), sender.partition, None, value)]
+        case ToReferences(key, value):
+            return [Outgoing(internal("references"), None, key, value)]
+        case ToDeadLetters(_, value):
+            return [Outgoing(public.dead_letters, None, None, value)]
+        case ToAlerts():
+            return alert_records(
+                effect.fingerprint, effect.sequence, effect.value, sender, settings
+            )
+
+
+def alert_records(
+    fingerprint: str, sequence: int, value: bytes, sender: Sender, settings: Settings
+) -> list[Outgoing]:
+    """An alert for the alert topic, and as the last state of its fingerprint."""
+    headers = (
+        ("sequence", str(sequence).encode()),
+        ("epoch", str(sender.epoch).encode()),
+        ("worker", sender.worker.encode()),
+        ("emitted_at", str(sender.now_ms).encode()),
+        ("replay", b"false"),
+    )
+    key = fingerprint.encode()
+    topics = (settings.topics.alerts, settings.topics.alerts_state)
+    return [Outgoing(topic, None, key, value, headers) for topic in topics]

@@ -1,0 +1,129 @@
+"""One stage of one partition while this worker owns it: its state, positions and open promises.
+
+Order of promises: outputs acknowledged, blobs acknowledged, manifest acknowledged, sources
+acknowledged. Whatever is cut short is done again by the next owner, from the manifest before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from stream import checkpoint
+from stream.checkpoint import Checkpoint, Layout
+from stream.worker_routes import Outgoing
+
+SOURCES, MODELS, ALERTS = 1, 2, 3
+STAGES = {SOURCES: "sources", MODELS: "panes", ALERTS: "findings"}
+"""Number of a stage, and the name of its Faust table."""
+
+
+class Stage(Protocol):
+    epoch: int
+
+    def snapshot(self) -> bytes: ...
+
+
+Core = TypeVar("Core", bound=Stage)
+Send = Callable[[Outgoing], Awaitable[Awaitable[Any]]]
+"""Hands a record to the producer; the inner awaitable is the broker's acknowledgement."""
+Ack = Callable[[], Awaitable[None]]
+
+
+class Slot(Generic[Core]):
+    """`lock` is held while input is applied and its effects are handed to the producer: records
+    of one stage and partition reach their topics in the order of its decisions."""
+
+    def __init__(
+        self, stage: int, partition: int, core: Core, offsets: dict[str, int], changelog: str
+    ) -> None:
+        self.stage = stage
+        self.partition = partition
+        self.core = core
+        self.offsets = offsets  # next offset by input topic
+        self.lock = asyncio.Lock()
+        self.sequence = 0
+        self.state_bytes = 0
+        self.input_bytes = 0  # applied since the last checkpoint
+        self.progressed_s = time.monotonic()  # when a checkpoint last moved the offsets
+        self.stale_keys: list[bytes] = []  # of checkpoints that the next one replaces
+        self.due_idle: dict[str, list[tuple[int, int]]] = {}  # side -> (at_offset, watermark_ms)
+        self.ended: set[int] = set()  # ends of input applied, by their number
+        self._changelog = changelog
+        self._is_dirty = False
+        self._outputs: list[Awaitable[Any]] = []
+        self._acks: list[Ack] = []
+        self._checkpoint_lock = asyncio.Lock()
+        self._checkpointed_s = time.monotonic()
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.stage, self.partition
+
+    async def emit(self, send: Send, records: Sequence[Outgoing]) -> None:
+        """Hand records to the producer, in order; they are awaited by the next checkpoint."""
+        for record in records:
+            self._outputs.append(await send(record))
+        if records:
+            self._is_dirty = True
+
+    def applied(self, topic: str, next_offset: int, size_bytes: int, ack: Ack | None) -> None:
+        self.offsets[topic] = next_offset
+        self.input_bytes += size_bytes
+        self._is_dirty = True
+        if ack is not None:
+            self._acks.append(ack)
+
+    def touched(self) -> None:
+        """The state changed without an input or an output."""
+        self._is_dirty = True
+
+    def is_due(self, interval_s: float, limit_bytes: int) -> bool:
+        if not self._is_dirty or self._checkpoint_lock.locked():
+            return False
+        age_s = time.monotonic() - self._checkpointed_s
+        return age_s >= interval_s or self.input_bytes >= limit_bytes
+
+    async def write(
+        self, send: Send, layout: Layout, journal_position: int, *, force: bool = False
+    ) -> int | None:
+        """Write a checkpoint and acknowledge what it covers; its bytes, None if nothing changed."""
+        async with self._checkpoint_lock:
+            async with self.lock:
+                if not (self._is_dirty or force):
+                    return None
+                self._is_dirty = False
+                self._checkpointed_s = time.monotonic()
+                self.input_bytes = 0
+                self.sequence += 1
+                state = self.core.snapshot()
+                outputs, self._outputs = self._outputs, []
+                acks, self._acks = self._acks, []
+                offsets = dict(self.offsets)
+            await asyncio.gather(*outputs)
+            written = checkpoint.encode(
+                Checkpoint(
+                    stage=self.stage,
+                    partition=self.partition,
+                    epoch=self.core.epoch,
+                    sequence=self.sequence,
+                    offsets=offsets,
+                    journal_position=journal_position,
+                    state=state,
+                ),
+                layout,
+            )
+            await asyncio.gather(*[await send(self._record(*blob)) for blob in written.blobs])
+            await (await send(self._record(*written.manifest)))
+            for ack in acks:
+                await ack()
+            self.progressed_s = time.monotonic()
+            self.state_bytes = len(state)
+            stale, self.stale_keys = self.stale_keys, written.keys()
+            self._outputs += [await send(self._record(key, None)) for key in stale]
+            return written.size_bytes()
+
+    def _record(self, key: bytes, value: bytes | None) -> Outgoing:
+        return Outgoing(self._changelog, self.partition, key, value)
