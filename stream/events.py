@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -27,8 +28,11 @@ Action = Literal["fix_pipeline", "retrain", "rollback", "investigate", "none"]
 
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 Label = str | int | bool
-EventTime = str | int
-"""RFC 3339 with an offset, or integer epoch milliseconds."""
+EventTime = (
+    Annotated[datetime, msgspec.Meta(tz=True)]
+    | Annotated[int, msgspec.Meta(ge=0, lt=253_402_300_800_000)]
+)
+"""RFC 3339 with an offset (floored to the millisecond), or integer epoch milliseconds."""
 
 
 class PredictedValue(msgspec.Struct, gc=False):

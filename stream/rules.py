@@ -90,6 +90,12 @@ class Rules:
     max_pending: int = 10_000_000  # predictions waiting for their maturity, per source partition
     models: dict[str, ModelRule] = field(default_factory=dict)
 
+    @property
+    def settled_ms(self) -> int:
+        """This long after a pane's end, every prediction that an outcome of the pane can belong to
+        has been accepted or was late: an outcome may be ahead of its prediction by the grace."""
+        return self.pane_ms + 2 * self.grace_ms
+
     def model(self, model_id: str) -> ModelRule:
         return self.models.get(model_id, _UNCONFIGURED)
 

@@ -1,0 +1,96 @@
+"""Sums of floats that do not depend on the order of the summands.
+
+A double is cut into integers on a fixed grid of 26-bit bins: the bin `b` counts units of
+2**(26 b). Where a bit of a value lands depends on nothing but its weight, so the sum of a bin is
+one integer, whatever the order, the batching or the partition; merging adds integers. The idea is
+that of reproducible binned sums (Demmel & Nguyen, "Parallel Reproducible Summation", 2015).
+
+Exact for finite values and up to 2**26 of them per group; a sum takes 3 to 5 bins of 8 bytes.
+
+>>> import numpy as np
+>>> x = np.array([1e16, 1.0, -1e16]); one_group = np.zeros(3, np.int64)
+>>> float(np.sum(x)), float(to_floats(binned_sums(x, one_group), 1)[0][0])
+(0.0, 1.0)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BIN_BITS = 26
+_PARTS = 3  # 1 + 26 + 26 = 53 bits, however the leading bit lies in its bin
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Binned:
+    """Sparse bins, sorted by (group, bin), without zeros: three parallel arrays."""
+
+    group: Ints
+    bin: Ints
+    amount: Ints  # in units of 2**(26 bin)
+
+
+def binned_sums(values: Floats, group: Ints) -> Binned:
+    """The exact sum of each group's finite values. O(n)."""
+    if not len(values):
+        return _EMPTY
+    top = (np.frexp(values)[1].astype(np.int64) - 1) // BIN_BITS
+    rest = np.ldexp(values, (-BIN_BITS * top).astype(np.int32))
+    low = int(top.min()) - _PARTS + 1
+    width = int(top.max()) - low + 1
+    cells = (int(group.max()) + 1) * width
+    key = group * width + (top - low)
+    total = np.zeros(cells)
+    for part in range(_PARTS):
+        whole = np.trunc(rest)
+        total += np.bincount(key - part, weights=whole, minlength=cells)
+        rest = rest - whole
+        if not rest.any():
+            break
+        rest *= 2.0**BIN_BITS
+    filled = np.flatnonzero(total)
+    return Binned(filled // width, filled % width + low, total[filled].astype(np.int64))
+
+
+def merge_bins(parts: list[Binned]) -> Binned:
+    """The bins of all parts together; groups are numbered alike in all of them."""
+    group = np.concatenate([p.group for p in parts])
+    if not len(group):
+        return _EMPTY
+    bins = np.concatenate([p.bin for p in parts])
+    amount = np.concatenate([p.amount for p in parts])
+    order = np.lexsort((bins, group))
+    group, bins, amount = group[order], bins[order], amount[order]
+    starts = np.flatnonzero(
+        np.concatenate([[True], (group[1:] != group[:-1]) | (bins[1:] != bins[:-1])])
+    )
+    total = np.add.reduceat(amount, starts)
+    keep = total != 0
+    return Binned(group[starts][keep], bins[starts][keep], total[keep])
+
+
+def to_floats(bins: Binned, groups: int) -> tuple[Floats, Floats]:
+    """(high, low) per group: unevaluated double-double, the same for the same exact bins."""
+    high, low = np.zeros(groups), np.zeros(groups)
+    if not len(bins.bin):
+        return high, low
+    first, last = int(bins.bin.min()), int(bins.bin.max())
+    dense = np.zeros((last - first + 1, groups))
+    dense[bins.bin - first, bins.group] = bins.amount
+    for b in range(last, first - 1, -1):
+        term = np.ldexp(dense[b - first], BIN_BITS * b)
+        total = high + term
+        back = total - high
+        low += (high - (total - back)) + (term - back)
+        high = total
+    total = high + low
+    return total, low - (total - high)
+
+
+_EMPTY = Binned(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))

@@ -1,0 +1,200 @@
+"""Stage 3: the only writer of alerts. One partition; findings are rare.
+
+    (none) --drift--> firing, sequence 1 --quiet--> resolved, sequence 2 --drift--> a new alert
+
+Findings of a kind wait until every stage-2 partition has passed their ready time, and are then
+taken in (ready time, kind, pane end, series) order, so that what alerts say and when does not
+depend on which worker was faster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import Any
+
+import msgspec
+
+from stream.events import (
+    Alert,
+    AlertDetector,
+    AlertEffect,
+    AlertImpact,
+    AlertModel,
+    AlertOwners,
+    AlertReference,
+    AlertScope,
+    AlertWindow,
+    Effect,
+    ToAlerts,
+)
+from stream.records import encode
+from stream.rules import Rules
+from stream.snapshot import pack, unpack
+from stream.times import iso
+from stream.watermark import BEFORE_ALL_MS
+from stream.wire import Finding, Progress, decode_finding
+
+STATE_VERSION = 1
+_IDS = uuid.UUID("6f1d6a5e-6c0b-5b1e-9d59-1e0e6a5b7c11")  # namespace of alert ids
+_plain = msgspec.json.Decoder(Alert)
+
+
+class AlertStage:
+    def __init__(self, rules: Rules, model_partitions: int) -> None:
+        self.rules = rules
+        self.epoch = 0
+        self._partitions = model_partitions
+        self._config_hash = rules.config_hash()
+        self._progress: dict[int, Progress] = {}
+        self._waiting: dict[tuple[Any, ...], Finding] = {}
+        self._released = {"prediction": BEFORE_ALL_MS, "cohort": BEFORE_ALL_MS}
+        self._firing: dict[str, Alert] = {}
+
+    def handle(self, value: bytes) -> list[Effect]:
+        """One record of the findings topic, in topic order."""
+        record = decode_finding(value)
+        known = self._progress.get(record.partition)
+        if known is not None and record.epoch < known.epoch:
+            return []  # written by an owner that has been replaced
+        if isinstance(record, Finding):
+            if record.ready_ms > self._released[record.pane_kind]:
+                self._waiting[record.order] = record
+            return []
+        self._progress[record.partition] = record
+        return self._release()
+
+    def active(self) -> list[Alert]:
+        return list(self._firing.values())
+
+    def released_ms(self, kind: str) -> int | None:
+        at_ms = self._released[kind]
+        return None if at_ms == BEFORE_ALL_MS else at_ms
+
+    def announce(self) -> list[Effect]:
+        """The firing alerts again: a new owner re-asserts the compacted state."""
+        return [ToAlerts(a.fingerprint, a.sequence, a, encode(a)) for a in self.active()]
+
+    def _release(self) -> list[Effect]:
+        if len(self._progress) < self._partitions:
+            return []
+        self._released = {
+            "prediction": min(p.prediction_ms for p in self._progress.values()),
+            "cohort": min(p.cohort_ms for p in self._progress.values()),
+        }
+        due = [
+            order
+            for order, finding in self._waiting.items()
+            if finding.ready_ms <= self._released[finding.pane_kind]
+        ]
+        effects: list[Effect] = []
+        for order in sorted(due):
+            alert = self._decide(self._waiting.pop(order))
+            if alert is not None:
+                effects.append(ToAlerts(alert.fingerprint, alert.sequence, alert, encode(alert)))
+        return effects
+
+    def _decide(self, finding: Finding) -> Alert | None:
+        fingerprint = _fingerprint(finding)
+        firing = self._firing.get(fingerprint)
+        if finding.verdict == "drift" and firing is None:
+            alert = self._fire(fingerprint, finding)
+            self._firing[fingerprint] = alert
+            return alert
+        if finding.verdict == "quiet" and firing is not None:
+            del self._firing[fingerprint]
+            return _resolve(firing, finding)
+        return None
+
+    def _fire(self, fingerprint: str, finding: Finding) -> Alert:
+        detail, (model_id, version, role, segment) = finding.detail, finding.group
+        model = self.rules.model(model_id)
+        owners = model.owners
+        starts_at = iso(detail["change_at_ms"])
+        alert_id = _alert_id(fingerprint, starts_at, 1)
+        return Alert(
+            schema_version=1,
+            id=alert_id,
+            fingerprint=fingerprint,
+            status="firing",
+            sequence=1,
+            alertname=detail["alertname"],
+            kind=detail["kind"],
+            severity=detail["severity"],
+            starts_at=starts_at,
+            ends_at=None,
+            evaluated_at=iso(finding.ready_ms),
+            model=AlertModel(model_id, version, role),
+            scope=AlertScope(detail["feature"], segment or None),
+            detector=AlertDetector(**detail["detector"]),
+            window=AlertWindow(**detail["window"]),
+            reference=AlertReference(**detail["reference"]),
+            effect=AlertEffect(**detail["effect"]),
+            evidence=detail["evidence"],
+            impact=AlertImpact(**detail["impact"]),
+            incident_id=alert_id,  # an incident of its own
+            owners=AlertOwners(
+                owners.accountable,
+                list(owners.responsible),
+                list(owners.consulted),
+                list(owners.informed),
+            ),
+            labels=dict(model.labels),
+            summary=detail["summary"],
+            links={"runbook_url": model.runbook_url},
+            recommended_action=detail["recommended_action"],
+            config_hash=self._config_hash,
+        )
+
+    # -- state
+
+    def snapshot(self) -> bytes:
+        state = {
+            "progress": [msgspec.to_builtins(p) for p in self._progress.values()],
+            "waiting": [msgspec.to_builtins(f) for f in self._waiting.values()],
+            "released": self._released,
+            "firing": [encode(alert) for alert in self._firing.values()],
+        }
+        return pack(b"3", STATE_VERSION, state)
+
+    @classmethod
+    def restore(cls, rules: Rules, model_partitions: int, state: bytes) -> AlertStage:
+        plain = unpack(b"3", STATE_VERSION, state)
+        stage = cls(rules, model_partitions)
+        for record in plain["progress"]:
+            progress = msgspec.convert(record, Progress)
+            stage._progress[progress.partition] = progress
+        for record in plain["waiting"]:
+            finding = msgspec.convert(record, Finding)
+            stage._waiting[finding.order] = finding
+        stage._released = plain["released"]
+        for data in plain["firing"]:
+            alert = _plain.decode(data)
+            stage._firing[alert.fingerprint] = alert
+        return stage
+
+
+def _fingerprint(finding: Finding) -> str:
+    """Of model, version, role, scope and alertname; the severity is not part of it."""
+    parts = [*finding.group, finding.series, finding.alertname]
+    text = "\0".join(parts).encode()
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def _alert_id(fingerprint: str, starts_at: str, sequence: int) -> str:
+    return str(uuid.uuid5(_IDS, f"{fingerprint}/{starts_at}/{sequence}"))
+
+
+def _resolve(firing: Alert, finding: Finding) -> Alert:
+    sequence = firing.sequence + 1
+    now = iso(finding.ready_ms)
+    return msgspec.structs.replace(
+        firing,
+        id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
+        status="resolved",
+        sequence=sequence,
+        ends_at=now,
+        evaluated_at=now,
+        summary=f"resolved: {firing.summary}",
+        recommended_action="none",
+    )

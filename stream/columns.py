@@ -1,0 +1,166 @@
+"""Rows of one group as columns: what a batch of events becomes before it is summed.
+
+A cell is a kind (absent, null, number, text, other) and eight bytes: the bits of a double, or the
+64-bit hash of a text. Rows of different batches, blocks or partitions therefore join by plain
+concatenation, and a dictionary beside them gives a hash its text back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+ABSENT, NULL, NUMBER, TEXT, OTHER = range(5)
+LARGEST_NUMBER = 1e100  # beyond it a value is `other`: squares and sums of it mean nothing
+_TEXT_KEPT = 64  # characters of a text that are kept to show it to a person
+
+Group = tuple[str, str, str, str]
+"""(model_id, model_version, role, segment)"""
+
+_missing = object()
+_PLAIN_NUMBERS = frozenset({float, int, bool})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    kind: NDArray[np.uint8]
+    bits: NDArray[np.uint64]
+
+    def take(self, rows: NDArray[Any]) -> Column:
+        return Column(self.kind[rows], self.bits[rows])
+
+    def numbers(self) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """(row, value) of the cells that hold a number."""
+        rows = np.flatnonzero(self.kind == NUMBER)
+        return rows, self.bits[rows].view(np.float64)
+
+    def texts(self) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
+        """(row, hash) of the cells that hold a text."""
+        rows = np.flatnonzero(self.kind == TEXT)
+        return rows, self.bits[rows]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """`hash` orders rows for the row sample: it is of the prediction id, so all features of a
+    prediction are kept or dropped together."""
+
+    pane_end: NDArray[np.int64]
+    hash: NDArray[np.uint64]
+    columns: dict[str, Column]
+    texts: dict[int, str]
+
+    def __len__(self) -> int:
+        return len(self.pane_end)
+
+    def between(self, first_ms: int, last_ms: int) -> Rows:
+        """The rows of panes that end within [first_ms, last_ms]."""
+        inside = (self.pane_end >= first_ms) & (self.pane_end <= last_ms)
+        return self.take(np.flatnonzero(inside))
+
+    def take(self, rows: NDArray[Any]) -> Rows:
+        return Rows(
+            self.pane_end[rows],
+            self.hash[rows],
+            {name: column.take(rows) for name, column in self.columns.items()},
+            self.texts,
+        )
+
+
+def text_hash(text: str) -> int:
+    return xxhash.xxh3_64_intdigest(text)
+
+
+def constant_column(kind: int, length: int) -> Column:
+    return Column(np.full(length, kind, np.uint8), np.zeros(length, np.uint64))
+
+
+def number_column(values: NDArray[np.float64], kind: NDArray[np.uint8] | None = None) -> Column:
+    """Finite numbers (made here, not parsed), where `kind` does not say otherwise."""
+    if kind is None:
+        kind = np.full(len(values), NUMBER, np.uint8)
+    bits = (np.asarray(values, np.float64) + 0.0).view(np.uint64)  # + 0.0: one zero, not two
+    return Column(kind, np.where(kind == NUMBER, bits, np.uint64(0)))
+
+
+def column(values: Sequence[Any], texts: dict[int, str]) -> Column:
+    """One column of parsed JSON values; texts met are added to `texts`. O(n)."""
+    types = set(map(type, values))
+    if types <= _PLAIN_NUMBERS:
+        try:
+            numbers = np.array(values, np.float64)
+        except OverflowError:  # an integer beyond the range of doubles
+            return _mixed(values, texts)
+        if not (np.abs(numbers) > LARGEST_NUMBER).any():
+            return number_column(numbers)
+    elif types == {str}:
+        seen = {text: text_hash(text) for text in set(values)}
+        for text, code in seen.items():
+            texts[code] = text[:_TEXT_KEPT]
+        bits = np.fromiter(map(seen.__getitem__, values), np.uint64, len(values))
+        return Column(np.full(len(values), TEXT, np.uint8), bits)
+    return _mixed(values, texts)
+
+
+def _mixed(values: Sequence[Any], texts: dict[int, str]) -> Column:
+    kind = np.empty(len(values), np.uint8)
+    numbers = np.zeros(len(values), np.float64)
+    hashes: dict[int, int] = {}
+    for i, value in enumerate(values):
+        if value is _missing:
+            kind[i] = ABSENT
+        elif value is None:
+            kind[i] = NULL
+        elif type(value) is str:
+            kind[i] = TEXT
+            hashes[i] = code = text_hash(value)
+            texts[code] = value[:_TEXT_KEPT]
+        elif type(value) in _PLAIN_NUMBERS and abs(value) <= LARGEST_NUMBER:
+            kind[i] = NUMBER
+            numbers[i] = value
+        else:
+            kind[i] = OTHER
+    made = number_column(numbers, kind)
+    for i, code in hashes.items():
+        made.bits[i] = code
+    return made
+
+
+def feature_columns(
+    features: Sequence[dict[str, Any]], prefix: str, texts: dict[int, str]
+) -> dict[str, Column]:
+    """A column per feature name met, sorted by name; a feature a row lacks is ABSENT there."""
+    names = set(features[0])
+    if any(row.keys() != names for row in features):
+        names = set().union(*features)
+    return {
+        f"{prefix}{name}": column([row.get(name, _missing) for row in features], texts)
+        for name in sorted(names)
+    }
+
+
+def concatenate(parts: Sequence[Rows]) -> Rows:
+    """All rows, in the order given; a column that a part lacks is ABSENT in its rows."""
+    if len(parts) == 1:
+        return parts[0]
+    names = sorted(set().union(*(part.columns for part in parts)))
+    texts: dict[int, str] = {}
+    for part in parts:
+        texts.update(part.texts)
+    columns = {}
+    for name in names:
+        cells = [p.columns.get(name) or constant_column(ABSENT, len(p)) for p in parts]
+        columns[name] = Column(
+            np.concatenate([c.kind for c in cells]), np.concatenate([c.bits for c in cells])
+        )
+    return Rows(
+        np.concatenate([p.pane_end for p in parts]),
+        np.concatenate([p.hash for p in parts]),
+        columns,
+        texts,
+    )

@@ -1,0 +1,95 @@
+"""Identities as 128-bit hashes, and the memory of those already seen.
+
+An id is its XXH3-128 hash. A lookup goes by the first 64 bits and compares the other 64, so two
+ids are confused with a probability of 2**-128 a pair; two ids that share the first 64 bits are
+both kept. Hashes of the parts of an identity are joined by exclusive or.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from stream.sorted_runs import Columns, SortedRuns
+
+Hashes = NDArray[np.uint64]
+"""(n, 2): the key and the check."""
+
+_EMPTY: Columns = {
+    "key": np.zeros(0, np.uint64),
+    "check": np.zeros(0, np.uint64),
+    "expires": np.zeros(0, np.int64),
+}
+_PURGE_AT_LEAST = 10_000
+
+
+def hash_ids(ids: Iterable[str]) -> Hashes:
+    digests = b"".join(map(xxhash.xxh3_128_digest, ids))
+    return np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def hash_id(text: str) -> Hashes:
+    return hash_ids([text])[0]
+
+
+class IdMemory:
+    """Which ids were applied, each remembered until its partition's watermark passes a time."""
+
+    def __init__(self) -> None:
+        self._seen = SortedRuns(_EMPTY)
+        self._purge_at = _PURGE_AT_LEAST
+
+    def apply(
+        self, ids: Hashes, before_ms: NDArray[np.int64], expires_ms: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """True where the id is new at its record; those are remembered. In offset order.
+
+        `before_ms`: the watermark each record met. O(n log n), a Python loop only over ids that
+        occur twice in the batch.
+        """
+        new = np.ones(len(ids), np.bool_)
+        found = self._seen.find(np.ascontiguousarray(ids[:, 0]))
+        alive = (found.rows["check"] == ids[found.index, 1]) & (
+            found.rows["expires"] >= before_ms[found.index]
+        )
+        new[found.index[alive]] = False
+        self._repeats_in_batch(ids, before_ms, expires_ms, new)
+        kept = ids[new]
+        self._seen.append({"key": kept[:, 0], "check": kept[:, 1], "expires": expires_ms[new]})
+        return new
+
+    @staticmethod
+    def _repeats_in_batch(
+        ids: Hashes,
+        before_ms: NDArray[np.int64],
+        expires_ms: NDArray[np.int64],
+        new: NDArray[np.bool_],
+    ) -> None:
+        values, inverse, count = np.unique(ids[:, 0], return_inverse=True, return_counts=True)
+        if len(values) == len(ids):
+            return
+        until: dict[tuple[int, int], int] = {}
+        for i in np.flatnonzero(count[inverse] > 1).tolist():
+            if not new[i]:
+                continue
+            identity = (int(ids[i, 0]), int(ids[i, 1]))
+            if until.get(identity, -(2**63)) >= before_ms[i]:
+                new[i] = False
+            else:
+                until[identity] = int(expires_ms[i])
+
+    def purge(self, watermark_ms: int) -> None:
+        """Forget what no later record can repeat; done when the memory has doubled."""
+        if len(self._seen) < self._purge_at:
+            return
+        self._seen.remove(lambda rows: rows["expires"] < watermark_ms)
+        self._purge_at = max(_PURGE_AT_LEAST, 2 * len(self._seen))
+
+    def snapshot(self) -> Columns:
+        return self._seen.snapshot()
+
+    def restore(self, rows: Columns) -> None:
+        self._seen.restore(rows)

@@ -1,0 +1,68 @@
+"""A matured prediction against its outcome: error, Brier, absolute and squared error."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.columns import ABSENT, LARGEST_NUMBER, NULL, NUMBER, OTHER, Column, number_column
+from stream.events import ActualValue, Label
+from stream.sorted_runs import Columns
+
+HAS_LABEL, HAS_SCORE, HAS_VALUE = 1, 2, 4
+BINARY, POSITIVE = 8, 16  # an actual label that is 0/1 or false/true; one that means "positive"
+
+_BINARY_TEXTS = frozenset({"0", "1", "false", "true"})
+_POSITIVE_TEXTS = frozenset({"1", "true", "yes", "positive"})
+
+
+def label_text(label: Label) -> str:
+    if isinstance(label, bool):
+        return "true" if label else "false"
+    return label if isinstance(label, str) else str(label)
+
+
+def actual_flags(actual: ActualValue) -> int:
+    flags = 0 if actual.value is None else HAS_VALUE
+    if actual.label is not None:
+        text = label_text(actual.label)
+        flags |= HAS_LABEL
+        flags |= BINARY if text in _BINARY_TEXTS else 0
+        flags |= POSITIVE if text.lower() in _POSITIVE_TEXTS else 0
+    return flags
+
+
+def measures(
+    predictions: Columns, outcomes: Columns, labelled: NDArray[np.bool_]
+) -> dict[str, Column]:
+    """One column a measure over parallel predictions and outcomes.
+
+    A cell is null where the prediction is unlabelled (the outcome's columns mean nothing there),
+    absent where the measure does not apply.
+    """
+    said, truth = predictions["has"], outcomes["has"]
+    both = said & truth
+    positive = (truth & POSITIVE) != 0
+    named = (said & HAS_LABEL) != 0
+    agrees = predictions["label"] == outcomes["label"]
+    scored = ((said & HAS_SCORE) != 0) & ((truth & HAS_LABEL) != 0)
+    score = predictions["score"]
+
+    wrong = np.where(named, ~agrees, (score >= 0.5) != positive)
+    has_error = np.where(named, (both & HAS_LABEL) != 0, scored)
+    binary = (truth & BINARY) != 0
+    happened = np.where(binary, positive, agrees)
+    deviation = np.where((both & HAS_VALUE) != 0, predictions["value"] - outcomes["value"], 0.0)
+
+    def cells(values: NDArray[np.float64], applies: NDArray[np.bool_]) -> Column:
+        kind = np.where(labelled, np.where(applies, NUMBER, ABSENT), NULL).astype(np.uint8)
+        kind[(kind == NUMBER) & ~(values <= LARGEST_NUMBER)] = OTHER
+        return number_column(np.where(kind == NUMBER, values, 0.0), kind)
+
+    has_value = (both & HAS_VALUE) != 0
+    return {
+        "outcome:absolute_error": cells(np.abs(deviation), has_value),
+        "outcome:brier": cells((score - happened) ** 2, scored & (binary | named)),
+        "outcome:error": cells(wrong.astype(np.float64), has_error),
+        "outcome:squared_error": cells(deviation**2, has_value),
+    }

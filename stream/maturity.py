@@ -1,0 +1,117 @@
+"""`maturity: auto`: the age at which a model's predictions are judged, decided from its delays.
+
+Decided once per model, in event time, from the first outcomes of the reference predictions: the
+delay by which 90 % of all of them are labelled; if that never comes, at the horizon the 90 %
+quantile of those labelled; none labelled: never. A delay d is only believed once every reference
+prediction has had the time d, so the decision does not depend on when it is looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.outcome_join import Delays
+from stream.panes import Ints
+from stream.rules import ReferenceRule, Rules
+
+_SHARE_PER_10 = 9  # nine in ten, in integers: no rounding decides
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    maturity_ms: int | None
+    decided_at_ms: int
+
+
+class MaturityRule:
+    """One model. `count_predictions` and `add` in any order; `decide` as time goes on."""
+
+    def __init__(self, rule: ReferenceRule, rules: Rules) -> None:
+        self._rule = rule
+        self._rules = rules
+        self._count = 0
+        self._start_ms: int | None = None
+        self._end_ms: int | None = None  # of the reference, once complete
+        self._table: NDArray[np.int64] = np.zeros((0, 4), np.int64)
+        self._looked_ms = -(2**62)
+        self.decision: Decision | None = None
+
+    def count_predictions(self, pane_end: Ints, rows: Ints) -> None:
+        """Merged prediction panes of the model, all groups together, ends ascending."""
+        if self._end_ms is not None or not len(pane_end):
+            return
+        if self._start_ms is None:
+            self._start_ms = int(pane_end[0]) - self._rules.pane_ms
+        count = self._count + np.cumsum(rows)
+        enough = (count >= self._rule.predictions) & (
+            pane_end - self._start_ms >= self._rule.span_ms
+        )
+        last = int(enough.argmax()) if enough.any() else len(rows) - 1
+        self._count = int(count[last])
+        if enough.any():
+            self._end_ms = int(pane_end[last])
+
+    def add(self, delays: Delays) -> None:
+        if self.decision is None:
+            new = np.stack(
+                [delays.outcome_pane_end, delays.prediction_pane_end, delays.edge_ms, delays.count],
+                axis=1,
+            )
+            self._table = np.concatenate([self._table, new])
+
+    def decide(self, reached_ms: int) -> Decision | None:
+        """The decision, when it falls at or before `reached_ms`. Looks at each ready time once."""
+        if self.decision is not None or self._end_ms is None:
+            return None
+        settled_ms = self._rules.settled_ms
+        last_ms = self._end_ms + self._rules.horizon_ms + settled_ms
+        mine = self._table[self._table[:, 1] <= self._end_ms]
+        ready = np.unique(mine[:, 0]) + settled_ms
+        for now_ms in ready[
+            (ready > self._looked_ms) & (ready <= min(reached_ms, last_ms))
+        ].tolist():
+            edge = self._edge(mine[mine[:, 0] + settled_ms <= now_ms], self._count)
+            self._looked_ms = now_ms
+            if edge is not None and edge <= now_ms - settled_ms - self._end_ms:
+                return self._settle(edge, now_ms)
+        if reached_ms < last_ms:
+            return None
+        within = mine[(mine[:, 2] <= self._rules.horizon_ms) & (mine[:, 0] + settled_ms <= last_ms)]
+        labelled = int(within[:, 3].sum())
+        return self._settle(self._edge(within, labelled) if labelled else None, last_ms)
+
+    @staticmethod
+    def _edge(table: NDArray[np.int64], of: int) -> int | None:
+        """The least delay edge at or below which nine in ten of `of` lie; None if there is none."""
+        if not len(table):
+            return None
+        edges, place = np.unique(table[:, 2], return_inverse=True)
+        reached = np.cumsum(np.bincount(place, weights=table[:, 3])) * 10 >= _SHARE_PER_10 * of
+        return int(edges[reached.argmax()]) if reached.any() else None
+
+    def _settle(self, maturity_ms: int | None, decided_at_ms: int) -> Decision:
+        self.decision = Decision(maturity_ms, decided_at_ms)
+        self._table = self._table[:0]
+        return self.decision
+
+    def snapshot(self) -> dict[str, Any]:
+        d = self.decision
+        return {
+            "count": self._count,
+            "start_ms": self._start_ms,
+            "end_ms": self._end_ms,
+            "table": np.ascontiguousarray(self._table).reshape(-1),
+            "looked_ms": self._looked_ms,
+            "decision": None if d is None else [d.maturity_ms, d.decided_at_ms],
+        }
+
+    def restore(self, plain: dict[str, Any]) -> None:
+        self._count, self._start_ms = plain["count"], plain["start_ms"]
+        self._end_ms, self._looked_ms = plain["end_ms"], plain["looked_ms"]
+        self._table = plain["table"].reshape(-1, 4)
+        decision = plain["decision"]
+        self.decision = None if decision is None else Decision(*decision)

@@ -1,0 +1,394 @@
+"""Stage 2: one partition of the panes topic, that is, all of some models.
+
+Blocks of all source partitions wait until every source partition's watermark has passed a pane's
+ready time; then panes are merged and watched in (ready time, kind, pane end, series) order.
+Findings leave with the progress of each kind, by which stage 3 knows that nothing earlier comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from stream.columns import Group, Rows, concatenate
+from stream.events import Effect, ToFindings, ToJournal, ToReferences
+from stream.maturity import MaturityRule
+from stream.monitor import Monitor, MonitorFinding, SeriesStatus
+from stream.panes import PaneTable, merge, summarise
+from stream.reference import Reference
+from stream.rules import Rules
+from stream.snapshot import pack, unpack
+from stream.watermark import BEFORE_ALL_MS
+from stream.wire import (
+    Announcement,
+    Block,
+    DelayBlock,
+    Finding,
+    Learned,
+    MaturityDecision,
+    PaneKind,
+    Progress,
+    decode_pane_record,
+    encode_finding,
+    encode_journal,
+    rows_from_plain,
+    rows_to_plain,
+    table_from_plain,
+    table_to_plain,
+)
+
+STATE_VERSION = 1
+Observer = Callable[[PaneKind, Group, PaneTable], None]
+
+
+class Waiting:
+    """Blocks of one group and kind that are not merged yet."""
+
+    def __init__(self) -> None:
+        self.rows: list[Rows] = []
+        self.tables: list[PaneTable] = []
+        self.first_end_ms = -BEFORE_ALL_MS
+
+    def add(self, rows: Rows | None, table: PaneTable | None) -> None:
+        for part, parts in ((rows, self.rows), (table, self.tables)):
+            if part is not None and len(part):
+                parts.append(part)  # type: ignore[arg-type]
+                self.first_end_ms = min(self.first_end_ms, int(part.pane_end.min()))
+
+    def take(self, until_ms: int, rules: Rules) -> PaneTable | None:
+        """The panes that end by then, merged; None if there are none."""
+        if self.first_end_ms > until_ms:
+            return None
+        tables = [t.between(BEFORE_ALL_MS, until_ms) for t in self.tables]
+        due = [t for t in tables if len(t)]
+        rows = [r.between(BEFORE_ALL_MS, until_ms) for r in self.rows]
+        sparse = [r for r in rows if len(r)]
+        if sparse:
+            joined = concatenate(sparse)
+            due.append(summarise(joined, rules.pane_rows, rules.max_categories))
+        last = -BEFORE_ALL_MS
+        self.tables = [t for t in (t.between(until_ms + 1, last) for t in self.tables) if len(t)]
+        self.rows = [r for r in (r.between(until_ms + 1, last) for r in self.rows) if len(r)]
+        left = [int(p.pane_end.min()) for p in (*self.tables, *self.rows)]
+        self.first_end_ms = min(left, default=-BEFORE_ALL_MS)
+        return merge(due, rules.pane_rows, rules.max_categories)
+
+
+class ModelState:
+    """All groups of one model, and its maturity."""
+
+    def __init__(self, model_id: str, rules: Rules) -> None:
+        self.waiting: dict[tuple[PaneKind, Group], Waiting] = {}
+        self.monitors: dict[tuple[PaneKind, Group], Monitor] = {}
+        self.maturity = MaturityRule(rules.reference_of(model_id), rules)
+        self.learned: set[int] = set()  # source partitions
+
+
+class ModelStage:
+    def __init__(
+        self,
+        rules: Rules,
+        partition: int,
+        source_partitions: int,
+        *,
+        observe: Observer | None = None,
+    ) -> None:
+        self.rules = rules
+        self.partition = partition
+        self.epoch = 0
+        self._sources = source_partitions
+        self._observe = observe
+        self._models: dict[str, ModelState] = {}
+        self._announced: dict[int, Announcement] = {}
+        self._applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
+        self._delays_applied: dict[tuple[int, str], int] = {}
+        self._progress = (BEFORE_ALL_MS, BEFORE_ALL_MS)
+
+    def handle(self, value: bytes) -> list[Effect]:
+        """One record of the panes topic, in topic order."""
+        record = decode_pane_record(value)
+        known = self._announced.get(record.source)
+        if known is not None and record.epoch < known.epoch:
+            return []  # written by an owner that has been replaced
+        match record:
+            case Block():
+                self._keep(record)
+            case DelayBlock():
+                self._keep_delays(record)
+            case Learned():
+                self._model(record.model_id).learned.add(record.source)
+            case Announcement():
+                self._announced[record.source] = record
+                return self._release()
+        return []
+
+    # -- reading
+
+    def source_watermark_ms(self, source_partition: int, side: str) -> int | None:
+        announced = self._announced.get(source_partition)
+        if announced is None:
+            return None
+        at_ms = announced.prediction_ms if side == "predictions" else announced.outcome_ms
+        return None if at_ms == BEFORE_ALL_MS else at_ms
+
+    def merged_until_ms(self) -> int | None:
+        """Prediction panes with a ready time up to here are merged."""
+        at_ms = self._progress[0]
+        return None if at_ms == BEFORE_ALL_MS else at_ms
+
+    def status(self) -> list[SeriesStatus]:
+        monitors = [m for model in self._models.values() for m in model.monitors.values()]
+        return [status for monitor in monitors for status in monitor.status()]
+
+    def coverage(self) -> dict[Group, tuple[int, int]]:
+        """(labelled, judged) predictions of each group so far."""
+        return {
+            group: (monitor.labelled, monitor.rows)
+            for model in self._models.values()
+            for (kind, group), monitor in model.monitors.items()
+            if kind == "cohort"
+        }
+
+    # -- arrivals
+
+    def _model(self, model_id: str) -> ModelState:
+        if model_id not in self._models:
+            self._models[model_id] = ModelState(model_id, self.rules)
+        return self._models[model_id]
+
+    def _keep(self, block: Block) -> None:
+        place = (block.source, block.kind, block.group)
+        applied_ms = self._applied.get(place, BEFORE_ALL_MS)
+        last = -BEFORE_ALL_MS
+        rows = None if block.rows is None else block.rows.between(applied_ms + 1, last)
+        table = None if block.table is None else block.table.between(applied_ms + 1, last)
+        ends = [int(p.pane_end.max()) for p in (rows, table) if p is not None and len(p)]
+        if not ends:
+            return
+        self._applied[place] = max(ends)
+        waiting = self._model(block.group[0]).waiting
+        waiting.setdefault((block.kind, block.group), Waiting()).add(rows, table)
+
+    def _keep_delays(self, block: DelayBlock) -> None:
+        place = (block.source, block.model_id)
+        new = block.delays.after(self._delays_applied.get(place, BEFORE_ALL_MS))
+        if len(new.count):
+            self._delays_applied[place] = int(new.outcome_pane_end.max())
+            self._model(block.model_id).maturity.add(new)
+
+    # -- releases
+
+    def _release(self) -> list[Effect]:
+        if len(self._announced) < self._sources:
+            return []
+        prediction_ms = min(a.prediction_ms for a in self._announced.values())
+        cohort_ms = min(a.cohort_ms for a in self._announced.values())
+        effects: list[Effect] = []
+        held_ms = cohort_ms
+        for model_id in sorted(self._models):
+            model = self._models[model_id]
+            effects += self._release_kind(model, "prediction", prediction_ms, self.rules.grace_ms)
+            effects += self._decide(model_id, model, cohort_ms)
+            maturity, decided_at_ms = self._maturity(model_id, model)
+            if decided_at_ms > cohort_ms:
+                continue  # not decided: no cohort can be ready
+            if len(model.learned) < self._sources and decided_at_ms != BEFORE_ALL_MS:
+                held_ms = min(held_ms, decided_at_ms - 1)
+            elif maturity is not None:
+                age_ms = self.rules.grace_ms + maturity
+                effects += self._release_kind(model, "cohort", cohort_ms, age_ms, decided_at_ms)
+        progress = (prediction_ms, held_ms)
+        if progress != self._progress:
+            self._progress = progress
+            effects.append(self._tell_progress())
+        return effects
+
+    def _tell_progress(self) -> ToFindings:
+        record = Progress(self.partition, self._sources, self.epoch, *self._progress)
+        return ToFindings(encode_finding(record))
+
+    def announce(self) -> list[Effect]:
+        """The progress again, under a new owner's epoch."""
+        return [self._tell_progress()]
+
+    def _maturity(self, model_id: str, model: ModelState) -> tuple[int | None, int]:
+        """(maturity, decided at); decided at the end of time while it is not."""
+        configured = self.rules.maturity_of(model_id)
+        if configured != "auto":
+            assert not isinstance(configured, str)
+            return configured, BEFORE_ALL_MS
+        decision = model.maturity.decision
+        if decision is None:
+            return None, -BEFORE_ALL_MS
+        return decision.maturity_ms, decision.decided_at_ms
+
+    def _decide(self, model_id: str, model: ModelState, cohort_ms: int) -> list[Effect]:
+        if self.rules.maturity_of(model_id) != "auto":
+            return []
+        decision = model.maturity.decide(cohort_ms)
+        if decision is None:
+            return []
+        entry = MaturityDecision(
+            2, self.partition, self.epoch, model_id, decision.maturity_ms, decision.decided_at_ms
+        )
+        return [ToJournal(encode_journal(entry))]
+
+    def _release_kind(
+        self,
+        model: ModelState,
+        kind: PaneKind,
+        reached_ms: int,
+        age_ms: int,
+        decided_at_ms: int = BEFORE_ALL_MS,
+    ) -> list[Effect]:
+        """Merge and watch the panes of all groups whose pane end + age has been reached."""
+        released: list[tuple[Group, PaneTable]] = []
+        for (of_kind, group), waiting in model.waiting.items():
+            if of_kind == kind:
+                table = waiting.take(reached_ms - age_ms, self.rules)
+                if table is not None:
+                    released.append((group, table))
+        if not released:
+            return []
+        if kind == "prediction":
+            self._count_predictions(model, [table for _, table in released])
+        # a new version may inherit the reference of an older one: the older is worked off first
+        released.sort(key=lambda item: (self._first_end(model, kind, *item), item[0]))
+        effects: list[Effect] = []
+        for group, table in released:
+            if self._observe is not None:
+                self._observe(kind, group, table)
+            monitor = self._monitor(model, kind, group, int(table.pane_end[0]))
+            findings, sealed = monitor.update(table)
+            effects += [ToReferences(r.id.encode(), r.encode()) for r in sealed]
+            for finding in findings:
+                ready_ms = max(finding.pane_end_ms + age_ms, decided_at_ms)
+                effects.append(self._to_findings(kind, group, finding, ready_ms))
+        return effects
+
+    @staticmethod
+    def _first_end(model: ModelState, kind: PaneKind, group: Group, table: PaneTable) -> int:
+        monitor = model.monitors.get((kind, group))
+        first_ms = None if monitor is None else monitor.first_end_ms
+        return int(table.pane_end[0]) if first_ms is None else first_ms
+
+    @staticmethod
+    def _count_predictions(model: ModelState, tables: list[PaneTable]) -> None:
+        ends, place = np.unique(np.concatenate([t.pane_end for t in tables]), return_inverse=True)
+        rows = np.bincount(place, weights=np.concatenate([t.rows for t in tables]))
+        model.maturity.count_predictions(ends, rows.astype(np.int64))
+
+    def _monitor(
+        self, model: ModelState, kind: PaneKind, group: Group, first_end_ms: int
+    ) -> Monitor:
+        place = (kind, group)
+        if place not in model.monitors:
+            inherited = self._predecessor(model, kind, group, first_end_ms)
+            model.monitors[place] = Monitor(self.rules, group, kind, inherited)
+        return model.monitors[place]
+
+    @staticmethod
+    def _predecessor(
+        model: ModelState, kind: PaneKind, group: Group, first_end_ms: int
+    ) -> Reference | None:
+        """The latest reference sealed, before this group began, by an older one of its role."""
+        candidates = [
+            (monitor.first_end_ms or 0, monitor.group, monitor.reference)
+            for (of_kind, other), monitor in model.monitors.items()
+            if of_kind == kind and other[2:] == group[2:] and monitor.reference is not None
+        ]
+        sealed = [c for c in candidates if c[2] is not None and c[2].end_ms < first_end_ms]
+        return max(sealed, key=lambda c: (c[0], c[1]))[2] if sealed else None
+
+    def _to_findings(
+        self, kind: PaneKind, group: Group, finding: MonitorFinding, ready_ms: int
+    ) -> ToFindings:
+        return ToFindings(
+            encode_finding(
+                Finding(
+                    partition=self.partition,
+                    epoch=self.epoch,
+                    pane_kind=kind,
+                    ready_ms=ready_ms,
+                    pane_end_ms=finding.pane_end_ms,
+                    group=group,
+                    series=finding.series,
+                    alertname=finding.alertname,
+                    verdict="quiet" if finding.detail is None else "drift",
+                    detail=finding.detail or {},
+                )
+            )
+        )
+
+    # -- state
+
+    def snapshot(self) -> bytes:
+        models = {
+            model_id: {
+                "waiting": [
+                    [kind, list(group), _plain_waiting(w)]
+                    for (kind, group), w in model.waiting.items()
+                    if w.rows or w.tables
+                ],
+                "monitors": [monitor.snapshot() for monitor in model.monitors.values()],
+                "maturity": model.maturity.snapshot(),
+                "learned": sorted(model.learned),
+            }
+            for model_id, model in self._models.items()
+        }
+        announced = [
+            [a.source, a.sources, a.epoch, a.prediction_ms, a.outcome_ms]
+            for a in self._announced.values()
+        ]
+        state = {
+            "models": models,
+            "announced": announced,
+            "applied": [[s, k, list(g), end] for (s, k, g), end in self._applied.items()],
+            "delays_applied": [[s, m, end] for (s, m), end in self._delays_applied.items()],
+            "progress": list(self._progress),
+        }
+        return pack(b"2", STATE_VERSION, state)
+
+    @classmethod
+    def restore(
+        cls,
+        rules: Rules,
+        partition: int,
+        source_partitions: int,
+        state: bytes,
+        *,
+        observe: Observer | None = None,
+    ) -> ModelStage:
+        plain = unpack(b"2", STATE_VERSION, state)
+        stage = cls(rules, partition, source_partitions, observe=observe)
+        for fields in plain["announced"]:
+            stage._announced[fields[0]] = Announcement(*fields)
+        for source, kind, group, end in plain["applied"]:
+            stage._applied[source, kind, tuple(group)] = end
+        for source, model_id, end in plain["delays_applied"]:
+            stage._delays_applied[source, model_id] = end
+        stage._progress = (plain["progress"][0], plain["progress"][1])
+        for model_id, saved in plain["models"].items():
+            model = stage._model(model_id)
+            _restore_model(model, saved, rules)
+        return stage
+
+
+def _plain_waiting(waiting: Waiting) -> list[Any]:
+    return [[rows_to_plain(r) for r in waiting.rows], [table_to_plain(t) for t in waiting.tables]]
+
+
+def _restore_model(model: ModelState, saved: dict[str, Any], rules: Rules) -> None:
+    for kind, group, (rows, tables) in saved["waiting"]:
+        waiting = model.waiting[kind, tuple(group)] = Waiting()
+        for part in rows:
+            waiting.add(rows_from_plain(part), None)
+        for part in tables:
+            waiting.add(None, table_from_plain(part))
+    for plain in saved["monitors"]:
+        monitor = Monitor.restore(rules, plain)
+        model.monitors[monitor.kind, monitor.group] = monitor
+    model.maturity.restore(saved["maturity"])
+    model.learned = set(saved["learned"])

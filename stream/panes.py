@@ -1,0 +1,334 @@
+"""Pane summaries of one group as columns over panes, and their exact merging.
+
+Everything here merges to the same content whatever the order and the batching: counts and bins
+are integers, the extremes are extremes, categories and the row sample keep the smallest hashes
+(what is dropped in a part would be dropped in the whole), and lists are kept sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.exact_sum import BIN_BITS, Binned, binned_sums, merge_bins, to_floats
+from detectors.log_buckets import bucket_of
+from stream.columns import NULL, NUMBER, OTHER, TEXT, Column, Rows, concatenate
+
+Ints = NDArray[np.int64]
+WHOLE = np.uint64(2**64 - 1)  # sample limit of a pane whose rows are all in the sample
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """Sparse counts, sorted by (pane, key): three parallel arrays. `pane` is an index."""
+
+    pane: Ints
+    key: NDArray[Any]
+    count: Ints
+
+
+ARRAYS = ("number", "text", "null", "other", "minimum", "maximum")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureTable:
+    """One feature over P panes; `absent` is the pane's rows less the other four."""
+
+    number: Ints
+    text: Ints
+    null: Ints
+    other: Ints
+    minimum: NDArray[np.float64]  # nan where there is no number
+    maximum: NDArray[np.float64]
+    sums: Binned  # group: index of the pane
+    squares: Binned  # of fl(x * x)
+    buckets: Counts
+    categories: Counts  # of the K smallest hashes of each pane
+
+    def between(self, low: int, high: int) -> FeatureTable:
+        def bins(of: Binned) -> Binned:
+            inside = slice(*np.searchsorted(of.group, [low, high]))
+            return Binned(of.group[inside] - low, of.bin[inside], of.amount[inside])
+
+        def counts(of: Counts) -> Counts:
+            inside = slice(*np.searchsorted(of.pane, [low, high]))
+            return Counts(of.pane[inside] - low, of.key[inside], of.count[inside])
+
+        panes = slice(low, high)
+        return FeatureTable(
+            *(getattr(self, name)[panes] for name in ARRAYS),
+            bins(self.sums),
+            bins(self.squares),
+            counts(self.buckets),
+            counts(self.categories),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PaneTable:
+    """P panes, ends ascending. The sample holds, by (pane end, hash), all rows of a pane whose
+    hash is below the pane's limit."""
+
+    pane_end: Ints
+    rows: Ints
+    features: dict[str, FeatureTable]
+    sample: Rows
+    limit: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.pane_end)
+
+    @property
+    def texts(self) -> dict[int, str]:
+        return self.sample.texts
+
+    def between(self, first_ms: int, last_ms: int) -> PaneTable:
+        """The panes that end within [first_ms, last_ms]."""
+        low, high = np.searchsorted(self.pane_end, [first_ms, last_ms + 1])
+        if low == 0 and high == len(self):
+            return self
+        features = {n: f.between(int(low), int(high)) for n, f in self.features.items()}
+        inside = (self.sample.pane_end >= first_ms) & (self.sample.pane_end <= last_ms)
+        sample = self.sample.take(np.flatnonzero(inside))
+        panes = slice(low, high)
+        return PaneTable(
+            self.pane_end[panes], self.rows[panes], features, sample, self.limit[panes]
+        )
+
+    def summary(self, pane: int) -> dict[str, Any]:
+        """Everything of one pane as plain values, for tests and for people."""
+        features = {
+            name: _feature_summary(table, pane, self.texts)
+            for name, table in self.features.items()
+            if table.number[pane] + table.text[pane] + table.null[pane] + table.other[pane]
+        }
+        sample = self.sample.hash[self.sample.pane_end == self.pane_end[pane]]
+        return {"rows": int(self.rows[pane]), "features": features, "sample": sample.tolist()}
+
+
+def summarise(rows: Rows, sample_rows: int, max_categories: int) -> PaneTable:
+    """Summaries of rows in any order. O(n log n) per column."""
+    order = np.lexsort((rows.hash, rows.pane_end))
+    rows = rows.take(order)
+    ends, pane, count = np.unique(rows.pane_end, return_inverse=True, return_counts=True)
+    pane = pane.astype(np.int64)
+    features = {
+        name: _summarise_column(column, pane, len(ends), max_categories)
+        for name, column in rows.columns.items()
+    }
+    sample, limit = _bottom(rows, pane, np.full(len(ends), WHOLE), sample_rows)
+    return PaneTable(ends, count.astype(np.int64), features, sample, limit)
+
+
+def merge(tables: Sequence[PaneTable], sample_rows: int, max_categories: int) -> PaneTable:
+    """The panes of all tables, panes of one end made one. O(n log n) in what they hold."""
+    if len(tables) == 1:
+        return tables[0]
+    ends, places = np.unique(np.concatenate([t.pane_end for t in tables]), return_inverse=True)
+    maps = np.split(places.astype(np.int64), np.cumsum([len(t) for t in tables])[:-1])
+    return _merge_into(ends, tables, maps, sample_rows, max_categories)
+
+
+def collapse(
+    tables: Sequence[PaneTable], end_ms: int, sample_rows: int, max_categories: int
+) -> PaneTable:
+    """All panes of all tables as one that ends at `end_ms`: a window, a reference."""
+    maps = [np.zeros(len(t), np.int64) for t in tables]
+    moved = [replace(t, sample=_ending_at(t.sample, end_ms)) for t in tables]
+    return _merge_into(np.array([end_ms]), moved, maps, sample_rows, max_categories)
+
+
+def _ending_at(rows: Rows, end_ms: int) -> Rows:
+    return replace(rows, pane_end=np.full(len(rows), end_ms, np.int64))
+
+
+def _merge_into(
+    ends: Ints, tables: Sequence[PaneTable], maps: list[Ints], sample_rows: int, max_categories: int
+) -> PaneTable:
+    """`maps`: for each table, the place in `ends` of each of its panes."""
+    limit = np.full(len(ends), WHOLE)
+    np.minimum.at(limit, np.concatenate(maps), np.concatenate([t.limit for t in tables]))
+    features = {}
+    for name in sorted(set().union(*(t.features for t in tables))):
+        having = [
+            (t.features[name], m) for t, m in zip(tables, maps, strict=True) if name in t.features
+        ]
+        of, places = [f for f, _ in having], [m for _, m in having]
+        features[name] = _merge_feature(of, places, len(ends), max_categories)
+    sample = concatenate([t.sample for t in tables])
+    sample = sample.take(np.lexsort((sample.hash, sample.pane_end)))
+    pane = np.searchsorted(ends, sample.pane_end).astype(np.int64)
+    sample, limit = _bottom(sample, pane, limit, sample_rows)
+    return PaneTable(ends, _add([t.rows for t in tables], maps, len(ends)), features, sample, limit)
+
+
+def _bottom(
+    rows: Rows, pane: Ints, limit: NDArray[np.uint64], keep: int
+) -> tuple[Rows, NDArray[np.uint64]]:
+    """The rows below their pane's limit, at most `keep` of a pane; rows sorted by pane, hash."""
+    below = (limit[pane] == WHOLE) | (rows.hash < limit[pane])
+    if not below.all():
+        rows, pane = rows.take(np.flatnonzero(below)), pane[below]
+    count = np.bincount(pane, minlength=len(limit))
+    if (count <= keep).all():
+        return rows, limit
+    start = np.cumsum(count) - count
+    crowded = np.flatnonzero(count > keep)
+    limit = limit.copy()
+    limit[crowded] = rows.hash[start[crowded] + keep]
+    below = (limit[pane] == WHOLE) | (rows.hash < limit[pane])
+    return rows.take(np.flatnonzero(below)), limit
+
+
+def _summarise_column(column: Column, pane: Ints, panes: int, max_categories: int) -> FeatureTable:
+    def count(kind: int) -> Ints:
+        return np.bincount(pane[column.kind == kind], minlength=panes).astype(np.int64)
+
+    at, numbers = column.numbers()
+    of = pane[at]
+    text_at, hashes = column.texts()
+    minimum, maximum = np.full(panes, np.nan), np.full(panes, np.nan)
+    if len(of):
+        starts = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]]))
+        minimum[of[starts]] = np.minimum.reduceat(numbers, starts)
+        maximum[of[starts]] = np.maximum.reduceat(numbers, starts)
+    ones = np.ones(1, np.int64)
+    return FeatureTable(
+        number=count(NUMBER),
+        text=count(TEXT),
+        null=count(NULL),
+        other=count(OTHER),
+        minimum=minimum,
+        maximum=maximum,
+        sums=binned_sums(numbers, of),
+        squares=binned_sums(numbers * numbers, of),
+        buckets=_counted(of, bucket_of(numbers), np.broadcast_to(ones, of.shape)),
+        categories=_smallest(
+            _counted(pane[text_at], hashes, np.broadcast_to(ones, text_at.shape)), max_categories
+        ),
+    )
+
+
+def _merge_feature(
+    tables: list[FeatureTable], maps: list[Ints], panes: int, max_categories: int
+) -> FeatureTable:
+    minimum, maximum = np.full(panes, np.nan), np.full(panes, np.nan)
+    for table, places in zip(tables, maps, strict=True):
+        np.fmin.at(minimum, places, table.minimum)
+        np.fmax.at(maximum, places, table.maximum)
+
+    def bins(parts: list[Binned]) -> Binned:
+        return merge_bins(
+            [Binned(m[p.group], p.bin, p.amount) for p, m in zip(parts, maps, strict=True)]
+        )
+
+    def counts(parts: list[Counts]) -> Counts:
+        moved = [m[p.pane] for p, m in zip(parts, maps, strict=True)]
+        return _counted(
+            np.concatenate(moved),
+            np.concatenate([p.key for p in parts]),
+            np.concatenate([p.count for p in parts]),
+        )
+
+    return FeatureTable(
+        number=_add([t.number for t in tables], maps, panes),
+        text=_add([t.text for t in tables], maps, panes),
+        null=_add([t.null for t in tables], maps, panes),
+        other=_add([t.other for t in tables], maps, panes),
+        minimum=minimum,
+        maximum=maximum,
+        sums=bins([t.sums for t in tables]),
+        squares=bins([t.squares for t in tables]),
+        buckets=counts([t.buckets for t in tables]),
+        categories=_smallest(counts([t.categories for t in tables]), max_categories),
+    )
+
+
+def _add(parts: list[Ints], maps: list[Ints], panes: int) -> Ints:
+    total = np.zeros(panes, np.int64)
+    for part, places in zip(parts, maps, strict=True):
+        np.add.at(total, places, part)
+    return total
+
+
+def _counted(pane: Ints, key: NDArray[Any], count: Ints) -> Counts:
+    if not len(pane):
+        return Counts(np.zeros(0, np.int64), key, np.zeros(0, np.int64))
+    order = np.lexsort((key, pane))
+    pane, key, count = pane[order], key[order], count[order]
+    starts = np.flatnonzero(
+        np.concatenate([[True], (pane[1:] != pane[:-1]) | (key[1:] != key[:-1])])
+    )
+    return Counts(pane[starts], key[starts], np.add.reduceat(count, starts))
+
+
+def _smallest(counts: Counts, keep: int) -> Counts:
+    """The `keep` smallest keys of each pane."""
+    if not len(counts.pane):
+        return counts
+    rank = np.arange(len(counts.pane)) - np.searchsorted(counts.pane, counts.pane, "left")
+    few = rank < keep
+    return Counts(counts.pane[few], counts.key[few], counts.count[few])
+
+
+def mean_and_variance(
+    count: Ints, sums: Binned, squares: Binned
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and population variance per pane (0 where the pane has no number).
+
+    The subtraction of squares is done in double-double on exact sums, so values far from zero
+    (years, epochs, balances) keep their variance. O(P).
+    """
+    n = np.maximum(count, 1).astype(np.float64)
+    sum_high, sum_low = to_floats(sums, len(count))
+    square_high, square_low = to_floats(squares, len(count))
+    product, error = _product(sum_high, sum_high)
+    error += 2.0 * sum_high * sum_low
+    quotient = product / n
+    back, back_error = _product(quotient, n)
+    rest = ((product - back) - back_error + error) / n
+    spread = (square_high - quotient) + (square_low - rest)
+    variance = np.where(count > 1, np.maximum(spread, 0.0) / n, 0.0)
+    return sum_high / n, variance
+
+
+def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[Any, Any]:
+    """a * b as (rounded, error), after Dekker 1971."""
+    p = a * b
+    a1, b1 = _upper_half(a), _upper_half(b)
+    a2, b2 = a - a1, b - b1
+    return p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2
+
+
+def _upper_half(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    big = x * 134217729.0
+    return np.asarray(big - (big - x))
+
+
+def _feature_summary(table: FeatureTable, pane: int, texts: dict[int, str]) -> dict[str, Any]:
+    def exact(bins: Binned) -> Fraction:
+        mine = bins.group == pane
+        pairs = zip(bins.bin[mine].tolist(), bins.amount[mine].tolist(), strict=True)
+        return sum((Fraction(2) ** (BIN_BITS * b) * a for b, a in pairs), Fraction(0))
+
+    def counts(of: Counts) -> dict[Any, int]:
+        mine = of.pane == pane
+        return dict(zip(of.key[mine].tolist(), of.count[mine].tolist(), strict=True))
+
+    return {
+        "number": int(table.number[pane]),
+        "text": int(table.text[pane]),
+        "null": int(table.null[pane]),
+        "other": int(table.other[pane]),
+        "min": float(table.minimum[pane]),
+        "max": float(table.maximum[pane]),
+        "sum": exact(table.sums),
+        "squares": exact(table.squares),
+        "buckets": counts(table.buckets),
+        "categories": {texts[h]: count for h, count in counts(table.categories).items()},
+    }

@@ -1,0 +1,163 @@
+"""All stages in one process, without Kafka: the backtest's and the tests' worker.
+
+Effects are carried to their stage at once; what would go to public topics is collected.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from stream.alert_stage import AlertStage
+from stream.events import (
+    Effect,
+    Records,
+    ToAlerts,
+    ToDeadLetters,
+    ToFindings,
+    ToJournal,
+    ToPanes,
+    ToReferences,
+)
+from stream.model_stage import ModelStage, Observer
+from stream.rules import Rules
+from stream.source_stage import Side, SourceStage
+from stream.wire import MaturityDecision, decode_journal
+
+Ledger = dict[str, dict[str, int]]
+
+
+class Pipeline:
+    def __init__(
+        self,
+        rules: Rules,
+        partitions: int,
+        *,
+        include_payload: bool = False,
+        observe: Observer | None = None,
+        on_alert: Callable[[ToAlerts], None] | None = None,
+    ) -> None:
+        self.rules = rules
+        self.sources = [
+            SourceStage(rules, p, partitions, include_payload=include_payload)
+            for p in range(partitions)
+        ]
+        self.models = [ModelStage(rules, q, partitions, observe=observe) for q in range(partitions)]
+        self.alert_stage = AlertStage(rules, partitions)
+        self.alerts: list[ToAlerts] = []
+        self.dead_letters: list[ToDeadLetters] = []
+        self.references: list[ToReferences] = []
+        self.journal: list[bytes] = []
+        self._on_alert = on_alert
+
+    def predictions(self, records: Records) -> None:
+        self._perform(self.sources[records.partition].predictions(records), 0)
+
+    def outcomes(self, records: Records) -> None:
+        self._perform(self.sources[records.partition].outcomes(records), 0)
+
+    def end_of_input(self, event_time_ms: int | None) -> None:
+        """Close everything up to the greatest event time; None: of what was fed."""
+        if event_time_ms is None:
+            times = [s.watermark_ms(side) for s in self.sources for side in _SIDES]
+            seen = [t for t in times if t is not None]
+            if not seen:
+                return
+            event_time_ms = max(seen)
+        for source in self.sources:
+            self._perform(source.end_of_input(event_time_ms), 0)
+
+    def _perform(self, effects: list[Effect], stage_partition: int) -> None:
+        del stage_partition
+        waiting = list(reversed(effects))  # depth first: what an effect causes comes right after it
+        while waiting:
+            effect = waiting.pop()
+            match effect:
+                case ToPanes():
+                    waiting += reversed(self.models[effect.partition].handle(effect.value))
+                case ToFindings():
+                    waiting += reversed(self.alert_stage.handle(effect.value))
+                case ToJournal():
+                    waiting += reversed(self._journaled(effect))
+                case ToAlerts():
+                    self.alerts.append(effect)
+                    if self._on_alert is not None:
+                        self._on_alert(effect)
+                case ToDeadLetters():
+                    self.dead_letters.append(effect)
+                case ToReferences():
+                    self.references.append(effect)
+
+    def _journaled(self, effect: ToJournal) -> list[Effect]:
+        self.journal.append(effect.value)
+        entry = decode_journal(effect.value)
+        if not isinstance(entry, MaturityDecision):
+            return []
+        return [
+            told
+            for source in self.sources
+            for told in [*source.learn(entry.model_id, entry.maturity_ms), *source.announce()]
+        ]
+
+    # -- reading
+
+    def watermark_ms(self, partition: int, side: Side) -> int | None:
+        return self.sources[partition].watermark_ms(side)
+
+    def ledger(self) -> dict[str, Any]:
+        partitions = [source.ledger() for source in self.sources]
+        return {"total": add_ledgers(partitions), "partitions": partitions}
+
+    def summary(self) -> dict[str, Any]:
+        """The ledger, and what people ask first."""
+        ledger = self.ledger()
+        total = ledger["total"]
+        judged = (
+            total["predictions"]["matured_labelled"] + total["predictions"]["matured_unlabelled"]
+        )
+        coverage = total["predictions"]["matured_labelled"] / judged if judged else None
+        return {
+            "ledger": ledger,
+            "alerts": len(self.alerts),
+            "firing": len(self.alert_stage.active()),
+            "joined": total["outcomes"]["joined"],
+            "label_coverage": coverage,
+            "late": total["predictions"]["late"],
+            "dead_lettered": len(self.dead_letters),
+            "config_hash": self.rules.config_hash(),
+        }
+
+
+_SIDES: tuple[Side, Side] = ("predictions", "outcomes")
+
+
+def add_ledgers(ledgers: list[Ledger]) -> Ledger:
+    """Term by term."""
+    total: dict[str, Counter[str]] = {}
+    for ledger in ledgers:
+        for side, terms in ledger.items():
+            total.setdefault(side, Counter()).update(terms)
+    return {side: dict(terms) for side, terms in total.items()}
+
+
+def imbalance(ledger: Ledger) -> list[str]:
+    """What does not add up; empty when the ledger balances."""
+    wrong = []
+    for side, t in ledger.items():
+        kept = ("applied", "duplicate", "late", "future", "dead_lettered", "shed")
+        parts: dict[str, tuple[str, ...]] = {"consumed": kept}
+        if side == "predictions":
+            parts["applied"] = ("matured_labelled", "matured_unlabelled", "pending", "unjoined")
+        else:
+            parts["applied"] = (
+                "joined",
+                "superseded",
+                "retracted",
+                "orphan_waiting",
+                "orphan_expired",
+            )
+        for whole, terms in parts.items():
+            if t[whole] != sum(t[term] for term in terms):
+                wrong.append(f"{side}: {whole} {t[whole]} != " + " + ".join(terms))
+    return wrong

@@ -1,0 +1,272 @@
+"""Record formats between the stages. Every record has a magic letter, a version and a CRC-32.
+
+Panes topic (partition = murmur2(model_id); what stage 1 says to stage 2):
+- Block: panes of one group and kind from one source partition. Pane ends of a (source partition,
+  group, kind) only rise from block to block, so a receiver drops what it has seen. Panes of at
+  most k rows travel as their rows, larger ones as summaries; both merge alike.
+- DelayBlock: delays of first outcomes of a model whose maturity is not decided.
+- Learned: this partition has learned a model's maturity, and has sent its cohorts up to the
+  watermarks it announces next.
+- Announcement: the watermarks of the source partition.
+
+Findings topic (one partition; what stage 2 says to stage 3): Finding, Progress.
+Journal: Claim, Idle, MaturityDecision; see `JournalEntry`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from detectors.exact_sum import Binned
+from stream.columns import Column, Group, Rows
+from stream.outcome_join import Delays
+from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
+from stream.snapshot import BrokenRecordError, pack, unpack
+
+VERSION = 1
+PaneKind = Literal["prediction", "cohort"]
+KINDS: tuple[PaneKind, ...] = ("prediction", "cohort")
+
+
+# -- stage 1 to stage 2
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    source: int
+    epoch: int
+    kind: PaneKind
+    group: Group
+    rows: Rows | None
+    table: PaneTable | None
+
+
+@dataclass(frozen=True, slots=True)
+class DelayBlock:
+    source: int
+    epoch: int
+    model_id: str
+    delays: Delays
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    source: int
+    epoch: int
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """`prediction_ms`: the predictions' watermark; `cohort_ms`: the lesser of both sides."""
+
+    source: int
+    sources: int
+    epoch: int
+    prediction_ms: int
+    outcome_ms: int
+
+    @property
+    def cohort_ms(self) -> int:
+        return min(self.prediction_ms, self.outcome_ms)
+
+
+PaneRecord = Block | DelayBlock | Learned | Announcement
+
+
+def encode_pane_record(record: PaneRecord) -> bytes:
+    match record:
+        case Block():
+            body = {
+                "source": record.source,
+                "epoch": record.epoch,
+                "kind": record.kind,
+                "group": list(record.group),
+                "rows": None if record.rows is None else rows_to_plain(record.rows),
+                "table": None if record.table is None else table_to_plain(record.table),
+            }
+            return pack(b"B", VERSION, body)
+        case DelayBlock():
+            d = record.delays
+            arrays = [d.outcome_pane_end, d.prediction_pane_end, d.edge_ms, d.count]
+            return pack(b"D", VERSION, [record.source, record.epoch, record.model_id, arrays])
+        case Learned():
+            return pack(b"L", VERSION, [record.source, record.epoch, record.model_id])
+        case Announcement():
+            fields = [record.source, record.sources, record.epoch]
+            return pack(b"A", VERSION, [*fields, record.prediction_ms, record.outcome_ms])
+
+
+def decode_pane_record(data: bytes) -> PaneRecord:
+    """Raises BrokenRecordError."""
+    magic = bytes(data[:1])
+    body = unpack(magic, VERSION, data)
+    if magic == b"B":
+        rows, table = body["rows"], body["table"]
+        return Block(
+            body["source"],
+            body["epoch"],
+            body["kind"],
+            _group(body["group"]),
+            None if rows is None else rows_from_plain(rows),
+            None if table is None else table_from_plain(table),
+        )
+    if magic == b"D":
+        return DelayBlock(body[0], body[1], body[2], Delays(*body[3]))
+    if magic == b"L":
+        return Learned(*body)
+    if magic == b"A":
+        return Announcement(*body)
+    raise BrokenRecordError(f"unknown record {magic!r} on the panes topic")
+
+
+def _group(parts: list[str]) -> Group:
+    model_id, version, role, segment = parts
+    return model_id, version, role, segment
+
+
+def rows_to_plain(rows: Rows, used: frozenset[int] = frozenset()) -> dict[str, Any]:
+    """`used`: texts to send along beside those of the rows themselves."""
+    columns = {name: [c.kind, c.bits] for name, c in rows.columns.items()}
+    for cells in rows.columns.values():
+        used = used.union(cells.texts()[1].tolist())
+    texts = {code: rows.texts[code] for code in sorted(used)}
+    return {"end": rows.pane_end, "hash": rows.hash, "columns": columns, "texts": texts}
+
+
+def rows_from_plain(plain: dict[str, Any]) -> Rows:
+    columns = {name: Column(*cells) for name, cells in plain["columns"].items()}
+    return Rows(plain["end"], plain["hash"], columns, plain["texts"])
+
+
+def table_to_plain(table: PaneTable) -> dict[str, Any]:
+    features = {}
+    kept: set[int] = set()
+    for name, f in table.features.items():
+        kept.update(f.categories.key.tolist())
+        features[name] = [
+            [getattr(f, array) for array in ARRAYS],
+            [f.sums.group, f.sums.bin, f.sums.amount],
+            [f.squares.group, f.squares.bin, f.squares.amount],
+            [f.buckets.pane, f.buckets.key, f.buckets.count],
+            [f.categories.pane, f.categories.key, f.categories.count],
+        ]
+    return {
+        "end": table.pane_end,
+        "rows": table.rows,
+        "limit": table.limit,
+        "features": features,
+        "sample": rows_to_plain(table.sample, frozenset(kept)),
+    }
+
+
+def table_from_plain(plain: dict[str, Any]) -> PaneTable:
+    features = {
+        name: FeatureTable(
+            *arrays, Binned(*sums), Binned(*squares), Counts(*buckets), Counts(*categories)
+        )
+        for name, (arrays, sums, squares, buckets, categories) in plain["features"].items()
+    }
+    sample = rows_from_plain(plain["sample"])
+    return PaneTable(plain["end"], plain["rows"], features, sample, plain["limit"])
+
+
+# -- stage 2 to stage 3
+
+
+class Finding(msgspec.Struct, tag="finding"):
+    """What a detector says of one series at one pane. `order` sorts findings of equal pane."""
+
+    partition: int
+    epoch: int
+    pane_kind: PaneKind
+    ready_ms: int
+    pane_end_ms: int
+    group: Group
+    series: str
+    alertname: str
+    verdict: Literal["drift", "quiet"]
+    detail: dict[str, Any]
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        return (
+            self.ready_ms,
+            KINDS.index(self.pane_kind),
+            self.pane_end_ms,
+            self.group,
+            self.series,
+            self.alertname,
+        )
+
+
+class Progress(msgspec.Struct, tag="progress"):
+    """No finding of this stage-2 partition and kind at or before this ready time is to come."""
+
+    partition: int
+    partitions: int
+    epoch: int
+    prediction_ms: int
+    cohort_ms: int
+
+
+_finding_decoder = msgspec.msgpack.Decoder(Finding | Progress)
+
+
+def encode_finding(record: Finding | Progress) -> bytes:
+    return pack(b"F", VERSION, msgspec.Raw(_plain_encoder.encode(record)))
+
+
+def decode_finding(data: bytes) -> Finding | Progress:
+    unpack(b"F", VERSION, data)  # checks the header
+    return _finding_decoder.decode(data[6:])
+
+
+# -- the journal
+
+
+class Claim(msgspec.Struct, tag="claim"):
+    """A new owner of a stage's partition; the offset of this record is its epoch."""
+
+    stage: int
+    partition: int
+    owner: str
+
+
+class Idle(msgspec.Struct, tag="idle"):
+    """A watermark moved by idleness or a tick, before the record at `at_offset` of that side."""
+
+    stage: int
+    partition: int
+    epoch: int
+    side: Literal["predictions", "outcomes"]
+    at_offset: int
+    watermark_ms: int
+
+
+class MaturityDecision(msgspec.Struct, tag="maturity"):
+    """`maturity_ms`: None where no outcome came within the horizon."""
+
+    stage: int
+    partition: int
+    epoch: int
+    model_id: str
+    maturity_ms: int | None
+    decided_at_ms: int
+
+
+JournalEntry = Claim | Idle | MaturityDecision
+_plain_encoder = msgspec.msgpack.Encoder()
+_journal_decoder = msgspec.msgpack.Decoder(JournalEntry)
+
+
+def encode_journal(entry: JournalEntry) -> bytes:
+    return pack(b"J", VERSION, msgspec.Raw(_plain_encoder.encode(entry)))
+
+
+def decode_journal(data: bytes) -> JournalEntry:
+    unpack(b"J", VERSION, data)
+    return _journal_decoder.decode(data[6:])
