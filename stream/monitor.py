@@ -124,17 +124,26 @@ class Monitor:
             series.share(delta)
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
-        self.rows += int(run.rows.sum())
         findings: list[MonitorFinding] = []
         for name, series in self._values.items():
             if name in run.features:
                 findings += self._run_values(run, name, series)
         for (name, rate), rates in self._rates.items():
             findings += self._run_rate(run, name, rate, rates)
-        error = run.features.get("outcome:error") or run.features.get("outcome:absolute_error")
-        if error is not None:
-            self.labelled += int(error.number.sum())
+        if self.kind == "cohort":
+            for finding in findings:
+                _add_coverage(finding, self._judged(run, finding.pane_end_ms))
+            self.labelled, self.rows = self._judged(run, int(run.pane_end[-1]))
         return findings
+
+    def _judged(self, run: PaneTable, end_ms: int) -> tuple[int, int]:
+        """(labelled, rows) so far, as of this pane of the run."""
+        upto = int(np.searchsorted(run.pane_end, end_ms, "right"))
+        labelled = np.zeros(len(run), np.int64)
+        for name in ("outcome:error", "outcome:absolute_error"):
+            if name in run.features:
+                labelled = np.maximum(labelled, run.features[name].number)
+        return self.labelled + int(labelled[:upto].sum()), self.rows + int(run.rows[:upto].sum())
 
     def _run_values(
         self, run: PaneTable, name: str, series: ValueSeries
@@ -254,8 +263,6 @@ class Monitor:
         else:
             detail["reference"] = {"id": self.reference.id, "count": self.reference.count}
         detail["evidence"] = {"current": current, "reference": before or {}}
-        if self.kind == "cohort" and self.rows:
-            detail["impact"]["label_coverage"] = float(f"{self.labelled / self.rows:.6g}")
         return MonitorFinding(end_ms, name, alertname, detail)
 
     def status(self) -> Iterator[SeriesStatus]:
@@ -305,3 +312,8 @@ class Monitor:
         made._recent.restore(None if rows is None else rows_from_plain(rows), ends, limits)
         made.rows, made.labelled = plain["rows"], plain["labelled"]
         return made
+
+
+def _add_coverage(finding: MonitorFinding, judged: tuple[int, int]) -> None:
+    if finding.detail is not None:
+        finding.detail["impact"]["label_coverage"] = float(f"{judged[0] / judged[1]:.6g}")
