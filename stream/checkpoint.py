@@ -157,10 +157,11 @@ def _manifest(data: bytes, key: Key) -> dict[str, Any]:
         manifest: dict[str, Any] = unpack(_MAGIC, _VERSION, data)
     except BrokenRecordError as error:
         raise CheckpointError(
-            f"{_where(key)}: {error}. Run the build that wrote it, or start afresh with another `app`"
+            f"{_where(key)}: {error}. Run the build that wrote it, or start afresh (another `app`)"
         ) from error
     fields = ("stage", "partition", "epoch", "sequence")
-    said = Key(*(manifest[name] for name in fields), key.part)
+    stage, partition, epoch, sequence = (manifest[name] for name in fields)
+    said = Key(stage, partition, epoch, sequence, key.part)
     if said != key:
         raise CheckpointError(f"{_where(key)}: the manifest belongs to {_where(said)}")
     return manifest

@@ -13,12 +13,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
-import faust
 from aiokafka.errors import KafkaError
-from faust.transport.drivers import TRANSPORTS
 from prometheus_client import CollectorRegistry
 
 from stream import control
@@ -29,6 +28,7 @@ from stream.metrics import Metrics
 from stream.settings import Settings
 from stream.transport import BatchSchema
 from stream.wire import decode_journal
+from stream.worker_app import App, Changelogs, Positions, new_app
 from stream.worker_assign import Takeover
 from stream.worker_host import Host
 from stream.worker_routes import Outgoing
@@ -38,25 +38,6 @@ from stream.worker_web import add_pages
 
 log = logging.getLogger(__name__)
 
-SESSION_TIMEOUT_S = 6.0
-HEARTBEAT_S = 1.0
-_BATCH_RECORDS = 5_000
-_BATCHES_IN_QUEUE = 8
-_FETCH_BYTES = 1 << 20
-_PRODUCER_BATCH_BYTES = 1 << 18
-_MAX_REQUEST_BYTES = 1 << 20
-
-TRANSPORTS.aliases.setdefault("leeway", "stream.transport:Transport")
-
-
-class App(faust.App):
-    """A Faust app whose transport tells `owner` of assignments."""
-
-    owner: Host
-
-    async def on_first_start(self) -> None:
-        """Faust would make a data directory; the state is in the changelogs alone."""
-
 
 class Worker:
     """One worker process: the Faust app and what runs beside it."""
@@ -64,7 +45,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.registry = CollectorRegistry()
-        self.app = _app(settings)
+        self.app = new_app(settings)
         metrics = Metrics(self.registry, max_series=settings.limits.series)
         name = f"{socket.gethostname()}-{os.getpid()}"
         self.host = self.app.owner = Host(settings, self._send, metrics, name)
@@ -74,8 +55,8 @@ class Worker:
         options = connection(settings)
         self.journal = TopicTail(settings.internal_topic("journal"), options, self._journal_record)
         self.control = TopicTail(settings.topics.control, options, self._control_record)
-        self.host.assigner = Takeover(_Changelogs(self.app, self.tables), self.journal)
-        self.watch = Watch(self.host, _Positions(self.app))
+        self.host.assigner = Takeover(Changelogs(self.app, self.tables), self.journal)
+        self.watch = Watch(self.host, Positions(self.app))
         add_pages(self.app, self.host, self.watch, self.registry)
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -130,20 +111,20 @@ class Worker:
 
         return asyncio.create_task(guarded())
 
-    async def _send(self, record: Outgoing) -> Awaitable[Any]:
-        promise: Awaitable[Any] = await self.app.producer.send(
+    async def _send(self, record: Outgoing) -> asyncio.Future[Any]:
+        promise: asyncio.Future[Any] = await self.app.producer.send(
             record.topic, record.key, record.value, record.partition, None, list(record.headers)
         )
         return promise
 
-    async def _journal_record(self, partition: int, offset: int, value: bytes) -> None:
-        await self.host.journal_entry(partition, offset, decode_journal(value))
+    async def _journal_record(self, _partition: int, offset: int, value: bytes) -> None:
+        await self.host.journal_entry(offset, decode_journal(value))
 
     async def _control_record(self, partition: int, offset: int, value: bytes) -> None:
         try:
             end = control.decode(value)
         except control.ControlError as error:
-            log.error("control record %d of partition %d ignored: %s", offset, partition, error)
+            log.warning("control record %d of partition %d ignored: %s", offset, partition, error)
             return
         if end is None:
             log.warning("control record %d of partition %d: type not known", offset, partition)
@@ -167,7 +148,7 @@ def run_worker(settings: Settings) -> int:
     try:
         return asyncio.run(_run(settings))
     except (AdminError, KafkaError, OSError, TimeoutError) as error:
-        log.error("leeway worker: %s", error)
+        log.error("leeway worker: %s", error)  # noqa: TRY400 one line: what to do, not where it was
         return 1
 
 
@@ -189,56 +170,6 @@ async def _require_topics(settings: Settings) -> None:
         raise AdminError(
             "; ".join(f"topic {s.spec.name} {s.detail or 'is missing'}: {s.remedy}" for s in wrong)
         )
-
-
-def _app(settings: Settings) -> App:
-    hosts = settings.kafka.bootstrap.split(",")
-    return App(
-        settings.app,
-        broker=[f"leeway://{host}" for host in hosts],
-        broker_credentials=_credentials(settings),
-        store="memory://",
-        key_serializer="raw",
-        value_serializer="raw",
-        topic_partitions=settings.partitions,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        table_standby_replicas=0,
-        consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=_FETCH_BYTES,
-        broker_max_poll_records=_BATCH_RECORDS,
-        broker_session_timeout=SESSION_TIMEOUT_S,
-        broker_rebalance_timeout=SESSION_TIMEOUT_S,
-        broker_heartbeat_interval=HEARTBEAT_S,
-        broker_commit_interval=1.0,
-        stream_buffer_maxsize=_BATCHES_IN_QUEUE,
-        stream_wait_empty=False,
-        stream_recovery_delay=0.0,
-        producer_acks=-1,
-        producer_max_batch_size=_PRODUCER_BATCH_BYTES,
-        producer_max_request_size=_MAX_REQUEST_BYTES,
-        web_bind=settings.web.host,
-        web_host=settings.web.host,
-        web_port=settings.web.port,
-        web_tables_enabled=False,
-        web_router_enabled=False,
-        web_graph_enabled=False,
-        web_stats_enabled=False,
-        web_metrics_enabled=False,
-    )
-
-
-def _credentials(settings: Settings) -> Any:
-    options = connection(settings)
-    context = options.get("ssl_context")
-    if "sasl_mechanism" in options:
-        return faust.SASLCredentials(
-            username=options["sasl_plain_username"],
-            password=options["sasl_plain_password"],
-            mechanism=options["sasl_mechanism"],
-            ssl_context=context,
-        )
-    return None if context is None else faust.SSLCredentials(context)
 
 
 def _tables(app: App, settings: Settings) -> dict[int, Any]:
@@ -289,46 +220,8 @@ def _consume(host: Host, handle: Handle) -> Callable[[Any], Awaitable[None]]:
             if host.failure is not None:
                 continue
             try:
-                await handle(event, lambda event=event: unacknowledged.ack(event))
+                await handle(event, partial(unacknowledged.ack, event))
             except Exception as error:  # noqa: BLE001 skipping a record would lose it
                 host.fail(error)
 
     return agent
-
-
-class _Changelogs:
-    """Faust's tables after its recovery (see `worker_assign.Changelogs`)."""
-
-    def __init__(self, app: App, tables: Mapping[int, Any]) -> None:
-        self._app, self._tables = app, tables
-
-    def records(self, stage: int) -> Mapping[bytes, bytes | None]:
-        return dict(self._tables[stage].data.data)
-
-    def forget(self) -> None:
-        for table in self._tables.values():
-            table.data.data.clear()
-
-    async def earliest(self, tps: Collection[Any]) -> Mapping[Any, int]:
-        found: Mapping[Any, int] = await self._app.consumer.earliest_offsets(*tps)
-        return found
-
-
-class _Positions:
-    """What the consumer knows (see `worker_watch.Positions`)."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    def is_at_end(self, tp: Any, now_ms: int) -> bool:
-        return bool(self._app.consumer.is_at_end(tp, now_ms))
-
-    def end(self, tp: Any) -> int | None:
-        try:
-            end: int | None = self._app.consumer.highwater(tp)
-        except Exception:  # noqa: BLE001 not assigned any more, or not started yet
-            return None
-        return end
-
-    def hold(self, tps: Collection[Any]) -> None:
-        self._app.consumer.hold(tps)

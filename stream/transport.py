@@ -97,7 +97,7 @@ class RawRecordBuffer(OrderedDict[Any, Any]):
 
     def __setitem__(self, tp: Any, result: Any) -> None:
         if type(result) is FetchResult and self._is_batched(tp.topic):
-            records = getattr(result, "_partition_records", None)
+            records: Any = getattr(result, "_partition_records", None)
             if hasattr(records, "_consumer_record"):
                 records._consumer_record = _keep_raw
         super().__setitem__(tp, result)
@@ -112,7 +112,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         await super().on_start()
-        fetcher = getattr(self._consumer, "_fetcher", None)
+        fetcher: Any = getattr(self._consumer, "_fetcher", None)
         if type(getattr(fetcher, "_records", None)) is OrderedDict:
             fetcher._records = RawRecordBuffer(self.consumer.batched)
         else:

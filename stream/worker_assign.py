@@ -11,8 +11,6 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol
 
-import msgspec
-
 from stream import checkpoint
 from stream.alert_stage import AlertStage
 from stream.checkpoint import Checkpoint
@@ -21,7 +19,7 @@ from stream.model_stage import ModelStage
 from stream.source_stage import SourceStage
 from stream.wire import Claim, encode_journal
 from stream.worker_host import Host
-from stream.worker_routes import Outgoing, Sender, alert_records
+from stream.worker_routes import Outgoing, Sender, route
 from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Slot
 
 log = logging.getLogger(__name__)
@@ -119,6 +117,9 @@ class Takeover:
                 await host.end_input(source)
             for side, topic in host.topics.items():
                 host.metrics.assigned(topic, source.partition, source.core.ledger()[side])
+        for model in list(host.models.values()):
+            async with model.lock:
+                await host.perform(model, model.core.announce())
         for alerts in list(host.alerts.values()):
             async with alerts.lock:
                 await _reassert(host, alerts)
@@ -176,8 +177,6 @@ def _due_idle(
 async def _reassert(host: Host, slot: Slot[AlertStage]) -> None:
     """A former owner may have written `alerts.state` after its claim was overtaken."""
     sender = Sender(host.worker, slot.partition, slot.core.epoch, host.now_ms())
+    routed = [out for e in slot.core.announce() for out in route(e, sender, host.settings)]
     state_topic = host.settings.topics.alerts_state
-    for alert in slot.core.active():
-        value = msgspec.json.encode(alert)
-        records = alert_records(alert.fingerprint, alert.sequence, value, sender, host.settings)
-        await slot.emit(host.send, [record for record in records if record.topic == state_topic])
+    await slot.emit(host.send, [out for out in routed if out.topic == state_topic])

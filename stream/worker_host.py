@@ -11,6 +11,7 @@ import logging
 import time
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 from stream.alert_stage import AlertStage
@@ -26,7 +27,7 @@ from stream.settings import Settings
 from stream.source_stage import SourceStage
 from stream.transport import RecordBatch
 from stream.wire import JournalEntry, MaturityDecision
-from stream.worker_routes import Sender, route
+from stream.worker_routes import Outgoing, Sender, route
 from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Ack, Send, Slot
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Host:
     def __init__(self, settings: Settings, send: Send, metrics: Metrics, worker: str) -> None:
         self.settings = settings
         self.rules = settings.rules()
-        self.send = send
+        self._send = send
         self.metrics = metrics
         self.worker = worker
         self.journal = Journal()
@@ -54,6 +55,7 @@ class Host:
         self.sources: dict[int, Slot[SourceStage]] = {}
         self.models: dict[int, Slot[ModelStage]] = {}
         self.alerts: dict[int, Slot[AlertStage]] = {}
+        self.sent_ends: dict[tuple[str, int], int] = {}  # acknowledged, by topic and partition
         self.generation = 0  # of the assignment; what was started under another is void
         self.assigner: Assigner
         self.failure: BaseException | None = None
@@ -62,6 +64,7 @@ class Host:
         self._ends: list[EndOfInput] = []
         limit = settings.dead_letters.limit
         self._limit = DeadLetterLimit(ratio=limit.ratio, window=limit.window, minimum=limit.minimum)
+        self._watched = {*self.inputs(MODELS), *self.inputs(ALERTS)}
         self.topics: dict[Side, str] = {
             "predictions": settings.topics.predictions,
             "outcomes": settings.topics.outcomes,
@@ -95,7 +98,12 @@ class Host:
         await self._stage_record(self.alerts.get(partition), self.alerts, offset, value, ack)
 
     async def _stage_record(
-        self, slot: Any, slots: Mapping[int, Any], offset: int, value: bytes, ack: Ack
+        self,
+        slot: Slot[Any] | None,
+        slots: Mapping[int, Slot[Any]],
+        offset: int,
+        value: bytes,
+        ack: Ack,
     ) -> None:
         if slot is None or self._is_draining:
             return
@@ -114,7 +122,7 @@ class Host:
         cuts = {bisect_left(offsets, at) for at, _ in slot.due_idle.get(side, [])}
         cuts.update(range(start, len(offsets), _CHUNK_RECORDS))
         edges = [start, *sorted(cut for cut in cuts if start < cut < len(offsets)), len(offsets)]
-        return [(a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+        return [(a, b) for a, b in pairwise(edges) if a < b]
 
     async def _source_chunk(
         self, slot: Slot[SourceStage], side: Side, batch: RecordBatch, start: int, stop: int
@@ -144,6 +152,18 @@ class Host:
 
     # -- effects
 
+    async def send(self, record: Outgoing) -> asyncio.Future[Any]:
+        """Hand a record to the producer; the future is the broker's acknowledgement."""
+        promise = await self._send(record)
+        if record.topic in self._watched:
+            promise.add_done_callback(self._sent)
+        return promise
+
+    def _sent(self, promise: asyncio.Future[Any]) -> None:
+        if not promise.cancelled() and promise.exception() is None:
+            at = promise.result()
+            self.sent_ends[at.topic, at.partition] = at.offset + 1
+
     async def perform(self, slot: Slot[Any], effects: Sequence[Effect]) -> None:
         """Hand effects to the producer, in their order; the next checkpoint awaits them."""
         if not effects:
@@ -161,7 +181,7 @@ class Host:
 
     # -- decisions of others
 
-    async def journal_entry(self, partition: int, offset: int, entry: JournalEntry) -> None:
+    async def journal_entry(self, offset: int, entry: JournalEntry) -> None:
         """An entry read from the journal; local source stages learn maturities from it."""
         if self.journal.add(offset, entry) and isinstance(entry, MaturityDecision):
             for slot in list(self.sources.values()):
@@ -169,7 +189,9 @@ class Host:
                     await self.learn(slot, entry)
 
     async def learn(self, slot: Slot[SourceStage], decision: MaturityDecision) -> None:
-        await self.perform(slot, slot.core.learn(decision.model_id, decision.maturity_ms))
+        effects = slot.core.learn(decision.model_id, decision.maturity_ms)
+        if effects:  # stage 2 goes on at the next announcement
+            await self.perform(slot, [*effects, *slot.core.announce()])
 
     async def input_ends(self, end: EndOfInput) -> None:
         self._ends.append(end)

@@ -31,7 +31,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who emits: everything about an alert that must stay out of its bytes."""
+    """Who emits, and when."""
 
     worker: str
     partition: int
@@ -53,22 +53,16 @@ def route(effect: Effect, sender: Sender, settings: Settings) -> list[Outgoing]:
         case ToDeadLetters(_, value):
             return [Outgoing(public.dead_letters, None, None, value)]
         case ToAlerts():
-            return alert_records(
-                effect.fingerprint, effect.sequence, effect.value, sender, settings
+            # Everything about an alert that must stay out of its bytes.
+            headers = (
+                ("sequence", str(effect.sequence).encode()),
+                ("epoch", str(sender.epoch).encode()),
+                ("worker", sender.worker.encode()),
+                ("emitted_at", str(sender.now_ms).encode()),
+                ("replay", b"false"),
             )
-
-
-def alert_records(
-    fingerprint: str, sequence: int, value: bytes, sender: Sender, settings: Settings
-) -> list[Outgoing]:
-    """An alert for the alert topic, and as the last state of its fingerprint."""
-    headers = (
-        ("sequence", str(sequence).encode()),
-        ("epoch", str(sender.epoch).encode()),
-        ("worker", sender.worker.encode()),
-        ("emitted_at", str(sender.now_ms).encode()),
-        ("replay", b"false"),
-    )
-    key = fingerprint.encode()
-    topics = (settings.topics.alerts, settings.topics.alerts_state)
-    return [Outgoing(topic, None, key, value, headers) for topic in topics]
+            key = effect.fingerprint.encode()
+            return [
+                Outgoing(topic, None, key, effect.value, headers)
+                for topic in (public.alerts, public.alerts_state)
+            ]

@@ -27,8 +27,8 @@ class Stage(Protocol):
 
 
 Core = TypeVar("Core", bound=Stage)
-Send = Callable[[Outgoing], Awaitable[Awaitable[Any]]]
-"""Hands a record to the producer; the inner awaitable is the broker's acknowledgement."""
+Send = Callable[[Outgoing], Awaitable["asyncio.Future[Any]"]]
+"""Hands a record to the producer; the future is the broker's acknowledgement."""
 Ack = Callable[[], Awaitable[None]]
 
 
@@ -53,7 +53,7 @@ class Slot(Generic[Core]):
         self.ended: set[int] = set()  # ends of input applied, by their number
         self._changelog = changelog
         self._is_dirty = False
-        self._outputs: list[Awaitable[Any]] = []
+        self._outputs: list[asyncio.Future[Any]] = []
         self._acks: list[Ack] = []
         self._checkpoint_lock = asyncio.Lock()
         self._checkpointed_s = time.monotonic()
@@ -61,6 +61,11 @@ class Slot(Generic[Core]):
     @property
     def key(self) -> tuple[int, int]:
         return self.stage, self.partition
+
+    @property
+    def has_open(self) -> bool:
+        """Whether some output is not acknowledged yet."""
+        return any(not output.done() for output in self._outputs)
 
     async def emit(self, send: Send, records: Sequence[Outgoing]) -> None:
         """Hand records to the producer, in order; they are awaited by the next checkpoint."""

@@ -1,13 +1,15 @@
-"""The worker's pages, on Faust's web server: /metrics, /health (liveness) and /ledger."""
+"""The worker's pages, on Faust's web server: /metrics, /health (liveness), /ledger and /status."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from stream.idle import SIDES
 from stream.worker_host import Host
 from stream.worker_watch import Watch
 
@@ -25,37 +27,69 @@ def add_pages(app: Any, host: Host, watch: Watch, registry: CollectorRegistry) -
 
     @app.page("/ledger", name="ledger")
     async def ledger(web: Any, request: Any) -> Any:  # noqa: ARG001
-        return web.bytes(msgspec.json.encode(ledgers(host)), content_type="application/json")
+        return _json(web, ledgers(host))
+
+    @app.page("/status", name="status")
+    async def status(web: Any, request: Any) -> Any:  # noqa: ARG001
+        return _json(web, progress(host))
+
+
+def _json(web: Any, answer: dict[str, Any]) -> Any:
+    return web.bytes(msgspec.json.encode(answer), content_type="application/json")
 
 
 def ledgers(host: Host) -> dict[str, Any]:
-    """The ledger of each source partition this worker owns, and where it has come to."""
+    """The ledger of each source partition this worker owns, and their sum."""
+    partitions = {p: slot.core.ledger() for p, slot in sorted(host.sources.items())}
+    total: dict[str, Counter[str]] = {side: Counter() for side in SIDES}
+    for ledger in partitions.values():
+        for side, terms in ledger.items():
+            total[side].update(terms)
     return {
         "worker": host.worker,
+        "total": {side: dict(terms) for side, terms in total.items()},
+        "partitions": {str(p): ledger for p, ledger in partitions.items()},
+    }
+
+
+def progress(host: Host) -> dict[str, Any]:
+    """Where each stage and partition of this worker is. `finished`: the end of the input went
+    through all stages as far as this worker sends and reads them, and its outputs are on topics.
+    """
+    slots = host.slots()
+    ended = [bool(slot.ended) for slot in host.sources.values()]
+    caught_up = all(
+        offset >= host.sent_ends.get((topic, slot.partition), 0)
+        for slot in slots
+        for topic, offset in slot.offsets.items()
+    )
+    return {
+        "worker": host.worker,
+        "finished": bool(ended) and all(ended) and caught_up and not any(s.has_open for s in slots),
         "idle_entries": host.journal.idle_entries,
-        "partitions": {
-            str(partition): {
-                **slot.core.ledger(),
-                "offsets": slot.offsets,
-                "ends_applied": len(slot.ended),
-            }
-            for partition, slot in sorted(host.sources.items())
-        },
+        "sent_ends": {f"{topic}/{p}": end for (topic, p), end in sorted(host.sent_ends.items())},
         "slots": [
-            {"stage": slot.stage, "partition": slot.partition, "offsets": slot.offsets}
-            for slot in host.slots()
+            {
+                "stage": slot.stage,
+                "partition": slot.partition,
+                "epoch": slot.core.epoch,
+                "offsets": slot.offsets,
+                "ended": len(slot.ended),
+            }
+            for slot in slots
         ],
     }
 
 
 def show_models(host: Host) -> None:
     """Metrics of models and alerts, at the moment they are asked for."""
-    for model in host.models.values():
-        for status in model.core.status():
-            s = status
-            key = (s.model, s.version, s.role, s.feature, s.detector)
-            host.metrics.series(key, s.score, s.threshold)
-            if s.label_coverage is not None:
-                host.metrics.coverage(s.model, s.version, s.role, s.label_coverage)
-    firing = [a for slot in host.alerts.values() for a in slot.core.active()]
+    for slot in host.models.values():
+        for status in slot.core.status():
+            model, version, role, _ = status.group
+            key = (model, version, role, status.series, status.detector)
+            host.metrics.series(key, status.score, status.threshold)
+        for (model, version, role, _), (labelled, judged) in slot.core.coverage().items():
+            if judged:
+                host.metrics.coverage(model, version, role, labelled / judged)
+    firing = [alert for slot in host.alerts.values() for alert in slot.core.active()]
     host.metrics.alerts((alert.model.id, alert.severity) for alert in firing)

@@ -1,0 +1,120 @@
+"""The Faust app: its settings, and what the worker asks of its tables and consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import faust
+from faust.transport.drivers import TRANSPORTS
+
+from stream.kafka_admin import connection
+from stream.settings import Settings
+from stream.transport import Owner
+
+SESSION_TIMEOUT_S = 6.0
+HEARTBEAT_S = 1.0
+_BATCH_RECORDS = 5_000
+_BATCHES_IN_QUEUE = 8
+_FETCH_BYTES = 1 << 20
+_PRODUCER_BATCH_BYTES = 1 << 18
+_MAX_REQUEST_BYTES = 1 << 20
+
+TRANSPORTS.aliases.setdefault("leeway", "stream.transport:Transport")
+
+
+class App(faust.App):
+    """A Faust app whose transport tells `owner` of assignments."""
+
+    owner: Owner
+
+    async def on_first_start(self) -> None:
+        """Faust would make a data directory; the state is in the changelogs alone."""
+
+
+def new_app(settings: Settings) -> App:
+    hosts = settings.kafka.bootstrap.split(",")
+    return App(
+        settings.app,
+        broker=[f"leeway://{host}" for host in hosts],
+        broker_credentials=_credentials(settings),
+        store="memory://",
+        key_serializer="raw",
+        value_serializer="raw",
+        topic_partitions=settings.partitions,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=_FETCH_BYTES,
+        broker_max_poll_records=_BATCH_RECORDS,
+        broker_session_timeout=SESSION_TIMEOUT_S,
+        broker_rebalance_timeout=SESSION_TIMEOUT_S,
+        broker_heartbeat_interval=HEARTBEAT_S,
+        broker_commit_interval=1.0,
+        stream_buffer_maxsize=_BATCHES_IN_QUEUE,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        producer_acks=-1,
+        producer_max_batch_size=_PRODUCER_BATCH_BYTES,
+        producer_max_request_size=_MAX_REQUEST_BYTES,
+        web_bind=settings.web.host,
+        web_host=settings.web.host,
+        web_port=settings.web.port,
+        web_tables_enabled=False,
+        web_router_enabled=False,
+        web_graph_enabled=False,
+        web_stats_enabled=False,
+        web_metrics_enabled=False,
+    )
+
+
+def _credentials(settings: Settings) -> Any:
+    options = connection(settings)
+    context = options.get("ssl_context")
+    if "sasl_mechanism" in options:
+        return faust.SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            mechanism=options["sasl_mechanism"],
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context)
+
+
+class Changelogs:
+    """Faust's tables after its recovery (see `worker_assign.Changelogs`)."""
+
+    def __init__(self, app: App, tables: Mapping[int, Any]) -> None:
+        self._app, self._tables = app, tables
+
+    def records(self, stage: int) -> Mapping[bytes, bytes | None]:
+        return dict(self._tables[stage].data.data)
+
+    def forget(self) -> None:
+        for table in self._tables.values():
+            table.data.data.clear()
+
+    async def earliest(self, tps: Collection[Any]) -> Mapping[Any, int]:
+        found: Mapping[Any, int] = await self._app.consumer.earliest_offsets(*tps)
+        return found
+
+
+class Positions:
+    """What the consumer knows (see `worker_watch.Positions`)."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def is_at_end(self, tp: Any, now_ms: int) -> bool:
+        return bool(self._app.consumer.is_at_end(tp, now_ms))
+
+    def end(self, tp: Any) -> int | None:
+        try:
+            end: int | None = self._app.consumer.highwater(tp)
+        except Exception:  # noqa: BLE001 not assigned any more, or not started yet
+            return None
+        return end
+
+    def hold(self, tps: Collection[Any]) -> None:
+        self._app.consumer.hold(tps)
