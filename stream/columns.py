@@ -73,7 +73,7 @@ class Rows:
 
 
 def text_hash(text: str) -> int:
-    return xxhash.xxh3_64_intdigest(text)
+    return xxhash.xxh3_64_intdigest(text.encode())
 
 
 def constant_column(kind: int, length: int) -> Column:

@@ -27,7 +27,7 @@ _PURGE_AT_LEAST = 10_000
 
 
 def hash_ids(ids: Iterable[str]) -> Hashes:
-    digests = b"".join(map(xxhash.xxh3_128_digest, ids))
+    digests = b"".join([xxhash.xxh3_128_digest(text.encode()) for text in ids])
     return np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 2)
 
 

@@ -51,6 +51,7 @@ def measures(
     wrong = np.where(named, ~agrees, (score >= 0.5) != positive)
     has_error = np.where(named, (both & HAS_LABEL) != 0, scored)
     binary = (truth & BINARY) != 0
+    probable = scored & (score >= 0) & (score <= 1)
     happened = np.where(binary, positive, agrees)
     deviation = np.where((both & HAS_VALUE) != 0, predictions["value"] - outcomes["value"], 0.0)
 
@@ -62,7 +63,7 @@ def measures(
     has_value = (both & HAS_VALUE) != 0
     return {
         "outcome:absolute_error": cells(np.abs(deviation), has_value),
-        "outcome:brier": cells((score - happened) ** 2, scored & (binary | named)),
+        "outcome:brier": cells((score - happened) ** 2, probable & (binary | named)),
         "outcome:error": cells(wrong.astype(np.float64), has_error),
         "outcome:squared_error": cells(deviation**2, has_value),
     }

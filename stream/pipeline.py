@@ -52,10 +52,14 @@ class Pipeline:
         self._on_alert = on_alert
 
     def predictions(self, records: Records) -> None:
-        self._perform(self.sources[records.partition].predictions(records), 0)
+        self._perform(self.sources[records.partition].predictions(records))
 
     def outcomes(self, records: Records) -> None:
-        self._perform(self.sources[records.partition].outcomes(records), 0)
+        self._perform(self.sources[records.partition].outcomes(records))
+
+    def advance(self, partition: int, side: Side, watermark_ms: int) -> None:
+        """A journaled decision: idleness or a tick."""
+        self._perform(self.sources[partition].advance(side, watermark_ms))
 
     def end_of_input(self, event_time_ms: int | None) -> None:
         """Close everything up to the greatest event time; None: of what was fed."""
@@ -66,10 +70,9 @@ class Pipeline:
                 return
             event_time_ms = max(seen)
         for source in self.sources:
-            self._perform(source.end_of_input(event_time_ms), 0)
+            self._perform(source.end_of_input(event_time_ms))
 
-    def _perform(self, effects: list[Effect], stage_partition: int) -> None:
-        del stage_partition
+    def _perform(self, effects: list[Effect]) -> None:
         waiting = list(reversed(effects))  # depth first: what an effect causes comes right after it
         while waiting:
             effect = waiting.pop()

@@ -29,6 +29,7 @@ _outcomes = msgspec.json.Decoder(Outcome)
 
 MAX_DEPTH = 100
 _BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_NOT_FINITE_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"|NaN|Infinity', re.DOTALL)
 
 _REASONS = (  # part of msgspec's message -> reason; the first that fits
     ("missing required field", "missing_field"),
@@ -101,6 +102,8 @@ def _decode(
                 raise UnusableError("empty", "the record has no value")
             if len(value) > rules.max_record_bytes:
                 raise UnusableError("oversize", f"{len(value)} bytes")
+            if not value.isascii():
+                value.decode()  # the parser does not look into fields it skips
             if value.count(b"[") + value.count(b"{") > MAX_DEPTH:
                 _refuse_depth(value)
             event = parse(value)
@@ -113,7 +116,7 @@ def _decode(
             dead.append(_letter(records, i, error.reason, str(error), include_payload))
             continue
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            dead.append(_letter(records, i, _reason(error), str(error), include_payload))
+            dead.append(_letter(records, i, _reason(error, value), str(error), include_payload))
             continue
         stamp = records.timestamps_ms[i]
         events.append(event)
@@ -132,7 +135,7 @@ def _refuse_depth(value: bytes) -> None:
             raise UnusableError("too_deep", f"nested deeper than {MAX_DEPTH}")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, value: bytes) -> str:
     if isinstance(error, RecursionError):
         return "too_deep"
     if isinstance(error, UnicodeDecodeError):
@@ -141,7 +144,10 @@ def _reason(error: Exception) -> str:
     for part, reason in _REASONS:
         if part in text:
             return reason
-    return "wrong_type" if isinstance(error, msgspec.ValidationError) else "not_json"
+    if isinstance(error, msgspec.ValidationError):
+        return "wrong_type"
+    not_finite = any(m.group()[:1] != b'"' for m in _NOT_FINITE_OR_STRING.finditer(value))
+    return "not_finite" if not_finite else "not_json"
 
 
 def _letter(

@@ -12,6 +12,7 @@ from stream.columns import Group
 from stream.panes import FeatureTable, PaneTable, collapse
 from stream.rules import ReferenceRule, Rules
 from stream.snapshot import pack, unpack
+from stream.times import iso
 from stream.wire import PaneKind, table_from_plain, table_to_plain
 
 VERSION = 1
@@ -50,6 +51,19 @@ class Reference:
             "table": table_to_plain(self.table),
         }
 
+    def describe(self) -> dict[str, Any]:
+        """For people: what it is of, and the rates and moments of each feature."""
+        summary = self.table.summary(0)
+        return {
+            "id": self.id,
+            "model": {"id": self.group[0], "version": self.group[1], "role": self.group[2]},
+            "kind": self.kind,
+            "start": iso(self.start_ms),
+            "end": iso(self.end_ms),
+            "count": self.count,
+            "features": {name: _shown(f) for name, f in summary["features"].items()},
+        }
+
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Reference:
         table = table_from_plain(plain["table"])
@@ -59,6 +73,14 @@ class Reference:
     @classmethod
     def decode(cls, data: bytes) -> Reference:
         return cls.from_plain(unpack(b"R", VERSION, data))
+
+
+def _shown(feature: dict[str, Any]) -> dict[str, Any]:
+    counts = {kind: feature[kind] for kind in ("number", "text", "null", "other")}
+    if feature["number"]:
+        mean = float(feature["sum"] / feature["number"])
+        counts |= {"mean": mean, "min": feature["min"], "max": feature["max"]}
+    return counts | ({"categories": feature["categories"]} if feature["text"] else {})
 
 
 class ReferenceBuilder:
