@@ -66,7 +66,7 @@ def test_the_demo_alerts_the_drift_of_car_value_accounts_for_every_event_and_end
     out, err = process.communicate(timeout=170)
     assert process.returncode == 0, out + err
     lines = out.splitlines()
-    drift = [line for line in lines if "feature_drift | car_loan v1 car_value" in line]
+    drift = [line for line in lines if "FeatureDrift | car_loan v1 car_value" in line]
     assert drift, out
     assert "since 2019-03-31" in drift[0]
     assert "->" in drift[0]
@@ -151,19 +151,6 @@ def test_a_ledger_that_does_not_balance_fails_a_run(terms, fault):
     assert fault in found[0]
 
 
-def test_the_input_has_ended_when_every_partition_says_so():
-    ledger = a_run().ledger
-    answer = {
-        "partitions": {"0": {**ledger, "ends_applied": 1}, "1": {**ledger, "ends_applied": 1}}
-    }
-    assert summary.input_ended(answer, partitions=2)
-    assert not summary.input_ended(answer, partitions=3)
-    answer["partitions"]["1"]["ends_applied"] = 0
-    assert not summary.input_ended(answer, partitions=2)
-    assert summary.total(answer)["predictions"]["matured_labelled"] == 16
-    assert summary.total(answer)["outcomes"]["consumed"] == 16
-
-
 def test_the_summary_says_what_became_of_every_event():
     facts = {line[:20].strip(): line[20:] for line in summary.lines(a_run(an_alert()))}
     assert facts == {
@@ -182,14 +169,23 @@ def test_the_summary_says_what_became_of_every_event():
 
 def test_an_alert_is_one_line_of_what_where_since_when_how_much_whose_and_what_to_do():
     assert alert_lines.line(an_alert()) == (
-        "WARNING feature_drift | car_loan v1 car_value | "
+        "WARNING FeatureDrift | car_loan v1 car_value | "
         "since 2019-03-31 09:00, seen 2019-03-31 09:00 | mean 29,900 -> 48,600 | "
         "owner car-loan-ml | action retrain"
     )
     resolved = alert_lines.line(an_alert(status="resolved", ends_at=AFTER))
-    assert resolved == "RESOLVED feature_drift | car_loan v1 car_value | at 2019-03-31 09:00"
-    assert "changed by 1.87e+04" not in alert_lines.line(an_alert(evidence={}))
-    assert "changed by 18,700" in alert_lines.line(an_alert(evidence={}))
+    assert resolved == "RESOLVED FeatureDrift | car_loan v1 car_value | at 2019-03-31 09:00"
+    assert "| changed by 18,700 |" in alert_lines.line(an_alert(evidence={}))
+    nulls = an_alert(alertname="NullRate", kind="data_quality", recommended_action="fix_pipeline")
+    assert "mean" not in alert_lines.line(nulls)
+
+
+def test_an_alert_of_the_outcomes_says_of_which_measure():
+    impact = {"metric": "error", "value": 0.0859, "reference": 0.0557, "label_coverage": 0.7}
+    scope = {"feature": None, "segment": None}
+    found = alert_lines.line(an_alert(kind="performance", scope=scope, impact=impact))
+    assert "| car_loan v1 error |" in found
+    assert "| mean 0.0557 -> 0.0859 |" in found
 
 
 def test_the_end_of_input_carries_the_greatest_event_time():

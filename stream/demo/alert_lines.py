@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeGuard
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,6 +14,7 @@ from stream.kafka_admin import connection
 from stream.settings import Settings
 
 POLL_MS = 200
+RATE_KINDS = ("data_quality", "schema")  # of a share of the records, not of their mean
 
 
 async def follow(settings: Settings, seen: Callable[[Alert], None]) -> None:
@@ -36,12 +36,13 @@ async def follow(settings: Settings, seen: Callable[[Alert], None]) -> None:
 
 def line(alert: Alert) -> str:
     """What, where, since when, before -> after, owner, action."""
-    where = f"{alert.model.id} v{alert.model.version} {alert.scope.feature or ''}".rstrip()
+    watched = alert.scope.feature or alert.impact.metric or ""
+    where = f"{alert.model.id} v{alert.model.version} {watched}".rstrip()
     if alert.status == "resolved":
-        return f"RESOLVED {alert.kind} | {where} | at {_minute(alert.ends_at or '')}"
+        return f"RESOLVED {alert.alertname} | {where} | at {_minute(alert.ends_at or '')}"
     return " | ".join(
         (
-            f"{alert.severity.upper()} {alert.kind}",
+            f"{alert.severity.upper()} {alert.alertname}",
             where,
             f"since {_minute(alert.effect.change_at)}, seen {_minute(alert.evaluated_at)}",
             before_after(alert),
@@ -52,22 +53,19 @@ def line(alert: Alert) -> str:
 
 
 def before_after(alert: Alert) -> str:
-    """The first figure that both sides of the evidence have; else the size of the change."""
-    reference, current = alert.evidence.get("reference", {}), alert.evidence.get("current", {})
-    for name, before in reference.items():
-        after = current.get(name)
-        if name != "count" and _is_number(before) and _is_number(after):
-            return f"{name} {_figure(before)} -> {_figure(after)}"
-    return f"changed by {_figure(alert.effect.estimate)}"
+    """The mean before and after, of the impact's metric or the evidence; else the change's size."""
+    impact, evidence = alert.impact, alert.evidence
+    if impact.reference is not None and impact.value is not None:
+        return f"mean {_figure(impact.reference)} -> {_figure(impact.value)}"
+    before, after = (evidence.get(side, {}).get("mean") for side in ("reference", "current"))
+    if alert.kind in RATE_KINDS or before is None or after is None:
+        return f"changed by {_figure(alert.effect.estimate)}"
+    return f"mean {_figure(before)} -> {_figure(after)}"
 
 
 def epoch_ms(time: str) -> int:
     """RFC 3339 to epoch milliseconds."""
     return round(datetime.fromisoformat(time).timestamp() * 1000)
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _figure(value: float) -> str:

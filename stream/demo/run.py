@@ -23,7 +23,7 @@ from stream.settings import Settings
 
 LIMIT_S = 150.0  # the demo promises three minutes, stopping included
 POLL_S = 0.25
-QUIET_POLLS = 8
+FINISHED_POLLS = 4
 REFERENCE_PREDICTIONS = 10_000
 
 
@@ -98,9 +98,7 @@ async def _stream(
             asyncio.create_task(_send(settings, predictions, outcomes)),
         ]
         try:
-            ledger, ended_s = await _finished(
-                worker, terminal, tasks, settings.partitions, deadline_s
-            )
+            ledger, ended_s = await _finished(worker, terminal, tasks, deadline_s)
             await _quiet(alerts)
         finally:
             for task in tasks:
@@ -117,33 +115,26 @@ async def _send(settings: Settings, predictions: list[Event], outcomes: list[Eve
 
 
 async def _finished(
-    worker: Worker,
-    terminal: Screen,
-    tasks: list[asyncio.Task[None]],
-    partitions: int,
-    deadline_s: float,
+    worker: Worker, terminal: Screen, tasks: list[asyncio.Task[None]], deadline_s: float
 ) -> tuple[summary.Ledger, float]:
     """The last ledger, and since when it is so, once all that was sent went through all stages.
 
-    Every source partition has applied the end of the input, and then no stage has moved for
-    QUIET_POLLS answers; a worker busy with a record does not answer, so it cannot seem quiet.
+    A maturity decision comes back through the journal, so `finished` must hold for some answers.
     """
-    before, quiet, moved_s = None, 0, _now_s()
-    while quiet < QUIET_POLLS:
+    before, finished, moved_s = None, 0, _now_s()
+    while finished < FINISHED_POLLS:
         await _pause(worker, deadline_s)
         for task in tasks:
             if task.done():
                 task.result()  # raises what ended it
-        asked_s = _now_s()
-        answer = await worker.get("/ledger")
-        if answer is None:
+        status, answer = await worker.get("/status"), await worker.get("/ledger")
+        if status is None or answer is None:
             continue
-        ledger = summary.total(answer)
-        terminal.at(sum(side["consumed"] for side in ledger.values()))
-        if answer != before:
-            before, moved_s = answer, _now_s()
-        is_quiet = moved_s < asked_s and summary.input_ended(answer, partitions)
-        quiet = quiet + 1 if is_quiet else 0
+        ledger: summary.Ledger = answer["total"]
+        terminal.at(sum(side.get("consumed", 0) for side in ledger.values()))  # empty at first
+        if status != before:
+            before, finished, moved_s = status, 0, _now_s()
+        finished = finished + 1 if status["finished"] else 0
     return ledger, moved_s
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from stream.demo import car_loan
 from stream.demo.alert_lines import epoch_ms
@@ -18,23 +17,6 @@ FATES = {
     "outcomes": ("joined", "superseded", "retracted", "orphan_waiting", "orphan_expired"),
 }
 DRIFT_MS = car_loan.START_MS + car_loan.DRIFT_ROW * car_loan.STEP_MS
-
-
-def total(answer: dict[str, Any]) -> Ledger:
-    """The sum of all source partitions in an answer of the worker's /ledger."""
-    return {
-        side: {
-            term: sum(partition[side][term] for partition in answer["partitions"].values())
-            for term in ("consumed", *INTAKE, *fates)
-        }
-        for side, fates in FATES.items()
-    }
-
-
-def input_ended(answer: dict[str, Any], partitions: int) -> bool:
-    """Whether every source partition has applied the end of the input."""
-    ended = [partition["ends_applied"] for partition in answer["partitions"].values()]
-    return len(ended) == partitions and all(ended)
 
 
 @dataclass(frozen=True, slots=True)
