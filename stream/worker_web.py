@@ -18,7 +18,7 @@ def add_pages(app: Any, host: Host, watch: Watch, registry: CollectorRegistry) -
     @app.page("/metrics", name="metrics")
     async def metrics(web: Any, request: Any) -> Any:  # noqa: ARG001 Faust's signature
         show_models(host)
-        return web.bytes(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+        return web.bytes(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     @app.page("/health", name="health")
     async def health(web: Any, request: Any) -> Any:  # noqa: ARG001
@@ -58,6 +58,7 @@ def progress(host: Host) -> dict[str, Any]:
     """
     slots = host.slots()
     ended = [bool(slot.ended) for slot in host.sources.values()]
+    open_outputs = any(slot.has_open for slot in slots)
     caught_up = all(
         offset >= host.sent_ends.get((topic, slot.partition), 0)
         for slot in slots
@@ -65,7 +66,8 @@ def progress(host: Host) -> dict[str, Any]:
     )
     return {
         "worker": host.worker,
-        "finished": bool(ended) and all(ended) and caught_up and not any(s.has_open for s in slots),
+        "finished": bool(ended) and all(ended) and caught_up and not open_outputs,
+        "open_outputs": open_outputs,
         "idle_entries": host.journal.idle_entries,
         "sent_ends": {f"{topic}/{p}": end for (topic, p), end in sorted(host.sent_ends.items())},
         "slots": [

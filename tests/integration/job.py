@@ -1,0 +1,346 @@
+"""The whole job for a test: events of two models with a drift, worker processes, what they said."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import numpy as np
+import orjson
+import yaml
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from stream.broker import free_port
+from stream.control import EndOfInput, encode
+from stream.events import Records
+from stream.kafka_admin import admin, connection, create, topic_plan
+from stream.pipeline import Pipeline, imbalance
+from stream.settings import Settings, load
+
+ROOT = Path(__file__).parents[2]
+START_MS = 1_760_000_000_000
+PARTITIONS = 4
+MODELS = ("fraud", "churn")
+_DONE_S = 50.0
+
+Message = tuple[int, bool, bytes, bytes]
+"""Record timestamp (ms), whether it is a prediction, key, value."""
+
+
+def messages(count: int, seed: int = 7) -> list[Message]:
+    """`count` predictions, one a second, and their outcomes, in order of arrival; x rises by two
+    standard deviations, and the models err more, at 60 % of the way. A few records are unusable,
+    duplicate, revised or late, so that the ledger has something to say."""
+    rng = np.random.default_rng(seed)
+    drifted = np.arange(count) >= count * 6 // 10
+    x = np.round(rng.normal(size=count) + 2.0 * drifted, 6)
+    wrong = rng.random(count) < np.where(drifted, 0.45, 0.05)
+    delay_ms = (rng.lognormal(4.0, 0.5, count) * 1000).astype(int)
+    found: list[Message] = []
+    for i in range(count):
+        at_ms, key = START_MS + i * 1000, f"p{i}".encode()
+        model = MODELS[i % len(MODELS)]
+        value = orjson.dumps(
+            {
+                "prediction_id": f"p{i}", "model_id": model, "model_version": "1",
+                "predicted_at": at_ms, "features": {"x": float(x[i]), "n": i % 7},
+                "prediction": {"label": "yes" if i % 3 else "no"},
+            }
+        )  # fmt: skip
+        found.append((at_ms, True, key, value))
+        if i % 97 == 0:
+            found.append((at_ms, True, key, value))
+        if i % 211 == 0:
+            found.append((at_ms, True, key, b'{"prediction_id": '))
+        if i % 10 == 3:
+            continue  # never labelled
+        said = bool(i % 3) != bool(wrong[i])
+        outcome = {
+            "prediction_id": f"p{i}", "model_id": model, "observed_at": at_ms + int(delay_ms[i]),
+            "actual": {"label": "yes" if said else "no"},
+        }  # fmt: skip
+        found.append((at_ms + int(delay_ms[i]), False, key, orjson.dumps(outcome)))
+        if i % 50 == 0:
+            revised = orjson.dumps(outcome | {"revision": 2, "retracted": i % 100 == 0})
+            found.append((at_ms + int(delay_ms[i]) + 5_000, False, key, revised))
+    return sorted(found, key=lambda message: message[0])
+
+
+def configuration(app: str, bootstrap: str, web_port: int) -> dict[str, Any]:
+    return {
+        "app": app,
+        "kafka": {"bootstrap": bootstrap},
+        "topics": {
+            name: f"{app}.{name}"
+            for name in (
+                "predictions", "outcomes", "control", "alerts", "alerts_state", "actions",
+                "dead_letters",
+            )
+        },
+        "partitions": PARTITIONS,
+        "idle": "1h",  # no clock may decide anything here
+        "outcomes": {"horizon": "15m"},
+        "reference": {"predictions": 400, "span": "5m"},
+        "checkpoint": {"interval": "500ms"},
+        "web": {"port": web_port},
+    }  # fmt: skip
+
+
+class Worker:
+    """A worker process; its log is beside its configuration."""
+
+    def __init__(self, folder: Path, name: str, app: str, bootstrap: str) -> None:
+        self.port = free_port()
+        self.file = folder / f"{name}.yaml"
+        self.file.write_text(yaml.safe_dump(configuration(app, bootstrap, self.port)))
+        self._log = folder / f"{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        environment = os.environ | {"PYTHONPATH": path}
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "stream", "worker", "-c", str(self.file)],
+                cwd=self.file.parent, env=environment, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON at this path; empty while the worker does not answer."""
+        if self._process is None or self._process.poll() is not None:
+            return {}
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+                found: dict[str, Any] = orjson.loads(response.read())
+                return found
+        except (URLError, OSError):
+            return {}
+
+    def text(self, path: str) -> str:
+        with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+            said: str = response.read().decode()
+            return said
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is checkpointed, nothing is said to the group."""
+        self._end(signal.SIGKILL)
+
+    def terminate(self) -> int:
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        process = self._process
+        if process is None:
+            return 0
+        if process.poll() is None:
+            process.send_signal(number)
+        try:
+            return process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+
+class Job:
+    """The topics of one test and its workers."""
+
+    def __init__(self, folder: Path, app: str, bootstrap: str, workers: int) -> None:
+        names = [f"w{number}" for number in range(workers)]
+        self.workers = [Worker(folder, name, app, bootstrap) for name in names]
+        self.settings: Settings = load(self.workers[0].file)
+        self.ends: dict[str, dict[int, int]] = {
+            topic: dict.fromkeys(range(PARTITIONS), 0) for topic in self._sources()
+        }
+
+    def _sources(self) -> tuple[str, str]:
+        return self.settings.topics.predictions, self.settings.topics.outcomes
+
+    async def create_topics(self) -> None:
+        async with admin(self.settings) as client:
+            await create(client, topic_plan(self.settings), 1)
+
+    def stop(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+
+    # -- sending
+
+    async def send(self, some: Sequence[Message], *, chunk: int = 500, pause_s: float = 0) -> None:
+        predictions, outcomes = self._sources()
+        client = AIOKafkaProducer(**connection(self.settings), acks="all", linger_ms=5)
+        await client.start()
+        try:
+            for start in range(0, len(some), chunk):
+                acks = [
+                    await client.send(
+                        predictions if is_prediction else outcomes,
+                        value=value, key=key, timestamp_ms=at_ms,
+                    )
+                    for at_ms, is_prediction, key, value in some[start : start + chunk]
+                ]  # fmt: skip
+                for ack in await asyncio.gather(*acks):
+                    of_topic = self.ends[ack.topic]
+                    of_topic[ack.partition] = max(of_topic[ack.partition], ack.offset + 1)
+                await asyncio.sleep(pause_s)
+        finally:
+            await client.stop()
+
+    async def send_end(self, event_time_ms: int) -> None:
+        client = AIOKafkaProducer(**connection(self.settings), acks="all")
+        await client.start()
+        try:
+            record = encode(EndOfInput(event_time_ms, self.ends))
+            await client.send_and_wait(self.settings.topics.control, record)
+        finally:
+            await client.stop()
+
+    # -- waiting
+
+    async def ready(self) -> None:
+        """Until every partition of every stage has an owner."""
+        await self._until(lambda: len(self._slots()) == 2 * PARTITIONS + 1, "owned")
+
+    async def consumed(self, records: int) -> None:
+        await self._until(lambda: self._consumed() >= records, f"{records} consumed")
+
+    async def finished(self) -> None:
+        """Until the end of the input went through all stages of all workers."""
+        await self._until(self._is_finished, "finished")
+
+    async def _until(self, holds: Any, what: str) -> None:
+        deadline = time.monotonic() + _DONE_S
+        while not await asyncio.to_thread(holds):
+            said = [worker.log()[-3_000:] for worker in self.workers if not worker.is_running]
+            if time.monotonic() > deadline or len(said) == len(self.workers):
+                states = [worker.get("/status") for worker in self.workers]
+                raise AssertionError(f"not {what} in time: {states} {said}")
+            await asyncio.sleep(0.1)
+
+    def _statuses(self) -> list[dict[str, Any]]:
+        return [status for worker in self.workers if (status := worker.get("/status"))]
+
+    def _slots(self) -> list[dict[str, Any]]:
+        return [slot for status in self._statuses() for slot in status["slots"]]
+
+    def _consumed(self) -> int:
+        ledgers = [worker.get("/ledger") for worker in self.workers]
+        return sum(
+            terms["consumed"]
+            for ledger in ledgers
+            for sides in ledger.get("partitions", {}).values()
+            for terms in sides.values()
+        )
+
+    def _is_finished(self) -> bool:
+        statuses = self._statuses()
+        sent: dict[str, int] = defaultdict(int)
+        for status in statuses:
+            for place, end in status["sent_ends"].items():
+                sent[place] = max(sent[place], end)
+        slots = [slot for status in statuses for slot in status["slots"]]
+        applied = {
+            f"{topic}/{slot['partition']}": offset
+            for slot in slots
+            for topic, offset in slot["offsets"].items()
+        }
+        return (
+            len(slots) == 2 * PARTITIONS + 1
+            and all(slot["ended"] for slot in slots if slot["stage"] == 1)
+            and all(applied.get(place, 0) >= end for place, end in sent.items())
+            and not any(status["open_outputs"] for status in statuses)
+        )
+
+    # -- reading
+
+    def ledgers(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Of every source partition, from whichever worker owns it."""
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        for worker in self.workers:
+            for partition, ledger in worker.get("/ledger").get("partitions", {}).items():
+                assert partition not in found, "two workers own one partition"
+                found[partition] = ledger
+        return found
+
+    def idle_entries(self) -> int:
+        return max(status["idle_entries"] for status in self._statuses())
+
+    async def read(self, topic: str, partitions: int) -> dict[int, list[Any]]:
+        """All records of a topic, by partition, until nothing more comes for a second."""
+        found: dict[int, list[Any]] = {partition: [] for partition in range(partitions)}
+        client = AIOKafkaConsumer(
+            **connection(self.settings), auto_offset_reset="earliest", enable_auto_commit=False
+        )
+        await client.start()
+        try:
+            tps = [TopicPartition(topic, partition) for partition in range(partitions)]
+            client.assign(tps)
+            await client.seek_to_beginning(*tps)
+            while fetched := await client.getmany(timeout_ms=1_000):
+                for tp, records in fetched.items():
+                    found[tp.partition] += records
+        finally:
+            await client.stop()
+        return found
+
+    async def alerts(self) -> dict[str, bytes]:
+        """The bytes of every alert by its id; the same id always has the same bytes."""
+        records = (await self.read(self.settings.topics.alerts, 1))[0]
+        found: dict[str, bytes] = {}
+        for record in records:
+            alert = orjson.loads(record.value)
+            assert record.key.decode() == alert["fingerprint"]
+            assert int(dict(record.headers)["sequence"]) == alert["sequence"]
+            assert found.setdefault(alert["id"], record.value) == record.value
+        return found
+
+    async def expected(self, event_time_ms: int) -> Pipeline:
+        """The same events, partitioned alike, through all stages in this process."""
+        pipeline = Pipeline(self.settings.rules(), PARTITIONS)
+        for topic, feed in zip(
+            self._sources(), (pipeline.predictions, pipeline.outcomes), strict=True
+        ):
+            for partition, records in (await self.read(topic, PARTITIONS)).items():
+                feed(
+                    Records(
+                        topic,
+                        partition,
+                        [record.offset for record in records],
+                        [record.timestamp for record in records],
+                        [record.value for record in records],
+                    )
+                )
+        pipeline.end_of_input(event_time_ms)
+        return pipeline
+
+
+async def assert_equal_to_pipeline(job: Job, sent: Sequence[Message]) -> None:
+    """Alerts byte for byte, ledgers term for term, and nothing decided by a clock."""
+    pipeline = await job.expected(sent[-1][0])
+    expected = {alert.alert.id: alert.value for alert in pipeline.alerts}
+    assert len(expected) >= 4, "the drift of two models must be seen, or this proves nothing"
+    assert await job.alerts() == expected
+    ledgers = job.ledgers()
+    whole = pipeline.ledger()["partitions"]
+    assert ledgers == {str(partition): ledger for partition, ledger in enumerate(whole)}
+    assert not [fault for ledger in ledgers.values() for fault in imbalance(ledger)]
+    consumed = sum(terms["consumed"] for ledger in whole for terms in ledger.values())
+    assert consumed == len(sent)
+    assert job.idle_entries() == 0

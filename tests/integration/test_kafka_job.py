@@ -1,0 +1,67 @@
+"""The whole job on a real Apache Kafka: two workers, crashes, rebalances, shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.integration.job import Job, assert_equal_to_pipeline, messages
+
+pytestmark = pytest.mark.kafka
+
+
+def new_job(folder: Path, bootstrap: str, workers: int) -> Job:
+    return Job(folder, f"test-{uuid.uuid4().hex[:8]}", bootstrap, workers)
+
+
+def test_killed_in_mid_stream_and_restarted_the_alerts_equal_the_pipelines(
+    kafka: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        job = new_job(tmp_path, kafka, workers=2)
+        sent = messages(4_000)
+        try:
+            await job.create_topics()
+            for worker in job.workers:
+                worker.start()
+            await job.ready()
+            sending = asyncio.create_task(job.send(sent, chunk=100, pause_s=0.12))
+            await job.consumed(len(sent) // 4)
+            job.workers[0].kill()
+            await asyncio.sleep(1)
+            job.workers[0].start()
+            await sending
+            await job.send_end(sent[-1][0])
+            await job.finished()
+            await assert_equal_to_pipeline(job, sent)
+        finally:
+            job.stop()
+
+    asyncio.run(scenario())
+
+
+def test_sigterm_loses_nothing_and_the_next_worker_goes_on_where_it_stopped(
+    kafka: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        job = new_job(tmp_path, kafka, workers=1)
+        sent = messages(2_500)
+        half = len(sent) // 2
+        try:
+            await job.create_topics()
+            job.workers[0].start()
+            await job.send(sent[:half])
+            await job.consumed(half // 2)
+            assert job.workers[0].terminate() == 0
+            job.workers[0].start()
+            await job.send(sent[half:])
+            await job.send_end(sent[-1][0])
+            await job.finished()
+            await assert_equal_to_pipeline(job, sent)
+        finally:
+            job.stop()
+
+    asyncio.run(scenario())
