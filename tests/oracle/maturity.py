@@ -51,15 +51,8 @@ def decide_maturity(
         for prediction in partition.predictions:
             if prediction.model_id != model_id:
                 continue
-            first = next(
-                (
-                    outcome
-                    for outcome in partition.outcomes
-                    if can_belong(world, outcome, prediction) and not outcome.retracted
-                ),
-                None,
-            )
-            if first is not None:
+            first = first_outcome(partition, prediction)
+            if first is not None and can_belong(world, first, prediction):
                 ready_at = world.pane_end(first.effective) + world.settled_ms
                 edge = bucket_edge(max(0, first.effective - prediction.at))
                 delays.append((ready_at, edge, prediction.at < reference_end))
@@ -75,6 +68,15 @@ def decide_maturity(
             known = [edge for edge in known if edge <= world.horizon_ms]
             return (known[-(-9 * len(known) // 10) - 1] if known else None), moment
     raise AssertionError("the last call was not among the moments")
+
+
+def first_outcome(partition: Partition, prediction: Prediction) -> Outcome | None:
+    """The first of its id that was not a retraction, whether it can belong to it or not."""
+    identity = (prediction.model_id, prediction.prediction_id)
+    for outcome in partition.outcomes:
+        if (outcome.model_id, outcome.prediction_id) == identity and not outcome.retracted:
+            return outcome
+    return None
 
 
 def reference_of(

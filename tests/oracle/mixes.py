@@ -65,6 +65,9 @@ def draw_predictions(random: Random, world: World, size: int) -> list[Event]:
         now += random.randint(0, 2 * gap_ms)
         if random.random() < 0.02:
             now += random.choice((world.pane_ms, world.horizon_ms, 5 * world.horizon_ms))
+        if events and random.random() < 0.03:
+            events += _at_the_edge_of_late(world, events[-1], now)
+            now = events[-1]["_arrival"]
         if events and random.random() < 0.25:
             events.append(_echo(random, world, random.choice(events[-30:]), now))
             continue
@@ -110,6 +113,16 @@ def _echo(random: Random, world: World, event: Event, now: int) -> Event:
         )
     )
     return {**event, **changed, "_arrival": now}
+
+
+def _at_the_edge_of_late(world: World, event: Event, now: int) -> list[Event]:
+    """A pane's last moment: the watermark comes to stand exactly at its end plus the grace."""
+    edge = world.pane_end(now) + world.grace_ms
+    mark = {**event, "predicted_at": edge, "_arrival": edge}
+    return [mark] + [
+        {**event, "predicted_at": at, "role": f"role of {at}", "_arrival": edge}
+        for at in (now, world.pane_end(now))
+    ]
 
 
 def _features(random: Random, typical: dict[str, int]) -> Event:
@@ -190,9 +203,19 @@ def draw_outcomes(random: Random, world: World, predictions: list[Event]) -> lis
             if random.random() < 0.1:
                 later = random.choice((0, 5_000, 2 * world.horizon_ms))
                 outcomes.append({**outcome, "_arrival": outcome["_arrival"] + later})
+        if random.random() < 0.03:
+            outcomes += _at_the_edge_of_memory(random, world, outcomes[-1])
         if random.random() < 0.05:
             outcomes.append({**outcomes[-1], "prediction_id": f"nobody-{len(outcomes)}"})
     return outcomes
+
+
+def _at_the_edge_of_memory(random: Random, world: World, outcome: Event) -> list[Event]:
+    """The same outcome again when it is just, or no longer, remembered."""
+    memory_ms = world.horizon_ms + world.settled_ms + random.choice((0, 1))
+    edge = outcome["observed_at"] + memory_ms
+    mark = {**outcome, "observed_at": edge, "revision": 77, "_arrival": edge}
+    return [mark, {**outcome, "_arrival": edge}]
 
 
 def _delay(random: Random, world: World, prediction: Event, quick: bool) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import xxhash
 
 Cell = Any  # number, text, true or false, null, list or object
+SHOWN = 64  # characters of a category's text that are kept to show it
 LARGEST = 1e100  # beyond it a number counts as `other`
 
 
@@ -39,10 +40,17 @@ def hash_of(text: str) -> int:
     return xxhash.xxh3_64_intdigest(text.encode())
 
 
+def row_hash_of(prediction_id: str) -> int:
+    """The first eight bytes of the 128-bit hash that identities are known by."""
+    return xxhash.xxh3_128_intdigest(prediction_id.encode()) >> 64
+
+
 def bucket_of(value: float) -> int:
-    """Sign, exponent and the first five bits of the mantissa of the double."""
-    bits: int = struct.unpack("<q", struct.pack("<d", value))[0]
-    return bits >> 47
+    """Sign, exponent and the first five bits of the mantissa; 1 is the smallest above zero."""
+    if value == 0:
+        return 0
+    bits: int = struct.unpack("<Q", struct.pack("<d", abs(value)))[0]
+    return ((bits >> 47) + 1) * (1 if value > 0 else -1)
 
 
 def tally(
@@ -56,7 +64,7 @@ def tally(
             name: _feature([cells[name] for _, cells in rows if name in cells], max_categories)
             for name in names
         },
-        sample=sorted(hash_of(prediction_id) for prediction_id, _ in rows)[:pane_rows],
+        sample=sorted(row_hash_of(prediction_id) for prediction_id, _ in rows)[:pane_rows],
     )
 
 
@@ -74,7 +82,9 @@ def _feature(cells: list[Cell], max_categories: int) -> FeatureTally:
         else:
             found.other += 1
     kept = sorted(texts, key=hash_of)[:max_categories]
-    found.categories = {text: texts[text] for text in kept}
+    for text in kept:
+        shown = text[:SHOWN]
+        found.categories[shown] = found.categories.get(shown, 0) + texts[text]
     return found
 
 
