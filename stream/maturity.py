@@ -18,7 +18,7 @@ from stream.outcome_join import Delays
 from stream.panes import Ints
 from stream.rules import ReferenceRule, Rules
 
-_SHARE_PER_10 = 9  # nine in ten, in integers: no rounding decides
+_NINE_IN_TEN = 9  # in integers: no rounding decides
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,6 @@ class MaturityRule:
         self._start_ms: int | None = None
         self._end_ms: int | None = None  # of the reference, once complete
         self._table: NDArray[np.int64] = np.zeros((0, 4), np.int64)
-        self._looked_ms = -(2**62)
         self.decision: Decision | None = None
 
     def count_predictions(self, pane_end: Ints, rows: Ints) -> None:
@@ -56,31 +55,31 @@ class MaturityRule:
             self._end_ms = int(pane_end[last])
 
     def add(self, delays: Delays) -> None:
-        if self.decision is None:
-            new = np.stack(
-                [delays.outcome_pane_end, delays.prediction_pane_end, delays.edge_ms, delays.count],
-                axis=1,
-            )
-            self._table = np.concatenate([self._table, new])
+        if self.decision is not None:
+            return
+        new = [delays.outcome_pane_end, delays.prediction_pane_end, delays.edge_ms, delays.count]
+        self._table = np.concatenate([self._table, np.stack(new, axis=1)])
 
     def decide(self, reached_ms: int) -> Decision | None:
-        """The decision, when it falls at or before `reached_ms`. Looks at each ready time once."""
+        """The decision, when it falls at or before `reached_ms`. O(n log n) in the delays of the
+        reference predictions."""
         if self.decision is not None or self._end_ms is None:
             return None
+        self._table = self._table[self._table[:, 1] <= self._end_ms]
         settled_ms = self._rules.settled_ms
         last_ms = self._end_ms + self._rules.horizon_ms + settled_ms
-        mine = self._table[self._table[:, 1] <= self._end_ms]
-        ready = np.unique(mine[:, 0]) + settled_ms
-        for now_ms in ready[
-            (ready > self._looked_ms) & (ready <= min(reached_ms, last_ms))
-        ].tolist():
-            edge = self._edge(mine[mine[:, 0] + settled_ms <= now_ms], self._count)
-            self._looked_ms = now_ms
-            if edge is not None and edge <= now_ms - settled_ms - self._end_ms:
-                return self._settle(edge, now_ms)
+        ready_ms, delay_ms, count = (self._table[:, i] for i in (0, 2, 3))
+        ready_ms = ready_ms + settled_ms
+        # a delay speaks once it is in, and once every reference prediction has had as long
+        speaks_ms = np.maximum(ready_ms, self._end_ms + delay_ms + settled_ms)
+        order = np.argsort(speaks_ms, kind="stable")
+        enough = np.cumsum(count[order]) * 10 >= _NINE_IN_TEN * self._count
+        at_ms = int(speaks_ms[order][enough.argmax()]) if enough.any() else last_ms + 1
+        if at_ms <= min(reached_ms, last_ms):
+            return self._settle(self._edge(self._table[ready_ms <= at_ms], self._count), at_ms)
         if reached_ms < last_ms:
             return None
-        within = mine[(mine[:, 2] <= self._rules.horizon_ms) & (mine[:, 0] + settled_ms <= last_ms)]
+        within = self._table[(delay_ms <= self._rules.horizon_ms) & (ready_ms <= last_ms)]
         labelled = int(within[:, 3].sum())
         return self._settle(self._edge(within, labelled) if labelled else None, last_ms)
 
@@ -90,7 +89,7 @@ class MaturityRule:
         if not len(table):
             return None
         edges, place = np.unique(table[:, 2], return_inverse=True)
-        reached = np.cumsum(np.bincount(place, weights=table[:, 3])) * 10 >= _SHARE_PER_10 * of
+        reached = np.cumsum(np.bincount(place, weights=table[:, 3])) * 10 >= _NINE_IN_TEN * of
         return int(edges[reached.argmax()]) if reached.any() else None
 
     def _settle(self, maturity_ms: int | None, decided_at_ms: int) -> Decision:
@@ -105,13 +104,12 @@ class MaturityRule:
             "start_ms": self._start_ms,
             "end_ms": self._end_ms,
             "table": np.ascontiguousarray(self._table).reshape(-1),
-            "looked_ms": self._looked_ms,
             "decision": None if d is None else [d.maturity_ms, d.decided_at_ms],
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
         self._count, self._start_ms = plain["count"], plain["start_ms"]
-        self._end_ms, self._looked_ms = plain["end_ms"], plain["looked_ms"]
+        self._end_ms = plain["end_ms"]
         self._table = plain["table"].reshape(-1, 4)
         decision = plain["decision"]
         self.decision = None if decision is None else Decision(*decision)
