@@ -60,7 +60,6 @@ class Takeover:
         await self._begin(host)
         if generation != host.generation:
             return {}
-        log.info("continuing %s", {slot.key: slot.offsets for slot in slots})
         by_key = {slot.key: slot for slot in slots}
         stage_of = {topic: stage for stage in STAGES for topic in host.inputs(stage)}
         return {tp: by_key[stage_of[tp.topic], tp.partition].offsets[tp.topic] for tp in assigned}
@@ -97,6 +96,8 @@ class Takeover:
                     topic, partition, offset, offsets[topic] - 1,
                 )  # fmt: skip
             offsets[topic] = max(offset, offsets[topic])
+        began = "at the beginning" if found is None else f"after checkpoint {found.sequence}"
+        log.info("stage %d partition %d continues %s: %s", stage, partition, began, offsets)
         changelog = f"{host.settings.app}-{STAGES[stage]}-changelog"
         slot = Slot(stage, partition, core, offsets, changelog)
         slot.stale_keys = checkpoint.keys_of(records, stage, partition)

@@ -91,6 +91,7 @@ def configuration(app: str, bootstrap: str, web_port: int) -> dict[str, Any]:
         "idle": "1h",  # no clock may decide anything here
         "outcomes": {"horizon": "15m"},
         "reference": {"predictions": 400, "span": "5m"},
+        "alerts": {"resolve_after": 20},
         "checkpoint": {"interval": "500ms"},
         "web": {"port": web_port},
     }  # fmt: skip

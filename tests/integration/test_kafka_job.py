@@ -28,14 +28,18 @@ def test_killed_in_mid_stream_and_restarted_the_alerts_equal_the_pipelines(
             for worker in job.workers:
                 worker.start()
             await job.ready()
-            sending = asyncio.create_task(job.send(sent, chunk=100, pause_s=0.12))
-            await job.consumed(len(sent) // 4)
-            job.workers[0].kill()
-            await asyncio.sleep(1)
-            job.workers[0].start()
+            sending = asyncio.create_task(job.send(sent, chunk=100, pause_s=0.2))
+            # The second time the drift has begun: alerts are under way.
+            for worker, consumed in zip(job.workers, (0.25, 0.72), strict=True):
+                await job.consumed(int(len(sent) * consumed))
+                worker.kill()
+                await asyncio.sleep(0.5)
+                worker.start()
+            assert not sending.done(), "the stream ended before the second kill"
             await sending
             await job.send_end(sent[-1][0])
             await job.finished()
+            assert all("after checkpoint" in worker.log() for worker in job.workers)
             await assert_equal_to_pipeline(job, sent)
         finally:
             job.stop()
