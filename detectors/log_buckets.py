@@ -38,4 +38,5 @@ def duration_edge_ms(durations_ms: NDArray[np.int64]) -> NDArray[np.int64]:
     least = np.maximum(durations_ms, 1)
     exponent = np.frexp(least.astype(np.float64))[1].astype(np.int64)
     unit = np.int64(1) << np.maximum(exponent - (MANTISSA_BITS + 1), 0)
-    return (least + unit - 1) // unit * unit
+    edge: NDArray[np.int64] = (least + unit - 1) // unit * unit
+    return edge

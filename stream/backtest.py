@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from stream.backtest_files import chunks
-from stream.cli_output import FAILURE, USAGE, say
+from stream.cli_output import FAILURE, USAGE, say, tell
 from stream.events import Records
 from stream.pipeline import Pipeline, imbalance
 from stream.records import encode
@@ -76,7 +76,7 @@ def build_references(
     with references.open("wb") as out:
         for sealed in pipeline.references:
             _write_line(out, encode(Reference.decode(sealed.value).describe()))
-            print(sealed.key.decode())
+            tell(sealed.key.decode())
     return 0
 
 
@@ -136,9 +136,9 @@ def _print(facts: dict[str, Any], pipeline: Pipeline, alerts: Path) -> None:
     from stream.alert_lines import line
 
     for alert in pipeline.alerts:
-        print(line(alert.alert))
+        tell(line(alert.alert))
     coverage = facts["label_coverage"]
-    print(
+    tell(
         f"{facts['events']} events, {facts['joined']} outcomes joined, label coverage "
         f"{'none judged' if coverage is None else f'{coverage:.1%}'}, {facts['late']} late, "
         f"{facts['dead_lettered']} dead-lettered, {facts['alerts']} alerts in {alerts}, "

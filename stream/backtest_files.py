@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -73,27 +74,30 @@ def _parquet_values(path: Path) -> Iterator[bytes]:
             yield msgspec.json.encode({k: v for k, v in row.items() if v is not None})
 
 
-def _reader(timestamp_field: str | None) -> Any:
-    """(line number, value, partitions) -> Line."""
-    fields: list[tuple[str, Any, Any]] = [("prediction_id", str)]  # type: ignore[list-item]
-    rename = {"stamp": timestamp_field} if timestamp_field else {}
-    if timestamp_field:
-        fields.append(("stamp", EventTime | None, None))
-    whole = msgspec.json.Decoder(msgspec.defstruct("Keyed", fields, rename=rename))
-    keyed = msgspec.json.Decoder(msgspec.defstruct("KeyedOnly", [("prediction_id", str)]))
+class _Keyed(msgspec.Struct):
+    prediction_id: str
+
+
+def _reader(timestamp_field: str | None) -> Callable[[int, bytes, int], Line]:
+    """(line number, value, partitions) -> Line. What is wrong with a line, stage 1 says."""
+    keyed = msgspec.json.Decoder(_Keyed)
+    stamped: msgspec.json.Decoder[Any] | None = None
+    if timestamp_field is not None:
+        fields = [("stamp", EventTime | None, None)]
+        stamped = msgspec.json.Decoder(
+            msgspec.defstruct("Stamped", fields, rename={"stamp": timestamp_field})
+        )
+    unreadable = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
     def read(number: int, value: bytes, partitions: int) -> Line:
-        partition, stamp = 0, None
         try:
-            found = whole.decode(value)
-            partition = partition_of(found.prediction_id.encode(), partitions)
-            stamp = getattr(found, "stamp", None)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            # stage 1 says what is wrong with it; all it needs here is a partition
-            try:
-                partition = partition_of(keyed.decode(value).prediction_id.encode(), partitions)
-            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-                partition = 0
+            partition = partition_of(keyed.decode(value).prediction_id.encode(), partitions)
+        except unreadable:
+            partition = 0
+        stamp = None
+        if stamped is not None:
+            with suppress(*unreadable):
+                stamp = stamped.decode(value).stamp
         return Line(number, value, partition, None if stamp is None else to_ms(stamp))
 
     return read

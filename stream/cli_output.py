@@ -30,6 +30,11 @@ def say(message: str) -> None:
     print(f"leeway: {message}", file=sys.stderr)
 
 
+def tell(message: str) -> None:
+    """One line to stdout."""
+    print(message)
+
+
 def fail(message: str, code: int = FAILURE) -> typer.Exit:
     """Says the message; `raise fail(…)` ends the command with this exit code."""
     say(message)

@@ -32,7 +32,8 @@ def hash_ids(ids: Iterable[str]) -> Hashes:
 
 
 def hash_id(text: str) -> Hashes:
-    return hash_ids([text])[0]
+    only: Hashes = hash_ids([text])[0]
+    return only
 
 
 class IdMemory:

@@ -52,10 +52,12 @@ class Waiting:
         self.first_end_ms = -BEFORE_ALL_MS
 
     def add(self, rows: Rows | None, table: PaneTable | None) -> None:
-        for part, parts in ((rows, self.rows), (table, self.tables)):
-            if part is not None and len(part):
-                parts.append(part)  # type: ignore[arg-type]
-                self.first_end_ms = min(self.first_end_ms, int(part.pane_end.min()))
+        if rows is not None and len(rows):
+            self.rows.append(rows)
+            self.first_end_ms = min(self.first_end_ms, int(rows.pane_end.min()))
+        if table is not None and len(table):
+            self.tables.append(table)
+            self.first_end_ms = min(self.first_end_ms, int(table.pane_end[0]))
 
     def take(self, until_ms: int, rules: Rules) -> PaneTable | None:
         """The panes that end by then, merged; None if there are none."""
@@ -71,7 +73,8 @@ class Waiting:
         last = -BEFORE_ALL_MS
         self.tables = [t for t in (t.between(until_ms + 1, last) for t in self.tables) if len(t)]
         self.rows = [r for r in (r.between(until_ms + 1, last) for r in self.rows) if len(r)]
-        left = [int(p.pane_end.min()) for p in (*self.tables, *self.rows)]
+        left = [int(t.pane_end[0]) for t in self.tables]
+        left += [int(r.pane_end.min()) for r in self.rows]
         self.first_end_ms = min(left, default=-BEFORE_ALL_MS)
         return merge(due, rules.pane_rows, rules.max_categories)
 
@@ -294,13 +297,15 @@ class ModelStage:
         model: ModelState, kind: PaneKind, group: Group, first_end_ms: int
     ) -> Reference | None:
         """The latest reference sealed, before this group began, by an older one of its role."""
-        candidates = [
+        sealed = [
             (monitor.first_end_ms or 0, monitor.group, monitor.reference)
             for (of_kind, other), monitor in model.monitors.items()
-            if of_kind == kind and other[2:] == group[2:] and monitor.reference is not None
+            if of_kind == kind
+            and other[2:] == group[2:]
+            and monitor.reference is not None
+            and monitor.reference.end_ms < first_end_ms
         ]
-        sealed = [c for c in candidates if c[2] is not None and c[2].end_ms < first_end_ms]
-        return max(sealed, key=lambda c: (c[0], c[1]))[2] if sealed else None
+        return max(sealed, key=lambda s: s[:2])[2] if sealed else None
 
     def _to_findings(
         self, kind: PaneKind, group: Group, finding: MonitorFinding, ready_ms: int

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from stream.evidence import RecentRows, current_evidence, reference_evidence
 from stream.panes import FeatureTable, Ints, PaneTable, mean_and_variance
 from stream.reference import Reference, ReferenceBuilder
 from stream.rules import Rules
-from stream.series import RateName, RateSeries, Signal, ValueSeries
+from stream.series import RateName, RateSeries, Signal, ValuePanes, ValueSeries
 from stream.times import iso
 from stream.verdicts import Context, describe
 from stream.wire import PaneKind, rows_from_plain, rows_to_plain
@@ -80,7 +81,7 @@ class Monitor:
         cuts = sorted({0, len(table), *births} | ({sealing + 1} if sealing is not None else set()))
         findings: list[MonitorFinding] = []
         sealed: list[Reference] = []
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        for start, end in pairwise(cuts):
             run = table.between(int(table.pane_end[start]), int(table.pane_end[end - 1]))
             for name in births.get(start, ()):
                 self._give_birth(name, table.features[name], start)
@@ -154,8 +155,7 @@ class Monitor:
         if not len(having):
             return
         ends = run.pane_end[having]
-        told = series.update(
-            self._context(name, "adwin"),
+        panes = ValuePanes(
             ends - self._rules.pane_ms,
             feature.number[having],
             mean[having],
@@ -163,6 +163,7 @@ class Monitor:
             feature.minimum[having],
             feature.maximum[having],
         )
+        told = series.update(self._context(name, "adwin"), panes)
         for detector, signal in told:
             yield self._finding(name, detector, signal, int(ends[signal.pane]))
 

@@ -30,12 +30,26 @@ CANDIDATE, COUNTED, FIRST = 1, 2, 4  # marks of an outcome
 
 _U64, _I64, _F64, _U8 = (np.zeros(0, t) for t in (np.uint64, np.int64, np.float64, np.uint8))
 _PREDICTIONS: Columns = {
-    **{"key": _U64, "check": _U64, "hash": _U64, "group": _I64, "time": _I64},
-    **{"has": _U8, "label": _U64, "score": _F64, "value": _F64},
+    "key": _U64,  # of (model_id, prediction_id), with `check` its 128-bit hash
+    "check": _U64,
+    "hash": _U64,  # of prediction_id: orders the row sample
+    "group": _I64,
+    "time": _I64,
+    "has": _U8,
+    "label": _U64,
+    "score": _F64,
+    "value": _F64,
 }
 _OUTCOMES: Columns = {
-    **{"key": _U64, "check": _U64, "effective": _I64, "revision": _I64, "marks": _U8},
-    **{"retracted": np.zeros(0, np.bool_), "has": _U8, "label": _U64, "value": _F64},
+    "key": _U64,
+    "check": _U64,
+    "effective": _I64,
+    "revision": _I64,
+    "marks": _U8,
+    "retracted": np.zeros(0, np.bool_),
+    "has": _U8,
+    "label": _U64,
+    "value": _F64,
 }
 _PURGE_AT_LEAST = 10_000
 OUTCOME_TERMS = ("joined", "superseded", "retracted", "orphan_waiting", "orphan_expired")

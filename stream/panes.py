@@ -61,11 +61,11 @@ class FeatureTable:
 
         panes = slice(low, high)
         return FeatureTable(
-            *(getattr(self, name)[panes] for name in ARRAYS),
-            bins(self.sums),
-            bins(self.squares),
-            counts(self.buckets),
-            counts(self.categories),
+            **{name: getattr(self, name)[panes] for name in ARRAYS},
+            sums=bins(self.sums),
+            squares=bins(self.squares),
+            buckets=counts(self.buckets),
+            categories=counts(self.categories),
         )
 
 

@@ -95,34 +95,43 @@ def _decode(
     times: list[int] = []
     stamps: list[int] = []
     dead: list[ToDeadLetters] = []
-    known = None if not rules.models else rules.models
     for i, value in enumerate(records.values):
         try:
-            if not value:
-                raise UnusableError("empty", "the record has no value")
-            if len(value) > rules.max_record_bytes:
-                raise UnusableError("oversize", f"{len(value)} bytes")
-            if not value.isascii():
-                value.decode()  # the parser does not look into fields it skips
-            if value.count(b"[") + value.count(b"{") > MAX_DEPTH:
-                _refuse_depth(value)
-            event = parse(value)
+            event = parse(_parsable(value, rules))
             time = check(event)
-            if time < 0:
-                raise UnusableError("invalid_time", "before 1970")
-            if known is not None and event.model_id not in known:
-                raise UnusableError("unknown_model", "this model is not configured")
+            _refuse(time < 0, "invalid_time", "before 1970")
+            _refuse(not rules.knows(event.model_id), "unknown_model", "it is not configured")
         except UnusableError as error:
             dead.append(_letter(records, i, error.reason, str(error), include_payload))
             continue
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            dead.append(_letter(records, i, _reason(error, value), str(error), include_payload))
+            dead.append(
+                _letter(records, i, _reason(error, value or b""), str(error), include_payload)
+            )
             continue
         stamp = records.timestamps_ms[i]
         events.append(event)
         times.append(time)
         stamps.append(NO_TIMESTAMP if stamp is None else stamp)
     return Decoded(events, np.array(times, np.int64), np.array(stamps, np.int64), dead)
+
+
+def _refuse(refused: bool, reason: str, detail: str) -> None:
+    if refused:
+        raise UnusableError(reason, detail)
+
+
+def _parsable(value: bytes | None, rules: Rules) -> bytes:
+    """The value, if it is worth parsing: there, of a sane size, UTF-8, not nested too deep."""
+    if not value:
+        raise UnusableError("empty", "the record has no value")
+    if len(value) > rules.max_record_bytes:
+        raise UnusableError("oversize", f"{len(value)} bytes")
+    if not value.isascii():
+        value.decode()  # the parser does not look into fields it skips
+    if value.count(b"[") + value.count(b"{") > MAX_DEPTH:
+        _refuse_depth(value)
+    return value
 
 
 def _refuse_depth(value: bytes) -> None:

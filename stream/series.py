@@ -118,7 +118,8 @@ class Times:
         """Which of the entries are kept when there have been this many."""
         age = np.maximum((entries - self._index) // _PER_OCTAVE, 1)
         step = np.int64(1) << (np.frexp(age.astype(np.float64))[1].astype(np.int64) - 1)
-        return self._index % step == 0
+        kept: NDArray[np.bool_] = self._index % step == 0
+        return kept
 
     def thin(self) -> None:
         keep = self._kept(self._entries)
@@ -134,6 +135,18 @@ class Times:
         times._seen, times._entries = plain[0], plain[1]
         times._index, times._before, times._start_ms = plain[2:]
         return times
+
+
+@dataclass(frozen=True, slots=True)
+class ValuePanes:
+    """Panes of a numeric series that hold at least one value each, as parallel columns."""
+
+    start_ms: Ints
+    count: Ints
+    mean: Floats
+    variance: Floats
+    low: Floats
+    high: Floats
 
 
 class ValueSeries:
@@ -167,22 +180,14 @@ class ValueSeries:
         if isinstance(adwin, Adwin):
             adwin.delta = delta
 
-    def update(
-        self,
-        context: Context,
-        start_ms: Ints,
-        count: Ints,
-        mean: Floats,
-        variance: Floats,
-        low: Floats,
-        high: Floats,
-    ) -> list[tuple[str, Signal]]:
-        """Panes with at least one value each; (detector, signal) in the order of the panes."""
+    def update(self, context: Context, panes: ValuePanes) -> list[tuple[str, Signal]]:
+        """(detector, signal) in the order of the panes."""
+        start_ms, count, mean, variance = panes.start_ms, panes.count, panes.mean, panes.variance
         self.times.add(start_ms, count)
         told: list[tuple[str, Signal]] = []
         first, n = 0, len(count)
         if self._waiting is not None:
-            first = self._collect(count, mean, variance, low, high)
+            first = self._collect(panes)
         if first < n:
             for name, detector in self.detectors.items():
                 changes = [
@@ -197,19 +202,18 @@ class ValueSeries:
         self.times.thin()
         return told
 
-    def _collect(
-        self, count: Ints, mean: Floats, variance: Floats, low: Floats, high: Floats
-    ) -> int:
+    def _collect(self, panes: ValuePanes) -> int:
         """Panes taken for the scale; on the last of them the detectors start."""
         assert self._waiting is not None
+        count, mean, variance = panes.count, panes.mean, panes.variance
         total = self._count + np.cumsum(count)
         enough = total >= self._rules.minimum_values
         taken = int(enough.argmax()) + 1 if enough.any() else len(count)
         self._waiting.append((mean[:taken], count[:taken].astype(np.float64), variance[:taken]))
         self._count = int(total[taken - 1])
         self._range = (
-            min(self._range[0], float(low[:taken].min())),
-            max(self._range[1], float(high[:taken].max())),
+            min(self._range[0], float(panes.low[:taken].min())),
+            max(self._range[1], float(panes.high[:taken].max())),
         )
         if enough.any():
             self._start()

@@ -86,9 +86,9 @@ class SortedRuns:
             mask = drop(run)
             if mask.any():
                 removed.append({name: values[mask] for name, values in run.items()})
-                run = {name: values[~mask] for name, values in run.items()}
-            if len(run["key"]):
-                kept.append(run)
+            if not mask.all():
+                left = run if not mask.any() else {n: v[~mask] for n, v in run.items()}
+                kept.append(left)
         self._runs = kept
         return _concatenate(removed) if removed else self._empty
 

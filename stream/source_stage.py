@@ -291,8 +291,8 @@ class SourceStage:
             if crowded.any():
                 tables = [*tables, self._summarised(sparse.take(np.flatnonzero(crowded)))]
                 sparse = sparse.take(np.flatnonzero(~crowded))
-        table = merge(tables, self.rules.pane_rows, self.rules.max_categories) if tables else None
-        return self._cut(kind, group, sparse, table)
+        whole = merge(tables, self.rules.pane_rows, self.rules.max_categories) if tables else None
+        return self._cut(kind, group, sparse, whole)
 
     def _cut(
         self, kind: PaneKind, group: Group, rows: Rows | None, table: PaneTable | None

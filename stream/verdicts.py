@@ -76,7 +76,7 @@ class Context:
 
 def describe(context: Context, change: Change, change_at_ms: int, end_ms: int) -> dict[str, Any]:
     """The fields of an alert that the change decides; the caller adds reference and evidence."""
-    alertname, kind, severity, action = context.facts
+    _, kind, severity, action = context.facts
     difference = change.after_mean - change.before_mean
     spread = _Z95 * math.sqrt(
         change.before_variance / max(change.before_weight, 1)

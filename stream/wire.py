@@ -164,14 +164,20 @@ def table_to_plain(table: PaneTable) -> dict[str, Any]:
 
 
 def table_from_plain(plain: dict[str, Any]) -> PaneTable:
-    features = {
-        name: FeatureTable(
-            *arrays, Binned(*sums), Binned(*squares), Counts(*buckets), Counts(*categories)
-        )
-        for name, (arrays, sums, squares, buckets, categories) in plain["features"].items()
-    }
+    features = {name: _feature_from_plain(parts) for name, parts in plain["features"].items()}
     sample = rows_from_plain(plain["sample"])
     return PaneTable(plain["end"], plain["rows"], features, sample, plain["limit"])
+
+
+def _feature_from_plain(parts: list[Any]) -> FeatureTable:
+    arrays, sums, squares, buckets, categories = parts
+    return FeatureTable(
+        **dict(zip(ARRAYS, arrays, strict=True)),
+        sums=Binned(*sums),
+        squares=Binned(*squares),
+        buckets=Counts(*buckets),
+        categories=Counts(*categories),
+    )
 
 
 # -- stage 2 to stage 3
@@ -213,7 +219,9 @@ class Progress(msgspec.Struct, tag="progress"):
     cohort_ms: int
 
 
-_finding_decoder = msgspec.msgpack.Decoder(Finding | Progress)
+_finding_decoder: msgspec.msgpack.Decoder[Finding | Progress] = msgspec.msgpack.Decoder(
+    Finding | Progress
+)
 
 
 def encode_finding(record: Finding | Progress) -> bytes:
@@ -260,7 +268,7 @@ class MaturityDecision(msgspec.Struct, tag="maturity"):
 
 JournalEntry = Claim | Idle | MaturityDecision
 _plain_encoder = msgspec.msgpack.Encoder()
-_journal_decoder = msgspec.msgpack.Decoder(JournalEntry)
+_journal_decoder: msgspec.msgpack.Decoder[JournalEntry] = msgspec.msgpack.Decoder(JournalEntry)
 
 
 def encode_journal(entry: JournalEntry) -> bytes:
