@@ -19,7 +19,7 @@ BAD_TIMES = (
     "2026-11-22T10:00:00",
     "2026-11-22T25:00:00Z",
 )
-DEEP = "[" * 5_000 + "]" * 5_000
+DEEP = ("[" * 5_000 + "]" * 5_000, "[" * 100 + "]" * 100, '{"a":' * 100 + "1" + "}" * 100)
 
 
 def bad_prediction(random: Random, event: Event, limits: Limits) -> bytes | None:
@@ -31,7 +31,7 @@ def bad_prediction(random: Random, event: Event, limits: Limits) -> bytes | None
         lambda: _spliced({**event, "features": {"f0": "@"}}, random.choice(("NaN", "-Infinity"))),
         lambda: _spliced({**event, "features": {"f0": "@"}}, random.choice(("1e999", "-1e999"))),
         lambda: _spliced({**event, "prediction": {"score": "@"}}, random.choice(("1e999", "NaN"))),
-        lambda: _spliced({**event, "features": {"f0": "@"}}, DEEP),
+        lambda: _spliced({**event, "features": {"f0": "@"}}, random.choice(DEEP)),
         lambda: _without(event, random.choice(("model_version", "prediction", "features"))),
         lambda: _json({**event, "model_version": random.choice((42, None, ["1"]))}),
         lambda: _json({**event, "features": random.choice(([], None, "x", 1))}),
@@ -72,7 +72,7 @@ def _common(
         lambda: _json({**event, "note": "@"}).replace(b"@", b"\xff\xfe"),
         lambda: _json({**event, "model_id": "@"}).replace(b"@", b"\xc3"),
         lambda: _json({**event, "note": padding}),
-        lambda: _spliced({**event, "note": "@"}, DEEP),
+        lambda: _spliced({**event, "note": "@"}, random.choice(DEEP)),
         lambda: _spliced({**event, "note": "@"}, random.choice(("NaN", "Infinity"))),
         lambda: _without(event, random.choice(("prediction_id", "model_id", time_field))),
         lambda: _json({**event, "prediction_id": random.choice((7, None, {}, "", "x" * 513))}),

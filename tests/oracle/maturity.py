@@ -46,28 +46,30 @@ def decide_maturity(
     if now is None or reference is None:
         return None
     count, reference_end = reference
-    delays = []  # (ready at, bucket edge, in the reference?)
+    delays = []  # (ready at, bucket edge) of the labelled reference predictions
     for partition in partitions:
         for prediction in partition.predictions:
-            if prediction.model_id != model_id:
+            if prediction.model_id != model_id or prediction.at >= reference_end:
                 continue
             first = first_outcome(partition, prediction)
             if first is not None and can_belong(world, first, prediction):
                 ready_at = world.pane_end(first.effective) + world.settled_ms
                 edge = bucket_edge(max(0, first.effective - prediction.at))
-                delays.append((ready_at, edge, prediction.at < reference_end))
+                delays.append((ready_at, edge))
     last_call = reference_end + world.horizon_ms + world.settled_ms
-    for moment in sorted({ready_at for ready_at, _, _ in delays} | {last_call}):
-        if moment > min(now, last_call):
-            return None
-        known = sorted(edge for ready_at, edge, inside in delays if inside and ready_at <= moment)
-        needed = -(-9 * count // 10)
-        if len(known) >= needed and known[needed - 1] <= moment - world.settled_ms - reference_end:
-            return known[needed - 1], moment
-        if moment == last_call:
-            known = [edge for edge in known if edge <= world.horizon_ms]
-            return (known[-(-9 * len(known) // 10) - 1] if known else None), moment
-    raise AssertionError("the last call was not among the moments")
+    needed = -(-9 * count // 10)
+    # An edge is trusted once every reference prediction has been watched for as long as it says.
+    trusted = sorted(
+        max(ready_at, reference_end + edge + world.settled_ms) for ready_at, edge in delays
+    )
+    moment = min(trusted[needed - 1], last_call) if len(trusted) >= needed else last_call
+    if moment > now:
+        return None
+    known = sorted(edge for ready_at, edge in delays if ready_at <= moment)
+    if len(trusted) >= needed and trusted[needed - 1] == moment:
+        return known[needed - 1], moment
+    known = [edge for edge in known if edge <= world.horizon_ms]
+    return (known[-(-9 * len(known) // 10) - 1] if known else None), moment
 
 
 def first_outcome(partition: Partition, prediction: Prediction) -> Outcome | None:

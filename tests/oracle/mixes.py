@@ -148,7 +148,7 @@ def _features(random: Random, typical: dict[str, int]) -> Event:
 
 
 def _said(random: Random, model: str) -> Event:
-    score = random.choice((0, 1, 0.5, 0.25, random.random()))
+    score = random.choice((0, 1, 0.5, 0.25, 1.5, -1, random.random()))
     choices: dict[str, tuple[Event, ...]] = {
         "fraud": (
             {"label": random.choice(("fraud", "ok")), "score": score},

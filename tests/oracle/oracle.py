@@ -116,7 +116,7 @@ def losses(prediction: Prediction, counted: Outcome | None) -> dict[str, Cell]:
         row["outcome:error"] = float(prediction.label != actual)
     elif actual is not None and prediction.score is not None:
         row["outcome:error"] = float((prediction.score >= 0.5) != (actual.lower() in POSITIVE))
-    if actual is not None and prediction.score is not None:
+    if actual is not None and prediction.score is not None and 0 <= prediction.score <= 1:
         named = None if prediction.label is None else float(actual == prediction.label)
         truth = BINARY.get(actual, named)
         if truth is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-MAX_DEPTH = 500  # the exact bound is not part of the contract: mixes nest 3 deep or 5,000 deep
+MAX_DEPTH = 100  # the outermost object is the first level
 YEAR_10000_MS = 253_402_300_800_000
 LARGEST_REVISION = 2**62
 RFC3339 = re.compile(

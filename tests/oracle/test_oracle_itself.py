@@ -103,17 +103,14 @@ def test_one_outcome_goes_to_every_version_of_its_prediction() -> None:
 
 
 def test_maturity_is_the_first_bucket_edge_by_which_nine_in_ten_are_labelled() -> None:
-    # 5,001 ms lies between 39 * 128 = 4,992 and 40 * 128 = 5,120.
+    # 5,001 ms lies between 39 * 128 = 4,992 and 40 * 128 = 5,120. The reference ends at 10,000; it
+    # was watched for 5,120 ms, and all of that has settled, at 10,000 + 5,120 + 70,000.
     auto = replace(WORLD, maturity={"": "auto"}, reference=(10, 0))
-    predictions = [*(said(i, f"p{i}") for i in range(10)), said(20_000, "q"), LATER]
+    predictions = [*(said(i, f"p{i}") for i in range(10)), LATER]
     outcomes = [seen(5_001 + i, name=f"p{i}") for i in range(9)]
-    # Their delays are complete at 10,000 + 70,000, when no time has passed since the reference's
-    # end at 10,000; the outcome of q brings the next look, at 30,000 + 70,000.
-    more = [*outcomes, seen(20_001, name="q")]
-    assert ask(predictions, more, auto).decisions == {"m": (5_120, 100_000)}
-    # Without it, or with too few, the last look is at 10,000 + 300,000 + 70,000.
-    assert ask(predictions, outcomes, auto).decisions == {"m": (5_120, 380_000)}
-    assert ask(predictions, more[1:], auto).decisions == {"m": (5_120, 380_000)}
+    assert ask(predictions, outcomes, auto).decisions == {"m": (5_120, 85_120)}
+    # Too few: the last look is at 10,000 + 300,000 + 70,000, at those that have one.
+    assert ask(predictions, outcomes[1:], auto).decisions == {"m": (5_120, 380_000)}
     assert ask(predictions, [], auto).decisions == {"m": (None, 380_000)}
 
 
