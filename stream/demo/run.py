@@ -90,8 +90,7 @@ async def _stream(
             terminal.say(alert_lines.line(alert))
 
         terminal.say(f"{sum(sent.values()):,} events of model {MODEL_ID}, owner {OWNER}")
-        while await worker.get("/ledger") is None:
-            await _pause(worker, deadline_s)
+        await _assigned(worker, settings.partitions, deadline_s)
         started_s = _now_s()
         tasks = [
             asyncio.create_task(alert_lines.follow(settings, seen)),
@@ -105,6 +104,12 @@ async def _stream(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
     return summary.Run(ledger, sent, alerts, ended_s - started_s)
+
+
+async def _assigned(worker: Worker, partitions: int, deadline_s: float) -> None:
+    """Until the worker has all source partitions: joining its group is no part of the events/s."""
+    while len((await worker.get("/ledger") or {}).get("partitions", ())) < partitions:
+        await _pause(worker, deadline_s)
 
 
 async def _send(settings: Settings, predictions: list[Event], outcomes: list[Event]) -> None:
