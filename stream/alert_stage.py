@@ -2,8 +2,8 @@
 
     (none) --drift--> firing, sequence 1 --quiet--> resolved, sequence 2 --drift--> a new alert
 
-Findings of a kind wait until every stage-2 partition has passed their ready time, and are then
-taken in (ready time, kind, pane end, series) order, so that what alerts say and when does not
+Findings wait until every stage-2 partition has passed their ready time with both kinds, and are
+then taken in (ready time, kind, pane end, series) order, so that what alerts say and when does not
 depend on which worker was faster.
 """
 
@@ -48,7 +48,7 @@ class AlertStage:
         self._config_hash = rules.config_hash()
         self._progress: dict[int, Progress] = {}
         self._waiting: dict[tuple[Any, ...], Finding] = {}
-        self._released = {"prediction": BEFORE_ALL_MS, "cohort": BEFORE_ALL_MS}
+        self._released_ms = BEFORE_ALL_MS
         self._firing: dict[str, Alert] = {}
 
     def handle(self, value: bytes) -> list[Effect]:
@@ -58,35 +58,28 @@ class AlertStage:
         if known is not None and record.epoch < known.epoch:
             return []  # written by an owner that has been replaced
         if isinstance(record, Finding):
-            if record.ready_ms > self._released[record.pane_kind]:
+            if record.ready_ms > self._released_ms:
                 self._waiting[record.order] = record
             return []
         self._progress[record.partition] = record
-        return self._release()
+        return self._release() if len(self._progress) == self._partitions else []
 
     def active(self) -> list[Alert]:
         return list(self._firing.values())
 
-    def released_ms(self, kind: str) -> int | None:
-        at_ms = self._released[kind]
-        return None if at_ms == BEFORE_ALL_MS else at_ms
+    def released_ms(self) -> int | None:
+        """Findings with a ready time up to here have become what they become."""
+        return None if self._released_ms == BEFORE_ALL_MS else self._released_ms
 
     def announce(self) -> list[Effect]:
         """The firing alerts again: a new owner re-asserts the compacted state."""
         return [ToAlerts(a.fingerprint, a.sequence, a, encode(a)) for a in self.active()]
 
     def _release(self) -> list[Effect]:
-        if len(self._progress) < self._partitions:
-            return []
-        self._released = {
-            "prediction": min(p.prediction_ms for p in self._progress.values()),
-            "cohort": min(p.cohort_ms for p in self._progress.values()),
-        }
-        due = [
-            order
-            for order, finding in self._waiting.items()
-            if finding.ready_ms <= self._released[finding.pane_kind]
-        ]
+        # a new owner of a stage-2 partition may say less than the one before it has said
+        reached_ms = min(min(p.prediction_ms, p.cohort_ms) for p in self._progress.values())
+        self._released_ms = max(self._released_ms, reached_ms)
+        due = [o for o, f in self._waiting.items() if f.ready_ms <= self._released_ms]
         effects: list[Effect] = []
         for order in sorted(due):
             alert = self._decide(self._waiting.pop(order))
@@ -152,7 +145,7 @@ class AlertStage:
         state = {
             "progress": [msgspec.to_builtins(p) for p in self._progress.values()],
             "waiting": [msgspec.to_builtins(f) for f in self._waiting.values()],
-            "released": self._released,
+            "released_ms": self._released_ms,
             "firing": [encode(alert) for alert in self._firing.values()],
         }
         return pack(b"3", STATE_VERSION, state)
@@ -167,7 +160,7 @@ class AlertStage:
         for record in plain["waiting"]:
             finding = msgspec.convert(record, Finding)
             stage._waiting[finding.order] = finding
-        stage._released = plain["released"]
+        stage._released_ms = plain["released_ms"]
         for data in plain["firing"]:
             alert = _plain.decode(data)
             stage._firing[alert.fingerprint] = alert

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 ABSENT, NULL, NUMBER, TEXT, OTHER = range(5)
 LARGEST_NUMBER = 1e100  # beyond it a value is `other`: squares and sums of it mean nothing
-_TEXT_KEPT = 64  # characters of a text that are kept to show it to a person
+_TEXT_SHOWN = 64  # characters of a text that are kept to show it to a person
 
 Group = tuple[str, str, str, str]
 """(model_id, model_version, role, segment)"""
@@ -58,6 +58,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.pane_end)
 
+    @property
+    def first_end_ms(self) -> int:
+        return int(self.pane_end.min())
+
+    @property
+    def last_end_ms(self) -> int:
+        return int(self.pane_end.max())
+
     def between(self, first_ms: int, last_ms: int) -> Rows:
         """The rows of panes that end within [first_ms, last_ms]."""
         inside = (self.pane_end >= first_ms) & (self.pane_end <= last_ms)
@@ -74,6 +82,10 @@ class Rows:
 
 def text_hash(text: str) -> int:
     return xxhash.xxh3_64_intdigest(text.encode())
+
+
+def _shown(text: str, code: int) -> str:
+    return text if len(text) <= _TEXT_SHOWN else f"{text[: _TEXT_SHOWN - 18]}…{code:016x}"
 
 
 def constant_column(kind: int, length: int) -> Column:
@@ -101,7 +113,7 @@ def column(values: Sequence[Any], texts: dict[int, str]) -> Column:
     elif types == {str}:
         seen = {text: text_hash(text) for text in set(values)}
         for text, code in seen.items():
-            texts[code] = text[:_TEXT_KEPT]
+            texts[code] = _shown(text, code)
         bits = np.fromiter(map(seen.__getitem__, values), np.uint64, len(values))
         return Column(np.full(len(values), TEXT, np.uint8), bits)
     return _mixed(values, texts)
@@ -119,7 +131,7 @@ def _mixed(values: Sequence[Any], texts: dict[int, str]) -> Column:
         elif type(value) is str:
             kind[i] = TEXT
             hashes[i] = code = text_hash(value)
-            texts[code] = value[:_TEXT_KEPT]
+            texts[code] = _shown(value, code)
         elif type(value) in _PLAIN_NUMBERS and abs(value) <= LARGEST_NUMBER:
             kind[i] = NUMBER
             numbers[i] = value

@@ -96,9 +96,9 @@ def reference_evidence(reference: Reference, name: str) -> dict[str, Any]:
 
 def current_evidence(window: Rows | None, name: str, reference: Reference | None) -> dict[str, Any]:
     """Of the sampled rows of the window; with PSI and KS where there is a sealed reference."""
-    if window is None or name not in window.columns:
+    column = None if window is None else window.columns.get(name)
+    if window is None or column is None or not column.kind.any():  # absent in every row
         return {"sampled": 0 if window is None else len(window)}
-    column = window.columns[name]
     shown: dict[str, Any] = {"sampled": len(window)}
     shown["null_rate"] = _short(float(np.mean(column.kind == 1)))
     _, numbers = column.numbers()
@@ -147,9 +147,7 @@ def _shape(column: Column, texts: dict[int, str]) -> dict[str, Any]:
 def _rates(table: FeatureTable, rows: int) -> dict[str, float]:
     return {
         "null_rate": _short(table.null[0] / rows),
-        "absent_rate": _short(
-            1 - (table.number[0] + table.text[0] + table.null[0] + table.other[0]) / rows
-        ),
+        "absent_rate": _short(1 - table.present[0] / rows),
     }
 
 

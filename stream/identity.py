@@ -2,7 +2,8 @@
 
 An id is its XXH3-128 hash. A lookup goes by the first 64 bits and compares the other 64, so two
 ids are confused with a probability of 2**-128 a pair; two ids that share the first 64 bits are
-both kept. Hashes of the parts of an identity are joined by exclusive or.
+both kept. Hashes of the parts of an identity are joined by exclusive or; each part has a seed of
+its own, so that a model and an id of the same name do not cancel.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from stream.sorted_runs import Columns, SortedRuns
 Hashes = NDArray[np.uint64]
 """(n, 2): the key and the check."""
 
+PREDICTION, MODEL, VERSION = range(3)  # seeds
+
 _EMPTY: Columns = {
     "key": np.zeros(0, np.uint64),
     "check": np.zeros(0, np.uint64),
@@ -26,13 +29,14 @@ _EMPTY: Columns = {
 _PURGE_AT_LEAST = 10_000
 
 
-def hash_ids(ids: Iterable[str]) -> Hashes:
-    digests = b"".join([xxhash.xxh3_128_digest(text.encode()) for text in ids])
+def hash_ids(ids: Iterable[str], part: int = PREDICTION) -> Hashes:
+    """(n, 2). `part`: which part of an identity these are; it seeds the hash."""
+    digests = b"".join([xxhash.xxh3_128_digest(text.encode(), part) for text in ids])
     return np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 2)
 
 
-def hash_id(text: str) -> Hashes:
-    only: Hashes = hash_ids([text])[0]
+def hash_id(text: str, part: int) -> Hashes:
+    only: Hashes = hash_ids([text], part)[0]
     return only
 
 

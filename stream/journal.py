@@ -66,16 +66,18 @@ class TopicTail:
         self.positions: dict[int, int] = {}
         self._apply = apply
         self._moved = asyncio.Event()
+        self._connection = connection
+        self._consumer: Any = None
+
+    async def start(self, partitions: int) -> None:
+        """Raises TimeoutError if the topic has not this many partitions."""
         self._consumer = AIOKafkaConsumer(
-            **connection,
+            **self._connection,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
         )
-
-    async def start(self, partitions: int) -> None:
-        """Raises TimeoutError if the topic has not this many partitions."""
         await self._consumer.start()
         tps = [TopicPartition(self.topic, partition) for partition in range(partitions)]
         self._consumer.assign(tps)
@@ -113,5 +115,6 @@ class TopicTail:
             await self._moved.wait()
 
     async def stop(self) -> None:
-        with contextlib.suppress(Exception):
-            await self._consumer.stop()
+        if self._consumer is not None:
+            with contextlib.suppress(Exception):
+                await self._consumer.stop()

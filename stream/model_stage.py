@@ -8,6 +8,7 @@ Findings leave with the progress of each kind, by which stage 3 knows that nothi
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from stream.columns import Group, Rows, concatenate
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
 from stream.maturity import MaturityRule
 from stream.monitor import Monitor, MonitorFinding, SeriesStatus
-from stream.panes import PaneTable, merge, summarise
+from stream.panes import PaneTable, cut_at, merge, summarise
 from stream.reference import Reference
 from stream.rules import Rules
 from stream.snapshot import pack, unpack
@@ -49,34 +50,21 @@ class Waiting:
     def __init__(self) -> None:
         self.rows: list[Rows] = []
         self.tables: list[PaneTable] = []
-        self.first_end_ms = -BEFORE_ALL_MS
 
     def add(self, rows: Rows | None, table: PaneTable | None) -> None:
         if rows is not None and len(rows):
             self.rows.append(rows)
-            self.first_end_ms = min(self.first_end_ms, int(rows.pane_end.min()))
         if table is not None and len(table):
             self.tables.append(table)
-            self.first_end_ms = min(self.first_end_ms, int(table.pane_end[0]))
 
     def take(self, until_ms: int, rules: Rules) -> PaneTable | None:
         """The panes that end by then, merged; None if there are none."""
-        if self.first_end_ms > until_ms:
-            return None
-        tables = [t.between(BEFORE_ALL_MS, until_ms) for t in self.tables]
-        due = [t for t in tables if len(t)]
-        rows = [r.between(BEFORE_ALL_MS, until_ms) for r in self.rows]
-        sparse = [r for r in rows if len(r)]
+        sparse, self.rows = cut_at(self.rows, until_ms)
+        due, self.tables = cut_at(self.tables, until_ms)
         if sparse:
             joined = concatenate(sparse)
             due.append(summarise(joined, rules.pane_rows, rules.max_categories))
-        last = -BEFORE_ALL_MS
-        self.tables = [t for t in (t.between(until_ms + 1, last) for t in self.tables) if len(t)]
-        self.rows = [r for r in (r.between(until_ms + 1, last) for r in self.rows) if len(r)]
-        left = [int(t.pane_end[0]) for t in self.tables]
-        left += [int(r.pane_end.min()) for r in self.rows]
-        self.first_end_ms = min(left, default=-BEFORE_ALL_MS)
-        return merge(due, rules.pane_rows, rules.max_categories)
+        return merge(due, rules.pane_rows, rules.max_categories) if due else None
 
 
 class ModelState:
@@ -123,7 +111,7 @@ class ModelStage:
             case Learned():
                 self._model(record.model_id).learned.add(record.source)
             case Announcement():
-                self._announced[record.source] = record
+                self._announced[record.source] = _furthest(known, record)
                 return self._release()
         return []
 
@@ -297,15 +285,14 @@ class ModelStage:
         model: ModelState, kind: PaneKind, group: Group, first_end_ms: int
     ) -> Reference | None:
         """The latest reference sealed, before this group began, by an older one of its role."""
-        sealed = [
-            (monitor.first_end_ms or 0, monitor.group, monitor.reference)
+        older = [
+            (monitor.first_end_ms or 0, monitor.group, reference)
             for (of_kind, other), monitor in model.monitors.items()
-            if of_kind == kind
-            and other[2:] == group[2:]
-            and monitor.reference is not None
-            and monitor.reference.end_ms < first_end_ms
+            if of_kind == kind and other[2:] == group[2:]
+            for reference in monitor.references
+            if reference.end_ms < first_end_ms
         ]
-        return max(sealed, key=lambda s: s[:2])[2] if sealed else None
+        return max(older, key=lambda o: (*o[:2], o[2].end_ms))[2] if older else None
 
     def _to_findings(
         self, kind: PaneKind, group: Group, finding: MonitorFinding, ready_ms: int
@@ -379,6 +366,17 @@ class ModelStage:
             model = stage._model(model_id)
             _restore_model(model, saved, rules)
         return stage
+
+
+def _furthest(known: Announcement | None, new: Announcement) -> Announcement:
+    """A new owner of a source partition may say less than the one before it has said."""
+    if known is None:
+        return new
+    return replace(
+        new,
+        prediction_ms=max(known.prediction_ms, new.prediction_ms),
+        outcome_ms=max(known.outcome_ms, new.outcome_ms),
+    )
 
 
 def _plain_waiting(waiting: Waiting) -> list[Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,20 @@ RATES: tuple[RateName, ...] = ("null", "absent", "type_error", "unseen")
 _WATCHED_OUTCOMES = ("outcome:error", "outcome:brier")  # in [0, 1]; unbounded losses are evidence
 _SHARE = {"prediction": 0.5, "cohort": 0.5}  # of δ: half for inputs and predictions, half for
 # performance, so that a model's many features do not make it slow to see errors
+
+
+@dataclass(slots=True)
+class FeatureType:
+    """What a feature's values are, by the majority of the first of them once that is settled."""
+
+    numeric: bool
+    numbers: int = 0
+    texts: int = 0
+    settled: bool = False
+
+    @property
+    def count(self) -> int:
+        return self.numbers + self.texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +71,28 @@ class Monitor:
         self.group = group
         self.kind = kind
         self.first_end_ms: int | None = None
-        self.reference = inherited
+        self.references = [] if inherited is None else [inherited]  # the last one is in force
         self._builder = ReferenceBuilder(rules.reference_of(group[0]), rules)
         self._sealed_own = False
-        self._numeric: dict[str, bool] = {}  # feature -> whether it is numeric
+        self._types: dict[str, FeatureType] = {}
         self._values: dict[str, ValueSeries] = {}
         self._rates: dict[tuple[str, RateName], RateSeries] = {}
         self._recent = RecentRows(rules.window_rows)
         self._panes_end_ms: Ints = np.zeros(0, np.int64)
         self.rows = 0
         self.labelled = 0
+        if inherited is not None:
+            for name, feature in inherited.table.features.items():
+                if feature.number[0] + feature.text[0]:
+                    numeric = bool(feature.number[0] >= feature.text[0])
+                    self._give_birth(name, FeatureType(numeric, settled=True))
+            self._share()
+            for name, rate in self._rates:
+                self._start_rate(name, rate, inherited)
+
+    @property
+    def reference(self) -> Reference | None:
+        return self.references[-1] if self.references else None
 
     # -- the walk
 
@@ -76,53 +101,93 @@ class Monitor:
         if self.first_end_ms is None:
             self.first_end_ms = int(table.pane_end[0])
         self._recent.add(table)
-        sealing = None if self._sealed_own else self._builder.sealing_pane(table)
-        births = self._births(table)
-        cuts = sorted({0, len(table), *births} | ({sealing + 1} if sealing is not None else set()))
         findings: list[MonitorFinding] = []
         sealed: list[Reference] = []
-        for start, end in pairwise(cuts):
+        start = 0
+        while start < len(table):
+            self._births(table, start)
+            sealing = None if self._sealed_own else self._builder.sealing_pane(table, start)
+            end = self._run_end(table, start, sealing)
             run = table.between(int(table.pane_end[start]), int(table.pane_end[end - 1]))
-            for name in births.get(start, ()):
-                self._give_birth(name, table.features[name], start)
             findings += self._run(run)
+            self._settle_types(run)
             if not self._sealed_own:
                 self._builder.add(run)
-            if sealing is not None and end == sealing + 1:
-                sealed.append(self._seal())
+                if sealing is not None and end == sealing + 1:
+                    sealed.append(self._seal())
+            start = end
         self._recent.trim()
         return findings, sealed
 
-    def _births(self, table: PaneTable) -> dict[int, list[str]]:
-        """pane index -> features whose first number or text is there."""
-        births: dict[int, list[str]] = {}
+    def _run_end(self, table: PaneTable, start: int, sealing: int | None) -> int:
+        """The first pane after `start` before which something structural changes."""
+        ends = [len(table)]
+        full = len(self._types) >= self._rules.max_features
+        if sealing is not None:
+            ends.append(sealing + 1)
         for name, feature in table.features.items():
-            if name not in self._numeric:
-                has_value = (feature.number + feature.text) > 0
-                if has_value.any():
-                    births.setdefault(int(has_value.argmax()), []).append(name)
-        return births
+            known = self._types.get(name)
+            values = (feature.number + feature.text)[start:]
+            if known is None and full:
+                continue
+            if known is None:
+                ends.append(start + int((values > 0).argmax()) if values.any() else len(table))
+            elif not known.settled:
+                enough = known.count + np.cumsum(values) >= self._rules.minimum_values
+                ends.append(start + int(enough.argmax()) + 1 if enough.any() else len(table))
+        return min(ends)
 
-    def _give_birth(self, name: str, feature: FeatureTable, pane: int) -> None:
-        if len(self._numeric) >= self._rules.max_features:
+    # -- series
+
+    def _births(self, table: PaneTable, pane: int) -> None:
+        """Features whose first number or text is in this pane get their series."""
+        for name, feature in table.features.items():
+            numbers, texts = int(feature.number[pane]), int(feature.text[pane])
+            if name not in self._types and numbers + texts:
+                self._give_birth(name, FeatureType(numeric=numbers >= texts))
+        self._share()
+
+    def _settle_types(self, run: PaneTable) -> None:
+        """The majority of its first values decides a feature's type, from the next pane on."""
+        for name, known in list(self._types.items()):
+            feature = run.features.get(name)
+            if known.settled or feature is None:
+                continue
+            known.numbers += int(feature.number.sum())
+            known.texts += int(feature.text.sum())
+            if known.count >= self._rules.minimum_values:
+                numeric = known.numbers >= known.texts
+                if numeric != known.numeric:
+                    self._give_birth(name, FeatureType(numeric, settled=True))
+                known.settled = True
+        self._share()
+
+    def _give_birth(self, name: str, kind: FeatureType) -> None:
+        if name not in self._types and len(self._types) >= self._rules.max_features:
             return
-        numeric = bool(feature.number[pane] >= feature.text[pane])
-        self._numeric[name] = numeric
+        self._types[name] = kind
         rules = self._rules
-        watched = numeric and (self.kind == "prediction" or name in _WATCHED_OUTCOMES)
+        watched = kind.numeric and (self.kind == "prediction" or name in _WATCHED_OUTCOMES)
+        self._values.pop(name, None)
         if watched and (rules.adwin.enabled or rules.page_hinkley.enabled):
             self._values[name] = ValueSeries(rules, unit_range=self.kind == "cohort")
-        if name.startswith("feature:") and rules.rates.enabled:
-            for rate in RATES:
-                if rate != "unseen" or not numeric:
-                    # categories can only be unseen once there is a reference
-                    own = RateSeries(rules, self_starting=rate != "unseen")
-                    self._rates[name, rate] = own
-                    if self.reference is not None:
-                        self._start_rate(name, rate, self.reference)
-        delta = rules.adwin.delta * _SHARE[self.kind] / max(len(self._values), 1)
+        for rate in RATES:
+            self._rates.pop((name, rate), None)
+            if (
+                name.startswith("feature:")
+                and rules.rates.enabled
+                and not (rate == "unseen" and kind.numeric)
+            ):
+                # categories can only be unseen once there is a reference
+                self._rates[name, rate] = RateSeries(rules, self_starting=rate != "unseen")
+
+    def _share(self) -> None:
+        """Budgets follow the number of series, from the next pane on."""
+        delta = self._rules.adwin.delta * _SHARE[self.kind] / max(len(self._values), 1)
         for series in self._values.values():
             series.share(delta)
+        for rates in self._rates.values():
+            rates.series = len(self._rates)
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
         findings: list[MonitorFinding] = []
@@ -188,13 +253,12 @@ class Monitor:
             yield self._finding(name, rate, signal, int(ends[signal.pane]))
 
     def _events(self, feature: FeatureTable, run: PaneTable, name: str, rate: RateName) -> Ints:
-        present = feature.number + feature.text + feature.null + feature.other
         if rate == "null":
             return feature.null
         if rate == "absent":
-            return run.rows - present
+            return run.rows - feature.present
         if rate == "type_error":
-            wrong = feature.text if self._numeric[name] else feature.number
+            wrong = feature.text if self._types[name].numeric else feature.number
             return wrong + feature.other
         frozen = None if self.reference is None else self.reference.feature(name)
         if frozen is None:
@@ -216,7 +280,8 @@ class Monitor:
     # -- references
 
     def _seal(self) -> Reference:
-        self.reference = reference = self._builder.seal(self.group, self.kind)
+        reference = self._builder.seal(self.group, self.kind)
+        self.references.append(reference)
         self._sealed_own = True
         for name, rate in self._rates:
             self._start_rate(name, rate, reference)
@@ -229,9 +294,9 @@ class Monitor:
         rows = reference.table.rows
         of_pane = {
             "null": int(frozen.null[0]),
-            "absent": int((rows - frozen.number - frozen.text - frozen.null - frozen.other)[0]),
+            "absent": int((rows - frozen.present)[0]),
             "type_error": int(
-                (frozen.text if self._numeric[name] else frozen.number)[0] + frozen.other[0]
+                (frozen.text if self._types[name].numeric else frozen.number)[0] + frozen.other[0]
             ),
             # Good and Turing: the unseen mass is the share of categories seen once
             "unseen": int((frozen.categories.count == 1).sum()),
@@ -286,10 +351,12 @@ class Monitor:
             "group": list(self.group),
             "kind": self.kind,
             "first_end_ms": self.first_end_ms,
-            "reference": None if self.reference is None else self.reference.to_plain(),
+            "references": [reference.to_plain() for reference in self.references],
             "builder": self._builder.snapshot(),
             "sealed_own": self._sealed_own,
-            "numeric": self._numeric,
+            "types": [
+                [n, t.numeric, t.numbers, t.texts, t.settled] for n, t in self._types.items()
+            ],
             "values": {name: s.snapshot() for name, s in self._values.items()},
             "rates": [[name, rate, s.snapshot()] for (name, rate), s in self._rates.items()],
             "recent": [None if rows is None else rows_to_plain(rows), ends, limits],
@@ -302,11 +369,10 @@ class Monitor:
         model_id, version, role, segment = plain["group"]
         made = cls(rules, (model_id, version, role, segment), plain["kind"])
         made.first_end_ms = plain["first_end_ms"]
-        reference = plain["reference"]
-        made.reference = None if reference is None else Reference.from_plain(reference)
+        made.references = [Reference.from_plain(reference) for reference in plain["references"]]
         made._builder.restore(plain["builder"])
         made._sealed_own = plain["sealed_own"]
-        made._numeric = plain["numeric"]
+        made._types = {name: FeatureType(*fields) for name, *fields in plain["types"]}
         made._values = {n: ValueSeries.restore(rules, s) for n, s in plain["values"].items()}
         made._rates = {(n, r): RateSeries.restore(rules, s) for n, r, s in plain["rates"]}
         rows, ends, limits = plain["recent"]

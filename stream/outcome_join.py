@@ -26,7 +26,7 @@ from stream.rules import Rules
 from stream.sorted_runs import Columns, Found, SortedRuns
 from stream.watermark import BEFORE_ALL_MS, pane_end_ms
 
-CANDIDATE, COUNTED, FIRST = 1, 2, 4  # marks of an outcome
+CANDIDATE, COUNTED = 1, 2  # marks of an outcome
 
 _U64, _I64, _F64, _U8 = (np.zeros(0, t) for t in (np.uint64, np.int64, np.float64, np.uint8))
 _PREDICTIONS: Columns = {
@@ -111,17 +111,8 @@ class OutcomeJoin:
             self._earliest_ms = min(self._earliest_ms, int(held["time"].min()))
 
     def add_outcomes(self, outcomes: Columns) -> None:
-        """Applied outcomes in offset order; marks which is the first of its prediction id."""
-        first = ~outcomes["retracted"]
-        seen = self._outcomes.find(outcomes["key"])
-        earlier = (seen.rows["check"] == outcomes["check"][seen.index]) & ~seen.rows["retracted"]
-        first[seen.index[earlier]] = False
-        candidates = np.flatnonzero(first)
-        # the first occurrence of each id in the batch (np.unique gives the first index)
-        _, once = np.unique(outcomes["key"][candidates], return_index=True)
-        marks = np.zeros(len(first), np.uint8)
-        marks[candidates[once]] = FIRST
-        self._outcomes.append({**outcomes, "marks": marks})
+        """Applied outcomes (the columns of `_OUTCOMES` but the marks)."""
+        self._outcomes.append({**outcomes, "marks": np.zeros(len(outcomes["key"]), np.uint8)})
 
     # -- maturity
 
@@ -213,26 +204,36 @@ class OutcomeJoin:
             return
         rows = self._outcomes.all()
         end = pane_end_ms(rows["effective"], pane_ms)
-        due = ((rows["marks"] & FIRST) != 0) & (end > since_ms) & (end <= until_ms)
-        first = {name: values[due] for name, values in rows.items()}
-        found = self._held.find(first["key"])
-        made, effective = found.rows["time"], first["effective"][found.index]
-        found = found.where(
-            (found.rows["check"] == first["check"][found.index])
-            & (made <= effective + self._rules.grace_ms)
-            & undecided[found.rows["group"]]
+        keys = np.unique(rows["key"][~rows["retracted"] & (end > since_ms) & (end <= until_ms)])
+        met = self._held.find(keys)
+        waiting = met.where(undecided[met.rows["group"]]).rows
+        first_ms = self._first_effective(waiting)
+        end = pane_end_ms(first_ms, pane_ms)
+        due = (end > since_ms) & (end <= until_ms)
+        yield from self._delays_by_model({n: v[due] for n, v in waiting.items()}, first_ms[due])
+
+    def _first_effective(self, predictions: Columns) -> NDArray[np.int64]:
+        """Effective time of the first outcome, not retracted, that can belong to each prediction;
+        the end of time where there is none."""
+        found = self._outcomes.find(predictions["key"])
+        fits = (
+            (found.rows["check"] == predictions["check"][found.index])
+            & ~found.rows["retracted"]
+            & (predictions["time"][found.index] <= found.rows["effective"] + self._rules.grace_ms)
         )
-        yield from self._delays_by_model(found, end[due][found.index], first["effective"])
+        first_ms = np.full(len(predictions["key"]), -BEFORE_ALL_MS)
+        np.minimum.at(first_ms, found.index[fits], found.rows["effective"][fits])
+        return first_ms
 
     def _delays_by_model(
-        self, found: Found, outcome_pane_end: NDArray[np.int64], effective: NDArray[np.int64]
+        self, predictions: Columns, first_ms: NDArray[np.int64]
     ) -> Iterator[tuple[str, Delays]]:
-        made = found.rows["time"]
-        edge = duration_edge_ms(effective[found.index] - made)
-        table = np.stack([outcome_pane_end, pane_end_ms(made, self._rules.pane_ms), edge], axis=1)
+        made, pane_ms = predictions["time"], self._rules.pane_ms
+        ends = [pane_end_ms(first_ms, pane_ms), pane_end_ms(made, pane_ms)]
+        table = np.stack([*ends, duration_edge_ms(first_ms - made)], axis=1)
         models = [group[0] for group in self.groups]
         codes = {model: code for code, model in enumerate(sorted(set(models)))}
-        model_of = np.array([codes[model] for model in models], np.int64)[found.rows["group"]]
+        model_of = np.array([codes[model] for model in models], np.int64)[predictions["group"]]
         for model_id, code in codes.items():
             mine = table[model_of == code]
             if len(mine):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,9 +46,14 @@ class FeatureTable:
     minimum: NDArray[np.float64]  # nan where there is no number
     maximum: NDArray[np.float64]
     sums: Binned  # group: index of the pane
-    squares: Binned  # of fl(x * x)
+    squares: Binned
     buckets: Counts
     categories: Counts  # of the K smallest hashes of each pane
+
+    @property
+    def present(self) -> Ints:
+        """Rows in which the feature is there, whatever its value."""
+        return self.number + self.text + self.null + self.other
 
     def between(self, low: int, high: int) -> FeatureTable:
         def bins(of: Binned) -> Binned:
@@ -87,6 +92,14 @@ class PaneTable:
     def texts(self) -> dict[int, str]:
         return self.sample.texts
 
+    @property
+    def first_end_ms(self) -> int:
+        return int(self.pane_end[0])
+
+    @property
+    def last_end_ms(self) -> int:
+        return int(self.pane_end[-1])
+
     def between(self, first_ms: int, last_ms: int) -> PaneTable:
         """The panes that end within [first_ms, last_ms]."""
         low, high = np.searchsorted(self.pane_end, [first_ms, last_ms + 1])
@@ -100,15 +113,51 @@ class PaneTable:
             self.pane_end[panes], self.rows[panes], features, sample, self.limit[panes]
         )
 
+    def without_ghosts(self) -> PaneTable:
+        """Without features that no pane has: they came along as columns of other panes' rows."""
+        features = {n: f for n, f in self.features.items() if (f.present > 0).any()}
+        sample = self.sample
+        columns = {n: c for n, c in sample.columns.items() if c.kind.any()}
+        texts = {h: sample.texts[h] for h in sorted(_texts_used(features, columns))}
+        kept = Rows(sample.pane_end, sample.hash, columns, texts)
+        return replace(self, features=features, sample=kept)
+
     def summary(self, pane: int) -> dict[str, Any]:
         """Everything of one pane as plain values, for tests and for people."""
         features = {
             name: _feature_summary(table, pane, self.texts)
             for name, table in self.features.items()
-            if table.number[pane] + table.text[pane] + table.null[pane] + table.other[pane]
+            if table.present[pane]
         }
         sample = self.sample.hash[self.sample.pane_end == self.pane_end[pane]]
         return {"rows": int(self.rows[pane]), "features": features, "sample": sample.tolist()}
+
+
+def _texts_used(features: dict[str, FeatureTable], columns: dict[str, Column]) -> set[int]:
+    used: set[int] = set()
+    for feature in features.values():
+        used.update(feature.categories.key.tolist())
+    for column in columns.values():
+        used.update(column.texts()[1].tolist())
+    return used
+
+
+Part = TypeVar("Part", Rows, PaneTable)
+
+
+def cut_at(parts: Sequence[Part], until_ms: int) -> tuple[list[Part], list[Part]]:
+    """(what is of panes that end by `until_ms`, the rest); parts wholly on one side stay whole."""
+    due: list[Part] = []
+    left: list[Part] = []
+    for part in parts:
+        if not len(part) or part.last_end_ms <= until_ms:
+            due.append(part)
+        elif part.first_end_ms > until_ms:
+            left.append(part)
+        else:
+            due.append(part.between(part.first_end_ms, until_ms))
+            left.append(part.between(until_ms + 1, part.last_end_ms))
+    return [part for part in due if len(part)], left
 
 
 def summarise(rows: Rows, sample_rows: int, max_categories: int) -> PaneTable:
@@ -206,12 +255,19 @@ def _summarise_column(column: Column, pane: Ints, panes: int, max_categories: in
         minimum=minimum,
         maximum=maximum,
         sums=binned_sums(numbers, of),
-        squares=binned_sums(numbers * numbers, of),
+        squares=_square_bins(numbers, of),
         buckets=_counted(of, bucket_of(numbers), np.broadcast_to(ones, of.shape)),
         categories=_smallest(
             _counted(pane[text_at], hashes, np.broadcast_to(ones, text_at.shape)), max_categories
         ),
     )
+
+
+def _square_bins(numbers: NDArray[np.float64], pane: Ints) -> Binned:
+    """The exact sums of x * x (of x at least 1e-140 in size, or 0)."""
+    product, error = _product(numbers, numbers)
+    bins = binned_sums(product, pane)
+    return merge_bins([bins, binned_sums(error, pane)]) if error.any() else bins
 
 
 def _merge_feature(

@@ -5,7 +5,7 @@ Effects are carried to their stage at once; what would go to public topics is co
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -73,16 +73,16 @@ class Pipeline:
             self._perform(source.end_of_input(event_time_ms))
 
     def _perform(self, effects: list[Effect]) -> None:
-        waiting = list(reversed(effects))  # depth first: what an effect causes comes right after it
+        waiting = deque(effects)  # first in, first out, as topics are
         while waiting:
-            effect = waiting.pop()
+            effect = waiting.popleft()
             match effect:
                 case ToPanes():
-                    waiting += reversed(self.models[effect.partition].handle(effect.value))
+                    waiting.extend(self.models[effect.partition].handle(effect.value))
                 case ToFindings():
-                    waiting += reversed(self.alert_stage.handle(effect.value))
+                    waiting.extend(self.alert_stage.handle(effect.value))
                 case ToJournal():
-                    waiting += reversed(self._journaled(effect))
+                    waiting.extend(self._journaled(effect))
                 case ToAlerts():
                     self.alerts.append(effect)
                     if self._on_alert is not None:

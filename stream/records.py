@@ -28,8 +28,8 @@ _predictions = msgspec.json.Decoder(Prediction)
 _outcomes = msgspec.json.Decoder(Outcome)
 
 MAX_DEPTH = 100
-_BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-_NOT_FINITE_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"|NaN|Infinity', re.DOTALL)
+_BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
+_NOT_FINITE_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)|NaN|Infinity', re.DOTALL)
 
 _REASONS = (  # part of msgspec's message -> reason; the first that fits
     ("missing required field", "missing_field"),

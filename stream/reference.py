@@ -93,17 +93,15 @@ class ReferenceBuilder:
         self._count = 0
         self._table: PaneTable | None = None
 
-    def sealing_pane(self, table: PaneTable) -> int | None:
-        """Index of the pane that completes the reference, if it is among these."""
-        if not len(table):
-            return None
-        start_ms = self._start_ms
-        if start_ms is None:
-            start_ms = int(table.pane_end[0]) - self._rules.pane_ms
-        enough = (self._count + np.cumsum(table.rows) >= self._rule.predictions) & (
-            table.pane_end - start_ms >= self._rule.span_ms
+    def sealing_pane(self, table: PaneTable, start: int) -> int | None:
+        """Index of the pane, from `start` on, that completes the reference; None: none yet."""
+        first_ms = self._start_ms
+        if first_ms is None:
+            first_ms = int(table.pane_end[start]) - self._rules.pane_ms
+        enough = (self._count + np.cumsum(table.rows[start:]) >= self._rule.predictions) & (
+            table.pane_end[start:] - first_ms >= self._rule.span_ms
         )
-        return int(enough.argmax()) if enough.any() else None
+        return start + int(enough.argmax()) if enough.any() else None
 
     def add(self, table: PaneTable) -> None:
         if not len(table):
@@ -119,7 +117,8 @@ class ReferenceBuilder:
     def seal(self, group: Group, kind: PaneKind) -> Reference:
         if self._table is None or self._start_ms is None:
             raise ValueError("a reference needs at least one pane")
-        return Reference(group, kind, self._start_ms, int(self._table.pane_end[0]), self._table)
+        table = self._table.without_ghosts()
+        return Reference(group, kind, self._start_ms, table.last_end_ms, table)
 
     def snapshot(self) -> dict[str, Any]:
         table = None if self._table is None else table_to_plain(self._table)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from stream.columns import Column, Group, Rows, column, concatenate, feature_columns, text_hash
 from stream.events import Effect, Outcome, Prediction, Records, ToPanes
-from stream.identity import Hashes, IdMemory, hash_id, hash_ids
+from stream.identity import MODEL, VERSION, Hashes, IdMemory, hash_id, hash_ids
 from stream.judgement import HAS_LABEL, HAS_SCORE, HAS_VALUE, actual_flags, label_text
 from stream.outcome_join import OUTCOME_TERMS, OutcomeJoin
-from stream.panes import PaneTable, merge, summarise
+from stream.panes import PaneTable, cut_at, merge, summarise
 from stream.partitioning import partition_of
 from stream.records import Decoded, decode_outcomes, decode_predictions
 from stream.rules import Rules
@@ -41,7 +41,7 @@ Side = Literal["predictions", "outcomes"]
 STATE_VERSION = 1
 _JUDGED = ("consumed", "applied", "duplicate", "late", "future", "dead_lettered", "shed")
 _COMPACT_ROWS = 65_536  # open rows of a group beyond which they are summed before their pane closes
-_FIRST, _LAST = BEFORE_ALL_MS, -BEFORE_ALL_MS
+_SENT_KEPT = 100_000  # far more than any alignment allows
 _BLOCK_ROWS = 4_096  # rows of one block: far below a broker's record limit
 
 
@@ -188,7 +188,7 @@ class SourceStage:
         """(identities, join keys)."""
         keys = hash_ids(e.prediction_id for e in events) ^ _per_model(events)
         parts = {(e.model_version, e.role) for e in events}
-        made = {part: hash_id(f"{len(part[0])}:{part[0]}{part[1]}") for part in parts}
+        made = {part: hash_id(f"{len(part[0])}:{part[0]}{part[1]}", VERSION) for part in parts}
         kinds = [made[e.model_version, e.role] for e in events]
         return (keys ^ np.array(kinds) if kinds else keys), keys
 
@@ -247,12 +247,8 @@ class SourceStage:
         until_ms = self._marks["predictions"].at_ms - self.rules.grace_ms
         effects: list[Effect] = []
         for group, opened in self._open.items():
-            due, opened.rows = _cut_at(opened.rows, until_ms)
-            tables = [
-                (t.between(_FIRST, until_ms), t.between(until_ms + 1, _LAST)) for t in opened.tables
-            ]
-            closed = [t for t, _ in tables if len(t)]
-            opened.tables = [t for _, t in tables if len(t)]
+            due, opened.rows = cut_at(opened.rows, until_ms)
+            closed, opened.tables = cut_at(opened.tables, until_ms)
             if not due and not closed:
                 continue
             effects += self._blocks("prediction", group, due, closed)
@@ -302,7 +298,7 @@ class SourceStage:
         all_ends, count = np.unique(np.concatenate(ends), return_counts=True)
         grace_ms = self.rules.grace_ms
         if kind == "prediction":
-            self._sent_ends += (all_ends + grace_ms).tolist()
+            self._sent_ends = [*self._sent_ends, *(all_ends + grace_ms).tolist()][-_SENT_KEPT:]
         weight = count.copy()  # a summary weighs about as much as its sample
         if table is not None:
             weight[np.isin(all_ends, table.pane_end)] += self.rules.pane_rows
@@ -342,7 +338,6 @@ class SourceStage:
             "judged": self._judged,
             "open": open_panes,
             "join": self._join.snapshot(),
-            "sent_ends": np.array(self._sent_ends, np.int64),
         }
         return pack(b"1", STATE_VERSION, state)
 
@@ -367,13 +362,12 @@ class SourceStage:
             opened.rows = [rows_from_plain(r) for r in rows]
             opened.tables = [table_from_plain(t) for t in tables]
         stage._join = OutcomeJoin.restore(rules, plain["join"])
-        stage._sent_ends = plain["sent_ends"].tolist()
         return stage
 
 
 def _per_model(events: list[Prediction] | list[Outcome]) -> Hashes:
     ids = [e.model_id for e in events]
-    made = {model_id: hash_id(model_id) for model_id in set(ids)}
+    made = {model_id: hash_id(model_id, MODEL) for model_id in set(ids)}
     return np.array([made[model_id] for model_id in ids], np.uint64).reshape(-1, 2)
 
 
@@ -422,19 +416,3 @@ def _truth(events: list[Outcome]) -> dict[str, NDArray[Any]]:
 
 def _label_hash(label: Any) -> int:
     return 0 if label is None else text_hash(label_text(label))
-
-
-def _cut_at(parts: list[Rows], until_ms: int) -> tuple[list[Rows], list[Rows]]:
-    """(rows of panes that end by `until_ms`, the others); parts wholly on one side stay as is."""
-    due: list[Rows] = []
-    left: list[Rows] = []
-    for part in parts:
-        closed = part.pane_end <= until_ms
-        if closed.all():
-            due.append(part)
-        elif not closed.any():
-            left.append(part)
-        else:
-            due.append(part.take(np.flatnonzero(closed)))
-            left.append(part.take(np.flatnonzero(~closed)))
-    return due, left

@@ -139,6 +139,8 @@ class Consumer(driver.Consumer):
         """Whether this topic is carried in batches. Raises if its channels disagree."""
         if topic not in self._batched:
             channels = [channel for channel in self.app.topics if topic in channel.topics]
+            if not channels:
+                return False  # nobody listens yet
             kinds = {isinstance(channel.schema, BatchSchema) for channel in channels}
             if len(kinds) > 1:
                 raise ImproperlyConfigured(f"topic {topic}: every channel must have BatchSchema")
