@@ -1,0 +1,227 @@
+"""The batch transport: commits, raw records, and the private parts of aiokafka it stands on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from importlib.metadata import entry_points
+from typing import Any
+
+import faust
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from faust.exceptions import ImproperlyConfigured
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.settings import Settings
+from stream.topology import build
+from stream.transport import (
+    BatchSchema,
+    Consumer,
+    RawRecordBuffer,
+    RecordBatch,
+    longest_acked_prefix,
+)
+
+TP = TopicPartition("events", 0)
+
+
+# -- commits
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    """Last offsets of delivered batches, with gaps, and the order in which some are acked."""
+    steps = draw(st.lists(st.integers(1, 50), min_size=1, max_size=30))
+    offsets = [sum(steps[: i + 1]) for i in range(len(steps))]
+    acks = draw(st.permutations(offsets))
+    return offsets, acks[: draw(st.integers(0, len(acks)))]
+
+
+@given(deliveries())
+def test_in_any_order_of_acks_the_commit_stays_before_the_first_unacked(
+    case: tuple[list[int], list[int]],
+) -> None:
+    offsets, acks = case
+    inflight, acked = deque(offsets), set[int]()
+    committed = 0
+    for done, ack in enumerate(acks, start=1):
+        acked.add(ack)
+        offset = longest_acked_prefix(inflight, acked)
+        open_offsets = [o for o in offsets if o not in acks[:done]]
+        if offset is not None:
+            assert offset > committed
+            committed = offset
+        assert all(committed <= first for first in open_offsets[:1])
+    if len(acks) == len(offsets):
+        assert committed == offsets[-1] + 1
+        assert not inflight
+        assert not acked
+
+
+def test_the_consumer_commits_by_that_prefix_for_batches_and_for_single_records() -> None:
+    consumer = _consumer(build(Settings(partitions=1)))
+    batch = RecordBatch(TP, _records(offsets=(3, 4, 9)))
+    for last in (batch.last, 12):
+        consumer._inflight[TP].append(last)
+    consumer._acked_index[TP].add(12)
+    assert consumer._new_offset(TP) is None
+    consumer._acked_index[TP].add(9)
+    assert consumer._new_offset(TP) == 13
+
+
+# -- which topics are batched
+
+
+def test_only_the_source_topics_are_carried_in_batches() -> None:
+    app = build(Settings(partitions=1))
+    app.finalize()
+    for agent in app.agents.values():
+        app.topics.add(agent.channel)  # what starting it does
+    consumer = _consumer(app)
+    batched = {
+        topic: consumer.batched(topic)
+        for topic in ("leeway.predictions", "leeway.outcomes", "leeway-panes", "leeway-findings")
+    }
+    assert list(batched.values()) == [True, True, False, False]
+
+
+def test_a_topic_whose_channels_disagree_is_refused() -> None:
+    app = faust.App("mixed", broker="leeway://127.0.0.1:1", store="memory://")
+    app.topics.add(app.topic("events", schema=BatchSchema()))
+    app.topics.add(app.topic("events", value_type=bytes))
+    consumer = _consumer(app)
+    with pytest.raises(ImproperlyConfigured, match="every channel must have BatchSchema"):
+        consumer.batched("events")
+
+
+def test_held_partitions_are_not_fetched_and_nothing_else_before_the_state_is_restored() -> None:
+    app = build(Settings(partitions=2))
+    app.finalize()
+    consumer = _consumer(app)
+    source = TopicPartition("leeway.predictions", 0)
+    changelog = TopicPartition("leeway-sources-changelog", 0)
+    assert not consumer._may_fetch(source)
+    assert consumer._may_fetch(changelog)
+    consumer._restored = True
+    assert consumer._may_fetch(source)
+    consumer.hold([source])
+    assert not consumer._may_fetch(source)
+    assert consumer._may_fetch(TopicPartition("leeway.predictions", 1))
+
+
+# -- aiokafka's private parts
+
+
+def test_records_of_batched_topics_stay_raw() -> None:
+    buffer = RawRecordBuffer(lambda topic: topic == "events")
+    buffer[TP] = _fetch_result(TP)
+    records = buffer[TP].getall()
+    assert [record.offset for record in records] == [5, 6, 7]
+    assert [record.value for record in records] == [b"a", None, b"c"]
+    assert [record.timestamp for record in records] == [1000, 1001, 1002]
+    assert not hasattr(records[0], "topic"), "a ConsumerRecord was built: aiokafka has changed"
+
+
+def test_records_of_other_topics_are_consumer_records_as_ever() -> None:
+    buffer = RawRecordBuffer(lambda topic: False)
+    buffer[TP] = _fetch_result(TP)
+    assert [record.topic for record in buffer[TP].getall()] == ["events"] * 3
+
+
+def test_without_the_private_name_records_come_the_slow_way() -> None:
+    class Renamed:
+        __slots__ = ()
+
+    result = FetchResult(TP, assignment=None, partition_records=Renamed(), backoff=0)
+    buffer = RawRecordBuffer(lambda topic: True)
+    buffer[TP] = result
+    assert buffer[TP] is result
+
+
+def test_the_pinned_aiokafka_still_has_what_the_transport_replaces() -> None:
+    import aiokafka
+
+    async def names() -> tuple[Any, str, set[str]]:
+        consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
+        return consumer._subscription, consumer._isolation_level, set(vars(consumer))
+
+    subscription, isolation_level, attributes = asyncio.run(names())
+    assert isolation_level == "read_uncommitted"
+    assert {"_fetcher", "_subscription"} <= attributes
+    assert isinstance(subscription, SubscriptionState)
+    assert "_records" in aiokafka.consumer.fetcher.Fetcher.__init__.__code__.co_names
+    assert "OrderedDict" in aiokafka.consumer.fetcher.Fetcher.__init__.__code__.co_names
+
+
+def test_only_committed_transactions_are_read() -> None:
+    app = build(Settings(partitions=1))
+    app.finalize()
+
+    async def isolation() -> str:
+        thread = _consumer(app)._new_consumer_thread()
+        made = thread._create_worker_consumer(app.transport)
+        level: str = made._isolation_level
+        return level
+
+    assert asyncio.run(isolation()) == "read_committed"
+
+
+def test_the_driver_is_found_by_its_url() -> None:
+    app = build(Settings(partitions=1))
+    assert type(app.transport).__module__ == "stream.transport"
+    declared = [entry.value for entry in entry_points(group="faust.transports", name="leeway")]
+    assert declared in ([], ["stream.transport:Transport"])
+
+
+def _consumer(app: Any) -> Consumer:
+    async def nothing(*_: Any) -> None: ...
+
+    return Consumer(
+        app.transport,
+        callback=nothing,
+        on_partitions_revoked=nothing,
+        on_partitions_assigned=nothing,
+    )
+
+
+def _records(offsets: tuple[int, ...]) -> list[Any]:
+    class Record:
+        def __init__(self, offset: int) -> None:
+            self.offset = offset
+
+    return [Record(offset) for offset in offsets]
+
+
+def _fetch_result(tp: TopicPartition) -> FetchResult:
+    """Three records at offsets 5 to 7 as aiokafka's fetcher has them after a response."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
+        base_sequence=-1, batch_size=1_000,
+    )  # fmt: skip
+    for offset, value in enumerate((b"a", None, b"c")):
+        builder.append(offset, timestamp=1000 + offset, key=b"k", value=value, headers=[])
+    data = bytearray(builder.build())
+    data[0:8] = (5).to_bytes(8, "big")  # base offset: outside the CRC
+    records = PartitionRecords(tp, MemoryRecords(bytes(data)), [], 5, None, None, True, 1)
+
+    class State:
+        paused = False
+        position = 5
+
+        def consumed_to(self, position: int) -> None:
+            self.position = position
+
+    class Assignment:
+        active = True
+        state = State()
+
+        def state_value(self, _tp: TopicPartition) -> State:
+            return self.state
+
+    return FetchResult(tp, assignment=Assignment(), partition_records=records, backoff=0)
