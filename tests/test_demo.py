@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream.demo import alert_lines, events, main, producer, summary
+from stream import alert_lines
+from stream.demo import events, main, producer, summary
 from stream.events import Alert
 
 ROWS = 9_000

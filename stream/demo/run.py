@@ -10,8 +10,9 @@ from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
+from stream import alert_lines
 from stream.broker import BrokerError, EmbeddedBroker, free_port
-from stream.demo import alert_lines, summary
+from stream.demo import summary
 from stream.demo.configuration import OWNER, configuration, write_configuration
 from stream.demo.events import MODEL_ID, SEED, Event, around_the_drift, events
 from stream.demo.producer import greatest_event_time, producer, send_all, send_end_of_input

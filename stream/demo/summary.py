@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stream.alert_lines import epoch_ms
 from stream.demo import car_loan
-from stream.demo.alert_lines import epoch_ms
 from stream.events import Alert
 
 Ledger = dict[str, dict[str, int]]
