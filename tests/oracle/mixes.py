@@ -180,8 +180,9 @@ def _actual(random: Random, model: str) -> Event:
 
 def draw_outcomes(random: Random, world: World, predictions: list[Event]) -> list[Event]:
     outcomes: list[Event] = []
-    labelled_share = random.choice((0.95, 0.8, 0.3, 0.0))
-    quick = random.random() < 0.5
+    tidy = random.random() < 0.5  # nine in ten are labelled in time: maturity need not wait
+    labelled_share = 1.0 if tidy else random.choice((0.95, 0.8, 0.3, 0.0))
+    quick = tidy or random.random() < 0.5
     for prediction in predictions:
         if random.random() >= labelled_share:
             continue
@@ -197,7 +198,7 @@ def draw_outcomes(random: Random, world: World, predictions: list[Event]) -> lis
             }
             if random.random() < 0.3:
                 outcome["revision"] = random.choice((0, 1, 2, 2**62))
-            if random.random() < 0.2:
+            if random.random() < (0.02 if tidy else 0.2):
                 outcome["retracted"] = random.random() < 0.7
             outcomes.append(outcome)
             if random.random() < 0.1:
@@ -221,7 +222,7 @@ def _at_the_edge_of_memory(random: Random, world: World, outcome: Event) -> list
 def _delay(random: Random, world: World, prediction: Event, quick: bool) -> int:
     configured = world.maturity_of(prediction["model_id"])
     age = configured if isinstance(configured, int) else world.horizon_ms // 3
-    if quick and random.random() < 0.9:
+    if quick and random.random() < 0.95:
         return random.randint(0, world.horizon_ms // 6)
     return random.choice(
         (
@@ -234,9 +235,6 @@ def _delay(random: Random, world: World, prediction: Event, quick: bool) -> int:
             0,
         )
     )
-
-
-# Records
 
 
 def _timed(random: Random, world: World, event: Event, time_field: str, arrival: float) -> Timed:

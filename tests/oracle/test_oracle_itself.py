@@ -145,6 +145,10 @@ def test_the_mixes_reach_every_ledger_term_every_reason_and_every_kind_of_decisi
         for model_id, (age, _) in result.decisions.items():
             reached["never" if age is None else "age"] += 1
             assert mix.world.maturity_of(model_id) == "auto"
+        reached["decided early"] += sum(
+            (at - mix.world.settled_ms) % mix.world.pane_ms != 0  # the last look is at a pane's end
+            for _, at in result.decisions.values()
+        )
         reached.update(kind for kind, _, _ in result.panes)
         reached["sampled"] += sum(len(p.sample) < p.rows for p in result.panes.values())
     wanted = {f"{side} {name}" for side, names in TERMS.items() for name in names}
@@ -153,4 +157,5 @@ def test_the_mixes_reach_every_ledger_term_every_reason_and_every_kind_of_decisi
     wanted |= {"oversize", "not_json", "not_utf8", "missing_field", "wrong_type", "out_of_range"}
     wanted |= {"invalid_time", "unknown_model", "empty", "too_many_features", "too_deep"}
     wanted |= {"no_prediction", "no_actual", "not_finite", "never", "age", "prediction", "cohort"}
+    wanted |= {"decided early"}
     assert {name for name in wanted | {"sampled"} if not reached[name]} == set()
