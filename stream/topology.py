@@ -26,9 +26,9 @@ from stream.journal import TopicTail
 from stream.kafka_admin import AdminError, admin, compare, connection, live_topics, topic_plan
 from stream.metrics import Metrics
 from stream.settings import Settings
-from stream.transport import BatchSchema
+from stream.transport import App, BatchSchema
 from stream.wire import decode_journal
-from stream.worker_app import App, Changelogs, Positions, new_app
+from stream.worker_app import Changelogs, Positions, new_app
 from stream.worker_assign import Takeover
 from stream.worker_host import Host
 from stream.worker_routes import Outgoing

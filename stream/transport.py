@@ -18,12 +18,13 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Collection, Mapping, MutableSet
 from typing import Any, Protocol
 
+import faust
 from aiokafka.consumer.fetcher import FetchResult
 from faust.exceptions import ImproperlyConfigured
 from faust.serializers.schemas import Schema
 from faust.transport.consumer import ensure_TP, ensure_TPset
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, ConsumerMessage
+from faust.types import ConsumerMessage
 
 log = logging.getLogger(__name__)
 
@@ -254,8 +255,14 @@ class Consumer(driver.Consumer):
         await super().seek(partition, offset)
 
 
+class App(faust.App):
+    """A Faust app whose transport tells `owner` of assignments."""
+
+    owner: Owner
+
+    async def on_first_start(self) -> None:
+        """Faust would make a data directory; the state is in the changelogs alone."""
+
+
 class Transport(driver.Transport):
     Consumer = Consumer
-
-
-__all__ = ["TP", "BatchSchema", "Consumer", "RecordBatch", "Transport", "longest_acked_prefix"]

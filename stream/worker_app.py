@@ -10,7 +10,7 @@ from faust.transport.drivers import TRANSPORTS
 
 from stream.kafka_admin import connection
 from stream.settings import Settings
-from stream.transport import Owner
+from stream.transport import App
 
 SESSION_TIMEOUT_S = 6.0
 HEARTBEAT_S = 1.0
@@ -21,15 +21,6 @@ _PRODUCER_BATCH_BYTES = 1 << 18
 _MAX_REQUEST_BYTES = 1 << 20
 
 TRANSPORTS.aliases.setdefault("leeway", "stream.transport:Transport")
-
-
-class App(faust.App):
-    """A Faust app whose transport tells `owner` of assignments."""
-
-    owner: Owner
-
-    async def on_first_start(self) -> None:
-        """Faust would make a data directory; the state is in the changelogs alone."""
 
 
 def new_app(settings: Settings) -> App:

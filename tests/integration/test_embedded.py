@@ -23,6 +23,7 @@ def test_alerts_of_a_worker_equal_those_of_the_pipeline(embedded: str, tmp_path:
             await job.send_end(sent[-1][0])
             await job.finished()
             await assert_equal_to_pipeline(job, sent)
+            assert job.idle_entries() == 0
             metrics = job.workers[0].text("/metrics")
             assert 'leeway_events_total{result="dead_lettered"' in metrics
             assert job.workers[0].get("/health")["healthy"] is True

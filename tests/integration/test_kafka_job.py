@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.job import Job, assert_equal_to_pipeline, messages
+from stream.partitioning import partition_of
+from tests.integration.job import PARTITIONS, Job, assert_equal_to_pipeline, messages
 
 pytestmark = pytest.mark.kafka
 
 
-def new_job(folder: Path, bootstrap: str, workers: int) -> Job:
-    return Job(folder, f"test-{uuid.uuid4().hex[:8]}", bootstrap, workers)
+def new_job(folder: Path, bootstrap: str, workers: int, idle: str = "1h") -> Job:
+    return Job(folder, f"test-{uuid.uuid4().hex[:8]}", bootstrap, workers, idle)
 
 
 def test_killed_in_mid_stream_and_restarted_the_alerts_equal_the_pipelines(
@@ -41,6 +42,7 @@ def test_killed_in_mid_stream_and_restarted_the_alerts_equal_the_pipelines(
             await job.finished()
             assert all("after checkpoint" in worker.log() for worker in job.workers)
             await assert_equal_to_pipeline(job, sent)
+            assert job.idle_entries() == 0
         finally:
             job.stop()
 
@@ -65,6 +67,46 @@ def test_sigterm_loses_nothing_and_the_next_worker_goes_on_where_it_stopped(
             await job.send_end(sent[-1][0])
             await job.finished()
             await assert_equal_to_pipeline(job, sent)
+            assert job.idle_entries() == 0
+        finally:
+            job.stop()
+
+    asyncio.run(scenario())
+
+
+def test_what_idleness_decided_is_replayed_after_a_kill_from_the_journal(
+    kafka: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        job = new_job(tmp_path, kafka, workers=2, idle="1s")
+        sent = messages(2_500)
+        half = len(sent) // 2
+        # One partition falls silent while the others go on; what it brings later is late.
+        silent = [m for m in sent[half // 2 : half] if partition_of(m[2], PARTITIONS) == 0]
+        prompt = [m for m in sent[half // 2 : half] if partition_of(m[2], PARTITIONS) != 0]
+        try:
+            await job.create_topics()
+            for worker in job.workers:
+                worker.start()
+            await job.ready()
+            await job.send(sent[: half // 2])
+            await job.send(prompt, chunk=50, pause_s=0.2)
+            await job.consumed(half - len(silent))
+            await asyncio.sleep(2.5)
+            for worker in job.workers:
+                worker.kill()
+            await job.send(silent)
+            for worker in job.workers:
+                worker.start()
+            await job.ready()
+            await job.send(sent[half:], chunk=500)
+            await job.consumed(len(sent))
+            await job.send_end(sent[-1][0])
+            await job.finished()
+            pipeline = await assert_equal_to_pipeline(job, sent)
+            assert job.idle_entries() > 0
+            late = [ledger["predictions"]["late"] for ledger in pipeline.ledger()["partitions"]]
+            assert late[0] > 100, "the silent partition was held to what the journal says"
         finally:
             job.stop()
 
