@@ -51,8 +51,8 @@ def decide_maturity(
         for prediction in partition.predictions:
             if prediction.model_id != model_id or prediction.at >= reference_end:
                 continue
-            first = first_outcome(partition, prediction)
-            if first is not None and can_belong(world, first, prediction):
+            first = first_outcome(world, partition, prediction)
+            if first is not None:
                 ready_at = world.pane_end(first.effective) + world.settled_ms
                 edge = bucket_edge(max(0, first.effective - prediction.at))
                 delays.append((ready_at, edge))
@@ -72,11 +72,10 @@ def decide_maturity(
     return (known[-(-9 * len(known) // 10) - 1] if known else None), moment
 
 
-def first_outcome(partition: Partition, prediction: Prediction) -> Outcome | None:
-    """The first of its id that was not a retraction, whether it can belong to it or not."""
-    identity = (prediction.model_id, prediction.prediction_id)
+def first_outcome(world: World, partition: Partition, prediction: Prediction) -> Outcome | None:
+    """The first applied that can belong to it and is no retraction."""
     for outcome in partition.outcomes:
-        if (outcome.model_id, outcome.prediction_id) == identity and not outcome.retracted:
+        if can_belong(world, outcome, prediction) and not outcome.retracted:
             return outcome
     return None
 

@@ -82,10 +82,13 @@ def _feature(cells: list[Cell], max_categories: int) -> FeatureTally:
         else:
             found.other += 1
     kept = sorted(texts, key=hash_of)[:max_categories]
-    for text in kept:
-        shown = text[:SHOWN]
-        found.categories[shown] = found.categories.get(shown, 0) + texts[text]
+    found.categories = {shown(text): texts[text] for text in kept}
     return found
+
+
+def shown(text: str) -> str:
+    """A long text is cut and tells itself from others by its hash."""
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 18]}…{hash_of(text):016x}"
 
 
 def _add_number(found: FeatureTally, value: float) -> None:
@@ -93,5 +96,5 @@ def _add_number(found: FeatureTally, value: float) -> None:
     found.minimum = value if found.minimum is None else min(found.minimum, value)
     found.maximum = value if found.maximum is None else max(found.maximum, value)
     found.total += Fraction(value)
-    found.squares += Fraction(value * value)
+    found.squares += Fraction(value) ** 2
     found.buckets[bucket_of(value)] += 1

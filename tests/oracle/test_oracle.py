@@ -138,23 +138,35 @@ def test_the_pipeline_agrees_with_the_oracle_before_and_at_the_end(seed: int) ->
     assert_agrees(run, ended=True)
 
 
-def test_categories_that_differ_only_beyond_the_shown_text_keep_their_counts() -> None:
+def one_pane(values: list[object]) -> PaneTally:
+    """The only pane of predictions with these values of f; it agrees with the oracle."""
     random = Random(0)
-    event = {"model_id": "m", "model_version": "1", "predicted_at": 1_000, "features": {}}
-    texts = ["x" * 64 + tail for tail in ("a", "b", "b")]
-    values = [
-        json.dumps(
-            {**event, "prediction_id": f"p{i}", "features": {"f": text}, "prediction": {"value": 1}}
-        ).encode()
-        for i, text in enumerate(texts)
+    event = {"model_id": "m", "model_version": "1", "predicted_at": 1_000}
+    said = {"prediction": {"value": 1}}
+    raws: list[Raw] = [
+        (
+            i,
+            None,
+            json.dumps({**event, "prediction_id": f"p{i}", "features": {"f": f}, **said}).encode(),
+        )
+        for i, f in enumerate(values)
     ]
-    raws: list[Raw] = [(offset, None, value) for offset, value in enumerate(values)]
     world = replace(draw_world(random), limits=Limits(20_000, 12, frozenset()))
     run = Run(Mix(world, [raws], [[]]), random)
     run.pipeline.end_of_input(None)
     assert_agrees(run, ended=True)
     (pane,) = run.panes.values()
-    assert sum(pane.features["feature:f"].categories.values()) == 3
+    return pane
+
+
+def test_categories_that_differ_only_beyond_the_shown_text_keep_their_counts() -> None:
+    pane = one_pane(["x" * 64 + tail for tail in ("a", "b", "b")])
+    assert sorted(pane.features["feature:f"].categories.values()) == [1, 2]
+
+
+def test_squares_of_numbers_near_zero_are_exact() -> None:
+    pane = one_pane([1e-200, 5e-324])
+    assert pane.features["feature:f"].squares > 0
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
