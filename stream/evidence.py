@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.distance import ks, psi, psi_numeric
+from detectors.moments import mean_and_variance
 from stream.columns import Column, Rows, concatenate
-from stream.panes import WHOLE, FeatureTable, PaneTable, mean_and_variance
+from stream.panes import WHOLE, FeatureTable, PaneTable
 from stream.reference import Reference
 
 _FEWEST = 20  # values below which a distance says nothing

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from stream.columns import Group, Rows, concatenate
+from stream.columns import Group
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
-from stream.maturity import MaturityRule
+from stream.model_state import ModelState, Waiting
 from stream.monitor import Monitor, MonitorFinding, SeriesStatus
-from stream.panes import PaneTable, cut_at, merge, summarise
+from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.rules import Rules
 from stream.snapshot import pack, unpack
@@ -34,47 +33,10 @@ from stream.wire import (
     decode_pane_record,
     encode_finding,
     encode_journal,
-    rows_from_plain,
-    rows_to_plain,
-    table_from_plain,
-    table_to_plain,
 )
 
 STATE_VERSION = 1
 Observer = Callable[[PaneKind, Group, PaneTable], None]
-
-
-class Waiting:
-    """Blocks of one group and kind that are not merged yet."""
-
-    def __init__(self) -> None:
-        self.rows: list[Rows] = []
-        self.tables: list[PaneTable] = []
-
-    def add(self, rows: Rows | None, table: PaneTable | None) -> None:
-        if rows is not None and len(rows):
-            self.rows.append(rows)
-        if table is not None and len(table):
-            self.tables.append(table)
-
-    def take(self, until_ms: int, rules: Rules) -> PaneTable | None:
-        """The panes that end by then, merged; None if there are none."""
-        sparse, self.rows = cut_at(self.rows, until_ms)
-        due, self.tables = cut_at(self.tables, until_ms)
-        if sparse:
-            joined = concatenate(sparse)
-            due.append(summarise(joined, rules.pane_rows, rules.max_categories))
-        return merge(due, rules.pane_rows, rules.max_categories) if due else None
-
-
-class ModelState:
-    """All groups of one model, and its maturity."""
-
-    def __init__(self, model_id: str, rules: Rules) -> None:
-        self.waiting: dict[tuple[PaneKind, Group], Waiting] = {}
-        self.monitors: dict[tuple[PaneKind, Group], Monitor] = {}
-        self.maturity = MaturityRule(rules.reference_of(model_id), rules)
-        self.learned: set[int] = set()  # source partitions
 
 
 class ModelStage:
@@ -317,25 +279,12 @@ class ModelStage:
     # -- state
 
     def snapshot(self) -> bytes:
-        models = {
-            model_id: {
-                "waiting": [
-                    [kind, list(group), _plain_waiting(w)]
-                    for (kind, group), w in model.waiting.items()
-                    if w.rows or w.tables
-                ],
-                "monitors": [monitor.snapshot() for monitor in model.monitors.values()],
-                "maturity": model.maturity.snapshot(),
-                "learned": sorted(model.learned),
-            }
-            for model_id, model in self._models.items()
-        }
         announced = [
             [a.source, a.sources, a.epoch, a.prediction_ms, a.outcome_ms]
             for a in self._announced.values()
         ]
         state = {
-            "models": models,
+            "models": {m: model.snapshot() for m, model in self._models.items()},
             "announced": announced,
             "applied": [[s, k, list(g), end] for (s, k, g), end in self._applied.items()],
             "delays_applied": [[s, m, end] for (s, m), end in self._delays_applied.items()],
@@ -363,8 +312,7 @@ class ModelStage:
             stage._delays_applied[source, model_id] = end
         stage._progress = (plain["progress"][0], plain["progress"][1])
         for model_id, saved in plain["models"].items():
-            model = stage._model(model_id)
-            _restore_model(model, saved, rules)
+            stage._model(model_id).restore(saved)
         return stage
 
 
@@ -377,21 +325,3 @@ def _furthest(known: Announcement | None, new: Announcement) -> Announcement:
         prediction_ms=max(known.prediction_ms, new.prediction_ms),
         outcome_ms=max(known.outcome_ms, new.outcome_ms),
     )
-
-
-def _plain_waiting(waiting: Waiting) -> list[Any]:
-    return [[rows_to_plain(r) for r in waiting.rows], [table_to_plain(t) for t in waiting.tables]]
-
-
-def _restore_model(model: ModelState, saved: dict[str, Any], rules: Rules) -> None:
-    for kind, group, (rows, tables) in saved["waiting"]:
-        waiting = model.waiting[kind, tuple(group)] = Waiting()
-        for part in rows:
-            waiting.add(rows_from_plain(part), None)
-        for part in tables:
-            waiting.add(None, table_from_plain(part))
-    for plain in saved["monitors"]:
-        monitor = Monitor.restore(rules, plain)
-        model.monitors[monitor.kind, monitor.group] = monitor
-    model.maturity.restore(saved["maturity"])
-    model.learned = set(saved["learned"])

@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from detectors.moments import mean_and_variance
+from stream.alarm import Signal
 from stream.columns import Group
 from stream.evidence import RecentRows, current_evidence, reference_evidence
-from stream.panes import FeatureTable, Ints, PaneTable, mean_and_variance
+from stream.panes import FeatureTable, Ints, PaneTable
+from stream.rate_series import RateName, RateSeries
 from stream.reference import Reference, ReferenceBuilder
 from stream.rules import Rules
-from stream.series import RateName, RateSeries, Signal, ValuePanes, ValueSeries
 from stream.times import iso
+from stream.value_series import ValuePanes, ValueSeries
 from stream.verdicts import Context, describe
 from stream.wire import PaneKind, rows_from_plain, rows_to_plain
 

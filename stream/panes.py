@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.exact_sum import BIN_BITS, Binned, binned_sums, merge_bins, to_floats
+from detectors.exact_sum import BIN_BITS, Binned, binned_sums, merge_bins
 from detectors.log_buckets import bucket_of
+from detectors.moments import two_product
 from stream.columns import NULL, NUMBER, OTHER, TEXT, Column, Rows, concatenate
 
 Ints = NDArray[np.int64]
@@ -265,7 +266,7 @@ def _summarise_column(column: Column, pane: Ints, panes: int, max_categories: in
 
 def _square_bins(numbers: NDArray[np.float64], pane: Ints) -> Binned:
     """The exact sums of x * x (of x at least 1e-140 in size, or 0)."""
-    product, error = _product(numbers, numbers)
+    product, error = two_product(numbers, numbers)
     bins = binned_sums(product, pane)
     return merge_bins([bins, binned_sums(error, pane)]) if error.any() else bins
 
@@ -330,40 +331,6 @@ def _smallest(counts: Counts, keep: int) -> Counts:
     rank = np.arange(len(counts.pane)) - np.searchsorted(counts.pane, counts.pane, "left")
     few = rank < keep
     return Counts(counts.pane[few], counts.key[few], counts.count[few])
-
-
-def mean_and_variance(
-    count: Ints, sums: Binned, squares: Binned
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and population variance per pane (0 where the pane has no number).
-
-    The subtraction of squares is done in double-double on exact sums, so values far from zero
-    (years, epochs, balances) keep their variance. O(P).
-    """
-    n = np.maximum(count, 1).astype(np.float64)
-    sum_high, sum_low = to_floats(sums, len(count))
-    square_high, square_low = to_floats(squares, len(count))
-    product, error = _product(sum_high, sum_high)
-    error += 2.0 * sum_high * sum_low
-    quotient = product / n
-    back, back_error = _product(quotient, n)
-    rest = ((product - back) - back_error + error) / n
-    spread = (square_high - quotient) + (square_low - rest)
-    variance = np.where(count > 1, np.maximum(spread, 0.0) / n, 0.0)
-    return sum_high / n, variance
-
-
-def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[Any, Any]:
-    """a * b as (rounded, error), after Dekker 1971."""
-    p = a * b
-    a1, b1 = _upper_half(a), _upper_half(b)
-    a2, b2 = a - a1, b - b1
-    return p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2
-
-
-def _upper_half(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    big = x * 134217729.0
-    return np.asarray(big - (big - x))
 
 
 def _feature_summary(table: FeatureTable, pane: int, texts: dict[int, str]) -> dict[str, Any]:

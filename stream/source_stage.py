@@ -7,17 +7,26 @@ watermarks are announced to every stage-2 partition.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import Column, Group, Rows, column, concatenate, feature_columns, text_hash
-from stream.events import Effect, Outcome, Prediction, Records, ToPanes
-from stream.identity import MODEL, VERSION, Hashes, IdMemory, hash_id, hash_ids
-from stream.judgement import HAS_LABEL, HAS_SCORE, HAS_VALUE, actual_flags, label_text
+from stream.columns import Group, Rows
+from stream.event_columns import (
+    claims,
+    id_hashes,
+    model_hashes,
+    outcome_identities,
+    pane_columns,
+    prediction_identities,
+    truths,
+)
+from stream.events import Effect, Prediction, Records, ToPanes
+from stream.identity import Hashes, IdMemory
+from stream.open_panes import Closed, OpenPanes, closed, cut_into_blocks
 from stream.outcome_join import OUTCOME_TERMS, OutcomeJoin
-from stream.panes import PaneTable, cut_at, merge, summarise
 from stream.partitioning import partition_of
 from stream.records import Decoded, decode_outcomes, decode_predictions
 from stream.rules import Rules
@@ -31,26 +40,12 @@ from stream.wire import (
     PaneKind,
     PaneRecord,
     encode_pane_record,
-    rows_from_plain,
-    rows_to_plain,
-    table_from_plain,
-    table_to_plain,
 )
 
 Side = Literal["predictions", "outcomes"]
 STATE_VERSION = 1
 _JUDGED = ("consumed", "applied", "duplicate", "late", "future", "dead_lettered", "shed")
-_COMPACT_ROWS = 65_536  # open rows of a group beyond which they are summed before their pane closes
 _SENT_KEPT = 100_000  # far more than any alignment allows
-_BLOCK_ROWS = 4_096  # rows of one block: far below a broker's record limit
-
-
-class OpenPanes:
-    """What a group has in panes that are not closed yet: rows, and summaries of many rows."""
-
-    def __init__(self) -> None:
-        self.rows: list[Rows] = []
-        self.tables: list[PaneTable] = []
 
 
 class SourceStage:
@@ -65,50 +60,44 @@ class SourceStage:
         self._marks: dict[Side, Watermark] = {"predictions": Watermark(), "outcomes": Watermark()}
         self._seen: dict[Side, IdMemory] = {"predictions": IdMemory(), "outcomes": IdMemory()}
         self._judged = {side: dict.fromkeys(_JUDGED, 0) for side in self._marks}
-        self._open: dict[Group, OpenPanes] = {}
+        self._open = OpenPanes(rules)
         self._join = OutcomeJoin(rules)
         self._announced = (BEFORE_ALL_MS, BEFORE_ALL_MS)
-        self._sent_ends: list[int] = []  # ready times of panes sent, for the alignment
+        self._sent: deque[int] = deque(maxlen=_SENT_KEPT)  # ready times, for the alignment
 
     # -- inputs
 
     def predictions(self, records: Records) -> list[Effect]:
-        rules, ledger = self.rules, self._judged["predictions"]
-        decoded = decode_predictions(records, rules, include_payload=self._include_payload)
-        new, before = self._timely("predictions", records, decoded)
-        ids, model_hash = self._prediction_ids([decoded.events[i] for i in new])
-        times = decoded.time_ms[new]
-        memory = np.array([self._memory_ms(decoded.events[i].model_id) for i in new], np.int64)
-        fresh = self._seen["predictions"].apply(ids, before, times + memory)
-        ledger["duplicate"] += int((~fresh).sum())
-        ledger["applied"] += int(fresh.sum())
-        events = [decoded.events[i] for i in new[fresh]]
-        if events:
-            self._apply(events, times[fresh], model_hash[fresh])
+        """One fetched batch of the predictions topic."""
+        decoded = decode_predictions(records, self.rules, include_payload=self._include_payload)
+        timely, before_ms = self._timely("predictions", records, decoded)
+        events = [decoded.events[i] for i in timely]
+        times, hashes = decoded.time_ms[timely], id_hashes(events)
+        keys = hashes ^ model_hashes(events)
+        until_ms = times + np.array([self._memory_ms(e.model_id) for e in events], np.int64)
+        new = self._new("predictions", prediction_identities(keys, events), before_ms, until_ms)
+        if len(new):
+            self._apply([events[i] for i in new], times[new], hashes[new, 0], keys[new])
         return [*decoded.dead, *self._closed()]
 
     def outcomes(self, records: Records) -> list[Effect]:
-        rules, ledger = self.rules, self._judged["outcomes"]
-        decoded = decode_outcomes(records, rules, include_payload=self._include_payload)
-        new, before = self._timely("outcomes", records, decoded)
-        events = [decoded.events[i] for i in new]
-        effective = np.maximum(decoded.time_ms[new], before)
-        keys = hash_ids(e.prediction_id for e in events) ^ _per_model(events)
+        """One fetched batch of the outcomes topic."""
+        decoded = decode_outcomes(records, self.rules, include_payload=self._include_payload)
+        timely, before_ms = self._timely("outcomes", records, decoded)
+        events = [decoded.events[i] for i in timely]
+        effective = np.maximum(decoded.time_ms[timely], before_ms)
+        keys = id_hashes(events) ^ model_hashes(events)
         revision = np.array([e.revision for e in events], np.int64)
-        ids = keys.copy()
-        ids[:, 0] += revision.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        remembered = rules.horizon_ms + rules.settled_ms
-        fresh = self._seen["outcomes"].apply(ids, before, effective + remembered)
-        ledger["duplicate"] += int((~fresh).sum())
-        ledger["applied"] += int(fresh.sum())
-        if fresh.any():
+        until_ms = effective + self.rules.horizon_ms + self.rules.settled_ms
+        new = self._new("outcomes", outcome_identities(keys, revision), before_ms, until_ms)
+        if len(new):
             self._join.add_outcomes(
                 {
-                    "key": np.ascontiguousarray(keys[fresh, 0]),
-                    "check": np.ascontiguousarray(keys[fresh, 1]),
-                    "effective": effective[fresh],
-                    "revision": revision[fresh],
-                    **_truth([e for e, keep in zip(events, fresh, strict=True) if keep]),
+                    "key": np.ascontiguousarray(keys[new, 0]),
+                    "check": np.ascontiguousarray(keys[new, 1]),
+                    "effective": effective[new],
+                    "revision": revision[new],
+                    **truths([events[i] for i in new]),
                 }
             )
         return [*decoded.dead, *self._closed()]
@@ -141,8 +130,8 @@ class SourceStage:
 
     def unmerged_panes(self, merged_until_ms: int) -> int:
         """Panes sent whose ready time is beyond what stage 2 has merged."""
-        self._sent_ends = [ready for ready in self._sent_ends if ready > merged_until_ms]
-        return len(self._sent_ends)
+        self._sent = deque((r for r in self._sent if r > merged_until_ms), maxlen=_SENT_KEPT)
+        return len(self._sent)
 
     def ledger(self) -> dict[str, dict[str, int]]:
         matured = self._join.matured
@@ -176,6 +165,15 @@ class SourceStage:
         timely = np.flatnonzero(~judged.future & ~too_late)
         return timely, judged.before_ms[timely]
 
+    def _new(
+        self, side: Side, ids: Hashes, before_ms: NDArray[np.int64], until_ms: NDArray[np.int64]
+    ) -> NDArray[np.intp]:
+        """Indices of the ids not applied before; counts both."""
+        new = self._seen[side].apply(ids, before_ms, until_ms)
+        self._judged[side]["duplicate"] += int((~new).sum())
+        self._judged[side]["applied"] += int(new.sum())
+        return np.flatnonzero(new)
+
     def _memory_ms(self, model_id: str) -> int:
         """How long an id is remembered. With `auto` it is the horizon for ever: what counts as a
         duplicate must not depend on the moment this partition learns the maturity."""
@@ -183,34 +181,24 @@ class SourceStage:
         held_ms = self.rules.horizon_ms if maturity == "auto" else maturity or 0
         return max(self.rules.pane_ms + self.rules.grace_ms, held_ms)
 
-    @staticmethod
-    def _prediction_ids(events: list[Prediction]) -> tuple[Hashes, Hashes]:
-        """(identities, join keys)."""
-        keys = hash_ids(e.prediction_id for e in events) ^ _per_model(events)
-        parts = {(e.model_version, e.role) for e in events}
-        made = {part: hash_id(f"{len(part[0])}:{part[0]}{part[1]}", VERSION) for part in parts}
-        kinds = [made[e.model_version, e.role] for e in events]
-        return (keys ^ np.array(kinds) if kinds else keys), keys
-
-    def _apply(self, events: list[Prediction], times: NDArray[np.int64], keys: Hashes) -> None:
+    def _apply(
+        self,
+        events: list[Prediction],
+        times: NDArray[np.int64],
+        hashes: NDArray[np.uint64],
+        keys: Hashes,
+    ) -> None:
+        """Into the open panes of their groups, and held for the join."""
         end = pane_end_ms(times, self.rules.pane_ms)
-        hashes = np.ascontiguousarray((keys ^ _per_model(events))[:, 0])
-        rows_of: dict[Group, list[int]] = {}
+        members: dict[Group, list[int]] = {}
         for i, e in enumerate(events):
-            rows_of.setdefault((e.model_id, e.model_version, e.role, ""), []).append(i)
+            members.setdefault((e.model_id, e.model_version, e.role, ""), []).append(i)
         codes = np.zeros(len(events), np.int64)
-        for group, members in rows_of.items():
-            index = np.array(members)
-            codes[index] = self._join.code_of(group)
-            of_group = [events[i] for i in members] if len(rows_of) > 1 else events
+        for group, places in members.items():
+            codes[places] = self._join.code_of(group)
             texts: dict[int, str] = {}
-            columns = feature_columns([e.features for e in of_group], "feature:", texts)
-            columns |= _said(of_group, texts)
-            opened = self._open.setdefault(group, OpenPanes())
-            opened.rows.append(Rows(end[index], hashes[index], columns, texts))
-            if sum(map(len, opened.rows)) > _COMPACT_ROWS:
-                opened.tables.append(self._summarised(concatenate(opened.rows)))
-                opened.rows = []
+            columns = pane_columns([events[i] for i in places], texts)
+            self._open.add(group, Rows(end[places], hashes[places], columns, texts))
         self._join.hold(
             {
                 "key": np.ascontiguousarray(keys[:, 0]),
@@ -218,7 +206,7 @@ class SourceStage:
                 "hash": hashes,
                 "group": codes,
                 "time": times,
-                **_claim(events),
+                **claims(events),
             }
         )
 
@@ -246,20 +234,15 @@ class SourceStage:
     def _closed_panes(self) -> list[Effect]:
         until_ms = self._marks["predictions"].at_ms - self.rules.grace_ms
         effects: list[Effect] = []
-        for group, opened in self._open.items():
-            due, opened.rows = cut_at(opened.rows, until_ms)
-            closed, opened.tables = cut_at(opened.tables, until_ms)
-            if not due and not closed:
-                continue
-            effects += self._blocks("prediction", group, due, closed)
-        self._open = {g: o for g, o in self._open.items() if o.rows or o.tables}
+        for group, panes in self._open.close(until_ms):
+            effects += self._blocks("prediction", group, panes)
         return effects
 
     def _cohorts(self) -> list[Effect]:
         reached_ms = min(mark.at_ms for mark in self._marks.values())
         effects: list[Effect] = []
         for group, rows in self._join.mature(reached_ms):
-            effects += self._blocks("cohort", group, [rows], [])
+            effects += self._blocks("cohort", group, closed([rows], [], self.rules))
         return effects
 
     def _delays(self) -> list[Effect]:
@@ -269,56 +252,13 @@ class SourceStage:
             for model_id, delays in self._join.delays(reached_ms, self.rules.settled_ms)
         ]
 
-    def _summarised(self, rows: Rows) -> PaneTable:
-        return summarise(rows, self.rules.pane_rows, self.rules.max_categories)
-
-    def _blocks(
-        self, kind: PaneKind, group: Group, rows: list[Rows], tables: list[PaneTable]
-    ) -> list[Effect]:
-        """Panes as blocks, pane ends rising. A pane of at most k rows travels as its rows; in
-        which form a pane travels depends on the pane alone, never on how it was batched."""
-        sparse: Rows | None = concatenate(rows) if rows else None
-        if sparse is not None:
-            ends, place, count = np.unique(sparse.pane_end, return_inverse=True, return_counts=True)
-            dense = count > self.rules.pane_rows
-            for table in tables:
-                dense |= np.isin(ends, table.pane_end)
-            crowded = dense[place]
-            if crowded.any():
-                tables = [*tables, self._summarised(sparse.take(np.flatnonzero(crowded)))]
-                sparse = sparse.take(np.flatnonzero(~crowded))
-        whole = merge(tables, self.rules.pane_rows, self.rules.max_categories) if tables else None
-        return self._cut(kind, group, sparse, whole)
-
-    def _cut(
-        self, kind: PaneKind, group: Group, rows: Rows | None, table: PaneTable | None
-    ) -> list[Effect]:
-        ends = [rows.pane_end] if rows is not None else []
-        ends += [table.pane_end] if table is not None else []
-        all_ends, count = np.unique(np.concatenate(ends), return_counts=True)
-        grace_ms = self.rules.grace_ms
-        if kind == "prediction":
-            self._sent_ends = [*self._sent_ends, *(all_ends + grace_ms).tolist()][-_SENT_KEPT:]
-        weight = count.copy()  # a summary weighs about as much as its sample
-        if table is not None:
-            weight[np.isin(all_ends, table.pane_end)] += self.rules.pane_rows
-        part = np.cumsum(weight) // _BLOCK_ROWS
+    def _blocks(self, kind: PaneKind, group: Group, panes: Closed) -> list[Effect]:
         effects: list[Effect] = []
-        for number in np.unique(part):
-            first, last = all_ends[part == number][[0, -1]]
-            effects.append(
-                self._to_panes(
-                    group[0],
-                    Block(
-                        self.partition,
-                        self.epoch,
-                        kind,
-                        group,
-                        None if rows is None else rows.between(first, last),
-                        None if table is None else table.between(first, last),
-                    ),
-                )
-            )
+        for part in cut_into_blocks(panes, self.rules):
+            block = Block(self.partition, self.epoch, kind, group, part.rows, part.table)
+            effects.append(self._to_panes(group[0], block))
+            if kind == "prediction":
+                self._sent.extend((part.ends() + self.rules.grace_ms).tolist())
         return effects
 
     def _to_panes(self, model_id: str, record: PaneRecord) -> ToPanes:
@@ -328,15 +268,11 @@ class SourceStage:
     # -- state
 
     def snapshot(self) -> bytes:
-        open_panes = [
-            [list(g), [rows_to_plain(r) for r in o.rows], [table_to_plain(t) for t in o.tables]]
-            for g, o in self._open.items()
-        ]
         state = {
             "watermarks": {side: mark.at_ms for side, mark in self._marks.items()},
             "seen": {side: ids.snapshot() for side, ids in self._seen.items()},
             "judged": self._judged,
-            "open": open_panes,
+            "open": self._open.snapshot(),
             "join": self._join.snapshot(),
         }
         return pack(b"1", STATE_VERSION, state)
@@ -357,62 +293,6 @@ class SourceStage:
             stage._marks[side].advance(plain["watermarks"][side])
             stage._seen[side].restore(plain["seen"][side])
         stage._judged = plain["judged"]
-        for group, rows, tables in plain["open"]:
-            opened = stage._open[tuple(group)] = OpenPanes()
-            opened.rows = [rows_from_plain(r) for r in rows]
-            opened.tables = [table_from_plain(t) for t in tables]
+        stage._open.restore(plain["open"])
         stage._join = OutcomeJoin.restore(rules, plain["join"])
         return stage
-
-
-def _per_model(events: list[Prediction] | list[Outcome]) -> Hashes:
-    ids = [e.model_id for e in events]
-    made = {model_id: hash_id(model_id, MODEL) for model_id in set(ids)}
-    return np.array([made[model_id] for model_id in ids], np.uint64).reshape(-1, 2)
-
-
-def _said(events: list[Prediction], texts: dict[int, str]) -> dict[str, Column]:
-    """What the predictions say, as measures; a measure that none of them has is left out."""
-    said = [e.prediction for e in events]
-    values: dict[str, list[Any]] = {
-        "prediction:label": [None if p.label is None else label_text(p.label) for p in said],
-        "prediction:latency_ms": [e.latency_ms for e in events],
-        "prediction:score": [p.score for p in said],
-        "prediction:value": [p.value for p in said],
-    }
-    columns = {}
-    for name, cells in values.items():
-        if any(cell is not None for cell in cells):
-            made = column(cells, texts)
-            columns[name] = Column(np.where(made.kind == 1, 0, made.kind), made.bits)
-    return columns
-
-
-def _claim(events: list[Prediction]) -> dict[str, NDArray[Any]]:
-    """The prediction as the join needs it."""
-    said = [e.prediction for e in events]
-    has = [
-        (0 if p.label is None else HAS_LABEL)
-        | (0 if p.score is None else HAS_SCORE)
-        | (0 if p.value is None else HAS_VALUE)
-        for p in said
-    ]
-    return {
-        "has": np.array(has, np.uint8),
-        "label": np.array([_label_hash(p.label) for p in said], np.uint64),
-        "score": np.array([p.score or 0.0 for p in said], np.float64),
-        "value": np.array([p.value or 0.0 for p in said], np.float64),
-    }
-
-
-def _truth(events: list[Outcome]) -> dict[str, NDArray[Any]]:
-    return {
-        "retracted": np.array([e.retracted for e in events], np.bool_),
-        "has": np.array([actual_flags(e.actual) for e in events], np.uint8),
-        "label": np.array([_label_hash(e.actual.label) for e in events], np.uint64),
-        "value": np.array([e.actual.value or 0.0 for e in events], np.float64),
-    }
-
-
-def _label_hash(label: Any) -> int:
-    return 0 if label is None else text_hash(label_text(label))

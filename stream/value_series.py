@@ -1,0 +1,152 @@
+"""A numeric series: an input, a score, an error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.adwin import Adwin
+from detectors.base import Change
+from detectors.page_hinkley import PageHinkley
+from stream.alarm import Alarm, Signal, Times
+from stream.panes import Ints
+from stream.rules import Rules
+from stream.verdicts import Context, worth_telling
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ValuePanes:
+    """Panes of a numeric series that hold at least one value each, as parallel columns."""
+
+    start_ms: Ints
+    count: Ints
+    mean: Floats
+    variance: Floats
+    low: Floats
+    high: Floats
+
+
+class ValueSeries:
+    """A numeric series under ADWIN (and Page-Hinkley where configured).
+
+    ADWIN's bound assumes a range of 1: centre and scale are frozen from the first values (their
+    mean and range), unless the range is known, as of an error or a Brier score. Until then the
+    panes wait, and what they would have told is not told.
+    """
+
+    def __init__(self, rules: Rules, *, unit_range: bool) -> None:
+        self._rules = rules
+        self._waiting: list[tuple[Floats, ...]] | None = []
+        self._range = (np.inf, -np.inf)
+        self._count = 0
+        self.detectors: dict[str, Adwin | PageHinkley] = {}
+        self.alarms = {
+            name: Alarm(rules.resolve_after_panes)
+            for name, rule in (("adwin", rules.adwin), ("page_hinkley", rules.page_hinkley))
+            if rule.enabled
+        }
+        self._unit_range = unit_range
+        self.times = Times()
+        self.delta = rules.adwin.delta
+        self.last: dict[str, Change] = {}
+
+    def share(self, delta: float) -> None:
+        """This series' part of δ from the next update on."""
+        self.delta = delta
+        adwin = self.detectors.get("adwin")
+        if isinstance(adwin, Adwin):
+            adwin.delta = delta
+
+    def update(self, context: Context, panes: ValuePanes) -> list[tuple[str, Signal]]:
+        """(detector, signal) in the order of the panes."""
+        start_ms, count, mean, variance = panes.start_ms, panes.count, panes.mean, panes.variance
+        self.times.add(start_ms, count)
+        told: list[tuple[str, Signal]] = []
+        first, n = 0, len(count)
+        if self._waiting is not None:
+            first = self._collect(panes)
+        if first < n:
+            for name, detector in self.detectors.items():
+                changes = [
+                    (first + c.index, c, self.times.at(c.weight_since_change, first + c.index, n))
+                    for c in detector.update_many(mean[first:], count[first:], variance[first:])
+                    if worth_telling(context, c)
+                ]
+                if changes:
+                    self.last[name] = changes[-1][1]
+                alarm = self.alarms[name]
+                told += [(name, s) for s in alarm.fold(changes, start_ms, self._rules.pane_ms)]
+        self.times.thin()
+        return told
+
+    def _collect(self, panes: ValuePanes) -> int:
+        """Panes taken for the scale; on the last of them the detectors start."""
+        assert self._waiting is not None
+        count, mean, variance = panes.count, panes.mean, panes.variance
+        total = self._count + np.cumsum(count)
+        enough = total >= self._rules.minimum_values
+        taken = int(enough.argmax()) + 1 if enough.any() else len(count)
+        self._waiting.append((mean[:taken], count[:taken].astype(np.float64), variance[:taken]))
+        self._count = int(total[taken - 1])
+        self._range = (
+            min(self._range[0], float(panes.low[:taken].min())),
+            max(self._range[1], float(panes.high[:taken].max())),
+        )
+        if enough.any():
+            self._start()
+        return taken
+
+    def _start(self) -> None:
+        assert self._waiting is not None
+        mean, weight, variance = (np.concatenate(part) for part in zip(*self._waiting, strict=True))
+        count = weight.astype(np.int64)
+        self._waiting = None
+        low, high = self._range
+        center, scale = (0.0, 1.0) if self._unit_range else ((low + high) / 2, high - low)
+        scale = scale if scale > 0 else max(abs(center), 1.0)  # constant so far
+        rules = self._rules
+        if "adwin" in self.alarms:
+            self.detectors["adwin"] = Adwin(
+                delta=self.delta, clock=rules.adwin.clock, center=center, scale=scale
+            )
+        if "page_hinkley" in self.alarms:
+            self.detectors["page_hinkley"] = PageHinkley(
+                delta=rules.page_hinkley.delta,
+                threshold=rules.page_hinkley.threshold,
+                center=center,
+                scale=scale,
+            )
+        for detector in self.detectors.values():
+            detector.update_many(mean, count, variance)
+
+    def snapshot(self) -> dict[str, Any]:
+        waiting = self._waiting
+        return {
+            "waiting": None if waiting is None else [list(part) for part in waiting],
+            "range": list(self._range),
+            "count": self._count,
+            "detectors": {name: d.snapshot() for name, d in self.detectors.items()},
+            "alarms": {name: alarm.snapshot() for name, alarm in self.alarms.items()},
+            "unit_range": self._unit_range,
+            "times": self.times.snapshot(),
+            "delta": self.delta,
+        }
+
+    @classmethod
+    def restore(cls, rules: Rules, plain: dict[str, Any]) -> ValueSeries:
+        series = cls(rules, unit_range=plain["unit_range"])
+        waiting = plain["waiting"]
+        series._waiting = None if waiting is None else [tuple(part) for part in waiting]
+        series._range = (plain["range"][0], plain["range"][1])
+        series._count, series.delta = plain["count"], plain["delta"]
+        for name, state in plain["detectors"].items():
+            kind = Adwin if name == "adwin" else PageHinkley
+            series.detectors[name] = kind.restore(state)
+        series.alarms = {name: Alarm.restore(state) for name, state in plain["alarms"].items()}
+        series.times = Times.restore(plain["times"])
+        return series
