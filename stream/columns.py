@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 ABSENT, NULL, NUMBER, TEXT, OTHER = range(5)
 LARGEST_NUMBER = 1e100  # beyond it a value is `other`: squares and sums of it mean nothing
+_SMALLEST_NUMBER = 1e-100  # closer to 0 a number is 0: its square would not be exact
 _TEXT_SHOWN = 64  # characters of a text that are kept to show it to a person
 
 Group = tuple[str, str, str, str]
@@ -96,7 +97,8 @@ def number_column(values: NDArray[np.float64], kind: NDArray[np.uint8] | None = 
     """Finite numbers (made here, not parsed), where `kind` does not say otherwise."""
     if kind is None:
         kind = np.full(len(values), NUMBER, np.uint8)
-    bits = (np.asarray(values, np.float64) + 0.0).view(np.uint64)  # + 0.0: one zero, not two
+    numbers = np.where(np.abs(values) < _SMALLEST_NUMBER, 0.0, values)  # one zero, not two
+    bits = numbers.astype(np.float64).view(np.uint64)
     return Column(kind, np.where(kind == NUMBER, bits, np.uint64(0)))
 
 

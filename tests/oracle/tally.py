@@ -13,6 +13,7 @@ import xxhash
 Cell = Any  # number, text, true or false, null, list or object
 SHOWN = 64  # characters of a category's text that are kept to show it
 LARGEST = 1e100  # beyond it a number counts as `other`
+SMALLEST = 1e-100  # closer to 0 a number is 0
 
 
 @dataclass
@@ -78,7 +79,7 @@ def _feature(cells: list[Cell], max_categories: int) -> FeatureTally:
             found.text += 1
             texts[cell] += 1
         elif isinstance(cell, int | float) and abs(cell) <= LARGEST:
-            _add_number(found, float(cell))
+            _add_number(found, float(cell) if abs(cell) >= SMALLEST else 0.0)
         else:
             found.other += 1
     kept = sorted(texts, key=hash_of)[:max_categories]

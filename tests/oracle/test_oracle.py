@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from random import Random
 from typing import Any
 
@@ -164,9 +165,10 @@ def test_categories_that_differ_only_beyond_the_shown_text_keep_their_counts() -
     assert sorted(pane.features["feature:f"].categories.values()) == [1, 2]
 
 
-def test_squares_of_numbers_near_zero_are_exact() -> None:
-    pane = one_pane([1e-200, 5e-324])
-    assert pane.features["feature:f"].squares > 0
+def test_numbers_nearer_to_zero_than_a_googolth_are_zero() -> None:
+    pane = one_pane([9.9e-101, -5e-324, 1e-100])
+    assert pane.features["feature:f"].squares == Fraction(1e-100) ** 2
+    assert pane.features["feature:f"].buckets[0] == 2
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
