@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stream import identity, outcome_join, source_stage
+from stream import identity, open_panes, outcome_join
 from stream.alert_stage import AlertStage
 from stream.columns import Group
 from stream.events import Effect, ToAlerts, ToJournal, ToPanes
@@ -134,8 +134,8 @@ def test_any_batching_and_interleaving_gives_the_same_panes_ledger_and_alert_byt
 def tiny_limits() -> Iterator[None]:
     """Blocks of a few rows, panes summed early, memories purged at every chance."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source_stage, "_BLOCK_ROWS", 5)
-        patch.setattr(source_stage, "_COMPACT_ROWS", 3)
+        patch.setattr(open_panes, "_BLOCK_BYTES", 300)
+        patch.setattr(open_panes, "_COMPACT_ROWS", 3)
         patch.setattr(outcome_join, "_PURGE_AT_LEAST", 0)
         patch.setattr(identity, "_PURGE_AT_LEAST", 0)
         yield
@@ -383,6 +383,7 @@ def test_which_reference_a_version_inherits_does_not_depend_on_the_batching() ->
         pipeline = Pipeline(with_maturity(SMALL, None), 1)
         for first in range(0, len(events), size):
             pipeline.predictions(records(events[first : first + size], first_offset=first))
+        pipeline.end_of_input(None)
         told = [a.alert for a in pipeline.alerts if a.alert.model.version == "3"]
         sealed = {r.key.decode(): Reference.decode(r.value).group[1] for r in pipeline.references}
         said.append([(alert.status, sealed[alert.reference.id]) for alert in told])

@@ -1,0 +1,75 @@
+"""What a matured prediction scored: error, Brier, absolute and squared error."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from stream.pipeline import Pipeline
+from tests.streams import SMALL, outcome, prediction, records
+
+MEASURES = ("error", "brier", "absolute_error", "squared_error")
+
+
+def judged(said: dict[str, Any], actual: dict[str, Any] | None) -> dict[str, Any]:
+    """Measure -> number, "null" (unlabelled) or "other"; a measure that does not apply is left
+    out."""
+    summaries: list[dict[str, Any]] = []
+
+    def observe(kind: str, _group: Any, table: Any) -> None:
+        if kind == "cohort":
+            summaries.append(table.summary(0))
+
+    pipeline = Pipeline(SMALL, 1, observe=observe)
+    pipeline.predictions(records([prediction("p", 0, prediction=said)]))
+    if actual is not None:
+        pipeline.outcomes(records([outcome("p", 1_000, actual=actual)], "outcomes"))
+    pipeline.end_of_input(100_000)
+    (summary,) = summaries
+    found: dict[str, Any] = {}
+    for name, feature in summary["features"].items():
+        number = feature["sum"] if feature["number"] else None
+        found[name.removeprefix("outcome:")] = (
+            number if number is not None else "null" if feature["null"] else "other"
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("said", "actual", "expected"),
+    [
+        ({"label": "a"}, {"label": "a"}, {"error": 0}),
+        ({"label": "a"}, {"label": "b"}, {"error": 1}),
+        ({"label": 1}, {"label": "1"}, {"error": 0}),
+        ({"label": True}, {"label": "true"}, {"error": 0}),
+        ({"label": True}, {"label": 1}, {"error": 1}),  # as text: "true" is not "1"
+        ({"label": "A"}, {"label": "a"}, {"error": 1}),
+        # the score is of the positive label where the actual one is binary
+        ({"score": 0.75}, {"label": 1}, {"error": 0, "brier": Fraction(1, 16)}),
+        ({"score": 0.75}, {"label": False}, {"error": 1, "brier": Fraction(9, 16)}),
+        ({"score": 0.5}, {"label": "true"}, {"error": 0, "brier": Fraction(1, 4)}),
+        ({"label": "0", "score": 0.25}, {"label": 0}, {"error": 0, "brier": Fraction(1, 16)}),
+        # else of the named label
+        ({"label": "a", "score": 0.75}, {"label": "a"}, {"error": 0, "brier": Fraction(1, 16)}),
+        ({"label": "a", "score": 0.75}, {"label": "b"}, {"error": 1, "brier": Fraction(9, 16)}),
+        # a positive word, but no name: an error, no Brier
+        ({"score": 0.75}, {"label": "Yes"}, {"error": 0}),
+        ({"score": 0.25}, {"label": "positive"}, {"error": 1}),
+        ({"score": 0.75}, {"label": "b"}, {"error": 1}),
+        ({"value": 2.5}, {"value": 4.0}, {"absolute_error": 1.5, "squared_error": Fraction(9, 4)}),
+        ({"value": 2.5}, {"label": "a"}, {}),
+        ({"label": "a"}, {"value": 2.0}, {}),
+        ({"value": 1e300}, {"value": 0.0}, {"absolute_error": "other", "squared_error": "other"}),
+        ({"value": 1e90}, {"value": 0.0}, {"absolute_error": 1e90, "squared_error": "other"}),
+    ],
+)
+def test_a_labelled_prediction_has_the_measures_that_apply(
+    said: dict[str, Any], actual: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert judged(said, actual) == expected
+
+
+def test_an_unlabelled_prediction_is_null_in_every_measure() -> None:
+    assert judged({"label": "a"}, None) == dict.fromkeys(MEASURES, "null")

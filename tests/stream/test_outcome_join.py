@@ -1,0 +1,181 @@
+"""How outcomes meet predictions: before, after, again, withdrawn, too late, never; exact terms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from stream.pipeline import Pipeline, imbalance
+from stream.rules import Rules
+from tests.streams import SMALL, Event, outcome, prediction, records, with_maturity
+
+MADE_MS, AGE_MS = 100_000, 20_000
+LATER_MS = 1_000_000
+
+
+def joined(
+    predictions: list[Event],
+    outcomes: list[Event],
+    *,
+    rules: Rules = SMALL,
+    outcomes_first: bool = False,
+    end_ms: int | None = LATER_MS,
+) -> dict[str, int]:
+    """The ledger's terms of the join (those that are not 0), outcomes in the order given."""
+    pipeline = Pipeline(rules, 1)
+    steps = [
+        lambda: pipeline.predictions(records(predictions)),
+        lambda: pipeline.outcomes(records(outcomes, "outcomes")),
+    ]
+    for step in reversed(steps) if outcomes_first else steps:
+        step()
+    if end_ms is not None:
+        pipeline.end_of_input(end_ms)
+    total = pipeline.ledger()["total"]
+    assert imbalance(total) == []
+    names = ("matured_labelled", "matured_unlabelled", "pending", "unjoined")
+    terms = {name: total["predictions"][name] for name in names}
+    names = ("duplicate", "joined", "superseded", "retracted", "orphan_waiting", "orphan_expired")
+    terms |= {name: total["outcomes"][name] for name in names}
+    return {name: count for name, count in terms.items() if count}
+
+
+P = prediction("p", MADE_MS)
+
+
+@pytest.mark.parametrize("outcomes_first", [False, True])
+def test_an_outcome_joins_whichever_topic_is_read_first(outcomes_first: bool) -> None:
+    found = joined([P], [outcome("p", MADE_MS + 5_000)], outcomes_first=outcomes_first)
+    assert found == {"matured_labelled": 1, "joined": 1}
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "labelled"),
+    [
+        (-SMALL.grace_ms - 1, False),  # before the prediction by more than the grace
+        (-SMALL.grace_ms, True),
+        (0, True),
+        (AGE_MS - 1, True),
+        (AGE_MS, False),  # maturity is strict
+    ],
+)
+def test_an_outcome_counts_from_minus_grace_up_to_but_not_at_the_maturity(
+    age_ms: int, labelled: bool
+) -> None:
+    found = joined([P], [outcome("p", MADE_MS + age_ms)])
+    if labelled:
+        assert found == {"matured_labelled": 1, "joined": 1}
+    else:
+        assert found == {"matured_unlabelled": 1, "orphan_expired": 1}
+
+
+def test_an_outcome_behind_its_partitions_watermark_counts_as_of_the_watermark() -> None:
+    mark = outcome("q", MADE_MS + AGE_MS)
+    behind = outcome("p", MADE_MS + 1)
+    assert joined([P], [mark, behind]) == {"matured_unlabelled": 1, "orphan_expired": 2}
+    assert joined([P], [behind, mark])["joined"] == 1
+
+
+def test_one_outcome_goes_to_every_version_and_role_of_its_prediction() -> None:
+    others = [P, P | {"model_version": "2"}, P | {"role": "shadow"}]
+    found = joined(others, [outcome("p", MADE_MS)])
+    assert found == {"matured_labelled": 3, "joined": 1}
+
+
+def test_an_outcome_does_not_join_a_prediction_of_another_model() -> None:
+    found = joined([P], [outcome("p", MADE_MS, model_id="n")])
+    assert found == {"matured_unlabelled": 1, "orphan_expired": 1}
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+def test_the_highest_revision_within_the_age_wins_whatever_the_order(order: tuple[int, ...]) -> None:
+    revisions = [outcome("p", MADE_MS + 10, revision=r) for r in order]
+    assert joined([P], revisions) == {"matured_labelled": 1, "joined": 1, "superseded": 2}
+
+
+def test_a_revision_after_maturity_is_counted_and_changes_nothing() -> None:
+    found = joined(
+        [P], [outcome("p", MADE_MS + 10), outcome("p", MADE_MS + AGE_MS + 10, revision=2)]
+    )
+    assert found == {"matured_labelled": 1, "joined": 1, "orphan_expired": 1}
+
+
+def test_a_retraction_leaves_the_prediction_unlabelled() -> None:
+    told = [outcome("p", MADE_MS), outcome("p", MADE_MS, revision=2, retracted=True)]
+    assert joined([P], told) == {"matured_unlabelled": 1, "superseded": 1, "retracted": 1}
+
+
+def test_a_retraction_can_be_corrected() -> None:
+    told = [
+        outcome("p", MADE_MS, revision=2, retracted=True),
+        outcome("p", MADE_MS, revision=3),
+    ]
+    assert joined([P], told) == {"matured_labelled": 1, "superseded": 1, "joined": 1}
+
+
+def test_the_same_revision_again_is_a_duplicate() -> None:
+    told = [outcome("p", MADE_MS), outcome("p", MADE_MS + 1, actual={"label": "no"})]
+    assert joined([P], told) == {"matured_labelled": 1, "joined": 1, "duplicate": 1}
+
+
+def test_an_outcome_after_the_horizon_is_counted_not_joined() -> None:
+    rules = with_maturity(SMALL, SMALL.horizon_ms)
+    found = joined([P], [outcome("p", MADE_MS + SMALL.horizon_ms)], rules=rules)
+    assert found == {"matured_unlabelled": 1, "orphan_expired": 1}
+
+
+def test_a_prediction_that_never_gets_an_outcome_matures_unlabelled() -> None:
+    assert joined([P], []) == {"matured_unlabelled": 1}
+
+
+def test_without_maturity_nothing_is_held() -> None:
+    found = joined([P], [outcome("p", MADE_MS)], rules=with_maturity(SMALL, None))
+    assert found == {"unjoined": 1, "orphan_expired": 1}
+
+
+@pytest.mark.parametrize(("beyond_ms", "term"), [(-1, "pending"), (0, "matured_labelled")])
+@pytest.mark.parametrize("slow", ["predictions", "outcomes"])
+def test_a_cohort_is_judged_when_both_watermarks_reach_pane_end_grace_and_maturity(
+    beyond_ms: int, term: str, slow: str
+) -> None:
+    ready = MADE_MS + SMALL.pane_ms + SMALL.grace_ms + AGE_MS
+    marks = {"predictions": LATER_MS, "outcomes": LATER_MS, slow: ready + beyond_ms}
+    pipeline = Pipeline(SMALL, 1)
+    pipeline.predictions(records([P]))
+    pipeline.outcomes(records([outcome("p", MADE_MS)], "outcomes"))
+    pipeline.advance(0, "predictions", marks["predictions"])
+    pipeline.advance(0, "outcomes", marks["outcomes"])
+    total = pipeline.ledger()["total"]
+    assert imbalance(total) == []
+    assert total["predictions"][term] == 1
+    assert total["outcomes"]["joined"] == 1
+
+
+@pytest.mark.parametrize(("beyond_ms", "term"), [(-1, "orphan_waiting"), (0, "orphan_expired")])
+def test_an_orphan_waits_until_no_prediction_can_belong_to_it(beyond_ms: int, term: str) -> None:
+    pipeline = Pipeline(SMALL, 1)
+    pipeline.outcomes(records([outcome("p", MADE_MS)], "outcomes"))
+    settled = MADE_MS + SMALL.pane_ms + SMALL.settled_ms
+    pipeline.advance(0, "predictions", settled + beyond_ms)
+    assert pipeline.ledger()["total"]["outcomes"][term] == 1
+
+
+def test_beyond_the_cap_predictions_are_unjoined_but_stay_in_their_panes() -> None:
+    rules = replace(SMALL, max_pending=2)
+    events = [prediction(f"p{i}", MADE_MS) for i in range(5)]
+    truths = [outcome(f"p{i}", MADE_MS) for i in range(5)]
+    rows: dict[str, int] = {}
+
+    def observe(kind: str, _group: Any, table: Any) -> None:
+        rows[kind] = rows.get(kind, 0) + int(table.rows.sum())
+
+    pipeline = Pipeline(rules, 1, observe=observe)
+    pipeline.predictions(records(events))
+    pipeline.outcomes(records(truths, "outcomes"))
+    pipeline.end_of_input(LATER_MS)
+    total = pipeline.ledger()["total"]
+    assert imbalance(total) == []
+    assert (total["predictions"]["unjoined"], total["predictions"]["matured_labelled"]) == (3, 2)
+    assert rows == {"prediction": 5, "cohort": 2}
