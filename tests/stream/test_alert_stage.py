@@ -1,0 +1,235 @@
+"""The life of an alert: ids, sequences, who owns it, what it may not forget."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import fields, replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from stream.alert_stage import AlertStage
+from stream.events import Alert, ToAlerts
+from stream.rules import (
+    AdwinRule,
+    ModelRule,
+    Owners,
+    PageHinkleyRule,
+    RateRule,
+    ReferenceRule,
+    Rules,
+)
+from stream.wire import Finding, Progress, encode_finding
+from tests.streams import SMALL
+
+DETAIL: dict[str, Any] = {
+    "alertname": "FeatureDrift",
+    "kind": "feature_drift",
+    "severity": "warning",
+    "recommended_action": "investigate",
+    "feature": "x",
+    "detector": {
+        "name": "adwin",
+        "params_hash": "abc",
+        "statistic": 2.0,
+        "threshold": 1.0,
+        "budget_share": 0.5,
+        "direction": "up",
+    },
+    "window": {"start": "s", "end": "e", "count": 7},
+    "effect": {"estimate": 1.0, "low": 0.5, "high": 1.5, "floor": 0.1, "change_at": "c"},
+    "change_at_ms": 500,
+    "impact": {"metric": None, "value": None, "reference": None, "label_coverage": None},
+    "summary": "x rose",
+    "reference": {"id": "ref-1", "count": 10},
+    "evidence": {"current": {}, "reference": {}},
+}
+
+
+def finding(ready_ms: int, verdict: str = "drift", *, change_at_ms: int = 500, **other: Any) -> bytes:
+    made = {
+        "partition": 0,
+        "epoch": 0,
+        "pane_kind": "prediction",
+        "ready_ms": ready_ms,
+        "pane_end_ms": ready_ms - 10,
+        "group": ("m", "1", "champion", ""),
+        "series": "feature:x",
+        "alertname": "FeatureDrift",
+        "verdict": verdict,
+        "detail": DETAIL | {"change_at_ms": change_at_ms} if verdict == "drift" else {},
+    }
+    return encode_finding(Finding(**(made | other)))
+
+
+def progress(at_ms: int, *, partition: int = 0, of: int = 1, epoch: int = 0) -> bytes:
+    return encode_finding(Progress(partition, of, epoch, at_ms, at_ms))
+
+
+def alerts(values: list[bytes], *, rules: Rules = SMALL, partitions: int = 1) -> list[Alert]:
+    stage = AlertStage(rules, partitions)
+    told = [effect for value in values for effect in stage.handle(value)]
+    assert all(isinstance(effect, ToAlerts) for effect in told)
+    return [effect.alert for effect in told if isinstance(effect, ToAlerts)]
+
+
+LIFE = [finding(100), finding(200, "quiet"), progress(1_000)]
+
+
+def test_firing_is_sequence_1_and_resolved_is_sequence_2_of_the_same_alert() -> None:
+    firing, resolved = alerts(LIFE)
+    assert (firing.status, firing.sequence, firing.ends_at) == ("firing", 1, None)
+    assert (resolved.status, resolved.sequence) == ("resolved", 2)
+    assert resolved.ends_at == resolved.evaluated_at == "1970-01-01T00:00:00.200Z"
+    assert firing.starts_at == resolved.starts_at == "1970-01-01T00:00:00.500Z"
+    assert firing.evaluated_at == "1970-01-01T00:00:00.100Z"
+    assert firing.fingerprint == resolved.fingerprint
+    assert firing.incident_id == resolved.incident_id
+    assert resolved.recommended_action == "none"
+
+
+def test_ids_are_uuid5_and_told_apart_by_fingerprint_start_and_sequence() -> None:
+    again = [finding(1_300, change_at_ms=1_250), finding(1_400, "quiet"), progress(2_000)]
+    first, resolved, second, _ = told = alerts(LIFE + again)
+    assert len({alert.id for alert in told}) == 4
+    assert all(uuid.UUID(alert.id).version == 5 for alert in told)
+    assert [alert.id for alert in alerts(LIFE + again)] == [alert.id for alert in told]
+    assert (second.status, second.sequence) == ("firing", 1)  # a new episode, not a third sequence
+    assert second.starts_at != first.starts_at
+    assert second.fingerprint == first.fingerprint
+    assert resolved.id != first.id
+
+
+def test_a_shift_told_several_times_fires_once() -> None:
+    told = alerts([finding(100), finding(110), finding(120), progress(1_000)])
+    assert [(a.status, a.sequence) for a in told] == [("firing", 1)]
+
+
+def test_quiet_without_an_alert_says_nothing() -> None:
+    assert alerts([finding(100, "quiet"), progress(1_000)]) == []
+
+
+def test_findings_wait_for_the_slowest_partition_and_come_in_order_of_ready_time() -> None:
+    values = [
+        finding(300, group=("m", "3", "champion", "")),
+        progress(1_000, partition=0, of=2),
+        finding(200, group=("m", "2", "champion", ""), partition=1),
+        finding(100, group=("m", "9", "champion", ""), partition=1),
+    ]
+    assert alerts(values, partitions=2) == []
+    told = alerts([*values, progress(299, partition=1, of=2)], partitions=2)
+    assert [a.model.version for a in told] == ["9", "2"]
+    told = alerts([*values, progress(300, partition=1, of=2)], partitions=2)
+    assert [a.model.version for a in told] == ["9", "2", "3"]
+
+
+def test_what_a_replaced_owner_still_writes_is_ignored() -> None:
+    values = [progress(10, epoch=5), finding(100, epoch=4), progress(1_000, epoch=4)]
+    assert alerts(values) == []
+    assert len(alerts([*values, finding(100, epoch=5), progress(1_000, epoch=5)])) == 1
+
+
+def test_a_new_owner_that_goes_back_resolves_nothing_twice() -> None:
+    """drift, quiet, drift; then the same again, from behind, under a new epoch."""
+    life = [finding(100), progress(150), finding(200, "quiet"), progress(250)]
+    life += [finding(300, change_at_ms=260), progress(350)]
+    again = [progress(50, epoch=1)]
+    again += [finding(100, epoch=1), progress(150, epoch=1)]
+    again += [finding(200, "quiet", epoch=1), progress(250, epoch=1)]
+    again += [finding(300, change_at_ms=260, epoch=1), progress(350, epoch=1)]
+    assert alerts(life + again) == alerts(life)
+    assert [a.status for a in alerts(life)] == ["firing", "resolved", "firing"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"group": ("n", "1", "champion", "")},
+        {"group": ("m", "2", "champion", "")},
+        {"group": ("m", "1", "shadow", "")},
+        {"series": "feature:y"},
+        {"alertname": "NullRate"},
+    ],
+)
+def test_model_version_role_scope_and_alertname_have_fingerprints_of_their_own(
+    other: dict[str, Any],
+) -> None:
+    told = alerts([finding(100), finding(100, **other), progress(1_000)])
+    assert len({alert.fingerprint for alert in told}) == 2
+
+
+def test_the_severity_is_no_part_of_the_fingerprint() -> None:
+    (usual,) = alerts([finding(100), progress(1_000)])
+    (critical,) = alerts([finding(100, detail=DETAIL | {"severity": "critical"}), progress(1_000)])
+    assert critical.severity == "critical"
+    assert critical.fingerprint == usual.fingerprint
+
+
+def test_owners_runbook_and_labels_come_from_the_rules() -> None:
+    owners = Owners("ann", ("bob",), ("cid",), ("dan", "eve"))
+    rule = ModelRule(owners=owners, runbook_url="https://r", labels=(("team", "risk"),))
+    (alert,) = alerts([finding(100), progress(1_000)], rules=replace(SMALL, models={"m": rule}))
+    assert msgspec.to_builtins(alert.owners) == {
+        "accountable": "ann",
+        "responsible": ["bob"],
+        "consulted": ["cid"],
+        "informed": ["dan", "eve"],
+    }
+    assert alert.links == {"runbook_url": "https://r"}
+    assert alert.labels == {"team": "risk"}
+    (unowned,) = alerts([finding(100), progress(1_000)])
+    assert unowned.owners.accountable == "unassigned"
+
+
+def test_a_new_owner_of_this_stage_asserts_what_is_firing() -> None:
+    stage = AlertStage(SMALL, 1)
+    for value in [finding(100), finding(100, series="feature:y"), progress(1_000)]:
+        stage.handle(value)
+    restored = AlertStage.restore(SMALL, 1, stage.snapshot())
+    assert restored.announce() == stage.announce()
+    assert len(restored.active()) == 2
+    assert restored.snapshot() == stage.snapshot()
+
+
+OTHER: dict[str, Any] = {
+    "pane_ms": 7_000,
+    "grace_ms": 7_000,
+    "future_bound_ms": None,
+    "maturity": None,
+    "horizon_ms": 7,
+    "reference": ReferenceRule(7, 7),
+    "adwin": AdwinRule(delta=0.7),
+    "page_hinkley": PageHinkleyRule(enabled=True),
+    "rates": RateRule(ratio=7.0),
+    "models": {"m": ModelRule()},
+}
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Rules)])
+def test_the_config_hash_changes_with_every_field(name: str) -> None:
+    changed = replace(Rules(), **{name: OTHER.get(name, 7)})
+    assert changed != Rules()
+    assert changed.config_hash() != Rules().config_hash()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        ModelRule(owners=Owners("x")),
+        ModelRule(runbook_url="x"),
+        ModelRule(maturity=None),
+        ModelRule(reference=ReferenceRule(1, 1)),
+        ModelRule(labels=(("a", "b"),)),
+    ],
+)
+def test_the_config_hash_changes_with_every_field_of_a_model(rule: ModelRule) -> None:
+    plain = replace(Rules(), models={"m": ModelRule()})
+    assert replace(Rules(), models={"m": rule}).config_hash() != plain.config_hash()
+
+
+def test_the_config_hash_does_not_depend_on_the_order_of_models() -> None:
+    models = {"a": ModelRule(runbook_url="x"), "b": ModelRule()}
+    backwards = dict(reversed(models.items()))
+    hashes = {replace(Rules(), models=m).config_hash() for m in (models, backwards)}
+    assert len(hashes) == 1
