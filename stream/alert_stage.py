@@ -2,9 +2,10 @@
 
     (none) --drift--> firing, sequence 1 --quiet--> resolved, sequence 2 --drift--> a new alert
 
-Findings wait until every stage-2 partition has passed their ready time with both kinds, and are
-then taken in (ready time, kind, pane end, series) order, so that what alerts say and when does not
-depend on which worker was faster.
+Findings wait until every stage-2 partition has passed their ready time with their kind, and are
+then taken in (ready time, pane end, series) order, so that what alerts say does not depend on
+which worker was faster. The two kinds do not wait for each other: a label feed that is hours
+behind must not delay what the inputs tell. No alert is of both kinds.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from stream.rules import Rules
 from stream.snapshot import pack, unpack
 from stream.times import iso
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import Finding, Progress, decode_finding
+from stream.wire import KINDS, Finding, PaneKind, Progress, decode_finding
 
 STATE_VERSION = 1
 _IDS = uuid.UUID("6f1d6a5e-6c0b-5b1e-9d59-1e0e6a5b7c11")  # namespace of alert ids
@@ -48,7 +49,7 @@ class AlertStage:
         self._config_hash = rules.config_hash()
         self._progress: dict[int, Progress] = {}
         self._waiting: dict[tuple[Any, ...], Finding] = {}
-        self._released_ms = BEFORE_ALL_MS
+        self._released_ms: dict[PaneKind, int] = dict.fromkeys(KINDS, BEFORE_ALL_MS)
         self._firing: dict[str, Alert] = {}
 
     def handle(self, value: bytes) -> list[Effect]:
@@ -58,7 +59,7 @@ class AlertStage:
         if known is not None and record.epoch < known.epoch:
             return []  # written by an owner that has been replaced
         if isinstance(record, Finding):
-            if record.ready_ms > self._released_ms:
+            if record.ready_ms > self._released_ms[record.pane_kind]:
                 self._waiting[record.order] = record
             return []
         self._progress[record.partition] = record
@@ -67,24 +68,30 @@ class AlertStage:
     def active(self) -> list[Alert]:
         return list(self._firing.values())
 
-    def released_ms(self) -> int | None:
-        """Findings with a ready time up to here have become what they become."""
-        return None if self._released_ms == BEFORE_ALL_MS else self._released_ms
+    def released_ms(self, kind: PaneKind) -> int | None:
+        """Findings of this kind with a ready time up to here have become what they become."""
+        at_ms = self._released_ms[kind]
+        return None if at_ms == BEFORE_ALL_MS else at_ms
 
     def announce(self) -> list[Effect]:
         """The firing alerts again: a new owner re-asserts the compacted state."""
-        return [ToAlerts(a.fingerprint, a.sequence, a, encode(a)) for a in self.active()]
+        return [_to_alerts(alert, ()) for alert in self.active()]
 
     def _release(self) -> list[Effect]:
-        # a new owner of a stage-2 partition may say less than the one before it has said
-        reached_ms = min(min(p.prediction_ms, p.cohort_ms) for p in self._progress.values())
-        self._released_ms = max(self._released_ms, reached_ms)
-        due = [o for o, f in self._waiting.items() if f.ready_ms <= self._released_ms]
+        said = self._progress.values()
+        reached_ms = {
+            "prediction": min(p.prediction_ms for p in said),
+            "cohort": min(p.cohort_ms for p in said),
+        }
+        for kind in KINDS:
+            # a new owner of a stage-2 partition may say less than the one before it has said
+            self._released_ms[kind] = max(self._released_ms[kind], reached_ms[kind])
+        due = [o for o, f in self._waiting.items() if f.ready_ms <= self._released_ms[f.pane_kind]]
         effects: list[Effect] = []
         for order in sorted(due):
             alert = self._decide(self._waiting.pop(order))
             if alert is not None:
-                effects.append(ToAlerts(alert.fingerprint, alert.sequence, alert, encode(alert)))
+                effects.append(_to_alerts(alert, order))
         return effects
 
     def _decide(self, finding: Finding) -> Alert | None:
@@ -165,6 +172,10 @@ class AlertStage:
             alert = _plain.decode(data)
             stage._firing[alert.fingerprint] = alert
         return stage
+
+
+def _to_alerts(alert: Alert, order: tuple[Any, ...]) -> ToAlerts:
+    return ToAlerts(alert.fingerprint, alert.sequence, alert, encode(alert), order)
 
 
 def _fingerprint(finding: Finding) -> str:

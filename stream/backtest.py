@@ -37,16 +37,15 @@ def run(
     """Alerts to a file, the summary to a file and in short to stdout. Returns the exit code."""
     try:
         decisions = ReplayedJournal.read(journal)
+        pipeline = Pipeline(
+            settings.rules(), settings.partitions, include_payload=settings.dead_letters.payload
+        )
+        started = time.perf_counter()
+        feed(pipeline, predictions, outcomes, timestamp_column, decisions)
+        elapsed_s = time.perf_counter() - started
         with alerts.open("wb") as out:
-            pipeline = Pipeline(
-                settings.rules(),
-                settings.partitions,
-                include_payload=settings.dead_letters.payload,
-                on_alert=lambda alert: _write_line(out, alert.value),
-            )
-            started = time.perf_counter()
-            feed(pipeline, predictions, outcomes, timestamp_column, decisions)
-            elapsed_s = time.perf_counter() - started
+            for alert in pipeline.sorted_alerts():
+                _write_line(out, alert.value)
     except (OSError, ValueError) as error:
         say(str(error))
         return USAGE
@@ -54,6 +53,9 @@ def run(
     if summary is not None:
         summary.write_bytes(msgspec.json.format(encode(facts)) + b"\n")
     _print(facts, pipeline, alerts)
+    if facts["events"] and facts["dead_lettered"] == facts["events"]:
+        say("every record was dead-lettered: these are not the events that Leeway reads")
+        return FAILURE
     wrong = imbalance(facts["ledger"]["total"])
     for fault in wrong:
         say(f"the ledger does not balance: {fault}")
@@ -135,7 +137,7 @@ def _facts(pipeline: Pipeline, elapsed_s: float, timestamp_column: str | None) -
 def _print(facts: dict[str, Any], pipeline: Pipeline, alerts: Path) -> None:
     from stream.alert_lines import line
 
-    for alert in pipeline.alerts:
+    for alert in pipeline.sorted_alerts():
         tell(line(alert.alert))
     coverage = facts["label_coverage"]
     tell(

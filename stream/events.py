@@ -230,6 +230,7 @@ class ToAlerts:
     sequence: int
     alert: Alert
     value: bytes
+    order: tuple[Any, ...] = ()  # sorts alerts of different kinds, whenever each was released
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,14 @@ def measures(
         return number_column(np.where(kind == NUMBER, values, 0.0), kind)
 
     has_value = (both & HAS_VALUE) != 0
+    miss = np.where(probable, score - happened, 0.0)
+    with np.errstate(over="ignore"):  # what overflows becomes `other`
+        squared = deviation**2
     return {
         "outcome:absolute_error": cells(np.abs(deviation), has_value),
-        "outcome:brier": cells((score - happened) ** 2, probable & (binary | named)),
+        "outcome:brier": cells(
+            np.where(probable, score - happened, 0.0) ** 2, probable & (binary | named)
+        ),
         "outcome:error": cells(wrong.astype(np.float64), has_error),
-        "outcome:squared_error": cells(deviation**2, has_value),
+        "outcome:squared_error": cells(squared, has_value),
     }

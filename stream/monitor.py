@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from stream.value_series import ValuePanes, ValueSeries
 from stream.verdicts import Context, describe
 from stream.wire import PaneKind, rows_from_plain, rows_to_plain
 
+_OF_ANY_TYPE: tuple[RateName, ...] = ("null", "absent")
 RATES: tuple[RateName, ...] = ("null", "absent", "type_error", "unseen")
 _WATCHED_OUTCOMES = ("outcome:error", "outcome:brier")  # in [0, 1]; unbounded losses are evidence
 _SHARE = {"prediction": 0.5, "cohort": 0.5}  # of δ: half for inputs and predictions, half for
@@ -88,7 +90,7 @@ class Monitor:
             for name, feature in inherited.table.features.items():
                 if feature.number[0] + feature.text[0]:
                     numeric = bool(feature.number[0] >= feature.text[0])
-                    self._give_birth(name, FeatureType(numeric, settled=True))
+                    self._give_birth(name, numeric=numeric, settled=True)
             self._share()
             for name, rate in self._rates:
                 self._start_rate(name, rate, inherited)
@@ -104,85 +106,103 @@ class Monitor:
         if self.first_end_ms is None:
             self.first_end_ms = int(table.pane_end[0])
         self._recent.add(table)
+        sealing = None if self._sealed_own else self._builder.sealing_pane(table)
+        births, settlings = self._births(table), self._settlings(table)
+        cuts = {0, len(table), *births, *settlings, *(() if sealing is None else (sealing + 1,))}
         findings: list[MonitorFinding] = []
         sealed: list[Reference] = []
-        start = 0
-        while start < len(table):
-            self._births(table, start)
-            sealing = None if self._sealed_own else self._builder.sealing_pane(table, start)
-            end = self._run_end(table, start, sealing)
+        for start, end in pairwise(sorted(cuts)):
+            for name in births.get(start, ()):
+                feature = table.features[name]
+                self._give_birth(name, numeric=bool(feature.number[start] >= feature.text[start]))
+            for name in settlings.get(start, ()):
+                self._settle_type(name)
+            self._share()
             run = table.between(int(table.pane_end[start]), int(table.pane_end[end - 1]))
             findings += self._run(run)
-            self._settle_types(run)
+            self._count_types(run)
             if not self._sealed_own:
                 self._builder.add(run)
-                if sealing is not None and end == sealing + 1:
-                    sealed.append(self._seal())
-            start = end
+            if sealing is not None and end == sealing + 1:
+                sealed.append(self._seal())
         self._recent.trim()
         return findings, sealed
 
-    def _run_end(self, table: PaneTable, start: int, sealing: int | None) -> int:
-        """The first pane after `start` before which something structural changes."""
-        ends = [len(table)]
-        full = len(self._types) >= self._rules.max_features
-        if sealing is not None:
-            ends.append(sealing + 1)
-        for name, feature in table.features.items():
-            known = self._types.get(name)
-            values = (feature.number + feature.text)[start:]
-            if known is None and full:
+    def _births(self, table: PaneTable) -> dict[int, list[str]]:
+        """pane index -> new features whose first number or text is there; as many as there is
+        room for."""
+        first = [
+            (int((feature.number + feature.text > 0).argmax()), name)
+            for name, feature in table.features.items()
+            if name not in self._types and (feature.number + feature.text).any()
+        ]
+        births: dict[int, list[str]] = {}
+        for pane, name in sorted(first)[: self._rules.max_features - len(self._types)]:
+            births.setdefault(pane, []).append(name)
+        return births
+
+    def _settlings(self, table: PaneTable) -> dict[int, list[str]]:
+        """pane index -> features whose type is settled there: the panes before it complete the
+        first values by which it is decided. A pane after the last is left to the next table."""
+        settlings: dict[int, list[str]] = {}
+        for name in [*self._types, *(n for n in table.features if n not in self._types)]:
+            known = self._types.get(name, FeatureType(numeric=True))
+            if known.settled:
                 continue
-            if known is None:
-                ends.append(start + int((values > 0).argmax()) if values.any() else len(table))
-            elif not known.settled:
-                enough = known.count + np.cumsum(values) >= self._rules.minimum_values
-                ends.append(start + int(enough.argmax()) + 1 if enough.any() else len(table))
-        return min(ends)
+            feature = table.features.get(name)
+            values = np.zeros(0, np.int64) if feature is None else feature.number + feature.text
+            count = known.count + np.concatenate([[0], np.cumsum(values)])
+            enough = count[: len(table)] >= self._rules.minimum_values
+            if enough.any():
+                settlings.setdefault(int(enough.argmax()), []).append(name)
+        return settlings
 
     # -- series
 
-    def _births(self, table: PaneTable, pane: int) -> None:
-        """Features whose first number or text is in this pane get their series."""
-        for name, feature in table.features.items():
-            numbers, texts = int(feature.number[pane]), int(feature.text[pane])
-            if name not in self._types and numbers + texts:
-                self._give_birth(name, FeatureType(numeric=numbers >= texts))
-        self._share()
+    def _give_birth(self, name: str, *, numeric: bool, settled: bool = False) -> None:
+        self._types[name] = FeatureType(numeric, settled=settled)
+        self._watch_type(name)
+        if name.startswith("feature:") and self._rules.rates.enabled:
+            for rate in _OF_ANY_TYPE:
+                self._rates[name, rate] = RateSeries(self._rules, self_starting=True)
 
-    def _settle_types(self, run: PaneTable) -> None:
-        """The majority of its first values decides a feature's type, from the next pane on."""
-        for name, known in list(self._types.items()):
-            feature = run.features.get(name)
-            if known.settled or feature is None:
-                continue
-            known.numbers += int(feature.number.sum())
-            known.texts += int(feature.text.sum())
-            if known.count >= self._rules.minimum_values:
-                numeric = known.numbers >= known.texts
-                if numeric != known.numeric:
-                    self._give_birth(name, FeatureType(numeric, settled=True))
-                known.settled = True
-        self._share()
-
-    def _give_birth(self, name: str, kind: FeatureType) -> None:
-        if name not in self._types and len(self._types) >= self._rules.max_features:
-            return
-        self._types[name] = kind
-        rules = self._rules
-        watched = kind.numeric and (self.kind == "prediction" or name in _WATCHED_OUTCOMES)
-        self._values.pop(name, None)
+    def _watch_type(self, name: str) -> None:
+        """The series that depend on what a feature's values are."""
+        rules, numeric = self._rules, self._types[name].numeric
+        watched = numeric and (self.kind == "prediction" or name in _WATCHED_OUTCOMES)
         if watched and (rules.adwin.enabled or rules.page_hinkley.enabled):
             self._values[name] = ValueSeries(rules, unit_range=self.kind == "cohort")
-        for rate in RATES:
-            self._rates.pop((name, rate), None)
-            if (
-                name.startswith("feature:")
-                and rules.rates.enabled
-                and not (rate == "unseen" and kind.numeric)
-            ):
-                # categories can only be unseen once there is a reference
-                self._rates[name, rate] = RateSeries(rules, self_starting=rate != "unseen")
+        if name.startswith("feature:") and rules.rates.enabled:
+            self._rates[name, "type_error"] = RateSeries(rules, self_starting=True)
+            if not numeric:  # categories can only be unseen once there is a reference
+                self._rates[name, "unseen"] = RateSeries(rules, self_starting=False)
+
+    def _settle_type(self, name: str) -> None:
+        """The majority of its first values decides; the first pane had decided until then."""
+        known = self._types.get(name)
+        if known is None:
+            return  # there was no room for it
+        known.settled = True
+        if known.numeric == (known.numbers >= known.texts):
+            return
+        known.numeric = not known.numeric
+        self._values.pop(name, None)
+        self._rates.pop((name, "unseen"), None)
+        before = self._rates.pop((name, "type_error"), None)
+        self._watch_type(name)
+        if before is not None:
+            self._rates[name, "type_error"].alarm = before.alarm  # what fires must be resolved
+        if self.reference is not None:
+            for of_feature, rate in self._rates:
+                if of_feature == name:
+                    self._start_rate(name, rate, self.reference)
+
+    def _count_types(self, run: PaneTable) -> None:
+        for name, known in self._types.items():
+            feature = run.features.get(name)
+            if feature is not None and not known.settled:
+                known.numbers += int(feature.number.sum())
+                known.texts += int(feature.text.sum())
 
     def _share(self) -> None:
         """Budgets follow the number of series, from the next pane on."""

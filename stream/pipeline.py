@@ -105,6 +105,10 @@ class Pipeline:
 
     # -- reading
 
+    def sorted_alerts(self) -> list[ToAlerts]:
+        """In event-time order: the same list, however the input was batched."""
+        return sorted(self.alerts, key=lambda alert: alert.order)
+
     def watermark_ms(self, partition: int, side: Side) -> int | None:
         return self.sources[partition].watermark_ms(side)
 

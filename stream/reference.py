@@ -93,15 +93,15 @@ class ReferenceBuilder:
         self._count = 0
         self._table: PaneTable | None = None
 
-    def sealing_pane(self, table: PaneTable, start: int) -> int | None:
-        """Index of the pane, from `start` on, that completes the reference; None: none yet."""
-        first_ms = self._start_ms
-        if first_ms is None:
-            first_ms = int(table.pane_end[start]) - self._rules.pane_ms
-        enough = (self._count + np.cumsum(table.rows[start:]) >= self._rule.predictions) & (
-            table.pane_end[start:] - first_ms >= self._rule.span_ms
+    def sealing_pane(self, table: PaneTable) -> int | None:
+        """Index of the pane that completes the reference; None: none of these does."""
+        start_ms = self._start_ms
+        if start_ms is None:
+            start_ms = table.first_end_ms - self._rules.pane_ms
+        enough = (self._count + np.cumsum(table.rows) >= self._rule.predictions) & (
+            table.pane_end - start_ms >= self._rule.span_ms
         )
-        return start + int(enough.argmax()) if enough.any() else None
+        return int(enough.argmax()) if enough.any() else None
 
     def add(self, table: PaneTable) -> None:
         if not len(table):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -111,9 +111,18 @@ class Rules:
         return self.model(model_id).reference or self.reference
 
     def config_hash(self) -> str:
-        """First 16 hex digits of the SHA-256 of the fields, keys sorted."""
-        text = msgspec.json.encode(asdict(self), order="deterministic")
-        return hashlib.sha256(text).hexdigest()[:16]
+        """Of everything here: two alerts with the same hash were made by the same rules."""
+        return _hash(asdict(self))
+
+    def state_hash(self) -> str:
+        """Of what stored state depends on: not on which models there are, nor whose they are."""
+        return _hash({name: value for name, value in asdict(self).items() if name != "models"})
+
+
+def _hash(fields: dict[str, Any]) -> str:
+    """First 16 hex digits of the SHA-256, keys sorted."""
+    text = msgspec.json.encode(fields, order="deterministic")
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 _UNCONFIGURED = ModelRule()

@@ -22,10 +22,9 @@ class BrokenRecordError(ValueError):
 
 def _enc(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        kind = value.dtype.newbyteorder("<").str.encode()
-        return msgspec.msgpack.Ext(
-            _ARRAY, bytes([len(kind)]) + kind + np.ascontiguousarray(value).tobytes()
-        )
+        little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
+        kind = little.dtype.str.encode()
+        return msgspec.msgpack.Ext(_ARRAY, bytes([len(kind)]) + kind + little.tobytes())
     if isinstance(value, np.integer):
         return int(value)
     if isinstance(value, np.floating):

@@ -135,11 +135,16 @@ def _impact(context: Context, change: Change) -> dict[str, Any]:
     }
 
 
+def _figure(value: float) -> str:
+    """Four significant digits, thousands in full: 29,690."""
+    return f"{value:,.0f}" if 1_000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
 def _summary(context: Context, change: Change) -> str:
     model, version, role, _ = context.group
     who = f"{model} v{version}" + ("" if role == "champion" else f" ({role})")
     name = context.series.partition(":")[2]
-    before, after = f"{change.before_mean:.4g}", f"{change.after_mean:.4g}"
+    before, after = _figure(change.before_mean), _figure(change.after_mean)
     if context.detector in _RATES:
         share = f"{100 * change.before_mean:.3g} % to {100 * change.after_mean:.3g} %"
         return f"{who}: {name} {_RATE_WORDS[context.detector]} rose from {share}"
