@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from stream.events import Records
 from stream.partitioning import partition_of
 from stream.pipeline import Pipeline
-from stream.rules import AdwinRule, ReferenceRule, Rules
+from stream.rules import AdwinRule, Maturity, ReferenceRule, Rules
 
 Side = Literal["predictions", "outcomes"]
 Event = dict[str, Any]
@@ -112,7 +112,8 @@ def dealt(predictions: list[Event], outcomes: list[Event], partitions: int) -> S
             public = {k: v for k, v in event.items() if not k.startswith("_")}
             key = partition_of(str(event["prediction_id"]).encode(), partitions)
             value = event.get("_raw") or value_of(public)
-            parts[key].append((event.get("_timestamp", event["_arrival"]), value))
+            timestamp = int(event["_timestamp"] if "_timestamp" in event else event["_arrival"])
+            parts[key].append((timestamp, bytes(value)))
         return parts
 
     return Stream(side(predictions), side(outcomes))
@@ -160,7 +161,7 @@ def draw_events(
     for i in range(size):
         now += random.randint(0, 2 * gap_ms)
         shifted = shift_at <= i < back_at
-        made = _draw_prediction(random, f"p{i}", now, shifted, i / size, models)
+        made = _draw_prediction(random, f"p{i}", now, shifted=shifted, part=i / size, models=models)
         if not tidy:
             made["predicted_at"] = max(0, now - random.choice((0, 0, 0, 900, 2_400, 6_000)))
         predictions.append(made)
@@ -171,7 +172,7 @@ def draw_events(
 
 
 def _draw_prediction(
-    random: Random, name: str, now: int, shifted: bool, part: float, models: Sequence[str]
+    random: Random, name: str, now: int, *, shifted: bool, part: float, models: Sequence[str]
 ) -> Event:
     features: Event = {
         "x": random.gauss(5.0 if shifted else 0.0, 1.0),
@@ -224,7 +225,7 @@ def _draw_outcomes(random: Random, made: Event, shifted: bool, tidy: bool) -> li
 def _spoiled(random: Random, event: Event, now: int) -> list[Event]:
     spoil: Callable[[], Event] = random.choice(
         (
-            lambda: {},
+            dict,
             lambda: {"role": "challenger"},
             lambda: {"predicted_at": now + 10**7, "_timestamp": now},
             lambda: {"_raw": b"{"},
@@ -235,4 +236,4 @@ def _spoiled(random: Random, event: Event, now: int) -> list[Event]:
 
 
 def with_maturity(rules: Rules, maturity: int | str | None) -> Rules:
-    return replace(rules, maturity=maturity)  # type: ignore[arg-type]
+    return replace(rules, maturity=cast("Maturity", maturity))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from random import Random
 
@@ -50,7 +51,7 @@ def test_merging_parts_in_any_order_gives_the_bins_of_the_whole(
     shuffled = random.sample(pairs, len(pairs))
     cuts = sorted(random.randint(0, len(pairs)) for _ in range(count))
     bounds = [0, *cuts, len(pairs)]
-    parts = [summed(shuffled[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [summed(shuffled[a:b]) for a, b in itertools.pairwise(bounds)]
     assert plain(merge_bins(parts)) == whole
     nested = parts[0]
     for part in parts[1:]:

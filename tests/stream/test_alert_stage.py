@@ -47,8 +47,10 @@ DETAIL: dict[str, Any] = {
 }
 
 
-def finding(ready_ms: int, verdict: str = "drift", *, change_at_ms: int = 500, **other: Any) -> bytes:
-    made = {
+def finding(
+    ready_ms: int, verdict: str = "drift", *, change_at_ms: int = 500, **other: Any
+) -> bytes:
+    made: dict[str, Any] = {
         "partition": 0,
         "epoch": 0,
         "pane_kind": "prediction",

@@ -87,8 +87,8 @@ def everything(pipeline: Pipeline, panes: Panes | None = None) -> dict[str, Any]
 
 
 def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    for name in expected:
-        assert found[name] == expected[name], name
+    for name, value in expected.items():
+        assert found[name] == value, name
 
 
 def test_the_streams_of_this_file_tell_and_resolve_alerts_of_every_part() -> None:
@@ -100,7 +100,9 @@ def test_the_streams_of_this_file_tell_and_resolve_alerts_of_every_part() -> Non
         told.update((a.alert.alertname, a.alert.status) for a in pipeline.alerts)
         ledger = pipeline.ledger()
         assert [imbalance(part) for part in ledger["partitions"]] == [[], []]
-        total.update({f"{s} {t}": n for s, terms in ledger["total"].items() for t, n in terms.items()})
+        total.update(
+            {f"{s} {t}": n for s, terms in ledger["total"].items() for t, n in terms.items()}
+        )
         total["references"] += len(pipeline.references)
         total["decisions"] += len(pipeline.journal)
     for needed in (
@@ -220,7 +222,7 @@ def test_pane_records_sent_again_change_nothing(seed: int) -> None:
         return choose
 
     for model in pipeline.models:
-        model.handle = tapped(model.handle, again([]))  # type: ignore[method-assign]
+        model.handle = tapped(model.handle, again([]))  # type: ignore[assignment,method-assign]
     for side, batch in stream.batches(Random(seed), 50):
         feed(pipeline, side, batch)
     pipeline.end_of_input(None)
@@ -238,7 +240,7 @@ def findings_of(rules: Rules, stream: Stream) -> list[bytes]:
 
     pipeline = Pipeline(rules, len(stream.predictions))
     stage = pipeline.alert_stage
-    stage.handle = tapped(stage.handle, listen)  # type: ignore[method-assign]
+    stage.handle = tapped(stage.handle, listen)  # type: ignore[assignment,method-assign]
     for side, batch in stream.batches(Random(3), 15):
         feed(pipeline, side, batch)
     pipeline.end_of_input(None)

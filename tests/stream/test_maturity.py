@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
@@ -18,12 +19,14 @@ END_MS = 1_000 * COUNT  # of the reference: one prediction a pane, one pane a se
 
 
 def decided(
-    delays_ms: list[int | None], *, size: int = 10_000, partitions: int = 1
+    delays_ms: Sequence[int | None], *, size: int = 10_000, partitions: int = 1
 ) -> list[tuple[int | None, int]]:
     """(maturity, decided at) of predictions one second apart with these delays."""
     predictions = [prediction(f"p{i}", 1_000 * i) for i in range(len(delays_ms))]
     outcomes = [
-        outcome(f"p{i}", 1_000 * i + delay) for i, delay in enumerate(delays_ms) if delay is not None
+        outcome(f"p{i}", 1_000 * i + delay)
+        for i, delay in enumerate(delays_ms)
+        if delay is not None
     ]
     outcomes.sort(key=lambda o: int(o["observed_at"]))
     pipeline = Pipeline(RULES, partitions)

@@ -25,20 +25,26 @@ def joined(
 ) -> dict[str, int]:
     """The ledger's terms of the join (those that are not 0), outcomes in the order given."""
     pipeline = Pipeline(rules, 1)
-    steps = [
-        lambda: pipeline.predictions(records(predictions)),
-        lambda: pipeline.outcomes(records(outcomes, "outcomes")),
-    ]
-    for step in reversed(steps) if outcomes_first else steps:
-        step()
+    if outcomes_first:
+        pipeline.outcomes(records(outcomes, "outcomes"))
+    pipeline.predictions(records(predictions))
+    if not outcomes_first:
+        pipeline.outcomes(records(outcomes, "outcomes"))
     if end_ms is not None:
         pipeline.end_of_input(end_ms)
     total = pipeline.ledger()["total"]
     assert imbalance(total) == []
     names = ("matured_labelled", "matured_unlabelled", "pending", "unjoined")
     terms = {name: total["predictions"][name] for name in names}
-    names = ("duplicate", "joined", "superseded", "retracted", "orphan_waiting", "orphan_expired")
-    terms |= {name: total["outcomes"][name] for name in names}
+    of_outcomes = (
+        "duplicate",
+        "joined",
+        "superseded",
+        "retracted",
+        "orphan_waiting",
+        "orphan_expired",
+    )
+    terms |= {name: total["outcomes"][name] for name in of_outcomes}
     return {name: count for name, count in terms.items() if count}
 
 
@@ -90,7 +96,9 @@ def test_an_outcome_does_not_join_a_prediction_of_another_model() -> None:
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
-def test_the_highest_revision_within_the_age_wins_whatever_the_order(order: tuple[int, ...]) -> None:
+def test_the_highest_revision_within_the_age_wins_whatever_the_order(
+    order: tuple[int, ...],
+) -> None:
     revisions = [outcome("p", MADE_MS + 10, revision=r) for r in order]
     assert joined([P], revisions) == {"matured_labelled": 1, "joined": 1, "superseded": 2}
 

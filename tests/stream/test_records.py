@@ -97,9 +97,12 @@ def test_a_bad_outcome_is_a_dead_letter_and_its_neighbours_are_not(
 
 
 def test_every_reason_that_the_contract_names_was_met() -> None:
-    named = """oversize not_json not_utf8 missing_field wrong_type out_of_range invalid_time empty
-        too_many_features too_deep no_prediction no_actual not_finite""".split()
-    assert {reason for reason, _ in BAD_PREDICTIONS + BAD_OUTCOMES} == set(named)
+    named = {
+        *("oversize", "not_json", "not_utf8", "missing_field", "wrong_type", "out_of_range"),
+        *("invalid_time", "empty", "too_many_features", "too_deep", "no_prediction", "no_actual"),
+        "not_finite",
+    }
+    assert {reason for reason, _ in BAD_PREDICTIONS + BAD_OUTCOMES} == named
 
 
 def test_a_model_that_is_not_configured_is_unknown_once_one_is() -> None:

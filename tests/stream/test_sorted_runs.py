@@ -31,7 +31,10 @@ def test_runs_hold_what_a_list_would_through_appends_removals_marks_and_restores
     runs, model = SortedRuns(EMPTY), list[list[int]]()  # key, name, marks
     for step in range(40):
         size = random.choice((0, 1, 1, 3, 17))
-        new = [(random.choice((0, 2**64 - 1, random.randint(0, 9))), 100 * step + i) for i in range(size)]
+        new = [
+            (random.choice((0, 2**64 - 1, random.randint(0, 9))), 100 * step + i)
+            for i in range(size)
+        ]
         runs.append(rows_of(new))
         model += [[k, n, 0] for k, n in new]
         asked = [random.randint(0, 9), 2**64 - 1, random.randint(0, 9)]

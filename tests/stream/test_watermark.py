@@ -69,13 +69,13 @@ def test_any_cut_of_a_batch_is_judged_like_the_whole_and_like_record_by_record(
     records: list[tuple[int, int]], data: st.DataObject
 ) -> None:
     whole = Watermark()
-    judged = whole.observe(
-        int64(*(t for t, _ in records)), int64(*(r for _, r in records)), RULES
-    )
+    judged = whole.observe(int64(*(t for t, _ in records)), int64(*(r for _, r in records)), RULES)
     cut = data.draw(st.integers(0, len(records)))
-    parts, mark = [], Watermark()
-    for part in (records[:cut], records[cut:]):
-        parts.append(mark.observe(int64(*(t for t, _ in part)), int64(*(r for _, r in part)), RULES))
+    mark = Watermark()
+    parts = [
+        mark.observe(int64(*(t for t, _ in part)), int64(*(r for _, r in part)), RULES)
+        for part in (records[:cut], records[cut:])
+    ]
     assert np.concatenate([p.before_ms for p in parts]).tolist() == judged.before_ms.tolist()
     assert np.concatenate([p.future for p in parts]).tolist() == judged.future.tolist()
     assert mark.at_ms == whole.at_ms

@@ -1,0 +1,134 @@
+"""Stage 2: waits for all, merges once, in order, and believes the present owner only."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from stream.columns import Group
+from stream.events import Effect, ToFindings, ToPanes
+from stream.model_stage import ModelStage
+from stream.panes import PaneTable
+from stream.source_stage import SourceStage
+from stream.wire import Announcement, Progress, decode_finding, encode_pane_record
+from tests.streams import SMALL, outcome, prediction, records
+
+GRACE, PANE = SMALL.grace_ms, SMALL.pane_ms
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.panes: list[tuple[str, str, int, int]] = []  # kind, version, pane end, rows
+
+    def __call__(self, kind: str, group: Group, table: PaneTable) -> None:
+        ends, rows = table.pane_end.tolist(), table.rows.tolist()
+        self.panes += [(kind, group[1], end, n) for end, n in zip(ends, rows, strict=True)]
+
+
+def values(effects: list[Effect]) -> list[bytes]:
+    return [e.value for e in effects if isinstance(e, ToPanes)]
+
+
+def source(partition: int, of: int, times: list[int], *, epoch: int = 0) -> list[bytes]:
+    """All that a source partition sends for predictions at these times."""
+    stage = SourceStage(SMALL, partition, of)
+    stage.epoch = epoch
+    events = [prediction(f"{partition}-{i}", t) for i, t in enumerate(times)]
+    return [
+        *values(stage.predictions(records(events, partition=partition)))[:-of],
+        encode_pane_record(Announcement(partition, of, epoch, times[-1], times[-1])),
+    ]
+
+
+def test_nothing_is_merged_before_all_source_partitions_have_spoken() -> None:
+    seen = Seen()
+    stage = ModelStage(SMALL, 0, 2, observe=seen)
+    for value in source(0, 2, [500, 50_000]):
+        assert stage.handle(value) == []
+    assert seen.panes == []
+    assert stage.merged_until_ms() is None
+    for value in source(1, 2, [700, 50_000]):
+        stage.handle(value)
+    assert seen.panes == [("prediction", "1", PANE, 2)]
+    assert stage.merged_until_ms() == 50_000
+
+
+@pytest.mark.parametrize(("reached_ms", "merged"), [(PANE + GRACE - 1, 0), (PANE + GRACE, 1)])
+def test_a_pane_is_merged_once_all_have_passed_its_ready_time(reached_ms: int, merged: int) -> None:
+    seen = Seen()
+    stage = ModelStage(SMALL, 0, 2, observe=seen)
+    for value in source(0, 2, [500, 50_000]) + source(1, 2, [700, reached_ms]):
+        stage.handle(value)
+    assert len(seen.panes) == merged
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_panes_of_a_kind_come_once_and_with_rising_ends(seed: int) -> None:
+    random, seen = Random(seed), Seen()
+    sources = [SourceStage(SMALL, p, 3) for p in range(3)]
+    stage = ModelStage(SMALL, 0, 3, observe=seen)
+    for step in range(80):
+        p = random.randrange(3)
+        at = 700 * step
+        made = [prediction(f"{step}-{i}", at + i, model_version=str(i)) for i in range(2)]
+        effects = sources[p].predictions(records(made, partition=p))
+        truth = records([outcome(f"{step}-0", at + 5)], "outcomes", partition=p)
+        for value in values(effects + sources[p].outcomes(truth)):
+            stage.handle(value)
+    places = [(kind, version) for kind, version, _, _ in seen.panes]
+    assert set(places) == {(k, v) for k in ("prediction", "cohort") for v in "01"}
+    for place in set(places):
+        ends = [end for kind, version, end, _ in seen.panes if (kind, version) == place]
+        assert ends == sorted(set(ends))
+
+
+def test_blocks_of_a_replaced_owner_are_ignored_and_those_of_the_new_one_taken() -> None:
+    seen = Seen()
+    stage = ModelStage(SMALL, 0, 1, observe=seen)
+    stage.handle(encode_pane_record(Announcement(0, 1, 5, 0, 0)))
+    for value in source(0, 1, [500, 600, 50_000], epoch=4):
+        assert stage.handle(value) == []
+    assert seen.panes == []
+    for value in source(0, 1, [500, 50_000], epoch=5):
+        stage.handle(value)
+    assert seen.panes == [("prediction", "1", PANE, 1)]
+
+
+def progress_of(effects: list[Effect]) -> list[tuple[int, int]]:
+    found = [decode_finding(e.value) for e in effects if isinstance(e, ToFindings)]
+    return [(r.prediction_ms, r.cohort_ms) for r in found if isinstance(r, Progress)]
+
+
+def test_progress_is_the_least_of_all_sources_and_never_goes_back() -> None:
+    stage = ModelStage(SMALL, 0, 2)
+
+    def announce(partition: int, at_ms: int, epoch: int = 0) -> list[tuple[int, int]]:
+        record = Announcement(partition, 2, epoch, at_ms, at_ms - 10)
+        return progress_of(stage.handle(encode_pane_record(record)))
+
+    assert announce(0, 100) == []
+    assert announce(1, 300) == [(100, 90)]
+    assert announce(0, 200) == [(200, 190)]
+    assert announce(0, 150, epoch=3) == []  # a new owner, behind its predecessor
+    assert announce(0, 400, epoch=3) == [(300, 290)]
+    assert stage.source_watermark_ms(0, "predictions") == 400
+    assert stage.source_watermark_ms(1, "outcomes") == 290
+
+
+def test_a_restored_stage_has_the_same_snapshot_and_merges_the_rest() -> None:
+    sent = source(0, 2, [500, 1_500, 2_500, 50_000])
+    others = source(1, 2, [500, 2_500, 60_000])
+    whole, halved = Seen(), Seen()
+    stage: Any = ModelStage(SMALL, 0, 2, observe=whole)
+    for value in sent + others:
+        stage.handle(value)
+    stage = ModelStage(SMALL, 0, 2, observe=halved)
+    for value in sent + others:
+        state = stage.snapshot()
+        stage = ModelStage.restore(SMALL, 0, 2, state, observe=halved)
+        assert stage.snapshot() == state
+        stage.handle(value)
+    assert halved.panes == whole.panes
+    assert [rows for *_, rows in whole.panes] == [2, 1, 2]

@@ -1,0 +1,144 @@
+"""Records between the stages come back as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream.columns import Rows, feature_columns
+from stream.identity import hash_ids
+from stream.outcome_join import Delays
+from stream.panes import PaneTable, summarise
+from stream.snapshot import BrokenRecordError, pack
+from stream.wire import (
+    Announcement,
+    Block,
+    Claim,
+    DelayBlock,
+    Finding,
+    Idle,
+    JournalEntry,
+    Learned,
+    MaturityDecision,
+    Progress,
+    decode_finding,
+    decode_journal,
+    decode_pane_record,
+    encode_finding,
+    encode_journal,
+    encode_pane_record,
+)
+
+GROUP = ("größe", "1", "champion", "")
+
+
+def rows() -> Rows:
+    texts: dict[int, str] = {}
+    cells: list[dict[str, Any]] = [{"x": "東京", "y": 1.5}, {"x": None}, {"y": [1], "x": "b"}]
+    columns = feature_columns(cells, "feature:", texts)
+    return Rows(np.array([1_000, 1_000, 2_000]), hash_ids("abc")[:, 0].copy(), columns, texts)
+
+
+def summaries(table: PaneTable) -> list[Any]:
+    return [repr(table.summary(i)) for i in range(len(table))]
+
+
+def test_blocks_of_rows_and_of_tables_come_back() -> None:
+    table = summarise(rows(), 1, 1)
+    found = decode_pane_record(encode_pane_record(Block(3, 7, "cohort", GROUP, rows(), table)))
+    assert isinstance(found, Block)
+    assert (found.source, found.epoch, found.kind, found.group) == (3, 7, "cohort", GROUP)
+    assert found.rows is not None
+    assert found.table is not None
+    assert summaries(summarise(found.rows, 9, 9)) == summaries(summarise(rows(), 9, 9))
+    assert summaries(found.table) == summaries(table)
+    assert found.table.limit.tolist() == table.limit.tolist()
+
+
+def test_texts_of_dropped_rows_do_not_travel_but_those_of_kept_categories_do() -> None:
+    table = summarise(rows(), 1, 9)
+    found = decode_pane_record(encode_pane_record(Block(0, 0, "prediction", GROUP, None, table)))
+    assert isinstance(found, Block)
+    assert found.table is not None
+    assert set(found.table.texts.values()) == {"東京", "b"}
+    few = Block(0, 0, "prediction", GROUP, rows().take(np.array([2])), None)
+    found = decode_pane_record(encode_pane_record(few))
+    assert isinstance(found, Block)
+    assert found.rows is not None
+    assert set(found.rows.texts.values()) == {"b"}
+
+
+@pytest.mark.parametrize("record", [Learned(1, 2, "m"), Announcement(1, 4, 2, 10, -5)])
+def test_notes_and_announcements_come_back(record: Learned | Announcement) -> None:
+    assert decode_pane_record(encode_pane_record(record)) == record
+
+
+def test_an_announcement_reaches_cohorts_with_the_lesser_side() -> None:
+    assert Announcement(0, 1, 0, 10, 7).cohort_ms == Announcement(0, 1, 0, 7, 10).cohort_ms == 7
+
+
+def test_delays_come_back() -> None:
+    arrays = [np.arange(i, i + 3) for i in range(4)]
+    found = decode_pane_record(encode_pane_record(DelayBlock(1, 2, "m", Delays(*arrays))))
+    assert isinstance(found, DelayBlock)
+    assert found.delays.edge_ms.tolist() == [2, 3, 4]
+    assert found.delays.after(1).outcome_pane_end.tolist() == [2]
+
+
+FINDING = Finding(1, 2, "cohort", 30, 20, GROUP, "feature:x", "A", "drift", {"a": [1.5, None]})
+
+
+@pytest.mark.parametrize("record", [FINDING, Progress(1, 4, 2, 10, 5)])
+def test_findings_and_progress_come_back(record: Finding | Progress) -> None:
+    assert decode_finding(encode_finding(record)) == record
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Claim(1, 2, "worker"),
+        Idle(1, 2, 3, "outcomes", 4, 5),
+        MaturityDecision(2, 0, 9, "m", None, 7),
+        MaturityDecision(2, 0, 9, "m", 8, 7),
+    ],
+)
+def test_journal_entries_come_back(entry: JournalEntry) -> None:
+    assert decode_journal(encode_journal(entry)) == entry
+
+
+def test_records_of_one_topic_are_refused_on_another() -> None:
+    with pytest.raises(BrokenRecordError):
+        decode_finding(encode_journal(Claim(1, 2, "worker")))
+    with pytest.raises(BrokenRecordError):
+        decode_pane_record(pack(b"Z", 1, None))
+    with pytest.raises(BrokenRecordError):
+        decode_journal(b"")
+
+
+def test_findings_sort_by_ready_time_kind_pane_end_and_series() -> None:
+    def order(**changed: Any) -> tuple[Any, ...]:
+        base = {"ready_ms": 5, "pane_kind": "prediction", "pane_end_ms": 5, "series": "b"}
+        made = Finding(
+            **{
+                "partition": 0,
+                "epoch": 0,
+                "group": GROUP,
+                "alertname": "A",
+                "verdict": "drift",
+                "detail": {},
+                **base,
+                **changed,
+            }
+        )
+        return made.order
+
+    ordered = [
+        order(ready_ms=4, pane_kind="cohort"),
+        order(pane_end_ms=4),
+        order(series="a"),
+        order(),
+        order(pane_kind="cohort", pane_end_ms=1),
+    ]
+    assert ordered == sorted(ordered)
