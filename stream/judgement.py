@@ -66,9 +66,7 @@ def measures(
         squared = deviation**2
     return {
         "outcome:absolute_error": cells(np.abs(deviation), has_value),
-        "outcome:brier": cells(
-            np.where(probable, score - happened, 0.0) ** 2, probable & (binary | named)
-        ),
+        "outcome:brier": cells(miss**2, probable & (binary | named)),
         "outcome:error": cells(wrong.astype(np.float64), has_error),
         "outcome:squared_error": cells(squared, has_value),
     }
