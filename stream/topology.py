@@ -55,6 +55,7 @@ class Worker:
         options = connection(settings)
         self.journal = TopicTail(settings.internal_topic("journal"), options, self._journal_record)
         self.control = TopicTail(settings.topics.control, options, self._control_record)
+        self.host.reader = self.journal
         self.host.assigner = Takeover(Changelogs(self.app, self.tables), self.journal)
         self.watch = Watch(self.host, Positions(self.app))
         add_pages(self.app, self.host, self.watch, self.registry)
@@ -64,13 +65,13 @@ class Worker:
         await _require_topics(self.settings)
         await self.journal.start(self.settings.partitions)
         await self.control.start(1)
-        self.host.journal_positions = self.journal.positions
         tasks = [
             self._background(coroutine)
             for coroutine in (
                 self.journal.run(),
                 self.control.run(),
                 self.host.run_checkpoints(),
+                self.host.run_learning(),
                 self.watch.run(),
                 self._start_app(),
                 self._wait_for_crash(),
@@ -118,7 +119,7 @@ class Worker:
         return promise
 
     async def _journal_record(self, _partition: int, offset: int, value: bytes) -> None:
-        await self.host.journal_entry(offset, decode_journal(value))
+        self.host.journal_entry(offset, decode_journal(value))
 
     async def _control_record(self, partition: int, offset: int, value: bytes) -> None:
         try:

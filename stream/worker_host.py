@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Protocol
 
 from stream.alert_stage import AlertStage
@@ -26,19 +24,25 @@ from stream.model_stage import ModelStage
 from stream.settings import Settings
 from stream.source_stage import SourceStage
 from stream.transport import RecordBatch
-from stream.wire import JournalEntry, MaturityDecision
+from stream.wire import Claim, JournalEntry, MaturityDecision
+from stream.worker_batch import parts
 from stream.worker_routes import Outgoing, Sender, route
 from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Ack, Send, Slot
 
 log = logging.getLogger(__name__)
 
-_CHUNK_RECORDS = 2_000  # the loop breathes between chunks
 _TICK_S = 0.05
 _REVOKE_S = 4.0  # within the rebalance timeout
 
 
 class Assigner(Protocol):
     async def assigned(self, host: Host, assigned: Collection[Any]) -> Mapping[Any, int]: ...
+
+
+class JournalReader(Protocol):
+    positions: dict[int, int]
+
+    async def reached(self, targets: Mapping[int, int]) -> None: ...
 
 
 class Host:
@@ -51,7 +55,7 @@ class Host:
         self.metrics = metrics
         self.worker = worker
         self.journal = Journal()
-        self.journal_positions: Mapping[int, int] = {}
+        self.reader: JournalReader
         self.sources: dict[int, Slot[SourceStage]] = {}
         self.models: dict[int, Slot[ModelStage]] = {}
         self.alerts: dict[int, Slot[AlertStage]] = {}
@@ -61,6 +65,7 @@ class Host:
         self.failure: BaseException | None = None
         self.stopped = asyncio.Event()
         self._is_draining = False
+        self._decisions: asyncio.Queue[MaturityDecision] = asyncio.Queue()
         self._ends: list[EndOfInput] = []
         limit = settings.dead_letters.limit
         self._limit = DeadLetterLimit(ratio=limit.ratio, window=limit.window, minimum=limit.minimum)
@@ -81,10 +86,9 @@ class Host:
             if self.sources.get(batch.partition) is not slot:
                 return  # revoked while waiting: the next owner reads it again
             began_s = time.perf_counter()
-            offsets = [record.offset for record in batch.records]
-            new = bisect_left(offsets, slot.offsets[batch.topic])
-            for start, stop in self._chunks(slot, side, offsets, new):
-                await self._source_chunk(slot, side, batch, start, stop)
+            cuts = [at_offset for at_offset, _ in slot.due_idle.get(side, [])]
+            for records in parts(batch, slot.offsets[batch.topic], cuts):
+                await self._source_part(slot, side, records)
                 await asyncio.sleep(0)
             await self.apply_idle(slot, side, batch.last + 1)
             slot.applied(batch.topic, batch.last + 1, 0, ack)
@@ -115,33 +119,14 @@ class Host:
                 await self.perform(slot, slot.core.handle(value))
             slot.applied(topic, max(offset + 1, slot.offsets[topic]), len(value), ack)
 
-    def _chunks(
-        self, slot: Slot[SourceStage], side: Side, offsets: Sequence[int], start: int
-    ) -> list[tuple[int, int]]:
-        """Index ranges that stop where a journaled idle advance must come in between."""
-        cuts = {bisect_left(offsets, at) for at, _ in slot.due_idle.get(side, [])}
-        cuts.update(range(start, len(offsets), _CHUNK_RECORDS))
-        edges = [start, *sorted(cut for cut in cuts if start < cut < len(offsets)), len(offsets)]
-        return [(a, b) for a, b in pairwise(edges) if a < b]
-
-    async def _source_chunk(
-        self, slot: Slot[SourceStage], side: Side, batch: RecordBatch, start: int, stop: int
-    ) -> None:
-        chunk = batch.records[start:stop]
-        await self.apply_idle(slot, side, chunk[0].offset)
-        records = Records(
-            batch.topic,
-            batch.partition,
-            [record.offset for record in chunk],
-            [record.timestamp for record in chunk],
-            [record.value for record in chunk],
-        )
+    async def _source_part(self, slot: Slot[SourceStage], side: Side, records: Records) -> None:
+        await self.apply_idle(slot, side, records.offsets[0])
         stage = slot.core
         effects = stage.predictions(records) if side == "predictions" else stage.outcomes(records)
         await self.perform(slot, effects)
         size_bytes = sum(len(value) for value in records.values if value is not None)
-        slot.applied(batch.topic, chunk[-1].offset + 1, size_bytes, None)
-        self._limit.count(len(chunk), sum(isinstance(e, ToDeadLetters) for e in effects))
+        slot.applied(records.topic, records.offsets[-1] + 1, size_bytes, None)
+        self._limit.count(len(records.values), sum(isinstance(e, ToDeadLetters) for e in effects))
 
     async def apply_idle(self, slot: Slot[SourceStage], side: Side, before_offset: int) -> None:
         """Advances that the journal has before the record at this offset."""
@@ -181,12 +166,36 @@ class Host:
 
     # -- decisions of others
 
-    async def journal_entry(self, offset: int, entry: JournalEntry) -> None:
-        """An entry read from the journal; local source stages learn maturities from it."""
-        if self.journal.add(offset, entry) and isinstance(entry, MaturityDecision):
+    def journal_entry(self, offset: int, entry: JournalEntry) -> None:
+        """An entry read from the journal. It never waits: those who hold a slot's lock may be
+        waiting for the journal themselves."""
+        is_valid = self.journal.add(offset, entry)
+        if isinstance(entry, Claim):
+            self._fence(entry, offset)
+        elif is_valid and isinstance(entry, MaturityDecision):
+            self._decisions.put_nowait(entry)
+
+    def _fence(self, claim: Claim, epoch: int) -> None:
+        """Whoever claimed it after us owns it: what we would still say of it is void."""
+        by_stage: dict[int, dict[int, Any]] = {
+            SOURCES: self.sources,
+            MODELS: self.models,
+            ALERTS: self.alerts,
+        }
+        slots = by_stage[claim.stage]
+        slot = slots.get(claim.partition)
+        if slot is not None and slot.core.epoch < epoch:
+            del slots[claim.partition]
+            log.warning("stage %d partition %d was taken by %s", *slot.key, claim.owner)
+
+    async def run_learning(self) -> None:
+        """Local source stages learn each maturity that stage 2, anywhere, has decided."""
+        while True:
+            decision = await self._decisions.get()
             for slot in list(self.sources.values()):
                 async with slot.lock:
-                    await self.learn(slot, entry)
+                    if self.sources.get(slot.partition) is slot:
+                        await self.learn(slot, decision)
 
     async def learn(self, slot: Slot[SourceStage], decision: MaturityDecision) -> None:
         effects = slot.core.learn(decision.model_id, decision.maturity_ms)
@@ -256,7 +265,7 @@ class Host:
         if self.failure is not None:
             return  # what failed half-way must not be remembered as done
         began_s = time.perf_counter()
-        journal_position = self.journal_positions.get(slot.partition, 0)
+        journal_position = self.reader.positions[slot.partition]
         layout = self.layout(slot.stage)
         size_bytes = await slot.write(self.send, layout, journal_position, force=force)
         if size_bytes is not None:

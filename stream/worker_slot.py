@@ -55,6 +55,7 @@ class Slot(Generic[Core]):
         self._is_dirty = False
         self._outputs: list[asyncio.Future[Any]] = []
         self._acks: list[Ack] = []
+        self._open = 0  # outputs not acknowledged yet
         self._checkpoint_lock = asyncio.Lock()
         self._checkpointed_s = time.monotonic()
 
@@ -65,14 +66,20 @@ class Slot(Generic[Core]):
     @property
     def has_open(self) -> bool:
         """Whether some output is not acknowledged yet."""
-        return any(not output.done() for output in self._outputs)
+        return self._open > 0
 
     async def emit(self, send: Send, records: Sequence[Outgoing]) -> None:
         """Hand records to the producer, in order; they are awaited by the next checkpoint."""
         for record in records:
-            self._outputs.append(await send(record))
+            output = await send(record)
+            self._open += 1
+            output.add_done_callback(self._closed)
+            self._outputs.append(output)
         if records:
             self._is_dirty = True
+
+    def _closed(self, _output: asyncio.Future[Any]) -> None:
+        self._open -= 1
 
     def applied(self, topic: str, next_offset: int, size_bytes: int, ack: Ack | None) -> None:
         self.offsets[topic] = next_offset

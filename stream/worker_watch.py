@@ -1,7 +1,7 @@
 """What a clock may influence, kept in one loop: idleness, alignment, lag and liveness.
 
-Idleness reaches the stages only through the journal: first the acknowledged entry, then the
-advance, then its outputs, with no record applied in between.
+Idleness reaches the stages only through the journal: first the entry, acknowledged and read back
+(a claim before it would void it), then the advance and its outputs, no record in between.
 """
 
 from __future__ import annotations
@@ -80,7 +80,10 @@ class Watch:
             entry = Idle(SOURCES, slot.partition, epoch, side, at_offset, watermark_ms)
             topic = self._host.settings.internal_topic("journal")
             record = Outgoing(topic, slot.partition, None, encode_journal(entry))
-            await (await self._host.send(record))
+            written = await (await self._host.send(record))
+            await self._host.reader.reached({slot.partition: written.offset + 1})
+            if self._host.sources.get(slot.partition) is not slot:
+                return  # claimed by another before this entry: it is void
             await self._host.perform(slot, slot.core.advance(side, watermark_ms))
             slot.touched()
 

@@ -1,0 +1,45 @@
+"""The control topic: the end of the input."""
+
+from __future__ import annotations
+
+import pytest
+
+from stream.control import ControlError, EndOfInput, decode, encode
+
+END = EndOfInput(1_700_000_000_123, {"p": {0: 5, 3: 7}, "o": {0: 2}})
+
+
+def test_an_end_of_input_comes_back() -> None:
+    assert decode(encode(END)) == END
+
+
+def test_its_time_may_be_rfc_3339_with_any_offset() -> None:
+    text = b'{"type":"end_of_input","effective_at":"2023-11-14T23:13:20.123+01:00","offsets":{}}'
+    assert decode(text) == EndOfInput(1_700_000_000_123, {})
+
+
+def test_a_partition_has_ended_when_all_its_topics_are_there() -> None:
+    assert not END.is_reached(0, {"p": 5, "o": 1})
+    assert END.is_reached(0, {"p": 5, "o": 2})
+    assert END.is_reached(1, {"p": 0, "o": 0}), "a partition it does not name is empty"
+
+
+def test_other_types_are_not_for_this_build() -> None:
+    assert decode(b'{"type":"retrained","effective_at":1,"model_id":"m"}') is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[]",
+        b'{"type":"end_of_input","offsets":{}}',
+        b'{"type":"end_of_input","effective_at":"2023-11-14T22:13:20","offsets":{}}',
+        b'{"type":"end_of_input","effective_at":1,"offsets":{"p":{"zero":1}}}',
+        b'{"type":"end_of_input","effective_at":1,"offsets":{"p":{"0":"1"}}}',
+        b"\xff",
+    ],
+)
+def test_what_is_malformed_is_said_to_be(value: bytes) -> None:
+    with pytest.raises(ControlError):
+        decode(value)

@@ -1,0 +1,233 @@
+"""The host with real stages and a broker that only remembers: no Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka import TopicPartition
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from stream.control import EndOfInput
+from stream.journal import Journal
+from stream.metrics import Metrics
+from stream.settings import Settings
+from stream.source_stage import SourceStage
+from stream.transport import RecordBatch
+from stream.wire import Claim, Idle, MaturityDecision
+from stream.worker_host import Host
+from stream.worker_routes import Outgoing
+from stream.worker_slot import SOURCES, Slot
+
+START_MS = 1_760_000_000_000
+PREDICTIONS, OUTCOMES = "leeway.predictions", "leeway.outcomes"
+
+
+class Reader:
+    positions: dict[int, int] = {0: 0}  # noqa: RUF012 a fake
+
+    async def reached(self, targets: Mapping[int, int]) -> None: ...
+
+
+class Broker:
+    """Acknowledges at once."""
+
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+
+    async def send(self, record: Outgoing) -> asyncio.Future[Any]:
+        self.sent.append(record)
+        promise = asyncio.get_running_loop().create_future()
+        place = SimpleNamespace(topic=record.topic, partition=0, offset=len(self.sent))
+        promise.set_result(place)
+        return promise
+
+
+def new_host(**changes: Any) -> tuple[Host, Slot[SourceStage], Broker]:
+    configured = Settings(partitions=1, **changes)
+    broker = Broker()
+    host = Host(configured, broker.send, Metrics(CollectorRegistry()), "me")
+    host.reader = Reader()
+    core = SourceStage(host.rules, 0, 1)
+    core.epoch = 10
+    slot = Slot(SOURCES, 0, core, {PREDICTIONS: 0, OUTCOMES: 0}, "leeway-sources-changelog")
+    host.sources[0] = slot
+    return host, slot, broker
+
+
+def batch(first: int, values: list[bytes], topic: str = PREDICTIONS) -> RecordBatch:
+    records = [
+        SimpleNamespace(offset=first + i, timestamp=None, value=value)
+        for i, value in enumerate(values)
+    ]
+    return RecordBatch(TopicPartition(topic, 0), records)
+
+
+def prediction(number: int, at_ms: int | None = None) -> bytes:
+    return orjson.dumps(
+        {
+            "prediction_id": f"p{number}", "model_id": "m", "model_version": "1",
+            "predicted_at": START_MS + number * 1_000 if at_ms is None else at_ms,
+            "features": {"x": number}, "prediction": {"score": 0.5},
+        }
+    )  # fmt: skip
+
+
+def run(scenario: Awaitable[None]) -> None:
+    async def running() -> None:
+        await scenario
+
+    asyncio.run(running())
+
+
+async def _no_ack() -> None: ...
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sets(st.integers(1, 19)), st.integers(0, 20))
+def test_a_journaled_advance_comes_before_the_record_at_its_offset_however_batched(
+    cuts: set[int], at_offset: int
+) -> None:
+    async def scenario() -> None:
+        host, slot, _ = new_host()
+        far_ms = START_MS + 86_400_000  # all that comes behind it is late
+        slot.due_idle = {"predictions": [(at_offset, far_ms)]}
+        values = [prediction(i) for i in range(20)]
+        edges = [0, *sorted(cuts), 20]
+        for start, stop in pairwise(edges):
+            await host.source_batch("predictions", batch(start, values[start:stop]), _no_ack)
+        assert slot.core.ledger()["predictions"]["late"] == 20 - at_offset
+        assert slot.core.watermark_ms("predictions") == far_ms
+
+    run(scenario())
+
+
+def test_records_before_the_restored_position_are_not_applied_again() -> None:
+    async def scenario() -> None:
+        host, slot, _ = new_host()
+        values = [prediction(i) for i in range(10)]
+        await host.source_batch("predictions", batch(0, values[:6]), _no_ack)
+        await host.source_batch("predictions", batch(3, values[3:]), _no_ack)
+        ledger = slot.core.ledger()["predictions"]
+        assert (ledger["consumed"], ledger["duplicate"]) == (10, 0)
+        assert slot.offsets[PREDICTIONS] == 10
+
+    run(scenario())
+
+
+def test_a_batch_of_a_partition_that_was_revoked_is_neither_applied_nor_acknowledged() -> None:
+    async def scenario() -> None:
+        host, slot, broker = new_host()
+        acked: list[int] = []
+
+        async def ack() -> None:
+            acked.append(1)
+
+        host.sources.clear()
+        await host.source_batch("predictions", batch(0, [prediction(0)]), ack)
+        assert slot.offsets[PREDICTIONS] == 0
+        assert broker.sent == []
+        assert acked == []
+
+    run(scenario())
+
+
+def test_leaving_writes_a_checkpoint_and_acknowledges_what_was_applied() -> None:
+    async def scenario() -> None:
+        host, _, broker = new_host()
+        acked: list[int] = []
+
+        async def ack() -> None:
+            acked.append(1)
+
+        await host.source_batch("predictions", batch(0, [prediction(0)]), ack)
+        assert acked == [], "not before a checkpoint covers it"
+        await host.revoked()
+        assert acked == [1]
+        assert host.slots() == []
+        assert [r.topic for r in broker.sent].count("leeway-sources-changelog") >= 2
+
+    run(scenario())
+
+
+def test_after_a_failure_nothing_is_remembered_as_done() -> None:
+    async def scenario() -> None:
+        host, slot, broker = new_host()
+        await host.source_batch("predictions", batch(0, [prediction(0)]), _no_ack)
+        host.fail(RuntimeError("half-way"))
+        before = len(broker.sent)
+        await host.checkpoint(slot, force=True)
+        await host.drain()
+        assert len(broker.sent) == before
+        assert host.stopped.is_set()
+
+    run(scenario())
+
+
+def test_a_claim_by_another_ends_our_say_and_our_own_does_not() -> None:
+    host, _, _ = new_host()
+    host.journal_entry(10, Claim(SOURCES, 0, "me"))
+    assert 0 in host.sources
+    host.journal_entry(11, Claim(SOURCES, 0, "another"))
+    assert 0 not in host.sources
+
+
+def test_too_many_dead_letters_stop_the_worker_with_what_to_do() -> None:
+    async def scenario() -> None:
+        limit = {"ratio": 0.5, "window": 100, "minimum": 10}
+        host, _, _ = new_host(dead_letters={"limit": limit})
+        await host.source_batch("predictions", batch(0, [b"{"] * 9), _no_ack)
+        with pytest.raises(Exception, match=r"are dead letters .* raise the limit"):
+            await host.source_batch("predictions", batch(9, [b"{"]), _no_ack)
+
+    run(scenario())
+
+
+def test_the_input_ends_once_both_topics_have_reached_the_end_offsets() -> None:
+    async def scenario() -> None:
+        host, slot, _ = new_host()
+        await host.input_ends(EndOfInput(START_MS, {PREDICTIONS: {0: 2}, OUTCOMES: {}}))
+        await host.source_batch("predictions", batch(0, [prediction(0)]), _no_ack)
+        assert not slot.ended
+        await host.source_batch("predictions", batch(1, [prediction(0)]), _no_ack)
+        assert slot.ended == {0}
+        assert slot.core.watermark_ms("outcomes") is not None
+
+    run(scenario())
+
+
+# -- whose decisions count
+
+
+def test_entries_of_an_older_epoch_are_void_behind_a_newer_claim() -> None:
+    journal = Journal()
+    journal.add(0, Claim(SOURCES, 0, "old"))
+    before = Idle(SOURCES, 0, 0, "predictions", 5, START_MS)
+    assert journal.add(1, before)
+    journal.add(2, Claim(SOURCES, 0, "new"))
+    assert not journal.add(3, Idle(SOURCES, 0, 0, "predictions", 6, START_MS + 1))
+    assert not journal.add(4, MaturityDecision(SOURCES, 0, 0, "m", 1, 2))
+    after = Idle(SOURCES, 0, 2, "predictions", 6, START_MS + 2)
+    assert journal.add(5, after)
+    assert journal.idle_of(0) == [before, after]
+    assert journal.decisions == {}
+
+
+def test_entries_before_any_claim_are_void() -> None:
+    assert not Journal().add(0, Idle(SOURCES, 0, 0, "predictions", 0, START_MS))
+
+
+def test_claims_of_one_stage_say_nothing_of_another() -> None:
+    journal = Journal()
+    journal.add(0, Claim(1, 0, "a"))
+    journal.add(1, Claim(2, 0, "b"))
+    assert journal.add(2, MaturityDecision(2, 0, 1, "m", 1, 2))
+    assert journal.add(3, Idle(1, 0, 0, "outcomes", 0, START_MS))
+    assert (journal.epoch(1, 0), journal.epoch(2, 0), journal.epoch(3, 0)) == (0, 1, None)
