@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_left
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Collection, Mapping, MutableSet
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableSet
+from itertools import pairwise
 from typing import Any, Protocol
 
 import faust
@@ -26,8 +28,11 @@ from faust.transport.consumer import ensure_TP, ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
 
+from stream.events import Records
+
 log = logging.getLogger(__name__)
 
+_PART_RECORDS = 2_000  # the loop breathes between parts of a batch
 _STALE_FETCH_MS = 5_000  # a poll answered longer ago says nothing about the end of the partition
 
 
@@ -53,6 +58,21 @@ class RecordBatch:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def parts(self, from_offset: int, cut_at: Iterable[int] = ()) -> Iterator[Records]:
+        """The records from an offset on; no part reaches over one of the offsets `cut_at`."""
+        offsets = [record.offset for record in self.records]
+        first, end = bisect_left(offsets, from_offset), len(offsets)
+        cuts = {bisect_left(offsets, at) for at in cut_at} | set(range(first, end, _PART_RECORDS))
+        for start, stop in pairwise(sorted({cut for cut in cuts if first <= cut < end} | {end})):
+            part = self.records[start:stop]
+            yield Records(
+                self.topic,
+                self.partition,
+                offsets[start:stop],
+                [record.timestamp for record in part],
+                [record.value for record in part],
+            )
 
 
 class BatchSchema(Schema):

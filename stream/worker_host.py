@@ -25,7 +25,6 @@ from stream.settings import Settings
 from stream.source_stage import SourceStage
 from stream.transport import RecordBatch
 from stream.wire import Claim, JournalEntry, MaturityDecision
-from stream.worker_batch import parts
 from stream.worker_routes import Outgoing, Sender, route
 from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Ack, Send, Slot
 
@@ -87,7 +86,7 @@ class Host:
                 return  # revoked while waiting: the next owner reads it again
             began_s = time.perf_counter()
             cuts = [at_offset for at_offset, _ in slot.due_idle.get(side, [])]
-            for records in parts(batch, slot.offsets[batch.topic], cuts):
+            for records in batch.parts(slot.offsets[batch.topic], cuts):
                 await self._source_part(slot, side, records)
                 await asyncio.sleep(0)
             await self.apply_idle(slot, side, batch.last + 1)
