@@ -164,6 +164,15 @@ def doctor(
 
 
 @app.command()
+def journal(config: Config = None, bootstrap: Bootstrap = None) -> None:
+    """Print the journal as lines of JSON, for `leeway backtest --journal`."""
+    settings = load_settings(config, _broker(bootstrap))
+    from stream.cli_kafka import journal as show_journal
+
+    show_journal(settings)
+
+
+@app.command()
 def schema(
     name: Annotated[str | None, typer.Argument(help="One schema; without it their names.")] = None,
     write: Annotated[Path | None, typer.Option(help="Write them all to this directory.")] = None,

@@ -7,8 +7,12 @@ import logging
 from collections import Counter
 from dataclasses import asdict, replace
 
-from stream.cli_output import FAILURE, Output, fail, print_json, print_rows, say
+import msgspec
+from aiokafka.errors import KafkaError
+
+from stream.cli_output import FAILURE, Output, fail, print_json, print_rows, say, tell
 from stream.doctor import examine
+from stream.journal import read_whole
 from stream.kafka_admin import (
     AdminError,
     TopicStep,
@@ -19,6 +23,7 @@ from stream.kafka_admin import (
     topic_plan,
 )
 from stream.settings import Settings
+from stream.wire import decode_journal
 
 _STATE = {
     "create": "to create",
@@ -81,6 +86,17 @@ def _show(steps: list[TopicStep], output: Output) -> None:
             for step in steps
         ],
     )
+
+
+def journal(settings: Settings) -> None:
+    """Every entry of the journal, a line of JSON each, partition by partition."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    try:
+        entries = asyncio.run(read_whole(settings, settings.internal_topic("journal")))
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise fail(f"the journal cannot be read: {error}") from None
+    for value in entries:
+        tell(msgspec.json.encode(decode_journal(value)).decode())
 
 
 def doctor(settings: Settings, output: Output) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from stream.kafka_admin import connection
+from stream.settings import Settings
 from stream.wire import Claim, Idle, JournalEntry, MaturityDecision
 
 _POLL_MS = 200
@@ -118,3 +120,20 @@ class TopicTail:
         if self._consumer is not None:
             with contextlib.suppress(Exception):
                 await self._consumer.stop()
+
+
+async def read_whole(settings: Settings, topic: str) -> list[bytes]:
+    """The values of a topic up to its end now, partition by partition, in offset order."""
+    consumer = AIOKafkaConsumer(**connection(settings), group_id=None, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        tps = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
+        consumer.assign(tps)
+        values: dict[TopicPartition, list[bytes]] = {tp: [] for tp in tps}
+        left = {tp: end for tp, end in (await consumer.end_offsets(tps)).items() if end}
+        while any([await consumer.position(tp) < end for tp, end in left.items()]):
+            for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
+                values[tp] += [r.value for r in records if r.value is not None]
+        return [value for tp in tps for value in values[tp]]
+    finally:
+        await consumer.stop()
