@@ -126,6 +126,15 @@ def test_findings_wait_for_the_slowest_partition_and_come_in_order_of_ready_time
     assert [a.model.version for a in told] == ["9", "2", "3"]
 
 
+def test_a_finding_on_inputs_does_not_wait_for_outcomes() -> None:
+    """Each kind waits for its own progress: a slow label feed delays no feature alert."""
+    ahead = encode_finding(Progress(0, 1, 0, 1_000, 50))
+    of_cohort = finding(100, pane_kind="cohort", series="outcome:error", alertname="E")
+    told = alerts([of_cohort, finding(100), ahead])
+    assert [a.alertname for a in told] == ["FeatureDrift"]
+    assert len(alerts([of_cohort, finding(100), ahead, progress(1_000)])) == 2
+
+
 def test_what_a_replaced_owner_still_writes_is_ignored() -> None:
     values = [progress(10, epoch=5), finding(100, epoch=4), progress(1_000, epoch=4)]
     assert alerts(values) == []
