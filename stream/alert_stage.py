@@ -181,8 +181,7 @@ def _to_alerts(alert: Alert, order: tuple[Any, ...]) -> ToAlerts:
 def _fingerprint(finding: Finding) -> str:
     """Of model, version, role, scope and alertname; the severity is not part of it."""
     parts = [*finding.group, finding.series, finding.alertname]
-    text = "\0".join(parts).encode()
-    return hashlib.sha256(text).hexdigest()[:16]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
 
 def _alert_id(fingerprint: str, starts_at: str, sequence: int) -> str:

@@ -52,7 +52,7 @@ class Key:
 class Layout:
     """What must be equal between the writer of a checkpoint and its reader."""
 
-    config_hash: str
+    state_hash: str
     partitions: int
     inputs: tuple[str, ...]  # the topics of this stage
 
@@ -103,7 +103,7 @@ def encode(checkpoint: Checkpoint, layout: Layout) -> Written:
         "state_bytes": len(checkpoint.state),
         "offsets": dict(checkpoint.offsets),
         "journal_position": checkpoint.journal_position,
-        "config_hash": layout.config_hash,
+        "state_hash": layout.state_hash,
         "partitions": layout.partitions,
         "inputs": list(layout.inputs),
     }
@@ -171,7 +171,7 @@ def _must_fit(manifest: Mapping[str, Any], layout: Layout, key: Key) -> None:
     facts = (
         ("partitions", manifest["partitions"], layout.partitions),
         ("input topics", tuple(manifest["inputs"]), layout.inputs),
-        ("config_hash", manifest["config_hash"], layout.config_hash),
+        ("state_hash", manifest["state_hash"], layout.state_hash),
     )
     for name, was, now in facts:
         if was != now:

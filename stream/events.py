@@ -28,9 +28,9 @@ Action = Literal["fix_pipeline", "retrain", "rollback", "investigate", "none"]
 
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 Label = str | int | bool
+LATEST_MS = 7_258_118_400_000  # 2200: what is later is no time but microseconds, or worse
 EventTime = (
-    Annotated[datetime, msgspec.Meta(tz=True)]
-    | Annotated[int, msgspec.Meta(ge=0, lt=253_402_300_800_000)]
+    Annotated[datetime, msgspec.Meta(tz=True)] | Annotated[int, msgspec.Meta(ge=0, lt=LATEST_MS)]
 )
 """RFC 3339 with an offset (floored to the millisecond), or integer epoch milliseconds."""
 

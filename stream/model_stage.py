@@ -8,7 +8,6 @@ Findings leave with the progress of each kind, by which stage 3 knows that nothi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -54,7 +53,8 @@ class ModelStage:
         self._sources = source_partitions
         self._observe = observe
         self._models: dict[str, ModelState] = {}
-        self._announced: dict[int, Announcement] = {}
+        self._announced: dict[int, Announcement] = {}  # the latest
+        self._reached: dict[int, tuple[int, int]] = {}  # the furthest: prediction, cohort
         self._applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
         self._delays_applied: dict[tuple[int, str], int] = {}
         self._progress = (BEFORE_ALL_MS, BEFORE_ALL_MS)
@@ -73,7 +73,13 @@ class ModelStage:
             case Learned():
                 self._model(record.model_id).learned.add(record.source)
             case Announcement():
-                self._announced[record.source] = _furthest(known, record)
+                self._announced[record.source] = record
+                before = self._reached.get(record.source, (BEFORE_ALL_MS, BEFORE_ALL_MS))
+                # a new owner of a source partition may say less than the one before it has said
+                self._reached[record.source] = (
+                    max(before[0], record.prediction_ms),
+                    max(before[1], record.cohort_ms),
+                )
                 return self._release()
         return []
 
@@ -136,8 +142,8 @@ class ModelStage:
     def _release(self) -> list[Effect]:
         if len(self._announced) < self._sources:
             return []
-        prediction_ms = min(a.prediction_ms for a in self._announced.values())
-        cohort_ms = min(a.cohort_ms for a in self._announced.values())
+        prediction_ms = min(prediction for prediction, _ in self._reached.values())
+        cohort_ms = min(cohort for _, cohort in self._reached.values())
         effects: list[Effect] = []
         held_ms = cohort_ms
         for model_id in sorted(self._models):
@@ -286,6 +292,7 @@ class ModelStage:
         state = {
             "models": {m: model.snapshot() for m, model in self._models.items()},
             "announced": announced,
+            "reached": [[source, *reached] for source, reached in self._reached.items()],
             "applied": [[s, k, list(g), end] for (s, k, g), end in self._applied.items()],
             "delays_applied": [[s, m, end] for (s, m), end in self._delays_applied.items()],
             "progress": list(self._progress),
@@ -306,6 +313,8 @@ class ModelStage:
         stage = cls(rules, partition, source_partitions, observe=observe)
         for fields in plain["announced"]:
             stage._announced[fields[0]] = Announcement(*fields)
+        for source, prediction_ms, cohort_ms in plain["reached"]:
+            stage._reached[source] = (prediction_ms, cohort_ms)
         for source, kind, group, end in plain["applied"]:
             stage._applied[source, kind, tuple(group)] = end
         for source, model_id, end in plain["delays_applied"]:
@@ -314,14 +323,3 @@ class ModelStage:
         for model_id, saved in plain["models"].items():
             stage._model(model_id).restore(saved)
         return stage
-
-
-def _furthest(known: Announcement | None, new: Announcement) -> Announcement:
-    """A new owner of a source partition may say less than the one before it has said."""
-    if known is None:
-        return new
-    return replace(
-        new,
-        prediction_ms=max(known.prediction_ms, new.prediction_ms),
-        outcome_ms=max(known.outcome_ms, new.outcome_ms),
-    )

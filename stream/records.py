@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.events import DeadLetter, Outcome, Prediction, Records, ToDeadLetters
+from stream.events import LATEST_MS, DeadLetter, Outcome, Prediction, Records, ToDeadLetters
 from stream.rules import Rules
 from stream.times import to_ms
 
@@ -99,7 +99,7 @@ def _decode(
         try:
             event = parse(_parsable(value, rules))
             time = check(event)
-            _refuse(time < 0, "invalid_time", "before 1970")
+            _refuse(not 0 <= time < LATEST_MS, "invalid_time", "before 1970 or after 2199")
             _refuse(not rules.knows(event.model_id), "unknown_model", "it is not configured")
         except UnusableError as error:
             dead.append(_letter(records, i, error.reason, str(error), include_payload))

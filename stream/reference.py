@@ -117,7 +117,7 @@ class ReferenceBuilder:
     def seal(self, group: Group, kind: PaneKind) -> Reference:
         if self._table is None or self._start_ms is None:
             raise ValueError("a reference needs at least one pane")
-        table = self._table.without_ghosts()
+        table, self._table = self._table.without_ghosts(), None
         return Reference(group, kind, self._start_ms, table.last_end_ms, table)
 
     def snapshot(self) -> dict[str, Any]:

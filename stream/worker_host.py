@@ -243,7 +243,7 @@ class Host:
 
     def layout(self, stage: int) -> Layout:
         """What a checkpoint of this stage must agree on with its reader."""
-        return Layout(self.rules.config_hash(), self.settings.partitions, self.inputs(stage))
+        return Layout(self.rules.state_hash(), self.settings.partitions, self.inputs(stage))
 
     def inputs(self, stage: int) -> tuple[str, ...]:
         if stage == SOURCES:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 MAX_DEPTH = 100  # the outermost object is the first level
-YEAR_10000_MS = 253_402_300_800_000
+YEAR_2200_MS = 7_258_118_400_000
 LARGEST_REVISION = 2**62
 RFC3339 = re.compile(
     r"(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(?:\.(\d+))?(Z|[+-]\d{2}:\d{2})", re.ASCII
@@ -198,7 +198,7 @@ def _time(event: dict[str, Any], name: str) -> int:
     at = event[name]
     if isinstance(at, str):
         at = _rfc3339(at)
-    if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at < YEAR_10000_MS:
+    if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at < YEAR_2200_MS:
         raise Dead("invalid_time")
     return at
 

@@ -132,7 +132,7 @@ def test_bucket_edges_have_five_mantissa_bits(delay: int) -> None:
 
 def test_the_mixes_reach_every_ledger_term_every_reason_and_every_kind_of_decision() -> None:
     reached: Counter[str] = Counter()
-    for seed in range(40):
+    for seed in range(80):
         mix = draw_mix(Random(seed), 100)
         result = answer(mix.world, mix.predictions, mix.outcomes, ended=True)
         for part in result.ledger:

@@ -24,7 +24,7 @@ from stream.checkpoint import (
 from stream.worker_routes import Outgoing
 from stream.worker_slot import Slot
 
-LAYOUT = Layout(config_hash="abc", partitions=4, inputs=("predictions", "outcomes"))
+LAYOUT = Layout(state_hash="abc", partitions=4, inputs=("predictions", "outcomes"))
 STATE = random.Random(1).randbytes(2 * BLOB_BYTES + 1)
 ONE = Checkpoint(
     stage=1,
@@ -97,7 +97,7 @@ def test_other_stages_and_partitions_are_none_of_mine() -> None:
 @pytest.mark.parametrize(
     ("layout", "what"),
     [
-        (replace(LAYOUT, config_hash="other"), "config_hash"),
+        (replace(LAYOUT, state_hash="other"), "state_hash"),
         (replace(LAYOUT, partitions=8), "partitions"),
         (replace(LAYOUT, inputs=("renamed", "outcomes")), "input topics"),
     ],

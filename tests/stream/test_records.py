@@ -56,7 +56,7 @@ BAD_PREDICTIONS: list[tuple[str, bytes | None]] = [
     ("invalid_time", value_of(GOOD | {"predicted_at": "2026-11-22T10:00:00"})),
     ("invalid_time", value_of(GOOD | {"predicted_at": "1969-12-31T23:59:59Z"})),
     ("invalid_time", value_of(GOOD | {"predicted_at": -1})),
-    ("invalid_time", value_of(GOOD | {"predicted_at": 253_402_300_800_000})),
+    ("invalid_time", value_of(GOOD | {"predicted_at": 7_258_118_400_000})),
     ("too_many_features", value_of(GOOD | {"features": dict.fromkeys("abcdef", 1)})),
     ("too_deep", text(GOOD, "1.5", DEEP.decode())),
     ("no_prediction", value_of(GOOD | {"prediction": {}})),
@@ -141,7 +141,7 @@ def test_one_bad_feature_value_does_not_lose_the_event(cell: Any) -> None:
     ("said", "expected"),
     [
         (0, 0),
-        (253_402_300_799_999, 253_402_300_799_999),
+        (7_258_118_399_999, 7_258_118_399_999),
         ("1970-01-01T00:00:01.0019Z", 1_001),
         ("1970-01-01T02:00:01.5+02:00", 1_500),
         ("1969-12-31T23:00:00-01:00", 0),
