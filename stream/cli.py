@@ -64,11 +64,14 @@ def worker(config: Config = None, bootstrap: Bootstrap = None) -> None:
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,  # the demo parses its own arguments, --help included
 )
-def demo(context: typer.Context) -> None:
+def demo(
+    context: typer.Context,
+    help_: Annotated[bool, typer.Option("--help", hidden=True)] = False,
+) -> None:
     """Run the whole job here, on real data."""
     from stream.demo import main as run_demo
 
-    raise typer.Exit(run_demo(context.args))
+    raise typer.Exit(run_demo(["--help"] if help_ else context.args))
 
 
 @app.command()

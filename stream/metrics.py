@@ -133,16 +133,19 @@ class Metrics:
     def assigned(self, topic: str, partition: int, terms: Mapping[str, int]) -> None:
         """A partition begins with the ledger of its checkpoint: what it counted is not new."""
         self._terms[topic, partition] = dict(terms)
-        self._show_terms(topic, partition, terms)
 
     def batch(self, topic: str, partition: int, terms: Mapping[str, int], seconds: float) -> None:
-        """One batch is applied; `terms` is the ledger of its side after it."""
+        """One batch is applied; `terms`: what `consumed` is made of, of its side, after it."""
         before = self._terms.get((topic, partition), {})
         for result in RESULTS:
             self._events.labels(topic, result).inc(terms[result] - before.get(result, 0))
         self._terms[topic, partition] = dict(terms)
-        self._show_terms(topic, partition, terms)
         self._batch.labels(topic).observe(seconds)
+
+    def ledger(self, topic: str, partition: int, terms: Mapping[str, int]) -> None:
+        """All terms of one side of a source partition."""
+        for term, count in terms.items():
+            self._ledger.labels(topic, partition, term).set(count)
 
     def revoked(self, topic: str, partition: int) -> None:
         """Another worker reports this partition from now on."""
@@ -192,10 +195,6 @@ class Metrics:
         self._alerts.clear()
         for (model, severity), count in collections.Counter(firing).items():
             self._alerts.labels(model, severity).set(count)
-
-    def _show_terms(self, topic: str, partition: int, terms: Mapping[str, int]) -> None:
-        for term, count in terms.items():
-            self._ledger.labels(topic, partition, term).set(count)
 
     def _admits(self, key: SeriesKey) -> bool:
         if key in self._series:

@@ -355,16 +355,20 @@ class Monitor:
         return MonitorFinding(end_ms, name, alertname, detail)
 
     def status(self) -> Iterator[SeriesStatus]:
+        """Of the detectors that have told something."""
         for name, series in self._values.items():
             for detector, alarm in series.alarms.items():
                 last = series.last.get(detector)
-                score, threshold = (last.statistic, last.threshold) if last else (0.0, 1.0)
-                yield SeriesStatus(self.group, name, detector, score, threshold, alarm.firing)
+                if last is not None:
+                    yield SeriesStatus(
+                        self.group, name, detector, last.statistic, last.threshold, alarm.firing
+                    )
         for (name, rate), rates in self._rates.items():
-            score, threshold = (
-                (rates.last.statistic, rates.last.threshold) if rates.last else (0.0, 1.0)
-            )
-            yield SeriesStatus(self.group, name, rate, score, threshold, rates.alarm.firing)
+            last = rates.last
+            if last is not None:
+                yield SeriesStatus(
+                    self.group, name, rate, last.statistic, last.threshold, rates.alarm.firing
+                )
 
     # -- state
 

@@ -133,6 +133,10 @@ class SourceStage:
         self._sent = deque((r for r in self._sent if r > merged_until_ms), maxlen=_SENT_KEPT)
         return len(self._sent)
 
+    def judged(self, side: Side) -> dict[str, int]:
+        """The terms that `consumed` is made of: cheap, for every batch."""
+        return dict(self._judged[side])
+
     def ledger(self) -> dict[str, dict[str, int]]:
         matured = self._join.matured
         outcomes = self._join.outcome_terms(self._marks["predictions"].at_ms)

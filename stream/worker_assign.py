@@ -117,7 +117,7 @@ class Takeover:
                     await host.apply_idle(source, side, source.offsets[topic])
                 await host.end_input(source)
             for side, topic in host.topics.items():
-                host.metrics.assigned(topic, source.partition, source.core.ledger()[side])
+                host.metrics.assigned(topic, source.partition, source.core.judged(side))
         for model in list(host.models.values()):
             async with model.lock:
                 await host.perform(model, model.core.announce())

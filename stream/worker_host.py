@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from stream.alert_stage import AlertStage
-from stream.checkpoint import Layout
+from stream.checkpoint import CheckpointError, Layout
 from stream.control import EndOfInput
-from stream.dead_letter_limit import DeadLetterLimit
+from stream.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from stream.events import Effect, Records, ToDeadLetters
 from stream.idle import Side
 from stream.journal import Journal
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 _TICK_S = 0.05
 _REVOKE_S = 4.0  # within the rebalance timeout
+
+
+_EXPECTED = (CheckpointError, TooManyDeadLetters)
 
 
 class Assigner(Protocol):
@@ -288,10 +291,12 @@ class Host:
         """Stop the worker; only the first error counts."""
         if self.failure is None:
             self.failure = error
-            log.error("the worker stops: %s", error, exc_info=error)
+            # what a person can mend is one line; the rest is a bug, and its trace is wanted
+            trace = None if isinstance(error, _EXPECTED) else error
+            log.error("the worker stops: %s", error, exc_info=trace)
         self.stopped.set()
 
     def _measure(self, slot: Slot[SourceStage], side: Side, seconds: float) -> None:
         topic = self.topics[side]
-        self.metrics.batch(topic, slot.partition, slot.core.ledger()[side], seconds)
+        self.metrics.batch(topic, slot.partition, slot.core.judged(side), seconds)
         self.metrics.watermark(topic, slot.partition, slot.core.watermark_ms(side))

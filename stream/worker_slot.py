@@ -20,6 +20,9 @@ STAGES = {SOURCES: "sources", MODELS: "panes", ALERTS: "findings"}
 """Number of a stage, and the name of its Faust table."""
 
 
+_COST_SHARE = 10  # a checkpoint is written at most a tenth of the time
+
+
 class Stage(Protocol):
     epoch: int
 
@@ -58,6 +61,7 @@ class Slot(Generic[Core]):
         self._open = 0  # outputs not acknowledged yet
         self._checkpoint_lock = asyncio.Lock()
         self._checkpointed_s = time.monotonic()
+        self._cost_s = 0.0  # of the last checkpoint
 
     @property
     def key(self) -> tuple[int, int]:
@@ -96,6 +100,9 @@ class Slot(Generic[Core]):
         if not self._is_dirty or self._checkpoint_lock.locked():
             return False
         age_s = time.monotonic() - self._checkpointed_s
+        # a checkpoint is the whole state: where that is large, it must not be most of the work
+        if age_s < _COST_SHARE * self._cost_s:
+            return False
         return age_s >= interval_s or self.input_bytes >= limit_bytes
 
     async def write(
@@ -132,6 +139,7 @@ class Slot(Generic[Core]):
             for ack in acks:
                 await ack()
             self.progressed_s = time.monotonic()
+            self._cost_s = self.progressed_s - self._checkpointed_s
             self.state_bytes = len(state)
             stale, self.stale_keys = self.stale_keys, written.keys()
             self._outputs += [await send(self._record(key, None)) for key in stale]

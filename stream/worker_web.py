@@ -17,7 +17,7 @@ from stream.worker_watch import Watch
 def add_pages(app: Any, host: Host, watch: Watch, registry: CollectorRegistry) -> None:
     @app.page("/metrics", name="metrics")
     async def metrics(web: Any, request: Any) -> Any:  # noqa: ARG001 Faust's signature
-        show_models(host)
+        show_state(host)
         return web.bytes(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     @app.page("/health", name="health")
@@ -83,8 +83,12 @@ def progress(host: Host) -> dict[str, Any]:
     }
 
 
-def show_models(host: Host) -> None:
-    """Metrics of models and alerts, at the moment they are asked for."""
+def show_state(host: Host) -> None:
+    """Metrics of ledgers, models and alerts, at the moment they are asked for."""
+    for source in host.sources.values():
+        ledger = source.core.ledger()
+        for side, topic in host.topics.items():
+            host.metrics.ledger(topic, source.partition, ledger[side])
     for slot in host.models.values():
         for status in slot.core.status():
             model, version, role, _ = status.group

@@ -43,6 +43,7 @@ def metrics(registry: CollectorRegistry) -> Metrics:
 def feed(metrics: Metrics) -> None:
     metrics.running("abc")
     metrics.batch("predictions", 0, TERMS | {"applied": 5, "consumed": 5, "pending": 5}, 0.01)
+    metrics.ledger("predictions", 0, TERMS | {"pending": 5})
     metrics.lag("predictions", 0, 7)
     metrics.watermark("predictions", 0, 1_500)
     metrics.committed_age("predictions", 0, 0.5)
@@ -75,8 +76,14 @@ def test_a_batch_counts_only_what_is_new_since_the_checkpoint(
     topic = {"topic": "predictions"}
     assert value("leeway_events_total", topic | {"result": "applied"}) == 3
     assert value("leeway_events_total", topic | {"result": "late"}) == 1
-    ledger = topic | {"partition": "1", "term": "applied"}
-    assert value("leeway_ledger_records", ledger) == 103
+
+
+def test_the_ledger_shows_all_terms_of_a_partition(
+    metrics: Metrics, registry: CollectorRegistry
+) -> None:
+    metrics.ledger("predictions", 1, {"applied": 103, "pending": 3})
+    labels = {"topic": "predictions", "partition": "1", "term": "pending"}
+    assert registry.get_sample_value("leeway_ledger_records", labels) == 3
 
 
 def test_a_revoked_partition_leaves_the_gauges_and_no_other_does(
