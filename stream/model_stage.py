@@ -25,6 +25,7 @@ from stream.wire import (
     Block,
     DelayBlock,
     Finding,
+    Fragment,
     Learned,
     MaturityDecision,
     PaneKind,
@@ -57,11 +58,15 @@ class ModelStage:
         self._reached: dict[int, tuple[int, int]] = {}  # the furthest: prediction, cohort
         self._applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
         self._delays_applied: dict[tuple[int, str], int] = {}
+        self._fragments: dict[int, tuple[int, list[bytes]]] = {}  # epoch, parts so far
         self._progress = (BEFORE_ALL_MS, BEFORE_ALL_MS)
 
     def handle(self, value: bytes) -> list[Effect]:
         """One record of the panes topic, in topic order."""
         record = decode_pane_record(value)
+        if isinstance(record, Fragment):
+            whole = self._put_together(record)
+            return [] if whole is None else self.handle(whole)
         known = self._announced.get(record.source)
         if known is not None and record.epoch < known.epoch:
             return []  # written by an owner that has been replaced
@@ -82,6 +87,19 @@ class ModelStage:
                 )
                 return self._release()
         return []
+
+    def _put_together(self, fragment: Fragment) -> bytes | None:
+        """The whole record with its last fragment; an owner that died half-way begins anew."""
+        epoch, parts = self._fragments.get(fragment.source, (fragment.epoch, []))
+        if fragment.epoch < epoch:
+            return None
+        if fragment.index == 0 or fragment.epoch > epoch:
+            parts = []
+        if fragment.index == len(parts):  # else it is of a record whose beginning is void
+            parts = [*parts, fragment.part]
+        is_whole = len(parts) == fragment.count
+        self._fragments[fragment.source] = (fragment.epoch, [] if is_whole else parts)
+        return b"".join(parts) if is_whole else None
 
     # -- reading
 
@@ -295,6 +313,7 @@ class ModelStage:
             "reached": [[source, *reached] for source, reached in self._reached.items()],
             "applied": [[s, k, list(g), end] for (s, k, g), end in self._applied.items()],
             "delays_applied": [[s, m, end] for (s, m), end in self._delays_applied.items()],
+            "fragments": [[s, epoch, parts] for s, (epoch, parts) in self._fragments.items()],
             "progress": list(self._progress),
         }
         return pack(b"2", STATE_VERSION, state)
@@ -319,6 +338,8 @@ class ModelStage:
             stage._applied[source, kind, tuple(group)] = end
         for source, model_id, end in plain["delays_applied"]:
             stage._delays_applied[source, model_id] = end
+        for source, epoch, parts in plain["fragments"]:
+            stage._fragments[source] = (epoch, parts)
         stage._progress = (plain["progress"][0], plain["progress"][1])
         for model_id, saved in plain["models"].items():
             stage._model(model_id).restore(saved)

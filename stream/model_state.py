@@ -9,6 +9,7 @@ from stream.maturity import MaturityRule
 from stream.monitor import Monitor
 from stream.panes import PaneTable, cut_at, merge, summarise
 from stream.rules import Rules
+from stream.snapshot import must_be_the_same
 from stream.wire import PaneKind, rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 
 
@@ -49,7 +50,9 @@ class ModelState:
     """All groups of one model, and its maturity."""
 
     def __init__(self, model_id: str, rules: Rules) -> None:
+        self.model_id = model_id
         self._rules = rules
+        self._rule = rules.of_state(model_id)
         self.waiting: dict[tuple[PaneKind, Group], Waiting] = {}
         self.monitors: dict[tuple[PaneKind, Group], Monitor] = {}
         self.maturity = MaturityRule(rules.reference_of(model_id), rules)
@@ -57,6 +60,7 @@ class ModelState:
 
     def snapshot(self) -> dict[str, Any]:
         return {
+            "rule": self._rule,
             "waiting": [
                 [kind, list(group), waiting.snapshot()]
                 for (kind, group), waiting in self.waiting.items()
@@ -68,6 +72,8 @@ class ModelState:
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
+        """Raises ChangedRulesError."""
+        must_be_the_same(self.model_id, plain["rule"], self._rule)
         for kind, (model_id, version, role, segment), waiting in plain["waiting"]:
             self.waiting[kind, (model_id, version, role, segment)] = Waiting.restore(waiting)
         for saved in plain["monitors"]:

@@ -23,6 +23,7 @@ from detectors.log_buckets import duration_edge_ms
 from stream.columns import Column, Group, Rows
 from stream.judgement import measures
 from stream.rules import Rules
+from stream.snapshot import must_be_the_same
 from stream.sorted_runs import Columns, Found, SortedRuns
 from stream.watermark import BEFORE_ALL_MS, pane_end_ms
 
@@ -304,13 +305,17 @@ class OutcomeJoin:
             "delays_until_ms": self._delays_until_ms,
             "maturity_ms": self.maturity_ms,
             "groups": [list(group) for group in self.groups],
+            "rules": {group[0]: self._rules.of_state(group[0]) for group in self.groups},
             "matured": self.matured,
             "finished": self._finished,
         }
 
     @classmethod
     def restore(cls, rules: Rules, state: dict[str, Any]) -> OutcomeJoin:
+        """Raises ChangedRulesError."""
         made: OutcomeJoin = cls(rules)
+        for model_id, rule in state["rules"].items():
+            must_be_the_same(model_id, rule, rules.of_state(model_id))
         made._held.restore(state["held"])
         made._outcomes.restore(state["outcomes"])
         made._delays_until_ms = state["delays_until_ms"]

@@ -123,6 +123,12 @@ class PaneTable:
         kept = Rows(sample.pane_end, sample.hash, columns, texts)
         return replace(self, features=features, sample=kept)
 
+    def with_sample_of(self, rows: int) -> PaneTable:
+        """With at most this many rows of each pane in the sample."""
+        pane = np.searchsorted(self.pane_end, self.sample.pane_end).astype(np.int64)
+        sample, limit = _bottom(self.sample, pane, self.limit, rows)
+        return replace(self, sample=sample, limit=limit)
+
     def summary(self, pane: int) -> dict[str, Any]:
         """Everything of one pane as plain values, for tests and for people."""
         features = {

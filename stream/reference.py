@@ -16,6 +16,7 @@ from stream.times import iso
 from stream.wire import PaneKind, table_from_plain, table_to_plain
 
 VERSION = 1
+_SAMPLE_BYTES = 500_000  # of the row sample, unless the features are very many
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +119,8 @@ class ReferenceBuilder:
         if self._table is None or self._start_ms is None:
             raise ValueError("a reference needs at least one pane")
         table, self._table = self._table.without_ghosts(), None
+        rows = max(_SAMPLE_BYTES // (9 * max(len(table.features), 1)), self._rules.pane_rows)
+        table = table.with_sample_of(min(rows, self._rules.window_rows))
         return Reference(group, kind, self._start_ms, table.last_end_ms, table)
 
     def snapshot(self) -> dict[str, Any]:

@@ -110,6 +110,11 @@ class Rules:
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
 
+    def of_state(self, model_id: str) -> list[Any]:
+        """What stored state of this model depends on beside `state_hash`."""
+        reference = self.reference_of(model_id)
+        return [self.maturity_of(model_id), reference.predictions, reference.span_ms]
+
     def config_hash(self) -> str:
         """Of everything here: two alerts with the same hash were made by the same rules."""
         return _hash(asdict(self))

@@ -20,6 +20,18 @@ class BrokenRecordError(ValueError):
     """These bytes were not written by `pack` with this magic and version."""
 
 
+class ChangedRulesError(ValueError):
+    """State was made under other rules of a model than those that it is read with."""
+
+
+def must_be_the_same(model_id: str, was: Any, now: Any) -> None:
+    if was != now:
+        raise ChangedRulesError(
+            f"model {model_id}: maturity and reference were {was} and are now {now}: what is held "
+            "of it means something else. Restore its former rules, or start afresh (another `app`)"
+        )
+
+
 def _enc(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))

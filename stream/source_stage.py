@@ -39,6 +39,7 @@ from stream.wire import (
     Learned,
     PaneKind,
     PaneRecord,
+    encode_in_fragments,
     encode_pane_record,
 )
 
@@ -119,8 +120,8 @@ class SourceStage:
         if model_id in self._join.maturity_ms or self.rules.maturity_of(model_id) != "auto":
             return []
         self._join.learn(model_id, maturity_ms)
-        learned = self._to_panes(model_id, Learned(self.partition, self.epoch, model_id))
-        return [*self._cohorts(), learned]
+        learned = Learned(self.partition, self.epoch, model_id)
+        return [*self._cohorts(), *self._to_panes(model_id, learned)]
 
     # -- reading
 
@@ -251,23 +252,24 @@ class SourceStage:
 
     def _delays(self) -> list[Effect]:
         reached_ms = min(mark.at_ms for mark in self._marks.values())
-        return [
-            self._to_panes(model_id, DelayBlock(self.partition, self.epoch, model_id, delays))
-            for model_id, delays in self._join.delays(reached_ms, self.rules.settled_ms)
-        ]
+        effects: list[Effect] = []
+        for model_id, delays in self._join.delays(reached_ms, self.rules.settled_ms):
+            record = DelayBlock(self.partition, self.epoch, model_id, delays)
+            effects += self._to_panes(model_id, record)
+        return effects
 
     def _blocks(self, kind: PaneKind, group: Group, panes: Closed) -> list[Effect]:
         effects: list[Effect] = []
         for part in cut_into_blocks(panes, self.rules):
             block = Block(self.partition, self.epoch, kind, group, part.rows, part.table)
-            effects.append(self._to_panes(group[0], block))
+            effects += self._to_panes(group[0], block)
             if kind == "prediction":
                 self._sent.extend((part.ends() + self.rules.grace_ms).tolist())
         return effects
 
-    def _to_panes(self, model_id: str, record: PaneRecord) -> ToPanes:
+    def _to_panes(self, model_id: str, record: PaneRecord) -> list[ToPanes]:
         partition = partition_of(model_id.encode(), self.partitions)
-        return ToPanes(partition, encode_pane_record(record))
+        return [ToPanes(partition, value) for value in encode_in_fragments(record)]
 
     # -- state
 

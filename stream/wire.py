@@ -8,6 +8,7 @@ Panes topic (partition = murmur2(model_id); what stage 1 says to stage 2):
 - Learned: this partition has learned a model's maturity, and has sent its cohorts up to the
   watermarks it announces next.
 - Announcement: the watermarks of the source partition.
+- Fragment: a part of one of these that is too large for a record; parts come one after another.
 
 Findings topic (one partition; what stage 2 says to stage 3): Finding, Progress.
 Journal: Claim, Idle, MaturityDecision; see `JournalEntry`.
@@ -27,6 +28,7 @@ from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
 from stream.snapshot import BrokenRecordError, pack, unpack
 
 VERSION = 1
+LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and headers included
 PaneKind = Literal["prediction", "cohort"]
 KINDS: tuple[PaneKind, ...] = ("prediction", "cohort")
 
@@ -74,7 +76,18 @@ class Announcement:
         return min(self.prediction_ms, self.outcome_ms)
 
 
-PaneRecord = Block | DelayBlock | Learned | Announcement
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """Part `index` of `count` of a record's bytes."""
+
+    source: int
+    epoch: int
+    index: int
+    count: int
+    part: bytes
+
+
+PaneRecord = Block | DelayBlock | Learned | Announcement | Fragment
 
 
 def encode_pane_record(record: PaneRecord) -> bytes:
@@ -98,6 +111,25 @@ def encode_pane_record(record: PaneRecord) -> bytes:
         case Announcement():
             fields = [record.source, record.sources, record.epoch]
             return pack(b"A", VERSION, [*fields, record.prediction_ms, record.outcome_ms])
+        case Fragment():
+            place = [record.source, record.epoch, record.index, record.count]
+            return pack(b"P", VERSION, [*place, record.part])
+
+
+def encode_in_fragments(record: PaneRecord) -> list[bytes]:
+    """The record's bytes, or, where they are more than a broker takes by default, its fragments:
+    a pane of hundreds of features is larger than that."""
+    value = encode_pane_record(record)
+    if len(value) <= LARGEST_RECORD_BYTES:
+        return [value]
+    parts = [
+        value[start : start + LARGEST_RECORD_BYTES]
+        for start in range(0, len(value), LARGEST_RECORD_BYTES)
+    ]
+    return [
+        encode_pane_record(Fragment(record.source, record.epoch, index, len(parts), part))
+        for index, part in enumerate(parts)
+    ]
 
 
 def decode_pane_record(data: bytes) -> PaneRecord:
@@ -120,6 +152,8 @@ def decode_pane_record(data: bytes) -> PaneRecord:
         return Learned(*body)
     if magic == b"A":
         return Announcement(*body)
+    if magic == b"P":
+        return Fragment(*body)
     raise BrokenRecordError(f"unknown record {magic!r} on the panes topic")
 
 
