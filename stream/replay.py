@@ -13,7 +13,13 @@ from stream.pipeline import Pipeline
 from stream.source_stage import Side
 from stream.wire import Claim, Idle, JournalEntry
 
-_decoder = msgspec.json.Decoder(JournalEntry)
+
+class _Placed(msgspec.Struct):
+    offset: int
+
+
+_entries: msgspec.json.Decoder[JournalEntry] = msgspec.json.Decoder(JournalEntry)
+_offsets = msgspec.json.Decoder(_Placed)
 
 
 class ReplayedJournal:
@@ -22,7 +28,8 @@ class ReplayedJournal:
     Maturities are not read: stage 2 decides them again, alike.
     """
 
-    def __init__(self, entries: list[JournalEntry]) -> None:
+    def __init__(self, entries: list[tuple[int, JournalEntry]]) -> None:
+        """`entries`: (offset in its journal partition, entry), in journal order."""
         self._moves: dict[tuple[Side, int], list[Idle]] = defaultdict(list)
         self._fed: dict[tuple[Side, int], int] = defaultdict(int)
         for entry in _valid(entries):
@@ -30,13 +37,13 @@ class ReplayedJournal:
 
     @classmethod
     def read(cls, path: Path | None) -> ReplayedJournal:
-        """A journal as lines of JSON, in journal order. Raises OSError, ValueError."""
+        """A journal as `leeway journal` prints it. Raises OSError, ValueError."""
         if path is None:
             return cls([])
-        entries: list[JournalEntry] = []
+        entries: list[tuple[int, JournalEntry]] = []
         for number, line in enumerate(path.read_bytes().splitlines(), 1):
             try:
-                entries.append(_decoder.decode(line))
+                entries.append((_offsets.decode(line).offset, _entries.decode(line)))
             except msgspec.DecodeError as error:
                 raise ValueError(f"{path}:{number}: not a journal entry: {error}") from None
         return cls(entries)
@@ -59,21 +66,17 @@ class ReplayedJournal:
             yield _part(records, done, count)
 
 
-def _valid(entries: list[JournalEntry]) -> list[Idle]:
+def _valid(entries: list[tuple[int, JournalEntry]]) -> list[Idle]:
     """Entries of an epoch behind a newer claim of their stage and partition are void.
 
-    The epoch of a claim is its offset in its journal partition: its place among the entries of
-    that partition here.
+    The epoch of a claim is its offset in its journal partition.
     """
     epochs: dict[tuple[int, int], int] = {}
-    places: dict[int, int] = defaultdict(int)
     kept: list[Idle] = []
-    for entry in entries:
-        place = places[entry.partition]
-        places[entry.partition] += 1
+    for offset, entry in entries:
         if isinstance(entry, Claim):
-            epochs[entry.stage, entry.partition] = place
-        elif isinstance(entry, Idle) and entry.epoch == epochs.get((1, entry.partition), 0):
+            epochs[entry.stage, entry.partition] = offset
+        elif isinstance(entry, Idle) and entry.epoch == epochs.get((1, entry.partition)):
             kept.append(entry)
     return kept
 

@@ -231,7 +231,8 @@ def test_a_journal_moves_the_watermark_before_the_record_it_was_written_at(tmp_p
         Idle(1, 0, 0, "predictions", 1, 10_000_000),  # void: written behind a newer claim
         Idle(1, 0, 1, "predictions", 2, 10_000_000),
     ]
-    journal.write_bytes(b"\n".join(msgspec.json.encode(entry) for entry in entries))
+    lines = [{"offset": at} | msgspec.to_builtins(entry) for at, entry in enumerate(entries)]
+    journal.write_text("\n".join(map(json.dumps, lines)))
     facts, _ = run_small(
         (predictions, outcomes), tmp_path, "--journal", journal, "--partitions", "1"
     )
