@@ -109,7 +109,7 @@ class Takeover:
         """Speak under the new epoch, and seal what was restored before anything is applied: what
         a former owner may still write from here on is then of a lower epoch than the newest."""
         for source in list(host.sources.values()):
-            async with source.lock:
+            async with source.changing():
                 for decision in list(host.journal.decisions.values()):
                     await host.learn(source, decision)
                 await host.perform(source, source.core.announce())
@@ -119,10 +119,10 @@ class Takeover:
             for side, topic in host.topics.items():
                 host.metrics.assigned(topic, source.partition, source.core.judged(side))
         for model in list(host.models.values()):
-            async with model.lock:
+            async with model.changing():
                 await host.perform(model, model.core.announce())
         for alerts in list(host.alerts.values()):
-            async with alerts.lock:
+            async with alerts.changing():
                 await _reassert(host, alerts)
         for slot in host.slots():
             if slot.stale_keys:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from stream.alert_stage import AlertStage
@@ -84,8 +85,8 @@ class Host:
         slot = self.sources.get(batch.partition)
         if slot is None or self._is_draining:
             return
-        async with slot.lock:
-            if self.sources.get(batch.partition) is not slot:
+        async with self.changing(slot) as is_ours:
+            if not is_ours:
                 return  # revoked while waiting: the next owner reads it again
             began_s = time.perf_counter()
             cuts = [at_offset for at_offset, _ in slot.due_idle.get(side, [])]
@@ -98,23 +99,18 @@ class Host:
             self._measure(slot, side, time.perf_counter() - began_s)
 
     async def model_record(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:
-        await self._stage_record(self.models.get(partition), self.models, offset, value, ack)
+        await self._stage_record(self.models.get(partition), offset, value, ack)
 
     async def alert_record(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:
-        await self._stage_record(self.alerts.get(partition), self.alerts, offset, value, ack)
+        await self._stage_record(self.alerts.get(partition), offset, value, ack)
 
     async def _stage_record(
-        self,
-        slot: Slot[Any] | None,
-        slots: Mapping[int, Slot[Any]],
-        offset: int,
-        value: bytes,
-        ack: Ack,
+        self, slot: Slot[Any] | None, offset: int, value: bytes, ack: Ack
     ) -> None:
         if slot is None or self._is_draining:
             return
-        async with slot.lock:
-            if slots.get(slot.partition) is not slot:
+        async with self.changing(slot) as is_ours:
+            if not is_ours:
                 return
             (topic,) = slot.offsets
             if offset >= slot.offsets[topic]:
@@ -136,6 +132,26 @@ class Host:
         while due and due[0][0] <= before_offset:
             _, watermark_ms = due.pop(0)
             await self.perform(slot, slot.core.advance(side, watermark_ms))
+
+    @asynccontextmanager
+    async def changing(self, slot: Slot[Any]) -> AsyncIterator[bool]:
+        """Holds the slot for a change of its state; False: it is not ours (any more).
+
+        Raises BrokenSlotError if a change before was cut short.
+        """
+        async with slot.changing():
+            is_ours = self._slots_of(slot.stage).get(slot.partition) is slot
+            if is_ours:
+                slot.must_be_whole()
+            yield is_ours
+
+    def _slots_of(self, stage: int) -> dict[int, Any]:
+        by_stage: dict[int, dict[int, Any]] = {
+            SOURCES: self.sources,
+            MODELS: self.models,
+            ALERTS: self.alerts,
+        }
+        return by_stage[stage]
 
     # -- effects
 
@@ -179,12 +195,7 @@ class Host:
 
     def _fence(self, claim: Claim, epoch: int) -> None:
         """Whoever claimed it after us owns it: what we would still say of it is void."""
-        by_stage: dict[int, dict[int, Any]] = {
-            SOURCES: self.sources,
-            MODELS: self.models,
-            ALERTS: self.alerts,
-        }
-        slots = by_stage[claim.stage]
+        slots = self._slots_of(claim.stage)
         slot = slots.get(claim.partition)
         if slot is not None and slot.core.epoch < epoch:
             del slots[claim.partition]
@@ -195,8 +206,8 @@ class Host:
         while True:
             decision = await self._decisions.get()
             for slot in list(self.sources.values()):
-                async with slot.lock:
-                    if self.sources.get(slot.partition) is slot:
+                async with self.changing(slot) as is_ours:
+                    if is_ours:
                         await self.learn(slot, decision)
 
     async def learn(self, slot: Slot[SourceStage], decision: MaturityDecision) -> None:
@@ -207,8 +218,9 @@ class Host:
     async def input_ends(self, end: EndOfInput) -> None:
         self._ends.append(end)
         for slot in list(self.sources.values()):
-            async with slot.lock:
-                await self.end_input(slot)
+            async with self.changing(slot) as is_ours:
+                if is_ours:
+                    await self.end_input(slot)
 
     @property
     def is_draining(self) -> bool:
@@ -276,11 +288,16 @@ class Host:
             self.metrics.state(stage, slot.partition, slot.state_bytes)
 
     async def _checkpoint_all(self, slots: Sequence[Slot[Any]]) -> None:
+        """What is not sealed in time, or not at all, the next owner does again."""
         try:
             async with asyncio.timeout(_REVOKE_S):
-                await asyncio.gather(*[self.checkpoint(slot) for slot in slots])
-        except Exception as error:  # noqa: BLE001 the next owner replays from the manifest before
-            log.warning("not checkpointed before leaving, will be replayed: %r", error)
+                writing = [self.checkpoint(slot) for slot in slots]
+                results = await asyncio.gather(*writing, return_exceptions=True)
+        except TimeoutError as timeout:
+            results = [timeout]
+        for result in results:
+            if isinstance(result, Exception):
+                log.warning("not checkpointed before leaving, will be replayed: %r", result)
 
     async def drain(self) -> None:
         """Stop taking input; checkpoint and acknowledge what was applied."""

@@ -1,14 +1,16 @@
 """One stage of one partition while this worker owns it: its state, positions and open promises.
 
 Order of promises: outputs acknowledged, blobs acknowledged, manifest acknowledged, sources
-acknowledged. Whatever is cut short is done again by the next owner, from the manifest before.
+acknowledged. Whatever is cut short is done again by the next owner, from the manifest before:
+state, outputs and offsets change together (`changing`), or this slot never writes another one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 from stream import checkpoint
@@ -21,6 +23,10 @@ STAGES = {SOURCES: "sources", MODELS: "panes", ALERTS: "findings"}
 
 
 _COST_SHARE = 10  # a checkpoint is written at most a tenth of the time
+
+
+class BrokenSlotError(Exception):
+    """A change of this state was cut short: what it holds matches neither offsets nor outputs."""
 
 
 class Stage(Protocol):
@@ -56,6 +62,7 @@ class Slot(Generic[Core]):
         self.ended: set[int] = set()  # ends of input applied, by their number
         self._changelog = changelog
         self._is_dirty = False
+        self._is_broken = False
         self._outputs: list[asyncio.Future[Any]] = []
         self._acks: list[Ack] = []
         self._open = 0  # outputs not acknowledged yet
@@ -71,6 +78,24 @@ class Slot(Generic[Core]):
     def has_open(self) -> bool:
         """Whether some output is not acknowledged yet."""
         return self._open > 0
+
+    @asynccontextmanager
+    async def changing(self) -> AsyncIterator[None]:
+        """Holds the lock; an error or a cancellation inside breaks the slot."""
+        async with self.lock:
+            try:
+                yield
+            except BaseException:
+                self._is_broken = True
+                raise
+
+    def must_be_whole(self) -> None:
+        """Raises BrokenSlotError."""
+        if self._is_broken:
+            raise BrokenSlotError(
+                f"a change of stage {self.stage} partition {self.partition} was cut short; it is "
+                "done again from the last checkpoint"
+            )
 
     async def emit(self, send: Send, records: Sequence[Outgoing]) -> None:
         """Hand records to the producer, in order; they are awaited by the next checkpoint."""
@@ -108,42 +133,55 @@ class Slot(Generic[Core]):
     async def write(
         self, send: Send, layout: Layout, journal_position: int, *, force: bool = False
     ) -> int | None:
-        """Write a checkpoint and acknowledge what it covers; its bytes, None if nothing changed."""
+        """Write a checkpoint and acknowledge what it covers; its bytes, None if nothing changed.
+
+        Raises BrokenSlotError.
+        """
         async with self._checkpoint_lock:
-            async with self.lock:
-                if not (self._is_dirty or force):
-                    return None
-                self._is_dirty = False
-                self._checkpointed_s = time.monotonic()
-                self.input_bytes = 0
-                self.sequence += 1
-                state = self.core.snapshot()
-                outputs, self._outputs = self._outputs, []
-                acks, self._acks = self._acks, []
-                offsets = dict(self.offsets)
-            await asyncio.gather(*outputs)
-            written = checkpoint.encode(
-                Checkpoint(
-                    stage=self.stage,
-                    partition=self.partition,
-                    epoch=self.core.epoch,
-                    sequence=self.sequence,
-                    offsets=offsets,
-                    journal_position=journal_position,
-                    state=state,
-                ),
-                layout,
-            )
-            await asyncio.gather(*[await send(self._record(*blob)) for blob in written.blobs])
-            await (await send(self._record(*written.manifest)))
-            for ack in acks:
-                await ack()
-            self.progressed_s = time.monotonic()
-            self._cost_s = self.progressed_s - self._checkpointed_s
-            self.state_bytes = len(state)
-            stale, self.stale_keys = self.stale_keys, written.keys()
-            self._outputs += [await send(self._record(key, None)) for key in stale]
-            return written.size_bytes()
+            try:
+                return await self._write(send, layout, journal_position, force=force)
+            except BaseException:
+                self._is_broken = True  # outputs were taken from `_outputs` and nobody awaits them
+                raise
+
+    async def _write(
+        self, send: Send, layout: Layout, journal_position: int, *, force: bool
+    ) -> int | None:
+        async with self.lock:
+            self.must_be_whole()
+            if not (self._is_dirty or force):
+                return None
+            self._is_dirty = False
+            self._checkpointed_s = time.monotonic()
+            self.input_bytes = 0
+            self.sequence += 1
+            state = self.core.snapshot()
+            outputs, self._outputs = self._outputs, []
+            acks, self._acks = self._acks, []
+            offsets = dict(self.offsets)
+        await asyncio.gather(*outputs)
+        written = checkpoint.encode(
+            Checkpoint(
+                stage=self.stage,
+                partition=self.partition,
+                epoch=self.core.epoch,
+                sequence=self.sequence,
+                offsets=offsets,
+                journal_position=journal_position,
+                state=state,
+            ),
+            layout,
+        )
+        await asyncio.gather(*[await send(self._record(*blob)) for blob in written.blobs])
+        await (await send(self._record(*written.manifest)))
+        for ack in acks:
+            await ack()
+        self.progressed_s = time.monotonic()
+        self._cost_s = self.progressed_s - self._checkpointed_s
+        self.state_bytes = len(state)
+        stale, self.stale_keys = self.stale_keys, written.keys()
+        self._outputs += [await send(self._record(key, None)) for key in stale]
+        return written.size_bytes()
 
     def _record(self, key: bytes, value: bytes | None) -> Outgoing:
         return Outgoing(self._changelog, self.partition, key, value)

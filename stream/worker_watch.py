@@ -72,8 +72,8 @@ class Watch:
     async def _journal_then_advance(
         self, slot: Slot[SourceStage], side: Side, watermark_ms: int
     ) -> None:
-        async with slot.lock:
-            if self._host.sources.get(slot.partition) is not slot:
+        async with self._host.changing(slot) as is_ours:
+            if not is_ours:
                 return
             at_offset = slot.offsets[self._host.topics[side]]
             epoch = slot.core.epoch

@@ -24,7 +24,7 @@ from stream.transport import RecordBatch
 from stream.wire import Claim, Idle, MaturityDecision
 from stream.worker_host import Host
 from stream.worker_routes import Outgoing
-from stream.worker_slot import SOURCES, Slot
+from stream.worker_slot import SOURCES, BrokenSlotError, Slot
 
 START_MS = 1_760_000_000_000
 PREDICTIONS, OUTCOMES = "leeway.predictions", "leeway.outcomes"
@@ -50,9 +50,11 @@ class Broker:
         return promise
 
 
-def new_host(**changes: Any) -> tuple[Host, Slot[SourceStage], Broker]:
+def new_host(
+    broker: Broker | None = None, **changes: Any
+) -> tuple[Host, Slot[SourceStage], Broker]:
     configured = Settings(partitions=1, **changes)
-    broker = Broker()
+    broker = Broker() if broker is None else broker
     host = Host(configured, broker.send, Metrics(CollectorRegistry()), "me")
     host.reader = Reader()
     core = SourceStage(host.rules, 0, 1)
@@ -167,6 +169,99 @@ def test_after_a_failure_nothing_is_remembered_as_done() -> None:
         await host.drain()
         assert len(broker.sent) == before
         assert host.stopped.is_set()
+
+    run(scenario())
+
+
+class FailsAt(Broker):
+    """Refuses one record: what the producer does when it is too large."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    async def send(self, record: Outgoing) -> asyncio.Future[Any]:
+        if len(self.sent) == self._number:
+            raise RuntimeError("refused")
+        return await super().send(record)
+
+
+def manifests(broker: Broker) -> list[bytes]:
+    return [r.value or b"" for r in broker.sent if r.topic.endswith("-changelog")]
+
+
+def test_a_checkpoint_that_waited_for_a_part_that_failed_seals_nothing() -> None:
+    async def scenario() -> None:
+        broker = FailsAt(1)
+        host, slot, _ = new_host(broker, dead_letters={"limit": {"minimum": 1_000}})
+        failing = host.source_batch("predictions", batch(0, [b"{", b"{"]), _no_ack)
+        batching = asyncio.create_task(failing)
+        async with slot.lock:  # so that both wait, in this order
+            await asyncio.sleep(0)
+            sealing = asyncio.create_task(host.checkpoint(slot, force=True))
+            await asyncio.sleep(0)
+        results = await asyncio.gather(batching, sealing, return_exceptions=True)
+        assert [type(result) for result in results] == [RuntimeError, BrokenSlotError]
+        assert len(broker.sent) == 1, "the first dead letter, and nothing after it"
+        assert manifests(broker) == []
+
+    run(scenario())
+
+
+def test_a_part_that_was_cancelled_half_way_is_never_sealed_and_nothing_comes_after_it() -> None:
+    async def scenario() -> None:
+        host, slot, broker = new_host()
+        await host.source_batch("predictions", batch(0, [prediction(0)]), _no_ack)
+
+        async def stuck() -> None:
+            async with host.changing(slot) as is_ours:
+                assert is_ours
+                await asyncio.sleep(3_600)
+
+        cut = asyncio.create_task(stuck())
+        await asyncio.sleep(0)
+        cut.cancel()
+        await asyncio.gather(cut, return_exceptions=True)
+        with pytest.raises(BrokenSlotError, match="stage 1 partition 0 was cut short"):
+            await host.checkpoint(slot)
+        with pytest.raises(BrokenSlotError):
+            await host.source_batch("outcomes", batch(0, [b"{"], OUTCOMES), _no_ack)
+        await host.revoked()
+        assert manifests(broker) == []
+
+    run(scenario())
+
+
+def test_a_checkpoint_whose_outputs_failed_is_not_followed_by_one_that_forgets_them() -> None:
+    async def scenario() -> None:
+        host, slot, broker = new_host()
+        lost: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        lost.set_exception(RuntimeError("not acknowledged"))
+
+        async def send(_record: Outgoing) -> asyncio.Future[Any]:
+            return lost
+
+        async with host.changing(slot):
+            await slot.emit(send, [Outgoing("leeway-panes", 0, None, b"")])
+        with pytest.raises(RuntimeError, match="not acknowledged"):
+            await host.checkpoint(slot)
+        slot.touched()
+        with pytest.raises(BrokenSlotError):
+            await host.checkpoint(slot)
+        assert manifests(broker) == []
+
+    run(scenario())
+
+
+def test_a_slot_that_was_cut_short_and_then_taken_over_by_another_fails_nobody() -> None:
+    async def scenario() -> None:
+        host, slot, _ = new_host()
+        with pytest.raises(RuntimeError):
+            async with host.changing(slot):
+                raise RuntimeError
+        host.sources.clear()
+        async with host.changing(slot) as is_ours:
+            assert not is_ours
 
     run(scenario())
 
