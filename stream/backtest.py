@@ -21,6 +21,7 @@ from stream.replay import ReplayedJournal
 from stream.settings import Settings
 from stream.source_stage import Side
 
+_RELEASE_EVERY = 20_000  # records
 _LISTED = 1_000  # dead letters listed in the summary; all are counted
 
 
@@ -38,7 +39,10 @@ def run(
     try:
         decisions = ReplayedJournal.read(journal)
         pipeline = Pipeline(
-            settings.rules(), settings.partitions, include_payload=settings.dead_letters.payload
+            settings.rules(),
+            settings.partitions,
+            include_payload=settings.dead_letters.payload,
+            release_every=_RELEASE_EVERY,
         )
         started = time.perf_counter()
         feed(pipeline, predictions, outcomes, timestamp_column, decisions)
@@ -66,7 +70,7 @@ def build_references(
     settings: Settings, *, predictions: list[Path], outcomes: list[Path], references: Path
 ) -> int:
     """The references that a worker would have sealed, a line of JSON each."""
-    pipeline = Pipeline(settings.rules(), settings.partitions)
+    pipeline = Pipeline(settings.rules(), settings.partitions, release_every=_RELEASE_EVERY)
     try:
         feed(pipeline, predictions, outcomes, None, ReplayedJournal.read(None))
     except (OSError, ValueError) as error:

@@ -198,6 +198,7 @@ class ToPanes:
 
     partition: int
     value: bytes
+    source: int  # the source partition that says it
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from stream.events import (
 from stream.model_stage import ModelStage, Observer
 from stream.rules import Rules
 from stream.source_stage import Side, SourceStage
-from stream.wire import MaturityDecision, decode_journal
+from stream.wire import MaturityDecision, decode_journal, is_announcement
 
 Ledger = dict[str, dict[str, int]]
 
@@ -37,8 +37,14 @@ class Pipeline:
         include_payload: bool = False,
         observe: Observer | None = None,
         on_alert: Callable[[ToAlerts], None] | None = None,
+        release_every: int = 1,
     ) -> None:
+        """`release_every`: records after which stage 2 hears of the watermarks. What comes out
+        does not depend on it; merging many small panes at once is cheaper than one by one."""
         self.rules = rules
+        self._release_every = release_every
+        self._unreleased = 0  # records since stage 2 last heard
+        self._held: dict[tuple[int, int], ToPanes] = {}  # newest announcement to each, from each
         self.sources = [
             SourceStage(rules, p, partitions, include_payload=include_payload)
             for p in range(partitions)
@@ -52,14 +58,29 @@ class Pipeline:
         self._on_alert = on_alert
 
     def predictions(self, records: Records) -> None:
-        self._perform(self.sources[records.partition].predictions(records))
+        self._fed(records, self.sources[records.partition].predictions(records))
 
     def outcomes(self, records: Records) -> None:
-        self._perform(self.sources[records.partition].outcomes(records))
+        self._fed(records, self.sources[records.partition].outcomes(records))
+
+    def _fed(self, records: Records, effects: list[Effect]) -> None:
+        self._perform(effects)
+        self._unreleased += len(records.values)
+        if self._unreleased >= self._release_every:
+            self._release()
+
+    def _release(self) -> None:
+        self._unreleased = 0
+        while self._held:
+            held, self._held = list(self._held.values()), {}
+            for announcement in held:
+                self._perform(self.models[announcement.partition].handle(announcement.value))
 
     def advance(self, partition: int, side: Side, watermark_ms: int) -> None:
         """A journaled decision: idleness or a tick."""
         self._perform(self.sources[partition].advance(side, watermark_ms))
+        if self._release_every == 1:
+            self._release()
 
     def end_of_input(self, event_time_ms: int | None) -> None:
         """Close everything up to the greatest event time; None: of what was fed."""
@@ -71,12 +92,15 @@ class Pipeline:
             event_time_ms = max(seen)
         for source in self.sources:
             self._perform(source.end_of_input(event_time_ms))
+        self._release()
 
     def _perform(self, effects: list[Effect]) -> None:
         waiting = deque(effects)  # first in, first out, as topics are
         while waiting:
             effect = waiting.popleft()
             match effect:
+                case ToPanes() if is_announcement(effect.value):
+                    self._held[effect.partition, effect.source] = effect
                 case ToPanes():
                     waiting.extend(self.models[effect.partition].handle(effect.value))
                 case ToFindings():

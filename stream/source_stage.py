@@ -228,7 +228,7 @@ class SourceStage:
             self._announced = now
             record = Announcement(self.partition, self.partitions, self.epoch, *now)
             value = encode_pane_record(record)
-            effects += [ToPanes(q, value) for q in range(self.partitions)]
+            effects += [ToPanes(q, value, self.partition) for q in range(self.partitions)]
         return effects
 
     def announce(self) -> list[Effect]:
@@ -269,7 +269,7 @@ class SourceStage:
 
     def _to_panes(self, model_id: str, record: PaneRecord) -> list[ToPanes]:
         partition = partition_of(model_id.encode(), self.partitions)
-        return [ToPanes(partition, value) for value in encode_in_fragments(record)]
+        return [ToPanes(partition, value, self.partition) for value in encode_in_fragments(record)]
 
     # -- state
 

@@ -132,6 +132,10 @@ def encode_in_fragments(record: PaneRecord) -> list[bytes]:
     ]
 
 
+def is_announcement(value: bytes) -> bool:
+    return value[:1] == b"A"
+
+
 def decode_pane_record(data: bytes) -> PaneRecord:
     """Raises BrokenRecordError."""
     magic = bytes(data[:1])
