@@ -1,0 +1,115 @@
+"""The virtual log: topics of partitions of records, and a hash of everything that was done to it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from random import Random
+
+Place = tuple[str, int]
+"""A topic and a partition of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record. `epoch` is the header of alerts: under which claim it was written."""
+
+    offset: int
+    timestamp: int | None
+    key: bytes | None
+    value: bytes | None
+    epoch: int = 0
+
+
+class Log:
+    def __init__(self) -> None:
+        self.committed: dict[Place, int] = defaultdict(int)
+        self._parts: dict[Place, list[Entry]] = defaultdict(list)
+        self._trace = hashlib.blake2b(digest_size=16)
+
+    def append(
+        self,
+        place: Place,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        timestamp: int | None = None,
+        epoch: int = 0,
+    ) -> int:
+        part = self._parts[place]
+        part.append(Entry(len(part), timestamp, key, value, epoch))
+        self.note("append", place, len(part), epoch, key)
+        self._trace.update(b"-" if value is None else value)
+        return len(part) - 1
+
+    def read(self, place: Place, start: int, count: int) -> list[Entry]:
+        return self._parts[place][start : start + count]
+
+    def whole(self, topic: str) -> list[Entry]:
+        """All partitions one after the other."""
+        places = sorted(place for place in self._parts if place[0] == topic)
+        return [entry for place in places for entry in self._parts[place]]
+
+    def end(self, place: Place) -> int:
+        return len(self._parts[place])
+
+    def table(self, place: Place) -> dict[bytes, bytes | None]:
+        """What a changelog says of each key by now."""
+        return {entry.key: entry.value for entry in self._parts[place] if entry.key is not None}
+
+    def note(self, *what: object) -> None:
+        self._trace.update(repr(what).encode())
+
+    def trace_hash(self) -> str:
+        return self._trace.hexdigest()
+
+
+@dataclass(slots=True)
+class Promise:
+    """The acknowledgement of one record; the offset once it is in the log."""
+
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    promise: Promise
+    key: bytes | None
+    value: bytes | None
+    epoch: int
+
+
+class Producer:
+    """Records handed over and not yet in the log. Each partition keeps its order, partitions keep
+    none among each other; a crash loses what is still here."""
+
+    def __init__(self, log: Log, repeated: frozenset[str], repeat: float) -> None:
+        """Records of the topics `repeated` are delivered twice with probability `repeat`."""
+        self._log = log
+        self._queues: dict[Place, deque[_Sent]] = {}
+        self._repeated = repeated
+        self._repeat = repeat
+        self.repeats = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._queues)
+
+    def send(
+        self, place: Place, value: bytes | None, *, key: bytes | None = None, epoch: int = 0
+    ) -> Promise:
+        promise = Promise()
+        self._queues.setdefault(place, deque()).append(_Sent(promise, key, value, epoch))
+        return promise
+
+    def deliver(self, random: Random) -> None:
+        """One record reaches the log."""
+        place = random.choice(sorted(self._queues))
+        queue = self._queues[place]
+        sent = queue.popleft()
+        if not queue:
+            del self._queues[place]
+        sent.promise.offset = self._log.append(place, sent.value, key=sent.key, epoch=sent.epoch)
+        if place[0] in self._repeated and random.random() < self._repeat:
+            self._log.append(place, sent.value, key=sent.key, epoch=sent.epoch)
+            self.repeats += 1
