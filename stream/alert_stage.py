@@ -29,6 +29,7 @@ from stream.events import (
     Effect,
     ToAlerts,
 )
+from stream.numbering import Listener
 from stream.records import encode
 from stream.rules import Rules
 from stream.snapshot import pack, unpack
@@ -46,6 +47,7 @@ class AlertStage:
         self.rules = rules
         self.epoch = 0
         self._partitions = model_partitions
+        self._listener = Listener()
         self._config_hash = rules.config_hash()
         self._progress: dict[int, Progress] = {}
         self._waiting: dict[tuple[Any, ...], Finding] = {}
@@ -54,10 +56,10 @@ class AlertStage:
 
     def handle(self, value: bytes) -> list[Effect]:
         """One record of the findings topic, in topic order."""
-        record = decode_finding(value)
-        known = self._progress.get(record.partition)
-        if known is not None and record.epoch < known.epoch:
-            return []  # written by an owner that has been replaced
+        said = self._listener.hear(value)
+        if said is None:
+            return []
+        record = decode_finding(said)
         if isinstance(record, Finding):
             if record.ready_ms > self._released_ms[record.pane_kind]:
                 self._waiting[record.order] = record
@@ -150,6 +152,7 @@ class AlertStage:
 
     def snapshot(self) -> bytes:
         state = {
+            "listener": self._listener.snapshot(),
             "progress": [msgspec.to_builtins(p) for p in self._progress.values()],
             "waiting": [msgspec.to_builtins(f) for f in self._waiting.values()],
             "released_ms": self._released_ms,
@@ -161,6 +164,7 @@ class AlertStage:
     def restore(cls, rules: Rules, model_partitions: int, state: bytes) -> AlertStage:
         plain = unpack(b"3", STATE_VERSION, state)
         stage = cls(rules, model_partitions)
+        stage._listener.restore(plain["listener"])
         for record in plain["progress"]:
             progress = msgspec.convert(record, Progress)
             stage._progress[progress.partition] = progress

@@ -198,7 +198,6 @@ class ToPanes:
 
     partition: int
     value: bytes
-    source: int  # the source partition that says it
 
 
 @dataclass(frozen=True, slots=True)

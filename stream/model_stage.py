@@ -15,6 +15,7 @@ from stream.columns import Group
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
 from stream.model_state import ModelState, Waiting
 from stream.monitor import Monitor, MonitorFinding, SeriesStatus
+from stream.numbering import Listener, Speaker
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.rules import Rules
@@ -29,6 +30,7 @@ from stream.wire import (
     Learned,
     MaturityDecision,
     PaneKind,
+    PaneRecord,
     Progress,
     decode_pane_record,
     encode_finding,
@@ -50,7 +52,8 @@ class ModelStage:
     ) -> None:
         self.rules = rules
         self.partition = partition
-        self.epoch = 0
+        self._speaker = Speaker(partition)
+        self._listener = Listener()
         self._sources = source_partitions
         self._observe = observe
         self._models: dict[str, ModelState] = {}
@@ -58,18 +61,28 @@ class ModelStage:
         self._reached: dict[int, tuple[int, int]] = {}  # the furthest: prediction, cohort
         self._applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
         self._delays_applied: dict[tuple[int, str], int] = {}
-        self._fragments: dict[int, tuple[int, list[bytes]]] = {}  # epoch, parts so far
+        self._fragments: dict[int, list[bytes]] = {}  # by source partition, so far
         self._progress = (BEFORE_ALL_MS, BEFORE_ALL_MS)
+
+    @property
+    def epoch(self) -> int:
+        """Of this owner; the shell sets it after its claim."""
+        return self._speaker.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._speaker.epoch = epoch
 
     def handle(self, value: bytes) -> list[Effect]:
         """One record of the panes topic, in topic order."""
-        record = decode_pane_record(value)
-        if isinstance(record, Fragment):
-            whole = self._put_together(record)
-            return [] if whole is None else self.handle(whole)
-        known = self._announced.get(record.source)
-        if known is not None and record.epoch < known.epoch:
-            return []  # written by an owner that has been replaced
+        return self.release() if self.hear(value) else []
+
+    def hear(self, value: bytes) -> bool:
+        """Take a record without drawing conclusions; whether a watermark has come with it."""
+        said = self._listener.hear(value)
+        return said is not None and self._take(decode_pane_record(said))
+
+    def _take(self, record: PaneRecord) -> bool:
         match record:
             case Block():
                 self._keep(record)
@@ -77,6 +90,9 @@ class ModelStage:
                 self._keep_delays(record)
             case Learned():
                 self._model(record.model_id).learned.add(record.source)
+            case Fragment():
+                whole = self._put_together(record)
+                return whole is not None and self._take(decode_pane_record(whole))
             case Announcement():
                 self._announced[record.source] = record
                 before = self._reached.get(record.source, (BEFORE_ALL_MS, BEFORE_ALL_MS))
@@ -85,21 +101,17 @@ class ModelStage:
                     max(before[0], record.prediction_ms),
                     max(before[1], record.cohort_ms),
                 )
-                return self._release()
-        return []
+                return True
+        return False
 
     def _put_together(self, fragment: Fragment) -> bytes | None:
         """The whole record with its last fragment; an owner that died half-way begins anew."""
-        epoch, parts = self._fragments.get(fragment.source, (fragment.epoch, []))
-        if fragment.epoch < epoch:
-            return None
-        if fragment.index == 0 or fragment.epoch > epoch:
-            parts = []
-        if fragment.index == len(parts):  # else it is of a record whose beginning is void
-            parts = [*parts, fragment.part]
-        is_whole = len(parts) == fragment.count
-        self._fragments[fragment.source] = (fragment.epoch, [] if is_whole else parts)
-        return b"".join(parts) if is_whole else None
+        parts = self._fragments.pop(fragment.source, []) if fragment.index else []
+        parts = [*parts, fragment.part]
+        if fragment.index + 1 == fragment.count:
+            return b"".join(parts)
+        self._fragments[fragment.source] = parts
+        return None
 
     # -- reading
 
@@ -157,7 +169,8 @@ class ModelStage:
 
     # -- releases
 
-    def _release(self) -> list[Effect]:
+    def release(self) -> list[Effect]:
+        """Merge and watch what the watermarks heard of allow."""
         if len(self._announced) < self._sources:
             return []
         prediction_ms = min(prediction for prediction, _ in self._reached.values())
@@ -184,7 +197,7 @@ class ModelStage:
 
     def _tell_progress(self) -> ToFindings:
         record = Progress(self.partition, self._sources, self.epoch, *self._progress)
-        return ToFindings(encode_finding(record))
+        return self._say(record)
 
     def announce(self) -> list[Effect]:
         """The progress again, under a new owner's epoch."""
@@ -283,22 +296,23 @@ class ModelStage:
     def _to_findings(
         self, kind: PaneKind, group: Group, finding: MonitorFinding, ready_ms: int
     ) -> ToFindings:
-        return ToFindings(
-            encode_finding(
-                Finding(
-                    partition=self.partition,
-                    epoch=self.epoch,
-                    pane_kind=kind,
-                    ready_ms=ready_ms,
-                    pane_end_ms=finding.pane_end_ms,
-                    group=group,
-                    series=finding.series,
-                    alertname=finding.alertname,
-                    verdict="quiet" if finding.detail is None else "drift",
-                    detail=finding.detail or {},
-                )
+        return self._say(
+            Finding(
+                partition=self.partition,
+                epoch=self.epoch,
+                pane_kind=kind,
+                ready_ms=ready_ms,
+                pane_end_ms=finding.pane_end_ms,
+                group=group,
+                series=finding.series,
+                alertname=finding.alertname,
+                verdict="quiet" if finding.detail is None else "drift",
+                detail=finding.detail or {},
             )
         )
+
+    def _say(self, record: Finding | Progress) -> ToFindings:
+        return ToFindings(self._speaker.say(0, encode_finding(record)))
 
     # -- state
 
@@ -313,7 +327,9 @@ class ModelStage:
             "reached": [[source, *reached] for source, reached in self._reached.items()],
             "applied": [[s, k, list(g), end] for (s, k, g), end in self._applied.items()],
             "delays_applied": [[s, m, end] for (s, m), end in self._delays_applied.items()],
-            "fragments": [[s, epoch, parts] for s, (epoch, parts) in self._fragments.items()],
+            "fragments": self._fragments,
+            "speaker": self._speaker.snapshot(),
+            "listener": self._listener.snapshot(),
             "progress": list(self._progress),
         }
         return pack(b"2", STATE_VERSION, state)
@@ -338,8 +354,9 @@ class ModelStage:
             stage._applied[source, kind, tuple(group)] = end
         for source, model_id, end in plain["delays_applied"]:
             stage._delays_applied[source, model_id] = end
-        for source, epoch, parts in plain["fragments"]:
-            stage._fragments[source] = (epoch, parts)
+        stage._fragments = plain["fragments"]
+        stage._speaker.restore(plain["speaker"])
+        stage._listener.restore(plain["listener"])
         stage._progress = (plain["progress"][0], plain["progress"][1])
         for model_id, saved in plain["models"].items():
             stage._model(model_id).restore(saved)

@@ -23,7 +23,7 @@ from stream.events import (
 from stream.model_stage import ModelStage, Observer
 from stream.rules import Rules
 from stream.source_stage import Side, SourceStage
-from stream.wire import MaturityDecision, decode_journal, is_announcement
+from stream.wire import MaturityDecision, decode_journal
 
 Ledger = dict[str, dict[str, int]]
 
@@ -44,7 +44,7 @@ class Pipeline:
         self.rules = rules
         self._release_every = release_every
         self._unreleased = 0  # records since stage 2 last heard
-        self._held: dict[tuple[int, int], ToPanes] = {}  # newest announcement to each, from each
+        self._held: list[ToPanes] = []
         self.sources = [
             SourceStage(rules, p, partitions, include_payload=include_payload)
             for p in range(partitions)
@@ -66,21 +66,26 @@ class Pipeline:
     def _fed(self, records: Records, effects: list[Effect]) -> None:
         self._perform(effects)
         self._unreleased += len(records.values)
-        if self._unreleased >= self._release_every:
+        self._release_if_due()
+
+    def _release_if_due(self) -> None:
+        if self._unreleased >= self._release_every or self._release_every == 1:
             self._release()
 
     def _release(self) -> None:
         self._unreleased = 0
         while self._held:
-            held, self._held = list(self._held.values()), {}
-            for announcement in held:
-                self._perform(self.models[announcement.partition].handle(announcement.value))
+            held, self._held = self._held, []
+            moved = [
+                self.models[e.partition] for e in held if self.models[e.partition].hear(e.value)
+            ]
+            for model in dict.fromkeys(moved):
+                self._perform(model.release())
 
     def advance(self, partition: int, side: Side, watermark_ms: int) -> None:
         """A journaled decision: idleness or a tick."""
         self._perform(self.sources[partition].advance(side, watermark_ms))
-        if self._release_every == 1:
-            self._release()
+        self._release_if_due()
 
     def end_of_input(self, event_time_ms: int | None) -> None:
         """Close everything up to the greatest event time; None: of what was fed."""
@@ -99,10 +104,8 @@ class Pipeline:
         while waiting:
             effect = waiting.popleft()
             match effect:
-                case ToPanes() if is_announcement(effect.value):
-                    self._held[effect.partition, effect.source] = effect
                 case ToPanes():
-                    waiting.extend(self.models[effect.partition].handle(effect.value))
+                    self._held.append(effect)
                 case ToFindings():
                     waiting.extend(self.alert_stage.handle(effect.value))
                 case ToJournal():

@@ -25,6 +25,7 @@ from stream.event_columns import (
 )
 from stream.events import Effect, Prediction, Records, ToPanes
 from stream.identity import Hashes, IdMemory
+from stream.numbering import Speaker
 from stream.open_panes import Closed, OpenPanes, closed, cut_into_blocks
 from stream.outcome_join import OUTCOME_TERMS, OutcomeJoin
 from stream.partitioning import partition_of
@@ -56,7 +57,7 @@ class SourceStage:
         self.rules = rules
         self.partition = partition
         self.partitions = partitions
-        self.epoch = 0
+        self._speaker = Speaker(partition)
         self._include_payload = include_payload
         self._marks: dict[Side, Watermark] = {"predictions": Watermark(), "outcomes": Watermark()}
         self._seen: dict[Side, IdMemory] = {"predictions": IdMemory(), "outcomes": IdMemory()}
@@ -65,6 +66,15 @@ class SourceStage:
         self._join = OutcomeJoin(rules)
         self._announced = (BEFORE_ALL_MS, BEFORE_ALL_MS)
         self._sent: deque[int] = deque(maxlen=_SENT_KEPT)  # ready times, for the alignment
+
+    @property
+    def epoch(self) -> int:
+        """Of this owner; the shell sets it after its claim."""
+        return self._speaker.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._speaker.epoch = epoch
 
     # -- inputs
 
@@ -228,7 +238,7 @@ class SourceStage:
             self._announced = now
             record = Announcement(self.partition, self.partitions, self.epoch, *now)
             value = encode_pane_record(record)
-            effects += [ToPanes(q, value, self.partition) for q in range(self.partitions)]
+            effects += [ToPanes(q, self._speaker.say(q, value)) for q in range(self.partitions)]
         return effects
 
     def announce(self) -> list[Effect]:
@@ -268,8 +278,8 @@ class SourceStage:
         return effects
 
     def _to_panes(self, model_id: str, record: PaneRecord) -> list[ToPanes]:
-        partition = partition_of(model_id.encode(), self.partitions)
-        return [ToPanes(partition, value, self.partition) for value in encode_in_fragments(record)]
+        q = partition_of(model_id.encode(), self.partitions)
+        return [ToPanes(q, self._speaker.say(q, value)) for value in encode_in_fragments(record)]
 
     # -- state
 
@@ -280,6 +290,7 @@ class SourceStage:
             "judged": self._judged,
             "open": self._open.snapshot(),
             "join": self._join.snapshot(),
+            "speaker": self._speaker.snapshot(),
         }
         return pack(b"1", STATE_VERSION, state)
 
@@ -300,5 +311,6 @@ class SourceStage:
             stage._seen[side].restore(plain["seen"][side])
         stage._judged = plain["judged"]
         stage._open.restore(plain["open"])
+        stage._speaker.restore(plain["speaker"])
         stage._join = OutcomeJoin.restore(rules, plain["join"])
         return stage

@@ -81,7 +81,6 @@ class Fragment:
     """Part `index` of `count` of a record's bytes."""
 
     source: int
-    epoch: int
     index: int
     count: int
     part: bytes
@@ -112,7 +111,7 @@ def encode_pane_record(record: PaneRecord) -> bytes:
             fields = [record.source, record.sources, record.epoch]
             return pack(b"A", VERSION, [*fields, record.prediction_ms, record.outcome_ms])
         case Fragment():
-            place = [record.source, record.epoch, record.index, record.count]
+            place = [record.source, record.index, record.count]
             return pack(b"P", VERSION, [*place, record.part])
 
 
@@ -127,13 +126,9 @@ def encode_in_fragments(record: PaneRecord) -> list[bytes]:
         for start in range(0, len(value), LARGEST_RECORD_BYTES)
     ]
     return [
-        encode_pane_record(Fragment(record.source, record.epoch, index, len(parts), part))
+        encode_pane_record(Fragment(record.source, index, len(parts), part))
         for index, part in enumerate(parts)
     ]
-
-
-def is_announcement(value: bytes) -> bool:
-    return value[:1] == b"A"
 
 
 def decode_pane_record(data: bytes) -> PaneRecord:

@@ -11,6 +11,7 @@ import pytest
 
 from stream.alert_stage import AlertStage
 from stream.events import Alert, ToAlerts
+from stream.numbering import Speaker
 from stream.rules import (
     AdwinRule,
     ModelRule,
@@ -20,7 +21,7 @@ from stream.rules import (
     ReferenceRule,
     Rules,
 )
-from stream.wire import Finding, Progress, encode_finding
+from stream.wire import Finding, Progress, decode_finding, encode_finding
 from tests.streams import SMALL
 
 DETAIL: dict[str, Any] = {
@@ -69,9 +70,23 @@ def progress(at_ms: int, *, partition: int = 0, of: int = 1, epoch: int = 0) -> 
     return encode_finding(Progress(partition, of, epoch, at_ms, at_ms))
 
 
+def numbered(values: list[bytes]) -> list[bytes]:
+    """As the stage-2 partitions say them, each under its epochs."""
+    speakers: dict[int, Speaker] = {}
+    said = []
+    for value in values:
+        record = decode_finding(value)
+        speaker = speakers.setdefault(record.partition, Speaker(record.partition))
+        if record.epoch < speaker.epoch:  # a replaced owner that still writes
+            speaker = Speaker(record.partition)
+        speaker.epoch = record.epoch
+        said.append(speaker.say(0, value))
+    return said
+
+
 def alerts(values: list[bytes], *, rules: Rules = SMALL, partitions: int = 1) -> list[Alert]:
     stage = AlertStage(rules, partitions)
-    told = [effect for value in values for effect in stage.handle(value)]
+    told = [effect for value in numbered(values) for effect in stage.handle(value)]
     assert all(isinstance(effect, ToAlerts) for effect in told)
     return [effect.alert for effect in told if isinstance(effect, ToAlerts)]
 
@@ -195,7 +210,8 @@ def test_owners_runbook_and_labels_come_from_the_rules() -> None:
 
 def test_a_new_owner_of_this_stage_asserts_what_is_firing() -> None:
     stage = AlertStage(SMALL, 1)
-    for value in [finding(100), finding(100, series="feature:y"), progress(1_000)]:
+    values = [finding(100), finding(100, series="feature:y"), progress(1_000)]
+    for value in numbered(values):
         stage.handle(value)
     restored = AlertStage.restore(SMALL, 1, stage.snapshot())
     assert restored.announce() == stage.announce()

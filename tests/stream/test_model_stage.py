@@ -10,6 +10,7 @@ import pytest
 from stream.columns import Group
 from stream.events import Effect, ToFindings, ToPanes
 from stream.model_stage import ModelStage
+from stream.numbering import Speaker, content
 from stream.panes import PaneTable
 from stream.source_stage import SourceStage
 from stream.wire import Announcement, Progress, decode_finding, encode_pane_record
@@ -36,10 +37,11 @@ def source(partition: int, of: int, times: list[int], *, epoch: int = 0) -> list
     stage = SourceStage(SMALL, partition, of)
     stage.epoch = epoch
     events = [prediction(f"{partition}-{i}", t) for i, t in enumerate(times)]
-    return [
-        *values(stage.predictions(records(events, partition=partition)))[:-of],
-        encode_pane_record(Announcement(partition, of, epoch, times[-1], times[-1])),
-    ]
+    sent = values(stage.predictions(records(events, partition=partition)))[:-of]
+    announcement = encode_pane_record(Announcement(partition, of, epoch, times[-1], times[-1]))
+    speaker = Speaker(partition)
+    speaker.epoch = epoch
+    return [speaker.say(0, record) for record in [*map(content, sent), announcement]]
 
 
 def test_nothing_is_merged_before_all_source_partitions_have_spoken() -> None:
@@ -87,26 +89,28 @@ def test_panes_of_a_kind_come_once_and_with_rising_ends(seed: int) -> None:
 def test_blocks_of_a_replaced_owner_are_ignored_and_those_of_the_new_one_taken() -> None:
     seen = Seen()
     stage = ModelStage(SMALL, 0, 1, observe=seen)
-    stage.handle(encode_pane_record(Announcement(0, 1, 5, 0, 0)))
+    stage.handle(source(0, 1, [0], epoch=5)[-1])
     for value in source(0, 1, [500, 600, 50_000], epoch=4):
         assert stage.handle(value) == []
     assert seen.panes == []
-    for value in source(0, 1, [500, 50_000], epoch=5):
+    for value in source(0, 1, [500, 50_000], epoch=6):
         stage.handle(value)
     assert seen.panes == [("prediction", "1", PANE, 1)]
 
 
 def progress_of(effects: list[Effect]) -> list[tuple[int, int]]:
-    found = [decode_finding(e.value) for e in effects if isinstance(e, ToFindings)]
+    found = [decode_finding(content(e.value)) for e in effects if isinstance(e, ToFindings)]
     return [(r.prediction_ms, r.cohort_ms) for r in found if isinstance(r, Progress)]
 
 
 def test_progress_is_the_least_of_all_sources_and_never_goes_back() -> None:
     stage = ModelStage(SMALL, 0, 2)
+    speakers = [Speaker(0), Speaker(1)]
 
     def announce(partition: int, at_ms: int, epoch: int = 0) -> list[tuple[int, int]]:
-        record = Announcement(partition, 2, epoch, at_ms, at_ms - 10)
-        return progress_of(stage.handle(encode_pane_record(record)))
+        record = encode_pane_record(Announcement(partition, 2, epoch, at_ms, at_ms - 10))
+        speakers[partition].epoch = epoch
+        return progress_of(stage.handle(speakers[partition].say(0, record)))
 
     assert announce(0, 100) == []
     assert announce(1, 300) == [(100, 90)]

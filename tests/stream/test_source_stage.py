@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stream.events import Effect, ToDeadLetters, ToPanes
+from stream.numbering import content
 from stream.partitioning import partition_of
 from stream.pipeline import imbalance
 from stream.source_stage import SourceStage
@@ -18,7 +19,7 @@ GRACE, PANE = SMALL.grace_ms, SMALL.pane_ms
 
 
 def sent(effects: list[Effect]) -> list[PaneRecord]:
-    return [decode_pane_record(e.value) for e in effects if isinstance(e, ToPanes)]
+    return [decode_pane_record(content(e.value)) for e in effects if isinstance(e, ToPanes)]
 
 
 def blocks(effects: list[Effect]) -> list[Block]:
@@ -107,7 +108,7 @@ def test_watermarks_are_announced_to_every_stage_2_partition_and_only_when_they_
     effects = stage.predictions(records([prediction("a", 500)], partition=1))
     announcements = [e for e in effects if isinstance(e, ToPanes)]
     assert [e.partition for e in announcements] == [0, 1, 2]
-    (announcement,) = {decode_pane_record(e.value) for e in announcements}
+    (announcement,) = {decode_pane_record(content(e.value)) for e in announcements}
     assert isinstance(announcement, Announcement)
     assert (announcement.source, announcement.sources, announcement.epoch) == (1, 3, 9)
     assert announcement.prediction_ms == 500
@@ -121,7 +122,7 @@ def test_blocks_go_to_the_partition_of_their_model_before_the_announcement() -> 
     last_block = 0
     for i, effect in enumerate(effects):
         assert isinstance(effect, ToPanes)
-        record = decode_pane_record(effect.value)
+        record = decode_pane_record(content(effect.value))
         if isinstance(record, Block):
             assert effect.partition == partition_of(record.group[0].encode(), 4)
             last_block = i
