@@ -4,10 +4,11 @@ Stock Faust spends about 150 µs on every message it carries; with a batch as th
 nothing per event. Topics whose channel has a `BatchSchema` are carried so, all others as ever.
 The broker URL `leeway://host:9092` names this driver (entry point group `faust.transports`).
 
-Three rules of the design live here:
+Four rules of the design live here:
 - committed is the longest acknowledged prefix of what was delivered (`longest_acked_prefix`);
 - after a rebalance positions come from the manifests (`Owner.assigned`), not from the group;
-- only committed transactions are read.
+- only committed transactions are read;
+- what no record is at (transaction markers, aborted records) is passed like a record (`passed`).
 """
 
 from __future__ import annotations
@@ -33,15 +34,22 @@ from stream.events import Records
 log = logging.getLogger(__name__)
 
 _PART_RECORDS = 2_000  # the loop breathes between parts of a batch
+_CUT_S = 1.0  # for a takeover to notice that it is cancelled
 _STALE_FETCH_MS = 5_000  # a poll answered longer ago says nothing about the end of the partition
 
 
 class Owner(Protocol):
-    """Who is told of assignments: the worker's host."""
+    """Who is told of assignments and of what cannot go on: the worker's host."""
 
     async def revoked(self) -> None: ...
 
     async def assigned(self, assigned: Collection[Any]) -> Mapping[Any, int]: ...
+
+    def fail(self, error: BaseException) -> None: ...
+
+
+class TruncatedTopicError(Exception):
+    """A topic has lost records behind what was read, or was made anew."""
 
 
 class RecordBatch:
@@ -101,6 +109,14 @@ def longest_acked_prefix(inflight: deque[int], acked: MutableSet[int]) -> int | 
     return None if last is None else last + 1
 
 
+def _truncated(tp: Any, offset: int, read_to: int) -> TruncatedTopicError:
+    return TruncatedTopicError(
+        f"{tp.topic} partition {tp.partition} was read up to offset {read_to} and now begins "
+        f"again at {offset}: the topic was made anew or has lost records. Its state does not "
+        "belong to these records: restore the topic, or start afresh with another `app`"
+    )
+
+
 def _keep_raw(_tp: Any, record: Any) -> Any:
     return record
 
@@ -146,6 +162,10 @@ class Consumer(driver.Consumer):
         self._batched: dict[str, bool] = {}
         self._held: set[Any] = set()
         self._restored = False
+        self._takeover: asyncio.Task[None] | None = None
+        self._restores = 0
+        self._read_to: dict[Any, int] = {}  # next offset to fetch, after the last fetch or seek
+        self._next_record: dict[Any, int] = {}  # behind the last record handed out, likewise
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -182,11 +202,42 @@ class Consumer(driver.Consumer):
         if not wanted:  # aiokafka reads an empty set as every partition
             await asyncio.sleep(0.1)
             return {}
+        restores = self._restores
         fetched = await super()._getmany(wanted, timeout)
+        if restores == self._restores:  # else it says where a former assignment was
+            self._note(wanted, fetched)
         return {
             tp: [RecordBatch(tp, records)] if records and self.batched(tp.topic) else records
             for tp, records in fetched.items()
         }
+
+    def _note(self, wanted: set[Any], fetched: Mapping[Any, Any]) -> None:
+        """Where each partition is read to. Nothing else moves positions between two fetches."""
+        for tp in self._read_to.keys() & wanted:
+            records = fetched.get(tp)
+            if records:
+                if records[0].offset < self._next_record[tp]:
+                    self._owner.fail(_truncated(tp, records[0].offset, self._next_record[tp]))
+                self._next_record[tp] = records[-1].offset + 1
+            state = self._fetch_state(tp)
+            if state is not None and state.has_valid_position:
+                self._read_to[tp] = state.position
+
+    def _fetch_state(self, tp: Any) -> Any:
+        """What aiokafka's fetcher knows of a partition; None if it is not assigned."""
+        thread_consumer = getattr(self._thread, "_consumer", None)
+        subscription = thread_consumer and thread_consumer._subscription.subscription
+        assignment = subscription and subscription.assignment
+        if not assignment or ensure_TP(tp) not in assignment.tps:
+            return None
+        return assignment.state_value(ensure_TP(tp))
+
+    def passed(self, tp: Any, applied: int) -> int:
+        """Where a partition is whose records are applied up to this offset: behind what follows
+        them without being a record, once everything handed out is applied."""
+        if not self._restored or applied < self._next_record.get(tp, applied):
+            return applied
+        return max(applied, self._read_to.get(tp, applied))
 
     def _may_fetch(self, tp: Any) -> bool:
         """Changelogs always; others once restored: Faust would deliver from the old positions."""
@@ -216,16 +267,30 @@ class Consumer(driver.Consumer):
         )
 
     def is_at_end(self, tp: Any, now_ms: int) -> bool:
-        """Whether the last poll was answered lately and left nothing to read."""
-        thread_consumer = getattr(self._thread, "_consumer", None)
-        assignment = thread_consumer and thread_consumer._subscription.subscription.assignment
-        if tp in self._held or not assignment or ensure_TP(tp) not in assignment.tps:
-            return False
-        state = assignment.state_value(ensure_TP(tp))
-        if state.highwater is None or not state.has_valid_position or state.timestamp is None:
+        """Whether the last poll was answered lately and left nothing on the broker.
+
+        Records of an open transaction are on the broker: what will come is not the end.
+        """
+        state = None if tp in self._held else self._fetch_state(tp)
+        if (
+            state is None
+            or state.highwater is None
+            or not state.has_valid_position
+            or state.timestamp is None
+        ):
             return False
         fresh = now_ms - state.timestamp < _STALE_FETCH_MS
         return bool(fresh and state.position >= state.highwater)
+
+    def end(self, tp: Any) -> int | None:
+        """Behind the last record that can be read now: open transactions are not waited for."""
+        state = self._fetch_state(tp)
+        if state is None or state.highwater is None:
+            return None
+        # A broker without transactions may not fill it; then it lies behind the position.
+        is_told = state.lso is not None and state.has_valid_position and state.lso >= state.position
+        end: int = state.lso if is_told else state.highwater
+        return end
 
     # Committing
 
@@ -243,6 +308,10 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
         self._restored = False
+        self._restores += 1
+        await self._cut_takeover()
+        self._read_to.clear()
+        self._next_record.clear()
         await self._owner.revoked()
         self._inflight.clear()
         self._batched.clear()
@@ -255,9 +324,31 @@ class Consumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
-        """Faust calls this when its recovery is complete: claim, restore, seek."""
+        """Faust calls this when its recovery is complete: claim, restore, seek.
+
+        It would wait `broker_request_timeout` and then give up in silence, for ever. A takeover
+        may take longer (a partition without leader, a long journal), so it is our own task; until
+        it is done nothing but changelogs is fetched.
+        """
         if not self.flow_active:
             return  # a fetch was caught by a rebalance; the recovery that follows seeks
+        self._restores += 1
+        await self._cut_takeover()
+        self._takeover = asyncio.create_task(self._guarded_takeover())
+
+    async def _cut_takeover(self) -> None:
+        takeover, self._takeover = self._takeover, None
+        if takeover is not None and not takeover.done():
+            takeover.cancel()
+            await asyncio.wait([takeover], timeout=_CUT_S)
+
+    async def _guarded_takeover(self) -> None:
+        try:
+            await self._take_over()
+        except Exception as error:  # noqa: BLE001 assigned and never restored would be silence
+            self._owner.fail(error)
+
+    async def _take_over(self) -> None:
         assigned = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         offsets = await self._owner.assigned(assigned)
         self._inflight.clear()
@@ -268,7 +359,17 @@ class Consumer(driver.Consumer):
         for tp, offset in offsets.items():
             self._read_offset[ensure_TP(tp)] = offset or None
             self._committed_offset[ensure_TP(tp)] = offset or None
+            self._read_to[tp] = self._next_record[tp] = offset
         self._restored = set(offsets) == assigned
+
+    def restoring(self) -> tuple[bool, int] | None:
+        """None: nothing is assigned, or all of it is restored. Else whether the takeover has
+        begun, and how much of the changelogs is read: what does not move is stuck."""
+        thread_consumer = getattr(self._thread, "_consumer", None)
+        if self._restored or thread_consumer is None or not thread_consumer.assignment():
+            return None
+        is_taking_over = self._takeover is not None and not self._takeover.done()
+        return is_taking_over, sum(self.app.tables.recovery.active_offsets.values())
 
     async def seek(self, partition: Any, offset: int) -> None:
         self._inflight.pop(ensure_TP(partition), None)

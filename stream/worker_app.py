@@ -101,11 +101,15 @@ class Positions:
         return bool(self._app.consumer.is_at_end(tp, now_ms))
 
     def end(self, tp: Any) -> int | None:
-        try:
-            end: int | None = self._app.consumer.highwater(tp)
-        except Exception:  # noqa: BLE001 not assigned any more, or not started yet
-            return None
+        end: int | None = self._app.consumer.end(tp)
         return end
+
+    def passed(self, tp: Any, applied: int) -> int:
+        return int(self._app.consumer.passed(tp, applied))
+
+    def restoring(self) -> tuple[bool, int] | None:
+        found: tuple[bool, int] | None = self._app.consumer.restoring()
+        return found
 
     def hold(self, tps: Collection[Any]) -> None:
         self._app.consumer.hold(tps)

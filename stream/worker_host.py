@@ -23,8 +23,9 @@ from stream.journal import Journal
 from stream.metrics import Metrics
 from stream.model_stage import ModelStage
 from stream.settings import Settings
+from stream.snapshot import ChangedRulesError
 from stream.source_stage import SourceStage
-from stream.transport import RecordBatch
+from stream.transport import RecordBatch, TruncatedTopicError
 from stream.wire import Claim, JournalEntry, MaturityDecision
 from stream.worker_routes import Outgoing, Sender, route
 from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Ack, Send, Slot
@@ -35,7 +36,12 @@ _TICK_S = 0.05
 _REVOKE_S = 4.0  # within the rebalance timeout
 
 
-_EXPECTED = (CheckpointError, TooManyDeadLetters)
+_EXPECTED = (
+    CheckpointError,
+    ChangedRulesError,
+    TooManyDeadLetters,
+    TruncatedTopicError,
+)
 
 
 class Assigner(Protocol):

@@ -111,7 +111,7 @@ class Slot(Generic[Core]):
         self._open -= 1
 
     def applied(self, topic: str, next_offset: int, size_bytes: int, ack: Ack | None) -> None:
-        self.offsets[topic] = next_offset
+        self.offsets[topic] = max(next_offset, self.offsets[topic])
         self.input_bytes += size_bytes
         self._is_dirty = True
         if ack is not None:

@@ -31,6 +31,8 @@ class Positions(Protocol):
 
     def end(self, tp: Any) -> int | None: ...
 
+    def passed(self, tp: Any, applied: int) -> int: ...
+
     def hold(self, tps: Collection[Any]) -> None: ...
 
 
@@ -52,6 +54,7 @@ class Watch:
                 self._generation = self._host.generation
                 self._idleness.forget()
                 self._held.clear()
+            await self._pass_gaps()
             await self._advance_idle()
             self._align()
             self._report()
@@ -59,6 +62,23 @@ class Watch:
     @property
     def is_healthy(self) -> bool:
         return self._host.failure is None and self.oldest_commit_s < _MAX_COMMIT_AGE_S
+
+    # -- what is not a record
+
+    async def _pass_gaps(self) -> None:
+        """Behind the last applied record there may be transaction markers and aborted records:
+        a partition is at its end only once they are passed too."""
+        for slot in list(self._host.sources.values()):
+            for topic in self._host.topics.values():
+                if self._passed(slot, topic) > slot.offsets[topic]:
+                    async with self._host.changing(slot) as is_ours:
+                        passed = self._passed(slot, topic)
+                        if is_ours and passed > slot.offsets[topic]:
+                            slot.applied(topic, passed, 0, None)
+                            await self._host.end_input(slot)
+
+    def _passed(self, slot: Slot[SourceStage], topic: str) -> int:
+        return self._positions.passed(TP(topic, slot.partition), slot.offsets[topic])
 
     # -- idleness
 

@@ -175,10 +175,11 @@ class Job:
         self.workers = [Worker(folder, name, app, bootstrap, idle) for name in names]
         self.settings: Settings = load(self.workers[0].file)
         self.ends: dict[str, dict[int, int]] = {
-            topic: dict.fromkeys(range(PARTITIONS), 0) for topic in self._sources()
+            topic: dict.fromkeys(range(PARTITIONS), 0) for topic in self.sources
         }
 
-    def _sources(self) -> tuple[str, str]:
+    @property
+    def sources(self) -> tuple[str, str]:
         return self.settings.topics.predictions, self.settings.topics.outcomes
 
     async def create_topics(self) -> None:
@@ -197,7 +198,7 @@ class Job:
     # -- sending
 
     async def send(self, some: Sequence[Message], *, chunk: int = 500, pause_s: float = 0) -> None:
-        predictions, outcomes = self._sources()
+        predictions, outcomes = self.sources
         client = AIOKafkaProducer(**connection(self.settings), acks="all", linger_ms=5)
         await client.start()
         try:
@@ -337,7 +338,7 @@ class Job:
         journal says of idle partitions."""
         pipeline = Pipeline(self.settings.rules(), PARTITIONS)
         journal = await self.journal()
-        for side, topic in zip(SIDES, self._sources(), strict=True):
+        for side, topic in zip(SIDES, self.sources, strict=True):
             for partition, records in (await self.read(topic, PARTITIONS)).items():
                 idle = [e for e in journal.idle_of(partition) if e.side == side]
                 for entry in sorted(idle, key=lambda e: e.at_offset):

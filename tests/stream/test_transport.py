@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from importlib.metadata import entry_points
+from types import SimpleNamespace
 from typing import Any
 
 import faust
@@ -113,6 +114,133 @@ def test_held_partitions_are_not_fetched_and_nothing_else_before_the_state_is_re
     consumer.hold([source])
     assert not consumer._may_fetch(source)
     assert consumer._may_fetch(TopicPartition("leeway.predictions", 1))
+
+
+# -- what is not a record
+
+
+class Fetched:
+    """A consumer with one partition, restored at offset 5, and what its fetcher would say."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        app = build(Settings(partitions=1))
+        self.failed: list[BaseException] = []
+        monkeypatch.setattr(app.owner, "fail", self.failed.append)
+        self.consumer = _consumer(app)
+        self.consumer._restored = True
+        self.consumer._read_to[TP] = self.consumer._next_record[TP] = 5
+        self.state = SimpleNamespace(position=5, has_valid_position=True, highwater=5, lso=5)
+        monkeypatch.setattr(self.consumer, "_fetch_state", lambda _tp: self.state)
+
+    def answer(self, offsets: tuple[int, ...], position: int) -> None:
+        self.state.position = position
+        self.consumer._note({TP}, {TP: _records(offsets)} if offsets else {})
+
+
+def test_a_marker_behind_applied_records_is_passed_and_never_a_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fetched = Fetched(monkeypatch)
+    fetched.answer((5, 6, 7), position=9)
+    assert [fetched.consumer.passed(TP, applied) for applied in (5, 7, 8, 9)] == [5, 7, 9, 9]
+
+
+def test_an_aborted_transaction_is_passed_without_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = Fetched(monkeypatch)
+    fetched.answer((), position=12)
+    assert fetched.consumer.passed(TP, 5) == 12
+
+
+def test_nothing_is_passed_while_an_assignment_is_not_restored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fetched = Fetched(monkeypatch)
+    fetched.answer((), position=12)
+    fetched.consumer._restored = False
+    assert fetched.consumer.passed(TP, 5) == 5
+
+
+def test_the_end_is_before_an_open_transaction_and_it_is_not_the_end_of_the_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fetched = Fetched(monkeypatch)
+    fetched.state.highwater, fetched.state.lso, fetched.state.timestamp = 20, 5, 1_000
+    assert fetched.consumer.end(TP) == 5
+    assert not fetched.consumer.is_at_end(TP, now_ms=1_500)
+    fetched.state.position = fetched.state.lso = 20
+    assert fetched.consumer.is_at_end(TP, now_ms=1_500)
+
+
+@pytest.mark.parametrize("lso", [None, -1, 0])
+def test_a_broker_without_transactions_has_its_end_at_the_high_watermark(
+    monkeypatch: pytest.MonkeyPatch, lso: int | None
+) -> None:
+    fetched = Fetched(monkeypatch)
+    fetched.state.highwater, fetched.state.lso = 20, lso
+    assert fetched.consumer.end(TP) == 20
+
+
+def test_a_topic_that_begins_again_before_what_was_read_stops_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fetched = Fetched(monkeypatch)
+    fetched.answer((5, 6), position=7)
+    assert fetched.failed == []
+    fetched.answer((0, 1), position=2)
+    assert "made anew or has lost records" in str(fetched.failed[0])
+
+
+# -- taking over
+
+
+def test_a_takeover_may_take_longer_than_fausts_patience_and_is_cut_by_a_revocation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        app = build(Settings(partitions=1))
+        consumer = _consumer(app)
+        events: list[str] = []
+
+        async def assigned(_tps: Any) -> dict[Any, int]:
+            events.append("begun")
+            try:
+                await asyncio.sleep(3_600)
+            finally:
+                events.append("cut")
+            return {}
+
+        async def revoked() -> None:
+            events.append("revoked")
+
+        monkeypatch.setattr(app.owner, "assigned", assigned)
+        monkeypatch.setattr(app.owner, "revoked", revoked)
+        monkeypatch.setattr(consumer, "assignment", lambda: {TP})
+        await asyncio.wait_for(consumer.perform_seek(), timeout=5)
+        await asyncio.sleep(0)
+        assert not consumer._may_fetch(TP)
+        await consumer.on_partitions_revoked(set())
+        assert events == ["begun", "cut", "revoked"]
+
+    asyncio.run(scenario())
+
+
+def test_a_takeover_that_fails_stops_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        app = build(Settings(partitions=1))
+        consumer = _consumer(app)
+        failed: list[BaseException] = []
+        monkeypatch.setattr(app.owner, "fail", failed.append)
+
+        def assignment() -> set[Any]:
+            raise RuntimeError("no assignment")
+
+        monkeypatch.setattr(consumer, "assignment", assignment)
+        await consumer.perform_seek()
+        assert consumer._takeover is not None
+        await consumer._takeover
+        assert str(failed[0]) == "no assignment"
+
+    asyncio.run(scenario())
 
 
 # -- aiokafka's private parts

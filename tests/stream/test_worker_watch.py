@@ -10,6 +10,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from stream.control import EndOfInput
 from stream.metrics import Metrics
 from stream.settings import Settings
 from stream.wire import Idle, decode_journal
@@ -27,6 +28,7 @@ class Positions:
 
     def __init__(self, end: int) -> None:
         self._end = end
+        self.records = self.read_to = 0  # behind the last record; behind what follows it
         self.held: set[tuple[str, int]] = set()
 
     def is_at_end(self, tp: Any, now_ms: int) -> bool:
@@ -34,6 +36,9 @@ class Positions:
 
     def end(self, tp: Any) -> int | None:
         return self._end
+
+    def passed(self, tp: Any, applied: int) -> int:
+        return self.read_to if applied == self.records else applied
 
     def hold(self, tps: Collection[Any]) -> None:
         self.held = {(tp.topic, tp.partition) for tp in tps}
@@ -47,6 +52,7 @@ class Source:
     def __init__(self, predictions_ms: int | None = None, outcomes_ms: int | None = None) -> None:
         self.marks = {"predictions": predictions_ms, "outcomes": outcomes_ms}
         self.ahead = 0
+        self.ended: list[int] = []
         self.advanced: list[tuple[str, int]] = []
 
     def watermark_ms(self, side: str) -> int | None:
@@ -54,6 +60,10 @@ class Source:
 
     def unmerged_panes(self, merged_until_ms: int) -> int:
         return self.ahead
+
+    def end_of_input(self, event_time_ms: int) -> list[Any]:
+        self.ended.append(event_time_ms)
+        return []
 
     def advance(self, side: str, watermark_ms: int) -> list[Any]:
         self.advanced.append((side, watermark_ms))
@@ -93,6 +103,34 @@ def worker(
     host.models[0] = Slot(2, 0, merged, {"leeway-panes": end}, "changelog")
     positions = Positions(end)
     return Watch(host, positions), host, positions, sent
+
+
+def test_what_follows_the_last_record_is_passed_once_all_records_are_applied() -> None:
+    async def scenario() -> None:
+        watch, host, positions, _ = worker(Source(NOW_MS, NOW_MS), end=11, offset=9)
+        slot = host.sources[0]
+        positions.records, positions.read_to = 10, 11
+        await watch._pass_gaps()
+        assert slot.offsets[PREDICTIONS] == 9, "a record is still to come"
+        slot.applied(PREDICTIONS, 10, 0, None)
+        await watch._pass_gaps()
+        assert slot.offsets[PREDICTIONS] == 11
+        assert watch._is_at_end(slot, "predictions")
+
+    asyncio.run(scenario())
+
+
+def test_an_end_of_input_behind_a_transaction_marker_is_reached() -> None:
+    async def scenario() -> None:
+        source = Source(NOW_MS, NOW_MS)
+        watch, host, positions, _ = worker(source, end=11, offset=10)
+        await host.input_ends(EndOfInput(NOW_MS, {PREDICTIONS: {0: 11}, OUTCOMES: {0: 11}}))
+        assert source.ended == []
+        positions.records, positions.read_to = 10, 11
+        await watch._pass_gaps()
+        assert source.ended == [NOW_MS]
+
+    asyncio.run(scenario())
 
 
 def test_a_worker_that_lags_and_has_not_progressed_for_a_minute_is_ill() -> None:
