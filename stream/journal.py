@@ -111,6 +111,14 @@ class TopicTail:
         ends = await self._consumer.end_offsets(tps)
         return {tp.partition: offset for tp, offset in ends.items()}
 
+    def last_answer_ms(self) -> int | None:
+        """When a broker last answered a poll of any partition, Unix time; None: never."""
+        answers_ms = [
+            self._consumer.last_poll_timestamp(TopicPartition(self.topic, partition))
+            for partition in self.positions
+        ]
+        return max((ms for ms in answers_ms if ms is not None), default=None)
+
     async def reached(self, targets: Mapping[int, int]) -> None:
         """Waits until every record before these offsets is applied."""
         while any(self.positions[partition] < offset for partition, offset in targets.items()):

@@ -21,6 +21,7 @@ from stream.settings import Settings
 _DAY_MS = 86_400_000
 _KAFKA_MESSAGE_BYTES = 1_048_588  # the broker's own default
 _ENVELOPE_BYTES = 64_000  # headers and batch framing around the largest value
+_INTERNAL_BYTES = 8 << 20  # panes of wide models, findings, state
 _REQUEST_TIMEOUT_MS = 10_000
 _FOREVER = "-1"
 
@@ -75,7 +76,7 @@ def topic_plan(settings: Settings) -> list[TopicSpec]:
             "max.message.bytes": str(max(_KAFKA_MESSAGE_BYTES, value_bytes + _ENVELOPE_BYTES)),
         }
 
-    blob_bytes = settings.checkpoint.bytes
+    blob_bytes = max(settings.checkpoint.bytes, _INTERNAL_BYTES)
     compacted = kept(0, blob_bytes) | {"cleanup.policy": "compact"}
     del compacted["retention.ms"]
     horizon_days = ms(settings.outcomes.horizon) / _DAY_MS
@@ -107,6 +108,11 @@ def topic_plan(settings: Settings) -> list[TopicSpec]:
         TopicSpec(changelog_topic(settings, "panes"), shared, compacted, "state of stage 2"),
         TopicSpec(changelog_topic(settings, "findings"), 1, compacted, "state of stage 3"),
     ]
+
+
+def largest_record_bytes(settings: Settings) -> int:
+    """What the producer must be able to send: the largest that any of the topics takes."""
+    return max(int(spec.config["max.message.bytes"]) for spec in topic_plan(settings))
 
 
 def compare(plan: Iterable[TopicSpec], live: Mapping[str, LiveTopic]) -> list[TopicStep]:

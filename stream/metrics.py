@@ -14,6 +14,8 @@ from platform import python_version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from stream.monitor import LabelStatus
+
 _PARTITION = ("topic", "partition")
 _MODEL = ("model", "version", "role")
 _SERIES = (*_MODEL, "feature", "detector")
@@ -58,6 +60,14 @@ class Metrics:
             ("topic", "reason"),
             registry=registry,
         )
+        self._misplaced = Counter(
+            "leeway_misplaced_records",
+            "Fetched batches whose first keyed record lies in another partition than murmur2 of "
+            "its key says (one record of each batch is looked at): its producer deals keys by "
+            "another rule, and outcomes do not meet their predictions.",
+            ("topic",),
+            registry=registry,
+        )
         self._ledger = gauge(
             "ledger_records",
             "Terms of the ledger per source partition: consumed = applied + duplicate + late + "
@@ -81,13 +91,19 @@ class Metrics:
         self._coverage = gauge(
             "label_coverage_ratio", "Share of matured predictions that had an outcome.", _MODEL
         )
+        self._label_delay = gauge(
+            "label_delay_seconds",
+            "Time from a prediction to its outcome, of recently matured predictions that had one.",
+            (*_MODEL, "quantile"),
+        )
         self._score = gauge(
             "drift_score",
-            "Statistic of a detector on a series at its last test; compare with the threshold.",
+            "Statistic of a detector at the last change that it told of a series: it is there from "
+            "the first change on, and stays as it is until the next one.",
             _SERIES,
         )
         self._threshold = gauge(
-            "drift_threshold", "Threshold of the statistic; above it is drift.", _SERIES
+            "drift_threshold", "Threshold that the statistic of the last change was above.", _SERIES
         )
         self._dropped = gauge(
             "series_dropped", "Series without drift metrics, because limits.series was reached."
@@ -170,6 +186,9 @@ class Metrics:
     def dead_letter(self, topic: str, reason: str) -> None:
         self._dead_letters.labels(topic, reason).inc()
 
+    def misplaced(self, topic: str) -> None:
+        self._misplaced.labels(topic).inc()
+
     # -- state
 
     def state(self, stage: str, partition: int, size_bytes: int) -> None:
@@ -181,9 +200,16 @@ class Metrics:
 
     # -- models
 
-    def coverage(self, model: str, model_version: str, role: str, ratio: float) -> None:
-        if self._admits((model, model_version, role, "", "")):
-            self._coverage.labels(model, model_version, role).set(ratio)
+    def labels(self, model: str, model_version: str, role: str, labels: LabelStatus) -> None:
+        if not labels.judged or not self._admits((model, model_version, role, "", "")):
+            return
+        coverage = labels.labelled / labels.judged
+        self._coverage.labels(model, model_version, role).set(coverage)
+        delays_ms = {"0.5": labels.delay_p50_ms, "0.9": labels.delay_p90_ms}
+        for quantile, delay_ms in delays_ms.items():
+            if delay_ms is not None:
+                of_version = self._label_delay.labels(model, model_version, role, quantile)
+                of_version.set(delay_ms / 1000)
 
     def series(self, key: SeriesKey, score: float, threshold: float) -> None:
         if self._admits(key):

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import socket
-import sys
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -30,13 +30,18 @@ from stream.transport import App, BatchSchema
 from stream.wire import decode_journal
 from stream.worker_app import Changelogs, Positions, new_app
 from stream.worker_assign import Takeover
+from stream.worker_health import Health
 from stream.worker_host import Host
+from stream.worker_log import log_to_stderr
 from stream.worker_routes import Outgoing
 from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES
 from stream.worker_watch import Watch
 from stream.worker_web import add_pages
 
 log = logging.getLogger(__name__)
+
+_LEAVE_S = 6.0  # after the checkpoints, which have their own limit
+_END_S = 14.0  # from the signal, or from the error, to the end of the process
 
 
 class Worker:
@@ -57,11 +62,13 @@ class Worker:
         self.control = TopicTail(settings.topics.control, options, self._control_record)
         self.host.reader = self.journal
         self.host.assigner = Takeover(Changelogs(self.app, self.tables), self.journal)
-        self.watch = Watch(self.host, Positions(self.app))
-        add_pages(self.app, self.host, self.watch, self.registry)
+        positions = Positions(self.app)
+        self.watch = Watch(self.host, positions)
+        self.health = Health(self.host, self.watch, self.journal, positions)
+        add_pages(self.app, self.host, self.watch, self.health, self.registry)
 
-    async def run(self, stop: asyncio.Event) -> int:
-        """Until `stop`, or until something fails; the exit code."""
+    async def run(self, stop: asyncio.Event, leaving: Callable[[], None] = lambda: None) -> int:
+        """Until `stop`, or until something fails; the exit code. `leaving` is told before."""
         await _require_topics(self.settings)
         await self.journal.start(self.settings.partitions)
         await self.control.start(1)
@@ -73,6 +80,7 @@ class Worker:
                 self.host.run_checkpoints(),
                 self.host.run_learning(),
                 self.watch.run(),
+                self.health.run(),
                 self._start_app(),
                 self._wait_for_crash(),
             )
@@ -80,20 +88,30 @@ class Worker:
         asked = asyncio.create_task(stop.wait())
         failed = asyncio.create_task(self.host.stopped.wait())
         await asyncio.wait([asked, failed], return_when=asyncio.FIRST_COMPLETED)
-        await self._leave([*tasks, asked, failed])
-        return 0 if self.host.failure is None else 1
+        leaving()
+        is_in_order = await self._leave([*tasks, asked, failed])
+        return 0 if self.host.failure is None and is_in_order else 1
 
-    async def _leave(self, tasks: list[asyncio.Task[Any]]) -> None:
-        """Checkpoint, acknowledge, commit, go: what was applied is not applied again."""
+    async def _leave(self, tasks: list[asyncio.Task[Any]]) -> bool:
+        """Checkpoint, acknowledge, commit, go: what was applied is not applied again.
+
+        False: without a broker each of these may wait for ever, and we went all the same.
+        """
         await self.host.drain()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        with contextlib.suppress(Exception):
-            await self.app.consumer.commit()
-        await self.app.stop()
-        await self.journal.stop()
-        await self.control.stop()
+        try:
+            async with asyncio.timeout(_LEAVE_S):
+                await asyncio.gather(*tasks, return_exceptions=True)
+                with contextlib.suppress(Exception):
+                    await self.app.consumer.commit()
+                await self.app.stop()
+                await self.journal.stop()
+                await self.control.stop()
+        except TimeoutError:
+            log.error("left after %.0f s without an answer from the broker", _LEAVE_S)  # noqa: TRY400 nothing to trace
+            return False
+        return True
 
     async def _start_app(self) -> None:
         await self.app.start()
@@ -140,12 +158,7 @@ def build(settings: Settings) -> App:
 
 def run_worker(settings: Settings) -> int:
     """Runs until SIGTERM or SIGINT; the exit code: 0, or 1 after an error (said on stderr)."""
-    if not logging.getLogger().handlers:
-        logging.basicConfig(
-            stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-        )
-        for name in ("faust", "mode", "aiokafka"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+    log_to_stderr()
     try:
         return asyncio.run(_run(settings))
     except (AdminError, KafkaError, OSError, TimeoutError) as error:
@@ -156,9 +169,27 @@ def run_worker(settings: Settings) -> int:
 async def _run(settings: Settings) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        _end_at_last()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return await Worker(settings).run(stop)
+        loop.add_signal_handler(number, asked)
+    return await Worker(settings).run(stop, _end_at_last)
+
+
+def _end_at_last() -> None:
+    """Faust's threads, and tasks that cancellation does not end, would keep the process."""
+
+    def end() -> None:
+        log.error("the worker ends without having left in order")
+        logging.shutdown()
+        os._exit(1)
+
+    timer = threading.Timer(_END_S, end)
+    timer.daemon = True
+    timer.start()
 
 
 async def _require_topics(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import faust
 from faust.transport.drivers import TRANSPORTS
 
-from stream.kafka_admin import connection
+from stream.kafka_admin import connection, largest_record_bytes
 from stream.settings import Settings
 from stream.transport import App
 
@@ -18,7 +18,7 @@ _BATCH_RECORDS = 5_000
 _BATCHES_IN_QUEUE = 8
 _FETCH_BYTES = 1 << 20
 _PRODUCER_BATCH_BYTES = 1 << 18
-_MAX_REQUEST_BYTES = 1 << 20
+PRODUCE_TIMEOUT_S = 30.0  # then the record has failed, and the worker stops
 
 TRANSPORTS.aliases.setdefault("leeway", "stream.transport:Transport")
 
@@ -48,7 +48,8 @@ def new_app(settings: Settings) -> App:
         stream_recovery_delay=0.0,
         producer_acks=-1,
         producer_max_batch_size=_PRODUCER_BATCH_BYTES,
-        producer_max_request_size=_MAX_REQUEST_BYTES,
+        producer_max_request_size=largest_record_bytes(settings),
+        producer_request_timeout=PRODUCE_TIMEOUT_S,
         web_bind=settings.web.host,
         web_host=settings.web.host,
         web_port=settings.web.port,

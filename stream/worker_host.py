@@ -21,12 +21,14 @@ from stream.events import Effect, Records, ToDeadLetters
 from stream.idle import Side
 from stream.journal import Journal
 from stream.metrics import Metrics
+from stream.misplaced import Misplaced
 from stream.model_stage import ModelStage
 from stream.settings import Settings
 from stream.snapshot import ChangedRulesError
 from stream.source_stage import SourceStage
 from stream.transport import RecordBatch, TruncatedTopicError
 from stream.wire import Claim, JournalEntry, MaturityDecision
+from stream.worker_dead_letters import send_dead_letter
 from stream.worker_routes import Outgoing, Sender, route
 from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Ack, Send, Slot
 
@@ -78,6 +80,7 @@ class Host:
         self._ends: list[EndOfInput] = []
         limit = settings.dead_letters.limit
         self._limit = DeadLetterLimit(ratio=limit.ratio, window=limit.window, minimum=limit.minimum)
+        self._misplaced = Misplaced(settings.partitions, metrics)
         self._watched = {*self.inputs(MODELS), *self.inputs(ALERTS)}
         self.topics: dict[Side, str] = {
             "predictions": settings.topics.predictions,
@@ -95,6 +98,7 @@ class Host:
             if not is_ours:
                 return  # revoked while waiting: the next owner reads it again
             began_s = time.perf_counter()
+            self._misplaced.look(batch)
             cuts = [at_offset for at_offset, _ in slot.due_idle.get(side, [])]
             for records in batch.parts(slot.offsets[batch.topic], cuts):
                 await self._source_part(slot, side, records)
@@ -163,6 +167,8 @@ class Host:
 
     async def send(self, record: Outgoing) -> asyncio.Future[Any]:
         """Hand a record to the producer; the future is the broker's acknowledgement."""
+        if record.topic == self.settings.topics.dead_letters:
+            return await send_dead_letter(self._send, record)
         promise = await self._send(record)
         if record.topic in self._watched:
             promise.add_done_callback(self._sent)

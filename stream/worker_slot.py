@@ -66,6 +66,7 @@ class Slot(Generic[Core]):
         self._outputs: list[asyncio.Future[Any]] = []
         self._acks: list[Ack] = []
         self._open = 0  # outputs not acknowledged yet
+        self._open_since_s = 0.0  # or since the last acknowledgement
         self._checkpoint_lock = asyncio.Lock()
         self._checkpointed_s = time.monotonic()
         self._cost_s = 0.0  # of the last checkpoint
@@ -78,6 +79,11 @@ class Slot(Generic[Core]):
     def has_open(self) -> bool:
         """Whether some output is not acknowledged yet."""
         return self._open > 0
+
+    @property
+    def unacknowledged_s(self) -> float:
+        """How long outputs have waited without any acknowledgement."""
+        return time.monotonic() - self._open_since_s if self._open else 0.0
 
     @asynccontextmanager
     async def changing(self) -> AsyncIterator[None]:
@@ -101,6 +107,8 @@ class Slot(Generic[Core]):
         """Hand records to the producer, in order; they are awaited by the next checkpoint."""
         for record in records:
             output = await send(record)
+            if self._open == 0:
+                self._open_since_s = time.monotonic()
             self._open += 1
             output.add_done_callback(self._closed)
             self._outputs.append(output)
@@ -109,6 +117,7 @@ class Slot(Generic[Core]):
 
     def _closed(self, _output: asyncio.Future[Any]) -> None:
         self._open -= 1
+        self._open_since_s = time.monotonic()
 
     def applied(self, topic: str, next_offset: int, size_bytes: int, ack: Ack | None) -> None:
         self.offsets[topic] = max(next_offset, self.offsets[topic])

@@ -10,20 +10,25 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from stream.idle import SIDES
+from stream.worker_health import Health
 from stream.worker_host import Host
 from stream.worker_watch import Watch
 
 
-def add_pages(app: Any, host: Host, watch: Watch, registry: CollectorRegistry) -> None:
+def add_pages(
+    app: Any, host: Host, watch: Watch, health: Health, registry: CollectorRegistry
+) -> None:
     @app.page("/metrics", name="metrics")
     async def metrics(web: Any, request: Any) -> Any:  # noqa: ARG001 Faust's signature
         show_state(host)
         return web.bytes(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     @app.page("/health", name="health")
-    async def health(web: Any, request: Any) -> Any:  # noqa: ARG001
-        answer = {"healthy": watch.is_healthy, "oldest_commit_s": round(watch.oldest_commit_s, 1)}
-        return web.json(answer, status=200 if watch.is_healthy else 503)
+    async def show_health(web: Any, request: Any) -> Any:  # noqa: ARG001
+        ills = health.ills()
+        oldest_commit_s = round(watch.oldest_commit_s, 1)
+        answer = {"healthy": not ills, "oldest_commit_s": oldest_commit_s, "ills": ills}
+        return web.json(answer, status=503 if ills else 200)
 
     @app.page("/ledger", name="ledger")
     async def ledger(web: Any, request: Any) -> Any:  # noqa: ARG001
@@ -94,8 +99,7 @@ def show_state(host: Host) -> None:
             model, version, role, _ = status.group
             key = (model, version, role, status.series, status.detector)
             host.metrics.series(key, status.score, status.threshold)
-        for (model, version, role, _), (labelled, judged) in slot.core.coverage().items():
-            if judged:
-                host.metrics.coverage(model, version, role, labelled / judged)
+        for (model, version, role, _), labels in slot.core.labels().items():
+            host.metrics.labels(model, version, role, labels)
     firing = [alert for slot in host.alerts.values() for alert in slot.core.active()]
     host.metrics.alerts((alert.model.id, alert.severity) for alert in firing)

@@ -7,6 +7,7 @@ import pytest
 from stream.doctor import topic as topic_check
 from stream.kafka_admin import LiveTopic, TopicSpec, TopicStep, compare, connection, topic_plan
 from stream.settings import Settings, load
+from stream.worker_app import new_app
 
 
 def planned(settings: Settings) -> dict[str, TopicSpec]:
@@ -112,3 +113,16 @@ def test_sasl_settings_reach_the_client() -> None:
         "sasl_plain_username": "u",
         "sasl_plain_password": "p",
     }
+
+
+def test_the_producer_can_send_the_largest_record_of_every_topic_whatever_the_limits() -> None:
+    largest = Settings.model_validate(
+        {"limits": {"record_bytes": "20MB"}, "checkpoint": {"bytes": "30MB"}}
+    )
+    for settings in (Settings(), largest):
+        planned = [int(spec.config["max.message.bytes"]) for spec in topic_plan(settings)]
+        assert new_app(settings).conf.producer_max_request_size == max(planned)
+        internal = [spec for spec in topic_plan(settings) if spec.name.startswith("leeway-")]
+        wide = [spec for spec in internal if "journal" not in spec.name]
+        assert len(wide) == 6
+        assert all(int(spec.config["max.message.bytes"]) >= 8 << 20 for spec in wide)

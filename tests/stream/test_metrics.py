@@ -6,12 +6,14 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from stream.metrics import RESULTS, Metrics
+from stream.monitor import LabelStatus
 
 TERMS = dict.fromkeys((*RESULTS, "consumed", "pending"), 0)
 
 DOCUMENTED = {
     "leeway_events_total",
     "leeway_dead_letters_total",
+    "leeway_misplaced_records_total",
     "leeway_ledger_records",
     "leeway_lag_records",
     "leeway_watermark_timestamp_seconds",
@@ -49,9 +51,10 @@ def feed(metrics: Metrics) -> None:
     metrics.committed_age("predictions", 0, 0.5)
     metrics.paused("predictions", 0, True)
     metrics.dead_letter("predictions", "bad_json")
+    metrics.misplaced("predictions")
     metrics.state("sources", 0, 10)
     metrics.checkpoint("sources", 0.1, 10)
-    metrics.coverage("m", "1", "champion", 0.9)
+    metrics.labels("m", "1", "champion", LabelStatus(9, 10, 1_000, 2_500))
     metrics.series(("m", "1", "champion", "age", "adwin"), 0.1, 0.2)
     metrics.alerts([("m", "error")])
 

@@ -11,17 +11,24 @@ from typing import Any
 import orjson
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError
+from faust.exceptions import ProducerSendError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from stream.control import EndOfInput
+from stream.events import DeadLetter
 from stream.journal import Journal
 from stream.metrics import Metrics
+from stream.misplaced import Misplaced
+from stream.partitioning import partition_of
+from stream.records import encode
 from stream.settings import Settings
 from stream.source_stage import SourceStage
 from stream.transport import RecordBatch
 from stream.wire import Claim, Idle, MaturityDecision
+from stream.worker_dead_letters import send_dead_letter
 from stream.worker_host import Host
 from stream.worker_routes import Outgoing
 from stream.worker_slot import SOURCES, BrokenSlotError, Slot
@@ -64,9 +71,11 @@ def new_host(
     return host, slot, broker
 
 
-def batch(first: int, values: list[bytes], topic: str = PREDICTIONS) -> RecordBatch:
+def batch(
+    first: int, values: list[bytes], topic: str = PREDICTIONS, key: bytes | None = None
+) -> RecordBatch:
     records = [
-        SimpleNamespace(offset=first + i, timestamp=None, value=value)
+        SimpleNamespace(offset=first + i, timestamp=None, key=key, value=value)
         for i, value in enumerate(values)
     ]
     return RecordBatch(TopicPartition(topic, 0), records)
@@ -294,6 +303,91 @@ def test_the_input_ends_once_both_topics_have_reached_the_end_offsets() -> None:
         await host.source_batch("predictions", batch(1, [prediction(0)]), _no_ack)
         assert slot.ended == {0}
         assert slot.core.watermark_ms("outcomes") is not None
+
+    run(scenario())
+
+
+def test_a_key_in_the_wrong_partition_is_counted_per_batch_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        host, slot, _ = new_host()
+        host._misplaced = Misplaced(4, host.metrics)
+        keys = [f"p{i}".encode() for i in range(40)]
+        wrong = next(key for key in keys if partition_of(key, 4) != 0)
+        right = next(key for key in keys if partition_of(key, 4) == 0)
+        for first, key in enumerate((right, wrong, None, wrong)):
+            await host.source_batch("predictions", batch(first, [b"{"], key=key), _no_ack)
+        (metric,) = host.metrics._misplaced.collect()
+        assert [s.value for s in metric.samples if s.name.endswith("_total")] == [2]
+        assert slot.offsets[PREDICTIONS] == 4
+        assert caplog.text.count("partitioner=murmur2_random") == 1
+
+    run(scenario())
+
+
+# -- dead letters that their topic does not take
+
+
+class Takes(Broker):
+    """A broker, and a producer before it, that take values up to a size."""
+
+    def __init__(self, producer_bytes: int, topic_bytes: int) -> None:
+        super().__init__()
+        self._producer_bytes, self._topic_bytes = producer_bytes, topic_bytes
+
+    async def send(self, record: Outgoing) -> asyncio.Future[Any]:
+        size = len(record.value or b"")
+        if size > self._producer_bytes:
+            raise ProducerSendError from MessageSizeTooLargeError()
+        if size <= self._topic_bytes:
+            return await super().send(record)
+        refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        refused.set_exception(MessageSizeTooLargeError())
+        return refused
+
+
+@pytest.mark.parametrize(("producer_bytes", "topic_bytes"), [(5_000, 50_000), (50_000, 5_000)])
+def test_a_dead_letter_too_large_for_its_topic_goes_without_its_payload(
+    producer_bytes: int, topic_bytes: int
+) -> None:
+    async def scenario() -> None:
+        broker = Takes(producer_bytes, topic_bytes)
+        host, slot, _ = new_host(broker)
+        slot.core = SourceStage(host.rules, 0, 1, include_payload=True)
+        await host.source_batch("predictions", batch(0, [b"{" * 9_000, b"{"]), _no_ack)
+        await host.checkpoint(slot)
+        letters = [orjson.loads(r.value or b"") for r in broker.sent if "dead" in r.topic]
+        assert {letter["offset"]: letter["payload_base64"] for letter in letters} == {
+            0: None,
+            1: "ew==",
+        }
+        assert len(manifests(broker)) >= 2
+        assert host.failure is None
+
+    run(scenario())
+
+
+def test_a_topic_that_takes_no_dead_letter_at_all_does_not_stop_the_worker(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        refuse = Takes(1, 1)
+        letter = Outgoing(
+            "leeway.dead-letters", None, None, encode(DeadLetter(1, "r", "d", "t", 0, 7, 0, "", 1))
+        )
+        done = await send_dead_letter(refuse.send, letter)
+        assert await done is None
+        assert "takes no dead letter for t partition 0 offset 7" in caplog.text
+
+    run(scenario())
+
+
+def test_a_dead_letter_that_fails_for_another_cause_fails() -> None:
+    async def scenario() -> None:
+        letter = Outgoing("leeway.dead-letters", None, None, b"{}")
+        with pytest.raises(RuntimeError, match="refused"):
+            await send_dead_letter(FailsAt(0).send, letter)
 
     run(scenario())
 
