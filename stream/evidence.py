@@ -65,6 +65,10 @@ class RecentRows:
         rows = self._rows.between(first_ms, until_end_ms)
         return rows if limit == WHOLE else rows.take(np.flatnonzero(rows.hash < limit))
 
+    def column(self, name: str) -> Column | None:
+        """Of all rows held."""
+        return None if self._rows is None else self._rows.columns.get(name)
+
     def snapshot(self) -> tuple[Rows | None, NDArray[np.int64], NDArray[np.uint64]]:
         return self._rows, self._ends, self._limits
 

@@ -1,4 +1,4 @@
-"""A matured prediction against its outcome: error, Brier, absolute and squared error."""
+"""A matured prediction against its outcome: delay, error, Brier, absolute and squared error."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ def measures(
         kind[(kind == NUMBER) & ~(values <= LARGEST_NUMBER)] = OTHER
         return number_column(np.where(kind == NUMBER, values, 0.0), kind)
 
+    delay_ms = np.maximum(outcomes["effective"] - predictions["time"], 0)
     has_value = (both & HAS_VALUE) != 0
     miss = np.where(probable, score - happened, 0.0)
     with np.errstate(over="ignore"):  # what overflows becomes `other`
@@ -67,6 +68,7 @@ def measures(
     return {
         "outcome:absolute_error": cells(np.abs(deviation), has_value),
         "outcome:brier": cells(miss**2, probable & (binary | named)),
+        "outcome:delay_ms": cells(delay_ms.astype(np.float64), np.ones(len(said), np.bool_)),
         "outcome:error": cells(wrong.astype(np.float64), has_error),
         "outcome:squared_error": cells(squared, has_value),
     }

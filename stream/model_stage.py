@@ -14,7 +14,7 @@ import numpy as np
 from stream.columns import Group
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
 from stream.model_state import ModelState, Waiting
-from stream.monitor import Monitor, MonitorFinding, SeriesStatus
+from stream.monitor import LabelStatus, Monitor, MonitorFinding, SeriesStatus
 from stream.numbering import Listener, Speaker
 from stream.panes import PaneTable
 from stream.reference import Reference
@@ -131,10 +131,10 @@ class ModelStage:
         monitors = [m for model in self._models.values() for m in model.monitors.values()]
         return [status for monitor in monitors for status in monitor.status()]
 
-    def coverage(self) -> dict[Group, tuple[int, int]]:
-        """(labelled, judged) predictions of each group so far."""
+    def labels(self) -> dict[Group, LabelStatus]:
+        """Label coverage and label delay of each group so far."""
         return {
-            group: (monitor.labelled, monitor.rows)
+            group: monitor.labels()
             for model in self._models.values()
             for (kind, group), monitor in model.monitors.items()
             if kind == "cohort"

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.moments import mean_and_variance
 from stream.alarm import Signal
@@ -66,6 +67,16 @@ class SeriesStatus:
     score: float
     threshold: float
     firing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LabelStatus:
+    """How many of the judged predictions were labelled, and how late their labels were."""
+
+    labelled: int
+    judged: int
+    delay_p50_ms: int | None
+    delay_p90_ms: int | None
 
 
 class Monitor:
@@ -228,10 +239,7 @@ class Monitor:
     def _judged(self, run: PaneTable, end_ms: int) -> tuple[int, int]:
         """(labelled, rows) so far, as of this pane of the run."""
         upto = int(np.searchsorted(run.pane_end, end_ms, "right"))
-        labelled = np.zeros(len(run), np.int64)
-        for name in ("outcome:error", "outcome:absolute_error"):
-            if name in run.features:
-                labelled = np.maximum(labelled, run.features[name].number)
+        labelled = run.features["outcome:delay_ms"].number
         return self.labelled + int(labelled[:upto].sum()), self.rows + int(run.rows[:upto].sum())
 
     def _run_values(
@@ -354,6 +362,13 @@ class Monitor:
         detail["evidence"] = {"current": current, "reference": before or {}}
         return MonitorFinding(end_ms, name, alertname, detail)
 
+    def labels(self) -> LabelStatus:
+        """Of the cohorts judged so far; the delay is of the recent ones."""
+        column = self._recent.column("outcome:delay_ms")
+        delays = np.zeros(0) if column is None else column.numbers()[1]
+        p50, p90 = (None, None) if not len(delays) else _quantiles(delays)
+        return LabelStatus(self.labelled, self.rows, p50, p90)
+
     def status(self) -> Iterator[SeriesStatus]:
         """Of the detectors that have told something."""
         for name, series in self._values.items():
@@ -406,6 +421,11 @@ class Monitor:
         made._recent.restore(None if rows is None else rows_from_plain(rows), ends, limits)
         made.rows, made.labelled = plain["rows"], plain["labelled"]
         return made
+
+
+def _quantiles(delays: NDArray[np.float64]) -> tuple[int, int]:
+    half, most = np.quantile(delays, [0.5, 0.9], method="inverted_cdf").tolist()
+    return int(half), int(most)
 
 
 def _add_coverage(finding: MonitorFinding, judged: tuple[int, int]) -> None:

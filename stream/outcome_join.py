@@ -185,7 +185,7 @@ class OutcomeJoin:
         labelled = np.zeros(len(rows["key"]), np.bool_)
         labelled[chosen.index] = True
         outcomes = {}
-        for name in ("has", "label", "value"):
+        for name in ("effective", "has", "label", "value"):
             outcomes[name] = np.zeros(len(labelled), _OUTCOMES[name].dtype)
             outcomes[name][chosen.index] = chosen.rows[name]
         return labelled, outcomes

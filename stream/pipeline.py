@@ -159,6 +159,13 @@ class Pipeline:
             "label_coverage": coverage,
             "late": total["predictions"]["late"],
             "dead_lettered": len(self.dead_letters),
+            "models": [
+                {"model": group[0], "version": group[1], "role": group[2]}
+                | {"labelled": labels.labelled, "judged": labels.judged}
+                | {"delay_p50_ms": labels.delay_p50_ms, "delay_p90_ms": labels.delay_p90_ms}
+                for model in self.models
+                for group, labels in sorted(model.labels().items())
+            ],
             "config_hash": self.rules.config_hash(),
         }
 

@@ -103,14 +103,14 @@ def cohort_panes(
     return {key: tally(found, world.pane_rows, world.max_categories) for key, found in rows.items()}
 
 
-LOSSES = ("error", "brier", "absolute_error", "squared_error")
+LOSSES = ("delay_ms", "error", "brier", "absolute_error", "squared_error")
 
 
 def losses(prediction: Prediction, counted: Outcome | None) -> dict[str, Cell]:
     """A cohort row: numbers; null where there is no label; absent where a loss does not apply."""
     if counted is None or counted.retracted:
         return {f"outcome:{name}": None for name in LOSSES}
-    row: dict[str, Cell] = {}
+    row: dict[str, Cell] = {"outcome:delay_ms": max(counted.effective - prediction.at, 0)}
     actual = counted.label
     if actual is not None and prediction.label is not None:
         row["outcome:error"] = float(prediction.label != actual)

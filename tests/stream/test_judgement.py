@@ -10,7 +10,7 @@ import pytest
 from stream.pipeline import Pipeline
 from tests.streams import SMALL, outcome, prediction, records
 
-MEASURES = ("error", "brier", "absolute_error", "squared_error")
+MEASURES = ("delay_ms", "error", "brier", "absolute_error", "squared_error")
 
 
 def judged(said: dict[str, Any], actual: dict[str, Any] | None) -> dict[str, Any]:
@@ -68,7 +68,9 @@ def judged(said: dict[str, Any], actual: dict[str, Any] | None) -> dict[str, Any
 def test_a_labelled_prediction_has_the_measures_that_apply(
     said: dict[str, Any], actual: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    assert judged(said, actual) == expected
+    found = judged(said, actual)
+    assert found.pop("delay_ms") == 1_000
+    assert found == expected
 
 
 def test_an_unlabelled_prediction_is_null_in_every_measure() -> None:

@@ -19,6 +19,7 @@ DOCUMENTED = {
     "leeway_watermark_timestamp_seconds",
     "leeway_committed_offset_age_seconds",
     "leeway_label_coverage_ratio",
+    "leeway_label_delay_seconds",
     "leeway_drift_score",
     "leeway_drift_threshold",
     "leeway_series_dropped",
