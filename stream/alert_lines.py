@@ -53,12 +53,15 @@ def line(alert: Alert) -> str:
 
 
 def before_after(alert: Alert) -> str:
-    """The mean before and after, of the impact's metric or the evidence; else the change's size."""
+    """The mean before and after, of the impact's metric or the evidence; of a rate, the summary's
+    words; else the change's size."""
     impact, evidence = alert.impact, alert.evidence
     if impact.reference is not None and impact.value is not None:
         return f"mean {_figure(impact.reference)} -> {_figure(impact.value)}"
+    if alert.kind in RATE_KINDS:
+        return alert.summary.partition(": ")[2] or alert.summary
     before, after = (evidence.get(side, {}).get("mean") for side in ("reference", "current"))
-    if alert.kind in RATE_KINDS or before is None or after is None:
+    if before is None or after is None:
         return f"changed by {_figure(alert.effect.estimate)}"
     return f"mean {_figure(before)} -> {_figure(after)}"
 
