@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import numpy as np
@@ -132,6 +132,17 @@ class Worker:
         except (URLError, OSError):
             return {}
 
+    def status(self, path: str) -> int:
+        """The HTTP status at this path; 0 while the worker does not answer."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+                found: int = response.status
+                return found
+        except HTTPError as error:
+            return error.code
+        except (URLError, OSError):
+            return 0
+
     def text(self, path: str) -> str:
         with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
             said: str = response.read().decode()
@@ -158,6 +169,15 @@ class Worker:
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
+
+    def exit_code(self, within_s: float) -> int | None:
+        """Of the process once it ended by itself; None if it did not."""
+        if self._process is None:
+            return None
+        try:
+            return self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return None
 
     @property
     def is_running(self) -> bool:
