@@ -25,6 +25,7 @@ class Entry:
 class Log:
     def __init__(self) -> None:
         self.committed: dict[Place, int] = defaultdict(int)
+        self.commits = 0
         self._parts: dict[Place, list[Entry]] = defaultdict(list)
         self._trace = hashlib.blake2b(digest_size=16)
 
@@ -57,6 +58,12 @@ class Log:
     def table(self, place: Place) -> dict[bytes, bytes | None]:
         """What a changelog says of each key by now."""
         return {entry.key: entry.value for entry in self._parts[place] if entry.key is not None}
+
+    def commit(self, place: Place, offset: int) -> None:
+        """The group's position: where a consumer that was cut off reads on."""
+        self.committed[place] = offset
+        self.commits += 1
+        self.note("commit", place, offset)
 
     def note(self, *what: object) -> None:
         self._trace.update(repr(what).encode())
@@ -102,8 +109,8 @@ class Producer:
         self._queues.setdefault(place, deque()).append(_Sent(promise, key, value, epoch))
         return promise
 
-    def deliver(self, random: Random) -> None:
-        """One record reaches the log."""
+    def deliver(self, random: Random) -> Place:
+        """One record reaches the log; where."""
         place = random.choice(sorted(self._queues))
         queue = self._queues[place]
         sent = queue.popleft()
@@ -113,3 +120,4 @@ class Producer:
         if place[0] in self._repeated and random.random() < self._repeat:
             self._log.append(place, sent.value, key=sent.key, epoch=sent.epoch)
             self.repeats += 1
+        return place

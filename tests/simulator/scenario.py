@@ -10,13 +10,14 @@ from tests.streams import SMALL, Raw, Side, Stream, dealt, draw_events, with_mat
 
 TINY = replace(
     SMALL,
-    reference=ReferenceRule(predictions=25, span_ms=3_000),
-    adwin=AdwinRule(delta=0.3, clock=2),
-    minimum_values=15,
-    resolve_after_panes=6,
+    reference=ReferenceRule(predictions=12, span_ms=1_000),
+    adwin=AdwinRule(delta=0.9, clock=1),
+    minimum_values=8,
+    resolve_after_panes=3,
 )
 """Rules under which a hundred events fire and resolve alerts."""
 
+CALM_SEED = 28  # of the first 150 the one with the fewest I/O boundaries
 Arrival = tuple[Side, int, Raw]
 
 
@@ -37,8 +38,8 @@ class Scenario:
 def draw(random: Random) -> Scenario:
     partitions = random.choice((2, 2, 3))
     maturity = random.choice(("auto", "auto", 20_000, None))
-    models = random.choice((("m",), ("m",), ("m", "n")))
-    predictions, outcomes = draw_events(random, random.randint(60, 130), models=models)
+    models = random.choice((("m",), ("m",), ("m",), ("m", "n")))
+    predictions, outcomes = draw_events(random, random.randint(60, 100), models=models)
     stream = dealt(predictions, outcomes, partitions)
     idle_s = random.choice((None, 1.0, 3.0))
     return Scenario(
@@ -55,10 +56,11 @@ def draw(random: Random) -> Scenario:
     )
 
 
-def calm(seed: int, size: int) -> Scenario:
-    """A fixed scenario without faults: for crashes at places that are counted."""
-    random = Random(seed)
-    predictions, outcomes = draw_events(random, size, models=("m",))
+def calm() -> Scenario:
+    """A fixed scenario in which nothing fails by itself: an alert fires and is resolved, and a
+    maturity is decided. For crashes at places that are counted."""
+    random = Random(CALM_SEED)
+    predictions, outcomes = draw_events(random, 60, models=("m",))
     stream = dealt(predictions, outcomes, 2)
     return Scenario(
         rules=with_maturity(TINY, "auto"),
@@ -85,7 +87,10 @@ def _arrivals(random: Random, stream: Stream, *, silent: bool) -> list[Arrival]:
         "outcomes": stream.outcomes,
     }
     flat: list[Arrival] = [
-        (side, p, raw) for side, parts in sides.items() for p, part in enumerate(parts) for raw in part
+        (side, p, raw)
+        for side, parts in sides.items()
+        for p, part in enumerate(parts)
+        for raw in part
     ]
     flat.sort(key=lambda arrival: arrival[2][0])  # stable: a partition keeps its order
     if not silent:

@@ -12,11 +12,11 @@ from unittest import mock
 from stream import checkpoint, wire
 from tests.simulator.log import Log
 from tests.simulator.scenario import Scenario
-from tests.simulator.slot import ALERTS, MODELS, SIDES, SOURCES, Slot
+from tests.simulator.slot import ALERTS, MODELS, SETTINGS, SIDES, SOURCES, Slot
 from tests.simulator.worker import Key, Protocol, Worker
 
-_LIMIT = 30_000  # steps; a run that is not done by then hangs
-_FAULT_EVERY = 60  # steps, on average
+_LIMIT = 12_000  # steps; a run that is not done by then hangs
+_FAULT_EVERY = 100  # steps, on average
 Step = Callable[[], None]
 
 
@@ -139,7 +139,7 @@ class Simulation:
             can.append((2, worker.learn))
         if self._fed >= len(self.scenario.arrivals) and not worker.knows_the_end and hears:
             can.append((1, worker.hear_the_end))
-        if self.scenario.idle_s is not None and not self._all_ended():
+        if self._may_be_idle(worker):
             can.append((1, lambda: worker.watch(self._now_s)))
         readable = [
             (slot, topic)
@@ -164,12 +164,19 @@ class Simulation:
         worker.poll(slot, topic, count)
 
     def _deliver(self, worker: Worker) -> None:
-        worker.producer.deliver(self.random)
+        topic, _ = worker.producer.deliver(self.random)
         self._boundary(worker)
+        # the moment that matters most
+        if topic == SETTINGS.topics.alerts and self.scenario.faults and self.random.random() < 0.3:
+            if worker in self._workers:
+                self._crash(worker)
 
     def _task(self, worker: Worker) -> None:
         self.log.note("task", worker.name)
+        commits = self.log.commits
         worker.step_task(self.random)
+        if self.log.commits > commits:
+            self._boundary(worker)
 
     def _boundary(self, worker: Worker) -> None:
         self._boundaries += 1
@@ -188,7 +195,8 @@ class Simulation:
     def _fault(self, step: int) -> None:
         kind = self.random.choice(("crash", "crash", "zombie", "zombie", "join", "starve", "again"))
         self.log.note("fault", kind)
-        self.happened[kind] += 1
+        if kind != "crash":
+            self.happened[kind] += 1
         worker = self.random.choice(self._workers)
         match kind:
             case "crash":
@@ -203,6 +211,7 @@ class Simulation:
                 self._deliver_again(worker)
 
     def _crash(self, worker: Worker) -> None:
+        self.happened["crash"] += 1
         self._workers.remove(worker)
         self._workers.append(self._new_worker())
         self._rebalance()
@@ -281,11 +290,13 @@ class Simulation:
         slots = [slot for worker in self._workers for slot in worker.slots.values()]
         return len(slots) == len(self._keys) and all(self._is_through(slot) for slot in slots)
 
-    def _all_ended(self) -> bool:
+    def _may_be_idle(self, worker: Worker) -> bool:
         """Ticks go on for ever; behind the end of the input they say nothing new."""
+        if self.scenario.idle_s is None or worker.is_watching:
+            return False
         slots = [slot for worker in self._workers for slot in worker.slots.values()]
         ended = [slot for slot in slots if slot.stage == SOURCES and slot.has_ended]
-        return len(ended) == self.scenario.partitions
+        return len(ended) < self.scenario.partitions
 
     def _is_through(self, slot: Slot) -> bool:
         at_end = all(slot.offsets[t] >= self.log.end((t, p)) for t, p in slot.places())
@@ -294,6 +305,12 @@ class Simulation:
     def _standing(self) -> str:
         lines = [f"not done after {_LIMIT} steps"]
         for worker in self._workers:
-            slots = {slot.key: slot.offsets for slot in worker.slots.values()}
-            lines.append(f"{worker.name}: taking over {worker.is_taking_over}, {slots}")
+            lines.append(f"{worker.name}: {len(worker.tasks)} tasks, {bool(worker.producer)=}")
+            lines[-1] += f" {worker.is_taking_over=} {worker.has_to_learn=}"
+            for slot in worker.slots.values():
+                ends = {topic: self.log.end((topic, p)) for topic, p in slot.places()}
+                lines.append(
+                    f"  {slot.key} at {slot.offsets} of {ends} {slot.is_dirty=} {slot.is_locked=} "
+                    f"{slot.is_sealing=} {slot.has_ended=}"
+                )
         return "\n".join(lines)

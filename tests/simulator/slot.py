@@ -68,8 +68,7 @@ class Slot:
         key, value = written.manifest
         yield from until([producer.send(place, value, key=key)])
         for topic, offset in offsets.items():
-            log.committed[topic, self.partition] = offset
-            log.note("commit", topic, self.partition, offset)
+            log.commit((topic, self.partition), offset)
             yield
         stale, self.stale_keys = self.stale_keys, written.keys()
         self.outputs += [producer.send(place, None, key=key) for key in stale]

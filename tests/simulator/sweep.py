@@ -4,46 +4,74 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
+from multiprocessing import get_context
 from random import Random
+from typing import TypeVar
 
-from tests.simulator.scenario import draw
+from tests.simulator.scenario import CALM_SEED, calm, draw
 from tests.simulator.simulation import Simulation
 from tests.simulator.verdict import faults_of
 from tests.simulator.worker import Protocol
 
+Input = TypeVar("Input")
+
 
 @dataclass(frozen=True)
 class Result:
-    seed: int
+    which: str  # the arguments that run it again
     faults: list[str]
     trace: str
     steps: int
     happened: Counter[str]
 
+    boundaries: int = 0
+
     def told(self) -> str:
         """What went wrong, and the one command that shows it again."""
         lines = "\n  ".join(self.faults[:12])
-        return f"seed {self.seed}: python -m tests.simulator --seed {self.seed}\n  {lines}"
+        return f"python -m tests.simulator {self.which}\n  {lines}"
 
 
 def simulate(seed: int, protocol: Protocol | None = None) -> Result:
     random = Random(seed)
-    simulation = Simulation(draw(random), random, protocol=protocol)
+    return _result(f"--seed {seed}", Simulation(draw(random), random, protocol=protocol))
+
+
+def crashed(at: tuple[int, ...]) -> Result:
+    """The calm scenario, with a crash right behind each of these I/O boundaries."""
+    which = "--crash-at " + ",".join(map(str, at))
+    return _result(which, Simulation(calm(), Random(CALM_SEED), crash_at=frozenset(at)))
+
+
+def _result(which: str, simulation: Simulation) -> Result:
     try:
         run = simulation.run()
         faults = faults_of(run)
-    except Exception:  # noqa: BLE001 whatever it was belongs to this seed
-        return Result(seed, [traceback.format_exc()], simulation.log.trace_hash(), 0, Counter())
-    return Result(seed, faults, run.log.trace_hash(), run.steps, run.happened)
+    except Exception:  # noqa: BLE001 whatever it was, it belongs to this run
+        trace = simulation.log.trace_hash()
+        return Result(which, [traceback.format_exc()], trace, 0, simulation.happened)
+    trace = run.log.trace_hash()
+    return Result(which, faults, trace, run.steps, run.happened, run.boundaries)
 
 
 def sweep(
     seeds: Iterable[int], processes: int = 2, protocol: Protocol | None = None
 ) -> list[Result]:
     """In order of the seeds."""
-    with ProcessPoolExecutor(processes) as pool:
-        return list(pool.map(partial(simulate, protocol=protocol), seeds, chunksize=10))
+    return _each(partial(simulate, protocol=protocol), seeds, processes)
+
+
+def crash_everywhere(crashes: int, processes: int = 2) -> list[Result]:
+    """With this many crashes a run, at every choice of places."""
+    boundaries = crashed(()).boundaries
+    return _each(crashed, combinations(range(1, boundaries + 1), crashes), processes)
+
+
+def _each(run: Callable[[Input], Result], inputs: Iterable[Input], processes: int) -> list[Result]:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(run, inputs, chunksize=10))

@@ -60,13 +60,15 @@ def faults_of(run: Run) -> list[str]:
     run.happened["alerts"] += len(expected)
     run.happened["resolved"] += sum(a.alert.status == "resolved" for a in pipeline.alerts)
     run.happened["repeated alerts"] += len(told) - len(set(told))
+    state, last = _state(run.log), {f: alert.value for f, alert in _last(pipeline).items()}
+    run.happened["alerts.state by last write stale"] += _last_writes(run.log) != last
     ledgers = [s.core.ledger() for s in run.slots.values() if s.stage == SOURCES]
     alert_stage = run.slots[ALERTS, 0].core
     found = [
         *_differing("alerts", _named(told), _named(expected)),
         *_differing("dead letters", _letters(_dead(run.log)), _letters(_expected_dead(pipeline))),
         *_differing("firing", _firing(alert_stage), _firing(pipeline.alert_stage)),
-        *_differing("alerts.state", _state(run.log), {f: a.value for f, a in _last(pipeline).items()}),
+        *_differing("alerts.state", state, last),
         *(f"ledger: {line}" for ledger in ledgers for line in imbalance(ledger)),
     ]
     total, wanted = add_ledgers(ledgers), pipeline.ledger()["total"]
@@ -79,7 +81,9 @@ def _differing(what: str, got: dict[Any, bytes], wanted: dict[Any, bytes]) -> li
     found = [f"{what}: missing {key}" for key in wanted.keys() - got.keys()]
     found += [f"{what}: {key} is not in the undisturbed run" for key in got.keys() - wanted.keys()]
     both = got.keys() & wanted.keys()
-    found += [f"{what}: {key}: {got[key]!r} != {wanted[key]!r}" for key in both if got[key] != wanted[key]]
+    found += [
+        f"{what}: {key}: {got[key]!r} != {wanted[key]!r}" for key in both if got[key] != wanted[key]
+    ]
     return sorted(found)
 
 
@@ -113,6 +117,12 @@ def _state(log: Log) -> dict[str, bytes]:
         if before is None or entry.epoch >= before.epoch:
             newest[entry.key.decode()] = entry
     return {key: entry.value for key, entry in newest.items() if entry.value is not None}
+
+
+def _last_writes(log: Log) -> dict[str, bytes]:
+    """The compacted topic as any reader sees it."""
+    written = log.whole(TOPICS.alerts_state)
+    return {e.key.decode(): e.value for e in written if e.key is not None and e.value is not None}
 
 
 def _dead(log: Log) -> list[bytes]:

@@ -61,6 +61,7 @@ class Worker:
         self.tasks: list[Steps] = []
         self.assigned: set[Key] = set()
         self._takeovers = 0
+        self.is_watching = False
         self.knows_the_end = False
         self.journal = Journal()
         self.idle_advances = 0
@@ -198,7 +199,7 @@ class Worker:
         """Everything leaves; what was handed to the producer is still on its way."""
         slots = list(self.slots.values())
         self.slots, self.tasks, self.assigned, self._takeovers = {}, [], set(), 0
-        self._idleness = self._new_idleness()
+        self._idleness, self.is_watching = self._new_idleness(), False
         return slots
 
     @property
@@ -310,17 +311,19 @@ class Worker:
         return Idleness(idle_s=self._scenario.idle_s or 0.0, pane_ms=self._rules.pane_ms)
 
     def watch(self, now_s: float) -> None:
+        """One loop: what is due is journaled one after the other."""
+        self.is_watching = True
+        self.tasks.append(self._watch(now_s))
+
+    def _watch(self, now_s: float) -> Steps:
         views = [self._view(p) for p in range(self._scenario.partitions)]
         for advance in self._idleness.decide(now_s, views):
             slot = self.slots.get((SOURCES, advance.partition))
             if slot is not None:
-                self.tasks.append(self._journal_then_advance(slot, advance.side, advance.watermark_ms))
+                yield from self._journal_then_advance(slot, advance.side, advance.watermark_ms)
+        self.is_watching = False
 
     def _journal_then_advance(self, slot: Slot, side: Side, watermark_ms: int) -> Steps:
-        while slot.is_locked:
-            yield
-        if self.slots.get(slot.key) is not slot:
-            return
         slot.is_locked = True
         entry = Idle(
             SOURCES, slot.partition, slot.core.epoch, side, slot.offsets[SIDES[side]], watermark_ms

@@ -1,0 +1,57 @@
+"""Whatever happens to the workers, the alerts, the ledger and the dead letters are the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.simulator.sweep import Result, crash_everywhere, simulate, sweep
+from tests.simulator.worker import Protocol
+
+SEEDS = range(500)
+
+
+def told(results: list[Result]) -> str:
+    return "\n".join(result.told() for result in results if result.faults)
+
+
+def test_500_seeds_of_faults_say_what_an_undisturbed_run_says() -> None:
+    results = sweep(SEEDS)
+    assert told(results) == ""
+    happened = sum((result.happened for result in results), start=Counter())
+    least = {
+        "crash": 500,
+        "zombie": 300,
+        "zombie steps": 5_000,
+        "rebalance": 1_000,
+        "reclaims": 100,
+        "join": 100,
+        "starve": 100,
+        "again": 100,
+        "records twice": 300,
+        "idle advances": 300,
+        "alerts": 200,
+        "resolved": 100,
+        "repeated alerts": 50,
+    }
+    assert {what: happened[what] for what in least if happened[what] < least[what]} == {}
+
+
+def test_a_crash_at_any_one_io_boundary_changes_nothing() -> None:
+    results = crash_everywhere(1)
+    assert len(results) > 150
+    assert told(results) == ""
+    assert all(r.happened["crash"] and r.happened["alerts"] == 2 for r in results)
+    assert len({result.trace for result in results}) == len(results)
+
+
+def test_the_same_seed_does_the_same_and_another_does_not() -> None:
+    first = simulate(7)
+    assert first == simulate(7)
+    assert first.trace != simulate(8).trace
+
+
+def test_a_failing_seed_says_how_to_run_it_again() -> None:
+    failed = Result("--seed 12", ["alerts: missing x"], "", 1, Counter())
+    assert failed.told().splitlines()[0] == "python -m tests.simulator --seed 12"
