@@ -1,4 +1,4 @@
-"""The virtual log: topics of partitions of records, and a hash of everything that was done to it."""
+"""The virtual log: topics of partitions of records, and a hash of all that was done to it."""
 
 from __future__ import annotations
 

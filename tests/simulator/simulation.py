@@ -12,8 +12,8 @@ from unittest import mock
 from stream import checkpoint, wire
 from tests.simulator.log import Log
 from tests.simulator.scenario import Scenario
-from tests.simulator.slot import ALERTS, MODELS, SETTINGS, SIDES, SOURCES, Slot
-from tests.simulator.worker import Key, Protocol, Worker
+from tests.simulator.slot import ALERTS, MODELS, SETTINGS, SIDES, SOURCES, Key, Slot
+from tests.simulator.worker import Protocol, Worker
 
 _LIMIT = 12_000  # steps; a run that is not done by then hangs
 _FAULT_EVERY = 100  # steps, on average
@@ -83,7 +83,7 @@ class Simulation:
                 self._step(step)
         slots = {key: slot for worker in self._workers for key, slot in worker.slots.items()}
         for worker in self._workers:
-            self.happened["idle advances"] += worker.idle_advances
+            self.happened["idle advances"] += worker.watch.advances
             self.happened["reclaims"] += worker.reclaims
             self.happened["records twice"] += worker.producer.repeats
         return Run(self.scenario, self.log, slots, step, self._boundaries, self.happened)
@@ -140,7 +140,7 @@ class Simulation:
         if self._fed >= len(self.scenario.arrivals) and not worker.knows_the_end and hears:
             can.append((1, worker.hear_the_end))
         if self._may_be_idle(worker):
-            can.append((1, lambda: worker.watch(self._now_s)))
+            can.append((1, lambda: worker.watch.begin(self._now_s)))
         readable = [
             (slot, topic)
             for slot in worker.slots.values()
@@ -166,10 +166,10 @@ class Simulation:
     def _deliver(self, worker: Worker) -> None:
         topic, _ = worker.producer.deliver(self.random)
         self._boundary(worker)
-        # the moment that matters most
-        if topic == SETTINGS.topics.alerts and self.scenario.faults and self.random.random() < 0.3:
-            if worker in self._workers:
-                self._crash(worker)
+        is_alert = topic == SETTINGS.topics.alerts  # the moment that matters most
+        is_rough = bool(self.scenario.faults) and worker in self._workers
+        if is_alert and is_rough and self.random.random() < 0.3:
+            self._crash(worker)
 
     def _task(self, worker: Worker) -> None:
         self.log.note("task", worker.name)
@@ -292,7 +292,7 @@ class Simulation:
 
     def _may_be_idle(self, worker: Worker) -> bool:
         """Ticks go on for ever; behind the end of the input they say nothing new."""
-        if self.scenario.idle_s is None or worker.is_watching:
+        if self.scenario.idle_s is None or worker.watch.is_watching:
             return False
         slots = [slot for worker in self._workers for slot in worker.slots.values()]
         ended = [slot for slot in slots if slot.stage == SOURCES and slot.has_ended]

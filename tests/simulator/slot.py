@@ -17,6 +17,8 @@ SIDES = {"predictions": SETTINGS.topics.predictions, "outcomes": SETTINGS.topics
 PANES, FINDINGS, JOURNAL = (SETTINGS.internal_topic(n) for n in ("panes", "findings", "journal"))
 INPUTS = {SOURCES: tuple(SIDES.values()), MODELS: (PANES,), ALERTS: (FINDINGS,)}
 
+Key = tuple[int, int]
+"""A stage and a partition of it."""
 Steps = Iterator[None]
 """A task: each `next` is one step, between two of which a crash may fall."""
 

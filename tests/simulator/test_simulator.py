@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pytest
-
 from tests.simulator.sweep import Result, crash_everywhere, simulate, sweep
-from tests.simulator.worker import Protocol
 
 SEEDS = range(500)
 

@@ -1,0 +1,129 @@
+"""Taking over partitions, as `stream.worker_assign` should: claim, read the journal to its end,
+restore the newest epoch's checkpoint, seal it under the own epoch, then speak."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stream import checkpoint
+from stream.alert_stage import AlertStage
+from stream.model_stage import ModelStage
+from stream.source_stage import SourceStage
+from stream.wire import Claim, MaturityDecision, encode_journal
+from tests.simulator.slot import (
+    ALERTS,
+    INPUTS,
+    JOURNAL,
+    MODELS,
+    SETTINGS,
+    SIDES,
+    SOURCES,
+    Key,
+    Slot,
+    Steps,
+    changelog,
+    until,
+)
+
+if TYPE_CHECKING:
+    from tests.simulator.worker import Worker
+
+
+def take_over(worker: Worker, owned: list[Key]) -> Steps:
+    """Faust's recovery, then: claim, journal to its end, restore, speak."""
+    tables = {(s, p): worker.log.table((changelog(s), p)) for s, p in owned}
+    yield
+    claims = {
+        (s, p): worker.producer.send((JOURNAL, p), encode_journal(Claim(s, p, worker.name)))
+        for s, p in owned
+    }
+    yield from until(claims.values())
+    for partition in worker.journal_at:
+        worker.tail(partition, worker.log.end((JOURNAL, partition)))
+    yield
+    for key, claim in claims.items():
+        assert claim.offset is not None
+        worker.slots[key] = _restore(worker, key, claim.offset, tables[key])
+    slots = [worker.slots[key] for key in owned]
+    if worker.protocol.reclaims:
+        for stage, partition in owned:
+            worker.fence((stage, partition), worker.journal.epoch(stage, partition) or 0)
+    if worker.protocol.seals_first:
+        yield from _seal_all(worker, slots)
+    for slot in slots:
+        if worker.slots.get(slot.key) is slot:
+            _speak(worker, slot)
+            yield
+    if not worker.protocol.seals_first:
+        yield from _seal_all(worker, slots)
+    for slot in slots:
+        slot.positions = dict(slot.offsets)
+    worker.takeovers -= 1
+
+
+def _seal_all(worker: Worker, slots: list[Slot]) -> Steps:
+    for slot in slots:
+        is_wanted = worker.protocol.seals_always or bool(slot.stale_keys)
+        if is_wanted and not slot.is_sealing and worker.slots.get(slot.key) is slot:
+            yield from slot.seal(worker.producer, worker.log, worker.layout(slot.stage))
+
+
+def _restore(worker: Worker, key: Key, epoch: int, table: dict[bytes, bytes | None]) -> Slot:
+    stage, partition = key
+    found = checkpoint.latest(table, stage, partition, worker.layout(stage))
+    core = _core(worker, key, None if found is None else found.state)
+    core.epoch = epoch
+    offsets = dict.fromkeys(INPUTS[stage], 0) if found is None else dict(found.offsets)
+    slot = Slot(stage, partition, core, offsets, positions=dict(offsets))
+    slot.stale_keys = checkpoint.keys_of(table, stage, partition)
+    if stage == SOURCES:
+        slot.due_idle = {side: [] for side in SIDES}
+        for entry in worker.journal.idle_of(partition):
+            if entry.at_offset >= offsets[SIDES[entry.side]]:
+                slot.due_idle[entry.side].append((entry.at_offset, entry.watermark_ms))
+        for due in slot.due_idle.values():
+            due.sort()
+    return slot
+
+
+def _core(worker: Worker, key: Key, state: bytes | None) -> Any:
+    (stage, partition), partitions = key, worker.scenario.partitions
+    if stage == ALERTS:
+        if state is None:
+            return AlertStage(worker.rules, partitions)
+        return AlertStage.restore(worker.rules, partitions, state)
+    kind = SourceStage if stage == SOURCES else ModelStage
+    if state is None:
+        return kind(worker.rules, partition, partitions)
+    return kind.restore(worker.rules, partition, partitions, state)
+
+
+def _speak(worker: Worker, slot: Slot) -> None:
+    """Under the new epoch."""
+    if slot.stage == SOURCES:
+        for decision in list(worker.journal.decisions.values()):
+            worker.learn_one(slot, decision)
+    only = SETTINGS.topics.alerts_state if slot.stage == ALERTS else None
+    worker.perform(slot, slot.core.announce(), only)
+    if slot.stage == SOURCES:
+        for side, topic in SIDES.items():
+            worker.apply_idle(slot, side, slot.offsets[topic])
+        worker.end_input(slot)
+    if slot.stage == MODELS and worker.protocol.repeats_decisions:
+        _repeat_decisions(worker, slot)
+
+
+def _repeat_decisions(worker: Worker, slot: Slot) -> None:
+    for model_id, model in slot.core._models.items():
+        decided = model.maturity.decision
+        if decided is not None and model_id not in worker.journal.decisions:
+            entry = MaturityDecision(
+                MODELS,
+                slot.partition,
+                slot.core.epoch,
+                model_id,
+                decided.maturity_ms,
+                decided.decided_at_ms,
+            )
+            place = JOURNAL, slot.partition
+            slot.outputs.append(worker.producer.send(place, encode_journal(entry)))
