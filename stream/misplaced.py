@@ -10,7 +10,7 @@ import logging
 
 from stream.metrics import Metrics
 from stream.partitioning import partition_of
-from stream.transport import RecordBatch
+from stream.record_batch import RecordBatch
 
 log = logging.getLogger(__name__)
 

@@ -15,25 +15,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from bisect import bisect_left
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableSet
-from itertools import pairwise
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import faust
-from aiokafka.consumer.fetcher import FetchResult
 from faust.exceptions import ImproperlyConfigured
 from faust.serializers.schemas import Schema
 from faust.transport.consumer import ensure_TP, ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
 
-from stream.events import Records
+from stream.record_batch import (
+    RawRecordBuffer,
+    RecordBatch,
+    longest_acked_prefix,
+    truncated,
+)
 
 log = logging.getLogger(__name__)
 
-_PART_RECORDS = 2_000  # the loop breathes between parts of a batch
 _CUT_S = 1.0  # for a takeover to notice that it is cancelled
 _STALE_FETCH_MS = 5_000  # a poll answered longer ago says nothing about the end of the partition
 
@@ -48,41 +49,6 @@ class Owner(Protocol):
     def fail(self, error: BaseException) -> None: ...
 
 
-class TruncatedTopicError(Exception):
-    """A topic has lost records behind what was read, or was made anew."""
-
-
-class RecordBatch:
-    """Consecutive records of one partition; each has offset, timestamp (ms), key and value."""
-
-    __slots__ = ("first", "last", "partition", "records", "topic")
-
-    def __init__(self, tp: Any, records: list[Any]) -> None:
-        self.topic: str = tp.topic
-        self.partition: int = tp.partition
-        self.records = records
-        self.first: int = records[0].offset
-        self.last: int = records[-1].offset
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def parts(self, from_offset: int, cut_at: Iterable[int] = ()) -> Iterator[Records]:
-        """The records from an offset on; no part reaches over one of the offsets `cut_at`."""
-        offsets = [record.offset for record in self.records]
-        first, end = bisect_left(offsets, from_offset), len(offsets)
-        cuts = {bisect_left(offsets, at) for at in cut_at} | set(range(first, end, _PART_RECORDS))
-        for start, stop in pairwise(sorted({cut for cut in cuts if first <= cut < end} | {end})):
-            part = self.records[start:stop]
-            yield Records(
-                self.topic,
-                self.partition,
-                offsets[start:stop],
-                [record.timestamp for record in part],
-                [record.value for record in part],
-            )
-
-
 class BatchSchema(Schema):
     """Marks a topic that is carried in batches; the value of its events is a RecordBatch."""
 
@@ -94,50 +60,6 @@ class BatchSchema(Schema):
             return app.create_event(None, message.value, None, message)
 
         return decode
-
-
-def longest_acked_prefix(inflight: deque[int], acked: MutableSet[int]) -> int | None:
-    """The offset to commit: one past the last acknowledged delivery without a gap before it.
-
-    `inflight` holds the last offset of each delivery, in order of delivery. What is passed leaves
-    both arguments. None: the first delivery is not acknowledged yet. O(passed).
-    """
-    last = None
-    while inflight and inflight[0] in acked:
-        last = inflight.popleft()
-        acked.discard(last)
-    return None if last is None else last + 1
-
-
-def _truncated(tp: Any, offset: int, read_to: int) -> TruncatedTopicError:
-    return TruncatedTopicError(
-        f"{tp.topic} partition {tp.partition} was read up to offset {read_to} and now begins "
-        f"again at {offset}: the topic was made anew or has lost records. Its state does not "
-        "belong to these records: restore the topic, or start afresh with another `app`"
-    )
-
-
-def _keep_raw(_tp: Any, record: Any) -> Any:
-    return record
-
-
-class RawRecordBuffer(OrderedDict[Any, Any]):
-    """aiokafka's fetch buffer, in which batched topics keep their Cython records.
-
-    A frozen ConsumerRecord costs 3 µs and nobody here reads it. CRC checks, control batches and
-    aborted transactions stay aiokafka's. Private API: see tests/stream/test_transport.py.
-    """
-
-    def __init__(self, is_batched: Any) -> None:
-        super().__init__()
-        self._is_batched = is_batched
-
-    def __setitem__(self, tp: Any, result: Any) -> None:
-        if type(result) is FetchResult and self._is_batched(tp.topic):
-            records: Any = getattr(result, "_partition_records", None)
-            if hasattr(records, "_consumer_record"):
-                records._consumer_record = _keep_raw
-        super().__setitem__(tp, result)
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -163,7 +85,7 @@ class Consumer(driver.Consumer):
         self._held: set[Any] = set()
         self._restored = False
         self._takeover: asyncio.Task[None] | None = None
-        self._restores = 0
+        self._fetching = asyncio.Lock()  # positions are not sought while a fetch may move them
         self._read_to: dict[Any, int] = {}  # next offset to fetch, after the last fetch or seek
         self._next_record: dict[Any, int] = {}  # behind the last record handed out, likewise
         super().__init__(*args, **kwargs)
@@ -202,9 +124,11 @@ class Consumer(driver.Consumer):
         if not wanted:  # aiokafka reads an empty set as every partition
             await asyncio.sleep(0.1)
             return {}
-        restores = self._restores
-        fetched = await super()._getmany(wanted, timeout)
-        if restores == self._restores:  # else it says where a former assignment was
+        async with self._fetching:
+            fetched = await super()._getmany(wanted, timeout)
+            if not self._restored:
+                # It began before a rebalance: its records are of positions that no manifest knows.
+                fetched = {tp: found for tp, found in fetched.items() if self._is_changelog_tp(tp)}
             self._note(wanted, fetched)
         return {
             tp: [RecordBatch(tp, records)] if records and self.batched(tp.topic) else records
@@ -217,7 +141,7 @@ class Consumer(driver.Consumer):
             records = fetched.get(tp)
             if records:
                 if records[0].offset < self._next_record[tp]:
-                    self._owner.fail(_truncated(tp, records[0].offset, self._next_record[tp]))
+                    self._owner.fail(truncated(tp, records[0].offset, self._next_record[tp]))
                 self._next_record[tp] = records[-1].offset + 1
             state = self._fetch_state(tp)
             if state is not None and state.has_valid_position:
@@ -308,7 +232,6 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
         self._restored = False
-        self._restores += 1
         await self._cut_takeover()
         self._read_to.clear()
         self._next_record.clear()
@@ -332,7 +255,7 @@ class Consumer(driver.Consumer):
         """
         if not self.flow_active:
             return  # a fetch was caught by a rebalance; the recovery that follows seeks
-        self._restores += 1
+        self._restored = False
         await self._cut_takeover()
         self._takeover = asyncio.create_task(self._guarded_takeover())
 
@@ -355,12 +278,13 @@ class Consumer(driver.Consumer):
         for tp in offsets:
             self._acked[tp].clear()
             self._acked_index[tp].clear()
-        await self.seek_wait({ensure_TP(tp): offset for tp, offset in offsets.items()})
-        for tp, offset in offsets.items():
-            self._read_offset[ensure_TP(tp)] = offset or None
-            self._committed_offset[ensure_TP(tp)] = offset or None
-            self._read_to[tp] = self._next_record[tp] = offset
-        self._restored = set(offsets) == assigned
+        async with self._fetching:
+            await self.seek_wait({ensure_TP(tp): offset for tp, offset in offsets.items()})
+            for tp, offset in offsets.items():
+                self._read_offset[ensure_TP(tp)] = offset or None
+                self._committed_offset[ensure_TP(tp)] = offset or None
+                self._read_to[tp] = self._next_record[tp] = offset
+            self._restored = set(offsets) == assigned
 
     def restoring(self) -> tuple[bool, int] | None:
         """None: nothing is assigned, or all of it is restored. Else whether the takeover has
@@ -369,7 +293,9 @@ class Consumer(driver.Consumer):
         if self._restored or thread_consumer is None or not thread_consumer.assignment():
             return None
         is_taking_over = self._takeover is not None and not self._takeover.done()
-        return is_taking_over, sum(self.app.tables.recovery.active_offsets.values())
+        # None: a changelog whose position Faust does not know yet
+        read = [offset or 0 for offset in self.app.tables.recovery.active_offsets.values()]
+        return is_taking_over, sum(read)
 
     async def seek(self, partition: Any, offset: int) -> None:
         self._inflight.pop(ensure_TP(partition), None)

@@ -23,10 +23,10 @@ from stream.journal import Journal
 from stream.metrics import Metrics
 from stream.misplaced import Misplaced
 from stream.model_stage import ModelStage
+from stream.record_batch import RecordBatch, TruncatedTopicError
 from stream.settings import Settings
 from stream.snapshot import ChangedRulesError
 from stream.source_stage import SourceStage
-from stream.transport import RecordBatch, TruncatedTopicError
 from stream.wire import Claim, JournalEntry, MaturityDecision
 from stream.worker_dead_letters import send_dead_letter
 from stream.worker_routes import Outgoing, Sender, route
@@ -105,6 +105,7 @@ class Host:
                 await asyncio.sleep(0)
             await self.apply_idle(slot, side, batch.last + 1)
             slot.applied(batch.topic, batch.last + 1, 0, ack)
+            batch.records = []  # the acknowledgement keeps the batch until a checkpoint covers it
             await self.end_input(slot)
             self._measure(slot, side, time.perf_counter() - began_s)
 

@@ -63,6 +63,7 @@ class Slot(Generic[Core]):
         self._changelog = changelog
         self._is_dirty = False
         self._is_broken = False
+        self._failed_output: BaseException | None = None
         self._outputs: list[asyncio.Future[Any]] = []
         self._acks: list[Ack] = []
         self._open = 0  # outputs not acknowledged yet
@@ -98,14 +99,16 @@ class Slot(Generic[Core]):
     def must_be_whole(self) -> None:
         """Raises BrokenSlotError."""
         if self._is_broken:
+            cause = f" ({self._failed_output!r})" if self._failed_output is not None else ""
             raise BrokenSlotError(
-                f"a change of stage {self.stage} partition {self.partition} was cut short; it is "
-                "done again from the last checkpoint"
-            )
+                f"a change of stage {self.stage} partition {self.partition} was cut short{cause}; "
+                "it is done again from the last checkpoint"
+            ) from self._failed_output
 
     async def emit(self, send: Send, records: Sequence[Outgoing]) -> None:
         """Hand records to the producer, in order; they are awaited by the next checkpoint."""
         for record in records:
+            self.must_be_whole()
             output = await send(record)
             if self._open == 0:
                 self._open_since_s = time.monotonic()
@@ -115,7 +118,11 @@ class Slot(Generic[Core]):
         if records:
             self._is_dirty = True
 
-    def _closed(self, _output: asyncio.Future[Any]) -> None:
+    def _closed(self, output: asyncio.Future[Any]) -> None:
+        error = None if output.cancelled() else output.exception()
+        if error is not None:
+            # Nothing may follow it on its topic: readers take what they applied as complete.
+            self._is_broken, self._failed_output = True, error
         self._open -= 1
         self._open_since_s = time.monotonic()
 
@@ -169,7 +176,9 @@ class Slot(Generic[Core]):
             acks, self._acks = self._acks, []
             offsets = dict(self.offsets)
         await asyncio.gather(*outputs)
-        written = checkpoint.encode(
+        # In a thread: to compress a large state takes a second in which nothing else would run.
+        written = await asyncio.to_thread(
+            checkpoint.encode,
             Checkpoint(
                 stage=self.stage,
                 partition=self.partition,

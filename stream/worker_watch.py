@@ -93,8 +93,8 @@ class Watch:
         self, slot: Slot[SourceStage], side: Side, watermark_ms: int
     ) -> None:
         async with self._host.changing(slot) as is_ours:
-            if not is_ours:
-                return
+            if not is_ours or not self._is_at_end(slot, side):
+                return  # a record came while this waited
             at_offset = slot.offsets[self._host.topics[side]]
             epoch = slot.core.epoch
             entry = Idle(SOURCES, slot.partition, epoch, side, at_offset, watermark_ms)
@@ -163,6 +163,11 @@ class Watch:
                 is_held = (slot.partition, side) in self._held
                 self._host.metrics.paused(topics[side], slot.partition, is_held)
 
+    def _is_held(self, topic: str, partition: int) -> bool:
+        return any(
+            topic == self._host.topics[side] and partition == held for held, side in self._held
+        )
+
     def _unmerged(self, stage: SourceStage) -> int:
         merged = [model.core.merged_until_ms() for model in self._host.models.values()]
         known = [ms for ms in merged if ms is not None]
@@ -177,7 +182,7 @@ class Watch:
             for topic, offset in slot.offsets.items():
                 end = self._positions.end(TP(topic, slot.partition))
                 lag = max(0, end - offset) if end is not None else 0
-                is_held = any(partition == slot.partition for partition, _ in self._held)
+                is_held = slot.stage == SOURCES and self._is_held(topic, slot.partition)
                 age_s = now_s - slot.progressed_s if lag and not is_held else 0.0
                 oldest_s = max(oldest_s, age_s)
                 metrics.lag(topic, slot.partition, lag)

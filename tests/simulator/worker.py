@@ -17,7 +17,7 @@ from stream.checkpoint import Layout
 from stream.events import Effect, Records
 from stream.journal import Journal
 from stream.source_stage import Side
-from stream.transport import RecordBatch
+from stream.record_batch import RecordBatch
 from stream.wire import Claim, MaturityDecision, decode_journal
 from stream.worker_routes import Sender, route
 from tests.simulator.idle_watch import Watch

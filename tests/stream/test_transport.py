@@ -19,15 +19,10 @@ from faust.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.record_batch import RawRecordBuffer, RecordBatch, longest_acked_prefix
 from stream.settings import Settings
 from stream.topology import build
-from stream.transport import (
-    BatchSchema,
-    Consumer,
-    RawRecordBuffer,
-    RecordBatch,
-    longest_acked_prefix,
-)
+from stream.transport import BatchSchema, Consumer
 
 TP = TopicPartition("events", 0)
 
@@ -224,6 +219,17 @@ def test_a_takeover_may_take_longer_than_fausts_patience_and_is_cut_by_a_revocat
     asyncio.run(scenario())
 
 
+def test_how_far_a_recovery_is_counts_the_changelogs_that_are_not_known_yet_as_nothing() -> None:
+    consumer = _consumer(build(Settings(partitions=1)))
+    assert consumer.restoring() is None, "nothing is assigned"
+    thread: Any = consumer._thread
+    thread._consumer = SimpleNamespace(assignment=lambda: {TP})
+    offsets: Any = consumer.app.tables.recovery.active_offsets
+    offsets.update({TopicPartition("a", 0): 7})
+    offsets[TopicPartition("a", 1)] = None
+    assert consumer.restoring() == (False, 7)
+
+
 def test_a_takeover_that_fails_stops_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         app = build(Settings(partitions=1))
@@ -239,6 +245,51 @@ def test_a_takeover_that_fails_stops_the_worker(monkeypatch: pytest.MonkeyPatch)
         assert consumer._takeover is not None
         await consumer._takeover
         assert str(failed[0]) == "no assignment"
+
+    asyncio.run(scenario())
+
+
+def test_what_a_fetch_from_before_a_rebalance_brings_is_not_delivered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        app = build(Settings(partitions=1))
+        app.finalize()
+        consumer = _consumer(app)
+        consumer._restored = True
+        source = TopicPartition("leeway.predictions", 0)
+        changelog = TopicPartition("leeway-sources-changelog", 0)
+        answered, asked = asyncio.Event(), asyncio.Event()
+
+        async def getmany(_wanted: Any, _timeout: float) -> Any:
+            asked.set()
+            await answered.wait()
+            return {source: _records((3,)), changelog: _records((4,))}
+
+        async def revoked() -> None: ...
+
+        async def assigned(_tps: Any) -> dict[Any, int]:
+            return {source: 9}
+
+        async def seek_wait(_positions: Any) -> None:
+            assert answered.is_set(), "sought while a fetch could still move the position"
+
+        monkeypatch.setattr(consumer._thread, "getmany", getmany)
+        monkeypatch.setattr(app.owner, "revoked", revoked)
+        monkeypatch.setattr(app.owner, "assigned", assigned)
+        monkeypatch.setattr(consumer, "assignment", lambda: {source})
+        monkeypatch.setattr(consumer, "seek_wait", seek_wait)
+        fetching = asyncio.create_task(consumer._getmany({source, changelog}, 1.0))
+        await asyncio.wait_for(asked.wait(), timeout=5)
+        await consumer.on_partitions_revoked(set())
+        await consumer.perform_seek()
+        await asyncio.sleep(0)
+        answered.set()
+        assert set(await fetching) == {changelog}
+        assert consumer._takeover is not None
+        await consumer._takeover
+        assert consumer._restored
+        assert consumer.passed(source, 9) == 9
 
     asyncio.run(scenario())
 

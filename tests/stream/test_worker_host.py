@@ -23,10 +23,10 @@ from stream.journal import Journal
 from stream.metrics import Metrics
 from stream.misplaced import Misplaced
 from stream.partitioning import partition_of
+from stream.record_batch import RecordBatch
 from stream.records import encode
 from stream.settings import Settings
 from stream.source_stage import SourceStage
-from stream.transport import RecordBatch
 from stream.wire import Claim, Idle, MaturityDecision
 from stream.worker_dead_letters import send_dead_letter
 from stream.worker_host import Host
@@ -252,9 +252,12 @@ def test_a_checkpoint_whose_outputs_failed_is_not_followed_by_one_that_forgets_t
 
         async with host.changing(slot):
             await slot.emit(send, [Outgoing("leeway-panes", 0, None, b"")])
-        with pytest.raises(RuntimeError, match="not acknowledged"):
+        with pytest.raises((RuntimeError, BrokenSlotError), match="not acknowledged"):
             await host.checkpoint(slot)
         slot.touched()
+        with pytest.raises(BrokenSlotError, match="not acknowledged"):
+            await host.source_batch("predictions", batch(0, [b"{"]), _no_ack)
+        assert broker.sent == [], "nothing follows an output that failed"
         with pytest.raises(BrokenSlotError):
             await host.checkpoint(slot)
         assert manifests(broker) == []

@@ -183,6 +183,27 @@ def test_a_held_partition_is_not_ill_for_standing_still() -> None:
     assert lag == 6
 
 
+def test_a_later_stage_that_stands_still_is_not_excused_by_a_held_source() -> None:
+    source = Source(NOW_MS, NOW_MS)
+    watch, host, _, _ = worker(source, offset=10, alignment=100)
+    host.models[0].offsets["leeway-panes"] = 4
+    host.models[0].progressed_s = time.monotonic() - 61
+    source.ahead = 101
+    watch._align()
+    watch._report()
+    assert not watch.is_progressing
+
+
+def test_an_advance_is_not_made_when_a_record_came_while_it_waited() -> None:
+    async def scenario() -> None:
+        source = Source(NOW_MS, NOW_MS)
+        watch, host, _, sent = worker(source, end=11, offset=10)
+        await watch._journal_then_advance(host.sources[0], "predictions", NOW_MS + 5)
+        assert (sent, source.advanced) == ([], [])
+
+    asyncio.run(scenario())
+
+
 def test_an_advance_is_journaled_with_its_place_before_it_is_made() -> None:
     async def scenario() -> None:
         source = Source(NOW_MS, NOW_MS)
