@@ -72,11 +72,16 @@ class Log:
         return self._trace.hexdigest()
 
 
+class Refused(Exception):
+    """The broker did not take a record that was waited for: the worker must stop."""
+
+
 @dataclass(slots=True)
 class Promise:
     """The acknowledgement of one record; the offset once it is in the log."""
 
     offset: int | None = None
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +114,25 @@ class Producer:
         self._queues.setdefault(place, deque()).append(_Sent(promise, key, value, epoch))
         return promise
 
+    def refuse(self, random: Random) -> None:
+        """The broker does not take one record, and may take those behind it."""
+        place = random.choice(sorted(self._queues))
+        self._take(place).promise.is_refused = True
+        self._log.note("refused", place)
+
     def deliver(self, random: Random) -> Place:
         """One record reaches the log; where."""
         place = random.choice(sorted(self._queues))
-        queue = self._queues[place]
-        sent = queue.popleft()
-        if not queue:
-            del self._queues[place]
+        sent = self._take(place)
         sent.promise.offset = self._log.append(place, sent.value, key=sent.key, epoch=sent.epoch)
         if place[0] in self._repeated and random.random() < self._repeat:
             self._log.append(place, sent.value, key=sent.key, epoch=sent.epoch)
             self.repeats += 1
         return place
+
+    def _take(self, place: Place) -> _Sent:
+        queue = self._queues[place]
+        sent = queue.popleft()
+        if not queue:
+            del self._queues[place]
+        return sent

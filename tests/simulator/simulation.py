@@ -10,9 +10,10 @@ from random import Random
 from unittest import mock
 
 from stream import checkpoint, wire
-from tests.simulator.log import Log
+from tests.simulator.group import Group
+from tests.simulator.log import Log, Refused
 from tests.simulator.scenario import Scenario
-from tests.simulator.slot import ALERTS, MODELS, SETTINGS, SIDES, SOURCES, Key, Slot
+from tests.simulator.slot import SETTINGS, SIDES, SOURCES, Key, Slot
 from tests.simulator.worker import Protocol, Worker
 
 _LIMIT = 12_000  # steps; a run that is not done by then hangs
@@ -56,25 +57,22 @@ class Simulation:
         self.random = random
         self.log = Log()
         self.happened: Counter[str] = Counter()
-        self._protocol = protocol or Protocol()
         self._crash_at = crash_at
         self._now_s = 0.0
-        self._names = 0
         self._boundaries = 0
         self._fed = 0
         self._faults = scenario.faults
         self._zombies: list[Zombie] = []
         self._starved: dict[Key, int] = {}  # until this step
-        self._keys = [(s, p) for s in (SOURCES, MODELS) for p in range(scenario.partitions)]
-        self._keys.append((ALERTS, 0))
-        self._workers = [self._new_worker() for _ in range(scenario.workers)]
+        self._group = Group(scenario, random, self.log, protocol or Protocol())
+        self._workers = self._group.workers
 
     def run(self) -> Run:
         with ExitStack() as patched:
             small = mock.patch.object(wire, "LARGEST_RECORD_BYTES", self.scenario.fragment_bytes)
             patched.enter_context(small)
             patched.enter_context(mock.patch.object(checkpoint, "BLOB_BYTES", 6_000))
-            self._assign()
+            self._group.assign()
             step = 0
             while not self._is_done():
                 step += 1
@@ -174,7 +172,14 @@ class Simulation:
     def _task(self, worker: Worker) -> None:
         self.log.note("task", worker.name)
         commits = self.log.commits
-        worker.step_task(self.random)
+        try:
+            worker.step_task(self.random)
+        except Refused:
+            if worker in self._workers:
+                self._crash(worker)
+            else:
+                worker.revoke()
+            return
         if self.log.commits > commits:
             self._boundary(worker)
 
@@ -193,9 +198,11 @@ class Simulation:
     # -- faults
 
     def _fault(self, step: int) -> None:
-        kind = self.random.choice(("crash", "crash", "zombie", "zombie", "join", "starve", "again"))
+        kind = self.random.choice(
+            ("crash", "crash", "zombie", "zombie", "join", "starve", "again", "refuse")
+        )
         self.log.note("fault", kind)
-        if kind != "crash":
+        if kind not in {"crash", "refuse"}:
             self.happened[kind] += 1
         worker = self.random.choice(self._workers)
         match kind:
@@ -206,14 +213,18 @@ class Simulation:
             case "join":
                 self._join_or_leave()
             case "starve":
-                self._starved[self.random.choice(self._keys)] = step + self.random.randint(50, 600)
+                self._starved[self.random.choice(self._group.keys)] = step + self.random.randint(
+                    50, 600
+                )
+            case "refuse":
+                self._refuse(worker)
             case "again":
                 self._deliver_again(worker)
 
     def _crash(self, worker: Worker) -> None:
         self.happened["crash"] += 1
         self._workers.remove(worker)
-        self._workers.append(self._new_worker())
+        self._workers.append(self._group.new_worker())
         self._rebalance()
 
     def _freeze(self, worker: Worker) -> None:
@@ -222,17 +233,23 @@ class Simulation:
         self._zombies.append(Zombie(worker, random.randint(0, 200), random.randint(5, 150)))
         self._workers.remove(worker)
         if not self._workers or random.random() < 0.5:
-            self._workers.append(self._new_worker())
+            self._workers.append(self._group.new_worker())
         self._rebalance()
 
     def _join_or_leave(self) -> None:
         if len(self._workers) > 1 and self.random.random() < 0.5:
             leaver = self.random.choice(self._workers)
-            self._leave(leaver)
+            self._group.leave(leaver)
             self._workers.remove(leaver)
         else:
-            self._workers.append(self._new_worker())
+            self._workers.append(self._group.new_worker())
         self._rebalance()
+
+    def _refuse(self, worker: Worker) -> None:
+        """The worker finds out at the next checkpoint that waits for the record."""
+        if worker.producer:
+            worker.producer.refuse(self.random)
+            self.happened["refused"] += 1
 
     def _deliver_again(self, worker: Worker) -> None:
         """The consumer goes back to what was committed."""
@@ -242,40 +259,9 @@ class Simulation:
                     committed = self.log.committed[topic, slot.partition]
                     slot.positions[topic] = min(slot.positions[topic], committed)
 
-    # -- the group
-
-    def _new_worker(self) -> Worker:
-        self._names += 1
-        return Worker(f"w{self._names}", self.scenario, self.log, self._protocol)
-
     def _rebalance(self) -> None:
         self.happened["rebalance"] += 1
-        for worker in self._workers:
-            self._leave(worker)
-        self._assign()
-
-    def _leave(self, worker: Worker) -> None:
-        """Revoked: checkpoints as far as the time goes, from nothing to all of them."""
-        slots = [] if worker.is_taking_over else list(worker.slots.values())
-        for slot in slots:
-            if slot.is_dirty and not (slot.is_sealing or slot.is_locked):
-                worker.seal(slot)
-        for _ in range(self.random.choice((0, 0, 15, 60, 400))):
-            if worker.producer and self.random.random() < 0.7:
-                worker.producer.deliver(self.random)
-            elif worker.tasks:
-                worker.step_task(self.random)
-            elif not worker.producer:
-                break
-        worker.revoke()
-
-    def _assign(self) -> None:
-        owned: dict[str, list[Key]] = {worker.name: [] for worker in self._workers}
-        for key in self._keys:
-            owned[self.random.choice(self._workers).name].append(key)
-        for worker in self._workers:
-            if owned[worker.name]:
-                worker.assign(owned[worker.name])
+        self._group.rebalance()
 
     # -- the end
 
@@ -288,7 +274,7 @@ class Simulation:
             if any(worker.tail_is_behind(p) for p in range(self.scenario.partitions)):
                 return False
         slots = [slot for worker in self._workers for slot in worker.slots.values()]
-        return len(slots) == len(self._keys) and all(self._is_through(slot) for slot in slots)
+        return len(slots) == len(self._group.keys) and all(self._is_through(slot) for slot in slots)
 
     def _may_be_idle(self, worker: Worker) -> bool:
         """Ticks go on for ever; behind the end of the input they say nothing new."""

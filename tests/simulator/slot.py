@@ -9,7 +9,7 @@ from typing import Any
 from stream import checkpoint
 from stream.checkpoint import Checkpoint, Layout, Written
 from stream.settings import Settings
-from tests.simulator.log import Log, Place, Producer, Promise
+from tests.simulator.log import Log, Place, Producer, Promise, Refused
 
 SETTINGS = Settings()
 SOURCES, MODELS, ALERTS = 1, 2, 3
@@ -28,9 +28,11 @@ def changelog(stage: int) -> str:
 
 
 def until(promises: Iterable[Promise]) -> Steps:
-    """Steps that wait until all are in the log."""
+    """Steps that wait until all are in the log. Raises Refused."""
     for promise in promises:
         while promise.offset is None:
+            if promise.is_refused:
+                raise Refused
             yield
 
 
@@ -63,6 +65,7 @@ class Slot:
         self.sequence += 1
         state, offsets = self.core.snapshot(), dict(self.offsets)
         outputs, self.outputs = self.outputs, []
+        yield
         yield from until(outputs)
         written = self._written(state, offsets, layout)
         place = changelog(self.stage), self.partition
