@@ -95,8 +95,9 @@ def journal(settings: Settings) -> None:
         entries = asyncio.run(read_whole(settings, settings.internal_topic("journal")))
     except (KafkaError, OSError, TimeoutError) as error:
         raise fail(f"the journal cannot be read: {error}") from None
-    for value in entries:
-        tell(msgspec.json.encode(decode_journal(value)).decode())
+    for offset, value in entries:
+        entry = {"offset": offset} | msgspec.to_builtins(decode_journal(value))
+        tell(msgspec.json.encode(entry).decode())
 
 
 def doctor(settings: Settings, output: Output) -> None:

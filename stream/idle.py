@@ -35,6 +35,10 @@ class SourceView:
     is_idle_elsewhere: bool = False  # its owner journaled it, and it has not moved since
 
 
+_OUTCOMES_STEP_MS = 60_000  # labels come in batches: they are silent nearly always, and
+# a cohort that is days old may wait for a minute
+
+
 @dataclass(frozen=True, slots=True)
 class Advance:
     partition: int
@@ -117,8 +121,9 @@ class Idleness:
             return None
         reached_ms = max(ms for ms in (at_ms, target_ms) if ms is not None)
         is_new = (partition, side) not in self._entered
-        is_next_pane = at_ms is None or reached_ms // self._pane_ms > at_ms // self._pane_ms
-        if not (is_new or is_next_pane):
+        step_ms = self._pane_ms if side == "predictions" else max(self._pane_ms, _OUTCOMES_STEP_MS)
+        is_next = at_ms is None or reached_ms // step_ms > at_ms // step_ms
+        if not (is_new or is_next):
             return at_ms
         self._entered.add((partition, side))
         advances.append(Advance(partition, side, reached_ms))

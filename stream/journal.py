@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.kafka_admin import connection
@@ -30,7 +31,7 @@ class Journal:
         self.decisions: dict[str, MaturityDecision] = {}
         self.idle_entries = 0
         self._epochs: dict[tuple[int, int], int] = {}
-        self._idle: dict[int, list[Idle]] = defaultdict(list)
+        self._idle: dict[int, dict[tuple[str, int], Idle]] = defaultdict(dict)
 
     def add(self, offset: int, entry: JournalEntry) -> bool:
         """Take the entry at this offset of its partition; False: it is void."""
@@ -45,15 +46,34 @@ class Journal:
             self.decisions.setdefault(entry.model_id, entry)
         else:
             self.idle_entries += 1
-            self._idle[entry.partition].append(entry)
+            # of one silence only how far it went matters
+            place = (entry.side, entry.at_offset)
+            known = self._idle[entry.partition].get(place)
+            if known is None or known.watermark_ms < entry.watermark_ms:
+                self._idle[entry.partition][place] = entry
         return True
 
     def epoch(self, stage: int, partition: int) -> int | None:
         return self._epochs.get((stage, partition))
 
     def idle_of(self, partition: int) -> list[Idle]:
-        """Valid idle entries of a source partition, oldest first."""
-        return self._idle[partition]
+        """How far each silence of a source partition went, oldest first."""
+        return list(self._idle[partition].values())
+
+
+def journal_key(entry: JournalEntry, moment: int = 0) -> bytes:
+    """The journal is compacted: of one silence, and of one decision, the last entry is enough.
+    Every claim stays (`moment`, when it was made, tells those of one owner apart): what an epoch
+    said counts only behind its claim."""
+    parts: list[object]
+    match entry:
+        case Claim():
+            parts = ["claim", entry.stage, entry.partition, entry.owner, moment]
+        case Idle():
+            parts = ["idle", entry.partition, entry.epoch, entry.side, entry.at_offset]
+        case MaturityDecision():
+            parts = ["maturity", entry.partition, entry.epoch, entry.model_id]
+    return msgspec.json.encode(parts)
 
 
 Apply = Callable[[int, int, bytes], Awaitable[None]]
@@ -130,18 +150,18 @@ class TopicTail:
                 await self._consumer.stop()
 
 
-async def read_whole(settings: Settings, topic: str) -> list[bytes]:
-    """The values of a topic up to its end now, partition by partition, in offset order."""
+async def read_whole(settings: Settings, topic: str) -> list[tuple[int, bytes]]:
+    """(offset, value) of a topic up to its end now, partition by partition, in offset order."""
     consumer = AIOKafkaConsumer(**connection(settings), group_id=None, auto_offset_reset="earliest")
     await consumer.start()
     try:
         tps = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
         consumer.assign(tps)
-        values: dict[TopicPartition, list[bytes]] = {tp: [] for tp in tps}
+        values: dict[TopicPartition, list[tuple[int, bytes]]] = {tp: [] for tp in tps}
         left = {tp: end for tp, end in (await consumer.end_offsets(tps)).items() if end}
         while any([await consumer.position(tp) < end for tp, end in left.items()]):
             for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
-                values[tp] += [r.value for r in records if r.value is not None]
-        return [value for tp in tps for value in values[tp]]
+                values[tp] += [(r.offset, r.value) for r in records if r.value is not None]
+        return [placed for tp in tps for placed in values[tp]]
     finally:
         await consumer.stop()

@@ -8,13 +8,14 @@ the positions come from its manifest.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from stream import checkpoint
 from stream.alert_stage import AlertStage
 from stream.checkpoint import Checkpoint
-from stream.journal import TopicTail
+from stream.journal import TopicTail, journal_key
 from stream.model_stage import ModelStage
 from stream.source_stage import SourceStage
 from stream.wire import Claim, encode_journal
@@ -69,8 +70,9 @@ class Takeover:
         topic = host.settings.internal_topic("journal")
         promises = {}
         for stage, partition in owned:
-            entry = encode_journal(Claim(stage, partition, host.worker))
-            record = Outgoing(topic, partition, None, entry)
+            claim = Claim(stage, partition, host.worker)
+            key = journal_key(claim, time.time_ns())
+            record = Outgoing(topic, partition, key, encode_journal(claim))
             promises[stage, partition] = await host.send(record)
         epochs = {key: (await promise).offset for key, promise in promises.items()}
         targets = await self._journal.end()

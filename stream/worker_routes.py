@@ -13,7 +13,9 @@ from stream.events import (
     ToPanes,
     ToReferences,
 )
+from stream.journal import journal_key
 from stream.settings import Settings
+from stream.wire import decode_journal
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -47,7 +49,8 @@ def route(effect: Effect, sender: Sender, settings: Settings) -> list[Outgoing]:
         case ToFindings(value):
             return [Outgoing(internal("findings"), 0, None, value)]
         case ToJournal(value):
-            return [Outgoing(internal("journal"), sender.partition, None, value)]
+            key = journal_key(decode_journal(value))
+            return [Outgoing(internal("journal"), sender.partition, key, value)]
         case ToReferences(key, value):
             return [Outgoing(internal("references"), None, key, value)]
         case ToDeadLetters(_, value):

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from faust.types import TP
 
 from stream.idle import SIDES, Idleness, Side, SourceView
+from stream.journal import journal_key
 from stream.source_stage import SourceStage
 from stream.wire import Idle, encode_journal
 from stream.worker_host import Host
@@ -99,7 +100,7 @@ class Watch:
             epoch = slot.core.epoch
             entry = Idle(SOURCES, slot.partition, epoch, side, at_offset, watermark_ms)
             topic = self._host.settings.internal_topic("journal")
-            record = Outgoing(topic, slot.partition, None, encode_journal(entry))
+            record = Outgoing(topic, slot.partition, journal_key(entry), encode_journal(entry))
             written = await (await self._host.send(record))
             await self._host.reader.reached({slot.partition: written.offset + 1})
             if self._host.sources.get(slot.partition) is not slot:
@@ -128,7 +129,7 @@ class Watch:
             if (at_ms := model.core.source_watermark_ms(partition, "predictions")) is not None
         ]
         at_ms = max(heard, default=None)
-        entries = [e for e in self._host.journal.idle_of(partition)[-2:] if e.side == "predictions"]
+        entries = [e for e in self._host.journal.idle_of(partition) if e.side == "predictions"]
         is_idle = bool(entries) and at_ms is not None and entries[-1].watermark_ms >= at_ms
         return SourceView(
             partition, is_local=False, predictions_ms=at_ms, is_idle_elsewhere=is_idle

@@ -42,15 +42,15 @@ def test_changelogs_and_alert_state_are_compacted_and_never_deleted() -> None:
     }
     assert compacted == {
         "leeway.alerts.state",
+        "leeway-journal",
         "leeway-sources-changelog",
         "leeway-panes-changelog",
         "leeway-findings-changelog",
     }
 
 
-def test_journal_and_references_are_kept_for_ever() -> None:
+def test_references_are_kept_for_ever() -> None:
     plan = planned(Settings())
-    assert plan["leeway-journal"].config["retention.ms"] == "-1"
     assert plan["leeway-references"].config["retention.ms"] == "-1"
 
 
@@ -88,7 +88,7 @@ def test_more_retention_than_planned_is_fine_and_less_is_not(
 
 
 def test_limited_retention_does_not_do_where_records_are_kept_for_ever() -> None:
-    assert step("leeway-journal", LiveTopic(4, {"retention.ms": "604800000"})).state == "config"
+    assert step("leeway-references", LiveTopic(4, {"retention.ms": "604800000"})).state == "config"
 
 
 def test_sasl_settings_reach_the_client() -> None:
