@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.simulator.sweep import Result, crash_everywhere, simulate, sweep
+from tests.simulator.worker import Protocol
 
 SEEDS = range(500)
 
@@ -41,6 +42,12 @@ def test_a_crash_at_any_one_io_boundary_changes_nothing() -> None:
     assert told(results) == ""
     assert all(r.happened["crash"] and r.happened["alerts"] == 2 for r in results)
     assert len({result.trace for result in results}) == len(results)
+
+
+def test_without_claiming_again_a_belated_claim_leaves_a_partition_to_nobody() -> None:
+    """The simulator sees what it is there to see."""
+    results = sweep(range(60), protocol=Protocol(reclaims=False))
+    assert "Stuck: not done" in told(results)
 
 
 def test_the_same_seed_does_the_same_and_another_does_not() -> None:

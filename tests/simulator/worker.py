@@ -16,8 +16,8 @@ from typing import Any
 from stream.checkpoint import Layout
 from stream.events import Effect, Records
 from stream.journal import Journal
-from stream.source_stage import Side
 from stream.record_batch import RecordBatch
+from stream.source_stage import Side
 from stream.wire import Claim, MaturityDecision, decode_journal
 from stream.worker_routes import Sender, route
 from tests.simulator.idle_watch import Watch
