@@ -89,7 +89,7 @@ class ModelStage:
             case DelayBlock():
                 self._keep_delays(record)
             case Learned():
-                self._model(record.model_id).learned.add(record.source)
+                self._model(record.model_id).learned.setdefault(record.source, BEFORE_ALL_MS)
             case Fragment():
                 whole = self._put_together(record)
                 return whole is not None and self._take(decode_pane_record(whole))
@@ -101,6 +101,8 @@ class ModelStage:
                     max(before[0], record.prediction_ms),
                     max(before[1], record.cohort_ms),
                 )
+                for model in self._models.values():
+                    model.announced(record.source, record.cohort_ms)
                 return True
         return False
 
@@ -186,9 +188,14 @@ class ModelStage:
                 continue  # not decided: no cohort can be ready
             if len(model.learned) < self._sources and decided_at_ms != BEFORE_ALL_MS:
                 held_ms = min(held_ms, decided_at_ms - 1)
-            elif maturity is not None:
+                continue
+            # whoever has learned has sent its cohorts up to what it has announced since, which
+            # after a takeover may be less than what its predecessor had announced
+            upto_ms = min([cohort_ms, *model.learned.values()])
+            held_ms = min(held_ms, max(upto_ms, decided_at_ms - 1))
+            if maturity is not None and upto_ms >= decided_at_ms:
                 age_ms = self.rules.grace_ms + maturity
-                effects += self._release_kind(model, "cohort", cohort_ms, age_ms, decided_at_ms)
+                effects += self._release_kind(model, "cohort", upto_ms, age_ms, decided_at_ms)
         progress = (prediction_ms, held_ms)
         if progress != self._progress:
             self._progress = progress

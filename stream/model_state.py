@@ -56,7 +56,12 @@ class ModelState:
         self.waiting: dict[tuple[PaneKind, Group], Waiting] = {}
         self.monitors: dict[tuple[PaneKind, Group], Monitor] = {}
         self.maturity = MaturityRule(rules.reference_of(model_id), rules)
-        self.learned: set[int] = set()  # source partitions
+        # source partitions that have learned the maturity -> the cohort watermark announced since
+        self.learned: dict[int, int] = {}
+
+    def announced(self, source: int, cohort_ms: int) -> None:
+        if source in self.learned:
+            self.learned[source] = max(self.learned[source], cohort_ms)
 
     def snapshot(self) -> dict[str, Any]:
         return {
@@ -68,7 +73,7 @@ class ModelState:
             ],
             "monitors": [monitor.snapshot() for monitor in self.monitors.values()],
             "maturity": self.maturity.snapshot(),
-            "learned": sorted(self.learned),
+            "learned": self.learned,
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
@@ -80,4 +85,4 @@ class ModelState:
             monitor = Monitor.restore(self._rules, saved)
             self.monitors[monitor.kind, monitor.group] = monitor
         self.maturity.restore(plain["maturity"])
-        self.learned = set(plain["learned"])
+        self.learned = dict(plain["learned"])

@@ -55,9 +55,16 @@ class Takeover:
         self._changelogs.forget()
         if generation != host.generation:
             return {}
+        # Sealed under the new epoch before a word is said under it: what a former owner may still
+        # write is then of a lower epoch than the newest, whoever dies next.
+        for slot in slots:
+            await host.checkpoint(slot, force=True)
+        if generation != host.generation:
+            return {}
         host.sources = {slot.partition: slot for slot in slots if slot.stage == SOURCES}
         host.models = {slot.partition: slot for slot in slots if slot.stage == MODELS}
         host.alerts = {slot.partition: slot for slot in slots if slot.stage == ALERTS}
+        host.drop_overtaken()
         await self._begin(host)
         if generation != host.generation:
             return {}
@@ -108,8 +115,7 @@ class Takeover:
         return slot
 
     async def _begin(self, host: Host) -> None:
-        """Speak under the new epoch, and seal what was restored before anything is applied: what
-        a former owner may still write from here on is then of a lower epoch than the newest."""
+        """Speak under the new epoch."""
         for source in list(host.sources.values()):
             async with source.changing():
                 for decision in list(host.journal.decisions.values()):
@@ -126,9 +132,6 @@ class Takeover:
         for alerts in list(host.alerts.values()):
             async with alerts.changing():
                 await _reassert(host, alerts)
-        for slot in host.slots():
-            if slot.stale_keys:
-                await host.checkpoint(slot, force=True)
 
 
 def _owned(host: Host, assigned: Collection[Any]) -> list[Owned]:

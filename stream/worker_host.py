@@ -38,9 +38,17 @@ _TICK_S = 0.05
 _REVOKE_S = 4.0  # within the rebalance timeout
 
 
+_OVERTAKEN_S = 30.0  # several session timeouts
+
+
+class OvertakenError(Exception):
+    """A partition is assigned here and claimed elsewhere, and stays so."""
+
+
 _EXPECTED = (
     CheckpointError,
     ChangedRulesError,
+    OvertakenError,
     TooManyDeadLetters,
     TruncatedTopicError,
 )
@@ -71,6 +79,7 @@ class Host:
         self.models: dict[int, Slot[ModelStage]] = {}
         self.alerts: dict[int, Slot[AlertStage]] = {}
         self.sent_ends: dict[tuple[str, int], int] = {}  # acknowledged, by topic and partition
+        self.overtaken: dict[tuple[int, int], float] = {}  # claimed by others -> since when
         self.generation = 0  # of the assignment; what was started under another is void
         self.assigner: Assigner
         self.failure: BaseException | None = None
@@ -212,7 +221,29 @@ class Host:
         slot = slots.get(claim.partition)
         if slot is not None and slot.core.epoch < epoch:
             del slots[claim.partition]
+            self.overtaken.setdefault(slot.key, time.monotonic())
             log.warning("stage %d partition %d was taken by %s", *slot.key, claim.owner)
+
+    def drop_overtaken(self) -> None:
+        """Of what was just restored, what somebody else has claimed meanwhile."""
+        for slot in self.slots():
+            if (self.journal.epoch(*slot.key) or 0) > slot.core.epoch:
+                del self._slots_of(slot.stage)[slot.partition]
+                self.overtaken.setdefault(slot.key, time.monotonic())
+
+    def check_overtaken(self) -> None:
+        """A claim that came late (of a slow leader, a thawed process) takes a partition from the
+        worker that the group still means to have it, and nobody works on it. A new owner's claim
+        is followed by a rebalance; where none comes, this worker stops, and claims anew."""
+        now_s = time.monotonic()
+        for (stage, partition), since_s in self.overtaken.items():
+            if now_s - since_s > _OVERTAKEN_S:
+                self.fail(
+                    OvertakenError(
+                        f"stage {stage} partition {partition} was claimed by another worker, but "
+                        "is still assigned to this one: start it again, and it claims it anew"
+                    )
+                )
 
     async def run_learning(self) -> None:
         """Local source stages learn each maturity that stage 2, anywhere, has decided."""
@@ -259,6 +290,7 @@ class Host:
         """All partitions leave: what was applied is checkpointed, if there is time."""
         slots = self.slots()
         self.generation += 1
+        self.overtaken.clear()
         self.sources, self.models, self.alerts = {}, {}, {}
         await self._checkpoint_all(slots)
         for slot in slots:

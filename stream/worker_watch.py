@@ -55,6 +55,7 @@ class Watch:
                 self._generation = self._host.generation
                 self._idleness.forget()
                 self._held.clear()
+            self._host.check_overtaken()
             await self._pass_gaps()
             await self._advance_idle()
             self._align()

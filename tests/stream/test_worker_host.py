@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Mapping
 from itertools import pairwise
 from types import SimpleNamespace
@@ -29,7 +30,7 @@ from stream.settings import Settings
 from stream.source_stage import SourceStage
 from stream.wire import Claim, Idle, MaturityDecision
 from stream.worker_dead_letters import send_dead_letter
-from stream.worker_host import Host
+from stream.worker_host import Host, OvertakenError
 from stream.worker_routes import Outgoing
 from stream.worker_slot import SOURCES, BrokenSlotError, Slot
 
@@ -423,3 +424,17 @@ def test_claims_of_one_stage_say_nothing_of_another() -> None:
     assert journal.add(2, MaturityDecision(2, 0, 1, "m", 1, 2))
     assert journal.add(3, Idle(1, 0, 0, "outcomes", 0, START_MS))
     assert (journal.epoch(1, 0), journal.epoch(2, 0), journal.epoch(3, 0)) == (0, 1, None)
+
+
+def test_a_partition_claimed_by_another_without_a_rebalance_stops_the_worker() -> None:
+    async def scenario() -> None:
+        host, _, _ = new_host()
+        host.overtaken[1, 0] = time.monotonic()
+        host.check_overtaken()
+        assert host.failure is None  # a new owner's claim is followed by a rebalance
+        host.overtaken[1, 0] -= 60
+        host.check_overtaken()
+        assert isinstance(host.failure, OvertakenError)
+        assert "stage 1 partition 0" in str(host.failure)
+
+    asyncio.run(scenario())
