@@ -2,7 +2,7 @@
 
 Reading order:
 
-1. `base`: what detectors take and give (`Change`, `Verdict`, `Detector`).
+1. `base`: what detectors take and give (`Change`, `Detector`).
 2. `adwin` on `exponential_histogram`: changes of a mean, without a reference.
 3. `page_hinkley`: the same question with one cumulative sum a side.
 4. `rate_cusum`: a rate above its reference (null, absent, type error, unseen category).

@@ -1,6 +1,5 @@
 """What every detector takes and gives: vectors of weighted updates in, changes out."""
 
-import enum
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
@@ -8,14 +7,6 @@ State = dict[str, Any]
 """A snapshot: plain Python numbers, strings and lists, and numpy arrays."""
 
 Direction = Literal["up", "down"]
-
-
-class Verdict(enum.Enum):
-    """What a detector says of one series."""
-
-    STABLE = "stable"
-    WARNING = "warning"
-    DRIFT = "drift"
 
 
 @dataclass(frozen=True, slots=True)

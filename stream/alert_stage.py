@@ -70,11 +70,6 @@ class AlertStage:
     def active(self) -> list[Alert]:
         return list(self._firing.values())
 
-    def released_ms(self, kind: PaneKind) -> int | None:
-        """Findings of this kind with a ready time up to here have become what they become."""
-        at_ms = self._released_ms[kind]
-        return None if at_ms == BEFORE_ALL_MS else at_ms
-
     def announce(self) -> list[Effect]:
         """The firing alerts again: a new owner re-asserts the compacted state."""
         return [_to_alerts(alert, ()) for alert in self.active()]

@@ -94,7 +94,6 @@ class Monitor:
         self._values: dict[str, ValueSeries] = {}
         self._rates: dict[tuple[str, RateName], RateSeries] = {}
         self._recent = RecentRows(rules.window_rows)
-        self._panes_end_ms: Ints = np.zeros(0, np.int64)
         self.rows = 0
         self.labelled = 0
         if inherited is not None:

@@ -6,7 +6,6 @@ Effects are carried to their stage at once; what would go to public topics is co
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
 from typing import Any
 
 from stream.alert_stage import AlertStage
@@ -36,7 +35,6 @@ class Pipeline:
         *,
         include_payload: bool = False,
         observe: Observer | None = None,
-        on_alert: Callable[[ToAlerts], None] | None = None,
         release_every: int = 1,
     ) -> None:
         """`release_every`: records after which stage 2 hears of the watermarks. What comes out
@@ -55,7 +53,6 @@ class Pipeline:
         self.dead_letters: list[ToDeadLetters] = []
         self.references: list[ToReferences] = []
         self.journal: list[bytes] = []
-        self._on_alert = on_alert
 
     def predictions(self, records: Records) -> None:
         self._fed(records, self.sources[records.partition].predictions(records))
@@ -112,8 +109,6 @@ class Pipeline:
                     waiting.extend(self._journaled(effect))
                 case ToAlerts():
                     self.alerts.append(effect)
-                    if self._on_alert is not None:
-                        self._on_alert(effect)
                 case ToDeadLetters():
                     self.dead_letters.append(effect)
                 case ToReferences():
