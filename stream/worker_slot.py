@@ -113,7 +113,10 @@ class Slot(Generic[Core]):
             if self._open == 0:
                 self._open_since_s = time.monotonic()
             self._open += 1
-            output.add_done_callback(self._closed)
+            if output.done():  # a callback would only be called at the loop's next turn
+                self._closed(output)
+            else:
+                output.add_done_callback(self._closed)
             self._outputs.append(output)
         if records:
             self._is_dirty = True
