@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ from stream.events import (
 from stream.numbering import Listener
 from stream.records import encode
 from stream.rules import Rules
-from stream.snapshot import pack, unpack
+from stream.snapshot import Part, pack, unpack
 from stream.times import iso
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import KINDS, Finding, PaneKind, Progress, decode_finding
@@ -145,7 +146,7 @@ class AlertStage:
 
     # -- state
 
-    def snapshot(self) -> bytes:
+    def snapshot(self) -> list[Part]:
         state = {
             "listener": self._listener.snapshot(),
             "progress": [msgspec.to_builtins(p) for p in self._progress.values()],
@@ -153,11 +154,12 @@ class AlertStage:
             "released_ms": self._released_ms,
             "firing": [encode(alert) for alert in self._firing.values()],
         }
-        return pack(b"3", STATE_VERSION, state)
+        body = pack(b"3", STATE_VERSION, state)
+        return [Part("state", None, lambda: body)]
 
     @classmethod
-    def restore(cls, rules: Rules, model_partitions: int, state: bytes) -> AlertStage:
-        plain = unpack(b"3", STATE_VERSION, state)
+    def restore(cls, rules: Rules, model_partitions: int, state: Mapping[str, bytes]) -> AlertStage:
+        plain = unpack(b"3", STATE_VERSION, state["state"])
         stage = cls(rules, model_partitions)
         stage._listener.restore(plain["listener"])
         for record in plain["progress"]:

@@ -21,6 +21,7 @@ from stream.snapshot import BrokenRecordError, pack, unpack
 
 BLOB_BYTES = 512_000
 _MAGIC = b"K"
+_STATE_MAGIC = b"S"
 _VERSION = 1
 _KEY = struct.Struct(">BIQQI")
 _MANIFEST_PART = 0xFFFF_FFFF  # sorts behind every blob
@@ -67,7 +68,7 @@ class Checkpoint:
     sequence: int
     offsets: Mapping[str, int]
     journal_position: int
-    state: bytes
+    state: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ class Written:
 
 def encode(checkpoint: Checkpoint, layout: Layout) -> Written:
     """O(size of the state); zlib level 1, which halves what the broker keeps."""
-    packed = zlib.compress(checkpoint.state, 1)
+    state = pack(_STATE_MAGIC, _VERSION, dict(checkpoint.state))
+    packed = zlib.compress(state, 1)
     chunks = [packed[at : at + BLOB_BYTES] for at in range(0, len(packed), BLOB_BYTES)]
 
     def key(part: int) -> bytes:
@@ -100,7 +102,7 @@ def encode(checkpoint: Checkpoint, layout: Layout) -> Written:
         "epoch": checkpoint.epoch,
         "sequence": checkpoint.sequence,
         "blobs": [[len(chunk), zlib.crc32(chunk)] for chunk in chunks],
-        "state_bytes": len(checkpoint.state),
+        "state_bytes": len(state),
         "offsets": dict(checkpoint.offsets),
         "journal_position": checkpoint.journal_position,
         "state_hash": layout.state_hash,
@@ -195,7 +197,7 @@ def _checkpoint(manifest: Mapping[str, Any], chunks: list[bytes], key: Key) -> C
         sequence=key.sequence,
         offsets=manifest["offsets"],
         journal_position=manifest["journal_position"],
-        state=state,
+        state=unpack(_STATE_MAGIC, _VERSION, state),
     )
 
 

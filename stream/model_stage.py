@@ -7,7 +7,7 @@ Findings leave with the progress of each kind, by which stage 3 knows that nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from stream.numbering import Listener, Speaker
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.rules import Rules
-from stream.snapshot import pack, unpack
+from stream.snapshot import Part, pack, unpack
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import (
     Announcement,
@@ -323,7 +323,7 @@ class ModelStage:
 
     # -- state
 
-    def snapshot(self) -> bytes:
+    def snapshot(self) -> list[Part]:
         announced = [
             [a.source, a.sources, a.epoch, a.prediction_ms, a.outcome_ms]
             for a in self._announced.values()
@@ -339,7 +339,8 @@ class ModelStage:
             "listener": self._listener.snapshot(),
             "progress": list(self._progress),
         }
-        return pack(b"2", STATE_VERSION, state)
+        body = pack(b"2", STATE_VERSION, state)
+        return [Part("state", None, lambda: body)]
 
     @classmethod
     def restore(
@@ -347,11 +348,11 @@ class ModelStage:
         rules: Rules,
         partition: int,
         source_partitions: int,
-        state: bytes,
+        state: Mapping[str, bytes],
         *,
         observe: Observer | None = None,
     ) -> ModelStage:
-        plain = unpack(b"2", STATE_VERSION, state)
+        plain = unpack(b"2", STATE_VERSION, state["state"])
         stage = cls(rules, partition, source_partitions, observe=observe)
         for fields in plain["announced"]:
             stage._announced[fields[0]] = Announcement(*fields)

@@ -7,6 +7,8 @@ is no pickle: what is read back is numbers, texts, bytes, lists, dicts and array
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -14,6 +16,23 @@ import numpy as np
 
 _ARRAY = 1
 _HEADER = 6  # magic, version, CRC-32
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A named piece of a state. What a name and a version mean never changes, so that a checkpoint
+    which knows them need not write them again; version None: written anew every time.
+
+    `pack` may be called later and in another thread: it captures only what nobody changes.
+    """
+
+    name: str
+    version: int | None
+    pack: Callable[[], bytes]
+
+
+def packed(parts: Iterable[Part]) -> dict[str, bytes]:
+    return {part.name: part.pack() for part in parts}
 
 
 class BrokenRecordError(ValueError):

@@ -8,6 +8,7 @@ watermarks are announced to every stage-2 partition.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +32,7 @@ from stream.outcome_join import OUTCOME_TERMS, OutcomeJoin
 from stream.partitioning import partition_of
 from stream.records import Decoded, decode_outcomes, decode_predictions
 from stream.rules import Rules
-from stream.snapshot import pack, unpack
+from stream.snapshot import Part, pack, unpack
 from stream.watermark import BEFORE_ALL_MS, Watermark, late, pane_end_ms
 from stream.wire import (
     Announcement,
@@ -283,7 +284,7 @@ class SourceStage:
 
     # -- state
 
-    def snapshot(self) -> bytes:
+    def snapshot(self) -> list[Part]:
         state = {
             "watermarks": {side: mark.at_ms for side, mark in self._marks.items()},
             "seen": {side: ids.snapshot() for side, ids in self._seen.items()},
@@ -292,7 +293,8 @@ class SourceStage:
             "join": self._join.snapshot(),
             "speaker": self._speaker.snapshot(),
         }
-        return pack(b"1", STATE_VERSION, state)
+        body = pack(b"1", STATE_VERSION, state)
+        return [Part("state", None, lambda: body)]
 
     @classmethod
     def restore(
@@ -300,11 +302,11 @@ class SourceStage:
         rules: Rules,
         partition: int,
         partitions: int,
-        state: bytes,
+        state: Mapping[str, bytes],
         *,
         include_payload: bool = False,
     ) -> SourceStage:
-        plain = unpack(b"1", STATE_VERSION, state)
+        plain = unpack(b"1", STATE_VERSION, state["state"])
         stage = cls(rules, partition, partitions, include_payload=include_payload)
         for side in stage._marks:
             stage._marks[side].advance(plain["watermarks"][side])

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from stream import checkpoint
 from stream.checkpoint import Checkpoint, Layout
+from stream.snapshot import Part, packed
 from stream.worker_routes import Outgoing
 
 SOURCES, MODELS, ALERTS = 1, 2, 3
@@ -32,7 +33,7 @@ class BrokenSlotError(Exception):
 class Stage(Protocol):
     epoch: int
 
-    def snapshot(self) -> bytes: ...
+    def snapshot(self) -> list[Part]: ...
 
 
 Core = TypeVar("Core", bound=Stage)
@@ -174,7 +175,7 @@ class Slot(Generic[Core]):
             self._checkpointed_s = time.monotonic()
             self.input_bytes = 0
             self.sequence += 1
-            state = self.core.snapshot()
+            state = packed(self.core.snapshot())
             outputs, self._outputs = self._outputs, []
             acks, self._acks = self._acks, []
             offsets = dict(self.offsets)
@@ -199,7 +200,7 @@ class Slot(Generic[Core]):
             await ack()
         self.progressed_s = time.monotonic()
         self._cost_s = self.progressed_s - self._checkpointed_s
-        self.state_bytes = len(state)
+        self.state_bytes = sum(map(len, state.values()))
         stale, self.stale_keys = self.stale_keys, written.keys()
         self._outputs += [await send(self._record(key, None)) for key in stale]
         return written.size_bytes()

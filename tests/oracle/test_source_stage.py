@@ -12,6 +12,7 @@ import pytest
 
 from stream.events import Records
 from stream.rules import Rules
+from stream.snapshot import packed
 from stream.source_stage import SourceStage
 from tests.oracle.mixes import Mix, draw_mix
 from tests.oracle.oracle import Answer, answer
@@ -78,7 +79,7 @@ def run_stages(
     for side, p, batch in steps(random, sides):
         take(stages[p], side, batch)
         if random.random() < 0.2:
-            stages[p] = SourceStage.restore(rules, p, count, stages[p].snapshot())
+            stages[p] = SourceStage.restore(rules, p, count, packed(stages[p].snapshot()))
         if lessons and random.random() < 0.2:
             learner, model, age = lessons.pop()
             stages[learner].learn(model, age)

@@ -9,6 +9,7 @@ from typing import Any
 from stream import checkpoint
 from stream.checkpoint import Checkpoint, Layout, Written
 from stream.settings import Settings
+from stream.snapshot import packed
 from tests.simulator.log import Log, Place, Producer, Promise, Refused
 
 SETTINGS = Settings()
@@ -63,7 +64,7 @@ class Slot:
         """Outputs acknowledged, blobs, manifest, then the sources: a crash between any two."""
         self.is_sealing, self.is_dirty = True, False
         self.sequence += 1
-        state, offsets = self.core.snapshot(), dict(self.offsets)
+        state, offsets = packed(self.core.snapshot()), dict(self.offsets)
         outputs, self.outputs = self.outputs, []
         yield
         yield from until(outputs)

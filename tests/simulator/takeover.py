@@ -3,6 +3,7 @@ restore the newest epoch's checkpoint, seal it under the own epoch, then speak."
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stream import checkpoint
@@ -86,7 +87,7 @@ def _restore(worker: Worker, key: Key, epoch: int, table: dict[bytes, bytes | No
     return slot
 
 
-def _core(worker: Worker, key: Key, state: bytes | None) -> Any:
+def _core(worker: Worker, key: Key, state: Mapping[str, bytes] | None) -> Any:
     (stage, partition), partitions = key, worker.scenario.partitions
     if stage == ALERTS:
         if state is None:

@@ -21,6 +21,7 @@ from stream.rules import (
     ReferenceRule,
     Rules,
 )
+from stream.snapshot import packed
 from stream.wire import Finding, Progress, decode_finding, encode_finding
 from tests.streams import SMALL
 
@@ -213,10 +214,10 @@ def test_a_new_owner_of_this_stage_asserts_what_is_firing() -> None:
     values = [finding(100), finding(100, series="feature:y"), progress(1_000)]
     for value in numbered(values):
         stage.handle(value)
-    restored = AlertStage.restore(SMALL, 1, stage.snapshot())
+    restored = AlertStage.restore(SMALL, 1, packed(stage.snapshot()))
     assert restored.announce() == stage.announce()
     assert len(restored.active()) == 2
-    assert restored.snapshot() == stage.snapshot()
+    assert packed(restored.snapshot()) == packed(stage.snapshot())
 
 
 OTHER: dict[str, Any] = {

@@ -21,11 +21,12 @@ from stream.checkpoint import (
     keys_of,
     latest,
 )
+from stream.snapshot import Part
 from stream.worker_routes import Outgoing
 from stream.worker_slot import Slot
 
 LAYOUT = Layout(state_hash="abc", partitions=4, inputs=("predictions", "outcomes"))
-STATE = random.Random(1).randbytes(2 * BLOB_BYTES + 1)
+STATE = {"state": random.Random(1).randbytes(2 * BLOB_BYTES + 1)}
 ONE = Checkpoint(
     stage=1,
     partition=2,
@@ -52,7 +53,7 @@ def test_a_checkpoint_comes_back_as_it_was_written() -> None:
 
 @given(st.binary(max_size=2_000), st.integers(0, 2**63), st.integers(0, 2**63))
 def test_any_state_and_place_comes_back(state: bytes, epoch: int, offset: int) -> None:
-    some = replace(ONE, state=state, epoch=epoch, offsets={"predictions": offset})
+    some = replace(ONE, state={"state": state}, epoch=epoch, offsets={"predictions": offset})
     assert latest(_records(some), 1, 2, LAYOUT) == some
 
 
@@ -61,14 +62,14 @@ def test_blobs_are_below_the_record_limit_of_a_broker() -> None:
 
 
 def test_the_highest_epoch_counts_whatever_an_older_owner_still_writes() -> None:
-    zombie = replace(ONE, sequence=99, state=b"zombie")
-    mine = replace(ONE, epoch=11, sequence=1, state=b"mine")
+    zombie = replace(ONE, sequence=99, state={"state": b"zombie"})
+    mine = replace(ONE, epoch=11, sequence=1, state={"state": b"mine"})
     found = latest(_records(zombie, mine), 1, 2, LAYOUT)
     assert found == mine
 
 
 def test_in_an_epoch_the_highest_sequence_counts() -> None:
-    later = replace(ONE, sequence=4, state=b"later")
+    later = replace(ONE, sequence=4, state={"state": b"later"})
     assert latest(_records(later, ONE), 1, 2, LAYOUT) == later
 
 
@@ -153,8 +154,8 @@ def test_deletion_begins_with_the_manifest() -> None:
 class FakeStage:
     epoch = 10
 
-    def snapshot(self) -> bytes:
-        return STATE
+    def snapshot(self) -> list[Part]:
+        return [Part("state", None, lambda: STATE["state"])]
 
 
 class FakeBroker:
@@ -191,7 +192,7 @@ def test_outputs_then_blobs_then_manifest_then_sources_then_tombstones() -> None
     async def scenario() -> list[str]:
         broker = FakeBroker()
         slot = Slot(1, 2, FakeStage(), {"predictions": 0, "outcomes": 0}, "changelog")
-        slot.stale_keys = encode(replace(ONE, epoch=9, state=b""), LAYOUT).keys()
+        slot.stale_keys = encode(replace(ONE, epoch=9, state={}), LAYOUT).keys()
 
         async def ack() -> None:
             broker.history.append("acked source")

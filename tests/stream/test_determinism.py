@@ -19,6 +19,7 @@ from stream.panes import PaneTable
 from stream.pipeline import Pipeline, imbalance
 from stream.reference import Reference
 from stream.rules import Rules
+from stream.snapshot import packed
 from stream.source_stage import SourceStage
 from stream.wire import MaturityDecision, PaneKind, decode_journal
 from tests.streams import (
@@ -183,12 +184,14 @@ def test_restoring_any_stage_at_any_moment_changes_nothing(seed: int) -> None:
 def restore_some(pipeline: Pipeline, rules: Rules, random: Random) -> None:
     for p in range(2):
         if random.random() < 0.7:
-            state = pipeline.sources[p].snapshot()
+            state = packed(pipeline.sources[p].snapshot())
             pipeline.sources[p] = SourceStage.restore(rules, p, 2, state)
         if random.random() < 0.7:
-            pipeline.models[p] = ModelStage.restore(rules, p, 2, pipeline.models[p].snapshot())
+            pipeline.models[p] = ModelStage.restore(
+                rules, p, 2, packed(pipeline.models[p].snapshot())
+            )
     if random.random() < 0.7:
-        pipeline.alert_stage = AlertStage.restore(rules, 2, pipeline.alert_stage.snapshot())
+        pipeline.alert_stage = AlertStage.restore(rules, 2, packed(pipeline.alert_stage.snapshot()))
 
 
 Handle = Callable[[bytes], list[Effect]]

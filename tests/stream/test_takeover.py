@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any, Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from stream.alert_stage import AlertStage
 from stream.events import Effect, Records, ToAlerts, ToFindings, ToPanes
 from stream.model_stage import ModelStage
 from stream.rules import Rules
+from stream.snapshot import Part, packed
 from stream.source_stage import SourceStage
 from tests.streams import SMALL, Side, Stream, dealt, draw_events, run
 
@@ -22,7 +23,7 @@ Input = TypeVar("Input")
 class Stage(Protocol):
     epoch: int
 
-    def snapshot(self) -> bytes: ...
+    def snapshot(self) -> list[Part]: ...
     def announce(self) -> list[Effect]: ...
 
 
@@ -39,20 +40,20 @@ def worked_off(
     stage: AnyStage,
     inputs: Sequence[Input],
     handle: Callable[[AnyStage, Input], list[Effect]],
-    restore: Callable[[bytes], AnyStage],
+    restore: Callable[[Mapping[str, bytes]], AnyStage],
     crashes: Crashes | None,
 ) -> list[Effect]:
     """Effects of a stage whose owner now and then dies, its successor going on from a snapshot
     that is a few inputs old; what was sent between the two is sent twice."""
     effects: list[Effect] = []
-    at, saved_at, saved = 0, 0, stage.snapshot()
+    at, saved_at, saved = 0, 0, packed(stage.snapshot())
     while at < len(inputs):
         effects += handle(stage, inputs[at])
         at += 1
         if crashes is None:
             continue
         if crashes.random() < 0.15:
-            saved_at, saved = at, stage.snapshot()
+            saved_at, saved = at, packed(stage.snapshot())
         if crashes.random() < 0.03:
             epoch = stage.epoch
             stage, at = restore(saved), saved_at
@@ -75,7 +76,7 @@ def stage_1(rules: Rules, stream: Stream, crashes: Crashes | None) -> list[list[
         return stage.predictions(batch) if side == "predictions" else stage.outcomes(batch)
 
     def finish(p: int) -> list[Effect]:
-        def restore(state: bytes) -> SourceStage:
+        def restore(state: Mapping[str, bytes]) -> SourceStage:
             sources[p] = SourceStage.restore(rules, p, 2, state)
             return sources[p]
 

@@ -11,7 +11,7 @@ from stream.events import Records, ToPanes
 from stream.model_stage import ModelStage
 from stream.panes import PaneTable
 from stream.rules import ModelRule, Rules
-from stream.snapshot import ChangedRulesError
+from stream.snapshot import ChangedRulesError, packed
 from stream.source_stage import SourceStage
 from stream.wire import LARGEST_RECORD_BYTES, PaneKind
 
@@ -50,7 +50,7 @@ def merged(values: list[bytes], restore_at: int | None = None) -> list[dict[str,
     stage = ModelStage(RULES, 0, 1, observe=observe)
     for number, value in enumerate(values):
         if number == restore_at:
-            stage = ModelStage.restore(RULES, 0, 1, stage.snapshot(), observe=observe)
+            stage = ModelStage.restore(RULES, 0, 1, packed(stage.snapshot()), observe=observe)
         stage.handle(value)
     return [table.summary(pane) for table in seen for pane in range(len(table))]
 
@@ -85,7 +85,7 @@ def test_state_under_another_maturity_of_its_model_is_refused_and_a_new_model_is
     value = {"prediction_id": "p", "model_id": "m", "model_version": "1", "features": {}}
     value |= {"predicted_at": 1_700_000_000_000, "prediction": {"score": 0.5}}
     stage.predictions(Records("p", 0, [0], [None], [json.dumps(value).encode()]))
-    state = stage.snapshot()
+    state = packed(stage.snapshot())
     SourceStage.restore(Rules(maturity=None, models={"other": ModelRule()}), 0, 1, state)
     changed = Rules(maturity=None, models={"m": ModelRule(maturity=60_000)})
     with pytest.raises(ChangedRulesError, match="model m"):
