@@ -1,0 +1,59 @@
+"""State that a release wrote is read by this tree, and goes on to the same alerts."""
+
+from __future__ import annotations
+
+import pytest
+
+from stream import checkpoint
+from stream.alert_stage import AlertStage
+from stream.model_stage import ModelStage
+from stream.pipeline import Pipeline, imbalance
+from stream.source_stage import SourceStage
+from tests.stream.release_state import FOLDER, PARTITIONS, RULES, Batch, Golden, layout, read
+from tests.streams import feed
+
+RELEASES = sorted(folder.name for folder in FOLDER.iterdir())
+
+
+def test_there_is_golden_state_of_the_first_release() -> None:
+    assert "0.1.0" in RELEASES
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_from_the_state_of_a_release_the_alerts_go_on_as_if_nothing_had_been(release: str) -> None:
+    golden = read(release)
+    whole = Pipeline(RULES, PARTITIONS)
+    _feed(whole, golden.before)
+    before = [alert.value for alert in whole.alerts]
+    assert before, "the state holds alerts that fire"
+    assert whole.journal, "and a maturity that was decided"
+    restored = _restored(golden)
+    for pipeline in (whole, restored):
+        _feed(pipeline, golden.behind)
+        pipeline.end_of_input(None)
+    behind = [alert.value for alert in whole.alerts[len(before) :]]
+    assert [alert.value for alert in restored.alerts] == behind
+    assert {alert.alert.status for alert in restored.alerts} == {"firing", "resolved"}
+    assert restored.ledger() == whole.ledger()
+    assert imbalance(restored.ledger()["total"]) == []
+
+
+def _feed(pipeline: Pipeline, batches: list[Batch]) -> None:
+    for side, batch in batches:
+        feed(pipeline, side, batch)
+
+
+def _restored(golden: Golden) -> Pipeline:
+    pipeline = Pipeline(RULES, PARTITIONS)
+    for p in range(PARTITIONS):
+        pipeline.sources[p] = SourceStage.restore(RULES, p, PARTITIONS, _state(golden, 1, p))
+        pipeline.models[p] = ModelStage.restore(RULES, p, PARTITIONS, _state(golden, 2, p))
+    pipeline.alert_stage = AlertStage.restore(RULES, PARTITIONS, _state(golden, 3, 0))
+    return pipeline
+
+
+def _state(golden: Golden, stage: int, partition: int) -> dict[str, bytes]:
+    found = checkpoint.latest(golden.records[stage], stage, partition, layout(stage))
+    assert found is not None
+    assert set(found.offsets.values()) == {100}
+    return dict(found.state)
