@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 import numpy as np
 import orjson
-import yaml
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
-from stream.broker import free_port
 from stream.control import EndOfInput, encode
 from stream.events import Records
 from stream.idle import SIDES, Side
@@ -30,10 +22,14 @@ from stream.kafka_admin import admin, connection, create, topic_plan
 from stream.pipeline import Pipeline, imbalance
 from stream.settings import Settings, load
 from stream.wire import decode_journal
+from tests.integration.reading import read_topic
+from tests.integration.worker_process import (
+    PARTITIONS,  # noqa: F401 tests ask for it here
+    Worker,
+    configuration,
+)
 
-ROOT = Path(__file__).parents[2]
 START_MS = 1_760_000_000_000
-PARTITIONS = 4
 MODELS = ("fraud", "churn")
 _DONE_S = 50.0
 
@@ -80,122 +76,26 @@ def messages(count: int, seed: int = 7) -> list[Message]:
     return sorted(found, key=lambda message: message[0])
 
 
-def configuration(app: str, bootstrap: str, web_port: int, idle: str) -> dict[str, Any]:
-    return {
-        "app": app,
-        "kafka": {"bootstrap": bootstrap},
-        "topics": {
-            name: f"{app}.{name}"
-            for name in (
-                "predictions", "outcomes", "control", "alerts", "alerts_state", "actions",
-                "dead_letters",
-            )
-        },
-        "partitions": PARTITIONS,
-        "idle": idle,
-        "outcomes": {"horizon": "15m"},
-        "reference": {"predictions": 400, "span": "5m"},
-        "alerts": {"resolve_after": 20},
-        "checkpoint": {"interval": "500ms"},
-        "web": {"port": web_port},
-    }  # fmt: skip
-
-
-class Worker:
-    """A worker process; its log is beside its configuration."""
-
-    def __init__(self, folder: Path, name: str, app: str, bootstrap: str, idle: str) -> None:
-        self.port = free_port()
-        self.file = folder / f"{name}.yaml"
-        self.file.write_text(yaml.safe_dump(configuration(app, bootstrap, self.port, idle)))
-        self._log = folder / f"{name}.log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        environment = os.environ | {"PYTHONPATH": path}
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "stream", "worker", "-c", str(self.file)],
-                cwd=self.file.parent, env=environment, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log,
-            )  # fmt: skip
-
-    def get(self, path: str) -> dict[str, Any]:
-        """The JSON at this path; empty while the worker does not answer."""
-        if self._process is None or self._process.poll() is not None:
-            return {}
-        try:
-            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
-                found: dict[str, Any] = orjson.loads(response.read())
-                return found
-        except (URLError, OSError):
-            return {}
-
-    def status(self, path: str) -> int:
-        """The HTTP status at this path; 0 while the worker does not answer."""
-        try:
-            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
-                found: int = response.status
-                return found
-        except HTTPError as error:
-            return error.code
-        except (URLError, OSError):
-            return 0
-
-    def text(self, path: str) -> str:
-        with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
-            said: str = response.read().decode()
-            return said
-
-    def log(self) -> str:
-        return self._log.read_text(errors="replace")
-
-    def kill(self) -> None:
-        """SIGKILL: nothing is checkpointed, nothing is said to the group."""
-        self._end(signal.SIGKILL)
-
-    def terminate(self) -> int:
-        return self._end(signal.SIGTERM)
-
-    def _end(self, number: signal.Signals) -> int:
-        process = self._process
-        if process is None:
-            return 0
-        if process.poll() is None:
-            process.send_signal(number)
-        try:
-            return process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
-
-    def exit_code(self, within_s: float) -> int | None:
-        """Of the process once it ended by itself; None if it did not."""
-        if self._process is None:
-            return None
-        try:
-            return self._process.wait(within_s)
-        except subprocess.TimeoutExpired:
-            return None
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-
 class Job:
     """The topics of one test and its workers."""
 
     def __init__(
-        self, folder: Path, app: str, bootstrap: str, workers: int, idle: str = "1h"
+        self,
+        folder: Path,
+        app: str,
+        bootstrap: str,
+        workers: int,
+        idle: str = "1h",
+        *,
+        changed: Mapping[str, Any] | None = None,
     ) -> None:
-        """`idle` of an hour: no clock decides anything."""
-        names = [f"w{number}" for number in range(workers)]
-        self.workers = [Worker(folder, name, app, bootstrap, idle) for name in names]
+        """`changed`: sections of the configuration, in place of those of `configuration`."""
+        settings = {**configuration(app, bootstrap, idle), **(changed or {})}
+        self.workers = [Worker(folder, f"w{number}", settings) for number in range(workers)]
         self.settings: Settings = load(self.workers[0].file)
+        self.partitions = self.settings.partitions
         self.ends: dict[str, dict[int, int]] = {
-            topic: dict.fromkeys(range(PARTITIONS), 0) for topic in self.sources
+            topic: dict.fromkeys(range(self.partitions), 0) for topic in self.sources
         }
 
     @property
@@ -250,17 +150,17 @@ class Job:
 
     async def ready(self) -> None:
         """Until every partition of every stage has an owner."""
-        await self._until(lambda: len(self._slots()) == 2 * PARTITIONS + 1, "owned")
+        await self._until(lambda: len(self._slots()) == 2 * self.partitions + 1, "owned")
 
     async def consumed(self, records: int) -> None:
         await self._until(lambda: self._consumed() >= records, f"{records} consumed")
 
-    async def finished(self) -> None:
+    async def finished(self, within_s: float = _DONE_S) -> None:
         """Until the end of the input went through all stages of all workers."""
-        await self._until(self._is_finished, "finished")
+        await self._until(self._is_finished, "finished", within_s)
 
-    async def _until(self, holds: Any, what: str) -> None:
-        deadline = time.monotonic() + _DONE_S
+    async def _until(self, holds: Any, what: str, within_s: float = _DONE_S) -> None:
+        deadline = time.monotonic() + within_s
         while not await asyncio.to_thread(holds):
             said = [worker.log()[-3_000:] for worker in self.workers if not worker.is_running]
             if time.monotonic() > deadline or len(said) == len(self.workers):
@@ -296,7 +196,7 @@ class Job:
             for topic, offset in slot["offsets"].items()
         }
         return (
-            len(slots) == 2 * PARTITIONS + 1
+            len(slots) == 2 * self.partitions + 1
             and all(slot["ended"] for slot in slots if slot["stage"] == 1)
             and all(applied.get(place, 0) >= end for place, end in sent.items())
             and not any(status["open_outputs"] for status in statuses)
@@ -317,22 +217,7 @@ class Job:
         return max(status["idle_entries"] for status in self._statuses())
 
     async def read(self, topic: str, partitions: int) -> dict[int, list[Any]]:
-        """All records of a topic, by partition, until nothing more comes for a second."""
-        found: dict[int, list[Any]] = {partition: [] for partition in range(partitions)}
-        client = AIOKafkaConsumer(
-            **connection(self.settings), auto_offset_reset="earliest", enable_auto_commit=False
-        )
-        await client.start()
-        try:
-            tps = [TopicPartition(topic, partition) for partition in range(partitions)]
-            client.assign(tps)
-            await client.seek_to_beginning(*tps)
-            while fetched := await client.getmany(timeout_ms=1_000):
-                for tp, records in fetched.items():
-                    found[tp.partition] += records
-        finally:
-            await client.stop()
-        return found
+        return await read_topic(self.settings, topic, partitions)
 
     async def alerts(self) -> dict[str, bytes]:
         """The bytes of every alert by its id; the same id always has the same bytes."""
@@ -348,7 +233,7 @@ class Job:
     async def journal(self) -> Journal:
         journal = Journal()
         topic = self.settings.internal_topic("journal")
-        for records in (await self.read(topic, PARTITIONS)).values():
+        for records in (await self.read(topic, self.partitions)).values():
             for record in records:
                 journal.add(record.offset, decode_journal(record.value))
         return journal
@@ -356,10 +241,10 @@ class Job:
     async def expected(self, event_time_ms: int) -> Pipeline:
         """The same events, partitioned alike, through all stages in this process, with what the
         journal says of idle partitions."""
-        pipeline = Pipeline(self.settings.rules(), PARTITIONS)
+        pipeline = Pipeline(self.settings.rules(), self.partitions)
         journal = await self.journal()
         for side, topic in zip(SIDES, self.sources, strict=True):
-            for partition, records in (await self.read(topic, PARTITIONS)).items():
+            for partition, records in (await self.read(topic, self.partitions)).items():
                 idle = [e for e in journal.idle_of(partition) if e.side == side]
                 for entry in sorted(idle, key=lambda e: e.at_offset):
                     before = [r for r in records if r.offset < entry.at_offset]
