@@ -6,16 +6,29 @@ is no pickle: what is read back is numbers, texts, bytes, lists, dicts and array
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
 _ARRAY = 1
 _HEADER = 6  # magic, version, CRC-32
+_DTYPE = re.compile(r"[<|][biuf][1248]")
+_MISFITS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    msgspec.DecodeError,
+)
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +67,11 @@ def must_be_the_same(model_id: str, was: Any, now: Any) -> None:
 def _enc(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
-        kind = little.dtype.str.encode()
-        return msgspec.msgpack.Ext(_ARRAY, bytes([len(kind)]) + kind + little.tobytes())
+        kind = little.dtype.str
+        if not _DTYPE.fullmatch(kind):
+            raise TypeError(f"no wire form for arrays of {kind}")
+        head = bytes([len(kind)]) + kind.encode()
+        return msgspec.msgpack.Ext(_ARRAY, head + little.tobytes())
     if isinstance(value, np.integer):
         return int(value)
     if isinstance(value, np.floating):
@@ -67,9 +83,9 @@ def _ext(code: int, data: memoryview) -> Any:
     if code != _ARRAY:
         raise BrokenRecordError(f"unknown extension {code}")
     start = 1 + data[0]
-    kind = np.dtype(bytes(data[1:start]).decode())
-    if kind.hasobject:
-        raise BrokenRecordError("array of objects")
+    kind = bytes(data[1:start]).decode()
+    if not _DTYPE.fullmatch(kind):
+        raise BrokenRecordError(f"no array of numbers: {kind[:20]!r}")
     return np.frombuffer(bytes(data[start:]), kind)
 
 
@@ -87,6 +103,8 @@ def unpack(magic: bytes, version: int, data: bytes) -> Any:
     """Inverse of `pack`. Raises BrokenRecordError, naming what is wrong."""
     if data[:1] != magic:
         raise BrokenRecordError(f"expected a {magic!r} record, got {data[:1]!r}")
+    if len(data) < _HEADER:
+        raise BrokenRecordError(f"a {magic!r} record is cut short")
     if data[1] != version:
         raise BrokenRecordError(
             f"{magic!r} record of version {data[1]}; this build reads {version}"
@@ -94,4 +112,15 @@ def unpack(magic: bytes, version: int, data: bytes) -> Any:
     body = data[_HEADER:]
     if zlib.crc32(body).to_bytes(4, "little") != data[2:_HEADER]:
         raise BrokenRecordError(f"checksum of a {magic!r} record does not match")
-    return _decoder.decode(body)
+    return formed(magic, _decoder.decode, body)
+
+
+def formed(magic: bytes, build: Callable[[Given], Made], given: Given) -> Made:
+    """`build(given)`. Raises BrokenRecordError where it fails: bytes with our header and checksum
+    that were yet not written by this version, and must stop nobody with another error."""
+    try:
+        return build(given)
+    except BrokenRecordError:
+        raise
+    except _MISFITS as error:
+        raise BrokenRecordError(f"a {magic!r} record has not its form: {error!r}"[:300]) from error

@@ -17,6 +17,7 @@ Journal: Claim, Idle, MaturityDecision; see `JournalEntry`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -25,7 +26,7 @@ from detectors.exact_sum import Binned
 from stream.columns import Column, Group, Rows
 from stream.outcome_join import Delays
 from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
-from stream.snapshot import BrokenRecordError, pack, unpack
+from stream.snapshot import BrokenRecordError, formed, pack, unpack
 
 VERSION = 1
 LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and headers included
@@ -135,6 +136,10 @@ def decode_pane_record(data: bytes) -> PaneRecord:
     """Raises BrokenRecordError."""
     magic = bytes(data[:1])
     body = unpack(magic, VERSION, data)
+    return formed(magic, partial(_pane_record, magic), body)
+
+
+def _pane_record(magic: bytes, body: Any) -> PaneRecord:
     if magic == b"B":
         rows, table = body["rows"], body["table"]
         return Block(
@@ -262,8 +267,9 @@ def encode_finding(record: Finding | Progress) -> bytes:
 
 
 def decode_finding(data: bytes) -> Finding | Progress:
+    """Raises BrokenRecordError."""
     unpack(b"F", VERSION, data)  # checks the header
-    return _finding_decoder.decode(data[6:])
+    return formed(b"F", _finding_decoder.decode, data[6:])
 
 
 # -- the journal
@@ -309,5 +315,6 @@ def encode_journal(entry: JournalEntry) -> bytes:
 
 
 def decode_journal(data: bytes) -> JournalEntry:
+    """Raises BrokenRecordError."""
     unpack(b"J", VERSION, data)
-    return _journal_decoder.decode(data[6:])
+    return formed(b"J", _journal_decoder.decode, data[6:])

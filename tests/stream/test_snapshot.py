@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -61,8 +63,38 @@ def test_another_version_is_named() -> None:
         unpack(b"X", 1, pack(b"X", 2, None))
 
 
-def test_objects_have_no_wire_form() -> None:
-    with pytest.raises(TypeError):
-        pack(b"X", 1, {"a": object()})
-    with pytest.raises((TypeError, BrokenRecordError)):
-        unpack(b"X", 1, pack(b"X", 1, np.array([object()])))
+def test_every_cut_is_refused() -> None:
+    whole = pack(b"X", 1, ["text"])
+    for length in range(len(whole)):
+        with pytest.raises(BrokenRecordError):
+            unpack(b"X", 1, whole[:length])
+
+
+def sealed(body: bytes) -> bytes:
+    """A record whose header and checksum are right, whatever stands behind them."""
+    return b"X\x01" + zlib.crc32(body).to_bytes(4, "little") + body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\x91",  # a list of one, without the one
+        b"\xc1",
+        b"\xa1\xff",  # text that is not UTF-8
+        b"\x91" * 100_000,
+        b"\xd4\x02\x00",  # an extension that nobody has defined
+        b"\xd4\x01\x01",  # an array without a type
+        b"\xd5\x01\x02|O",
+        b"\xc7\x05\x01\x03<i8\x00",  # an array of an eighth of a number
+    ],
+)
+def test_a_body_that_was_never_packed_is_refused_behind_a_right_checksum(body: bytes) -> None:
+    with pytest.raises(BrokenRecordError):
+        unpack(b"X", 1, sealed(body))
+
+
+@pytest.mark.parametrize("value", [object(), np.array([object()]), np.array(["text"])])
+def test_objects_have_no_wire_form(value: object) -> None:
+    with pytest.raises(TypeError, match="no wire form"):
+        pack(b"X", 1, {"a": value})
