@@ -8,13 +8,16 @@ its own, so that a model and an id of the same name do not cancel.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from stream.sorted_runs import Columns, SortedRuns
+from stream.snapshot import Part
+from stream.sorted_runs import Columns, Run, SortedRuns
+from stream.watermark import BEFORE_ALL_MS
 
 Hashes = NDArray[np.uint64]
 """(n, 2): the key and the check."""
@@ -26,7 +29,6 @@ _EMPTY: Columns = {
     "check": np.zeros(0, np.uint64),
     "expires": np.zeros(0, np.int64),
 }
-_PURGE_AT_LEAST = 10_000
 
 
 def hash_ids(ids: Iterable[str], part: int = PREDICTION) -> Hashes:
@@ -43,9 +45,24 @@ def hash_id(text: str, part: int) -> Hashes:
 class IdMemory:
     """Which ids were applied, each remembered until its partition's watermark passes a time."""
 
-    def __init__(self) -> None:
-        self._seen = SortedRuns(_EMPTY)
-        self._purge_at = _PURGE_AT_LEAST
+    def __init__(self, name: str = "seen") -> None:
+        """`name`: of the parts of its state."""
+        self._watermark_ms = BEFORE_ALL_MS
+        self._seen: SortedRuns[int] = SortedRuns(
+            name, _EMPTY, dead=self._expired, facts=_half_expired_ms
+        )
+
+    def __len__(self) -> int:
+        """Ids held, some of them forgotten already."""
+        return len(self._seen)
+
+    @property
+    def runs(self) -> SortedRuns[int]:
+        return self._seen
+
+    def _expired(self, run: Run[int]) -> NDArray[np.bool_]:
+        expired: NDArray[np.bool_] = run.columns["expires"] < self._watermark_ms
+        return expired
 
     def apply(
         self, ids: Hashes, before_ms: NDArray[np.int64], expires_ms: NDArray[np.int64]
@@ -87,14 +104,28 @@ class IdMemory:
                 until[identity] = int(expires_ms[i])
 
     def purge(self, watermark_ms: int) -> None:
-        """Forget what no later record can repeat; done when the memory has doubled."""
-        if len(self._seen) < self._purge_at:
-            return
-        self._seen.remove(lambda rows: rows["expires"] < watermark_ms)
-        self._purge_at = max(_PURGE_AT_LEAST, 2 * len(self._seen))
+        """Forget what no later record can repeat. O(runs), and a run is copied when half of it is
+        to be forgotten."""
+        self._watermark_ms = max(self._watermark_ms, watermark_ms)
+        for run in [run for run in self._seen.runs if run.facts < self._watermark_ms]:
+            self._seen.rewrite(run)
 
-    def snapshot(self) -> Columns:
-        return self._seen.snapshot()
+    def parts(self) -> list[Part]:
+        return self._seen.parts()
 
-    def restore(self, rows: Columns) -> None:
-        self._seen.restore(rows)
+    def snapshot(self) -> dict[str, Any]:
+        return {"watermark_ms": self._watermark_ms, **self._seen.snapshot()}
+
+    def restore(self, plain: Mapping[str, Any], state: Mapping[str, bytes]) -> None:
+        self._watermark_ms = plain["watermark_ms"]
+        self._seen.restore(plain, state)
+
+    def restore_whole(self, rows: Columns) -> None:
+        """From state of version 1."""
+        self._seen.restore_whole(rows)
+
+
+def _half_expired_ms(rows: Columns) -> int:
+    """When half of these are forgotten."""
+    expires, half = rows["expires"], len(rows["expires"]) // 2
+    return int(np.partition(expires, half)[half])

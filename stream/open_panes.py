@@ -5,9 +5,9 @@ A pane of at most k rows travels as its rows, a larger one as its summary; both 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,17 @@ from numpy.typing import NDArray
 from stream.columns import Group, Rows, concatenate
 from stream.panes import PaneTable, cut_at, merge, summarise
 from stream.rules import Rules
+from stream.snapshot import Part, pack, unpack
+from stream.watermark import BEFORE_ALL_MS
 from stream.wire import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 
 _COMPACT_ROWS = 65_536  # open rows of a group beyond which they are summed before their pane closes
 _BLOCK_BYTES = 500_000  # a block is one record; a single pane of very many features may be larger
 _CELL_BYTES = 9
 _SUMMARY_CELLS = 200  # about what a summary holds of a feature beside its sample
+_MOST_SEGMENTS = 16
+_SEGMENT_VERSION = 1
+RowsOrTable = TypeVar("RowsOrTable", Rows, PaneTable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,46 +49,168 @@ class Closed:
 
 @dataclass(slots=True)
 class _Open:
+    """Rows and summaries of a group, first those that a segment holds, then those added since."""
+
     rows: list[Rows] = field(default_factory=list)
     tables: list[PaneTable] = field(default_factory=list)
+    sealed_rows: int = 0  # how many of `rows` a segment holds
+    sealed_tables: int = 0
+    rows_since: int = 0  # rows in segments before this one were summed meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """What was added between two snapshots; it never changes."""
+
+    number: int
+    groups: list[tuple[Group, list[Rows], list[PaneTable]]]
+    last_end_ms: int
+
+    @staticmethod
+    def of(number: int, groups: list[tuple[Group, list[Rows], list[PaneTable]]]) -> _Segment:
+        ends = [part.last_end_ms for _, rows, _ in groups for part in rows]
+        ends += [part.last_end_ms for _, _, tables in groups for part in tables]
+        return _Segment(number, groups, max(ends))
+
+    def part(self) -> Part:
+        return Part(f"open/{self.number}", 0, self._packed)
+
+    def _packed(self) -> bytes:
+        plain = [
+            [list(group), [rows_to_plain(r) for r in rows], [table_to_plain(t) for t in tables]]
+            for group, rows, tables in self.groups
+        ]
+        return pack(b"1", _SEGMENT_VERSION, plain)
+
+    @staticmethod
+    def read(number: int, data: bytes) -> _Segment:
+        return _Segment.of(number, _groups_from_plain(unpack(b"1", _SEGMENT_VERSION, data)))
 
 
 class OpenPanes:
-    """The rows of all groups in panes that are not closed yet; summaries where they are many."""
+    """The rows of all groups in panes that are not closed yet; summaries where they are many.
+
+    For the checkpoints they are kept in segments, a new one for what came since the last: what of
+    it has closed follows from how far panes were closed, so that no segment is ever written anew;
+    one goes with its last pane.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._groups: dict[Group, _Open] = {}
+        self._closed_ms = BEFORE_ALL_MS  # panes that end by then have left
+        self._segments: list[_Segment] = []
+        self._next = 0
 
     def add(self, group: Group, rows: Rows) -> None:
         opened = self._groups.setdefault(group, _Open())
         opened.rows.append(rows)
         if sum(map(len, opened.rows)) > _COMPACT_ROWS:
-            opened.tables.append(_summarised(concatenate(opened.rows), self._rules))
-            opened.rows = []
+            _, left = cut_at(opened.rows, self._closed_ms)
+            if left:
+                opened.tables.append(_summarised(concatenate(left), self._rules))
+            opened.rows, opened.sealed_rows, opened.rows_since = [], 0, self._next
 
     def close(self, until_ms: int) -> Iterator[tuple[Group, Closed]]:
         """The panes that end by then leave."""
+        if until_ms // self._rules.pane_ms <= self._closed_ms // self._rules.pane_ms:
+            return  # no pane ends in between
+        after_ms, self._closed_ms = self._closed_ms, max(self._closed_ms, until_ms)
         for group, opened in list(self._groups.items()):
-            rows, opened.rows = cut_at(opened.rows, until_ms)
-            tables, opened.tables = cut_at(opened.tables, until_ms)
-            if not opened.rows and not opened.tables:
-                del self._groups[group]
+            rows = _between(opened.rows, after_ms, self._closed_ms)
+            tables = _between(opened.tables, after_ms, self._closed_ms)
+            self._drop_closed(group)
             if rows or tables:
                 yield group, closed(rows, tables, self._rules)
 
-    def snapshot(self) -> list[Any]:
-        return [
-            [list(g), [rows_to_plain(r) for r in o.rows], [table_to_plain(t) for t in o.tables]]
-            for g, o in self._groups.items()
-        ]
+    def _drop_closed(self, group: Group) -> None:
+        opened, until_ms = self._groups[group], self._closed_ms
+        rows = [part.last_end_ms > until_ms for part in opened.rows]
+        tables = [part.last_end_ms > until_ms for part in opened.tables]
+        opened.sealed_rows = sum(rows[: opened.sealed_rows])
+        opened.sealed_tables = sum(tables[: opened.sealed_tables])
+        opened.rows = [part for part, is_open in zip(opened.rows, rows, strict=True) if is_open]
+        opened.tables = [p for p, is_open in zip(opened.tables, tables, strict=True) if is_open]
+        if not any(rows) and not any(tables):
+            del self._groups[group]
 
-    def restore(self, plain: list[Any]) -> None:
-        for (model_id, version, role, segment), rows, tables in plain:
-            self._groups[model_id, version, role, segment] = _Open(
-                [rows_from_plain(part) for part in rows],
-                [table_from_plain(part) for part in tables],
-            )
+    # -- state
+
+    def parts(self) -> list[Part]:
+        """What came since the last call is a segment from now on."""
+        self._segments = [s for s in self._segments if s.last_end_ms > self._closed_ms]
+        if len(self._segments) >= _MOST_SEGMENTS:
+            self._gather()
+        fresh = [seal for group in self._groups if (seal := self._seal(group)) is not None]
+        if fresh:
+            self._segments.append(_Segment.of(self._next, fresh))
+            self._next += 1
+        return [segment.part() for segment in self._segments]
+
+    def _seal(self, group: Group) -> tuple[Group, list[Rows], list[PaneTable]] | None:
+        opened = self._groups[group]
+        rows, tables = opened.rows[opened.sealed_rows :], opened.tables[opened.sealed_tables :]
+        if not rows and not tables:
+            return None
+        if rows:
+            rows = [concatenate(rows)]
+            opened.rows[opened.sealed_rows :] = rows
+        opened.sealed_rows, opened.sealed_tables = len(opened.rows), len(opened.tables)
+        return group, rows, tables
+
+    def _gather(self) -> None:
+        """All that is open into one segment: so many have a part each otherwise."""
+        self._segments = []
+        for opened in self._groups.values():
+            _, opened.rows = cut_at(opened.rows, self._closed_ms)
+            _, opened.tables = cut_at(opened.tables, self._closed_ms)
+            opened.sealed_rows = opened.sealed_tables = opened.rows_since = 0
+
+    def snapshot(self) -> dict[str, Any]:
+        """What the parts do not say; after `parts`."""
+        return {
+            "closed_ms": self._closed_ms,
+            "next": self._next,
+            "segments": [segment.number for segment in self._segments],
+            "groups": [[list(group), o.rows_since] for group, o in self._groups.items()],
+        }
+
+    def restore(self, plain: Mapping[str, Any], state: Mapping[str, bytes]) -> None:
+        self._closed_ms, self._next = plain["closed_ms"], plain["next"]
+        for (model_id, version, role, segment), since in plain["groups"]:
+            self._groups[model_id, version, role, segment] = _Open(rows_since=since)
+        self._segments = [_Segment.read(n, state[f"open/{n}"]) for n in plain["segments"]]
+        for sealed in self._segments:
+            for group, rows, tables in sealed.groups:
+                opened = self._groups.get(group)
+                if opened is not None:
+                    opened.rows += rows if sealed.number >= opened.rows_since else []
+                    opened.tables += tables
+        for group, opened in list(self._groups.items()):
+            opened.sealed_rows, opened.sealed_tables = len(opened.rows), len(opened.tables)
+            self._drop_closed(group)
+
+    def restore_whole(self, plain: list[Any]) -> None:
+        """From state of version 1, of which nothing had closed."""
+        for group, rows, tables in _groups_from_plain(plain):
+            self._groups[group] = _Open(rows, tables)
+
+
+def _groups_from_plain(plain: list[Any]) -> list[tuple[Group, list[Rows], list[PaneTable]]]:
+    return [
+        (
+            (group[0], group[1], group[2], group[3]),
+            [rows_from_plain(part) for part in rows],
+            [table_from_plain(part) for part in tables],
+        )
+        for group, rows, tables in plain
+    ]
+
+
+def _between(parts: Sequence[RowsOrTable], after_ms: int, until_ms: int) -> list[RowsOrTable]:
+    """What is of panes that end in (after, until]."""
+    due, _ = cut_at(parts, until_ms)
+    return cut_at(due, after_ms)[1]
 
 
 def closed(rows: Sequence[Rows], tables: Sequence[PaneTable], rules: Rules) -> Closed:

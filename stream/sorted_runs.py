@@ -1,21 +1,30 @@
-"""Columns that grow by batches and are looked up by a 64-bit key: a small in-memory LSM tree.
+"""Columns that grow by batches and are looked up by a 64-bit key: a small LSM tree in memory.
 
-Appending sorts the batch into a run; runs of similar size are merged, so a row is copied
-O(log n) times in its life and a lookup of m keys costs O(m log n) per run, all in vector
-operations. Rows are plain numpy columns: no Python object per row.
+Appending sorts the batch into a run; four runs of similar size are merged into one, and a run of
+`FULL_ROWS` is never merged again. So a row is copied O(log n) times in its life. Runs are immutable
+and numbered for good: a checkpoint writes each once. Rows die by a predicate of their owner; a run
+whose rows are all dead goes, one of which more than half are dead is written anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Columns = dict[str, NDArray[Any]]
-Keys = NDArray[np.uint64]
+from stream.run import Columns, Keys, Mask, Run, concatenate, gathered
+from stream.snapshot import Part
+
+__all__ = ["Columns", "Found", "Run", "SortedRuns"]
+
+FACTOR_BITS = 2  # four runs of similar size are merged: see `scripts/bench pending --factor`
+FULL_ROWS = 1 << 18  # a run of so many rows, or up to four times as many, is never merged again
+_SMALL_ROWS = 64  # runs below it are of one size
+Facts = TypeVar("Facts")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,87 +35,133 @@ class Found:
     rows: Columns
     place: NDArray[np.intp]
 
-    def where(self, mask: NDArray[np.bool_]) -> Found:
+    def where(self, mask: Mask) -> Found:
         rows = {name: values[mask] for name, values in self.rows.items()}
         return Found(self.index[mask], rows, self.place[:, mask])
 
 
-class SortedRuns:
-    """Every row has a `key` (uint64, not unique) and the columns that `empty` names."""
+class SortedRuns(Generic[Facts]):
+    """Every row has a `key` (uint64, not unique) and the columns that `empty` names, and a byte of
+    marks, 0 at first."""
 
-    def __init__(self, empty: Columns) -> None:
+    def __init__(
+        self,
+        name: str,
+        empty: Columns,
+        *,
+        dead: Callable[[Run[Facts]], Mask | None],
+        facts: Callable[[Columns], Facts],
+    ) -> None:
+        """`dead`: which rows of a run are dead (None: none is). `facts`: what the owner wants to
+        know of every run; asked once."""
+        self._name = name
         self._empty = empty
-        self._runs: list[Columns] = []
+        self._dead = dead
+        self._facts = facts
+        self._next = 0
+        self.runs: list[Run[Facts]] = []
+        self.appended = 0
+        self.copied = 0  # rows written into runs: appended, merged, rewritten
 
     def __len__(self) -> int:
-        return sum(len(run["key"]) for run in self._runs)
+        """Rows, the dead included."""
+        return sum(map(len, self.runs))
 
     def append(self, rows: Columns) -> None:
         if not len(rows["key"]):
             return
-        self._runs.append(_sorted(rows))
-        while len(self._runs) > 1 and len(self._runs[-2]["key"]) < 2 * len(self._runs[-1]["key"]):
-            last = self._runs.pop()
-            self._runs[-1] = _sorted(_concatenate([self._runs[-1], last]))
+        self.appended += len(rows["key"])
+        self._add([rows], [])
+        while (full := self._similar()) is not None:
+            merged = [self.runs[place] for place in full]
+            self.runs = [run for place, run in enumerate(self.runs) if place not in full]
+            self._add_live(merged)
+
+    def _similar(self) -> set[int] | None:
+        """Places of runs of similar size that are enough to be merged."""
+        tiers: dict[int, list[int]] = defaultdict(list)
+        for place, run in enumerate(self.runs):
+            if len(run) < FULL_ROWS:
+                tiers[(max(len(run), _SMALL_ROWS).bit_length() - 1) // FACTOR_BITS].append(place)
+        enough = 1 << FACTOR_BITS
+        return next((set(places) for places in tiers.values() if len(places) >= enough), None)
+
+    def rewrite(self, run: Run[Facts]) -> None:
+        """Leave out the run's dead rows; a run without live ones goes."""
+        self.runs.remove(run)
+        self._add_live([run])
+
+    def _add_live(self, runs: Sequence[Run[Facts]]) -> None:
+        parts, marks = [], []
+        for run in runs:
+            dead = self._dead(run)
+            live = slice(None) if dead is None else np.flatnonzero(~dead)
+            parts.append({name: values[live] for name, values in run.columns.items()})
+            marks.append(run.marks_or_zeros()[live])
+        self._add(parts, marks)
+
+    def _add(self, parts: Sequence[Columns], marks: Sequence[NDArray[np.uint8]]) -> None:
+        rows, order = concatenate(parts)
+        if len(rows["key"]):
+            of_rows = np.concatenate(marks)[order] if marks else None
+            self.runs.append(Run(self._next, rows, self._facts(rows), of_rows))
+            self._next += 1
+            self.copied += len(rows["key"])
+
+    # -- reading
 
     def find(self, keys: Keys) -> Found:
         """All rows of these keys; a key asked for twice gives its rows twice.
 
-        O(len(keys) log n) per run.
+        Per run O(len(keys)), and O(log n) for each that is probably there.
         """
-        wanted: list[NDArray[np.intp]] = []
-        found: list[Columns] = []
+        order = np.argsort(keys)
+        needles = keys[order]
+        indices: list[NDArray[np.intp]] = []
+        rows: list[Columns] = []
         places: list[NDArray[np.intp]] = []
-        for number, run in enumerate(self._runs):
-            first = np.searchsorted(run["key"], keys, "left")
-            count = np.searchsorted(run["key"], keys, "right") - first
-            if not count.any():
-                continue
-            index = np.repeat(np.arange(len(keys)), count)
-            offset = np.arange(len(index)) - np.repeat(np.cumsum(count) - count, count)
-            rows = np.repeat(first, count) + offset
-            wanted.append(index)
-            places.append(np.stack([np.full(len(rows), number), rows]))
-            found.append({name: values[rows] for name, values in run.items()})
-        if not found:
+        for number, run in enumerate(self.runs):
+            index, place = run.search(needles)
+            if len(index):
+                indices.append(order[index])
+                rows.append(run.take(place))
+                places.append(np.stack([np.full(len(place), number), place]))
+        if not rows:
             return Found(np.zeros(0, np.intp), self._empty, np.zeros((2, 0), np.intp))
-        return Found(np.concatenate(wanted), _concatenate(found), np.concatenate(places, axis=1))
+        return Found(np.concatenate(indices), gathered(rows), np.concatenate(places, axis=1))
 
-    def set_bits(self, place: NDArray[np.intp], column: str, bits: int) -> None:
-        """Set bits of a column in rows just found (before any append or remove)."""
+    def set_marks(self, place: NDArray[np.intp], bits: int) -> None:
+        """Set marks of rows just found (before any append or rewrite)."""
         for number in np.unique(place[0]).tolist():
-            rows = place[1][place[0] == number]
-            self._runs[number][column][rows] |= bits
+            self.runs[number].mark(place[1][place[0] == number], bits)
 
-    def remove(self, drop: Callable[[Columns], NDArray[np.bool_]]) -> Columns:
-        """Take out, and return, the rows for which `drop` says so. O(n) in what is held."""
-        removed: list[Columns] = []
-        kept: list[Columns] = []
-        for run in self._runs:
-            mask = drop(run)
-            if mask.any():
-                removed.append({name: values[mask] for name, values in run.items()})
-            if not mask.all():
-                left = run if not mask.any() else {n: v[~mask] for n, v in run.items()}
-                kept.append(left)
-        self._runs = kept
-        return _concatenate(removed) if removed else self._empty
+    def marks_of(self, place: NDArray[np.intp]) -> NDArray[np.uint8]:
+        marks = np.zeros(place.shape[1], np.uint8)
+        for number in np.unique(place[0]).tolist():
+            here = place[0] == number
+            marks[here] = self.runs[number].marks_or_zeros()[place[1][here]]
+        return marks
 
     def all(self) -> Columns:
-        return _concatenate(self._runs) if self._runs else self._empty
+        """A copy of every row, the dead included: for tests and small states."""
+        rows = [run.take(np.arange(len(run))) for run in self.runs]
+        return gathered(rows) if rows else self._empty
 
-    def snapshot(self) -> Columns:
-        return _sorted(self.all())
+    # -- state
 
-    def restore(self, rows: Columns) -> None:
-        # copied: what was read from bytes cannot be written to
-        self._runs = [{n: v.copy() for n, v in rows.items()}] if len(rows["key"]) else []
+    def parts(self) -> list[Part]:
+        return [part for run in self.runs for part in run.parts(self._name)]
 
+    def snapshot(self) -> dict[str, Any]:
+        """What the parts do not say."""
+        return {"next": self._next, "runs": [[run.number, run.marks_version] for run in self.runs]}
 
-def _sorted(rows: Columns) -> Columns:
-    order = np.argsort(rows["key"], kind="stable")
-    return {name: values[order] for name, values in rows.items()}
+    def restore(self, plain: Mapping[str, Any], state: Mapping[str, bytes]) -> None:
+        self._next = plain["next"]
+        for number, marks_version in plain["runs"]:
+            rows, marks = Run.read(self._name, number, marks_version, state, self._empty)
+            self.runs.append(Run(number, rows, self._facts(rows), marks, marks_version))
 
-
-def _concatenate(parts: list[Columns]) -> Columns:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    def restore_whole(self, rows: Columns, marks: NDArray[np.uint8] | None = None) -> None:
+        """From state of version 1, which held all rows in one piece."""
+        self._add([rows], [] if marks is None else [marks])

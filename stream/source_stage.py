@@ -46,7 +46,7 @@ from stream.wire import (
 )
 
 Side = Literal["predictions", "outcomes"]
-STATE_VERSION = 1
+STATE_VERSION = 2  # version 1, one part of everything, is read too
 _JUDGED = ("consumed", "applied", "duplicate", "late", "future", "dead_lettered", "shed")
 _SENT_KEPT = 100_000  # far more than any alignment allows
 
@@ -61,7 +61,7 @@ class SourceStage:
         self._speaker = Speaker(partition)
         self._include_payload = include_payload
         self._marks: dict[Side, Watermark] = {"predictions": Watermark(), "outcomes": Watermark()}
-        self._seen: dict[Side, IdMemory] = {"predictions": IdMemory(), "outcomes": IdMemory()}
+        self._seen: dict[Side, IdMemory] = {side: IdMemory(f"ids/{side}") for side in self._marks}
         self._judged = {side: dict.fromkeys(_JUDGED, 0) for side in self._marks}
         self._open = OpenPanes(rules)
         self._join = OutcomeJoin(rules)
@@ -128,7 +128,7 @@ class SourceStage:
 
     def learn(self, model_id: str, maturity_ms: int | None) -> list[Effect]:
         """Stage 2 has decided the maturity of a model: its cohorts up to now leave."""
-        if model_id in self._join.maturity_ms or self.rules.maturity_of(model_id) != "auto":
+        if self._join.knows(model_id) or self.rules.maturity_of(model_id) != "auto":
             return []
         self._join.learn(model_id, maturity_ms)
         learned = Learned(self.partition, self.epoch, model_id)
@@ -219,7 +219,6 @@ class SourceStage:
             {
                 "key": np.ascontiguousarray(keys[:, 0]),
                 "check": np.ascontiguousarray(keys[:, 1]),
-                "hash": hashes,
                 "group": codes,
                 "time": times,
                 **claims(events),
@@ -285,6 +284,9 @@ class SourceStage:
     # -- state
 
     def snapshot(self) -> list[Part]:
+        """The base, written anew every time, and what is in runs and segments that never change."""
+        parts = [part for ids in self._seen.values() for part in ids.parts()]
+        parts += [*self._open.parts(), *self._join.parts()]
         state = {
             "watermarks": {side: mark.at_ms for side, mark in self._marks.items()},
             "seen": {side: ids.snapshot() for side, ids in self._seen.items()},
@@ -294,7 +296,7 @@ class SourceStage:
             "speaker": self._speaker.snapshot(),
         }
         body = pack(b"1", STATE_VERSION, state)
-        return [Part("state", None, lambda: body)]
+        return [Part("base", None, lambda: body), *parts]
 
     @classmethod
     def restore(
@@ -306,13 +308,29 @@ class SourceStage:
         *,
         include_payload: bool = False,
     ) -> SourceStage:
-        plain = unpack(b"1", STATE_VERSION, state["state"])
+        """Raises ChangedRulesError, BrokenRecordError."""
         stage = cls(rules, partition, partitions, include_payload=include_payload)
-        for side in stage._marks:
-            stage._marks[side].advance(plain["watermarks"][side])
-            stage._seen[side].restore(plain["seen"][side])
-        stage._judged = plain["judged"]
-        stage._open.restore(plain["open"])
-        stage._speaker.restore(plain["speaker"])
-        stage._join = OutcomeJoin.restore(rules, plain["join"])
+        if "state" in state:
+            stage._restore_whole(unpack(b"1", 1, state["state"]))
+            return stage
+        plain = unpack(b"1", STATE_VERSION, state["base"])
+        stage._restore_counts(plain)
+        for side, ids in stage._seen.items():
+            ids.restore(plain["seen"][side], state)
+        stage._open.restore(plain["open"], state)
+        stage._join = OutcomeJoin.restore(rules, plain["join"], state)
         return stage
+
+    def _restore_whole(self, plain: Mapping[str, Any]) -> None:
+        """State of version 1."""
+        self._restore_counts(plain)
+        for side, ids in self._seen.items():
+            ids.restore_whole(plain["seen"][side])
+        self._open.restore_whole(plain["open"])
+        self._join = OutcomeJoin.restore_whole(self.rules, plain["join"])
+
+    def _restore_counts(self, plain: Mapping[str, Any]) -> None:
+        for side, mark in self._marks.items():
+            mark.advance(plain["watermarks"][side])
+        self._judged = plain["judged"]
+        self._speaker.restore(plain["speaker"])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from random import Random
 from typing import Any
 
 import pytest
 
-from stream import identity, open_panes, outcome_join
+from stream import open_panes, pending, sorted_runs, waiting_outcomes
+from stream import run as runs
 from stream.alert_stage import AlertStage
 from stream.columns import Group
 from stream.events import Effect, ToAlerts, ToJournal, ToPanes
@@ -139,8 +140,12 @@ def tiny_limits() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(open_panes, "_BLOCK_BYTES", 300)
         patch.setattr(open_panes, "_COMPACT_ROWS", 3)
-        patch.setattr(outcome_join, "_PURGE_AT_LEAST", 0)
-        patch.setattr(identity, "_PURGE_AT_LEAST", 0)
+        patch.setattr(open_panes, "_MOST_SEGMENTS", 3)
+        patch.setattr(waiting_outcomes, "_PURGE_AT_LEAST", 0)
+        patch.setattr(pending, "_FORGET_AT_LEAST", 1)
+        patch.setattr(sorted_runs, "_SMALL_ROWS", 1)
+        patch.setattr(sorted_runs, "FULL_ROWS", 40)
+        patch.setattr(runs, "_UNFILTERED_ROWS", 4)
         yield
 
 
@@ -168,17 +173,21 @@ def test_tidy_streams_give_the_same_alert_bytes_on_1_2_and_4_partitions(seed: in
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_restoring_any_stage_at_any_moment_changes_nothing(seed: int) -> None:
+@pytest.mark.parametrize("limits", [nullcontext, tiny_limits])
+def test_restoring_any_stage_at_any_moment_changes_nothing(
+    seed: int, limits: Callable[[], AbstractContextManager[None]]
+) -> None:
     rules, stream = mix(seed)
     expected = everything(run(rules, stream, Random(seed), largest=40))
     random, pipeline = Random(seed + 100), Pipeline(rules, 2)
-    for side, batch in stream.batches(Random(seed), 40):
-        feed(pipeline, side, batch)
-        if random.random() < 0.4:
-            restore_some(pipeline, rules, random)
-    restore_some(pipeline, rules, random)
-    pipeline.end_of_input(None)
-    assert_same(everything(pipeline), expected)
+    with limits():
+        for side, batch in stream.batches(Random(seed), 40):
+            feed(pipeline, side, batch)
+            if random.random() < 0.4:
+                restore_some(pipeline, rules, random)
+        restore_some(pipeline, rules, random)
+        pipeline.end_of_input(None)
+        assert_same(everything(pipeline), expected)
 
 
 def restore_some(pipeline: Pipeline, rules: Rules, random: Random) -> None:

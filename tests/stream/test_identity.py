@@ -8,9 +8,10 @@ from random import Random
 import numpy as np
 import pytest
 
-from stream import identity
+from stream import sorted_runs
 from stream.identity import IdMemory, hash_ids
 from stream.pipeline import Pipeline
+from stream.snapshot import packed
 from tests.streams import SMALL, outcome, prediction, records
 
 Ledger = dict[str, dict[str, int]]
@@ -26,7 +27,7 @@ def test_memory_agrees_with_a_dictionary_whatever_the_batches_and_purges(seed: i
     random = Random(seed)
     memory, until = IdMemory(), dict[str, int]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(identity, "_PURGE_AT_LEAST", 3)
+        patch.setattr(sorted_runs, "_SMALL_ROWS", 1)
         at = 0
         for _ in range(60):
             ids, before, expires, expected = [], [], [], []
@@ -44,8 +45,9 @@ def test_memory_agrees_with_a_dictionary_whatever_the_batches_and_purges(seed: i
             if random.random() < 0.3:
                 memory.purge(at)
             if random.random() < 0.2:
-                state, memory = memory.snapshot(), IdMemory()
-                memory.restore(state)
+                plain, state = memory.snapshot(), packed(memory.parts())
+                memory = IdMemory()
+                memory.restore(plain, state)
 
 
 def test_the_same_id_of_another_model_version_or_role_is_another_prediction() -> None:

@@ -1,82 +1,166 @@
-"""Sorted runs against a plain list: find, mark, remove."""
+"""Sorted runs against a plain list: append, merge, find, mark, die, restore."""
 
 from __future__ import annotations
 
 from collections import Counter
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 
-from stream.sorted_runs import Columns, SortedRuns
+from stream import run as runs_module
+from stream import sorted_runs
+from stream.run import Columns, Mask, Run
+from stream.snapshot import Part, packed
+from stream.sorted_runs import SortedRuns
 
 EMPTY: Columns = {
     "key": np.zeros(0, np.uint64),
     "name": np.zeros(0, np.int64),
-    "marks": np.zeros(0, np.uint8),
+    "kind": np.zeros(0, np.float64),
 }
 
 
-def rows_of(pairs: list[tuple[int, int]]) -> Columns:
+def rows_of(pairs: list[tuple[int, int]], kind: float = 0.0) -> Columns:
     return {
         "key": np.array([k for k, _ in pairs], np.uint64),
         "name": np.array([n for _, n in pairs], np.int64),
-        "marks": np.zeros(len(pairs), np.uint8),
+        "kind": np.full(len(pairs), kind),
     }
 
 
+class Mortal:
+    """Rows with a name below `gone` are dead."""
+
+    def __init__(self) -> None:
+        self.gone = 0
+        self.runs: SortedRuns[int] = SortedRuns("r", EMPTY, dead=self._dead, facts=self._first)
+
+    def _dead(self, run: Run[Any]) -> Mask:
+        dead: Mask = run.columns["name"] < self.gone
+        return dead
+
+    @staticmethod
+    def _first(rows: Columns) -> int:
+        return int(rows["name"].min())
+
+
+@pytest.fixture(params=[False, True])
+def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """As they are, or so that every rule of merging and filtering is met by a few rows."""
+    if request.param:
+        monkeypatch.setattr(sorted_runs, "_SMALL_ROWS", 1)
+        monkeypatch.setattr(sorted_runs, "FULL_ROWS", 64)
+        monkeypatch.setattr(runs_module, "_UNFILTERED_ROWS", 0)
+    return bool(request.param)
+
+
 @pytest.mark.parametrize("seed", range(20))
-def test_runs_hold_what_a_list_would_through_appends_removals_marks_and_restores(seed: int) -> None:
+def test_runs_hold_what_a_list_would_through_appends_deaths_marks_and_restores(
+    seed: int, sizes: bool
+) -> None:
     random = Random(seed)
-    runs, model = SortedRuns(EMPTY), list[list[int]]()  # key, name, marks
-    for step in range(40):
-        size = random.choice((0, 1, 1, 3, 17))
+    mortal, model = Mortal(), list[tuple[int, int, float, int]]()  # key, name, kind, marks
+    rewritten = 0
+    for step in range(60):
+        kind = float(random.choice((0, 0, step)))
+        keys = (0, 2**64 - 1, random.getrandbits(64), random.randint(0, 9))
         new = [
-            (random.choice((0, 2**64 - 1, random.randint(0, 9))), 100 * step + i)
-            for i in range(size)
+            (random.choice(keys), 100 * step + i) for i in range(random.choice((0, 1, 1, 3, 17)))
         ]
-        runs.append(rows_of(new))
-        model += [[k, n, 0] for k, n in new]
-        asked = [random.randint(0, 9), 2**64 - 1, random.randint(0, 9)]
-        found = runs.find(np.array(asked, np.uint64))
-        got = Counter(zip(found.index.tolist(), found.rows["name"].tolist(), strict=True))
-        assert got == Counter((i, n) for i, a in enumerate(asked) for k, n, _ in model if k == a)
+        mortal.runs.append(rows_of(new, kind))
+        model += [(k, n, kind, 0) for k, n in new]
+        held = [key for key, _, _, _ in model] or [5]
+        asked = [random.choice((*keys, random.choice(held))) for _ in range(random.randint(0, 9))]
+        found = mortal.runs.find(np.array(asked, np.uint64))
+        alive = found.where(found.rows["name"] >= mortal.gone)
+        got = zip(*(alive.rows[n].tolist() for n in ("name", "kind")), strict=True)
+        marks = mortal.runs.marks_of(alive.place).tolist()
+        assert Counter(zip(alive.index.tolist(), got, marks, strict=True)) == Counter(
+            (i, (n, kind), m) for i, a in enumerate(asked) for k, n, kind, m in model if k == a
+        )
         if random.random() < 0.5:
-            marked = found.where(found.rows["name"] % 2 == 0)
-            runs.set_bits(marked.place, "marks", 4)
-            names = set(marked.rows["name"].tolist())
-            model = [[k, n, m | (4 if n in names else 0)] for k, n, m in model]
+            some = alive.where(alive.rows["name"] % 2 == 0)
+            bit = random.choice((1, 4))
+            mortal.runs.set_marks(some.place, bit)
+            names = set(some.rows["name"].tolist())
+            model = [(k, n, x, m | (bit if n in names else 0)) for k, n, x, m in model]
         if random.random() < 0.2:
-            limit = random.randint(0, 10)
-            gone = runs.remove(lambda rows, limit=limit: rows["key"] < limit)  # type: ignore[misc]
-            assert sorted(gone["name"].tolist()) == sorted(n for k, n, _ in model if k < limit)
-            model = [row for row in model if row[0] >= limit]
+            mortal.gone = max(mortal.gone, 100 * (step - random.randint(0, 30)))
+            model = [row for row in model if row[1] >= mortal.gone]
+            for run in [r for r in mortal.runs.runs if r.facts < mortal.gone]:
+                mortal.runs.rewrite(run)
+                rewritten += 1
         if random.random() < 0.2:
-            state, runs = runs.snapshot(), SortedRuns(EMPTY)
-            runs.restore(state)
-        held = runs.all()
-        assert len(runs) == len(model)
-        columns = zip(*(held[name].tolist() for name in ("key", "name", "marks")), strict=True)
-        assert Counter(columns) == Counter(map(tuple, model))
+            plain, state, gone = mortal.runs.snapshot(), packed(mortal.runs.parts()), mortal.gone
+            mortal = Mortal()
+            mortal.gone = gone
+            mortal.runs.restore(plain, state)
+            assert packed(mortal.runs.parts()) == state
+            assert mortal.runs.snapshot() == plain
+    assert rewritten
 
 
-def test_the_number_of_runs_stays_logarithmic() -> None:
-    runs = SortedRuns(EMPTY)
-    for i in range(1_000):
-        runs.append(rows_of([(i, i)]))
-    assert len(runs._runs) <= 11
-    assert runs.find(np.arange(1_000, dtype=np.uint64)).rows["name"].tolist() is not None
-    assert sorted(runs.find(np.arange(1_000, dtype=np.uint64)).rows["name"].tolist()) == list(
-        range(1_000)
-    )
+def test_the_number_of_runs_stays_logarithmic_and_rows_are_copied_as_often() -> None:
+    runs = Mortal().runs
+    for i in range(10_000):
+        runs.append(rows_of([(i * 0x9E3779B97F4A7C15 % 2**64, i)]))
+    assert len(runs.runs) <= 3 * 5
+    assert sorted(runs.all()["name"].tolist()) == list(range(10_000))
+    # of fewer than 256 rows, all runs are of one size and grow by three at a time
+    assert runs.copied <= 60 * 10_000
+    large = Mortal().runs
+    for _ in range(256):
+        large.append(rows_of([(j * 0x9E3779B97F4A7C15 % 2**64, j) for j in range(300)]))
+    assert large.copied <= 5 * large.appended
 
 
-def test_restored_rows_can_be_marked() -> None:
-    runs = SortedRuns(EMPTY)
-    frozen = rows_of([(1, 1)])
-    for values in frozen.values():
-        values.flags.writeable = False
-    runs.restore(frozen)
-    runs.set_bits(runs.find(np.array([1], np.uint64)).place, "marks", 1)
-    assert runs.all()["marks"].tolist() == [1]
-    assert frozen["marks"].tolist() == [0]
+def test_a_full_run_is_never_merged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sorted_runs, "FULL_ROWS", 1_000)
+    runs = Mortal().runs
+    for i in range(100):
+        runs.append(rows_of([(j, 1_000 * i + j) for j in range(1_000)]))
+    assert [run.number for run in runs.runs] == list(range(100))
+    assert runs.copied == runs.appended
+
+
+def test_what_a_part_has_captured_does_not_change_and_a_changed_mark_is_a_new_version() -> None:
+    runs = Mortal().runs
+    runs.append(rows_of([(1, 1), (2, 2)]))
+    (body,) = runs.parts()  # no marks yet
+    first = body.pack()
+    runs.set_marks(runs.find(np.array([1], np.uint64)).place, 1)
+    marked = named(runs.parts(), "r/0/marks")
+    before = marked.pack
+    runs.set_marks(runs.find(np.array([2], np.uint64)).place, 2)
+    again = named(runs.parts(), "r/0/marks")
+    assert (marked.version, again.version) == (1, 2)
+    assert before() == marked.pack() != again.pack()
+    assert named(runs.parts(), "r/0/marks").version == 2  # nothing changed since
+    assert named(runs.parts(), "r/0").version == body.version
+    assert named(runs.parts(), "r/0").pack() == first
+    assert runs.marks_of(runs.find(np.array([1, 2], np.uint64)).place).tolist() == [1, 2]
+
+
+def named(parts: list[Part], name: str) -> Part:
+    return next(part for part in parts if part.name == name)
+
+
+def test_a_column_of_equal_values_takes_one_cell_and_comes_back_whole() -> None:
+    runs = Mortal().runs
+    runs.append(rows_of([(i, i) for i in range(1_000)], kind=2.5))
+    (run,) = runs.runs
+    assert run.columns["kind"].strides == (0,)
+    assert len(packed(runs.parts())["r/0"]) < 17_000
+    back = Mortal().runs
+    back.restore(runs.snapshot(), packed(runs.parts()))
+    assert back.all()["kind"].tolist() == [2.5] * 1_000
+
+
+def test_the_two_zeros_are_not_taken_for_one_value() -> None:
+    runs = Mortal().runs
+    rows = rows_of([(1, 1), (2, 2)])
+    rows["kind"] = np.array([0.0, -0.0])
+    runs.append(rows)
+    assert np.signbit(runs.all()["kind"]).tolist() == [False, True]

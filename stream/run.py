@@ -1,0 +1,156 @@
+"""A run: immutable columns sorted by key, with a small filter of its keys, and marks beside them.
+
+Keys are hashes, so their first bits are spread evenly: a bitmap of the prefixes that occur, 8 to
+16 bits a row, tells seven misses in eight or more apart without touching the keys. A column whose
+values are all alike takes eight bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.snapshot import Part, pack, unpack
+
+Columns = dict[str, NDArray[Any]]
+Keys = NDArray[np.uint64]
+Mask = NDArray[np.bool_]
+Facts = TypeVar("Facts")
+
+RUN_VERSION = 1
+_UNFILTERED_ROWS = 512  # a search in so few rows costs no more than the filter
+_FILTER_BITS = 8  # per row, rounded up to a power of two
+
+
+class Run(Generic[Facts]):
+    __slots__ = ("_are_marks_shared", "_bitmap", "_shift", "columns", "facts", "marks",
+                 "marks_version", "number")  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        columns: Columns,
+        facts: Facts,
+        marks: NDArray[np.uint8] | None = None,
+        marks_version: int = 0,
+    ) -> None:
+        """`columns` are sorted by key. `marks`: None where none is set."""
+        self.number = number
+        self.columns = {name: _narrow(values) for name, values in columns.items()}
+        self.facts = facts
+        self.marks = marks if marks is not None and marks.any() else None
+        self.marks_version = marks_version if self.marks is None else max(1, marks_version)
+        self._are_marks_shared = True
+        self._shift, self._bitmap = _filter(self.columns["key"])
+
+    def __len__(self) -> int:
+        return len(self.columns["key"])
+
+    def take(self, rows: NDArray[np.signedinteger[Any]]) -> Columns:
+        return {name: values[rows] for name, values in self.columns.items()}
+
+    def search(self, needles: Keys) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """(index into the sorted needles, row): all pairs of equal keys."""
+        keys = self.columns["key"]
+        maybe: NDArray[np.intp] | None = None
+        if self._bitmap is not None:
+            slot = (needles >> self._shift).view(np.int64)
+            hit = (self._bitmap[slot >> 3] >> (slot & 7).astype(np.uint8)) & 1
+            maybe = np.flatnonzero(hit)
+            needles = needles[maybe]
+        first = np.searchsorted(keys, needles)
+        there = np.flatnonzero(keys[np.minimum(first, len(keys) - 1)] == needles)
+        first = first[there]
+        count = np.searchsorted(keys, needles[there], "right") - first
+        if maybe is not None:
+            there = maybe[there]
+        if (count == 1).all():
+            return there, first
+        offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        return np.repeat(there, count), np.repeat(first, count) + offset
+
+    # -- marks
+
+    def marks_or_zeros(self) -> NDArray[np.uint8]:
+        return np.zeros(len(self), np.uint8) if self.marks is None else self.marks
+
+    def mark(self, rows: NDArray[np.intp], bits: int) -> None:
+        """Set bits in the marks of these rows; what a part has captured stays as it was."""
+        if not len(rows):
+            return
+        if self.marks is None or self._are_marks_shared:
+            self.marks = np.array(self.marks_or_zeros())
+            self._are_marks_shared = False
+            self.marks_version += 1
+        self.marks[rows] |= bits
+
+    # -- state
+
+    def parts(self, name: str) -> list[Part]:
+        columns = {n: _packable(values) for n, values in self.columns.items()}
+        rows = len(self)
+        body = Part(
+            f"{name}/{self.number}",
+            0,
+            lambda: pack(b"1", RUN_VERSION, {"rows": rows, "columns": columns}),
+        )
+        marks = self.marks
+        if marks is None:
+            return [body]
+        self._are_marks_shared = True
+        marked = Part(
+            f"{name}/{self.number}/marks",
+            self.marks_version,
+            lambda: pack(b"1", RUN_VERSION, marks),
+        )
+        return [body, marked]
+
+    @staticmethod
+    def read(
+        name: str, number: int, marks_version: int, state: Mapping[str, bytes], empty: Columns
+    ) -> tuple[Columns, NDArray[np.uint8] | None]:
+        plain = unpack(b"1", RUN_VERSION, state[f"{name}/{number}"])
+        rows: int = plain["rows"]
+        columns = {n: np.broadcast_to(plain["columns"][n], rows) for n in empty}
+        if not marks_version:
+            return columns, None
+        return columns, unpack(b"1", RUN_VERSION, state[f"{name}/{number}/marks"])
+
+
+def concatenate(parts: Sequence[Columns]) -> tuple[Columns, NDArray[np.intp]]:
+    """(all rows sorted by key, the order that sorted them); one column at a time."""
+    order = np.argsort(np.concatenate([part["key"] for part in parts]), kind="stable")
+    return {n: np.concatenate([part[n] for part in parts])[order] for n in parts[0]}, order
+
+
+def gathered(parts: Sequence[Columns]) -> Columns:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _narrow(values: NDArray[Any]) -> NDArray[Any]:
+    """Read-only; in one cell where all are alike, bit for bit."""
+    if values.strides == (0,):
+        return values
+    bits = values.view(np.int64) if values.dtype.itemsize == 8 else values
+    if len(values) > 1 and (bits == bits[0]).all():
+        return np.broadcast_to(values[:1].copy(), len(values))
+    values.flags.writeable = False
+    return values
+
+
+def _packable(values: NDArray[Any]) -> NDArray[Any]:
+    return values[:1] if values.strides == (0,) else values
+
+
+def _filter(keys: Keys) -> tuple[np.uint64, NDArray[np.uint8] | None]:
+    """(shift that leaves a key's prefix, which prefixes occur): None for a small run."""
+    if len(keys) < _UNFILTERED_ROWS:
+        return np.uint64(0), None
+    bits = (_FILTER_BITS * len(keys) - 1).bit_length()
+    shift = np.uint64(64 - bits)
+    occurs = np.zeros(1 << bits, np.bool_)
+    occurs[(keys >> shift).view(np.int64)] = True
+    return shift, np.packbits(occurs, bitorder="little")
