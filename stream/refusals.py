@@ -68,7 +68,7 @@ def made_anew(topic: str, was: str, is_now: str) -> TruncatedTopicError:
 
 def partition_count(topic: str, has: int, needs: int) -> PartitionCountError:
     return PartitionCountError(
-        f"topic {topic} has {has} partitions, and partitions is {needs}: records dealt to "
+        f"topic {topic} has {has} partitions now, and partitions is {needs}: records dealt to "
         "partitions by the one count cannot be joined by the other. Move to new topics, see "
         "README, Changing the partition count"
     )

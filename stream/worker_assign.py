@@ -17,9 +17,11 @@ from stream.alert_stage import AlertStage
 from stream.checkpoint import Checkpoint
 from stream.journal import TopicTail, journal_key
 from stream.model_stage import ModelStage
+from stream.refusals import partition_count
 from stream.source_stage import SourceStage
 from stream.wire import Claim, encode_journal
 from stream.worker_host import Host
+from stream.worker_positions import positions
 from stream.worker_routes import Outgoing, Sender, route
 from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Slot
 
@@ -96,15 +98,7 @@ class Takeover:
         found = checkpoint.latest(records, stage, partition, host.layout(stage))
         core = _core(host, stage, partition, found)
         core.epoch = epoch
-        offsets = {topic: earliest[topic, partition] for topic in host.inputs(stage)}
-        for topic, offset in (found.offsets if found is not None else {}).items():
-            if offset < offsets[topic]:
-                log.error(
-                    "%s partition %d: records %d to %d were deleted by retention before they "
-                    "were read; they are lost to this worker",
-                    topic, partition, offset, offsets[topic] - 1,
-                )  # fmt: skip
-            offsets[topic] = max(offset, offsets[topic])
+        offsets = positions(host, stage, partition, found, earliest)
         began = "at the beginning" if found is None else f"after checkpoint {found.sequence}"
         log.info("stage %d partition %d continues %s: %s", stage, partition, began, offsets)
         changelog = f"{host.settings.app}-{STAGES[stage]}-changelog"
@@ -138,6 +132,9 @@ def _owned(host: Host, assigned: Collection[Any]) -> list[Owned]:
     stage_of = {topic: stage for stage in STAGES for topic in host.inputs(stage)}
     owned = sorted({(stage_of[tp.topic], tp.partition) for tp in assigned})
     have = {(tp.topic, tp.partition) for tp in assigned}
+    for tp in assigned:
+        if tp.partition >= host.settings.partitions:
+            raise partition_count(tp.topic, tp.partition + 1, host.settings.partitions)
     for stage, partition in owned:
         apart = [topic for topic in host.inputs(stage) if (topic, partition) not in have]
         if apart:
