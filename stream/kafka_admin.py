@@ -17,6 +17,7 @@ from aiokafka.helpers import create_ssl_context
 
 from stream.setting_types import ms
 from stream.settings import Settings
+from stream.topic_ids import topic_ids
 
 _DAY_MS = 86_400_000
 _REPAIR_MS = 3_600_000
@@ -210,7 +211,11 @@ async def live_topics(
         if topic["topic"] in wanted
     }
     configs = await _configs(client, counts) if counts and with_config else {}
-    return {name: LiveTopic(count, configs.get(name, {})) for name, count in counts.items()}
+    ids = await topic_ids(client, counts) if counts else {}
+    return {
+        name: LiveTopic(count, configs.get(name, {}), ids.get(name, ""))
+        for name, count in counts.items()
+    }
 
 
 async def _configs(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
