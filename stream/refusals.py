@@ -66,6 +66,14 @@ def made_anew(topic: str, was: str, is_now: str) -> TruncatedTopicError:
     )
 
 
+def journal_began_again(stage: int, partition: int, was: int, is_now: int) -> TruncatedTopicError:
+    return TruncatedTopicError(
+        f"stage {stage} partition {partition} has a checkpoint of epoch {was}, and its newest "
+        f"claim is at offset {is_now} of the journal: the journal was made anew or has lost "
+        "records. Restore it, or start afresh with another `app`"
+    )
+
+
 def partition_count(topic: str, has: int, needs: int) -> PartitionCountError:
     return PartitionCountError(
         f"topic {topic} has {has} partitions now, and partitions is {needs}: records dealt to "

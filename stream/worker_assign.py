@@ -17,7 +17,7 @@ from stream.alert_stage import AlertStage
 from stream.checkpoint import Checkpoint
 from stream.journal import TopicTail, journal_key
 from stream.model_stage import ModelStage
-from stream.refusals import partition_count
+from stream.refusals import journal_began_again, partition_count
 from stream.source_stage import SourceStage
 from stream.wire import Claim, encode_journal
 from stream.worker_host import Host
@@ -98,7 +98,10 @@ class Takeover:
         found = checkpoint.latest(records, stage, partition, host.layout(stage))
         core = _core(host, stage, partition, found)
         core.epoch = epoch
-        offsets = positions(host, stage, partition, found, earliest)
+        if found is not None and found.epoch >= epoch:
+            raise journal_began_again(stage, partition, found.epoch, epoch)
+        applied = None if found is None else found.offsets
+        offsets = positions(host, stage, partition, applied, earliest)
         began = "at the beginning" if found is None else f"after checkpoint {found.sequence}"
         log.info("stage %d partition %d continues %s: %s", stage, partition, began, offsets)
         changelog = f"{host.settings.app}-{STAGES[stage]}-changelog"

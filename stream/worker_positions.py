@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from stream.checkpoint import Checkpoint
 from stream.refusals import lost
 from stream.worker_host import Host
 
@@ -16,17 +15,18 @@ def positions(
     host: Host,
     stage: int,
     partition: int,
-    found: Checkpoint | None,
+    applied: Mapping[str, int] | None,
     earliest: Mapping[tuple[str, int], int],
 ) -> dict[str, int]:
-    """The next offset of each input of a stage; without a checkpoint its earliest one.
+    """The next offset of each input of a stage: of its checkpoint, None where it has none; then
+    its earliest one.
 
     Raises LostRecordsError where retention deleted what was not applied yet, unless that was
     accepted: then it is counted and passed over. It is not journaled: no later reader of the topic
     sees those records either.
     """
     offsets = {topic: earliest[topic, partition] for topic in host.inputs(stage)}
-    for topic, offset in (found.offsets if found is not None else {}).items():
+    for topic, offset in (applied or {}).items():
         if offset < offsets[topic]:
             refusal = lost(topic, partition, offset, offsets[topic])
             if not host.settings.checkpoint.accept_lost_records:

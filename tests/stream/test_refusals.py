@@ -11,7 +11,6 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
 from prometheus_client import CollectorRegistry, generate_latest
 
-from stream.checkpoint import Checkpoint
 from stream.journal import TopicTail
 from stream.kafka_admin import LiveTopic, topic_plan
 from stream.metrics import Metrics
@@ -44,8 +43,8 @@ def new_host(**changes: Any) -> tuple[Host, CollectorRegistry]:
     return Host(Settings(partitions=1, **changes), send, Metrics(registry), "me"), registry
 
 
-def checkpoint(predictions: int) -> Checkpoint:
-    return Checkpoint(SOURCES, 0, 1, 1, {PREDICTIONS: predictions, OUTCOMES: 7}, 0, {})
+def applied(predictions: int) -> dict[str, int]:
+    return {PREDICTIONS: predictions, OUTCOMES: 7}
 
 
 # -- records that are gone
@@ -54,12 +53,12 @@ def checkpoint(predictions: int) -> Checkpoint:
 def test_records_deleted_before_they_were_applied_are_refused_with_their_range() -> None:
     host, _ = new_host()
     with pytest.raises(LostRecordsError, match=r"predictions partition 0: offsets 12 to 29 are"):
-        positions(host, SOURCES, 0, checkpoint(12), EARLIEST)
+        positions(host, SOURCES, 0, applied(12), EARLIEST)
 
 
 def test_an_accepted_loss_is_counted_and_passed_over() -> None:
     host, registry = new_host(checkpoint={"accept_lost_records": True})
-    assert positions(host, SOURCES, 0, checkpoint(12), EARLIEST) == {PREDICTIONS: 30, OUTCOMES: 7}
+    assert positions(host, SOURCES, 0, applied(12), EARLIEST) == {PREDICTIONS: 30, OUTCOMES: 7}
     text = generate_latest(registry).decode()
     assert f'leeway_lost_records_total{{partition="0",topic="{PREDICTIONS}"}} 18.0' in text
 
@@ -67,7 +66,7 @@ def test_an_accepted_loss_is_counted_and_passed_over() -> None:
 def test_a_first_start_begins_at_what_there_is_and_a_complete_topic_at_the_checkpoint() -> None:
     host, _ = new_host()
     assert positions(host, SOURCES, 0, None, EARLIEST) == {PREDICTIONS: 30, OUTCOMES: 0}
-    whole = positions(host, SOURCES, 0, checkpoint(30), EARLIEST)
+    whole = positions(host, SOURCES, 0, applied(30), EARLIEST)
     assert whole == {PREDICTIONS: 30, OUTCOMES: 7}
 
 
