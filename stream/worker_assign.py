@@ -98,15 +98,17 @@ class Takeover:
         found = checkpoint.latest(records, stage, partition, host.layout(stage))
         core = _core(host, stage, partition, found)
         core.epoch = epoch
-        if found is not None and found.epoch >= epoch:
-            raise journal_began_again(stage, partition, found.epoch, epoch)
-        applied = None if found is None else found.offsets
+        if found is not None and found.point.epoch >= epoch:
+            raise journal_began_again(stage, partition, found.point.epoch, epoch)
+        applied = None if found is None else found.point.offsets
         offsets = positions(host, stage, partition, applied, earliest)
-        began = "at the beginning" if found is None else f"after checkpoint {found.sequence}"
+        began = "at the beginning" if found is None else f"after checkpoint {found.point.sequence}"
         log.info("stage %d partition %d continues %s: %s", stage, partition, began, offsets)
         changelog = f"{host.settings.app}-{STAGES[stage]}-changelog"
         slot = Slot(stage, partition, core, offsets, changelog)
-        slot.stale_keys = checkpoint.keys_of(records, stage, partition)
+        slot.known_keys = checkpoint.keys_of(records, stage, partition)
+        if found is not None:
+            slot.kept = found.kept
         if stage == SOURCES:
             slot.due_idle = _due_idle(host, partition, offsets)
         return slot
