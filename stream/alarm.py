@@ -129,3 +129,25 @@ class Times:
         times._seen, times._entries = plain[0], plain[1]
         times._index, times._before, times._start_ms = plain[2:]
         return times
+
+
+class SharedTimes:
+    """Series that began together have seen the same panes: their times are stored once."""
+
+    def __init__(self) -> None:
+        self.all: list[Any] = []
+        self._place: dict[tuple[Any, ...], int] = {}
+
+    def of(self, series: dict[str, Any]) -> dict[str, Any]:
+        """A series' snapshot, with the place of its times instead of them."""
+        seen, entries, *arrays = series["times"]
+        content = (seen, entries, *(array.tobytes() for array in arrays))
+        place = self._place.setdefault(content, len(self.all))
+        if place == len(self.all):
+            self.all.append(series["times"])
+        return series | {"times": place}
+
+
+def with_times(series: dict[str, Any], times: list[Any] | None) -> dict[str, Any]:
+    """Inverse of `SharedTimes.of`; as it is where times were not shared."""
+    return series if times is None else series | {"times": times[series["times"]]}

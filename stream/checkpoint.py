@@ -1,10 +1,12 @@
-"""State as records of a changelog: blobs, then one small manifest that makes them count.
+"""State as records of a changelog: blobs, then one manifest that makes them count.
 
-Records of one checkpoint have the key (stage, partition, epoch, sequence, part). A manifest says
-which offsets the state has applied, of every input of its stage and partition; the next owner
-continues there. A checkpoint without its manifest, or with a blob missing, does not exist: the
-one before it counts. What was written under another configuration, another partition count or
-another build's format is refused, never guessed at.
+Records have the key (stage, partition, epoch, sequence, part). A manifest says which parts the
+state has and in which blobs they lie, its own or those of manifests before it, of former owners
+too; and which offsets the state has applied, of every input of its stage and partition: the next
+owner continues there. Blobs without a manifest do not exist. The manifest of the highest epoch, and
+in it of the highest sequence, counts; nothing that it refers to is ever deleted before a newer one
+is there, so a blob that it lacks is damage. What was written under another configuration, another
+partition count or by an unknown build is refused, never guessed at.
 
 Pure: bytes in, bytes out. `worker_slot` writes them.
 """
@@ -13,18 +15,30 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from stream.snapshot import BrokenRecordError, pack, unpack
+from stream import checkpoint_v1
+from stream.blobs import (
+    BLOB_BYTES,
+    BlobId,
+    Kept,
+    Packing,
+    compressed,
+    decompressed,
+    kept_of,
+    table,
+    unpacked,
+)
+from stream.snapshot import BrokenRecordError, Part, formed, pack, unpack
 
-BLOB_BYTES = 512_000
 _MAGIC = b"K"
-_STATE_MAGIC = b"S"
-_VERSION = 1
+_TABLE_MAGIC = b"T"
+VERSION = 2
 _KEY = struct.Struct(">BIQQI")
 _MANIFEST_PART = 0xFFFF_FFFF  # sorts behind every blob
+_LARGEST_TABLE = 600_000  # bytes in the manifest itself; a larger one lies in blobs
 
 
 class CheckpointError(Exception):
@@ -59,8 +73,8 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """State of one stage and partition, and the next offset of each of its inputs."""
+class Point:
+    """Whose checkpoint, which one, and the next offset of each input that its state has not."""
 
     stage: int
     partition: int
@@ -68,67 +82,113 @@ class Checkpoint:
     sequence: int
     offsets: Mapping[str, int]
     journal_position: int
-    state: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """Records of one checkpoint, in the order in which they must be acknowledged."""
+class Checkpoint:
+    """What was read: the bytes of each part of the state, and where they lie."""
 
-    blobs: list[tuple[bytes, bytes]]
-    manifest: tuple[bytes, bytes]
+    point: Point
+    state: Mapping[str, bytes]
+    kept: Kept = field(default_factory=Kept)
+
+
+Record = tuple[bytes, bytes]
+"""Key and value."""
+
+
+class Writing:
+    """One checkpoint on its way: all `blobs()` must be acknowledged before `manifest()` is sent;
+    then `keys()` are all records that it consists of, and `kept` is for the next one."""
+
+    def __init__(self, point: Point, parts: Sequence[Part], before: Kept, layout: Layout) -> None:
+        self._point = point
+        self._layout = layout
+        self._packing = Packing(parts, before, point.epoch, point.sequence)
+        self._table_blobs: list[Record] = []
+        self._table = b""
+        self.size_bytes = 0
+
+    @property
+    def kept(self) -> Kept:
+        return self._packing.kept
+
+    def blobs(self) -> Iterator[Record]:
+        """Packed one by one while this is iterated over, in any thread."""
+        number = 0
+        for blob, stored in self._packing:
+            number = blob.number + 1
+            yield self._record(blob.number, stored)
+        packed_table = compressed(pack(_TABLE_MAGIC, VERSION, table(self.kept)))
+        if len(packed_table) <= _LARGEST_TABLE:
+            self._table = packed_table
+            return
+        for at in range(0, len(packed_table), BLOB_BYTES):
+            self._table_blobs.append(
+                self._record(number + len(self._table_blobs), packed_table[at : at + BLOB_BYTES])
+            )
+            yield self._table_blobs[-1]
+
+    def manifest(self) -> Record:
+        """O(number of parts)."""
+        point, layout = self._point, self._layout
+        manifest = {
+            "stage": point.stage,
+            "partition": point.partition,
+            "epoch": point.epoch,
+            "sequence": point.sequence,
+            "offsets": dict(point.offsets),
+            "journal_position": point.journal_position,
+            "state_hash": layout.state_hash,
+            "partitions": layout.partitions,
+            "inputs": list(layout.inputs),
+            "table": self._table,
+            "table_blobs": [
+                [Key.decode(key).part, zlib.crc32(value)] for key, value in self._table_blobs
+            ],
+        }
+        return self._record(_MANIFEST_PART, pack(_MAGIC, VERSION, manifest))
 
     def keys(self) -> list[bytes]:
-        """The manifest first: a checkpoint whose deletion was cut short is not one."""
-        return [self.manifest[0], *(key for key, _ in self.blobs)]
+        """The manifest first: what is half deleted must not look like a damaged checkpoint."""
+        table_keys = [key for key, _ in self._table_blobs]
+        return [self._key(_MANIFEST_PART), *table_keys, *map(self._key_of, self.kept.blobs)]
 
-    def size_bytes(self) -> int:
-        return sum(len(value) for _, value in [*self.blobs, self.manifest])
+    def _key_of(self, blob: BlobId) -> bytes:
+        return Key(self._point.stage, self._point.partition, *blob).encode()
 
+    def _key(self, part: int) -> bytes:
+        return self._key_of(BlobId(self._point.epoch, self._point.sequence, part))
 
-def encode(checkpoint: Checkpoint, layout: Layout) -> Written:
-    """O(size of the state); zlib level 1, which halves what the broker keeps."""
-    state = pack(_STATE_MAGIC, _VERSION, dict(checkpoint.state))
-    packed = zlib.compress(state, 1)
-    chunks = [packed[at : at + BLOB_BYTES] for at in range(0, len(packed), BLOB_BYTES)]
-
-    def key(part: int) -> bytes:
-        c = checkpoint
-        return Key(c.stage, c.partition, c.epoch, c.sequence, part).encode()
-
-    manifest = {
-        "stage": checkpoint.stage,
-        "partition": checkpoint.partition,
-        "epoch": checkpoint.epoch,
-        "sequence": checkpoint.sequence,
-        "blobs": [[len(chunk), zlib.crc32(chunk)] for chunk in chunks],
-        "state_bytes": len(state),
-        "offsets": dict(checkpoint.offsets),
-        "journal_position": checkpoint.journal_position,
-        "state_hash": layout.state_hash,
-        "partitions": layout.partitions,
-        "inputs": list(layout.inputs),
-    }
-    blobs = [(key(part), chunk) for part, chunk in enumerate(chunks)]
-    return Written(blobs, (key(_MANIFEST_PART), pack(_MAGIC, _VERSION, manifest)))
+    def _record(self, part: int, value: bytes) -> Record:
+        self.size_bytes += len(value)
+        return self._key(part), value
 
 
 def latest(
     records: Mapping[bytes, bytes | None], stage: int, partition: int, layout: Layout
 ) -> Checkpoint | None:
-    """The complete checkpoint of the highest epoch, and in it the highest sequence; None: none.
+    """The checkpoint of the highest epoch, and in it the highest sequence; None: none.
 
     Raises CheckpointError if that one was not written for this layout or is damaged.
     """
-    for key, manifest_bytes in sorted(_manifests(records, stage, partition), reverse=True):
-        manifest = _manifest(manifest_bytes, key)
-        chunks = [records.get(_part(key, part)) for part in range(len(manifest["blobs"]))]
-        whole = [chunk for chunk in chunks if chunk is not None]
-        if len(whole) < len(chunks):
-            continue  # its deletion had begun
+    found = max(_manifests(records, stage, partition), default=None)
+    if found is None:
+        return None
+    key, data = found
+    try:
+        version, manifest = _manifest(data, key)
         _must_fit(manifest, layout, key)
-        return _checkpoint(manifest, whole, key)
-    return None
+        read = _read_version_1 if version == checkpoint_v1.VERSION else _read
+        kept, state = read(manifest, records, key)
+    except BrokenRecordError as error:
+        raise CheckpointError(
+            f"{_where(key)}: {error}. Restore the changelog, run the build that wrote it, or start "
+            "afresh (another `app`)"
+        ) from error
+    offsets, position = manifest["offsets"], manifest["journal_position"]
+    point = Point(stage, partition, key.epoch, key.sequence, offsets, position)
+    return Checkpoint(point, state, kept)
 
 
 def _manifests(
@@ -146,27 +206,19 @@ def keys_of(records: Iterable[bytes], stage: int, partition: int) -> list[bytes]
     mine = [
         key for key in map(Key.decode, records) if (key.stage, key.partition) == (stage, partition)
     ]
-    mine.sort(key=lambda key: (key.epoch, key.sequence, key.part != _MANIFEST_PART, key.part))
+    mine.sort(key=lambda key: (key.part != _MANIFEST_PART, key))
     return [key.encode() for key in mine]
 
 
-def _part(key: Key, part: int) -> bytes:
-    return Key(key.stage, key.partition, key.epoch, key.sequence, part).encode()
-
-
-def _manifest(data: bytes, key: Key) -> dict[str, Any]:
-    try:
-        manifest: dict[str, Any] = unpack(_MAGIC, _VERSION, data)
-    except BrokenRecordError as error:
-        raise CheckpointError(
-            f"{_where(key)}: {error}. Run the build that wrote it, or start afresh (another `app`)"
-        ) from error
+def _manifest(data: bytes, key: Key) -> tuple[int, dict[str, Any]]:
+    version = checkpoint_v1.VERSION if data[1:2] == bytes([checkpoint_v1.VERSION]) else VERSION
+    manifest: dict[str, Any] = unpack(_MAGIC, version, data)
     fields = ("stage", "partition", "epoch", "sequence")
     stage, partition, epoch, sequence = (manifest[name] for name in fields)
     said = Key(stage, partition, epoch, sequence, key.part)
     if said != key:
         raise CheckpointError(f"{_where(key)}: the manifest belongs to {_where(said)}")
-    return manifest
+    return version, manifest
 
 
 def _must_fit(manifest: Mapping[str, Any], layout: Layout, key: Key) -> None:
@@ -183,22 +235,31 @@ def _must_fit(manifest: Mapping[str, Any], layout: Layout, key: Key) -> None:
             )
 
 
-def _checkpoint(manifest: Mapping[str, Any], chunks: list[bytes], key: Key) -> Checkpoint:
-    for (size, crc), chunk in zip(manifest["blobs"], chunks, strict=True):
-        if len(chunk) != size or zlib.crc32(chunk) != crc:
-            raise CheckpointError(f"{_where(key)}: a blob is damaged (CRC). Restore the changelog")
-    state = zlib.decompress(b"".join(chunks))
-    if len(state) != manifest["state_bytes"]:
-        raise CheckpointError(f"{_where(key)}: the state is cut short. Restore the changelog")
-    return Checkpoint(
-        stage=key.stage,
-        partition=key.partition,
-        epoch=key.epoch,
-        sequence=key.sequence,
-        offsets=manifest["offsets"],
-        journal_position=manifest["journal_position"],
-        state=unpack(_STATE_MAGIC, _VERSION, state),
-    )
+def _read(
+    manifest: Mapping[str, Any], records: Mapping[bytes, bytes | None], key: Key
+) -> tuple[Kept, dict[str, bytes]]:
+    packed_table: bytes = manifest["table"]
+    for part, crc in manifest["table_blobs"]:
+        chunk = records.get(_part(key, part))
+        if chunk is None or zlib.crc32(chunk) != crc:
+            raise BrokenRecordError(f"blob {part} of its table is missing or damaged")
+        packed_table += chunk
+    kept = formed(_TABLE_MAGIC, kept_of, unpack(_TABLE_MAGIC, VERSION, decompressed(packed_table)))
+    stored = {
+        blob: records.get(Key(key.stage, key.partition, *blob).encode()) for blob in kept.blobs
+    }
+    return kept, formed(_TABLE_MAGIC, lambda given: unpacked(kept, given), stored)
+
+
+def _read_version_1(
+    manifest: Mapping[str, Any], records: Mapping[bytes, bytes | None], key: Key
+) -> tuple[Kept, dict[str, bytes]]:
+    blobs = [records.get(_part(key, part)) for part in range(len(manifest["blobs"]))]
+    return Kept(), checkpoint_v1.state_of(manifest, blobs)
+
+
+def _part(key: Key, part: int) -> bytes:
+    return Key(key.stage, key.partition, key.epoch, key.sequence, part).encode()
 
 
 def _where(key: Key) -> str:

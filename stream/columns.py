@@ -149,12 +149,15 @@ def feature_columns(
     features: Sequence[dict[str, Any]], prefix: str, texts: dict[int, str]
 ) -> dict[str, Column]:
     """A column per feature name met, sorted by name; a feature a row lacks is ABSENT there."""
-    names = set(features[0])
-    if any(row.keys() != names for row in features):
-        names = set().union(*features)
+    names = features[0].keys()
+    if all(row.keys() == names for row in features):
+        return {
+            f"{prefix}{name}": column([row[name] for row in features], texts)
+            for name in sorted(names)
+        }
     return {
         f"{prefix}{name}": column([row.get(name, _missing) for row in features], texts)
-        for name in sorted(names)
+        for name in sorted(set().union(*features))
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stream.columns import ABSENT, NULL, Column, column, feature_columns, text_hash
 from stream.events import Outcome, Prediction
 from stream.identity import MODEL, VERSION, Hashes, hash_id, hash_ids
-from stream.judgement import HAS_LABEL, HAS_SCORE, HAS_VALUE, actual_flags, label_text
+from stream.judgement import HAS_LABEL, HAS_SCORE, HAS_VALUE, label_flags, label_text
 from stream.sorted_runs import Columns
 
 _REVISION_STEP = np.uint64(0x9E3779B97F4A7C15)  # odd: distinct revisions give distinct keys
@@ -24,19 +24,25 @@ def id_hashes(events: Sequence[Prediction] | Sequence[Outcome]) -> Hashes:
 
 def model_hashes(events: Sequence[Prediction] | Sequence[Outcome]) -> Hashes:
     """(n, 2); with the hashes of the ids by exclusive or: the key of the join."""
-    made = {model_id: hash_id(model_id, MODEL) for model_id in {e.model_id for e in events}}
-    return np.array([made[e.model_id] for e in events], np.uint64).reshape(-1, 2)
+    return _of_each([event.model_id for event in events], lambda model: hash_id(model, MODEL))
 
 
 def prediction_identities(keys: Hashes, events: Sequence[Prediction]) -> Hashes:
     """Of (model_id, model_version, role, prediction_id), from the keys of the join."""
-    parts = {(e.model_version, e.role) for e in events}
-    made = {
-        (version, role): hash_id(f"{len(version)}:{version}{role}", VERSION)
-        for version, role in parts
-    }
-    of_events = [made[e.model_version, e.role] for e in events]
-    return keys ^ np.array(of_events, np.uint64).reshape(-1, 2)
+
+    def hash_of(part: tuple[str, str]) -> Hashes:
+        version, role = part
+        return hash_id(f"{len(version)}:{version}{role}", VERSION)
+
+    return keys ^ _of_each([(e.model_version, e.role) for e in events], hash_of)
+
+
+def _of_each(parts: list[Any], hash_of: Callable[[Any], Hashes]) -> Hashes:
+    """(n, 2); each distinct part is hashed once."""
+    made = {part: hash_of(part) for part in set(parts)}
+    if len(made) == 1:
+        return np.broadcast_to(made[parts[0]], (len(parts), 2))
+    return np.array([made[part] for part in parts], np.uint64).reshape(-1, 2)
 
 
 def outcome_identities(keys: Hashes, revision: NDArray[np.int64]) -> Hashes:
@@ -50,7 +56,7 @@ def pane_columns(events: Sequence[Prediction], texts: dict[int, str]) -> dict[st
     """Features and what the predictions say; a measure that none of them has is left out."""
     said = [e.prediction for e in events]
     measures: dict[str, list[Any]] = {
-        "prediction:label": [None if p.label is None else label_text(p.label) for p in said],
+        "prediction:label": label_texts([p.label for p in said]),
         "prediction:latency_ms": [e.latency_ms for e in events],
         "prediction:score": [p.score for p in said],
         "prediction:value": [p.value for p in said],
@@ -68,29 +74,52 @@ def pane_columns(events: Sequence[Prediction], texts: dict[int, str]) -> dict[st
 def claims(events: Sequence[Prediction]) -> Columns:
     """The predictions as the join needs them."""
     said = [e.prediction for e in events]
-    has = [
-        (0 if p.label is None else HAS_LABEL)
-        | (0 if p.score is None else HAS_SCORE)
-        | (0 if p.value is None else HAS_VALUE)
-        for p in said
-    ]
+    labels = [p.label for p in said]
+    scores, values = [p.score for p in said], [p.value for p in said]
+    has = _where_given(labels, HAS_LABEL) | _where_given(scores, HAS_SCORE)
     return {
-        "has": np.array(has, np.uint8),
-        "label": np.array([_label_hash(p.label) for p in said], np.uint64),
-        "score": np.array([p.score or 0.0 for p in said], np.float64),
-        "value": np.array([p.value or 0.0 for p in said], np.float64),
+        "has": has | _where_given(values, HAS_VALUE),
+        "label": _label_hashes(labels),
+        "score": _numbers(scores),
+        "value": _numbers(values),
     }
 
 
 def truths(events: Sequence[Outcome]) -> Columns:
     """The outcomes as the join needs them."""
+    said = [e.actual for e in events]
+    labels, values = [a.label for a in said], [a.value for a in said]
+    texts = label_texts(labels)
+    flags = {text: 0 if text is None else label_flags(text) for text in set(texts)}
     return {
         "retracted": np.array([e.retracted for e in events], np.bool_),
-        "has": np.array([actual_flags(e.actual) for e in events], np.uint8),
-        "label": np.array([_label_hash(e.actual.label) for e in events], np.uint64),
-        "value": np.array([e.actual.value or 0.0 for e in events], np.float64),
+        "has": np.fromiter(map(flags.__getitem__, texts), np.uint8, len(texts))
+        | _where_given(values, HAS_VALUE),
+        "label": _label_hashes(labels),
+        "value": _numbers(values),
     }
 
 
-def _label_hash(label: Any) -> int:
-    return 0 if label is None else text_hash(label_text(label))
+def _where_given(cells: Sequence[Any], flag: int) -> NDArray[np.uint8]:
+    if None not in cells:
+        return np.full(len(cells), flag, np.uint8)
+    return np.array([0 if cell is None else flag for cell in cells], np.uint8)
+
+
+def _numbers(cells: Sequence[float | None]) -> NDArray[np.float64]:
+    """0 where there is none."""
+    if None in cells:
+        return np.array([cell or 0.0 for cell in cells], np.float64)
+    return np.array(cells, np.float64)
+
+
+def label_texts(labels: Sequence[Any]) -> list[str | None]:
+    if set(map(type, labels)) == {str}:
+        return list(labels)
+    return [None if label is None else label_text(label) for label in labels]
+
+
+def _label_hashes(labels: Sequence[Any]) -> NDArray[np.uint64]:
+    texts = label_texts(labels)
+    codes = {text: 0 if text is None else text_hash(text) for text in set(texts)}
+    return np.fromiter(map(codes.__getitem__, texts), np.uint64, len(texts))

@@ -32,7 +32,8 @@ LATEST_MS = 7_258_118_400_000  # 2200: what is later is no time but microseconds
 EventTime = (
     Annotated[datetime, msgspec.Meta(tz=True)] | Annotated[int, msgspec.Meta(ge=0, lt=LATEST_MS)]
 )
-"""RFC 3339 with an offset (floored to the millisecond), or integer epoch milliseconds."""
+"""RFC 3339 with an offset (to the nearest microsecond, of which the whole milliseconds count), or
+integer epoch milliseconds."""
 
 
 class PredictedValue(msgspec.Struct, gc=False):

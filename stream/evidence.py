@@ -5,84 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors.distance import ks, psi, psi_numeric
 from detectors.moments import mean_and_variance
-from stream.columns import Column, Rows, concatenate
-from stream.panes import WHOLE, FeatureTable, PaneTable
+from stream.columns import Column, Rows
+from stream.panes import FeatureTable
 from stream.reference import Reference
 
 _FEWEST = 20  # values below which a distance says nothing
 _CATEGORIES_SHOWN = 5
-
-
-class RecentRows:
-    """The row samples of the latest panes: at least `keep` rows where there were as many.
-
-    Rows of a pane whose sample is thinner thin the others too (all below the least limit), so
-    the window is a uniform sample of its predictions.
-    """
-
-    def __init__(self, keep: int) -> None:
-        self._keep = keep
-        self._rows: Rows | None = None
-        self._ends: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._limits: NDArray[np.uint64] = np.zeros(0, np.uint64)
-
-    def add(self, table: PaneTable) -> None:
-        parts = [table.sample] if self._rows is None else [self._rows, table.sample]
-        self._rows = concatenate(parts)
-        self._ends = np.concatenate([self._ends, table.pane_end])
-        self._limits = np.concatenate([self._limits, table.limit])
-
-    def trim(self) -> None:
-        if self._rows is None or len(self._rows) <= 2 * self._keep:
-            return
-        first_ms = self._first_end(len(self._rows))
-        self._rows = self._rows.between(first_ms, int(self._ends[-1]))
-        fresh = self._ends >= first_ms
-        self._ends, self._limits = self._ends[fresh], self._limits[fresh]
-        self._rows = Rows(
-            self._rows.pane_end, self._rows.hash, self._rows.columns, _texts_used(self._rows)
-        )
-
-    def _first_end(self, upto: int) -> int:
-        """End of the pane that holds the `keep`-th last of the first `upto` rows."""
-        assert self._rows is not None
-        return int(self._rows.pane_end[max(upto - self._keep, 0)])
-
-    def window(self, since_ms: int, until_end_ms: int) -> Rows | None:
-        """Sampled rows of the panes that start at or after `since_ms`, up to this pane's end."""
-        if self._rows is None:
-            return None
-        upto = int(np.searchsorted(self._rows.pane_end, until_end_ms, "right"))
-        if not upto:
-            return None
-        first_ms = max(self._first_end(upto), since_ms + 1)
-        inside = (self._ends >= first_ms) & (self._ends <= until_end_ms)
-        limit = self._limits[inside].min() if inside.any() else WHOLE
-        rows = self._rows.between(first_ms, until_end_ms)
-        return rows if limit == WHOLE else rows.take(np.flatnonzero(rows.hash < limit))
-
-    def column(self, name: str) -> Column | None:
-        """Of all rows held."""
-        return None if self._rows is None else self._rows.columns.get(name)
-
-    def snapshot(self) -> tuple[Rows | None, NDArray[np.int64], NDArray[np.uint64]]:
-        return self._rows, self._ends, self._limits
-
-    def restore(
-        self, rows: Rows | None, ends: NDArray[np.int64], limits: NDArray[np.uint64]
-    ) -> None:
-        self._rows, self._ends, self._limits = rows, ends, limits
-
-
-def _texts_used(rows: Rows) -> dict[int, str]:
-    used: set[int] = set()
-    for column in rows.columns.values():
-        used.update(column.texts()[1].tolist())
-    return {code: rows.texts[code] for code in sorted(used)}
 
 
 def reference_evidence(reference: Reference, name: str) -> dict[str, Any]:

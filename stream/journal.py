@@ -17,7 +17,9 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.kafka_admin import connection
+from stream.refusals import unreadable
 from stream.settings import Settings
+from stream.snapshot import BrokenRecordError
 from stream.wire import Claim, Idle, JournalEntry, MaturityDecision
 
 _POLL_MS = 200
@@ -76,14 +78,15 @@ def journal_key(entry: JournalEntry, moment: int = 0) -> bytes:
     return msgspec.json.encode(parts)
 
 
-Apply = Callable[[int, int, bytes], Awaitable[None]]
+Apply = Callable[[Any], Awaitable[None]]
+"""Takes a record: partition, offset, key, value (None: a tombstone), headers."""
 
 
 class TopicTail:
     """Reads all partitions of a topic from their beginning, in no group, for ever."""
 
     def __init__(self, topic: str, connection: Mapping[str, Any], apply: Apply) -> None:
-        """`apply(partition, offset, value)` is awaited for each record, in partition order."""
+        """`apply` is awaited for each record, in partition order."""
         self.topic = topic
         self.positions: dict[int, int] = {}
         self._apply = apply
@@ -115,15 +118,20 @@ class TopicTail:
     async def run(self) -> None:
         while True:
             fetched = await self._consumer.getmany(timeout_ms=_POLL_MS)
-            for tp, records in fetched.items():
+            for records in fetched.values():
                 for record in records:
-                    if record.value is not None:
-                        await self._apply(tp.partition, record.offset, record.value)
+                    await self._take(record)
             for partition in self.positions:
                 tp = TopicPartition(self.topic, partition)
                 self.positions[partition] = await self._consumer.position(tp)
             self._moved.set()
             self._moved = asyncio.Event()
+
+    async def _take(self, record: Any) -> None:
+        try:
+            await self._apply(record)
+        except BrokenRecordError as error:
+            raise unreadable(self.topic, record.partition, record.offset, error) from error
 
     async def end(self) -> dict[int, int]:
         """The offset behind the last record of each partition, now."""

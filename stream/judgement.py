@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns import ABSENT, LARGEST_NUMBER, NULL, NUMBER, OTHER, Column, number_column
-from stream.events import ActualValue, Label
+from stream.events import Label
 from stream.sorted_runs import Columns
 
 HAS_LABEL, HAS_SCORE, HAS_VALUE = 1, 2, 4
@@ -22,13 +22,11 @@ def label_text(label: Label) -> str:
     return label if isinstance(label, str) else str(label)
 
 
-def actual_flags(actual: ActualValue) -> int:
-    flags = 0 if actual.value is None else HAS_VALUE
-    if actual.label is not None:
-        text = label_text(actual.label)
-        flags |= HAS_LABEL
-        flags |= BINARY if text in _BINARY_TEXTS else 0
-        flags |= POSITIVE if text.lower() in _POSITIVE_TEXTS else 0
+def label_flags(text: str) -> int:
+    """What an actual label says, from its text."""
+    flags = HAS_LABEL
+    flags |= BINARY if text in _BINARY_TEXTS else 0
+    flags |= POSITIVE if text.lower() in _POSITIVE_TEXTS else 0
     return flags
 
 

@@ -17,8 +17,10 @@ from aiokafka.helpers import create_ssl_context
 
 from stream.setting_types import ms
 from stream.settings import Settings
+from stream.topic_ids import topic_ids
 
 _DAY_MS = 86_400_000
+_REPAIR_MS = 3_600_000
 _KAFKA_MESSAGE_BYTES = 1_048_588  # the broker's own default
 _ENVELOPE_BYTES = 64_000  # headers and batch framing around the largest value
 _INTERNAL_BYTES = 8 << 20  # panes of wide models, findings, state
@@ -43,6 +45,7 @@ class LiveTopic:
 
     partitions: int
     config: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""  # of this topic and no later one of its name; empty where the broker does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ def topic_plan(settings: Settings) -> list[TopicSpec]:
     blob_bytes = max(settings.checkpoint.bytes, _INTERNAL_BYTES)
     compacted = kept(0, blob_bytes) | {"cleanup.policy": "compact"}
     del compacted["retention.ms"]
+    # What a former owner overwrites must still be there when its successor puts it right.
+    states = compacted | {"min.compaction.lag.ms": str(_REPAIR_MS)}
     horizon_days = ms(settings.outcomes.horizon) / _DAY_MS
     record_bytes = settings.limits.record_bytes
     events = kept(max(horizon_days, 7), record_bytes)
@@ -89,7 +94,7 @@ def topic_plan(settings: Settings) -> list[TopicSpec]:
         ),
         TopicSpec(public.control, 1, kept(0), "control records in, kept for ever", exact=False),
         TopicSpec(public.alerts, 1, kept(90), "alerts out", exact=False),
-        TopicSpec(public.alerts_state, 1, compacted, "last state of each alert", exact=False),
+        TopicSpec(public.alerts_state, 1, states, "last state of each alert", exact=False),
         TopicSpec(public.actions, 1, kept(90), "requests to act, out", exact=False),
         TopicSpec(
             public.dead_letters,
@@ -194,7 +199,9 @@ async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
         await client.close()
 
 
-async def live_topics(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, LiveTopic]:
+async def live_topics(
+    client: AIOKafkaAdminClient, names: Iterable[str], *, with_config: bool = True
+) -> dict[str, LiveTopic]:
     """The topics of these names that exist."""
     # All topics are listed: asking for one by name may create it (auto.create.topics.enable).
     wanted = set(names)
@@ -203,15 +210,22 @@ async def live_topics(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict
         for topic in await client.describe_topics()
         if topic["topic"] in wanted
     }
-    if not counts:
-        return {}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in counts]
+    configs = await _configs(client, counts) if counts and with_config else {}
+    ids = await topic_ids(client, counts) if counts else {}
+    return {
+        name: LiveTopic(count, configs.get(name, {}), ids.get(name, ""))
+        for name, count in counts.items()
+    }
+
+
+async def _configs(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     configs: dict[str, dict[str, str]] = {}
     for response in await client.describe_configs(resources):
         for error_code, _message, _type, name, entries in response.resources:
             if error_code == 0:
                 configs[name] = {entry[0]: entry[1] for entry in entries}
-    return {name: LiveTopic(count, configs.get(name, {})) for name, count in counts.items()}
+    return configs
 
 
 async def create(client: AIOKafkaAdminClient, specs: Iterable[TopicSpec], replication: int) -> None:

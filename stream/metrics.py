@@ -68,6 +68,18 @@ class Metrics:
             ("topic",),
             registry=registry,
         )
+        self._lost = Counter(
+            "leeway_lost_records",
+            "Offsets that retention deleted before they were applied, and whose loss was accepted "
+            "(checkpoint.accept_lost_records).",
+            _PARTITION,
+            registry=registry,
+        )
+        self._alert_states_repaired = Counter(
+            "leeway_alert_states_repaired",
+            "States of alerts that a former owner overwrote with older ones, written again.",
+            registry=registry,
+        )
         self._ledger = gauge(
             "ledger_records",
             "Terms of the ledger per source partition: consumed = applied + duplicate + late + "
@@ -188,6 +200,12 @@ class Metrics:
 
     def misplaced(self, topic: str) -> None:
         self._misplaced.labels(topic).inc()
+
+    def lost(self, topic: str, partition: int, records: int) -> None:
+        self._lost.labels(topic, partition).inc(records)
+
+    def alert_states_repaired(self, count: int) -> None:
+        self._alert_states_repaired.inc(count)
 
     # -- state
 

@@ -13,31 +13,30 @@ import numpy as np
 
 from stream.columns import Group
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
+from stream.model_inbox import Inbox
+from stream.model_parts import Changes, decode, encode, of_version_1, restore_model
 from stream.model_state import ModelState, Waiting
 from stream.monitor import LabelStatus, Monitor, MonitorFinding, SeriesStatus
-from stream.numbering import Listener, Speaker
+from stream.monitor_state import Sealed
+from stream.numbering import Speaker
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.rules import Rules
-from stream.snapshot import Part, pack, unpack
+from stream.snapshot import Part
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import (
     Announcement,
     Block,
     DelayBlock,
     Finding,
-    Fragment,
     Learned,
     MaturityDecision,
     PaneKind,
-    PaneRecord,
     Progress,
-    decode_pane_record,
     encode_finding,
     encode_journal,
 )
 
-STATE_VERSION = 1
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
 
@@ -53,15 +52,11 @@ class ModelStage:
         self.rules = rules
         self.partition = partition
         self._speaker = Speaker(partition)
-        self._listener = Listener()
+        self._inbox = Inbox(source_partitions)
         self._sources = source_partitions
         self._observe = observe
         self._models: dict[str, ModelState] = {}
-        self._announced: dict[int, Announcement] = {}  # the latest
-        self._reached: dict[int, tuple[int, int]] = {}  # the furthest: prediction, cohort
-        self._applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
-        self._delays_applied: dict[tuple[int, str], int] = {}
-        self._fragments: dict[int, list[bytes]] = {}  # by source partition, so far
+        self._changes = Changes()
         self._progress = (BEFORE_ALL_MS, BEFORE_ALL_MS)
 
     @property
@@ -79,46 +74,28 @@ class ModelStage:
 
     def hear(self, value: bytes) -> bool:
         """Take a record without drawing conclusions; whether a watermark has come with it."""
-        said = self._listener.hear(value)
-        return said is not None and self._take(decode_pane_record(said))
-
-    def _take(self, record: PaneRecord) -> bool:
-        match record:
-            case Block():
-                self._keep(record)
-            case DelayBlock():
-                self._keep_delays(record)
-            case Learned():
-                self._model(record.model_id).learned.setdefault(record.source, BEFORE_ALL_MS)
-            case Fragment():
-                whole = self._put_together(record)
-                return whole is not None and self._take(decode_pane_record(whole))
-            case Announcement():
-                self._announced[record.source] = record
-                before = self._reached.get(record.source, (BEFORE_ALL_MS, BEFORE_ALL_MS))
-                # a new owner of a source partition may say less than the one before it has said
-                self._reached[record.source] = (
-                    max(before[0], record.prediction_ms),
-                    max(before[1], record.cohort_ms),
-                )
-                for model in self._models.values():
-                    model.announced(record.source, record.cohort_ms)
+        match self._inbox.hear(value):
+            case Block() as block:
+                self._keep(block)
+            case DelayBlock() as block:
+                self._keep_delays(block)
+            case Learned(source=source, model_id=model_id):
+                model = self._model(model_id)
+                if source not in model.learned:
+                    model.learned[source] = BEFORE_ALL_MS
+                    self._changes.note("arrivals", model_id)
+            case Announcement() as said:
+                furthest_ms = self._inbox.reached_by(said.source)[1]
+                for model_id, model in self._models.items():
+                    if model.announced(said.source, said.cohort_ms, furthest_ms):
+                        self._changes.note("arrivals", model_id)
                 return True
         return False
-
-    def _put_together(self, fragment: Fragment) -> bytes | None:
-        """The whole record with its last fragment; an owner that died half-way begins anew."""
-        parts = self._fragments.pop(fragment.source, []) if fragment.index else []
-        parts = [*parts, fragment.part]
-        if fragment.index + 1 == fragment.count:
-            return b"".join(parts)
-        self._fragments[fragment.source] = parts
-        return None
 
     # -- reading
 
     def source_watermark_ms(self, source_partition: int, side: str) -> int | None:
-        announced = self._announced.get(source_partition)
+        announced = self._inbox.announced.get(source_partition)
         if announced is None:
             return None
         at_ms = announced.prediction_ms if side == "predictions" else announced.outcome_ms
@@ -150,33 +127,35 @@ class ModelStage:
         return self._models[model_id]
 
     def _keep(self, block: Block) -> None:
-        place = (block.source, block.kind, block.group)
-        applied_ms = self._applied.get(place, BEFORE_ALL_MS)
+        model, place = self._model(block.group[0]), (block.source, block.kind, block.group)
+        applied_ms = model.applied.get(place, BEFORE_ALL_MS)
         last = -BEFORE_ALL_MS
         rows = None if block.rows is None else block.rows.between(applied_ms + 1, last)
         table = None if block.table is None else block.table.between(applied_ms + 1, last)
         ends = [int(p.pane_end.max()) for p in (rows, table) if p is not None and len(p)]
         if not ends:
             return
-        self._applied[place] = max(ends)
-        waiting = self._model(block.group[0]).waiting
-        waiting.setdefault((block.kind, block.group), Waiting()).add(rows, table)
+        model.applied[place] = max(ends)
+        model.waiting.setdefault((block.kind, block.group), Waiting()).add(rows, table)
+        self._changes.note("arrivals", block.group[0])
 
     def _keep_delays(self, block: DelayBlock) -> None:
-        place = (block.source, block.model_id)
-        new = block.delays.after(self._delays_applied.get(place, BEFORE_ALL_MS))
+        model = self._model(block.model_id)
+        new = block.delays.after(model.delays_applied.get(block.source, BEFORE_ALL_MS))
         if len(new.count):
-            self._delays_applied[place] = int(new.outcome_pane_end.max())
-            self._model(block.model_id).maturity.add(new)
+            model.delays_applied[block.source] = int(new.outcome_pane_end.max())
+            model.maturity.add(new)
+            self._changes.note("arrivals", block.model_id)
 
     # -- releases
 
     def release(self) -> list[Effect]:
         """Merge and watch what the watermarks heard of allow."""
-        if len(self._announced) < self._sources:
+        if not self._inbox.has_heard_all:
             return []
-        prediction_ms = min(prediction for prediction, _ in self._reached.values())
-        cohort_ms = min(cohort for _, cohort in self._reached.values())
+        reached = self._inbox.reached
+        prediction_ms = min(prediction for prediction, _ in reached.values())
+        cohort_ms = min(cohort for _, cohort in reached.values())
         effects: list[Effect] = []
         held_ms = cohort_ms
         for model_id in sorted(self._models):
@@ -191,7 +170,7 @@ class ModelStage:
                 continue
             # whoever has learned has sent its cohorts up to what it has announced since, which
             # after a takeover may be less than what its predecessor had announced
-            upto_ms = min([cohort_ms, *model.learned.values()])
+            upto_ms = min([cohort_ms, *(ms for ms in model.learned.values() if ms is not None)])
             held_ms = min(held_ms, max(upto_ms, decided_at_ms - 1))
             if maturity is not None and upto_ms >= decided_at_ms:
                 age_ms = self.rules.grace_ms + maturity
@@ -227,6 +206,7 @@ class ModelStage:
         decision = model.maturity.decide(cohort_ms)
         if decision is None:
             return []
+        self._changes.note("arrivals", model_id)
         entry = MaturityDecision(
             2, self.partition, self.epoch, model_id, decision.maturity_ms, decision.decided_at_ms
         )
@@ -249,6 +229,8 @@ class ModelStage:
                     released.append((group, table))
         if not released:
             return []
+        self._changes.note("arrivals", model.model_id)
+        self._changes.note("monitors", model.model_id)
         if kind == "prediction":
             self._count_predictions(model, [table for _, table in released])
         # a new version may inherit the reference of an older one: the older is worked off first
@@ -324,23 +306,15 @@ class ModelStage:
     # -- state
 
     def snapshot(self) -> list[Part]:
-        announced = [
-            [a.source, a.sources, a.epoch, a.prediction_ms, a.outcome_ms]
-            for a in self._announced.values()
-        ]
-        state = {
-            "models": {m: model.snapshot() for m, model in self._models.items()},
-            "announced": announced,
-            "reached": [[source, *reached] for source, reached in self._reached.items()],
-            "applied": [[s, k, list(g), end] for (s, k, g), end in self._applied.items()],
-            "delays_applied": [[s, m, end] for (s, m), end in self._delays_applied.items()],
-            "fragments": self._fragments,
-            "speaker": self._speaker.snapshot(),
-            "listener": self._listener.snapshot(),
-            "progress": list(self._progress),
-        }
-        body = pack(b"2", STATE_VERSION, state)
-        return [Part("state", None, lambda: body)]
+        base = encode(
+            {
+                "inbox": self._inbox.snapshot(),
+                "speaker": self._speaker.snapshot(),
+                "progress": list(self._progress),
+                "changes": self._changes.latest,
+            }
+        )
+        return [Part("base", None, lambda: base), *self._changes.parts(self._models)]
 
     @classmethod
     def restore(
@@ -352,20 +326,20 @@ class ModelStage:
         *,
         observe: Observer | None = None,
     ) -> ModelStage:
-        plain = unpack(b"2", STATE_VERSION, state["state"])
+        """Also of the one part "state" that 0.1.0 wrote.
+
+        Raises BrokenRecordError, ChangedRulesError.
+        """
         stage = cls(rules, partition, source_partitions, observe=observe)
-        for fields in plain["announced"]:
-            stage._announced[fields[0]] = Announcement(*fields)
-        for source, prediction_ms, cohort_ms in plain["reached"]:
-            stage._reached[source] = (prediction_ms, cohort_ms)
-        for source, kind, group, end in plain["applied"]:
-            stage._applied[source, kind, tuple(group)] = end
-        for source, model_id, end in plain["delays_applied"]:
-            stage._delays_applied[source, model_id] = end
-        stage._fragments = plain["fragments"]
-        stage._speaker.restore(plain["speaker"])
-        stage._listener.restore(plain["listener"])
-        stage._progress = (plain["progress"][0], plain["progress"][1])
-        for model_id, saved in plain["models"].items():
-            stage._model(model_id).restore(saved)
+        if "state" in state:
+            base, models = of_version_1(state["state"])
+        else:
+            base = decode(state["base"])
+            models = stage._changes.restore(base["changes"], state)
+        stage._inbox.restore(base["inbox"])
+        stage._speaker.restore(base["speaker"])
+        stage._progress = (base["progress"][0], base["progress"][1])
+        sealed = Sealed(state)
+        for model_id, found in models.items():
+            restore_model(stage._model(model_id), found, sealed)
         return stage

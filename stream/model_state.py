@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from stream.columns import Group, Rows, concatenate
 from stream.maturity import MaturityRule
 from stream.monitor import Monitor
+from stream.monitor_state import Held
 from stream.panes import PaneTable, cut_at, merge, summarise
 from stream.rules import Rules
 from stream.snapshot import must_be_the_same
@@ -35,8 +37,9 @@ class Waiting:
             due.append(summarise(joined, rules.pane_rows, rules.max_categories))
         return merge(due, rules.pane_rows, rules.max_categories) if due else None
 
-    def snapshot(self) -> list[Any]:
-        return [[rows_to_plain(r) for r in self.rows], [table_to_plain(t) for t in self.tables]]
+    def held(self) -> Callable[[], list[Any]]:
+        rows, tables = list(self.rows), list(self.tables)  # nobody changes what they hold
+        return lambda: [[rows_to_plain(r) for r in rows], [table_to_plain(t) for t in tables]]
 
     @classmethod
     def restore(cls, plain: list[Any]) -> Waiting:
@@ -56,33 +59,47 @@ class ModelState:
         self.waiting: dict[tuple[PaneKind, Group], Waiting] = {}
         self.monitors: dict[tuple[PaneKind, Group], Monitor] = {}
         self.maturity = MaturityRule(rules.reference_of(model_id), rules)
-        # source partitions that have learned the maturity -> the cohort watermark announced since
-        self.learned: dict[int, int] = {}
+        # source partitions that have learned the maturity -> the cohort watermark announced since;
+        # None once that is as far as they had ever announced before
+        self.learned: dict[int, int | None] = {}
+        self.applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
+        self.delays_applied: dict[int, int] = {}
 
-    def announced(self, source: int, cohort_ms: int) -> None:
-        if source in self.learned:
-            self.learned[source] = max(self.learned[source], cohort_ms)
+    def announced(self, source: int, cohort_ms: int, furthest_ms: int) -> bool:
+        """A source partition has announced its cohort watermark, the furthest ever being given;
+        whether that changes anything."""
+        before = self.learned.get(source)
+        if before is None:
+            return False
+        cohort_ms = max(before, cohort_ms)
+        self.learned[source] = None if cohort_ms >= furthest_ms else cohort_ms
+        return self.learned[source] != before
 
-    def snapshot(self) -> dict[str, Any]:
-        return {
+    def arrivals(self) -> Callable[[], dict[str, Any]]:
+        """What has arrived and is not merged, as of now; made plain when called."""
+        waiting = [(*place, w.held()) for place, w in self.waiting.items() if w.rows or w.tables]
+        plain = {
             "rule": self._rule,
-            "waiting": [
-                [kind, list(group), waiting.snapshot()]
-                for (kind, group), waiting in self.waiting.items()
-                if waiting.rows or waiting.tables
-            ],
-            "monitors": [monitor.snapshot() for monitor in self.monitors.values()],
             "maturity": self.maturity.snapshot(),
-            "learned": self.learned,
+            "learned": dict(self.learned),
+            "applied": [
+                [s, kind, list(group), end] for (s, kind, group), end in self.applied.items()
+            ],
+            "delays_applied": dict(self.delays_applied),
         }
+        return lambda: (
+            plain | {"waiting": [[kind, list(group), held()] for kind, group, held in waiting]}
+        )
 
-    def restore(self, plain: dict[str, Any]) -> None:
+    def restore(self, plain: dict[str, Any], monitors: list[Held]) -> None:
         """Raises ChangedRulesError."""
         must_be_the_same(self.model_id, plain["rule"], self._rule)
-        for kind, (model_id, version, role, segment), waiting in plain["waiting"]:
-            self.waiting[kind, (model_id, version, role, segment)] = Waiting.restore(waiting)
-        for saved in plain["monitors"]:
-            monitor = Monitor.restore(self._rules, saved)
+        for kind, group, waiting in plain["waiting"]:
+            self.waiting[kind, tuple(group)] = Waiting.restore(waiting)
+        for held in monitors:
+            monitor = Monitor.restore(self._rules, held)
             self.monitors[monitor.kind, monitor.group] = monitor
         self.maturity.restore(plain["maturity"])
         self.learned = dict(plain["learned"])
+        self.applied = {(s, kind, tuple(group)): end for s, kind, group, end in plain["applied"]}
+        self.delays_applied = dict(plain["delays_applied"])

@@ -16,20 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.moments import mean_and_variance
-from stream.alarm import Signal
+from stream.alarm import SharedTimes, Signal, with_times
 from stream.columns import Group
-from stream.evidence import RecentRows, current_evidence, reference_evidence
-from stream.panes import FeatureTable, Ints, PaneTable
+from stream.evidence import current_evidence, reference_evidence
+from stream.monitor_state import Held
+from stream.panes import PaneTable
+from stream.rate_events import RATES, faults, rate_of
 from stream.rate_series import RateName, RateSeries
-from stream.reference import Reference, ReferenceBuilder
+from stream.recent_rows import RecentRows
+from stream.reference import Reference
+from stream.reference_builder import ReferenceBuilder
 from stream.rules import Rules
 from stream.times import iso
 from stream.value_series import ValuePanes, ValueSeries
 from stream.verdicts import Context, describe
-from stream.wire import PaneKind, rows_from_plain, rows_to_plain
+from stream.wire import PaneKind
 
 _OF_ANY_TYPE: tuple[RateName, ...] = ("null", "absent")
-RATES: tuple[RateName, ...] = ("null", "absent", "type_error", "unseen")
 _WATCHED_OUTCOMES = ("outcome:error", "outcome:brier")  # in [0, 1]; unbounded losses are evidence
 _SHARE = {"prediction": 0.5, "cohort": 0.5}  # of δ: half for inputs and predictions, half for
 # performance, so that a model's many features do not make it slow to see errors
@@ -265,14 +268,14 @@ class Monitor:
     def _run_rate(
         self, run: PaneTable, name: str, rate: RateName, series: RateSeries
     ) -> Iterator[MonitorFinding]:
-        feature = run.features.get(name)
-        if feature is None:  # nobody sent this feature in these panes
-            events = run.rows if rate == "absent" else np.zeros(len(run), np.int64)
-        else:
-            events = self._events(feature, run, name, rate)
-        weights = run.rows
-        if rate == "unseen":
-            weights = np.zeros(len(run), np.int64) if feature is None else feature.text
+        events, weights = faults(
+            run,
+            run.features.get(name),
+            rate,
+            numeric=self._types[name].numeric,
+            frozen=None if self.reference is None else self.reference.feature(name),
+            max_categories=self._rules.max_categories,
+        )
         having = np.flatnonzero(weights)
         if not len(having):
             return
@@ -281,31 +284,6 @@ class Monitor:
             self._context(name, rate), ends - self._rules.pane_ms, events[having], weights[having]
         ):
             yield self._finding(name, rate, signal, int(ends[signal.pane]))
-
-    def _events(self, feature: FeatureTable, run: PaneTable, name: str, rate: RateName) -> Ints:
-        if rate == "null":
-            return feature.null
-        if rate == "absent":
-            return run.rows - feature.present
-        if rate == "type_error":
-            wrong = feature.text if self._types[name].numeric else feature.number
-            return wrong + feature.other
-        frozen = None if self.reference is None else self.reference.feature(name)
-        if frozen is None:
-            return np.zeros(len(run), np.int64)
-        cells = feature.categories
-        known = np.isin(cells.key, frozen.categories.key)
-        seen = np.bincount(cells.pane[known], weights=cells.count[known], minlength=len(run))
-        counted = np.bincount(cells.pane, weights=cells.count, minlength=len(run))
-        if len(frozen.categories.key) >= self._rules.max_categories:
-            # more categories than are counted: only those counted on both sides can be judged
-            limit = frozen.categories.key.max()
-            comparable = cells.key <= limit
-            counted = np.bincount(
-                cells.pane[comparable], weights=cells.count[comparable], minlength=len(run)
-            )
-            return (counted - seen).astype(np.int64)
-        return (feature.text - seen).astype(np.int64)
 
     # -- references
 
@@ -318,22 +296,10 @@ class Monitor:
         return reference
 
     def _start_rate(self, name: str, rate: RateName, reference: Reference) -> None:
-        frozen, series = reference.feature(name), self._rates[name, rate]
-        if frozen is None:
-            return  # a feature that the reference does not know starts from its own values
-        rows = reference.table.rows
-        of_pane = {
-            "null": int(frozen.null[0]),
-            "absent": int((rows - frozen.present)[0]),
-            "type_error": int(
-                (frozen.text if self._types[name].numeric else frozen.number)[0] + frozen.other[0]
-            ),
-            # Good and Turing: the unseen mass is the share of categories seen once
-            "unseen": int((frozen.categories.count == 1).sum()),
-        }
-        weight = int(frozen.text[0]) if rate == "unseen" else int(rows[0])
+        numeric = self._types[name].numeric
+        events, weight = rate_of(reference, name, rate, numeric=numeric)
         if weight:
-            series.start(of_pane[rate] / weight, weight)
+            self._rates[name, rate].start(events / weight, weight)
 
     # -- findings
 
@@ -386,38 +352,41 @@ class Monitor:
 
     # -- state
 
-    def snapshot(self) -> dict[str, Any]:
-        rows, ends, limits = self._recent.snapshot()
-        return {
+    def snapshot(self) -> Held:
+        shared = SharedTimes()
+        plain = {
             "group": list(self.group),
             "kind": self.kind,
             "first_end_ms": self.first_end_ms,
-            "references": [reference.to_plain() for reference in self.references],
-            "builder": self._builder.snapshot(),
             "sealed_own": self._sealed_own,
             "types": [
                 [n, t.numeric, t.numbers, t.texts, t.settled] for n, t in self._types.items()
             ],
-            "values": {name: s.snapshot() for name, s in self._values.items()},
-            "rates": [[name, rate, s.snapshot()] for (name, rate), s in self._rates.items()],
-            "recent": [None if rows is None else rows_to_plain(rows), ends, limits],
+            "values": {name: shared.of(s.snapshot()) for name, s in self._values.items()},
+            "rates": [[n, rate, shared.of(s.snapshot())] for (n, rate), s in self._rates.items()],
+            "times": shared.all,
             "rows": self.rows,
             "labelled": self.labelled,
         }
+        building = self._builder.snapshot()
+        return Held(plain, list(self.references), building, *self._recent.snapshot())
 
     @classmethod
-    def restore(cls, rules: Rules, plain: dict[str, Any]) -> Monitor:
+    def restore(cls, rules: Rules, held: Held) -> Monitor:
+        plain = held.plain
         model_id, version, role, segment = plain["group"]
         made = cls(rules, (model_id, version, role, segment), plain["kind"])
         made.first_end_ms = plain["first_end_ms"]
-        made.references = [Reference.from_plain(reference) for reference in plain["references"]]
-        made._builder.restore(plain["builder"])
+        made.references = held.references
+        made._builder.restore(held.building)
         made._sealed_own = plain["sealed_own"]
         made._types = {name: FeatureType(*fields) for name, *fields in plain["types"]}
-        made._values = {n: ValueSeries.restore(rules, s) for n, s in plain["values"].items()}
-        made._rates = {(n, r): RateSeries.restore(rules, s) for n, r, s in plain["rates"]}
-        rows, ends, limits = plain["recent"]
-        made._recent.restore(None if rows is None else rows_from_plain(rows), ends, limits)
+        times = plain.get("times")  # 0.1.0 stored each series' own
+        for name, series in plain["values"].items():
+            made._values[name] = ValueSeries.restore(rules, with_times(series, times))
+        for name, rate, series in plain["rates"]:
+            made._rates[name, rate] = RateSeries.restore(rules, with_times(series, times))
+        made._recent.restore(held.stretches, held.newest)
         made.rows, made.labelled = plain["rows"], plain["labelled"]
         return made
 

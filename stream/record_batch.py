@@ -59,18 +59,6 @@ def longest_acked_prefix(inflight: deque[int], acked: MutableSet[int]) -> int | 
     return None if last is None else last + 1
 
 
-class TruncatedTopicError(Exception):
-    """A topic has lost records behind what was read, or was made anew."""
-
-
-def truncated(tp: Any, offset: int, read_to: int) -> TruncatedTopicError:
-    return TruncatedTopicError(
-        f"{tp.topic} partition {tp.partition} was read up to offset {read_to} and now begins "
-        f"again at {offset}: the topic was made anew or has lost records. Its state does not "
-        "belong to these records: restore the topic, or start afresh with another `app`"
-    )
-
-
 def _keep_raw(_tp: Any, record: Any) -> Any:
     return record
 

@@ -8,10 +8,13 @@ touched by it. A bad value of one feature is no reason: it stays in the event an
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -28,6 +31,7 @@ _predictions = msgspec.json.Decoder(Prediction)
 _outcomes = msgspec.json.Decoder(Outcome)
 
 MAX_DEPTH = 100
+_PARSE_ERRORS = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
 _NOT_FINITE_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)|NaN|Infinity', re.DOTALL)
 
@@ -64,56 +68,140 @@ class Decoded(Generic[Event]):
 def decode_predictions(
     records: Records, rules: Rules, *, include_payload: bool
 ) -> Decoded[Prediction]:
-    def check(event: Prediction) -> int:
+    def check(event: Prediction) -> None:
         said = event.prediction
-        if said.label is None and said.score is None and said.value is None:
-            raise UnusableError("no_prediction", "none of label, score and value is given")
-        if len(event.features) > rules.max_features:
-            raise UnusableError("too_many_features", f"{len(event.features)} features")
-        return to_ms(event.predicted_at)
+        nothing = said.label is None and said.score is None and said.value is None
+        _refuse(nothing, "no_prediction", "none of label, score and value is given")
+        count = len(event.features)
+        _refuse(count > rules.max_features, "too_many_features", f"{count} features")
 
-    return _decode(records, rules, _predictions.decode, check, include_payload)
+    def doubtful(events: list[Prediction]) -> list[bool]:
+        most = rules.max_features
+        return [
+            (p.score is None and p.label is None and p.value is None) or len(e.features) > most
+            for e in events
+            for p in (e.prediction,)
+        ]
+
+    form = _Form(_predictions.decode, attrgetter("predicted_at"), check, doubtful)
+    return _decode(records, rules, form, include_payload)
 
 
 def decode_outcomes(records: Records, rules: Rules, *, include_payload: bool) -> Decoded[Outcome]:
-    def check(event: Outcome) -> int:
-        if event.actual.label is None and event.actual.value is None:
-            raise UnusableError("no_actual", "neither label nor value is given")
-        return to_ms(event.observed_at)
+    def check(event: Outcome) -> None:
+        nothing = event.actual.label is None and event.actual.value is None
+        _refuse(nothing, "no_actual", "neither label nor value is given")
 
-    return _decode(records, rules, _outcomes.decode, check, include_payload)
+    def doubtful(events: list[Outcome]) -> list[bool]:
+        return [a.label is None and a.value is None for e in events for a in (e.actual,)]
+
+    form = _Form(_outcomes.decode, attrgetter("observed_at"), check, doubtful)
+    return _decode(records, rules, form, include_payload)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form(Generic[Event]):
+    """What is particular to predictions and to outcomes. `check` raises UnusableError for what is
+    well-formed and means nothing; `doubtful` says, of many, which ones it has to be asked about."""
+
+    parse: Callable[[bytes], Event]
+    time: Callable[[Event], datetime | int]
+    check: Callable[[Event], None]
+    doubtful: Callable[[list[Event]], list[bool]]
 
 
 def _decode(
-    records: Records,
-    rules: Rules,
-    parse: Callable[[bytes], Event],
-    check: Callable[[Event], int],
-    include_payload: bool,
+    records: Records, rules: Rules, form: _Form[Event], include_payload: bool
 ) -> Decoded[Event]:
-    events: list[Event] = []
-    times: list[int] = []
-    stamps: list[int] = []
-    dead: list[ToDeadLetters] = []
-    for i, value in enumerate(records.values):
+    """All records at once; one by one only those with which something may be wrong."""
+    parsing = _Parsing(records.values, form.parse, rules)
+    events, index, unusable = parsing.events, parsing.index, parsing.unusable
+    times = _times([form.time(event) for event in events])
+    asked = np.array(form.doubtful(events), np.bool_) | (times < 0) | (times >= LATEST_MS)
+    if rules.models:
+        asked |= np.array([not rules.knows(event.model_id) for event in events], np.bool_)
+    for i in np.flatnonzero(asked).tolist():
         try:
-            event = parse(_parsable(value, rules))
-            time = check(event)
-            _refuse(not 0 <= time < LATEST_MS, "invalid_time", "before 1970 or after 2199")
-            _refuse(not rules.knows(event.model_id), "unknown_model", "it is not configured")
+            _check(events[i], int(times[i]), form, rules)
         except UnusableError as error:
-            dead.append(_letter(records, i, error.reason, str(error), include_payload))
-            continue
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            dead.append(
-                _letter(records, i, _reason(error, value or b""), str(error), include_payload)
-            )
-            continue
-        stamp = records.timestamps_ms[i]
-        events.append(event)
-        times.append(time)
-        stamps.append(NO_TIMESTAMP if stamp is None else stamp)
-    return Decoded(events, np.array(times, np.int64), np.array(stamps, np.int64), dead)
+            unusable[index[i]] = error
+    if unusable:
+        kept = [i for i, place in enumerate(index) if place not in unusable]
+        events, index, times = [events[i] for i in kept], [index[i] for i in kept], times[kept]
+    stamps = [NO_TIMESTAMP if t is None else t for t in records.timestamps_ms]
+    dead = [
+        _letter(records, i, error.reason, str(error), include_payload)
+        for i, error in sorted(unusable.items())
+    ]
+    return Decoded(events, times, np.array(stamps, np.int64)[index], dead)
+
+
+class _Parsing(Generic[Event]):
+    """Of one batch. A part that does not parse as a whole is halved: many bad records fail early,
+    so that finding them costs little more than reading the batch twice."""
+
+    def __init__(
+        self, values: Sequence[bytes | None], parse: Callable[[bytes], Event], rules: Rules
+    ) -> None:
+        self.events: list[Event] = []
+        self.index: list[int] = []  # of the events, in the batch
+        self.unusable: dict[int, UnusableError] = {}
+        self._values = [value or b"" for value in values]
+        self._call: Callable[[bytes], Event] = parse
+        self._rules = rules
+        self._doubtful = _doubtful_bytes(self._values, rules)
+        self._part(0, len(values))
+
+    def _part(self, start: int, stop: int) -> None:
+        if stop - start <= 1:
+            if start < stop:
+                self._one(start)
+            return
+        if not self._doubtful[start:stop].any():
+            with contextlib.suppress(*_PARSE_ERRORS):  # then one of them; it is found below
+                self.events += list(map(self._call, self._values[start:stop]))
+                self.index += range(start, stop)
+                return
+        middle = (start + stop) // 2
+        self._part(start, middle)
+        self._part(middle, stop)
+
+    def _one(self, place: int) -> None:
+        value = self._values[place]
+        try:
+            self.events.append(self._call(_parsable(value, self._rules)))
+            self.index.append(place)
+        except UnusableError as error:
+            self.unusable[place] = error
+        except _PARSE_ERRORS as error:
+            self.unusable[place] = UnusableError(_reason(error, value), str(error))
+
+
+def _check(event: Event, time_ms: int, form: _Form[Event], rules: Rules) -> None:
+    form.check(event)
+    _refuse(not 0 <= time_ms < LATEST_MS, "invalid_time", "before 1970 or after 2199")
+    _refuse(not rules.knows(event.model_id), "unknown_model", "it is not configured")
+
+
+def _times(times: list[datetime | int]) -> NDArray[np.int64]:
+    if set(map(type, times)) <= {int}:
+        return np.array(times, np.int64)
+    return np.array([to_ms(time) for time in times], np.int64)
+
+
+def _doubtful_bytes(values: Sequence[bytes], rules: Rules) -> NDArray[np.bool_]:
+    """Which values may be refused before they are parsed: `_parsable` has to look at them."""
+    sizes = np.array(list(map(len, values)), np.int64)
+    joined = b"".join(values)
+    # "[" and "{" differ by one bit, and with it set are equal
+    opening = np.flatnonzero((np.frombuffer(joined, np.uint8) | 0x20) == ord("{"))
+    count = np.diff(np.searchsorted(opening, np.cumsum(sizes)), prepend=0)
+    doubtful: NDArray[np.bool_] = (
+        (sizes == 0) | (sizes > rules.max_record_bytes) | (count > MAX_DEPTH)
+    )
+    if not joined.isascii():
+        doubtful |= np.array([not value.isascii() for value in values], np.bool_)
+    return doubtful
 
 
 def _refuse(refused: bool, reason: str, detail: str) -> None:
@@ -121,7 +209,7 @@ def _refuse(refused: bool, reason: str, detail: str) -> None:
         raise UnusableError(reason, detail)
 
 
-def _parsable(value: bytes | None, rules: Rules) -> bytes:
+def _parsable(value: bytes, rules: Rules) -> bytes:
     """The value, if it is worth parsing: there, of a sane size, UTF-8, not nested too deep."""
     if not value:
         raise UnusableError("empty", "the record has no value")

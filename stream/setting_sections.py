@@ -65,6 +65,26 @@ class KafkaSettings(Section):
     sasl_username: str | None = _CHECKED_NONE
     sasl_password: SecretStr | None = _CHECKED_NONE
     allow_plaintext_beyond_loopback: bool = Field(default=False, validate_default=True)
+    instance_id: str | None = Field(
+        default=None,
+        pattern=r"^[a-zA-Z0-9._-]{1,249}$",
+        description="A name of this worker that outlives its process: static membership.",
+    )
+    session_timeout: PositiveDuration = Field(
+        default=timedelta(seconds=6), description="Silence after which a worker is replaced."
+    )
+    rebalance_timeout: PositiveDuration = Field(
+        default=timedelta(seconds=6), description="For every worker to give back what it has."
+    )
+    heartbeat: PositiveDuration = Field(default=timedelta(seconds=1), validate_default=True)
+
+    @field_validator("heartbeat")
+    @classmethod
+    def _several_a_session(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+        session = info.data.get("session_timeout")
+        if session is not None and 3 * value > session:
+            raise ValueError(f"at most a third of session_timeout ({duration_text(session)})")
+        return value
 
     @field_validator("sasl_mechanism", "sasl_username", "sasl_password")
     @classmethod
@@ -221,6 +241,10 @@ class CheckpointSettings(Section):
 
     interval: PositiveDuration = timedelta(seconds=2)
     bytes: Bytes = 16_000_000
+    accept_lost_records: bool = Field(
+        default=False,
+        description="Whether to go on where retention deleted records before they were applied.",
+    )
 
 
 class WebSettings(Section):

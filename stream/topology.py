@@ -23,11 +23,12 @@ from prometheus_client import CollectorRegistry
 from stream import control
 from stream.idle import Side
 from stream.journal import TopicTail
-from stream.kafka_admin import AdminError, admin, compare, connection, live_topics, topic_plan
+from stream.kafka_admin import AdminError, connection
 from stream.metrics import Metrics
 from stream.settings import Settings
 from stream.transport import App, BatchSchema
 from stream.wire import decode_journal
+from stream.worker_alert_states import AlertStates
 from stream.worker_app import Changelogs, Positions, new_app
 from stream.worker_assign import Takeover
 from stream.worker_health import Health
@@ -35,6 +36,7 @@ from stream.worker_host import Host
 from stream.worker_log import log_to_stderr
 from stream.worker_routes import Outgoing
 from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES
+from stream.worker_topics import TopicWatch, required_topics
 from stream.worker_watch import Watch
 from stream.worker_web import add_pages
 
@@ -65,11 +67,13 @@ class Worker:
         positions = Positions(self.app)
         self.watch = Watch(self.host, positions)
         self.health = Health(self.host, self.watch, self.journal, positions)
+        self.topic_watch = TopicWatch(self.host)
+        self.alert_states = AlertStates(self.host, options)
         add_pages(self.app, self.host, self.watch, self.health, self.registry)
 
     async def run(self, stop: asyncio.Event, leaving: Callable[[], None] = lambda: None) -> int:
         """Until `stop`, or until something fails; the exit code. `leaving` is told before."""
-        await _require_topics(self.settings)
+        topics = await required_topics(self.settings)
         await self.journal.start(self.settings.partitions)
         await self.control.start(1)
         tasks = [
@@ -81,6 +85,8 @@ class Worker:
                 self.host.run_learning(),
                 self.watch.run(),
                 self.health.run(),
+                self.topic_watch.run(topics),
+                self.alert_states.run(topics[self.settings.topics.alerts_state].partitions),
                 self._start_app(),
                 self._wait_for_crash(),
             )
@@ -136,10 +142,15 @@ class Worker:
         )
         return promise
 
-    async def _journal_record(self, _partition: int, offset: int, value: bytes) -> None:
-        self.host.journal_entry(offset, decode_journal(value))
+    async def _journal_record(self, record: Any) -> None:
+        if record.value is not None:
+            self.host.journal_entry(record.offset, decode_journal(record.value))
 
-    async def _control_record(self, partition: int, offset: int, value: bytes) -> None:
+    async def _control_record(self, record: Any) -> None:
+        if record.value is not None:
+            await self._control(record.partition, record.offset, record.value)
+
+    async def _control(self, partition: int, offset: int, value: bytes) -> None:
         try:
             end = control.decode(value)
         except control.ControlError as error:
@@ -190,18 +201,6 @@ def _end_at_last() -> None:
     timer = threading.Timer(_END_S, end)
     timer.daemon = True
     timer.start()
-
-
-async def _require_topics(settings: Settings) -> None:
-    """Raises AdminError, with what to do, if a topic is missing or has another partition count."""
-    plan = topic_plan(settings)
-    async with admin(settings) as client:
-        steps = compare(plan, await live_topics(client, [spec.name for spec in plan]))
-    wrong = [step for step in steps if step.state in {"create", "mismatch"}]
-    if wrong:
-        raise AdminError(
-            "; ".join(f"topic {s.spec.name} {s.detail or 'is missing'}: {s.remedy}" for s in wrong)
-        )
 
 
 def _tables(app: App, settings: Settings) -> dict[int, Any]:

@@ -20,18 +20,16 @@ from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import faust
+from aiokafka.consumer.fetcher import OffsetResetStrategy
+from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
 from faust.exceptions import ImproperlyConfigured
 from faust.serializers.schemas import Schema
 from faust.transport.consumer import ensure_TP, ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
 
-from stream.record_batch import (
-    RawRecordBuffer,
-    RecordBatch,
-    longest_acked_prefix,
-    truncated,
-)
+from stream.record_batch import RawRecordBuffer, RecordBatch, longest_acked_prefix
+from stream.refusals import Refusal, out_of_range, truncated, unreadable
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +74,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             fetcher._records = RawRecordBuffer(self.consumer.batched)
         else:
             log.warning("aiokafka's fetch buffer is not as known: records are read the slow way")
+
+    def may_reset(self, *, is_allowed: bool) -> None:
+        """Whether a position that the broker does not have becomes the earliest one. While Faust
+        finds its positions it must; once they come from manifests, records would be passed over."""
+        fetcher: Any = getattr(self._consumer, "_fetcher", None)
+        if fetcher is not None:
+            name = "earliest" if is_allowed else "none"
+            fetcher._default_reset_strategy = OffsetResetStrategy.from_str(name)
+
+    async def rejoin(self) -> None:
+        """Join the group anew, as after a rebalance: all is given back and assigned again."""
+        await self.call_thread(self._rejoin)
+
+    async def _rejoin(self) -> None:
+        self._ensure_consumer()._coordinator.request_rejoin()
 
 
 class Consumer(driver.Consumer):
@@ -125,7 +138,11 @@ class Consumer(driver.Consumer):
             await asyncio.sleep(0.1)
             return {}
         async with self._fetching:
-            fetched = await super()._getmany(wanted, timeout)
+            try:
+                fetched = await super()._getmany(wanted, timeout)
+            except (CorruptRecordException, OffsetOutOfRangeError) as error:
+                self._owner.fail(self._refusal(error, wanted))
+                return {}
             if not self._restored:
                 # It began before a rebalance: its records are of positions that no manifest knows.
                 fetched = {tp: found for tp, found in fetched.items() if self._is_changelog_tp(tp)}
@@ -134,6 +151,16 @@ class Consumer(driver.Consumer):
             tp: [RecordBatch(tp, records)] if records and self.batched(tp.topic) else records
             for tp, records in fetched.items()
         }
+
+    def _refusal(self, error: Exception, wanted: set[Any]) -> Refusal:
+        if isinstance(error, OffsetOutOfRangeError):
+            (tp, offset), *_ = error.args[0].items()
+            return out_of_range(tp.topic, tp.partition, offset)
+        for tp in wanted:  # aiokafka names it in the message alone
+            if f"topic='{tp.topic}', partition={tp.partition})" in str(error):
+                state = self._fetch_state(tp)
+                return unreadable(tp.topic, tp.partition, getattr(state, "position", -1), "bad CRC")
+        return Refusal(f"a fetched batch is damaged: {error}")
 
     def _note(self, wanted: set[Any], fetched: Mapping[Any, Any]) -> None:
         """Where each partition is read to. Nothing else moves positions between two fetches."""
@@ -232,6 +259,7 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
         self._restored = False
+        self._thread.may_reset(is_allowed=True)
         await self._cut_takeover()
         self._read_to.clear()
         self._next_record.clear()
@@ -285,6 +313,11 @@ class Consumer(driver.Consumer):
                 self._committed_offset[ensure_TP(tp)] = offset or None
                 self._read_to[tp] = self._next_record[tp] = offset
             self._restored = set(offsets) == assigned
+            self._thread.may_reset(is_allowed=not self._restored)
+
+    async def rejoin(self) -> None:
+        """Give back what is assigned and have it assigned anew: each claim is then made again."""
+        await self._thread.rejoin()
 
     def restoring(self) -> tuple[bool, int] | None:
         """None: nothing is assigned, or all of it is restored. Else whether the takeover has

@@ -12,8 +12,6 @@ from stream.kafka_admin import connection, largest_record_bytes
 from stream.settings import Settings
 from stream.transport import App
 
-SESSION_TIMEOUT_S = 6.0
-HEARTBEAT_S = 1.0
 _BATCH_RECORDS = 5_000
 _BATCHES_IN_QUEUE = 8
 _FETCH_BYTES = 1 << 20
@@ -24,7 +22,8 @@ TRANSPORTS.aliases.setdefault("leeway", "stream.transport:Transport")
 
 
 def new_app(settings: Settings) -> App:
-    hosts = settings.kafka.bootstrap.split(",")
+    kafka = settings.kafka
+    hosts = kafka.bootstrap.split(",")
     return App(
         settings.app,
         broker=[f"leeway://{host}" for host in hosts],
@@ -39,9 +38,10 @@ def new_app(settings: Settings) -> App:
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=_FETCH_BYTES,
         broker_max_poll_records=_BATCH_RECORDS,
-        broker_session_timeout=SESSION_TIMEOUT_S,
-        broker_rebalance_timeout=SESSION_TIMEOUT_S,
-        broker_heartbeat_interval=HEARTBEAT_S,
+        broker_session_timeout=kafka.session_timeout.total_seconds(),
+        broker_rebalance_timeout=kafka.rebalance_timeout.total_seconds(),
+        broker_heartbeat_interval=kafka.heartbeat.total_seconds(),
+        consumer_group_instance_id=kafka.instance_id,
         broker_commit_interval=1.0,
         stream_buffer_maxsize=_BATCHES_IN_QUEUE,
         stream_wait_empty=False,
@@ -114,3 +114,6 @@ class Positions:
 
     def hold(self, tps: Collection[Any]) -> None:
         self._app.consumer.hold(tps)
+
+    async def rejoin(self) -> None:
+        await self._app.consumer.rejoin()

@@ -17,9 +17,11 @@ from stream.alert_stage import AlertStage
 from stream.checkpoint import Checkpoint
 from stream.journal import TopicTail, journal_key
 from stream.model_stage import ModelStage
+from stream.refusals import journal_began_again, partition_count
 from stream.source_stage import SourceStage
 from stream.wire import Claim, encode_journal
 from stream.worker_host import Host
+from stream.worker_positions import positions
 from stream.worker_routes import Outgoing, Sender, route
 from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Slot
 
@@ -96,20 +98,17 @@ class Takeover:
         found = checkpoint.latest(records, stage, partition, host.layout(stage))
         core = _core(host, stage, partition, found)
         core.epoch = epoch
-        offsets = {topic: earliest[topic, partition] for topic in host.inputs(stage)}
-        for topic, offset in (found.offsets if found is not None else {}).items():
-            if offset < offsets[topic]:
-                log.error(
-                    "%s partition %d: records %d to %d were deleted by retention before they "
-                    "were read; they are lost to this worker",
-                    topic, partition, offset, offsets[topic] - 1,
-                )  # fmt: skip
-            offsets[topic] = max(offset, offsets[topic])
-        began = "at the beginning" if found is None else f"after checkpoint {found.sequence}"
+        if found is not None and found.point.epoch >= epoch:
+            raise journal_began_again(stage, partition, found.point.epoch, epoch)
+        applied = None if found is None else found.point.offsets
+        offsets = positions(host, stage, partition, applied, earliest)
+        began = "at the beginning" if found is None else f"after checkpoint {found.point.sequence}"
         log.info("stage %d partition %d continues %s: %s", stage, partition, began, offsets)
         changelog = f"{host.settings.app}-{STAGES[stage]}-changelog"
         slot = Slot(stage, partition, core, offsets, changelog)
-        slot.stale_keys = checkpoint.keys_of(records, stage, partition)
+        slot.known_keys = checkpoint.keys_of(records, stage, partition)
+        if found is not None:
+            slot.kept = found.kept
         if stage == SOURCES:
             slot.due_idle = _due_idle(host, partition, offsets)
         return slot
@@ -138,6 +137,9 @@ def _owned(host: Host, assigned: Collection[Any]) -> list[Owned]:
     stage_of = {topic: stage for stage in STAGES for topic in host.inputs(stage)}
     owned = sorted({(stage_of[tp.topic], tp.partition) for tp in assigned})
     have = {(tp.topic, tp.partition) for tp in assigned}
+    for tp in assigned:
+        if tp.partition >= host.settings.partitions:
+            raise partition_count(tp.topic, tp.partition + 1, host.settings.partitions)
     for stage, partition in owned:
         apart = [topic for topic in host.inputs(stage) if (topic, partition) not in have]
         if apart:

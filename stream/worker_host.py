@@ -20,12 +20,14 @@ from stream.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from stream.events import Effect, Records, ToDeadLetters
 from stream.idle import Side
 from stream.journal import Journal
+from stream.last_states import LastStates
 from stream.metrics import Metrics
 from stream.misplaced import Misplaced
 from stream.model_stage import ModelStage
-from stream.record_batch import RecordBatch, TruncatedTopicError
+from stream.record_batch import RecordBatch
+from stream.refusals import Refusal, unreadable
 from stream.settings import Settings
-from stream.snapshot import ChangedRulesError
+from stream.snapshot import BrokenRecordError, ChangedRulesError
 from stream.source_stage import SourceStage
 from stream.wire import Claim, JournalEntry, MaturityDecision
 from stream.worker_dead_letters import send_dead_letter
@@ -35,23 +37,8 @@ from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Ack, Send, Slot
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.05
-_REVOKE_S = 4.0  # within the rebalance timeout
-
-
-_OVERTAKEN_S = 30.0  # several session timeouts
-
-
-class OvertakenError(Exception):
-    """A partition is assigned here and claimed elsewhere, and stays so."""
-
-
-_EXPECTED = (
-    CheckpointError,
-    ChangedRulesError,
-    OvertakenError,
-    TooManyDeadLetters,
-    TruncatedTopicError,
-)
+_REVOKE_SHARE = 2 / 3  # of the rebalance timeout, for the checkpoints of what leaves
+_EXPECTED = (CheckpointError, ChangedRulesError, TooManyDeadLetters, Refusal)
 
 
 class Assigner(Protocol):
@@ -74,6 +61,7 @@ class Host:
         self.metrics = metrics
         self.worker = worker
         self.journal = Journal()
+        self.alert_states = LastStates(settings.app)
         self.reader: JournalReader
         self.sources: dict[int, Slot[SourceStage]] = {}
         self.models: dict[int, Slot[ModelStage]] = {}
@@ -91,6 +79,7 @@ class Host:
         self._limit = DeadLetterLimit(ratio=limit.ratio, window=limit.window, minimum=limit.minimum)
         self._misplaced = Misplaced(settings.partitions, metrics)
         self._watched = {*self.inputs(MODELS), *self.inputs(ALERTS)}
+        self._revoke_s = settings.kafka.rebalance_timeout.total_seconds() * _REVOKE_SHARE
         self.topics: dict[Side, str] = {
             "predictions": settings.topics.predictions,
             "outcomes": settings.topics.outcomes,
@@ -134,7 +123,7 @@ class Host:
                 return
             (topic,) = slot.offsets
             if offset >= slot.offsets[topic]:
-                await self.perform(slot, slot.core.handle(value))
+                await self.perform(slot, _handle(slot, topic, offset, value))
             slot.applied(topic, max(offset + 1, slot.offsets[topic]), len(value), ack)
 
     async def _source_part(self, slot: Slot[SourceStage], side: Side, records: Records) -> None:
@@ -179,6 +168,8 @@ class Host:
         """Hand a record to the producer; the future is the broker's acknowledgement."""
         if record.topic == self.settings.topics.dead_letters:
             return await send_dead_letter(self._send, record)
+        if record.topic == self.settings.topics.alerts_state:
+            self.alert_states.said(record)
         promise = await self._send(record)
         if record.topic in self._watched:
             promise.add_done_callback(self._sent)
@@ -230,20 +221,6 @@ class Host:
             if (self.journal.epoch(*slot.key) or 0) > slot.core.epoch:
                 del self._slots_of(slot.stage)[slot.partition]
                 self.overtaken.setdefault(slot.key, time.monotonic())
-
-    def check_overtaken(self) -> None:
-        """A claim that came late (of a slow leader, a thawed process) takes a partition from the
-        worker that the group still means to have it, and nobody works on it. A new owner's claim
-        is followed by a rebalance; where none comes, this worker stops, and claims anew."""
-        now_s = time.monotonic()
-        for (stage, partition), since_s in self.overtaken.items():
-            if now_s - since_s > _OVERTAKEN_S:
-                self.fail(
-                    OvertakenError(
-                        f"stage {stage} partition {partition} was claimed by another worker, but "
-                        "is still assigned to this one: start it again, and it claims it anew"
-                    )
-                )
 
     async def run_learning(self) -> None:
         """Local source stages learn each maturity that stage 2, anywhere, has decided."""
@@ -335,7 +312,7 @@ class Host:
     async def _checkpoint_all(self, slots: Sequence[Slot[Any]]) -> None:
         """What is not sealed in time, or not at all, the next owner does again."""
         try:
-            async with asyncio.timeout(_REVOKE_S):
+            async with asyncio.timeout(self._revoke_s):
                 writing = [self.checkpoint(slot) for slot in slots]
                 results = await asyncio.gather(*writing, return_exceptions=True)
         except TimeoutError as timeout:
@@ -362,3 +339,12 @@ class Host:
         topic = self.topics[side]
         self.metrics.batch(topic, slot.partition, slot.core.judged(side), seconds)
         self.metrics.watermark(topic, slot.partition, slot.core.watermark_ms(side))
+
+
+def _handle(slot: Slot[Any], topic: str, offset: int, value: bytes) -> list[Effect]:
+    """Effects of a record between stages. Raises UnreadableRecordError: it is never skipped."""
+    try:
+        effects: list[Effect] = slot.core.handle(value)
+    except BrokenRecordError as error:
+        raise unreadable(topic, slot.partition, offset, error) from error
+    return effects

@@ -56,16 +56,21 @@ def route(effect: Effect, sender: Sender, settings: Settings) -> list[Outgoing]:
         case ToDeadLetters(_, value):
             return [Outgoing(public.dead_letters, None, None, value)]
         case ToAlerts():
-            # Everything about an alert that must stay out of its bytes.
-            headers = (
-                ("sequence", str(effect.sequence).encode()),
-                ("epoch", str(sender.epoch).encode()),
-                ("worker", sender.worker.encode()),
-                ("emitted_at", str(sender.now_ms).encode()),
-                ("replay", b"false"),
-            )
+            headers = alert_headers(effect.sequence, sender, settings.app)
             key = effect.fingerprint.encode()
             return [
                 Outgoing(topic, None, key, effect.value, headers)
                 for topic in (public.alerts, public.alerts_state)
             ]
+
+
+def alert_headers(sequence: int, sender: Sender, app: str) -> Headers:
+    """Everything about an alert that must stay out of its bytes."""
+    return (
+        ("sequence", str(sequence).encode()),
+        ("epoch", str(sender.epoch).encode()),
+        ("app", app.encode()),  # epochs of two apps cannot be compared
+        ("worker", sender.worker.encode()),
+        ("emitted_at", str(sender.now_ms).encode()),
+        ("replay", b"false"),
+    )

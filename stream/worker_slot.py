@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
-from stream import checkpoint
-from stream.checkpoint import Checkpoint, Layout
-from stream.snapshot import Part, packed
+from stream.blobs import Kept
+from stream.checkpoint import Layout, Point, Record, Writing
+from stream.snapshot import Part
 from stream.worker_routes import Outgoing
 
 SOURCES, MODELS, ALERTS = 1, 2, 3
@@ -24,6 +25,7 @@ STAGES = {SOURCES: "sources", MODELS: "panes", ALERTS: "findings"}
 
 
 _COST_SHARE = 10  # a checkpoint is written at most a tenth of the time
+_BLOBS_ON_THEIR_WAY = 16  # packed and not acknowledged: what a large checkpoint takes of memory
 
 
 class BrokenSlotError(Exception):
@@ -56,9 +58,10 @@ class Slot(Generic[Core]):
         self.lock = asyncio.Lock()
         self.sequence = 0
         self.state_bytes = 0
+        self.kept = Kept()  # parts that the next checkpoint may refer to
         self.input_bytes = 0  # applied since the last checkpoint
         self.progressed_s = time.monotonic()  # when a checkpoint last moved the offsets
-        self.stale_keys: list[bytes] = []  # of checkpoints that the next one replaces
+        self.known_keys: list[bytes] = []  # in the changelog; garbage once nothing refers to them
         self.due_idle: dict[str, list[tuple[int, int]]] = {}  # side -> (at_offset, watermark_ms)
         self.ended: set[int] = set()  # ends of input applied, by their number
         self._changelog = changelog
@@ -175,35 +178,40 @@ class Slot(Generic[Core]):
             self._checkpointed_s = time.monotonic()
             self.input_bytes = 0
             self.sequence += 1
-            state = packed(self.core.snapshot())
+            parts = self.core.snapshot()
             outputs, self._outputs = self._outputs, []
             acks, self._acks = self._acks, []
+            stage, partition, epoch = self.stage, self.partition, self.core.epoch
             offsets = dict(self.offsets)
+        point = Point(stage, partition, epoch, self.sequence, offsets, journal_position)
         await asyncio.gather(*outputs)
-        # In a thread: to compress a large state takes a second in which nothing else would run.
-        written = await asyncio.to_thread(
-            checkpoint.encode,
-            Checkpoint(
-                stage=self.stage,
-                partition=self.partition,
-                epoch=self.core.epoch,
-                sequence=self.sequence,
-                offsets=offsets,
-                journal_position=journal_position,
-                state=state,
-            ),
-            layout,
-        )
-        await asyncio.gather(*[await send(self._record(*blob)) for blob in written.blobs])
-        await (await send(self._record(*written.manifest)))
+        writing = Writing(point, parts, self.kept, layout)
+        await self._send_blobs(send, writing)
+        manifest = await asyncio.to_thread(writing.manifest)
+        await (await send(self._record(manifest)))
         for ack in acks:
             await ack()
         self.progressed_s = time.monotonic()
         self._cost_s = self.progressed_s - self._checkpointed_s
-        self.state_bytes = sum(map(len, state.values()))
-        stale, self.stale_keys = self.stale_keys, written.keys()
-        self._outputs += [await send(self._record(key, None)) for key in stale]
-        return written.size_bytes()
+        self.kept = writing.kept
+        self.state_bytes = sum(place.size for place in self.kept.parts.values())
+        await self._sweep(send, writing.keys())
+        return writing.size_bytes
 
-    def _record(self, key: bytes, value: bytes | None) -> Outgoing:
-        return Outgoing(self._changelog, self.partition, key, value)
+    async def _send_blobs(self, send: Send, writing: Writing) -> None:
+        """In a thread: to pack and compress takes long enough to stop everything else."""
+        blobs, on_their_way = writing.blobs(), deque[asyncio.Future[Any]]()
+        while blob := await asyncio.to_thread(next, blobs, None):
+            on_their_way.append(await send(self._record(blob)))
+            if len(on_their_way) >= _BLOBS_ON_THEIR_WAY:
+                await on_their_way.popleft()
+        await asyncio.gather(*on_their_way)
+
+    async def _sweep(self, send: Send, live: list[bytes]) -> None:
+        """Delete what the new manifest does not refer to."""
+        garbage = [key for key in self.known_keys if key not in {*live}]
+        self.known_keys = live
+        self._outputs += [await send(self._record((key, None))) for key in garbage]
+
+    def _record(self, record: Record | tuple[bytes, None]) -> Outgoing:
+        return Outgoing(self._changelog, self.partition, *record)

@@ -18,6 +18,7 @@ from stream.journal import journal_key
 from stream.source_stage import SourceStage
 from stream.wire import Idle, encode_journal
 from stream.worker_host import Host
+from stream.worker_overtaken import Overtaken
 from stream.worker_routes import Outgoing
 from stream.worker_slot import SOURCES, Slot
 
@@ -36,6 +37,8 @@ class Positions(Protocol):
 
     def hold(self, tps: Collection[Any]) -> None: ...
 
+    async def rejoin(self) -> None: ...
+
 
 class Watch:
     def __init__(self, host: Host, positions: Positions) -> None:
@@ -44,6 +47,7 @@ class Watch:
         self._idleness = Idleness(
             idle_s=host.settings.idle.total_seconds(), pane_ms=host.rules.pane_ms
         )
+        self._overtaken = Overtaken(host, positions.rejoin)
         self._generation = -1
         self._held: set[tuple[int, Side]] = set()
         self.oldest_commit_s = 0.0  # age of the oldest commit of a partition that lags
@@ -55,7 +59,7 @@ class Watch:
                 self._generation = self._host.generation
                 self._idleness.forget()
                 self._held.clear()
-            self._host.check_overtaken()
+            await self._overtaken.check(time.monotonic())
             await self._pass_gaps()
             await self._advance_idle()
             self._align()

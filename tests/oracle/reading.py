@@ -15,8 +15,12 @@ from typing import Any
 MAX_DEPTH = 100  # the outermost object is the first level
 YEAR_2200_MS = 7_258_118_400_000
 LARGEST_REVISION = 2**62
+SURROGATE = re.compile("[\ud800-\udfff]")
+# Small letters and a space are RFC 3339's; an offset without its colon is let pass.
 RFC3339 = re.compile(
-    r"(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(?:\.(\d+))?(Z|[+-]\d{2}:\d{2})", re.ASCII
+    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d+))?"
+    r"(?:[Zz]|([+-])([01]\d|2[0-3]):?([0-5]\d))",
+    re.ASCII,
 )
 
 
@@ -65,6 +69,15 @@ def read_prediction(raw: bytes | None, limits: Limits) -> Prediction:
     event = _object(raw, limits)
     said = _field(event, "prediction", dict)
     features = _field(event, "features", dict)
+    _finite(features)
+    _optional_text(event, "feature_set")
+    for text in (_optional_dict(event, "segment") or {}).values():
+        if not isinstance(text, str):
+            raise Dead("wrong_type")
+    probabilities = _optional_dict(said, "probabilities") or {}
+    for name in probabilities:
+        if _optional_number(probabilities, name) is None:
+            raise Dead("wrong_type")
     latency = _optional_number(event, "latency_ms")
     prediction = Prediction(
         prediction_id=_identifier(event, "prediction_id"),
@@ -121,11 +134,13 @@ def _object(raw: bytes | None, limits: Limits) -> dict[str, Any]:
     if _depth(text) > MAX_DEPTH:
         raise Dead("too_deep")
     try:
-        event = json.loads(text, parse_constant=_not_finite, parse_float=_double)
+        event = json.loads(text, parse_constant=_not_finite)
     except json.JSONDecodeError:
         raise Dead("not_json") from None
     if not isinstance(event, dict):
         raise Dead("wrong_type")
+    if SURROGATE.search(json.dumps(event, ensure_ascii=False)):
+        raise Dead("not_utf8")
     return event
 
 
@@ -141,11 +156,13 @@ def _not_finite(_token: str) -> None:
     raise Dead("not_finite")
 
 
-def _double(digits: str) -> float:
-    number = float(digits)
-    if number in (float("inf"), float("-inf")):
+def _finite(value: Any) -> None:
+    """What nobody reads may be beyond the doubles; a feature may not."""
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _finite(inner)
+    elif value in (float("inf"), float("-inf")):
         raise Dead("out_of_range")
-    return number
 
 
 def _field(event: dict[str, Any], name: str, kind: type) -> Any:
@@ -176,7 +193,20 @@ def _optional_number(event: dict[str, Any], name: str) -> float | None:
         return None
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise Dead("wrong_type")
-    return float(number)
+    try:
+        number = float(number)
+    except OverflowError:
+        raise Dead("out_of_range") from None
+    _finite(number)
+    return number
+
+
+def _optional_dict(event: dict[str, Any], name: str) -> dict[str, Any] | None:
+    return None if event.get(name) is None else _field(event, name, dict)
+
+
+def _optional_text(event: dict[str, Any], name: str) -> str | None:
+    return None if event.get(name) is None else _field(event, name, str)
 
 
 def _label(said: dict[str, Any]) -> str | None:
@@ -192,7 +222,7 @@ def _label(said: dict[str, Any]) -> str | None:
 
 
 def _time(event: dict[str, Any], name: str) -> int:
-    """Epoch milliseconds; what is finer than a millisecond is cut off."""
+    """Epoch milliseconds; to the nearest microsecond, of which the milliseconds are taken."""
     if name not in event:
         raise Dead("missing_field")
     at = event[name]
@@ -207,14 +237,13 @@ def _rfc3339(text: str) -> int:
     match = RFC3339.fullmatch(text)
     if match is None:
         raise Dead("invalid_time")
-    day, clock, fraction, offset = match.groups()
+    day, clock, fraction, sign, hours, minutes = match.groups()
     try:
         local = datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=UTC)
     except ValueError:
         raise Dead("invalid_time") from None
-    shift = timedelta(0)
-    if offset != "Z":
-        hours, minutes = int(offset[1:3]), int(offset[4:6])
-        shift = timedelta(hours=hours, minutes=minutes) * (-1 if offset[0] == "-" else 1)
-    seconds = (local - shift - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
-    return seconds * 1000 + int(((fraction or "") + "000")[:3])
+    shift_s = 0 if sign is None else (3_600 * int(hours) + 60 * int(minutes)) * int(f"{sign}1")
+    seconds = (local - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1) - shift_s
+    digits = (fraction or "") + "0000000"
+    microseconds = int(digits[:6]) + (digits[6] >= "5")
+    return (seconds * 1_000_000 + microseconds) // 1_000

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from unittest import mock
 
-from stream import checkpoint, wire
+from stream import blobs, wire
 from tests.simulator.group import Group
 from tests.simulator.log import Log, Refused
 from tests.simulator.scenario import Scenario
@@ -71,7 +71,7 @@ class Simulation:
         with ExitStack() as patched:
             small = mock.patch.object(wire, "LARGEST_RECORD_BYTES", self.scenario.fragment_bytes)
             patched.enter_context(small)
-            patched.enter_context(mock.patch.object(checkpoint, "BLOB_BYTES", 6_000))
+            patched.enter_context(mock.patch.object(blobs, "BLOB_BYTES", 6_000))
             self._group.assign()
             step = 0
             while not self._is_done():

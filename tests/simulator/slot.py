@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream import checkpoint
-from stream.checkpoint import Checkpoint, Layout, Written
+from stream.blobs import Kept
+from stream.checkpoint import Layout, Point, Writing
 from stream.settings import Settings
-from stream.snapshot import packed
 from tests.simulator.log import Log, Place, Producer, Promise, Refused
 
 SETTINGS = Settings()
@@ -45,7 +44,8 @@ class Slot:
     offsets: dict[str, int]  # next to apply, by topic
     positions: dict[str, int] = field(default_factory=dict)  # next to fetch
     due_idle: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    stale_keys: list[bytes] = field(default_factory=list)
+    known_keys: list[bytes] = field(default_factory=list)  # in the changelog
+    kept: Kept = field(default_factory=Kept)
     outputs: list[Promise] = field(default_factory=list)
     sequence: int = 0
     is_locked: bool = False  # an idle entry is on its way through the journal
@@ -64,30 +64,21 @@ class Slot:
         """Outputs acknowledged, blobs, manifest, then the sources: a crash between any two."""
         self.is_sealing, self.is_dirty = True, False
         self.sequence += 1
-        state, offsets = packed(self.core.snapshot()), dict(self.offsets)
+        parts, offsets = self.core.snapshot(), dict(self.offsets)
         outputs, self.outputs = self.outputs, []
+        point = Point(self.stage, self.partition, self.core.epoch, self.sequence, offsets, 0)
+        writing = Writing(point, parts, self.kept, layout)
         yield
         yield from until(outputs)
-        written = self._written(state, offsets, layout)
         place = changelog(self.stage), self.partition
-        yield from until([producer.send(place, value, key=key) for key, value in written.blobs])
-        key, value = written.manifest
+        yield from until([producer.send(place, value, key=key) for key, value in writing.blobs()])
+        key, value = writing.manifest()
         yield from until([producer.send(place, value, key=key)])
         for topic, offset in offsets.items():
             log.commit((topic, self.partition), offset)
             yield
-        stale, self.stale_keys = self.stale_keys, written.keys()
-        self.outputs += [producer.send(place, None, key=key) for key in stale]
+        live = writing.keys()
+        garbage = [key for key in self.known_keys if key not in live]
+        self.kept, self.known_keys = writing.kept, live
+        self.outputs += [producer.send(place, None, key=key) for key in garbage]
         self.is_sealing = False
-
-    def _written(self, state: bytes, offsets: dict[str, int], layout: Layout) -> Written:
-        made = Checkpoint(
-            stage=self.stage,
-            partition=self.partition,
-            epoch=self.core.epoch,
-            sequence=self.sequence,
-            offsets=offsets,
-            journal_position=0,
-            state=state,
-        )
-        return checkpoint.encode(made, layout)

@@ -64,7 +64,7 @@ def take_over(worker: Worker, owned: list[Key]) -> Steps:
 
 def _seal_all(worker: Worker, slots: list[Slot]) -> Steps:
     for slot in slots:
-        is_wanted = worker.protocol.seals_always or bool(slot.stale_keys)
+        is_wanted = worker.protocol.seals_always or bool(slot.known_keys)
         if is_wanted and not slot.is_sealing and worker.slots.get(slot.key) is slot:
             yield from slot.seal(worker.producer, worker.log, worker.layout(slot.stage))
 
@@ -74,9 +74,11 @@ def _restore(worker: Worker, key: Key, epoch: int, table: dict[bytes, bytes | No
     found = checkpoint.latest(table, stage, partition, worker.layout(stage))
     core = _core(worker, key, None if found is None else found.state)
     core.epoch = epoch
-    offsets = dict.fromkeys(INPUTS[stage], 0) if found is None else dict(found.offsets)
+    offsets = dict.fromkeys(INPUTS[stage], 0) if found is None else dict(found.point.offsets)
     slot = Slot(stage, partition, core, offsets, positions=dict(offsets))
-    slot.stale_keys = checkpoint.keys_of(table, stage, partition)
+    slot.known_keys = checkpoint.keys_of(table, stage, partition)
+    if found is not None:
+        slot.kept = found.kept
     if stage == SOURCES:
         slot.due_idle = {side: [] for side in SIDES}
         for entry in worker.journal.idle_of(partition):

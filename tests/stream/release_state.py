@@ -16,11 +16,11 @@ from pathlib import Path
 from random import Random
 from typing import cast
 
-from stream.checkpoint import Checkpoint, Layout, encode
+from stream.blobs import Kept
+from stream.checkpoint import Layout, Point, Writing
 from stream.events import Records
 from stream.pipeline import Pipeline
 from stream.rules import AdwinRule, ReferenceRule, Rules
-from stream.snapshot import packed
 from tests.streams import TOPIC, Side, dealt, draw_events, feed
 
 FOLDER = Path(__file__).with_name("golden")
@@ -119,17 +119,16 @@ def _changelogs(pipeline: Pipeline) -> Iterator[tuple[int, bytes, bytes]]:
     owned += [(2, p, stage) for p, stage in enumerate(pipeline.models)]  # type: ignore[misc]
     owned.append((3, 0, pipeline.alert_stage))  # type: ignore[arg-type]
     for stage, partition, core in owned:
-        made = Checkpoint(
-            stage=stage,
-            partition=partition,
+        point = Point(
+            stage,
+            partition,
             epoch=7,
             sequence=3,
             offsets=dict.fromkeys(INPUTS[stage], 100),
             journal_position=5,
-            state=packed(core.snapshot()),
         )
-        written = encode(made, layout(stage))
-        for key, value in [*written.blobs, written.manifest]:
+        writing = Writing(point, core.snapshot(), Kept(), layout(stage))
+        for key, value in [*writing.blobs(), writing.manifest()]:
             yield stage, key, value
 
 

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.blobs import BLOB_BYTES, Kept
 from stream.checkpoint import (
-    BLOB_BYTES,
     Checkpoint,
     CheckpointError,
     Key,
     Layout,
-    encode,
+    Point,
+    Writing,
     keys_of,
     latest,
 )
@@ -26,73 +27,159 @@ from stream.worker_routes import Outgoing
 from stream.worker_slot import Slot
 
 LAYOUT = Layout(state_hash="abc", partitions=4, inputs=("predictions", "outcomes"))
-STATE = {"state": random.Random(1).randbytes(2 * BLOB_BYTES + 1)}
-ONE = Checkpoint(
+LARGE = random.Random(1).randbytes(2 * BLOB_BYTES + 1)
+ONE = Point(
     stage=1,
     partition=2,
     epoch=10,
     sequence=3,
     offsets={"predictions": 5, "outcomes": 7},
     journal_position=11,
-    state=STATE,
 )
+Records = dict[bytes, bytes | None]
 
 
-def _records(*checkpoints: Checkpoint, layout: Layout = LAYOUT) -> dict[bytes, bytes | None]:
-    records: dict[bytes, bytes | None] = {}
-    for each in checkpoints:
-        written = encode(each, layout)
-        records |= dict(written.blobs) | dict([written.manifest])
-    return records
+def _part(name: str, version: int | None, body: bytes) -> Part:
+    return Part(name, version, lambda: body)
+
+
+def _write(
+    point: Point, *parts: Part, before: Kept | None = None, layout: Layout = LAYOUT
+) -> Writing:
+    """All packed, as if all were sent."""
+    writing = Writing(point, parts, before or Kept(), layout)
+    for _ in writing.blobs():
+        pass
+    return writing
+
+
+def _records(
+    point: Point, *parts: Part, before: Kept | None = None, layout: Layout = LAYOUT
+) -> tuple[Records, Kept]:
+    writing = Writing(point, parts, before or Kept(), layout)
+    records: Records = dict(writing.blobs())
+    records |= [writing.manifest()]
+    return records, writing.kept
+
+
+def _found(records: Records) -> Checkpoint:
+    found = latest(records, 1, 2, LAYOUT)
+    assert found is not None
+    return found
+
+
+WHOLE, _ = _records(ONE, _part("state", None, LARGE))
 
 
 def test_a_checkpoint_comes_back_as_it_was_written() -> None:
-    assert latest(_records(ONE), 1, 2, LAYOUT) == ONE
-    assert len(encode(ONE, LAYOUT).blobs) == 3
+    records, kept = _records(ONE, _part("state", None, LARGE), _part("empty", 4, b""))
+    assert _found(records) == Checkpoint(ONE, {"state": LARGE, "empty": b""}, kept)
+    assert len(records) == 3 + 1
 
 
-@given(st.binary(max_size=2_000), st.integers(0, 2**63), st.integers(0, 2**63))
-def test_any_state_and_place_comes_back(state: bytes, epoch: int, offset: int) -> None:
-    some = replace(ONE, state={"state": state}, epoch=epoch, offsets={"predictions": offset})
-    assert latest(_records(some), 1, 2, LAYOUT) == some
+@given(
+    st.dictionaries(st.text(), st.tuples(st.none() | st.integers(0, 2**63), st.binary())),
+    st.integers(0, 2**63 - 1),
+    st.integers(0, 2**63),
+)
+def test_any_state_and_place_comes_back(
+    state: dict[str, tuple[int | None, bytes]], epoch: int, offset: int
+) -> None:
+    some = replace(ONE, epoch=epoch, offsets={"predictions": offset})
+    parts = [_part(name, version, body) for name, (version, body) in state.items()]
+    found = _found(_records(some, *parts)[0])
+    assert found.point == some
+    assert found.state == {name: body for name, (_, body) in state.items()}
 
 
-def test_blobs_are_below_the_record_limit_of_a_broker() -> None:
-    assert all(len(blob) <= BLOB_BYTES for _, blob in encode(ONE, LAYOUT).blobs)
+def test_records_are_below_the_limit_of_a_broker_with_10_000_parts_and_with_a_large_one() -> None:
+    many = [_part(f"model {n} version {n % 7} reference", n, b"x" * 40) for n in range(10_000)]
+    records, kept = _records(ONE, _part("state", None, LARGE), *many)
+    assert max(len(value or b"") for value in records.values()) < 900_000
+    found = _found(records)
+    assert len(found.state) == 10_001
+    assert found.kept == kept
+    small, _ = _records(replace(ONE, sequence=4), *many, before=kept)
+    assert sum(len(value or b"") for value in small.values()) < 300_000, "the table of the parts"
+
+
+def test_a_table_too_large_for_a_manifest_lies_in_blobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.checkpoint._LARGEST_TABLE", 100)
+    monkeypatch.setattr("stream.checkpoint.BLOB_BYTES", 300)
+    many = [_part(f"{n} {random.Random(n).random()}", n, b"x") for n in range(100)]
+    records, kept = _records(ONE, *many)
+    assert len(records) > 1 + 1 + 5
+    assert _found(records).kept == kept
+    assert set(_write(ONE, *many).keys()) == set(records)
+    for key in [key for key in records if Key.decode(key).part in {1, 2}]:
+        with pytest.raises(CheckpointError, match="of its table is missing or damaged"):
+            latest(records | {key: None}, 1, 2, LAYOUT)
+
+
+def test_a_part_of_the_same_version_is_not_written_again_and_another_version_is() -> None:
+    first, kept = _records(ONE, _part("a", 1, b"old a"), _part("b", 1, b"old b"))
+    later = replace(ONE, sequence=4)
+
+    def unexpected() -> bytes:
+        raise AssertionError("packed again")
+
+    second, _ = _records(later, Part("a", 1, unexpected), _part("b", 2, b"new b"), before=kept)
+    assert len(second) == 2
+    found = _found(first | second)
+    assert (found.point, found.state) == (later, {"a": b"old a", "b": b"new b"})
+
+
+def test_a_new_owner_refers_to_blobs_of_the_epochs_before() -> None:
+    first, kept = _records(ONE, _part("a", 1, LARGE))
+    new = replace(ONE, epoch=99, sequence=1)
+    second, _ = _records(new, _part("a", 1, LARGE), before=_found(first).kept)
+    assert len(second) == 1, "a manifest, and nothing else"
+    assert sum(len(value or b"") for value in second.values()) < 1_000
+    assert _found(first | second) == Checkpoint(new, {"a": LARGE}, kept)
+
+
+def test_a_part_without_a_version_is_written_anew() -> None:
+    first, kept = _records(ONE, _part("a", None, b"old"))
+    second, _ = _records(replace(ONE, sequence=4), _part("a", None, b"new"), before=kept)
+    assert _found(first | second).state == {"a": b"new"}
 
 
 def test_the_highest_epoch_counts_whatever_an_older_owner_still_writes() -> None:
-    zombie = replace(ONE, sequence=99, state={"state": b"zombie"})
-    mine = replace(ONE, epoch=11, sequence=1, state={"state": b"mine"})
-    found = latest(_records(zombie, mine), 1, 2, LAYOUT)
-    assert found == mine
+    zombie, _ = _records(replace(ONE, sequence=99), _part("a", None, b"zombie"))
+    mine, _ = _records(replace(ONE, epoch=11, sequence=1), _part("a", None, b"mine"))
+    assert _found(zombie | mine).state == {"a": b"mine"}
 
 
 def test_in_an_epoch_the_highest_sequence_counts() -> None:
-    later = replace(ONE, sequence=4, state={"state": b"later"})
-    assert latest(_records(later, ONE), 1, 2, LAYOUT) == later
+    later, _ = _records(replace(ONE, sequence=4), _part("a", None, b"later"))
+    assert _found(later | WHOLE).state == {"a": b"later"}
 
 
-@pytest.mark.parametrize("missing", range(4))
-def test_an_incomplete_checkpoint_does_not_exist_and_the_one_before_counts(missing: int) -> None:
-    later = replace(ONE, sequence=4)
-    records = _records(ONE)
-    written = encode(later, LAYOUT)
-    parts = [*written.blobs, written.manifest]
-    records |= dict(parts[:missing] + parts[missing + 1 :])
-    assert latest(records, 1, 2, LAYOUT) == ONE
+def test_without_its_manifest_a_checkpoint_does_not_exist_and_the_one_before_counts() -> None:
+    writing = Writing(replace(ONE, sequence=4), [_part("a", None, b"later")], Kept(), LAYOUT)
+    assert _found(WHOLE | dict(writing.blobs())).state == {"state": LARGE}
+    assert latest(dict(writing.blobs()), 1, 2, LAYOUT) is None
 
 
-def test_a_tombstone_is_a_missing_record() -> None:
-    records = _records(ONE)
-    records[encode(ONE, LAYOUT).blobs[0][0]] = None
-    assert latest(records, 1, 2, LAYOUT) is None
+@pytest.mark.parametrize("at", range(3))
+def test_a_manifest_without_one_of_its_blobs_is_refused(at: int) -> None:
+    blob = [key for key in WHOLE if Key.decode(key).part == at]
+    with pytest.raises(CheckpointError, match=f"blob {at} .* is missing. Restore the changelog"):
+        latest({k: v for k, v in WHOLE.items() if k not in blob}, 1, 2, LAYOUT)
+    with pytest.raises(CheckpointError, match=f"blob {at} .* is missing. Restore the changelog"):
+        latest(WHOLE | dict.fromkeys(blob), 1, 2, LAYOUT)
+
+
+def test_a_deleted_manifest_is_none() -> None:
+    (manifest,) = [key for key in WHOLE if Key.decode(key).part == 0xFFFF_FFFF]
+    assert latest(WHOLE | {manifest: None}, 1, 2, LAYOUT) is None
 
 
 def test_other_stages_and_partitions_are_none_of_mine() -> None:
-    records = _records(replace(ONE, stage=2), replace(ONE, partition=3))
-    assert latest(records, 1, 2, LAYOUT) is None
-    assert keys_of(records, 1, 2) == []
+    one, _ = _records(replace(ONE, stage=2), _part("a", None, b"x"))
+    other, _ = _records(replace(ONE, partition=3), _part("a", None, b"x"))
+    assert latest(one | other, 1, 2, LAYOUT) is None
+    assert keys_of(one | other, 1, 2) == []
 
 
 @pytest.mark.parametrize(
@@ -105,29 +192,28 @@ def test_other_stages_and_partitions_are_none_of_mine() -> None:
 )
 def test_state_that_means_something_else_now_is_refused(layout: Layout, what: str) -> None:
     with pytest.raises(CheckpointError, match=f"{what} was .* and is now .*start afresh"):
-        latest(_records(ONE), 1, 2, layout)
+        latest(WHOLE, 1, 2, layout)
 
 
 def test_a_damaged_blob_is_refused() -> None:
-    records = _records(ONE)
-    key, blob = encode(ONE, LAYOUT).blobs[1]
-    records[key] = blob[:-1] + bytes([blob[-1] ^ 1])
+    key = Key(1, 2, 10, 3, 1).encode()
+    blob = WHOLE[key] or b""
     with pytest.raises(CheckpointError, match="damaged"):
-        latest(records, 1, 2, LAYOUT)
+        latest(WHOLE | {key: blob[:-1] + bytes([blob[-1] ^ 1])}, 1, 2, LAYOUT)
 
 
 @pytest.mark.parametrize(("at", "what"), [(1, "version"), (-1, "checksum"), (0, "expected a")])
 def test_an_unknown_or_damaged_manifest_is_refused(at: int, what: str) -> None:
-    key, manifest = encode(ONE, LAYOUT).manifest
+    key, manifest = _write(ONE).manifest()
     broken = bytearray(manifest)
     broken[at] ^= 0x40
     with pytest.raises(CheckpointError, match=what):
-        latest(_records(ONE) | {key: bytes(broken)}, 1, 2, LAYOUT)
+        latest(WHOLE | {key: bytes(broken)}, 1, 2, LAYOUT)
 
 
 def test_a_manifest_under_a_foreign_key_is_refused() -> None:
-    _, manifest = encode(replace(ONE, partition=3), LAYOUT).manifest
-    key, _ = encode(ONE, LAYOUT).manifest
+    _, manifest = _write(replace(ONE, partition=3)).manifest()
+    key, _ = _write(ONE).manifest()
     with pytest.raises(CheckpointError, match="belongs to"):
         latest({key: manifest}, 1, 2, LAYOUT)
 
@@ -143,9 +229,9 @@ def test_keys_come_back(fields: tuple[int, int, int, int, int]) -> None:
 
 
 def test_deletion_begins_with_the_manifest() -> None:
-    written = encode(ONE, LAYOUT)
-    assert written.keys()[0] == written.manifest[0]
-    assert keys_of(reversed([*_records(ONE)]), 1, 2) == written.keys()
+    keys = _write(ONE, _part("state", None, LARGE)).keys()
+    assert [Key.decode(key).part for key in keys] == [0xFFFF_FFFF, 0, 1, 2]
+    assert keys_of(reversed([*WHOLE]), 1, 2) == keys
 
 
 # -- the order of promises
@@ -155,7 +241,7 @@ class FakeStage:
     epoch = 10
 
     def snapshot(self) -> list[Part]:
-        return [Part("state", None, lambda: STATE["state"])]
+        return [Part("state", None, lambda: LARGE)]
 
 
 class FakeBroker:
@@ -192,7 +278,7 @@ def test_outputs_then_blobs_then_manifest_then_sources_then_tombstones() -> None
     async def scenario() -> list[str]:
         broker = FakeBroker()
         slot = Slot(1, 2, FakeStage(), {"predictions": 0, "outcomes": 0}, "changelog")
-        slot.stale_keys = encode(replace(ONE, epoch=9, state={}), LAYOUT).keys()
+        slot.known_keys = _write(replace(ONE, epoch=9), _part("a", None, b"x")).keys()
 
         async def ack() -> None:
             broker.history.append("acked source")
@@ -207,11 +293,13 @@ def test_outputs_then_blobs_then_manifest_then_sources_then_tombstones() -> None
         assert await writing
         return broker.history
 
-    assert asyncio.run(scenario()) == [
+    history = asyncio.run(scenario())
+    manifest = history.index("sent manifest")
+    blobs = [what for what in history[:manifest] if "blob" in what]
+    assert sorted(blobs) == ["acked blob"] * 3 + ["sent blob"] * 3, "before the manifest"
+    assert [what for what in history[:manifest] if "blob" not in what] + history[manifest:] == [
         "sent output",
         "acked output",
-        *["sent blob"] * 3,
-        *["acked blob"] * 3,
         "sent manifest",
         "acked manifest",
         "acked source",

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from stream.columns import Rows, feature_columns
-from stream.evidence import RecentRows, current_evidence, distances
+from stream.evidence import current_evidence, distances
 from stream.identity import hash_ids
 from stream.panes import PaneTable, summarise
+from stream.recent_rows import RecentRows
 
 K, KEEP = 8, 60
 

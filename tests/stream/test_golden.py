@@ -55,5 +55,5 @@ def _restored(golden: Golden) -> Pipeline:
 def _state(golden: Golden, stage: int, partition: int) -> dict[str, bytes]:
     found = checkpoint.latest(golden.records[stage], stage, partition, layout(stage))
     assert found is not None
-    assert set(found.offsets.values()) == {100}
+    assert set(found.point.offsets.values()) == {100}
     return dict(found.state)

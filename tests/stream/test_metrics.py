@@ -14,6 +14,8 @@ DOCUMENTED = {
     "leeway_events_total",
     "leeway_dead_letters_total",
     "leeway_misplaced_records_total",
+    "leeway_lost_records_total",
+    "leeway_alert_states_repaired_total",
     "leeway_ledger_records",
     "leeway_lag_records",
     "leeway_watermark_timestamp_seconds",
@@ -53,6 +55,8 @@ def feed(metrics: Metrics) -> None:
     metrics.paused("predictions", 0, True)
     metrics.dead_letter("predictions", "bad_json")
     metrics.misplaced("predictions")
+    metrics.lost("predictions", 0, 3)
+    metrics.alert_states_repaired(1)
     metrics.state("sources", 0, 10)
     metrics.checkpoint("sources", 0.1, 10)
     metrics.labels("m", "1", "champion", LabelStatus(9, 10, 1_000, 2_500))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Mapping
 from itertools import pairwise
 from types import SimpleNamespace
@@ -23,16 +22,19 @@ from stream.events import DeadLetter
 from stream.journal import Journal
 from stream.metrics import Metrics
 from stream.misplaced import Misplaced
+from stream.model_stage import ModelStage
+from stream.numbering import Speaker
 from stream.partitioning import partition_of
 from stream.record_batch import RecordBatch
 from stream.records import encode
+from stream.refusals import UnreadableRecordError
 from stream.settings import Settings
 from stream.source_stage import SourceStage
-from stream.wire import Claim, Idle, MaturityDecision
+from stream.wire import Claim, Idle, Learned, MaturityDecision, encode_pane_record
 from stream.worker_dead_letters import send_dead_letter
-from stream.worker_host import Host, OvertakenError
-from stream.worker_routes import Outgoing
-from stream.worker_slot import SOURCES, BrokenSlotError, Slot
+from stream.worker_host import Host
+from stream.worker_routes import Outgoing, Sender, alert_headers
+from stream.worker_slot import MODELS, SOURCES, BrokenSlotError, Slot
 
 START_MS = 1_760_000_000_000
 PREDICTIONS, OUTCOMES = "leeway.predictions", "leeway.outcomes"
@@ -426,15 +428,46 @@ def test_claims_of_one_stage_say_nothing_of_another() -> None:
     assert (journal.epoch(1, 0), journal.epoch(2, 0), journal.epoch(3, 0)) == (0, 1, None)
 
 
-def test_a_partition_claimed_by_another_without_a_rebalance_stops_the_worker() -> None:
+def test_a_record_between_stages_that_is_damaged_is_named_and_never_skipped() -> None:
     async def scenario() -> None:
         host, _, _ = new_host()
-        host.overtaken[1, 0] = time.monotonic()
-        host.check_overtaken()
-        assert host.failure is None  # a new owner's claim is followed by a rebalance
-        host.overtaken[1, 0] -= 60
-        host.check_overtaken()
-        assert isinstance(host.failure, OvertakenError)
-        assert "stage 1 partition 0" in str(host.failure)
+        slot = Slot(MODELS, 0, ModelStage(host.rules, 0, 1), {"leeway-panes": 7}, "changelog")
+        host.models[0] = slot
+        with pytest.raises(
+            UnreadableRecordError, match=r"leeway-panes partition 0 offset 7: .*cut"
+        ):
+            await host.model_record(0, 7, b"N", _no_ack)
+        assert slot.offsets == {"leeway-panes": 7}
+        with pytest.raises(BrokenSlotError):
+            await host.checkpoint(slot, force=True)
 
-    asyncio.run(scenario())
+    run(scenario())
+
+
+def test_a_record_of_a_later_build_is_named_with_its_version() -> None:
+    async def scenario() -> None:
+        host, _, _ = new_host()
+        slot = Slot(MODELS, 0, ModelStage(host.rules, 0, 1), {"leeway-panes": 0}, "changelog")
+        host.models[0] = slot
+        speaker = Speaker(0)
+        later = bytearray(speaker.say(0, encode_pane_record(Learned(0, 1, "m"))))
+        later[len(speaker.say(0, b"")) + 1] += 1  # the version behind the number's header
+        with pytest.raises(
+            UnreadableRecordError, match=r"offset 0: .*version 2; this build reads 1"
+        ):
+            await host.model_record(0, 0, bytes(later), _no_ack)
+
+    run(scenario())
+
+
+def test_records_of_alerts_state_are_remembered_as_they_are_handed_to_the_producer() -> None:
+    async def scenario() -> None:
+        host, _, _ = new_host()
+        headers = alert_headers(1, Sender("me", 0, 4, 0), host.settings.app)
+        await host.send(Outgoing("leeway.alerts.state", None, b"k", b"now", headers))
+        host.alert_states.heard(
+            b"k", b"old", dict(alert_headers(2, Sender("z", 0, 3, 0), "leeway"))
+        )
+        assert [(k, s.value) for k, s in host.alert_states.take_stale()] == [(b"k", b"now")]
+
+    run(scenario())

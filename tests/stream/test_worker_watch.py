@@ -43,6 +43,8 @@ class Positions:
     def hold(self, tps: Collection[Any]) -> None:
         self.held = {(tp.topic, tp.partition) for tp in tps}
 
+    async def rejoin(self) -> None: ...
+
 
 class Source:
     """A source stage as the watch sees it."""

@@ -1,0 +1,122 @@
+"""Stage 2's state as parts: models in buckets, each written again only when it has changed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from stream.model_state import ModelState
+from stream.monitor_state import Sealed
+from stream.snapshot import Part, pack, unpack
+
+STATE_VERSION = 2
+BUCKETS = 1_024  # of models, by hash: so many parts of a kind at most, however many models
+_MAGIC = b"2"
+Kind = Literal["arrivals", "monitors"]
+"""What changes with each block that comes; what changes when panes are released."""
+_KINDS: tuple[Kind, ...] = ("arrivals", "monitors")
+
+
+def encode(state: dict[str, Any]) -> bytes:
+    return pack(_MAGIC, STATE_VERSION, state)
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """Raises BrokenRecordError."""
+    found: dict[str, Any] = unpack(_MAGIC, STATE_VERSION, data)
+    return found
+
+
+class Changes:
+    """Numbers the changes of a stage's buckets, so that equal versions are equal bytes."""
+
+    def __init__(self) -> None:
+        self._latest = 0
+        self._versions: dict[tuple[Kind, int], int] = {}
+        self._made: dict[str, list[Part]] = {}  # of the last snapshot, by the bucket's part
+
+    def note(self, kind: Kind, model_id: str) -> None:
+        self._latest += 1
+        self._versions[kind, _bucket(model_id)] = self._latest
+
+    def parts(self, models: Mapping[str, ModelState]) -> Iterator[Part]:
+        """Of every bucket, its own part and those that never change again."""
+        buckets: dict[int, list[ModelState]] = {}
+        for model_id in sorted(models):
+            buckets.setdefault(_bucket(model_id), []).append(models[model_id])
+        made: dict[str, list[Part]] = {}
+        for bucket, members in buckets.items():
+            for kind in _KINDS:
+                name, version = f"{kind}/{bucket}", self._versions.get((kind, bucket), 0)
+                before = self._made.get(name)
+                if before is None or before[0].version != version:
+                    before = _captured(kind, name, version, members)
+                made[name] = before
+        self._made = made
+        # groups may share a part: a reference that was inherited
+        unique = {part.name: part for parts in made.values() for part in parts}
+        yield from unique.values()
+
+    def restore(self, latest: int, state: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+        """Arrivals by model, each with the monitors stored for it."""
+        self._latest = latest
+        found: dict[str, dict[str, Any]] = {}
+        for kind in _KINDS:
+            for name in sorted(name for name in state if name.startswith(f"{kind}/")):
+                plain = decode(state[name])
+                self._versions[kind, int(name.partition("/")[2])] = plain["version"]
+                for model_id, of_model in plain["models"].items():
+                    found.setdefault(model_id, {})[kind] = of_model
+        return found
+
+    @property
+    def latest(self) -> int:
+        return self._latest
+
+
+def _captured(kind: Kind, name: str, version: int, members: Iterable[ModelState]) -> list[Part]:
+    plain: dict[str, Callable[[], Any]] = {}
+    apart: list[Part] = []
+    for model in members:
+        if kind == "arrivals":
+            plain[model.model_id] = model.arrivals()
+        else:
+            held = [monitor.snapshot() for monitor in model.monitors.values()]
+            plain[model.model_id] = lambda held=held: [one.to_plain() for one in held]  # type: ignore[misc]
+            apart += [part for one in held for part in one.parts()]
+
+    def body() -> bytes:
+        return encode({"version": version, "models": {m: made() for m, made in plain.items()}})
+
+    return [Part(name, version, body), *apart]
+
+
+def restore_model(model: ModelState, found: dict[str, Any], sealed: Sealed) -> None:
+    """Raises ChangedRulesError."""
+    model.restore(found["arrivals"], [sealed.held(plain) for plain in found["monitors"]])
+
+
+def of_version_1(data: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The stage's own state and its models', from the one part that 0.1.0 wrote."""
+    plain: dict[str, Any] = unpack(_MAGIC, 1, data)
+    reached = {source: cohort_ms for source, _, cohort_ms in plain["reached"]}
+    found: dict[str, dict[str, Any]] = {}
+    for model_id, saved in plain["models"].items():
+        learned = {
+            source: None if cohort_ms >= reached.get(source, cohort_ms + 1) else cohort_ms
+            for source, cohort_ms in saved["learned"].items()
+        }
+        arrivals = saved | {"learned": learned, "applied": [], "delays_applied": {}}
+        found[model_id] = {"arrivals": arrivals, "monitors": arrivals.pop("monitors")}
+    for place in plain["applied"]:
+        found[place[2][0]]["arrivals"]["applied"].append(place)
+    for source, model_id, end in plain["delays_applied"]:
+        found[model_id]["arrivals"]["delays_applied"][source] = end
+    inbox = {name: plain[name] for name in ("announced", "reached", "fragments", "listener")}
+    base = {"inbox": inbox, "speaker": plain["speaker"], "progress": plain["progress"]}
+    return base | {"changes": 0}, found
+
+
+def _bucket(model_id: str) -> int:
+    return zlib.crc32(model_id.encode()) % BUCKETS

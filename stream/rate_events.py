@@ -1,0 +1,75 @@
+"""How many values of a pane are faults of each kind, and at which rate a reference had them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream.panes import FeatureTable, Ints, PaneTable
+from stream.rate_series import RateName
+from stream.reference import Reference
+
+RATES: tuple[RateName, ...] = ("null", "absent", "type_error", "unseen")
+
+
+def faults(
+    run: PaneTable,
+    feature: FeatureTable | None,
+    rate: RateName,
+    *,
+    numeric: bool,
+    frozen: FeatureTable | None,
+    max_categories: int,
+) -> tuple[Ints, Ints]:
+    """(faults, values among which they are counted) of each pane of the run, shape (P,) each.
+
+    `feature`: None where nobody sent it in these panes; `frozen`: as the reference has it.
+    """
+    zeros = np.zeros(len(run), np.int64)
+    if feature is None:
+        return run.rows if rate == "absent" else zeros, zeros if rate == "unseen" else run.rows
+    match rate:
+        case "null":
+            return feature.null, run.rows
+        case "absent":
+            return run.rows - feature.present, run.rows
+        case "type_error":
+            return (feature.text if numeric else feature.number) + feature.other, run.rows
+        case "unseen":
+            return _unseen(feature, len(run), frozen, max_categories), feature.text
+
+
+def _unseen(
+    feature: FeatureTable, panes: int, frozen: FeatureTable | None, max_categories: int
+) -> Ints:
+    if frozen is None:
+        return np.zeros(panes, np.int64)
+    cells = feature.categories
+    known = np.isin(cells.key, frozen.categories.key)
+    seen = np.bincount(cells.pane[known], weights=cells.count[known], minlength=panes)
+    if len(frozen.categories.key) >= max_categories:
+        # more categories than are counted: only those counted on both sides can be judged
+        comparable = cells.key <= frozen.categories.key.max()
+        counted = np.bincount(
+            cells.pane[comparable], weights=cells.count[comparable], minlength=panes
+        )
+        return (counted - seen).astype(np.int64)
+    return (feature.text - seen).astype(np.int64)
+
+
+def rate_of(reference: Reference, name: str, rate: RateName, *, numeric: bool) -> tuple[int, int]:
+    """(faults, values) of a feature in its reference; no values where it does not know it: such
+    a feature starts from its own."""
+    frozen = reference.feature(name)
+    if frozen is None:
+        return 0, 0
+    rows = reference.count
+    match rate:
+        case "null":
+            return int(frozen.null[0]), rows
+        case "absent":
+            return rows - int(frozen.present[0]), rows
+        case "type_error":
+            wrong = frozen.text if numeric else frozen.number
+            return int(wrong[0] + frozen.other[0]), rows
+        case "unseen":  # Good and Turing: the unseen mass is the share of categories seen once
+            return int((frozen.categories.count == 1).sum()), int(frozen.text[0])

@@ -1,0 +1,151 @@
+"""The recent window of a group: the row samples of its latest panes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from stream.columns import Column, Rows, concatenate
+from stream.panes import WHOLE, PaneTable
+from stream.snapshot import pack, unpack
+from stream.wire import rows_from_plain, rows_to_plain
+
+_MAGIC, _VERSION = b"W", 1
+_STRETCHES = 4  # in `keep` rows: a stretch is written once, what is newer with every checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Sampled rows of consecutive panes; ends and limits are of all their panes."""
+
+    rows: Rows
+    ends: NDArray[np.int64]
+    limits: NDArray[np.uint64]
+
+    @cached_property
+    def name(self) -> str:
+        """Of its content: equal names are equal stretches."""
+        content = xxhash.xxh3_128()
+        for array in (self.ends, self.limits, self.rows.pane_end, self.rows.hash):
+            content.update(np.ascontiguousarray(array).tobytes())
+        for name, cells in self.rows.columns.items():
+            content.update(name.encode() + cells.kind.tobytes() + cells.bits.tobytes())
+        return f"rows/{content.hexdigest()}"
+
+    def latest(self, keep: int) -> Stretch:
+        """From the pane that holds the `keep`-th last row on."""
+        if len(self.rows) <= keep:
+            return self
+        first_ms = int(self.rows.pane_end[-keep])
+        fresh = self.ends >= first_ms
+        rows = self.rows.between(first_ms, int(self.ends[-1]))
+        return Stretch(rows, self.ends[fresh], self.limits[fresh])
+
+    def to_plain(self) -> list[Any]:
+        return [rows_to_plain(self.rows), self.ends, self.limits]
+
+    @classmethod
+    def from_plain(cls, plain: Sequence[Any]) -> Stretch:
+        return cls(rows_from_plain(plain[0]), plain[1], plain[2])
+
+    def encode(self) -> bytes:
+        return pack(_MAGIC, _VERSION, self.to_plain())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Stretch:
+        return cls.from_plain(unpack(_MAGIC, _VERSION, data))
+
+
+class RecentRows:
+    """The row samples of the latest panes: at least `keep` rows where there were as many.
+
+    Rows of a pane whose sample is thinner thin the others too (all below the least limit), so
+    the window is a uniform sample of its predictions.
+    """
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._stretches: list[Stretch] = []  # full ones, oldest first; they never change
+        self._newest: list[Stretch] = []
+
+    def add(self, table: PaneTable) -> None:
+        self._newest.append(Stretch(table.sample, table.pane_end, table.limit))
+
+    def trim(self) -> None:
+        """Forget what no window can reach any more."""
+        if sum(len(part.rows) for part in self._newest) * _STRETCHES >= self._keep:
+            self._stretches.append(_joined(self._newest).latest(self._keep))
+            self._newest = []
+        held = sum(len(part.rows) for part in self._parts)
+        while self._stretches and held - len(self._stretches[0].rows) >= self._keep:
+            held -= len(self._stretches.pop(0).rows)
+
+    @property
+    def _parts(self) -> list[Stretch]:
+        return [*self._stretches, *self._newest]
+
+    def window(self, since_ms: int, until_end_ms: int) -> Rows | None:
+        """Sampled rows of the panes that start at or after `since_ms`, up to this pane's end."""
+        parts = [part for part in self._parts if part.ends[0] <= until_end_ms]
+        if not parts:
+            return None
+        ends = np.concatenate([part.rows.pane_end for part in parts])
+        upto = int(np.searchsorted(ends, until_end_ms, "right"))
+        if not upto:
+            return None
+        # from the end of the pane that holds the `keep`-th last row
+        first_ms = max(int(ends[max(upto - self._keep, 0)]), since_ms + 1)
+        whole = _joined([part for part in parts if part.ends[-1] >= first_ms] or parts[-1:])
+        inside = (whole.ends >= first_ms) & (whole.ends <= until_end_ms)
+        limit = whole.limits[inside].min() if inside.any() else WHOLE
+        rows = whole.rows.between(first_ms, until_end_ms)
+        return rows if limit == WHOLE else rows.take(np.flatnonzero(rows.hash < limit))
+
+    def column(self, name: str) -> Column | None:
+        """Of the latest rows: of `keep` of them, or of all there were."""
+        kept: list[Column] = []
+        left = self._keep
+        for part in reversed(self._parts):
+            cells = part.rows.columns.get(name)
+            if left > 0 and len(part.rows) and cells is not None:
+                kept.append(Column(cells.kind[-left:], cells.bits[-left:]))
+            left -= len(part.rows)
+        if not kept:
+            return None
+        return Column(
+            np.concatenate([cells.kind for cells in reversed(kept)]),
+            np.concatenate([cells.bits for cells in reversed(kept)]),
+        )
+
+    # -- state
+
+    def snapshot(self) -> tuple[list[Stretch], Stretch | None]:
+        """The full stretches, and what is newer; nobody changes either."""
+        if len(self._newest) > 1:
+            self._newest = [_joined(self._newest)]
+        return list(self._stretches), self._newest[0] if self._newest else None
+
+    def restore(self, stretches: Sequence[Stretch], newest: Stretch | None) -> None:
+        self._stretches = list(stretches)
+        self._newest = [] if newest is None else [newest]
+
+
+def _joined(parts: Sequence[Stretch]) -> Stretch:
+    if len(parts) == 1:
+        return parts[0]
+    rows = concatenate([part.rows for part in parts])
+    used: set[int] = set()
+    for cells in rows.columns.values():
+        used.update(cells.texts()[1].tolist())
+    rows = Rows(rows.pane_end, rows.hash, rows.columns, {c: rows.texts[c] for c in sorted(used)})
+    return Stretch(
+        rows,
+        np.concatenate([part.ends for part in parts]),
+        np.concatenate([part.limits for part in parts]),
+    )

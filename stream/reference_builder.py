@@ -1,0 +1,95 @@
+"""Collects whole merged panes until they are a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xxhash
+
+from stream.columns import Group
+from stream.panes import PaneTable, collapse
+from stream.reference import Reference
+from stream.rules import ReferenceRule, Rules
+from stream.wire import PaneKind
+
+_SAMPLE_BYTES = 500_000  # of the row sample, unless the features are very many
+_FRESH = 4  # a fourth of the sample's rows: so many are merged into the settled part at once
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """A builder as of one moment; nobody changes the tables."""
+
+    start_ms: int | None
+    count: int  # of predictions, the fresh ones included
+    settled: PaneTable | None
+    fresh: PaneTable | None
+
+
+class ReferenceBuilder:
+    """Until there are enough predictions and enough time.
+
+    Panes merge exactly, whatever the order, so the latest ones are kept apart from the settled
+    ones: a checkpoint then need not write all of them again for each new pane.
+    """
+
+    def __init__(self, rule: ReferenceRule, rules: Rules) -> None:
+        self._rule = rule
+        self._rules = rules
+        self._start_ms: int | None = None
+        self._count = 0
+        self._settled: PaneTable | None = None
+        self._fresh: PaneTable | None = None
+
+    def sealing_pane(self, table: PaneTable) -> int | None:
+        """Index of the pane that completes the reference; None: none of these does."""
+        start_ms = self._start_ms
+        if start_ms is None:
+            start_ms = table.first_end_ms - self._rules.pane_ms
+        enough = (self._count + np.cumsum(table.rows) >= self._rule.predictions) & (
+            table.pane_end - start_ms >= self._rule.span_ms
+        )
+        return int(enough.argmax()) if enough.any() else None
+
+    def add(self, table: PaneTable) -> None:
+        if not len(table):
+            return
+        if self._start_ms is None:
+            self._start_ms = int(table.pane_end[0]) - self._rules.pane_ms
+        self._count += int(table.rows.sum())
+        self._fresh = self._merged([self._fresh, table])
+        if self._fresh is not None and len(self._fresh.sample) * _FRESH >= self._rules.window_rows:
+            self._settled, self._fresh = self._merged([self._settled, self._fresh]), None
+
+    def _merged(self, tables: Sequence[PaneTable | None]) -> PaneTable | None:
+        parts = [table for table in tables if table is not None]
+        if not parts:
+            return None
+        rules = self._rules
+        return collapse(parts, parts[-1].last_end_ms, rules.window_rows, rules.max_categories)
+
+    def seal(self, group: Group, kind: PaneKind) -> Reference:
+        whole = self._merged([self._settled, self._fresh])
+        if whole is None or self._start_ms is None:
+            raise ValueError("a reference needs at least one pane")
+        self._settled = self._fresh = None
+        table = whole.without_ghosts()
+        rows = max(_SAMPLE_BYTES // (9 * max(len(table.features), 1)), self._rules.pane_rows)
+        table = table.with_sample_of(min(rows, self._rules.window_rows))
+        return Reference(group, kind, self._start_ms, table.last_end_ms, table)
+
+    def snapshot(self) -> Building:
+        return Building(self._start_ms, self._count, self._settled, self._fresh)
+
+    def restore(self, building: Building) -> None:
+        self._start_ms, self._count = building.start_ms, building.count
+        self._settled, self._fresh = building.settled, building.fresh
+
+
+def settled_name(group: Group, kind: PaneKind, building: Building) -> str:
+    """Of the settled part. How many predictions it holds, from when on, is what it is."""
+    held = 0 if building.fresh is None else int(building.fresh.rows[0])
+    place = "/".join([kind, *group, str(building.start_ms), str(building.count - held)])
+    return f"building/{xxhash.xxh3_128_hexdigest(place.encode())}"
