@@ -24,7 +24,7 @@ from stream.kafka_admin import topic_plan
 from stream.metrics import Metrics
 from stream.rules import Rules
 from stream.settings import Settings
-from stream.snapshot import pack
+from stream.snapshot import packed
 from stream.source_stage import SourceStage
 
 ROOT = Path(__file__).parent.parent
@@ -200,7 +200,7 @@ def bytes_held(count: int) -> tuple[int, int, int]:
             "model_version": "1",
             "predicted_at": 1_800_000_000_000 + n,
             "features": {},
-            "prediction": {"label": "a", "score": 0.5},
+            "prediction": {"label": "ab"[n % 2], "score": n / count},
         }
 
     def truth(n: int) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def bytes_held(count: int) -> tuple[int, int, int]:
             "prediction_id": f"p-{n}",
             "model_id": "m",
             "observed_at": 1_800_000_000_000 + n,
-            "actual": {"label": "a"},
+            "actual": {"label": "ba"[n % 2]},
         }
 
     def batch(of: Any) -> Records:
@@ -220,11 +220,11 @@ def bytes_held(count: int) -> tuple[int, int, int]:
         stage.predictions(batch(prediction))
         if outcomes:
             stage.outcomes(batch(truth))
-        return len(stage.snapshot())
+        return sum(map(len, packed(stage.snapshot()).values()))
 
     ids, seen = IdMemory(), hash_ids(f"p-{n}" for n in range(count))
-    ids.apply(seen, np.zeros(count, np.int64), np.full(count, 10**15, np.int64))
-    memory = len(pack(b"T", 1, {"ids": ids.snapshot()}))
+    ids.apply(seen, np.zeros(count, np.int64), 10**15 + np.arange(count))
+    memory = sum(map(len, packed(ids.parts()).values()))
     held = size("auto", outcomes=False)
     row = held - size(None, outcomes=False)
     outcome = size("auto", outcomes=True) - held - memory
