@@ -12,6 +12,7 @@ import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from stream import control
 from stream.events import LATEST_MS, Outcome, Prediction, Records
 from stream.judgement import label_text
 from stream.numbering import Listener
-from stream.records import decode_outcomes, decode_predictions
+from stream.records import Decoded, decode_outcomes, decode_predictions
 from stream.settings import SettingsError, load
 from stream.snapshot import BrokenRecordError, pack, unpack
 from stream.source_stage import SourceStage
@@ -44,6 +45,7 @@ REASONS = frozenset(
         "no_actual",
     }
 )
+AT_MS = 1_763_800_000_500  # of the records that have a timestamp
 RECORD_END = b"\x1e"
 PANE_MAGICS = b"BDLAP"
 
@@ -74,6 +76,29 @@ def outcomes(data: bytes) -> None:
         _same(event, read, ("prediction_id", "model_id", "revision", "retracted"))
         assert event.actual.value == read.value
         assert _label(event.actual.label) == read.label
+
+
+def batches(data: bytes) -> None:
+    """Records in one batch are judged as each of them alone; odd ones have other timestamps."""
+    values: list[bytes | None] = [raw[1:] or None for raw in data.split(RECORD_END)[:60]]
+    for side in TOPIC:
+        whole = _batch(side, 0, values)
+        alone = [
+            Records(whole.topic, 0, [i], whole.timestamps_ms[i : i + 1], [value])
+            for i, value in enumerate(values)
+        ]
+        decode: Callable[..., Decoded[Any]] = (
+            decode_predictions if side == "predictions" else decode_outcomes
+        )
+        together = _told(decode(whole, RULES, include_payload=True))
+        one_by_one = [_told(decode(record, RULES, include_payload=True)) for record in alone]
+        assert together == [list(chain(*parts)) for parts in zip(*one_by_one, strict=True)]
+
+
+def _told(decoded: Decoded[Any]) -> list[list[Any]]:
+    events = [repr(event) for event in decoded.events]
+    letters = [effect.value for effect in decoded.dead]
+    return [events, decoded.time_ms.tolist(), decoded.record_ms.tolist(), letters]
 
 
 def ledger(data: bytes) -> None:
@@ -158,6 +183,7 @@ def configuration(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "predictions": predictions,
     "outcomes": outcomes,
+    "batches": batches,
     "ledger": ledger,
     "panes": panes,
     "findings": findings,
@@ -190,7 +216,8 @@ def _alone(side: Side, data: bytes) -> Records:
 
 def _batch(side: Side, first: int, values: list[bytes | None]) -> Records:
     offsets = list(range(first, first + len(values)))
-    return Records(TOPIC[side], 0, offsets, [None] * len(values), values)
+    times = [None if offset % 2 else AT_MS for offset in offsets]  # some are of the future
+    return Records(TOPIC[side], 0, offsets, times, values)
 
 
 def _event_or_letter(events: list[Any], dead: list[Any]) -> None:

@@ -81,6 +81,7 @@ def test_fuzzing_begins_from_what_is_understood(name: str) -> None:
     ("name", "decoder"),
     [
         ("predictions", "decode_predictions"),
+        ("batches", "decode_outcomes"),
         ("ledger", "SourceStage"),
         ("panes", "decode_pane_record"),
         ("findings", "decode_finding"),
