@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
 import msgspec
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from stream.events import LATEST_MS
+from stream.times import to_ms
+
+Offset = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class ControlError(ValueError):
@@ -19,7 +22,7 @@ class ControlError(ValueError):
 class _Record(msgspec.Struct):
     type: str
     effective_at: datetime | int | None = None
-    offsets: dict[str, dict[str, int]] = {}
+    offsets: dict[str, dict[str, Offset]] = {}
 
 
 _decoder = msgspec.json.Decoder(_Record)
@@ -50,7 +53,7 @@ def decode(value: bytes) -> EndOfInput | None:
             topic: {int(partition): offset for partition, offset in parts.items()}
             for topic, parts in record.offsets.items()
         }
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise ControlError(str(error)) from None
     return EndOfInput(_ms(record.effective_at), offsets)
 
@@ -70,8 +73,9 @@ def encode(end: EndOfInput) -> bytes:
 def _ms(time: datetime | int | None) -> int:
     if time is None:
         raise ControlError("end_of_input without effective_at")
-    if isinstance(time, int):
-        return time
-    if time.tzinfo is None:
+    if isinstance(time, datetime) and time.tzinfo is None:
         raise ControlError("effective_at without an offset from UTC")
-    return (time - _EPOCH) // timedelta(milliseconds=1)
+    time_ms = to_ms(time)
+    if not 0 <= time_ms < LATEST_MS:
+        raise ControlError("effective_at before 1970 or after 2199")
+    return time_ms

@@ -225,12 +225,16 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# the loader converts by int(), float() and date() and lets their errors pass
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 a SafeLoader
     except OSError as error:
         raise SettingsError([f"{path}: {(error.strerror or str(error)).lower()}"]) from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except _UNREADABLE as error:
         raise SettingsError([f"{path}: {' '.join(str(error).split())}"]) from None
     if content is None:
         return {}

@@ -21,12 +21,14 @@ from functools import partial
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 from detectors.exact_sum import Binned
 from stream.columns import Column, Group, Rows
 from stream.outcome_join import Delays
 from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
 from stream.snapshot import BrokenRecordError, formed, pack, unpack
+from stream.wire_forms import array, checked_rows, checked_table, fields
 
 VERSION = 1
 LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and headers included
@@ -109,8 +111,8 @@ def encode_pane_record(record: PaneRecord) -> bytes:
         case Learned():
             return pack(b"L", VERSION, [record.source, record.epoch, record.model_id])
         case Announcement():
-            fields = [record.source, record.sources, record.epoch]
-            return pack(b"A", VERSION, [*fields, record.prediction_ms, record.outcome_ms])
+            place = [record.source, record.sources, record.epoch]
+            return pack(b"A", VERSION, [*place, record.prediction_ms, record.outcome_ms])
         case Fragment():
             place = [record.source, record.index, record.count]
             return pack(b"P", VERSION, [*place, record.part])
@@ -141,29 +143,32 @@ def decode_pane_record(data: bytes) -> PaneRecord:
 
 def _pane_record(magic: bytes, body: Any) -> PaneRecord:
     if magic == b"B":
-        rows, table = body["rows"], body["table"]
-        return Block(
-            body["source"],
-            body["epoch"],
-            body["kind"],
-            _group(body["group"]),
-            None if rows is None else rows_from_plain(rows),
-            None if table is None else table_from_plain(table),
-        )
+        return _block(body)
     if magic == b"D":
-        return DelayBlock(body[0], body[1], body[2], Delays(*body[3]))
+        source, epoch, model_id, arrays = fields(body, int, int, str, list)
+        delays = Delays(*[array(column, np.int64, len(arrays[0])) for column in arrays])
+        return DelayBlock(source, epoch, model_id, delays)
     if magic == b"L":
-        return Learned(*body)
+        return Learned(*fields(body, int, int, str))
     if magic == b"A":
-        return Announcement(*body)
+        return Announcement(*fields(body, *[int] * 5))
     if magic == b"P":
-        return Fragment(*body)
+        return Fragment(*fields(body, int, int, int, bytes))
     raise BrokenRecordError(f"unknown record {magic!r} on the panes topic")
 
 
-def _group(parts: list[str]) -> Group:
-    model_id, version, role, segment = parts
-    return model_id, version, role, segment
+def _block(body: dict[str, Any]) -> Block:
+    source, epoch, kind = fields([body["source"], body["epoch"], body["kind"]], int, int, str)
+    model_id, version, role, segment = fields(body["group"], str, str, str, str)
+    rows, table = body["rows"], body["table"]
+    return Block(
+        source,
+        epoch,
+        KINDS[KINDS.index(kind)],
+        (model_id, version, role, segment),
+        None if rows is None else checked_rows(rows_from_plain(rows)),
+        None if table is None else checked_table(table_from_plain(table)),
+    )
 
 
 def rows_to_plain(rows: Rows, used: frozenset[int] = frozenset()) -> dict[str, Any]:

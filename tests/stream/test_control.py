@@ -37,6 +37,11 @@ def test_other_types_are_not_for_this_build() -> None:
         b'{"type":"end_of_input","effective_at":"2023-11-14T22:13:20","offsets":{}}',
         b'{"type":"end_of_input","effective_at":1,"offsets":{"p":{"zero":1}}}',
         b'{"type":"end_of_input","effective_at":1,"offsets":{"p":{"0":"1"}}}',
+        b'{"type":"end_of_input","effective_at":1,"offsets":{"p":{"0":-1}}}',
+        b'{"type":"end_of_input","effective_at":-1,"offsets":{}}',
+        b'{"type":"end_of_input","effective_at":7258118400000,"offsets":{}}',
+        b'{"type":"end_of_input","effective_at":"0001-01-01T00:00:00+23:59"}',
+        b'{"type":"retrained","note":' + b"[" * 100_000,
         b"\xff",
     ],
 )

@@ -255,3 +255,12 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
 def test_what_is_no_size_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match=r"size|finer"):
         parse_size(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["pane: 2026-13-45", "pane: !!float x", "pane: !!int ''", "pane: !!timestamp x", "[" * 3_000],
+)
+def test_what_yaml_itself_stumbles_over_is_an_error_of_the_file(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match=r"leeway\.yaml: ."):
+        load(written(tmp_path, text))

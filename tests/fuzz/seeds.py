@@ -1,0 +1,166 @@
+"""What fuzzing begins from: what producers send, and what the stages say to each other of it."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from stream import control
+from stream.columns import Rows, feature_columns
+from stream.events import Effect, Records, ToPanes
+from stream.identity import hash_ids
+from stream.numbering import content
+from stream.panes import summarise
+from stream.rules import Rules
+from stream.source_stage import SourceStage
+from stream.wire import (
+    Block,
+    Claim,
+    Finding,
+    Fragment,
+    Idle,
+    JournalEntry,
+    MaturityDecision,
+    Progress,
+    encode_finding,
+    encode_journal,
+    encode_pane_record,
+)
+from tests.fuzz.targets import PANE_MAGICS, RECORD_END, RULES
+from tests.streams import (
+    TOPIC,
+    Stream,
+    dealt,
+    draw_events,
+    outcome,
+    prediction,
+    value_of,
+    with_maturity,
+)
+
+HEADER = 6
+SAID: dict[str, Any] = {"label": "a", "score": 0.5, "value": -1.5, "probabilities": {"a": 0.5}}
+FEATURES = {"x": 1.5e-3, "n": None, "t": "größe", "b": True, "l": [1, {"a": 2}]}
+TIMES = (1_000, "2026-11-22T10:00:00.123456Z", "2026-11-22t10:00:00-05:30")
+CONFIGURATION = b"""\
+app: fuzz
+kafka: {bootstrap: "localhost:9092"}
+pane: 10s
+outcomes: {maturity: auto, horizon: 30d}
+reference: {predictions: 1000, span: 1d}
+models:
+  fraud: {owners: {accountable: risk}, runbook_url: "https://example.org", maturity: 14d}
+"""
+
+
+def seeds(target: str) -> list[bytes]:
+    """Inputs of one target; deterministic."""
+    match target:
+        case "predictions":
+            return [value_of(event) for event in _predictions()]
+        case "outcomes":
+            return [value_of(event) for event in _outcomes()]
+        case "ledger" | "batches":
+            return [_mixed()]
+        case "control":
+            offsets = {"leeway.predictions": {0: 5, 1: 7}}
+            return [control.encode(control.EndOfInput(1_000, offsets)), b'{"type":"other"}']
+        case "configuration":
+            return [CONFIGURATION, b"pane: 1m\ngrace: 0s\n"]
+        case "panes":
+            return [_pane_input(record) for record in _pane_records()]
+        case "findings":
+            return [record[HEADER:] for record in _findings()]
+        case "journal":
+            return [record[HEADER:] for record in _journal()]
+        case "state":
+            return [record[HEADER:] for record in _stage_states()]
+        case "torn":
+            return [*_pane_records()[-4:], *_findings()[:2], *_journal()]
+    raise ValueError(f"no seeds for {target}")
+
+
+def _predictions() -> list[dict[str, Any]]:
+    full = {"segment": {"c": "w"}, "feature_set": "f@7", "latency_ms": 12.3, "role": "shadow"}
+    return [prediction("p", at, features=FEATURES, prediction=SAID, **full) for at in TIMES]
+
+
+def _outcomes() -> list[dict[str, Any]]:
+    actual = {"label": True, "value": 2.5}
+    return [outcome("p", at, actual=actual, revision=3, retracted=True) for at in TIMES]
+
+
+def _mixed() -> bytes:
+    predictions, outcomes = draw_events(Random(1), 12)
+    records = [(event["_arrival"], b"t", event) for event in predictions]
+    records += [(event["_arrival"], b"o", event) for event in outcomes]
+    raws = []
+    for _, side, event in sorted(records, key=lambda record: record[0]):
+        public = {name: value for name, value in event.items() if name[0] != "_"}
+        raws.append(side + json.dumps(public).encode())
+    return RECORD_END.join(raws)
+
+
+def _small() -> Stream:
+    return dealt(*draw_events(Random(3), 40), partitions=1)
+
+
+def _said_to_panes(rules: Rules) -> list[bytes]:
+    stage = SourceStage(rules, 0, 1)
+    effects: list[Effect] = []
+    for side, batch in _small().batches(Random(0), 1_000):
+        effects += stage.predictions(batch) if side == "predictions" else stage.outcomes(batch)
+    effects += stage.end_of_input(10**13)
+    effects += stage.learn("m", 5_000)
+    return [content(effect.value) for effect in effects if isinstance(effect, ToPanes)]
+
+
+def _pane_records() -> list[bytes]:
+    records = _said_to_panes(RULES) + _said_to_panes(with_maturity(RULES, "auto"))
+    records.append(encode_pane_record(Fragment(0, 1, 2, b"part")))
+    records.append(encode_pane_record(_block_of_a_table()))
+    smallest: dict[tuple[bytes, int], bytes] = {}
+    for record in sorted(records, key=len, reverse=True):
+        smallest[record[:1], len(record) // 2_000] = record
+    return list(smallest.values())
+
+
+def _block_of_a_table() -> Block:
+    texts: dict[int, str] = {}
+    cells: list[dict[str, Any]] = [{"x": "größe", "y": 1.5}, {"x": None}, {"y": [1], "x": "b"}]
+    columns = feature_columns(cells, "feature:", texts)
+    ends = np.array([1_000, 1_000, 2_000])
+    rows = Rows(ends, hash_ids("abc")[:, 0].copy(), columns, texts)
+    group = ("m", "1", "champion", "")
+    return Block(0, 1, "prediction", group, rows, summarise(rows, 1, 9))
+
+
+def _pane_input(record: bytes) -> bytes:
+    return bytes([PANE_MAGICS.index(record[:1])]) + record[HEADER:]
+
+
+def _findings() -> list[bytes]:
+    group = ("m", "1", "champion", "")
+    detail = {"estimate": 1.5, "evidence": {"a": [None, True]}}
+    finding = Finding(1, 2, "cohort", 30, 20, group, "feature:x", "A", "drift", detail)
+    return [encode_finding(finding), encode_finding(Progress(1, 4, 2, 10, 5))]
+
+
+def _journal() -> list[bytes]:
+    entries: list[JournalEntry] = [
+        Claim(1, 2, "worker"),
+        Idle(1, 2, 3, "outcomes", 4, 5),
+        MaturityDecision(2, 0, 9, "m", None, 7),
+        MaturityDecision(2, 0, 9, "m", 8, 7),
+    ]
+    return [encode_journal(entry) for entry in entries]
+
+
+def _stage_states() -> list[bytes]:
+    stage = SourceStage(RULES, 0, 1)
+    raws = [value for _, value in _small().predictions[0][:6]]
+    stage.predictions(Records(TOPIC["predictions"], 0, list(range(6)), [None] * 6, list(raws)))
+    return [part.pack() for part in stage.snapshot()]

@@ -1,0 +1,260 @@
+"""What each decoder promises of any bytes whatever: a target takes bytes, and raises where the
+promise is broken.
+
+The bytes of sealed records are put behind a right header and checksum first, or no mutation would
+ever come past the checksum.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from stream import control
+from stream.events import LATEST_MS, Outcome, Prediction, Records
+from stream.judgement import label_text
+from stream.numbering import Listener
+from stream.records import Decoded, decode_outcomes, decode_predictions
+from stream.settings import SettingsError, load
+from stream.snapshot import BrokenRecordError, pack, unpack
+from stream.source_stage import SourceStage
+from stream.wire import (
+    VERSION,
+    decode_finding,
+    decode_journal,
+    decode_pane_record,
+    encode_finding,
+    encode_journal,
+    encode_pane_record,
+)
+from tests.oracle import reading
+from tests.streams import SMALL, TOPIC, Side
+
+RULES = replace(SMALL, max_record_bytes=4_000, max_features=8)
+LIMITS = reading.Limits(RULES.max_record_bytes, RULES.max_features, frozenset())
+REASONS = frozenset(
+    {
+        *("empty", "oversize", "not_json", "not_utf8", "not_finite", "too_deep", "missing_field"),
+        *("wrong_type", "out_of_range", "invalid_time", "too_many_features", "no_prediction"),
+        "no_actual",
+    }
+)
+AT_MS = 1_763_800_000_500  # of the records that have a timestamp
+RECORD_END = b"\x1e"
+PANE_MAGICS = b"BDLAP"
+
+
+def predictions(data: bytes) -> None:
+    """One record: an event just as the standard library's JSON has it, or a letter."""
+    decoded = decode_predictions(_alone("predictions", data), RULES, include_payload=False)
+    _event_or_letter(decoded.events, decoded.dead)
+    read = _read(reading.read_prediction, data, bool(decoded.events))
+    for event in decoded.events:
+        assert read is not None
+        assert decoded.time_ms.tolist() == [read.at]
+        _same(event, read, ("prediction_id", "model_id", "role", "latency_ms"))
+        _same(event.prediction, read, ("score", "value"))
+        assert event.model_version == read.version
+        assert _label(event.prediction.label) == read.label
+        assert repr(event.features) == repr(read.features)
+
+
+def outcomes(data: bytes) -> None:
+    """As `predictions`."""
+    decoded = decode_outcomes(_alone("outcomes", data), RULES, include_payload=True)
+    _event_or_letter(decoded.events, decoded.dead)
+    read = _read(reading.read_outcome, data, bool(decoded.events))
+    for event in decoded.events:
+        assert read is not None
+        assert decoded.time_ms.tolist() == [read.observed_at]
+        _same(event, read, ("prediction_id", "model_id", "revision", "retracted"))
+        assert event.actual.value == read.value
+        assert _label(event.actual.label) == read.label
+
+
+def batches(data: bytes) -> None:
+    """Records in one batch are judged as each of them alone; odd ones have other timestamps."""
+    values: list[bytes | None] = [raw[1:] or None for raw in data.split(RECORD_END)[:60]]
+    for side in TOPIC:
+        whole = _batch(side, 0, values)
+        alone = [
+            Records(whole.topic, 0, [i], whole.timestamps_ms[i : i + 1], [value])
+            for i, value in enumerate(values)
+        ]
+        decode: Callable[..., Decoded[Any]] = (
+            decode_predictions if side == "predictions" else decode_outcomes
+        )
+        together = _told(decode(whole, RULES, include_payload=True))
+        one_by_one = [_told(decode(record, RULES, include_payload=True)) for record in alone]
+        assert together == [list(chain(*parts)) for parts in zip(*one_by_one, strict=True)]
+
+
+def _told(decoded: Decoded[Any]) -> list[list[Any]]:
+    events = [repr(event) for event in decoded.events]
+    letters = [effect.value for effect in decoded.dead]
+    return [events, decoded.time_ms.tolist(), decoded.record_ms.tolist(), letters]
+
+
+def ledger(data: bytes) -> None:
+    """Batches of records of both sides, restored between two of them: stage 1 never raises, counts
+    each once, and goes on from its snapshot to the same bytes."""
+    stage = SourceStage(RULES, 0, 1)
+    fed = dict.fromkeys(TOPIC, 0)
+    for raw in data.split(RECORD_END)[:40]:
+        side: Side = "outcomes" if raw[:1] == b"o" else "predictions"
+        batch = _batch(side, fed[side], [raw[1:], raw[1:] if raw[:1] == b"t" else b"{}"])
+        fed[side] += 2
+        getattr(stage, side)(batch)
+    state = {part.name: part.pack() for part in stage.snapshot()}
+    stage = SourceStage.restore(RULES, 0, 1, state)
+    assert {part.name: part.pack() for part in stage.snapshot()} == state
+    stage.end_of_input(stage.watermark_ms("predictions") or 0)
+    for side_name, terms in stage.ledger().items():
+        assert terms["consumed"] == fed[side_name]
+        judged = ("applied", "duplicate", "late", "future", "dead_lettered", "shed")
+        assert terms["consumed"] == sum(terms[term] for term in judged)
+        ends = [n for name, n in terms.items() if name not in {"consumed", *judged}]
+        assert terms["applied"] == sum(ends), terms
+
+
+def panes(data: bytes) -> None:
+    """The first byte chooses what stage 1 says to stage 2, the others are its body."""
+    magic = PANE_MAGICS[data[0] % len(PANE_MAGICS) :][:1] if data else b"B"
+    _settles(decode_pane_record, encode_pane_record, sealed(magic, data[1:]))
+
+
+def findings(data: bytes) -> None:
+    _settles(decode_finding, encode_finding, sealed(b"F", data))
+
+
+def journal(data: bytes) -> None:
+    _settles(decode_journal, encode_journal, sealed(b"J", data))
+
+
+def state(data: bytes) -> None:
+    _settles(
+        lambda record: unpack(b"1", VERSION, record),
+        lambda plain: pack(b"1", VERSION, plain),
+        sealed(b"1", data),
+    )
+
+
+def torn(data: bytes) -> None:
+    """Bytes as they are, header and all, to every reader of sealed records."""
+    listener = Listener()
+    for read in (decode_pane_record, decode_finding, decode_journal, listener.hear):
+        try:
+            read(data)
+        except BrokenRecordError:
+            continue
+
+
+def control_record(data: bytes) -> None:
+    try:
+        end = control.decode(data)
+    except control.ControlError:
+        return
+    if end is not None:
+        assert 0 <= end.event_time_ms < LATEST_MS
+        assert control.decode(control.encode(end)) == end
+
+
+def configuration(data: bytes) -> None:
+    """A file of settings: accepted, or every fault with its path; never another error."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "leeway.yaml"
+        path.write_bytes(data)
+        try:
+            load(path).rules().config_hash()
+        except SettingsError as refused:
+            faults = refused.errors
+        else:
+            return
+    assert faults
+    assert all(faults)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "predictions": predictions,
+    "outcomes": outcomes,
+    "batches": batches,
+    "ledger": ledger,
+    "panes": panes,
+    "findings": findings,
+    "journal": journal,
+    "state": state,
+    "torn": torn,
+    "control": control_record,
+    "configuration": configuration,
+}
+
+
+def sealed(magic: bytes, body: bytes) -> bytes:
+    """`body` behind a right header and checksum."""
+    return magic + bytes([VERSION]) + zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def _settles(decode: Callable[[bytes], Any], encode: Callable[[Any], bytes], data: bytes) -> None:
+    """Refused, or understood: what is written of it is read and written alike for ever."""
+    try:
+        record = decode(data)
+    except BrokenRecordError:
+        return
+    written = encode(record)
+    assert encode(decode(written)) == written
+
+
+def _alone(side: Side, data: bytes) -> Records:
+    return _batch(side, 0, [data])
+
+
+def _batch(side: Side, first: int, values: list[bytes | None]) -> Records:
+    offsets = list(range(first, first + len(values)))
+    times = [None if offset % 2 else AT_MS for offset in offsets]  # some are of the future
+    return Records(TOPIC[side], 0, offsets, times, values)
+
+
+def _event_or_letter(events: list[Any], dead: list[Any]) -> None:
+    assert len(events) + len(dead) == 1
+    for effect in dead:
+        assert effect.letter.reason in REASONS
+        assert effect.value
+
+
+def _read(read: Callable[[bytes | None, reading.Limits], Any], data: bytes, accepted: bool) -> Any:
+    """What the naive reader reads. It must refuse what was refused, but for what the first of two
+    values of one name had wrong: the naive reader never sees that one."""
+    try:
+        event = read(data, LIMITS)
+    except reading.Dead as dead:
+        event, said = None, str(dead)
+    else:
+        said = repr(event)
+    same = accepted == (event is not None)
+    assert same or (event is not None and _has_a_name_twice(data)), f"the naive reader says {said}"
+    return event
+
+
+def _has_a_name_twice(data: bytes) -> bool:
+    found = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        found.append(len(dict(pairs)) < len(pairs))
+
+    json.loads(data, object_pairs_hook=look)
+    return any(found)
+
+
+def _same(event: Prediction | Outcome | Any, read: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        assert repr(getattr(event, name)) == repr(getattr(read, name)), name
+
+
+def _label(label: Any) -> str | None:
+    return None if label is None else label_text(label)
