@@ -41,10 +41,9 @@ class Closed:
         return np.unique(np.concatenate(parts))
 
     def between(self, first_ms: int, last_ms: int) -> Closed:
-        return Closed(
-            None if self.rows is None else self.rows.between(first_ms, last_ms),
-            None if self.table is None else self.table.between(first_ms, last_ms),
-        )
+        rows = None if self.rows is None else self.rows.between(first_ms, last_ms)
+        table = None if self.table is None else self.table.between(first_ms, last_ms)
+        return Closed(rows or None, table or None)  # none of no pane
 
 
 @dataclass(slots=True)
