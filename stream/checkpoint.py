@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stream import checkpoint_v1
@@ -70,6 +70,7 @@ class Layout:
     state_hash: str
     partitions: int
     inputs: tuple[str, ...]  # the topics of this stage
+    state_hash_of_0_1: str = ""  # as checkpoints of version 1 have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +179,11 @@ def latest(
     key, data = found
     try:
         version, manifest = _manifest(data, key)
+        is_old = version == checkpoint_v1.VERSION
+        if is_old:
+            layout = replace(layout, state_hash=layout.state_hash_of_0_1)
         _must_fit(manifest, layout, key)
-        read = _read_version_1 if version == checkpoint_v1.VERSION else _read
+        read = _read_version_1 if is_old else _read
         kept, state = read(manifest, records, key)
     except BrokenRecordError as error:
         raise CheckpointError(

@@ -2,11 +2,15 @@
 
 Brokers, ports, paths and timings of the process are not here: two workers with equal
 `Rules` make equal bytes. `config_hash` is the hash of exactly these fields.
+
+What stored state depends on (`state_hash`; of a model its maturity and reference) is fixed for an
+`app`. The rest may change at a pane: see `rule_book`.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -110,6 +114,19 @@ class Rules:
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
 
+    def cannot_follow(self, former: Rules) -> list[str]:
+        """Why these cannot take over what was held under the former rules; empty if they can."""
+        reasons = []
+        if self.state_hash() != former.state_hash():
+            mine, its = asdict(self), asdict(former)
+            changed = [n for n in mine if n not in _ACTIVATED and mine[n] != its[n]]
+            reasons.append(f"{', '.join(changed)} cannot change: stored state depends on it")
+        for model_id in sorted(self.models.keys() | former.models.keys()):
+            both_know = self.knows(model_id) and former.knows(model_id)
+            if both_know and self.of_state(model_id) != former.of_state(model_id):
+                reasons.append(f"models.{model_id}: its maturity and reference cannot change")
+        return reasons
+
     def of_state(self, model_id: str) -> list[Any]:
         """What stored state of this model depends on beside `state_hash`."""
         reference = self.reference_of(model_id)
@@ -117,11 +134,39 @@ class Rules:
 
     def config_hash(self) -> str:
         """Of everything here: two alerts with the same hash were made by the same rules."""
-        return _hash(asdict(self))
+        return _hash(self._hashed())
 
     def state_hash(self) -> str:
-        """Of what stored state depends on: not on which models there are, nor whose they are."""
-        return _hash({name: value for name, value in asdict(self).items() if name != "models"})
+        """Of what stored state depends on, beside each model's own."""
+        return _hash({n: value for n, value in self._hashed().items() if n not in _ACTIVATED})
+
+    def state_hash_of_0_1(self) -> str:
+        """As 0.1.0 wrote it into its checkpoints: of all but the models."""
+        return _hash({n: value for n, value in self._hashed().items() if n != "models"})
+
+    def _hashed(self) -> dict[str, Any]:
+        """Settings newer than 0.1.0 count only where they are set: hashes survive an upgrade."""
+        is_old = {n: n not in _SINCE_0_1 for n in self.__dataclass_fields__}
+        default = asdict(Rules())
+        return {n: v for n, v in asdict(self).items() if is_old[n] or v != default[n]}
+
+    def to_plain(self) -> dict[str, Any]:
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Rules:
+        """Raises ValueError. What is not there has its default."""
+        return msgspec.convert(plain, cls)
+
+
+_ACTIVATED = frozenset(
+    {"adwin", "page_hinkley", "rates", "minimum_values", "resolve_after_panes", "models"}
+)
+"""What may change at a pane."""
+
+_SINCE_0_1: frozenset[str] = frozenset()
+"""Fields that 0.1.0 did not have."""
 
 
 def _hash(fields: dict[str, Any]) -> str:

@@ -15,21 +15,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import faust
-from aiokafka.consumer.fetcher import OffsetResetStrategy
-from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
 from faust.exceptions import ImproperlyConfigured
 from faust.serializers.schemas import Schema
 from faust.transport.consumer import ensure_TP, ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
 
-from stream.record_batch import RawRecordBuffer, RecordBatch, longest_acked_prefix
-from stream.refusals import Refusal, out_of_range, truncated, unreadable
+from stream.consumer_thread import ConsumerThread
+from stream.record_batch import RecordBatch, longest_acked_prefix
+from stream.refusals import Refusal, truncated
 
 log = logging.getLogger(__name__)
 
@@ -58,37 +57,6 @@ class BatchSchema(Schema):
             return app.create_event(None, message.value, None, message)
 
         return decode
-
-
-class ConsumerThread(driver.AIOKafkaConsumerThread):
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        # Faust asks for it only under exactly_once. The fetcher is made from this at start.
-        consumer._isolation_level = "read_committed"
-        return consumer
-
-    async def on_start(self) -> None:
-        await super().on_start()
-        fetcher: Any = getattr(self._consumer, "_fetcher", None)
-        if type(getattr(fetcher, "_records", None)) is OrderedDict:
-            fetcher._records = RawRecordBuffer(self.consumer.batched)
-        else:
-            log.warning("aiokafka's fetch buffer is not as known: records are read the slow way")
-
-    def may_reset(self, *, is_allowed: bool) -> None:
-        """Whether a position that the broker does not have becomes the earliest one. While Faust
-        finds its positions it must; once they come from manifests, records would be passed over."""
-        fetcher: Any = getattr(self._consumer, "_fetcher", None)
-        if fetcher is not None:
-            name = "earliest" if is_allowed else "none"
-            fetcher._default_reset_strategy = OffsetResetStrategy.from_str(name)
-
-    async def rejoin(self) -> None:
-        """Join the group anew, as after a rebalance: all is given back and assigned again."""
-        await self.call_thread(self._rejoin)
-
-    async def _rejoin(self) -> None:
-        self._ensure_consumer()._coordinator.request_rejoin()
 
 
 class Consumer(driver.Consumer):
@@ -140,8 +108,8 @@ class Consumer(driver.Consumer):
         async with self._fetching:
             try:
                 fetched = await super()._getmany(wanted, timeout)
-            except (CorruptRecordException, OffsetOutOfRangeError) as error:
-                self._owner.fail(self._refusal(error, wanted))
+            except Refusal as refusal:
+                self._owner.fail(refusal)
                 return {}
             if not self._restored:
                 # It began before a rebalance: its records are of positions that no manifest knows.
@@ -151,16 +119,6 @@ class Consumer(driver.Consumer):
             tp: [RecordBatch(tp, records)] if records and self.batched(tp.topic) else records
             for tp, records in fetched.items()
         }
-
-    def _refusal(self, error: Exception, wanted: set[Any]) -> Refusal:
-        if isinstance(error, OffsetOutOfRangeError):
-            (tp, offset), *_ = error.args[0].items()
-            return out_of_range(tp.topic, tp.partition, offset)
-        for tp in wanted:  # aiokafka names it in the message alone
-            if f"topic='{tp.topic}', partition={tp.partition})" in str(error):
-                state = self._fetch_state(tp)
-                return unreadable(tp.topic, tp.partition, getattr(state, "position", -1), "bad CRC")
-        return Refusal(f"a fetched batch is damaged: {error}")
 
     def _note(self, wanted: set[Any], fetched: Mapping[Any, Any]) -> None:
         """Where each partition is read to. Nothing else moves positions between two fetches."""
@@ -175,13 +133,7 @@ class Consumer(driver.Consumer):
                 self._read_to[tp] = state.position
 
     def _fetch_state(self, tp: Any) -> Any:
-        """What aiokafka's fetcher knows of a partition; None if it is not assigned."""
-        thread_consumer = getattr(self._thread, "_consumer", None)
-        subscription = thread_consumer and thread_consumer._subscription.subscription
-        assignment = subscription and subscription.assignment
-        if not assignment or ensure_TP(tp) not in assignment.tps:
-            return None
-        return assignment.state_value(ensure_TP(tp))
+        return self._thread.fetch_state(tp)
 
     def passed(self, tp: Any, applied: int) -> int:
         """Where a partition is whose records are applied up to this offset: behind what follows
@@ -318,6 +270,10 @@ class Consumer(driver.Consumer):
     async def rejoin(self) -> None:
         """Give back what is assigned and have it assigned anew: each claim is then made again."""
         await self._thread.rejoin()
+
+    def group_error(self) -> BaseException | None:
+        error: BaseException | None = self._thread.group_error()
+        return error
 
     def restoring(self) -> tuple[bool, int] | None:
         """None: nothing is assigned, or all of it is restored. Else whether the takeover has

@@ -16,6 +16,9 @@ _BATCH_RECORDS = 5_000
 _BATCHES_IN_QUEUE = 8
 _FETCH_BYTES = 1 << 20
 _PRODUCER_BATCH_BYTES = 1 << 18
+# Faust refuses an assignment made for another URL than its own: with static membership one is
+# handed on from process to process. Nothing is routed by it here, so all have the same.
+_CANONICAL_URL = "http://leeway"
 PRODUCE_TIMEOUT_S = 30.0  # then the record has failed, and the worker stops
 
 TRANSPORTS.aliases.setdefault("leeway", "stream.transport:Transport")
@@ -41,6 +44,7 @@ def new_app(settings: Settings) -> App:
         broker_session_timeout=kafka.session_timeout.total_seconds(),
         broker_rebalance_timeout=kafka.rebalance_timeout.total_seconds(),
         broker_heartbeat_interval=kafka.heartbeat.total_seconds(),
+        canonical_url=_CANONICAL_URL,
         consumer_group_instance_id=kafka.instance_id,
         broker_commit_interval=1.0,
         stream_buffer_maxsize=_BATCHES_IN_QUEUE,
@@ -114,6 +118,10 @@ class Positions:
 
     def hold(self, tps: Collection[Any]) -> None:
         self._app.consumer.hold(tps)
+
+    def group_error(self) -> BaseException | None:
+        error: BaseException | None = self._app.consumer.group_error()
+        return error
 
     async def rejoin(self) -> None:
         await self._app.consumer.rejoin()

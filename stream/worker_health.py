@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from stream.refusals import Refusal
 from stream.worker_host import Host
 from stream.worker_watch import Watch
 
@@ -29,6 +30,10 @@ class StuckRecoveryError(Exception):
     """Partitions are assigned and their state is not being restored."""
 
 
+class OutOfGroupError(Refusal):
+    """Nobody keeps this worker in its group."""
+
+
 class Answers(Protocol):
     """A reader that polls without end, whatever else waits: the journal's."""
 
@@ -37,6 +42,8 @@ class Answers(Protocol):
 
 class Restoring(Protocol):
     def restoring(self) -> tuple[bool, int] | None: ...
+
+    def group_error(self) -> BaseException | None: ...
 
 
 class Health:
@@ -60,6 +67,9 @@ class Health:
         is_stuck = progress is not None and progress == self._progress
         self.stuck_s = self.stuck_s + _TICK_S if is_stuck else 0.0
         self._answer_ms, self._progress = answer_ms, progress
+        group_error = self._positions.group_error()
+        if group_error is not None:
+            self._host.fail(self._out_of_group(group_error))
         if self.silent_s >= _MAX_SILENCE_S:
             self._host.fail(self._broker_gone())
         is_taking_over = progress is not None and progress[0]
@@ -77,6 +87,11 @@ class Health:
             "outputs are not acknowledged": unacknowledged_s >= _ILL_UNACKNOWLEDGED_S,
         }
         return [text for text, is_ill in found.items() if is_ill]
+
+    def _out_of_group(self, error: BaseException) -> OutOfGroupError:
+        name = self._host.settings.kafka.instance_id
+        cause = f" (runs another worker under the same kafka.instance_id, {name}?)" if name else ""
+        return OutOfGroupError(f"the worker fell out of its group: {error}{cause}")
 
     def _broker_gone(self) -> BrokerGoneError:
         return BrokerGoneError(

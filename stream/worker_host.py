@@ -280,7 +280,9 @@ class Host:
 
     def layout(self, stage: int) -> Layout:
         """What a checkpoint of this stage must agree on with its reader."""
-        return Layout(self.rules.state_hash(), self.settings.partitions, self.inputs(stage))
+        rules, inputs = self.rules, self.inputs(stage)
+        partitions = self.settings.partitions
+        return Layout(rules.state_hash(), partitions, inputs, rules.state_hash_of_0_1())
 
     def inputs(self, stage: int) -> tuple[str, ...]:
         if stage == SOURCES:

@@ -20,6 +20,8 @@ from stream.worker_host import Host
 log = logging.getLogger(__name__)
 
 _HEARTBEATS = 3  # within which the group tells a worker that it was replaced
+_TAKEN = 3
+_TAKEN_S = 60.0
 _TRIES = 3
 _TRIES_S = 600.0
 _REBALANCE_TIMEOUTS = 5  # without one having come of a try
@@ -34,9 +36,13 @@ class Overtaken:
         self._rebalance_s = _REBALANCE_TIMEOUTS * kafka.rebalance_timeout.total_seconds()
         self._tries_s: deque[float] = deque(maxlen=_TRIES)
         self._tried_in = -1  # generation of the last try
+        self._instance_id = kafka.instance_id
+        self._taken_s: deque[float] = deque(maxlen=_TAKEN)
+        self._taken_in = -1  # generation of the last of these
 
     async def check(self, now_s: float) -> None:
         """Called every moment; `now_s` is of the monotonic clock, as `Host.overtaken` has it."""
+        self._check_name(now_s)
         due = [
             (key, now_s - since_s)
             for key, since_s in self._host.overtaken.items()
@@ -57,6 +63,21 @@ class Overtaken:
             await self._rejoin()
         elif for_s > self._rebalance_s:
             self._host.fail(_overtaken(stage, partition, "and no rebalance follows"))
+
+    def _check_name(self, now_s: float) -> None:
+        """Two workers under one name take everything from each other, heartbeat by heartbeat."""
+        generation = self._host.generation
+        if self._instance_id is None or not self._host.overtaken or self._taken_in == generation:
+            return
+        self._taken_in = generation
+        self._taken_s.append(now_s)
+        if len(self._taken_s) == _TAKEN and now_s - self._taken_s[0] < _TAKEN_S:
+            self._host.fail(
+                OvertakenError(
+                    f"everything was taken from this worker {_TAKEN} times in a minute: another "
+                    f"one runs under the same kafka.instance_id, {self._instance_id}"
+                )
+            )
 
 
 def _overtaken(stage: int, partition: int, how: str) -> OvertakenError:

@@ -54,7 +54,7 @@ class Golden:
 
 
 def layout(stage: int) -> Layout:
-    return Layout(RULES.state_hash(), PARTITIONS, INPUTS[stage])
+    return Layout(RULES.state_hash(), PARTITIONS, INPUTS[stage], RULES.state_hash_of_0_1())
 
 
 def read(name: str) -> Golden:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from prometheus_client import CollectorRegistry, generate_latest
 
 from stream.journal import TopicTail
@@ -89,11 +90,12 @@ def fetch(monkeypatch: pytest.MonkeyPatch, error: Exception) -> BaseException:
         )  # fmt: skip
         consumer._restored = True
 
-        async def getmany(_wanted: Any, _timeout: float) -> Any:
+        async def getmany(_self: Any, _wanted: Any, _timeout: float) -> Any:
             raise error
 
-        monkeypatch.setattr(consumer._thread, "getmany", getmany)
-        monkeypatch.setattr(consumer, "_fetch_state", lambda _tp: SimpleNamespace(position=41))
+        monkeypatch.setattr(AIOKafkaConsumerThread, "getmany", getmany)
+        state = SimpleNamespace(position=41)
+        monkeypatch.setattr(consumer._thread, "fetch_state", lambda _tp: state)
         assert await consumer._getmany({TopicPartition(PREDICTIONS, 0)}, 1.0) == {}
 
     asyncio.run(scenario())

@@ -29,6 +29,7 @@ class World:
         self.is_progressing = True
         self.answer_ms: int | None = 0
         self.progress: tuple[bool, int] | None = None
+        self.fell_out: BaseException | None = None
         watch: Any = self
         self.health = Health(self.host, watch, self, self)
 
@@ -37,6 +38,9 @@ class World:
 
     def restoring(self) -> tuple[bool, int] | None:
         return self.progress
+
+    def group_error(self) -> BaseException | None:
+        return self.fell_out
 
     def seconds(self, count: int, *, answering: bool = True) -> None:
         for _ in range(count):
@@ -55,6 +59,15 @@ def test_a_worker_whose_broker_is_silent_is_ill_and_then_stops() -> None:
     world.seconds(30, answering=False)
     assert "no broker of localhost:9092 has answered for 45 s" in str(world.host.failure)
     assert world.host.stopped.is_set()
+
+
+def test_a_worker_that_fell_out_of_its_group_stops() -> None:
+    world = World()
+    world.seconds(1)
+    assert world.host.failure is None
+    world.fell_out = RuntimeError("the coordinator's task ended")
+    world.seconds(1)
+    assert "fell out of its group: the coordinator's task ended" in str(world.host.failure)
 
 
 def test_a_broker_that_never_answered_is_silent_too() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -16,12 +17,12 @@ from stream.worker_overtaken import Overtaken
 Scenario = Callable[[Host, Overtaken, list[int]], Awaitable[None]]
 
 
-def run(scenario: Scenario) -> None:
+def run(scenario: Scenario, **changes: Any) -> None:
     async def running() -> None:
         async def send(_record: object) -> asyncio.Future[object]:
             raise AssertionError("nothing is sent")
 
-        host = Host(Settings(partitions=1), send, Metrics(CollectorRegistry()), "me")
+        host = Host(Settings(partitions=1, **changes), send, Metrics(CollectorRegistry()), "me")
         rejoined: list[int] = []
 
         async def rejoin() -> None:
@@ -91,5 +92,30 @@ def test_seldom_it_may_happen_for_ever() -> None:
             await host.revoked()
         assert len(rejoined) == 10
         assert host.failure is None
+
+    run(scenario)
+
+
+def test_under_a_name_that_another_worker_has_too_it_stops_and_names_it() -> None:
+    async def scenario(host: Host, overtaken: Overtaken, _rejoined: list[int]) -> None:
+        for second in range(3):
+            assert host.failure is None
+            host.overtaken[1, 0] = float(second)
+            await overtaken.check(float(second))
+            await overtaken.check(second + 0.25)
+            await host.revoked()
+        assert "the same kafka.instance_id, leeway-0" in str(host.failure)
+
+    run(scenario, kafka={"instance_id": "leeway-0"})
+
+
+def test_without_a_name_heartbeats_tell_who_is_who() -> None:
+    async def scenario(host: Host, overtaken: Overtaken, rejoined: list[int]) -> None:
+        for second in range(9):
+            host.overtaken[1, 0] = float(second)
+            await overtaken.check(float(second))
+            await host.revoked()
+        assert host.failure is None
+        assert rejoined == []
 
     run(scenario)

@@ -1,0 +1,132 @@
+"""Which rules are in force at which event time.
+
+The first configuration of an `app` is *founding*: it stands in the journal, and counts from the
+beginning of time. Every other one is announced on `leeway.control` and comes into force at a
+ready time: stages 2 and 3 judge a pane, and sign what they find of it, by the rules in force at
+its ready time. Where the announced time has passed already, the owner of a stage's partition
+takes the next ready time that it has not released yet and journals it, so that a new owner and a
+replay change at the same pane.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import msgspec
+
+from stream.rules import Rules
+from stream.watermark import BEFORE_ALL_MS
+
+
+class RefusedConfigError(ValueError):
+    """This configuration cannot take over; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """An announcement: these rules from `effective_at_ms` on (event time)."""
+
+    effective_at_ms: int
+    rules: Rules
+
+    def encode(self) -> bytes:
+        return msgspec.json.encode(
+            {
+                "type": "config",
+                "effective_at": self.effective_at_ms,
+                "config_hash": self.rules.config_hash(),
+                "rules": self.rules.to_plain(),
+            }
+        )
+
+    @classmethod
+    def of_plain(cls, effective_at_ms: int, config_hash: str, plain: Mapping[str, Any]) -> Self:
+        """Raises RefusedConfigError: damaged, or of a build that knows other settings."""
+        try:
+            rules = Rules.from_plain(plain)
+        except ValueError as error:
+            raise RefusedConfigError(f"config {config_hash}: {error}") from None
+        if rules.config_hash() != config_hash:
+            raise RefusedConfigError(
+                f"config {config_hash}: its rules have the hash {rules.config_hash()}; "
+                "another build wrote it, which knows other settings"
+            )
+        return cls(effective_at_ms, rules)
+
+
+class RuleBook:
+    """The founding rules and those announced, in the order of the control topic."""
+
+    def __init__(self, founding: Rules) -> None:
+        self.founding = founding
+        self.changes: list[ConfigChange] = []
+        self._rules = {founding.config_hash(): founding}
+
+    def __contains__(self, config_hash: str) -> bool:
+        return config_hash in self._rules
+
+    def __getitem__(self, config_hash: str) -> Rules:
+        return self._rules[config_hash]
+
+    def hashes(self) -> list[str]:
+        """The founding one first."""
+        return list(self._rules)
+
+    def announce(self, change: ConfigChange) -> None:
+        """Raises RefusedConfigError where held state would mean something else under it."""
+        for former in self._rules.values():
+            reasons = change.rules.cannot_follow(former)
+            if reasons:
+                raise RefusedConfigError(
+                    f"config {change.rules.config_hash()} cannot follow {former.config_hash()}: "
+                    + "; ".join(reasons)
+                    + ". It needs another `app`"
+                )
+        self.changes.append(change)
+        self._rules.setdefault(change.rules.config_hash(), change.rules)
+
+
+class Schedule:
+    """The rules of one partition of a stage, by ready time."""
+
+    def __init__(self, founding: Rules) -> None:
+        self._from_ms = [BEFORE_ALL_MS]
+        self._rules = [founding]
+
+    def add(self, at_ms: int, rules: Rules) -> None:
+        """From this ready time on; what was added later counts where two begin together."""
+        place = bisect_right(self._from_ms, at_ms)
+        self._from_ms.insert(place, at_ms)
+        self._rules.insert(place, rules)
+
+    def at(self, ready_ms: int) -> Rules:
+        return self._rules[bisect_right(self._from_ms, ready_ms) - 1]
+
+    def changes_within(self, first_ms: int, last_ms: int) -> list[int]:
+        """Ready times in (first_ms, last_ms] at which other rules come into force, rising."""
+        low, high = bisect_right(self._from_ms, first_ms), bisect_right(self._from_ms, last_ms)
+        return sorted(set(self._from_ms[low:high]))
+
+    def of_model(self, model_id: str) -> Rules:
+        """Those that know this model, for what cannot change about it: all of them agree."""
+        return next((r for r in self._rules if r.knows(model_id)), self._rules[0])
+
+    def all(self) -> dict[str, Rules]:
+        """By hash."""
+        return {rules.config_hash(): rules for rules in self._rules}
+
+    def snapshot(self) -> list[Any]:
+        return [
+            [at, rules.config_hash()] for at, rules in zip(self._from_ms, self._rules, strict=True)
+        ]
+
+    @classmethod
+    def restore(cls, plain: Iterable[Any], by_hash: Mapping[str, Rules]) -> Schedule:
+        (_, founding), *later = plain
+        schedule = cls(by_hash[founding])
+        for at_ms, config_hash in later:
+            schedule.add(at_ms, by_hash[config_hash])
+        return schedule
