@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from random import Random
 from typing import TypeVar
 
-from tests.simulator.scenario import CALM_SEED, calm, draw
+from tests.simulator.scenario import CALM, calm, draw
 from tests.simulator.simulation import Simulation
 from tests.simulator.verdict import faults_of
 from tests.simulator.worker import Protocol
@@ -39,13 +39,13 @@ class Result:
 
 def simulate(seed: int, protocol: Protocol | None = None) -> Result:
     random = Random(seed)
-    return _result(f"--seed {seed}", Simulation(draw(random), random, protocol=protocol))
+    return _result(f"--seed {seed}", Simulation(draw(random, seed), random, protocol=protocol))
 
 
 def crashed(at: tuple[int, ...]) -> Result:
     """The calm scenario, with a crash right behind each of these I/O boundaries."""
     which = "--crash-at " + ",".join(map(str, at))
-    return _result(which, Simulation(calm(), Random(CALM_SEED), crash_at=frozenset(at)))
+    return _result(which, Simulation(calm(), Random(CALM), crash_at=frozenset(at)))
 
 
 def _result(which: str, simulation: Simulation) -> Result:
