@@ -79,7 +79,7 @@ def _restore(worker: Worker, key: Key, epoch: int, table: dict[bytes, bytes | No
     offsets = dict.fromkeys(INPUTS[stage], 0) if found is None else dict(found.point.offsets)
     slot = Slot(stage, partition, core, offsets, positions=dict(offsets))
     slot.known_keys = checkpoint.keys_of(table, stage, partition)
-    if found is not None:
+    if found is not None and worker.protocol.refers_to_former_blobs:
         slot.kept = found.kept
     if stage == SOURCES:
         slot.due_idle = {side: [] for side in SIDES}

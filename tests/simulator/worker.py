@@ -45,6 +45,7 @@ class Protocol:
     seals_first: bool = True  # the restored state is sealed before anything is said of it
     seals_always: bool = True  # also where there was no checkpoint before
     repeats_decisions: bool = True  # a maturity that the state knows and the journal does not
+    refers_to_former_blobs: bool = False  # which a zombie may still take for its own garbage
     reclaims: bool = True  # what the group still assigns and a belated claim has taken
 
 
