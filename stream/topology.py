@@ -154,6 +154,9 @@ class Worker:
     async def _control(self, partition: int, offset: int, value: bytes) -> None:
         try:
             end = control.decode(value)
+            if end is not None:
+                inputs = self.host.inputs(SOURCES)
+                control.must_name_inputs(end, inputs, self.settings.partitions)
         except control.ControlError as error:
             log.warning("control record %d of partition %d ignored: %s", offset, partition, error)
             return
