@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from stream import control
 from stream.control import EndOfInput
-from stream.events import DeadLetter
+from stream.events import DeadLetter, ToAlerts
 from stream.history import BEFORE_ALL_MS, HistoryError, Meter
 from stream.journal import read_whole
 from stream.kafka_admin import AdminError, admin, live_topics
@@ -26,7 +26,7 @@ from stream.replay import ReplayedJournal
 from stream.settings import Settings
 from stream.times import iso, moment_ms
 from stream.topic_reader import Place, Range, Reader, find_ranges, new_consumer
-from stream.wire import decode_journal
+from stream.wire import KINDS, decode_journal
 
 
 class TopicHistory:
@@ -160,10 +160,15 @@ class TopicHistory:
         found = list(self._remarks)
         warm = facts["warm_up"]
         if warm is not None:
-            until = warm["until"] or "no model has sealed a reference"
+            sealed = (
+                f"only of panes behind the references (of {len(warm['models'])} models, the last "
+                f"sealed at {warm['until']})"
+                if warm["models"]
+                else "and not one reference was sealed"
+            )
             found.append(
-                "warm-up: this is not the beginning of the log. Alerts are comparable with a live "
-                f"run's, not equal, from: {until}. {warm['alerts']} of {facts['alerts']} alerts "
+                "warm-up: this is not the beginning of the log; alerts are comparable with those "
+                f"of a live run, never equal, {sealed}: {warm['alerts']} of {facts['alerts']} "
                 "are of before"
             )
         if not self._ends:
@@ -180,21 +185,23 @@ def _offset(end: EndOfInput, r: Range) -> int:
 
 
 def warm_up(pipeline: Pipeline) -> dict[str, Any]:
-    """From when each model was watched against references sealed from the range itself; what was
-    told before came from windows and references that had only begun."""
-    until: dict[str, dict[str, int]] = {}
+    """From when each model and kind was watched against a reference sealed from the range itself;
+    what was told of panes before came from windows that had only begun."""
+    until: dict[tuple[str, str], int] = {}
     for sealed in pipeline.references:
         reference = Reference.decode(sealed.value)
-        of_model = until.setdefault(reference.group[0], {})
-        of_model.setdefault(reference.kind, reference.end_ms)
-    models = {model: max(kinds.values()) for model, kinds in sorted(until.items())}
-    early = [
-        a.alert
-        for a in pipeline.alerts
-        if moment_ms(a.alert.window.end) <= models.get(a.alert.model.id, -BEFORE_ALL_MS)
-    ]
+        until.setdefault((reference.group[0], reference.kind), reference.end_ms)
+
+    def is_early(told: ToAlerts) -> bool:
+        kind = KINDS[told.order[1]]
+        until_ms = until.get((told.alert.model.id, kind), -BEFORE_ALL_MS)
+        return moment_ms(told.alert.window.end) <= until_ms
+
+    models: dict[str, dict[str, str]] = {}
+    for (model_id, kind), until_ms in sorted(until.items()):
+        models.setdefault(model_id, {})[kind] = iso(until_ms)
     return {
-        "until": iso(max(models.values())) if models else None,
-        "models": {model: iso(until_ms) for model, until_ms in models.items()},
-        "alerts": len(early),
+        "until": iso(max(until.values())) if until else None,
+        "models": models,
+        "alerts": sum(map(is_early, pipeline.alerts)),
     }

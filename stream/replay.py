@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import assert_never
 
 import msgspec
 
 from stream.events import Records
 from stream.pipeline import Pipeline
 from stream.source_stage import Side
-from stream.wire import Claim, Idle, JournalEntry
+from stream.wire import Claim, Idle, JournalEntry, MaturityDecision
 
 
 class _Placed(msgspec.Struct):
@@ -43,7 +44,10 @@ def decision(entry: JournalEntry) -> Decision | None:
                 Pipeline.advance, partition=partition, side=side, watermark_ms=entry.watermark_ms
             )
             return Decision(side, partition, at_offset, advance)
-    return None
+        case Claim() | MaturityDecision():
+            return None
+        case _:  # a new kind of entry must say what a replay does with it
+            assert_never(entry)
 
 
 class ReplayedJournal:

@@ -116,7 +116,8 @@ def test_a_replay_of_the_whole_log_says_what_was_said_live_and_touches_no_offset
             assert abs(part["events"] - inside) < 300  # records are not in timestamp order
             assert part["end_of_input"] is False
             assert part["warm_up"]["until"] > part["from"]
-            assert set(part["warm_up"]["models"]) == {"fraud", "churn"}
+            assert part["warm_up"]["models"].keys() == {"fraud", "churn"}
+            assert part["warm_up"]["models"]["fraud"].keys() == {"prediction", "cohort"}
             assert "warm-up: this is not the beginning of the log" in said
             assert lines
             assert await group_offsets(job) == committed
