@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
 
+from stream.doctor import examine
 from stream.kafka_admin import AdminError, admin, connection, create, topic_plan
 from tests.integration.job import PARTITIONS, Job, assert_equal_to_pipeline, messages
 
@@ -63,11 +64,15 @@ def test_records_deleted_while_no_worker_ran_are_named_and_their_loss_can_be_acc
         await job.send(SENT[:800])
         await job.consumed(800)
         assert worker.terminate() == 0
+        assert all(c.passed for c in await examine(job.settings) if c.name == "unread records")
         read = dict(job.ends[topic])
         await job.send(SENT[800:])
         gone = max(read.values()) + 5
         assert gone < min(job.ends[topic].values())
         await delete_before(job, topic, gone)
+        (told,) = [c for c in await examine(job.settings) if c.name == "unread records"]
+        assert not told.passed
+        assert f"{topic} partition 0: {read[0]} to {gone - 1}" in told.detail
         worker.start()
         refused(job, topic, f"to {gone - 1} are no longer there", "accept_lost_records")
         os.environ["LEEWAY_CHECKPOINT__ACCEPT_LOST_RECORDS"] = "true"
