@@ -1,4 +1,4 @@
-"""`leeway backtest`: the worker's own stages over files, without a broker."""
+"""`leeway backtest`: the worker's own stages over a history, in files or on topics."""
 
 from __future__ import annotations
 
@@ -11,41 +11,25 @@ from typing import Any
 
 import msgspec
 
-from stream.backtest_files import chunks
+from stream.backtest_files import FileHistory
 from stream.cli_output import FAILURE, USAGE, say, tell
-from stream.events import Records
+from stream.history import History, HistoryError, Meter
 from stream.pipeline import Pipeline, imbalance
 from stream.records import encode
 from stream.reference import Reference
-from stream.replay import ReplayedJournal
 from stream.settings import Settings
-from stream.source_stage import Side
 
 _RELEASE_EVERY = 20_000  # records
 _LISTED = 1_000  # dead letters listed in the summary; all are counted
 
 
-def run(
-    settings: Settings,
-    *,
-    predictions: list[Path],
-    outcomes: list[Path],
-    alerts: Path,
-    summary: Path | None,
-    journal: Path | None,
-    timestamp_column: str | None,
-) -> int:
+def run(settings: Settings, history: History, *, alerts: Path, summary: Path | None) -> int:
     """Alerts to a file, the summary to a file and in short to stdout. Returns the exit code."""
+    pipeline = _pipeline(settings)
     try:
-        decisions = ReplayedJournal.read(journal)
-        pipeline = Pipeline(
-            settings.rules(),
-            settings.partitions,
-            include_payload=settings.dead_letters.payload,
-            release_every=_RELEASE_EVERY,
-        )
         started = time.perf_counter()
-        feed(pipeline, predictions, outcomes, timestamp_column, decisions)
+        with _progress() as meter:
+            history.feed(pipeline, meter)
         elapsed_s = time.perf_counter() - started
         with alerts.open("wb") as out:
             for alert in pipeline.sorted_alerts():
@@ -53,10 +37,13 @@ def run(
     except (OSError, ValueError) as error:
         say(str(error))
         return USAGE
-    facts = _facts(pipeline, elapsed_s, timestamp_column)
+    except HistoryError as error:
+        say(str(error))
+        return FAILURE
+    facts = _facts(pipeline, history, elapsed_s)
     if summary is not None:
         summary.write_bytes(msgspec.json.format(encode(facts)) + b"\n")
-    _print(facts, pipeline, alerts)
+    _print(facts, pipeline, alerts, history.remarks(facts))
     if facts["events"] and facts["dead_lettered"] == facts["events"]:
         say("every record was dead-lettered: these are not the events that Leeway reads")
         return FAILURE
@@ -70,9 +57,10 @@ def build_references(
     settings: Settings, *, predictions: list[Path], outcomes: list[Path], references: Path
 ) -> int:
     """The references that a worker would have sealed, a line of JSON each."""
-    pipeline = Pipeline(settings.rules(), settings.partitions, release_every=_RELEASE_EVERY)
+    pipeline = _pipeline(settings)
     try:
-        feed(pipeline, predictions, outcomes, None, ReplayedJournal.read(None))
+        with _progress() as meter:
+            FileHistory(predictions, outcomes).feed(pipeline, meter)
     except (OSError, ValueError) as error:
         say(str(error))
         return USAGE
@@ -86,59 +74,34 @@ def build_references(
     return 0
 
 
-def feed(
-    pipeline: Pipeline,
-    predictions: list[Path],
-    outcomes: list[Path],
-    timestamp_column: str | None,
-    decisions: ReplayedJournal,
-) -> None:
-    """Both sides to their end, the one that is behind in event time first, so that little has to
-    be held; what comes out does not depend on it."""
-    partitions = len(pipeline.sources)
-    sides: dict[Side, Iterator[list[Records]]] = {
-        "predictions": chunks(predictions, partitions, timestamp_column),
-        "outcomes": chunks(outcomes, partitions, timestamp_column),
-    }
-    with _progress([*predictions, *outcomes]) as advance:
-        while sides:
-            side = min(sides, key=lambda s: _reached_ms(pipeline, s))
-            chunk = next(sides[side], None)
-            if chunk is None:
-                del sides[side]
-                continue
-            for records in chunk:
-                for part in decisions.before(pipeline, side, records):
-                    (pipeline.predictions if side == "predictions" else pipeline.outcomes)(part)
-                advance(sum(len(value or b"") + 1 for value in records.values))
-    pipeline.end_of_input(None)
+def _pipeline(settings: Settings) -> Pipeline:
+    return Pipeline(
+        settings.rules(),
+        settings.partitions,
+        include_payload=settings.dead_letters.payload,
+        release_every=_RELEASE_EVERY,
+    )
 
 
-def _reached_ms(pipeline: Pipeline, side: Side) -> int:
-    times = [pipeline.watermark_ms(p, side) for p in range(len(pipeline.sources))]
-    return max((t for t in times if t is not None), default=-(2**63))
-
-
-def _facts(pipeline: Pipeline, elapsed_s: float, timestamp_column: str | None) -> dict[str, Any]:
+def _facts(pipeline: Pipeline, history: History, elapsed_s: float) -> dict[str, Any]:
     facts = pipeline.summary()
     total = facts["ledger"]["total"]
     events = sum(side["consumed"] for side in total.values())
     letters = [
-        {"file": d.letter.topic, "line": d.letter.offset, "reason": d.letter.reason}
-        | {"detail": d.letter.detail}
+        history.place(d.letter) | {"reason": d.letter.reason, "detail": d.letter.detail}
         for d in pipeline.dead_letters[:_LISTED]
     ]
-    return facts | {
+    more = {
         "events": events,
         "events_per_s": round(events / elapsed_s) if elapsed_s else 0,
         "elapsed_s": round(elapsed_s, 3),
         "dead_letters": letters,
-        "future_check": timestamp_column or "off",
         "references": [sealed.key.decode() for sealed in pipeline.references],
     }
+    return facts | more | history.facts(pipeline)
 
 
-def _print(facts: dict[str, Any], pipeline: Pipeline, alerts: Path) -> None:
+def _print(facts: dict[str, Any], pipeline: Pipeline, alerts: Path, remarks: list[str]) -> None:
     from stream.alert_lines import line
 
     for alert in pipeline.sorted_alerts():
@@ -151,11 +114,12 @@ def _print(facts: dict[str, Any], pipeline: Pipeline, alerts: Path) -> None:
         f"{facts['events_per_s']} events/s"
     )
     for letter in facts["dead_letters"][:5]:
-        say(f"{letter['file']}:{letter['line']}: {letter['reason']}: {letter['detail']}")
+        *place, reason, detail = letter.values()
+        say(f"{':'.join(map(str, place))}: {reason}: {detail}")
     if facts["dead_lettered"] > 5:
         say(f"{facts['dead_lettered'] - 5} more dead letters; the summary lists them")
-    if facts["future_check"] == "off":
-        say("no timestamp column: no event was checked for being of the future")
+    for remark in remarks:
+        say(remark)
 
 
 def _write_line(out: Any, value: bytes) -> None:
@@ -163,16 +127,14 @@ def _write_line(out: Any, value: bytes) -> None:
 
 
 @contextmanager
-def _progress(paths: list[Path]) -> Iterator[Any]:
-    """A bar over bytes read, on a terminal only."""
+def _progress() -> Iterator[Meter]:
+    """A bar over what is read, on a terminal only."""
     if not sys.stderr.isatty():
-        yield lambda _bytes: None
+        yield lambda _more, _total: None
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    plain = all(path.suffix not in {".gz", ".parquet"} for path in paths)
-    total = sum(path.stat().st_size for path in paths) if plain else None
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("backtest", total=total)
-        yield lambda count: bar.advance(task, count)
+        task = bar.add_task("backtest", total=None)
+        yield lambda more, total: bar.update(task, advance=more, total=total)

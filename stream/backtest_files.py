@@ -1,4 +1,4 @@
-"""Events in files as records of source partitions: NDJSON, gzipped or not, and Parquet."""
+"""A history in files as records of source partitions: NDJSON, gzipped or not, and Parquet."""
 
 from __future__ import annotations
 
@@ -12,11 +12,83 @@ from typing import Any
 
 import msgspec
 
-from stream.events import EventTime, Records
+from stream.events import DeadLetter, EventTime, Records
+from stream.history import BEFORE_ALL_MS, SIDES, Meter
 from stream.partitioning import partition_of
+from stream.pipeline import Pipeline
+from stream.replay import ReplayedJournal
+from stream.source_stage import Side
 from stream.times import to_ms
 
 _CHUNK = 4_096  # lines read before the sides are compared
+
+
+class FileHistory:
+    """Both sides from their first to their last line; then the input has ended."""
+
+    def __init__(
+        self,
+        predictions: list[Path],
+        outcomes: list[Path],
+        *,
+        timestamp_field: str | None = None,
+        journal: Path | None = None,
+    ) -> None:
+        """Raises OSError and ValueError for the journal."""
+        self._paths: dict[Side, list[Path]] = {"predictions": predictions, "outcomes": outcomes}
+        self._timestamp_field = timestamp_field
+        self._decisions = (
+            ReplayedJournal([], by_position=True)
+            if journal is None
+            else ReplayedJournal.read(journal, by_position=True)
+        )
+
+    def feed(self, pipeline: Pipeline, meter: Meter) -> None:
+        """The side that is behind in event time first, so that little has to be held; what comes
+        out does not depend on it. Raises OSError and ValueError."""
+        partitions = len(pipeline.sources)
+        left = {
+            side: chunks(paths, partitions, self._timestamp_field)
+            for side, paths in self._paths.items()
+        }
+        size_bytes = self._size_bytes()
+        while left:
+            side = min(left, key=lambda s: _reached_ms(pipeline, s))
+            chunk = next(left[side], None)
+            if chunk is None:
+                del left[side]
+                continue
+            for records in chunk:
+                for part in self._decisions.before(pipeline, side, records):
+                    (pipeline.predictions if side == "predictions" else pipeline.outcomes)(part)
+                meter(sum(len(value or b"") + 1 for value in records.values), size_bytes)
+        for side in SIDES:
+            for partition in range(partitions):
+                self._decisions.rest(pipeline, side, partition)
+        pipeline.end_of_input(None)
+
+    def facts(self, _pipeline: Pipeline) -> dict[str, Any]:
+        return {"future_check": self._timestamp_field or "off"}
+
+    def remarks(self, _facts: dict[str, Any]) -> list[str]:
+        if self._timestamp_field is not None:
+            return []
+        return ["no timestamp column: no event was checked for being of the future"]
+
+    @staticmethod
+    def place(letter: DeadLetter) -> dict[str, Any]:
+        return {"file": letter.topic, "line": letter.offset}
+
+    def _size_bytes(self) -> int | None:
+        paths = [path for of_side in self._paths.values() for path in of_side]
+        if any(path.suffix in {".gz", ".parquet"} for path in paths):
+            return None
+        return sum(path.stat().st_size for path in paths)
+
+
+def _reached_ms(pipeline: Pipeline, side: Side) -> int:
+    times = [pipeline.watermark_ms(p, side) for p in range(len(pipeline.sources))]
+    return max((t for t in times if t is not None), default=BEFORE_ALL_MS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from stream.blobs import (
     table,
     unpacked,
 )
+from stream.refusals import made_anew
 from stream.snapshot import BrokenRecordError, Part, formed, pack, unpack
 
 _MAGIC = b"K"
@@ -71,6 +72,7 @@ class Layout:
     partitions: int
     inputs: tuple[str, ...]  # the topics of this stage
     state_hash_of_0_1: str = ""  # as checkpoints of version 1 have it
+    topic_ids: Mapping[str, str] = field(default_factory=dict)  # of inputs, where brokers tell them
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class Writing:
             "state_hash": layout.state_hash,
             "partitions": layout.partitions,
             "inputs": list(layout.inputs),
+            "topic_ids": dict(layout.topic_ids),
             "table": self._table,
             "table_blobs": [
                 [Key.decode(key).part, zlib.crc32(value)] for key, value in self._table_blobs
@@ -237,6 +240,9 @@ def _must_fit(manifest: Mapping[str, Any], layout: Layout, key: Key) -> None:
                 f"{_where(key)}: its {name} was {was} and is now {now}: its state means something "
                 "else. Restore the former configuration, or start afresh with another `app`"
             )
+    for topic, topic_id in manifest.get("topic_ids", {}).items():  # not in the first of version 2
+        if layout.topic_ids.get(topic, topic_id) != topic_id:
+            raise made_anew(topic, topic_id, layout.topic_ids[topic])
 
 
 def _read(

@@ -8,11 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from stream.cli_output import USAGE, Output, fail, load_settings, print_json, say
+
+if TYPE_CHECKING:
+    from stream.history import History
 
 app = typer.Typer(
     name="leeway",
@@ -26,6 +29,9 @@ app.add_typer(reference_app, name="reference")
 
 ExistingFile = Annotated[Path, typer.Option(exists=True, dir_okay=False, readable=True)]
 Files = Annotated[list[Path], typer.Option(exists=True, dir_okay=False, readable=True)]
+OptionalFiles = Annotated[
+    list[Path] | None, typer.Option(exists=True, dir_okay=False, readable=True)
+]
 Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="leeway.yaml", exists=True, dir_okay=False, readable=True),
@@ -76,10 +82,17 @@ def demo(
 
 @app.command()
 def backtest(
-    predictions: Files,
-    outcomes: Files,
     alerts: Annotated[Path, typer.Option(help="Where to write the alerts (.ndjson).")],
+    predictions: OptionalFiles = None,
+    outcomes: OptionalFiles = None,
     config: Config = None,
+    bootstrap: Annotated[
+        str | None, typer.Option(help="Broker: the topics are the history, not files.")
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Record timestamp: RFC 3339 or epoch ms.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="The same; exclusive.")] = None,
     summary: Annotated[
         Path | None, typer.Option(help="Where to write the summary (.json).")
     ] = None,
@@ -94,27 +107,61 @@ def backtest(
         typer.Option(help="Field with the record timestamp; without it no event is future."),
     ] = None,
 ) -> None:
-    """Run the same code over files.
+    """Run the same code over a history: files, or with --bootstrap topics.
 
     Files are .ndjson, .ndjson.gz or .parquet; --predictions and --outcomes take several each.
+    Topics are read in no group, with the decisions that the journal holds.
     """
-    settings = load_settings(config, {} if partitions is None else {"partitions": partitions})
+    needed = {"--predictions": predictions, "--outcomes": outcomes}
+    if bootstrap is None:
+        _need(needed)
+        _reject({"--from": from_, "--to": to}, "only with")
+    else:
+        _reject(needed | {"--timestamp-column": timestamp_column}, "not with")
+    given = {} if partitions is None else {"partitions": partitions}
+    settings = load_settings(config, given | _broker(bootstrap))
     for path in filter(None, (alerts, summary)):
         if not path.parent.is_dir():
             raise fail(f"{path}: the directory does not exist", USAGE)
     from stream.backtest import run
 
-    raise typer.Exit(
-        run(
-            settings,
-            predictions=predictions,
-            outcomes=outcomes,
-            alerts=alerts,
-            summary=summary,
-            journal=journal,
-            timestamp_column=timestamp_column,
-        )
-    )
+    try:
+        if bootstrap is None:
+            from stream.backtest_files import FileHistory
+
+            history: History = FileHistory(
+                predictions or [],
+                outcomes or [],
+                timestamp_field=timestamp_column,
+                journal=journal,
+            )
+        else:
+            from stream.backtest_topics import TopicHistory
+
+            history = TopicHistory(
+                settings, from_ms=_moment_ms(from_), to_ms=_moment_ms(to), journal=journal
+            )
+    except (OSError, ValueError) as error:
+        raise fail(str(error), USAGE) from None
+    raise typer.Exit(run(settings, history, alerts=alerts, summary=summary))
+
+
+def _need(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if value is None:
+            raise fail(f"Missing option '{name}' (or --bootstrap).", USAGE)
+
+
+def _reject(options: dict[str, Any], how: str) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise fail(f"{name}: {how} --bootstrap", USAGE)
+
+
+def _moment_ms(text: str | None) -> int | None:
+    from stream.times import moment_ms
+
+    return None if text is None else moment_ms(text)
 
 
 @app.command()

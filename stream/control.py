@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -41,6 +41,17 @@ class EndOfInput:
             position >= self.offsets.get(topic, {}).get(partition, 0)
             for topic, position in positions.items()
         )
+
+
+def must_name_inputs(end: EndOfInput, topics: Collection[str], partitions: int) -> None:
+    """Raises ControlError unless it names the input topics and no others, each within its
+    partitions: what it does not name would count as reached. A partition left out is empty."""
+    if end.offsets.keys() != set(topics):
+        named = ", ".join(sorted(end.offsets)) or "none"
+        raise ControlError(f"offsets are of {named}, and the inputs are {', '.join(topics)}")
+    beyond = [p for parts in end.offsets.values() for p in parts if not 0 <= p < partitions]
+    if beyond:
+        raise ControlError(f"offsets of partition {beyond[0]}: there are {partitions}")
 
 
 def decode(value: bytes) -> EndOfInput | None:

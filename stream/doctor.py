@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import cramjam
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
-from stream.kafka_admin import AdminError, TopicStep, admin, compare, live_topics, topic_plan
+from stream.kafka_admin import (
+    AdminError,
+    TopicStep,
+    admin,
+    compare,
+    connection,
+    live_topics,
+    topic_plan,
+)
 from stream.settings import Settings
 
 
@@ -74,11 +85,47 @@ async def _broker(settings: Settings) -> list[Check]:
     try:
         async with admin(settings) as client:
             live = await live_topics(client, [spec.name for spec in plan])
-    except AdminError as error:
+            committed = await client.list_consumer_group_offsets(settings.app)
+        at = {tp: m.offset for tp, m in committed.items() if tp.topic in live and m.offset >= 0}
+        kept = unread(at, await _earliest(settings, at))
+    except (AdminError, KafkaError, OSError) as error:
         remedy = "start the broker, or set kafka.bootstrap and kafka.security_protocol to match it"
         return [Check("broker", False, str(error), remedy)]
     steps = compare(plan, live)
-    return [Check("broker", True, bootstrap), *map(topic, steps)]
+    return [Check("broker", True, bootstrap), *map(topic, steps), kept]
+
+
+async def _earliest(
+    settings: Settings, tps: Collection[TopicPartition]
+) -> Mapping[TopicPartition, int]:
+    if not tps:
+        return {}
+    consumer = AIOKafkaConsumer(**connection(settings), group_id=None)
+    await consumer.start()
+    try:
+        found: Mapping[TopicPartition, int] = await consumer.beginning_offsets(list(tps))
+    finally:
+        await consumer.stop()
+    return found
+
+
+def unread(
+    committed: Mapping[TopicPartition, int], earliest: Mapping[TopicPartition, int]
+) -> Check:
+    """Whether retention has left what the workers have still to read."""
+    gone = [
+        f"{tp.topic} partition {tp.partition}: {offset} to {earliest[tp] - 1}"
+        for tp, offset in sorted(committed.items())
+        if offset < earliest[tp]
+    ]
+    if gone:
+        return Check(
+            "unread records",
+            False,
+            f"deleted before they were read: {'; '.join(gone)}",
+            "restore them, or accept the loss (checkpoint.accept_lost_records); see Refusals",
+        )
+    return Check("unread records", True, f"of {len(committed)} partitions all are there")
 
 
 def topic(step: TopicStep) -> Check:

@@ -158,12 +158,16 @@ class TopicTail:
                 await self._consumer.stop()
 
 
-async def read_whole(settings: Settings, topic: str) -> list[tuple[int, bytes]]:
-    """(offset, value) of a topic up to its end now, partition by partition, in offset order."""
+async def read_whole(
+    settings: Settings, topic: str, partitions: int | None = None
+) -> list[tuple[int, bytes]]:
+    """(offset, value) of a topic up to its end now, partition by partition, in offset order;
+    `partitions`: of a topic that has not as many as the sources."""
     consumer = AIOKafkaConsumer(**connection(settings), group_id=None, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        tps = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
+        count = settings.partitions if partitions is None else partitions
+        tps = [TopicPartition(topic, partition) for partition in range(count)]
         consumer.assign(tps)
         values: dict[TopicPartition, list[tuple[int, bytes]]] = {tp: [] for tp in tps}
         left = {tp: end for tp, end in (await consumer.end_offsets(tps)).items() if end}

@@ -67,9 +67,10 @@ class Pipeline:
 
     def _release_if_due(self) -> None:
         if self._unreleased >= self._release_every or self._release_every == 1:
-            self._release()
+            self.release()
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Stage 2 hears of all that was said so far. Nothing is closed by it."""
         self._unreleased = 0
         while self._held:
             held, self._held = self._held, []
@@ -92,9 +93,13 @@ class Pipeline:
             if not seen:
                 return
             event_time_ms = max(seen)
-        for source in self.sources:
-            self._perform(source.end_of_input(event_time_ms))
-        self._release()
+        for partition in range(len(self.sources)):
+            self.end_of_source(partition, event_time_ms)
+        self.release()
+
+    def end_of_source(self, partition: int, event_time_ms: int) -> None:
+        """Close everything of one source partition up to an event time."""
+        self._perform(self.sources[partition].end_of_input(event_time_ms))
 
     def _perform(self, effects: list[Effect]) -> None:
         waiting = deque(effects)  # first in, first out, as topics are

@@ -61,8 +61,8 @@ def truncated(tp: Any, offset: int, read_to: int) -> TruncatedTopicError:
 
 def made_anew(topic: str, was: str, is_now: str) -> TruncatedTopicError:
     return TruncatedTopicError(
-        f"{topic} was made anew (its id was {was} and is {is_now}). Its state does not belong to "
-        "these records: restore the topic, or start afresh with another `app`"
+        f"{topic} was made anew (its id was {was} and is {is_now}). The state does not belong to "
+        "its records: start afresh with another `app`"
     )
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import assert_never
 
 import msgspec
 
 from stream.events import Records
 from stream.pipeline import Pipeline
 from stream.source_stage import Side
-from stream.wire import Claim, Idle, JournalEntry
+from stream.wire import Claim, Idle, JournalEntry, MaturityDecision
 
 
 class _Placed(msgspec.Struct):
@@ -22,63 +26,111 @@ _entries: msgspec.json.Decoder[JournalEntry] = msgspec.json.Decoder(JournalEntry
 _offsets = msgspec.json.Decoder(_Placed)
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided before the record at an offset of a source partition."""
+
+    side: Side
+    partition: int
+    at_offset: int
+    apply: Callable[[Pipeline], None]
+
+
+def decision(entry: JournalEntry) -> Decision | None:
+    """The table of what is applied again; None: a replay decides it anew, alike (maturities)."""
+    match entry:
+        case Idle(partition=partition, side=side, at_offset=at_offset):
+            advance = partial(
+                Pipeline.advance, partition=partition, side=side, watermark_ms=entry.watermark_ms
+            )
+            return Decision(side, partition, at_offset, advance)
+        case Claim() | MaturityDecision():
+            return None
+        case _:  # a new kind of entry must say what a replay does with it
+            assert_never(entry)
+
+
 class ReplayedJournal:
-    """The watermarks that idleness and ticks moved, by side, partition and record.
+    """Decisions by side, partition and offset; each is applied once."""
 
-    Maturities are not read: stage 2 decides them again, alike.
-    """
-
-    def __init__(self, entries: list[tuple[int, JournalEntry]]) -> None:
-        """`entries`: (offset in its journal partition, entry), in journal order."""
-        self._moves: dict[tuple[Side, int], list[Idle]] = defaultdict(list)
-        self._fed: dict[tuple[Side, int], int] = defaultdict(int)
-        for entry in _valid(entries):
-            self._moves[entry.side, entry.partition].append(entry)
+    def __init__(
+        self, entries: Iterable[tuple[int, JournalEntry]], *, by_position: bool = False
+    ) -> None:
+        """`entries`: (offset in its journal partition, entry), in journal order. `by_position`:
+        lines of files have no offsets; the n-th record of a partition, from 0, has offset n."""
+        self._due: dict[tuple[Side, int], deque[Decision]] = defaultdict(deque)
+        self._by_position = by_position
+        self._fed: dict[tuple[Side, int], int] = defaultdict(int)  # next position
+        found = [d for entry in _valid(entries) if (d := decision(entry)) is not None]
+        # Stable: what was decided at one offset stays in journal order.
+        for due in sorted(found, key=lambda d: d.at_offset):
+            self._due[due.side, due.partition].append(due)
+        self.decisions = len(found)
 
     @classmethod
-    def read(cls, path: Path | None) -> ReplayedJournal:
+    def read(cls, path: Path, *, by_position: bool) -> ReplayedJournal:
         """A journal as `leeway journal` prints it. Raises OSError, ValueError."""
-        if path is None:
-            return cls([])
         entries: list[tuple[int, JournalEntry]] = []
         for number, line in enumerate(path.read_bytes().splitlines(), 1):
             try:
                 entries.append((_offsets.decode(line).offset, _entries.decode(line)))
             except msgspec.DecodeError as error:
                 raise ValueError(f"{path}:{number}: not a journal entry: {error}") from None
-        return cls(entries)
+        return cls(entries, by_position=by_position)
 
     def before(self, pipeline: Pipeline, side: Side, records: Records) -> Iterator[Records]:
-        """The records in parts; what was decided before a part has been applied when it comes."""
-        place = (side, records.partition)
-        first, count = self._fed[place], len(records.values)
-        self._fed[place] += count
+        """The records in parts; what was decided before a part has been applied when it comes.
+
+        Compaction, transaction markers and aborted records leave gaps between offsets.
+        """
+        offsets: Sequence[int] = records.offsets
+        if self._by_position:
+            first = self._fed[side, records.partition]
+            offsets = range(first, first + len(records.values))
+            self._fed[side, records.partition] += len(records.values)
+        due = self._due[side, records.partition]
         done = 0
-        moves = self._moves[place]
-        while moves and moves[0].at_offset < first + count:
-            move = moves.pop(0)
-            upto = max(move.at_offset - first, done)
-            if upto > done:
-                yield _part(records, done, upto)
-                done = upto
-            pipeline.advance(records.partition, side, move.watermark_ms)
-        if done < count:
-            yield _part(records, done, count)
+        while due and (at := bisect_left(offsets, due[0].at_offset)) < len(offsets):
+            if at > done:
+                yield _part(records, done, at)
+                done = at
+            self._apply(pipeline, due, offsets[at])
+        if done < len(records.values):
+            yield _part(records, done, len(records.values))
+
+    def rest(
+        self, pipeline: Pipeline, side: Side, partition: int, end_offset: int | None = None
+    ) -> None:
+        """Apply what was decided behind the last record, up to the next offset (None: of files, the
+        number of lines fed). What is beyond it was decided after records that are not here."""
+        place = (side, partition)
+        end_offset = self._fed[place] if end_offset is None else end_offset
+        self._apply(pipeline, self._due[place], end_offset)
+
+    def skip(self, side: Side, partition: int, start_offset: int) -> None:
+        """Forget what was decided before an earlier record than that at this offset."""
+        due = self._due[side, partition]
+        while due and due[0].at_offset < start_offset:
+            due.popleft()
+
+    @staticmethod
+    def _apply(pipeline: Pipeline, due: deque[Decision], offset: int) -> None:
+        while due and due[0].at_offset <= offset:
+            due.popleft().apply(pipeline)
 
 
-def _valid(entries: list[tuple[int, JournalEntry]]) -> list[Idle]:
+def _valid(entries: Iterable[tuple[int, JournalEntry]]) -> Iterator[JournalEntry]:
     """Entries of an epoch behind a newer claim of their stage and partition are void.
 
     The epoch of a claim is its offset in its journal partition.
     """
     epochs: dict[tuple[int, int], int] = {}
-    kept: list[Idle] = []
     for offset, entry in entries:
+        owner = (entry.stage, entry.partition)
         if isinstance(entry, Claim):
-            epochs[entry.stage, entry.partition] = offset
-        elif isinstance(entry, Idle) and entry.epoch == epochs.get((1, entry.partition)):
-            kept.append(entry)
-    return kept
+            epochs[owner] = offset
+        elif entry.epoch == epochs.get(owner):
+            yield entry
 
 
 def _part(records: Records, start: int, end: int) -> Records:

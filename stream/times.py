@@ -17,3 +17,20 @@ def iso(time_ms: int) -> str:
     """RFC 3339 UTC with milliseconds."""
     moment = EPOCH + time_ms * MILLISECOND
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1000:03d}Z"
+
+
+def moment_ms(text: str) -> int:
+    """RFC 3339 with an offset, or integer epoch milliseconds. Raises ValueError.
+
+    >>> moment_ms("1970-01-01T00:00:01+00:00"), moment_ms("1970-01-01T00:00:01Z"), moment_ms("1000")
+    (1000, 1000, 1000)
+    """
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time: RFC 3339 or epoch milliseconds") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset from UTC: end it with Z or such as +02:00")
+    return to_ms(moment)

@@ -74,6 +74,7 @@ class Worker:
     async def run(self, stop: asyncio.Event, leaving: Callable[[], None] = lambda: None) -> int:
         """Until `stop`, or until something fails; the exit code. `leaving` is told before."""
         topics = await required_topics(self.settings)
+        self.host.topic_ids = {name: topic.id for name, topic in topics.items() if topic.id}
         await self.journal.start(self.settings.partitions)
         await self.control.start(1)
         tasks = [
@@ -153,6 +154,9 @@ class Worker:
     async def _control(self, partition: int, offset: int, value: bytes) -> None:
         try:
             end = control.decode(value)
+            if end is not None:
+                inputs = self.host.inputs(SOURCES)
+                control.must_name_inputs(end, inputs, self.settings.partitions)
         except control.ControlError as error:
             log.warning("control record %d of partition %d ignored: %s", offset, partition, error)
             return

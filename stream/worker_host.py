@@ -63,6 +63,7 @@ class Host:
         self.journal = Journal()
         self.alert_states = LastStates(settings.app)
         self.reader: JournalReader
+        self.topic_ids: dict[str, str] = {}  # where the broker tells them
         self.sources: dict[int, Slot[SourceStage]] = {}
         self.models: dict[int, Slot[ModelStage]] = {}
         self.alerts: dict[int, Slot[AlertStage]] = {}
@@ -281,8 +282,9 @@ class Host:
     def layout(self, stage: int) -> Layout:
         """What a checkpoint of this stage must agree on with its reader."""
         rules, inputs = self.rules, self.inputs(stage)
-        partitions = self.settings.partitions
-        return Layout(rules.state_hash(), partitions, inputs, rules.state_hash_of_0_1())
+        ids = {t: self.topic_ids[t] for t in inputs if t in self.topic_ids}
+        hashes = rules.state_hash(), rules.state_hash_of_0_1()
+        return Layout(hashes[0], self.settings.partitions, inputs, hashes[1], ids)
 
     def inputs(self, stage: int) -> tuple[str, ...]:
         if stage == SOURCES:

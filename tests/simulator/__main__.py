@@ -3,14 +3,19 @@
 python -m tests.simulator --seed N          one seed, and everything that happened in it
 python -m tests.simulator --seeds A..B      all seeds from A to before B
 python -m tests.simulator --boundaries 1    a crash at every I/O boundary of a fixed scenario
-python -m tests.simulator --boundaries 2    crashes at every pair of them (about an hour)
+python -m tests.simulator --boundaries 2    crashes at every pair of them
 python -m tests.simulator --crash-at K,L    crashes at these boundaries of it
+
+A seed is a stream of events under some rules (ten seeds share one) and a schedule: who does what
+when, and what goes wrong. The same seed does the same, to the byte: its trace says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
+from collections.abc import Iterable
 
 from tests.simulator.sweep import Result, crash_everywhere, crashed, simulate, sweep
 
@@ -23,26 +28,31 @@ def main() -> int:
     what.add_argument("--seeds", metavar="A..B")
     what.add_argument("--boundaries", type=int, choices=(1, 2))
     what.add_argument("--crash-at", metavar="K,L")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
     given = parser.parse_args()
     if given.seed is not None:
-        return _report([simulate(given.seed)])
+        return _report([simulate(given.seed)], is_told=True)
     if given.crash_at is not None:
-        return _report([crashed(tuple(int(k) for k in given.crash_at.split(",")))])
+        return _report([crashed(tuple(int(k) for k in given.crash_at.split(",")))], is_told=True)
     if given.boundaries is not None:
-        return _report(crash_everywhere(given.boundaries, given.processes))
+        return _report(crash_everywhere(given.boundaries, given.jobs))
     first, _, last = given.seeds.partition("..")
-    return _report(sweep(range(int(first), int(last)), given.processes))
+    return _report(sweep(range(int(first), int(last)), given.jobs))
 
 
-def _report(results: list[Result]) -> int:
-    failed = [result for result in results if result.faults]
-    for result in failed:
-        print(result.told(), file=sys.stderr)
-    total = sum((result.happened for result in results), start=type(results[0].happened)())
-    print(f"{len(results)} runs, {len(failed)} failed; " + str(dict(sorted(total.items()))))
-    if len(results) == 1:
-        print(f"trace {results[0].trace}, {results[0].steps} steps")
+def _report(results: Iterable[Result], *, is_told: bool = False) -> int:
+    """What failed at once, the sum of what happened at the end."""
+    runs = failed = steps = 0
+    happened: Counter[str] = Counter()
+    for result in results:
+        runs, steps = runs + 1, steps + result.steps
+        happened.update(result.happened)
+        if result.faults:
+            failed += 1
+            print(result.told(), file=sys.stderr, flush=True)
+        if is_told:
+            print(f"trace {result.trace}")
+    print(f"{runs} runs, {failed} failed, {steps} steps; {dict(sorted(happened.items()))}")
     return 1 if failed else 0
 
 

@@ -16,6 +16,7 @@ class Group:
     def __init__(self, scenario: Scenario, random: Random, log: Log, protocol: Protocol) -> None:
         self.keys = [(s, p) for s in (SOURCES, MODELS) for p in range(scenario.partitions)]
         self.keys.append((ALERTS, 0))
+        self.partitions = scenario.partitions
         self._scenario = scenario
         self._random = random
         self._log = log
@@ -36,7 +37,7 @@ class Group:
         """Revoked: checkpoints as far as the time goes, from nothing to all of them."""
         slots = [] if worker.is_taking_over else list(worker.slots.values())
         for slot in slots:
-            if slot.is_dirty and not (slot.is_sealing or slot.is_locked):
+            if slot.may_seal:
                 worker.seal(slot)
         try:
             self._hurry(worker, self._random.choice((0, 0, 15, 60, 400)))
@@ -48,7 +49,7 @@ class Group:
         for _ in range(steps):
             if worker.producer and self._random.random() < 0.7:
                 worker.producer.deliver(self._random)
-            elif worker.tasks:
+            elif worker.ready:
                 worker.step_task(self._random)
             elif not worker.producer:
                 return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from stream.idle import Idleness, SourceView
 from stream.source_stage import Side
 from stream.wire import Idle, encode_journal
-from tests.simulator.slot import JOURNAL, MODELS, SIDES, SOURCES, Slot, Steps, until
+from tests.simulator.slot import JOURNAL, MODELS, SIDES, SOURCES, Slot, Steps, Task, until
 
 if TYPE_CHECKING:
     from tests.simulator.worker import Worker
@@ -29,7 +29,7 @@ class Watch:
     def begin(self, now_s: float) -> None:
         """One loop: what is due is journaled one after the other."""
         self.is_watching = True
-        self._worker.tasks.append(self._watch(now_s))
+        self._worker.tasks.append(Task(self._watch(now_s)))
 
     def _watch(self, now_s: float) -> Steps:
         views = [self._view(p) for p in range(self._worker.scenario.partitions)]

@@ -26,6 +26,8 @@ class Log:
     def __init__(self) -> None:
         self.committed: dict[Place, int] = defaultdict(int)
         self.commits = 0
+        self.now = 0  # the scheduler's step
+        self.slow: dict[Place, int] = {}  # until this step
         self._parts: dict[Place, list[Entry]] = defaultdict(list)
         self._trace = hashlib.blake2b(digest_size=16)
 
@@ -43,6 +45,10 @@ class Log:
         self.note("append", place, len(part), epoch, key)
         self._trace.update(b"-" if value is None else value)
         return len(part) - 1
+
+    def part(self, place: Place) -> list[Entry]:
+        """All of a partition; it grows as the log does."""
+        return self._parts[place]
 
     def read(self, place: Place, start: int, count: int) -> list[Entry]:
         return self._parts[place][start : start + count]
@@ -76,12 +82,16 @@ class Refused(Exception):
     """The broker did not take a record that was waited for: the worker must stop."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Promise:
     """The acknowledgement of one record; the offset once it is in the log."""
 
     offset: int | None = None
     is_refused: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        return self.is_refused or self.offset is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +126,17 @@ class Producer:
 
     def refuse(self, random: Random) -> None:
         """The broker does not take one record, and may take those behind it."""
-        place = random.choice(sorted(self._queues))
+        place = random.choice(list(self._queues))
         self._take(place).promise.is_refused = True
         self._log.note("refused", place)
 
-    def deliver(self, random: Random) -> Place:
-        """One record reaches the log; where."""
-        place = random.choice(sorted(self._queues))
+    def deliver(self, random: Random) -> Place | None:
+        """One record reaches the log; where. None: every leader is slow."""
+        slow, now = self._log.slow, self._log.now
+        places = [place for place in self._queues if slow.get(place, 0) <= now]
+        if not places:
+            return None
+        place = random.choice(places)
         sent = self._take(place)
         sent.promise.offset = self._log.append(place, sent.value, key=sent.key, epoch=sent.epoch)
         if place[0] in self._repeated and random.random() < self._repeat:

@@ -9,31 +9,57 @@ from typing import Any
 from stream.blobs import Kept
 from stream.checkpoint import Layout, Point, Writing
 from stream.settings import Settings
-from tests.simulator.log import Log, Place, Producer, Promise, Refused
+from tests.simulator.log import Entry, Log, Place, Producer, Promise, Refused
 
 SETTINGS = Settings()
 SOURCES, MODELS, ALERTS = 1, 2, 3
 SIDES = {"predictions": SETTINGS.topics.predictions, "outcomes": SETTINGS.topics.outcomes}
 PANES, FINDINGS, JOURNAL = (SETTINGS.internal_topic(n) for n in ("panes", "findings", "journal"))
+OUTPUTS = (
+    SETTINGS.topics.alerts,
+    SETTINGS.topics.alerts_state,
+    SETTINGS.topics.dead_letters,
+    PANES,
+    FINDINGS,
+    JOURNAL,
+)
+CHANGELOGS = {stage: f"changelog-{stage}" for stage in (SOURCES, MODELS, ALERTS)}
 INPUTS = {SOURCES: tuple(SIDES.values()), MODELS: (PANES,), ALERTS: (FINDINGS,)}
 
 Key = tuple[int, int]
 """A stage and a partition of it."""
-Steps = Iterator[None]
-"""A task: each `next` is one step, between two of which a crash may fall."""
+Steps = Iterator[Promise | None]
+"""A task: each `next` is one step, between two of which a crash may fall; what it yields must be
+settled before the next one."""
 
 
-def changelog(stage: int) -> str:
-    return f"changelog-{stage}"
+@dataclass(slots=True, eq=False)
+class Task:
+    """What a worker is in the middle of."""
+
+    steps: Steps
+    awaits: Promise | None = None
+    is_done: bool = False
+
+    @property
+    def is_ready(self) -> bool:
+        return self.awaits is None or self.awaits.is_settled
+
+    def step(self) -> None:
+        """Raises Refused."""
+        try:
+            self.awaits = next(self.steps)
+        except StopIteration:
+            self.is_done = True
 
 
 def until(promises: Iterable[Promise]) -> Steps:
     """Steps that wait until all are in the log. Raises Refused."""
     for promise in promises:
-        while promise.offset is None:
-            if promise.is_refused:
-                raise Refused
-            yield
+        if not promise.is_settled:
+            yield promise
+        if promise.is_refused:
+            raise Refused
 
 
 @dataclass(slots=True)
@@ -52,10 +78,15 @@ class Slot:
     is_sealing: bool = False
     is_dirty: bool = False
     has_ended: bool = False
+    inputs: list[tuple[str, list[Entry]]] = field(default_factory=list)  # in the log, as they grow
 
     @property
     def key(self) -> tuple[int, int]:
         return self.stage, self.partition
+
+    @property
+    def may_seal(self) -> bool:
+        return self.is_dirty and not (self.is_sealing or self.is_locked)
 
     def places(self) -> list[Place]:
         return [(topic, self.partition) for topic in self.offsets]
@@ -68,15 +99,15 @@ class Slot:
         outputs, self.outputs = self.outputs, []
         point = Point(self.stage, self.partition, self.core.epoch, self.sequence, offsets, 0)
         writing = Writing(point, parts, self.kept, layout)
-        yield
+        yield None
         yield from until(outputs)
-        place = changelog(self.stage), self.partition
+        place = CHANGELOGS[self.stage], self.partition
         yield from until([producer.send(place, value, key=key) for key, value in writing.blobs()])
         key, value = writing.manifest()
         yield from until([producer.send(place, value, key=key)])
         for topic, offset in offsets.items():
             log.commit((topic, self.partition), offset)
-            yield
+            yield None
         live = writing.keys()
         garbage = [key for key in self.known_keys if key not in live]
         self.kept, self.known_keys = writing.kept, live

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +13,12 @@ from multiprocessing import get_context
 from random import Random
 from typing import TypeVar
 
-from tests.simulator.scenario import CALM_SEED, calm, draw
+from tests.simulator.scenario import CALM, SCHEDULES, calm, draw
 from tests.simulator.simulation import Simulation
 from tests.simulator.verdict import faults_of
 from tests.simulator.worker import Protocol
 
+_CHUNK = 2 * SCHEDULES  # a process keeps to a stream: what is said of it is known there
 Input = TypeVar("Input")
 
 
@@ -39,13 +40,13 @@ class Result:
 
 def simulate(seed: int, protocol: Protocol | None = None) -> Result:
     random = Random(seed)
-    return _result(f"--seed {seed}", Simulation(draw(random), random, protocol=protocol))
+    return _result(f"--seed {seed}", Simulation(draw(random, seed), random, protocol=protocol))
 
 
 def crashed(at: tuple[int, ...]) -> Result:
     """The calm scenario, with a crash right behind each of these I/O boundaries."""
     which = "--crash-at " + ",".join(map(str, at))
-    return _result(which, Simulation(calm(), Random(CALM_SEED), crash_at=frozenset(at)))
+    return _result(which, Simulation(calm(), Random(CALM), crash_at=frozenset(at)))
 
 
 def _result(which: str, simulation: Simulation) -> Result:
@@ -60,18 +61,18 @@ def _result(which: str, simulation: Simulation) -> Result:
 
 
 def sweep(
-    seeds: Iterable[int], processes: int = 2, protocol: Protocol | None = None
-) -> list[Result]:
+    seeds: Iterable[int], jobs: int = 2, protocol: Protocol | None = None
+) -> Iterator[Result]:
     """In order of the seeds."""
-    return _each(partial(simulate, protocol=protocol), seeds, processes)
+    return _each(partial(simulate, protocol=protocol), seeds, jobs)
 
 
-def crash_everywhere(crashes: int, processes: int = 2) -> list[Result]:
+def crash_everywhere(crashes: int, jobs: int = 2) -> Iterator[Result]:
     """With this many crashes a run, at every choice of places."""
     boundaries = crashed(()).boundaries
-    return _each(crashed, combinations(range(1, boundaries + 1), crashes), processes)
+    return _each(crashed, combinations(range(1, boundaries + 1), crashes), jobs)
 
 
-def _each(run: Callable[[Input], Result], inputs: Iterable[Input], processes: int) -> list[Result]:
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(run, inputs, chunksize=10))
+def _each(run: Callable[[Input], Result], inputs: Iterable[Input], jobs: int) -> Iterator[Result]:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(run, inputs, chunksize=_CHUNK)

@@ -13,6 +13,7 @@ from stream.source_stage import SourceStage
 from stream.wire import Claim, MaturityDecision, encode_journal
 from tests.simulator.slot import (
     ALERTS,
+    CHANGELOGS,
     INPUTS,
     JOURNAL,
     MODELS,
@@ -22,7 +23,6 @@ from tests.simulator.slot import (
     Key,
     Slot,
     Steps,
-    changelog,
     until,
 )
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 def take_over(worker: Worker, owned: list[Key]) -> Steps:
     """Faust's recovery, then: claim, journal to its end, restore, speak."""
-    tables = {(s, p): worker.log.table((changelog(s), p)) for s, p in owned}
-    yield
+    tables = {(s, p): worker.log.table((CHANGELOGS[s], p)) for s, p in owned}
+    yield None
     claims = {
         (s, p): worker.producer.send((JOURNAL, p), encode_journal(Claim(s, p, worker.name)))
         for s, p in owned
@@ -41,10 +41,12 @@ def take_over(worker: Worker, owned: list[Key]) -> Steps:
     yield from until(claims.values())
     for partition in worker.journal_at:
         worker.tail(partition, worker.log.end((JOURNAL, partition)))
-    yield
+    yield None
     for key, claim in claims.items():
+        p = key[1]
         assert claim.offset is not None
-        worker.slots[key] = _restore(worker, key, claim.offset, tables[key])
+        slot = worker.slots[key] = _restore(worker, key, claim.offset, tables[key])
+        slot.inputs = [(topic, worker.log.part((topic, p))) for topic in slot.positions]
     slots = [worker.slots[key] for key in owned]
     if worker.protocol.reclaims:
         for stage, partition in owned:
@@ -54,7 +56,7 @@ def take_over(worker: Worker, owned: list[Key]) -> Steps:
     for slot in slots:
         if worker.slots.get(slot.key) is slot:
             _speak(worker, slot)
-            yield
+            yield None
     if not worker.protocol.seals_first:
         yield from _seal_all(worker, slots)
     for slot in slots:
@@ -77,7 +79,7 @@ def _restore(worker: Worker, key: Key, epoch: int, table: dict[bytes, bytes | No
     offsets = dict.fromkeys(INPUTS[stage], 0) if found is None else dict(found.point.offsets)
     slot = Slot(stage, partition, core, offsets, positions=dict(offsets))
     slot.known_keys = checkpoint.keys_of(table, stage, partition)
-    if found is not None:
+    if found is not None and worker.protocol.refers_to_former_blobs:
         slot.kept = found.kept
     if stage == SOURCES:
         slot.due_idle = {side: [] for side in SIDES}

@@ -33,7 +33,7 @@ from tests.simulator.slot import (
     SOURCES,
     Key,
     Slot,
-    Steps,
+    Task,
 )
 from tests.simulator.takeover import take_over
 
@@ -45,6 +45,7 @@ class Protocol:
     seals_first: bool = True  # the restored state is sealed before anything is said of it
     seals_always: bool = True  # also where there was no checkpoint before
     repeats_decisions: bool = True  # a maturity that the state knows and the journal does not
+    refers_to_former_blobs: bool = False  # which a zombie may still take for its own garbage
     reclaims: bool = True  # what the group still assigns and a belated claim has taken
 
 
@@ -53,7 +54,7 @@ class Worker:
         self.name = name
         self.slots: dict[Key, Slot] = {}
         self.producer = Producer(log, frozenset(INPUTS[MODELS] + INPUTS[ALERTS]), scenario.repeat)
-        self.tasks: list[Steps] = []
+        self.tasks: list[Task] = []
         self.assigned: set[Key] = set()
         self.takeovers = 0
         self.knows_the_end = False
@@ -64,6 +65,7 @@ class Worker:
         self.scenario = scenario
         self.rules = scenario.rules
         self.log = log
+        self._journal = [log.part((JOURNAL, p)) for p in range(scenario.partitions)]
         self.protocol = protocol
         self.watch = Watch(self)
 
@@ -146,8 +148,9 @@ class Worker:
             elif is_valid and isinstance(said, MaturityDecision):
                 self._decisions.append(said)
 
-    def tail_is_behind(self, partition: int) -> bool:
-        return self.journal_at[partition] < self.log.end((JOURNAL, partition))
+    def behind_in_journal(self) -> list[int]:
+        """Partitions of the journal in which there is more to read."""
+        return [p for p, part in enumerate(self._journal) if self.journal_at[p] < len(part)]
 
     def fence(self, key: Key, epoch: int) -> None:
         slot = self.slots.get(key)
@@ -179,12 +182,12 @@ class Worker:
     # -- checkpoints
 
     def seal(self, slot: Slot) -> None:
-        task = slot.seal(self.producer, self.log, self.layout(slot.stage))
-        next(task)  # the state is taken now
+        task = Task(slot.seal(self.producer, self.log, self.layout(slot.stage)))
+        task.step()  # the state is taken now
         self.tasks.append(task)
 
     def layout(self, stage: int) -> Layout:
-        return Layout(self.rules.state_hash(), self.scenario.partitions, INPUTS[stage])
+        return Layout(self.scenario.state_hash, self.scenario.partitions, INPUTS[stage])
 
     # -- ownership
 
@@ -202,14 +205,18 @@ class Worker:
     def assign(self, owned: list[Key]) -> None:
         self.takeovers += 1
         self.assigned.update(owned)
-        self.tasks.append(take_over(self, owned))
+        self.tasks.append(Task(take_over(self, owned)))
 
     # -- steps
 
+    @property
+    def ready(self) -> list[Task]:
+        return [task for task in self.tasks if task.is_ready]
+
     def step_task(self, random: Random) -> None:
-        task = random.choice(self.tasks)
-        is_done = next(task, True)
-        if is_done and task in self.tasks:
+        task = random.choice(self.ready)
+        task.step()
+        if task.is_done and task in self.tasks:
             self.tasks.remove(task)
 
 

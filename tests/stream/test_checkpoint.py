@@ -22,6 +22,7 @@ from stream.checkpoint import (
     keys_of,
     latest,
 )
+from stream.refusals import TruncatedTopicError
 from stream.snapshot import Part
 from stream.worker_routes import Outgoing
 from stream.worker_slot import Slot
@@ -193,6 +194,19 @@ def test_other_stages_and_partitions_are_none_of_mine() -> None:
 def test_state_that_means_something_else_now_is_refused(layout: Layout, what: str) -> None:
     with pytest.raises(CheckpointError, match=f"{what} was .* and is now .*start afresh"):
         latest(WHOLE, 1, 2, layout)
+
+
+def test_state_of_a_topic_that_was_made_anew_is_refused_where_brokers_tell_ids() -> None:
+    ids = {"predictions": "one", "outcomes": "two"}
+    part = _part("state", None, b"x")
+    records, _ = _records(ONE, part, layout=replace(LAYOUT, topic_ids=ids))
+    for known in (ids, {}, {"outcomes": "two"}):
+        assert latest(records, 1, 2, replace(LAYOUT, topic_ids=known)) is not None
+    anew = replace(LAYOUT, topic_ids=ids | {"outcomes": "three"})
+    with pytest.raises(TruncatedTopicError, match="outcomes was made anew"):
+        latest(records, 1, 2, anew)
+    without, _ = _records(ONE, part)
+    assert latest(without, 1, 2, anew) is not None, "written where no id was known"
 
 
 def test_a_damaged_blob_is_refused() -> None:

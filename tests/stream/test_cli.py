@@ -65,6 +65,14 @@ def test_several_files_after_one_flag_are_several_flags(
         (["backtest", "--predictions", "/none", "--outcomes", "/none", "--alerts", "a"],
          "'/none' does not exist"),
         (["backtest", "--outcomes", __file__, "--alerts", "a"], "Missing option '--predictions'"),
+        (["backtest", "--predictions", __file__, "--alerts", "a", "--bootstrap", NO_BROKER],
+         "--predictions: not with --bootstrap"),
+        (["backtest", "--predictions", __file__, "--outcomes", __file__, "--alerts", "a",
+          "--from", "5"], "--from: only with --bootstrap"),
+        (["backtest", "--bootstrap", NO_BROKER, "--alerts", "a", "--to", "yesterday"],
+         "'yesterday' is no time"),
+        (["backtest", "--bootstrap", NO_BROKER, "--alerts", "a", "--from", "2026-01-01T00:00:00"],
+         "has no offset from UTC"),
         (["backtest", "--predictions", __file__, "--outcomes", __file__, "--alerts", "/no/where/a"],
          "/no/where/a: the directory does not exist"),
         (["backtest", "--predictions", __file__, "--outcomes", __file__, "--alerts", "a",
@@ -122,6 +130,16 @@ def test_a_broker_out_of_reach_is_a_failure_that_says_so(
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     assert f"cannot reach {NO_BROKER}" in out + err
+
+
+def test_a_backtest_without_its_broker_is_a_failure_that_says_so(
+    owned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alerts = tmp_path / "alerts.ndjson"
+    arguments = ["backtest", "-c", str(owned), "--bootstrap", NO_BROKER, "--alerts", str(alerts)]
+    assert exit_code(arguments) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"leeway: cannot reach {NO_BROKER}")
+    assert not alerts.exists()
 
 
 def test_doctor_says_what_to_do_about_each_failure(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream.control import ControlError, EndOfInput, decode, encode
+from stream.control import ControlError, EndOfInput, decode, encode, must_name_inputs
 
 END = EndOfInput(1_700_000_000_123, {"p": {0: 5, 3: 7}, "o": {0: 2}})
 
@@ -48,3 +48,24 @@ def test_other_types_are_not_for_this_build() -> None:
 def test_what_is_malformed_is_said_to_be(value: bytes) -> None:
     with pytest.raises(ControlError):
         decode(value)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "why"),
+    [
+        ({"p": {0: 5}}, "offsets are of p, and the inputs are p, o"),
+        ({"p": {0: 5}, "outcome": {0: 2}}, "offsets are of outcome, p"),
+        ({"p": {0: 5}, "o": {}, "q": {}}, "offsets are of o, p, q"),
+        ({"p": {0: 5}, "o": {4: 2}}, "offsets of partition 4: there are 4"),
+        ({}, "offsets are of none"),
+    ],
+)
+def test_an_end_that_does_not_name_the_inputs_is_refused_not_reached(
+    offsets: dict[str, dict[int, int]], why: str
+) -> None:
+    with pytest.raises(ControlError, match=why):
+        must_name_inputs(EndOfInput(1, offsets), ("p", "o"), 4)
+
+
+def test_an_end_that_names_the_inputs_may_leave_out_empty_partitions() -> None:
+    must_name_inputs(END, ("p", "o"), 4)

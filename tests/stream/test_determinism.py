@@ -313,7 +313,7 @@ class LearningLate(Pipeline):
             self._perform(source.learn(entry.model_id, entry.maturity_ms))
             self._perform(source.announce())
         self.heard[partition] = []
-        self._release()
+        self.release()
 
 
 @pytest.mark.parametrize("seed", [seed for seed in range(12) if seed % 4 in {1, 2}])

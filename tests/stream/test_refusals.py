@@ -12,6 +12,7 @@ from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from prometheus_client import CollectorRegistry, generate_latest
 
+from stream.doctor import unread
 from stream.journal import TopicTail
 from stream.kafka_admin import LiveTopic, topic_plan
 from stream.metrics import Metrics
@@ -184,6 +185,16 @@ def test_an_assigned_partition_beyond_the_configured_count_is_refused() -> None:
     assigned = [TopicPartition(topic, 1) for topic in (PREDICTIONS, OUTCOMES)]
     with pytest.raises(PartitionCountError, match="has 2 partitions now, and partitions is 1"):
         _owned(host, assigned)
+
+
+def test_the_doctor_tells_of_records_that_were_deleted_before_they_were_read() -> None:
+    tps = [TopicPartition(PREDICTIONS, p) for p in range(2)]
+    check = unread({tps[0]: 12, tps[1]: 40}, {tps[0]: 30, tps[1]: 40})
+    assert not check.passed
+    assert "leeway.predictions partition 0: 12 to 29" in check.detail
+    assert "partition 1" not in check.detail
+    assert unread({tps[0]: 30}, {tps[0]: 30}).passed
+    assert unread({}, {}).passed
 
 
 def test_every_refusal_is_one_line_without_a_trace(caplog: pytest.LogCaptureFixture) -> None:

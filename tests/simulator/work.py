@@ -1,0 +1,107 @@
+"""What a worker can do now, and which of it comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import accumulate
+from random import Random
+
+from tests.simulator.log import Log
+from tests.simulator.scenario import Scenario
+from tests.simulator.slot import Key, Slot
+from tests.simulator.worker import Worker
+
+Step = Callable[[], None]
+
+
+@dataclass
+class Weather:
+    """The virtual clock, and what is slow until which step of it."""
+
+    step: int = 0
+    now_s: float = 0.0
+    starved: dict[Key, int] = field(default_factory=dict)  # slots whose input is not fetched
+    deaf: dict[str, int] = field(default_factory=dict)  # workers that do not get to the journal
+
+    def pass_by(self, seconds: float) -> None:
+        self.step += 1
+        self.now_s += seconds
+        if self.starved:
+            self.starved = {k: until for k, until in self.starved.items() if until > self.step}
+        if self.deaf:
+            self.deaf = {name: until for name, until in self.deaf.items() if until > self.step}
+
+
+class Work:
+    """The next step of a worker, drawn from what is there to do."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        random: Random,
+        log: Log,
+        weather: Weather,
+        *,
+        deliver: Callable[[Worker], None],
+        task: Callable[[Worker], None],
+    ) -> None:
+        """`deliver` and `task`: what a record that reaches the log, and a step of a task, do."""
+        self._scenario = scenario
+        self._random = random
+        self._log = log
+        self._weather = weather
+        self._deliver = deliver
+        self._task = task
+
+    def next_of(self, worker: Worker, *, hears: bool, is_fed: bool, may_be_idle: bool) -> None:
+        """`hears`: the worker reads the journal; `is_fed`: there is no more input to come."""
+        can: list[tuple[int, Step]] = []
+        if worker.producer:
+            can.append((12, lambda: self._deliver(worker)))
+        if worker.tasks and worker.ready:
+            can.append((6, lambda: self._task(worker)))
+        if hears and worker.name not in self._weather.deaf and worker.behind_in_journal():
+            can.append((4, lambda: self._listen(worker)))
+        if not worker.is_taking_over:
+            if worker.has_to_learn:
+                can.append((4, worker.learn))
+            if is_fed and hears and not worker.knows_the_end:
+                can.append((2, worker.hear_the_end))
+            if may_be_idle and not worker.watch.is_watching:
+                can.append((2, lambda: worker.watch.begin(self._weather.now_s)))
+            readable = self._readable(worker)
+            if readable:
+                can.append((10, lambda: self._poll(worker, *self._random.choice(readable))))
+            if any(slot.may_seal for slot in worker.slots.values()):
+                can.append((1, lambda: self._seal(worker)))
+        if can:
+            self._one_of(can)()
+
+    def _one_of(self, can: list[tuple[int, Step]]) -> Step:
+        drawn = self._random.random() * sum(weight for weight, _ in can)
+        reached = accumulate(weight for weight, _ in can)
+        return next(step for upto, (_, step) in zip(reached, can, strict=True) if drawn < upto)
+
+    def _listen(self, worker: Worker) -> None:
+        partition = self._random.choice(worker.behind_in_journal())
+        worker.tail(partition, self._random.randint(1, 3))
+
+    def _readable(self, worker: Worker) -> list[tuple[Slot, str]]:
+        starved = self._weather.starved
+        return [
+            (slot, topic)
+            for slot in worker.slots.values()
+            if not slot.is_locked and slot.key not in starved
+            for topic, part in slot.inputs
+            if slot.positions[topic] < len(part)
+        ]
+
+    def _poll(self, worker: Worker, slot: Slot, topic: str) -> None:
+        most = 3 if self._random.random() < 0.4 else 40
+        count = self._random.randint(1, most)
+        self._log.note("poll", worker.name, slot.key, topic, count)
+        worker.poll(slot, topic, count)
+
+    def _seal(self, worker: Worker) -> None:
+        worker.seal(self._random.choice([s for s in worker.slots.values() if s.may_seal]))

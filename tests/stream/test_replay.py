@@ -1,0 +1,88 @@
+"""What a live run decided, applied again at the record it was decided before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stream.events import Records
+from stream.pipeline import Pipeline
+from stream.replay import ReplayedJournal
+from stream.rules import Rules
+from stream.wire import Claim, Idle, JournalEntry
+
+OFFSETS = [3, 4, 7, 11, 12]  # markers, aborted and compacted records lie between
+
+
+def records(offsets: list[int]) -> Records:
+    return Records("t", 0, offsets, [None] * len(offsets), [b"?"] * len(offsets))
+
+
+def journal(*moves: tuple[int, int], **options: Any) -> ReplayedJournal:
+    """Advances of the predictions of partition 0: (at_offset, watermark_ms)."""
+    entries: list[JournalEntry] = [Claim(1, 0, "w")]
+    entries += [Idle(1, 0, 0, "predictions", at, to_ms) for at, to_ms in moves]
+    return ReplayedJournal(enumerate(entries), **options)
+
+
+def walk(replayed: ReplayedJournal, *batches: list[int]) -> list[tuple[list[int], int | None]]:
+    """(offsets, watermark when they were handed on) of each part."""
+    pipeline = Pipeline(Rules(), 1)
+    return [
+        (part.offsets, pipeline.watermark_ms(0, "predictions"))
+        for batch in batches
+        for part in replayed.before(pipeline, "predictions", records(batch))
+    ]
+
+
+@pytest.mark.parametrize("cut", range(len(OFFSETS) + 1))
+def test_a_decision_is_applied_before_the_first_record_at_its_offset_or_behind_it(cut: int) -> None:
+    parts = walk(journal((5, 100), (11, 200)), OFFSETS[:cut], OFFSETS[cut:])
+    met = {offset: at_ms for offsets, at_ms in parts for offset in offsets}
+    assert met == {3: None, 4: None, 7: 100, 11: 200, 12: 200}
+
+
+def test_lines_of_files_have_their_number_in_the_partition_for_an_offset() -> None:
+    replayed = journal((1, 100), (3, 200), by_position=True)
+    assert walk(replayed, [10, 20], [40, 41]) == [
+        ([10], None),
+        ([20], 100),
+        ([40], 100),
+        ([41], 200),
+    ]
+
+
+def test_decisions_of_several_owners_are_applied_in_the_order_of_their_offsets() -> None:
+    """A new owner goes back, and may decide at an offset that is before its predecessor's last."""
+    assert walk(journal((11, 200), (5, 100)), OFFSETS) == [
+        ([3, 4], None), ([7], 100), ([11, 12], 200),
+    ]  # fmt: skip
+
+
+def test_what_was_decided_behind_the_last_record_is_applied_and_nothing_beyond_the_end() -> None:
+    replayed = journal((13, 100), (14, 200), (15, 300))
+    pipeline = Pipeline(Rules(), 1)
+    assert [p.offsets for p in replayed.before(pipeline, "predictions", records(OFFSETS))] == [
+        OFFSETS
+    ]
+    assert pipeline.watermark_ms(0, "predictions") is None
+    replayed.rest(pipeline, "predictions", 0, 14)
+    assert pipeline.watermark_ms(0, "predictions") == 200
+
+
+def test_behind_the_last_line_of_a_file_its_count_is_the_end() -> None:
+    replayed = journal((2, 100), (3, 200), by_position=True)
+    pipeline = Pipeline(Rules(), 1)
+    assert list(replayed.before(pipeline, "predictions", records([1, 2])))
+    replayed.rest(pipeline, "predictions", 0)
+    assert pipeline.watermark_ms(0, "predictions") == 100
+
+
+def test_what_was_decided_before_a_record_that_is_not_replayed_is_left_out() -> None:
+    replayed = journal((3, 100), (7, 200))
+    replayed.skip("predictions", 0, 7)
+    assert walk(replayed, [7, 11]) == [([7, 11], 200)]
+    before = journal((3, 100))
+    before.skip("predictions", 0, 7)
+    assert walk(before, [7, 11]) == [([7, 11], None)]
