@@ -54,6 +54,11 @@ class Alarm:
             at = index + 1
         return told + self._wait(at, len(start_ms))
 
+    def use(self, quiet_after: int) -> None:
+        """From the next pane on; what has been quiet for that long already ends there."""
+        self._quiet_after = quiet_after
+        self._quiet = min(self._quiet, quiet_after - 1)
+
     def _wait(self, start: int, end: int) -> list[Signal]:
         if not self.firing:
             return []

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -32,28 +33,32 @@ from stream.events import (
 )
 from stream.numbering import Listener
 from stream.records import encode
+from stream.rule_book import Schedule
 from stream.rules import Rules
 from stream.snapshot import Part, pack, unpack
 from stream.times import iso
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import KINDS, Finding, PaneKind, Progress, decode_finding
 
-STATE_VERSION = 1
+STATE_VERSION = 2
+BUCKETS = 1_024  # of firing alerts, by fingerprint: so many parts at most
+_MAGIC = b"3"
 _IDS = uuid.UUID("6f1d6a5e-6c0b-5b1e-9d59-1e0e6a5b7c11")  # namespace of alert ids
 _plain = msgspec.json.Decoder(Alert)
 
 
 class AlertStage:
     def __init__(self, rules: Rules, model_partitions: int) -> None:
-        self.rules = rules
+        self._schedule = Schedule(rules)
         self.epoch = 0
         self._partitions = model_partitions
         self._listener = Listener()
-        self._config_hash = rules.config_hash()
         self._progress: dict[int, Progress] = {}
         self._waiting: dict[tuple[Any, ...], Finding] = {}
         self._released_ms: dict[PaneKind, int] = dict.fromkeys(KINDS, BEFORE_ALL_MS)
         self._firing: dict[str, Alert] = {}
+        self._changes = 0  # of what fires, so far
+        self._versions: dict[int, int] = {}  # of a bucket: the latest of its changes
 
     def handle(self, value: bytes) -> list[Effect]:
         """One record of the findings topic, in topic order."""
@@ -67,6 +72,19 @@ class AlertStage:
             return []
         self._progress[record.partition] = record
         return self._release() if len(self._progress) == self._partitions else []
+
+    # -- configuration
+
+    def next_ready_ms(self) -> int:
+        """The first ready time of which nothing has been released yet."""
+        return max(self._released_ms.values()) + 1
+
+    def activate(self, at_ms: int, rules: Rules) -> None:
+        """Findings with a ready time from here on are signed by these rules. Whoever calls it has
+        journaled it, and `at_ms` is at least `next_ready_ms`."""
+        self._schedule.add(at_ms, rules)
+
+    # -- reading
 
     def active(self) -> list[Alert]:
         return list(self._firing.values())
@@ -98,15 +116,22 @@ class AlertStage:
         if finding.verdict == "drift" and firing is None:
             alert = self._fire(fingerprint, finding)
             self._firing[fingerprint] = alert
+            self._note(fingerprint)
             return alert
         if finding.verdict == "quiet" and firing is not None:
             del self._firing[fingerprint]
+            self._note(fingerprint)
             return _resolve(firing, finding)
         return None
 
+    def _note(self, fingerprint: str) -> None:
+        self._changes += 1
+        self._versions[_bucket(fingerprint)] = self._changes
+
     def _fire(self, fingerprint: str, finding: Finding) -> Alert:
         detail, (model_id, version, role, segment) = finding.detail, finding.group
-        model = self.rules.model(model_id)
+        rules = self._schedule.at(finding.ready_ms)
+        model = rules.model(model_id)
         owners = model.owners
         starts_at = iso(detail["change_at_ms"])
         alert_id = _alert_id(fingerprint, starts_at, 1)
@@ -141,38 +166,78 @@ class AlertStage:
             summary=detail["summary"],
             links={"runbook_url": model.runbook_url},
             recommended_action=detail["recommended_action"],
-            config_hash=self._config_hash,
+            config_hash=rules.config_hash(),
         )
 
     # -- state
 
     def snapshot(self) -> list[Part]:
-        state = {
-            "listener": self._listener.snapshot(),
-            "progress": [msgspec.to_builtins(p) for p in self._progress.values()],
-            "waiting": [msgspec.to_builtins(f) for f in self._waiting.values()],
-            "released_ms": self._released_ms,
-            "firing": [encode(alert) for alert in self._firing.values()],
-        }
-        body = pack(b"3", STATE_VERSION, state)
-        return [Part("state", None, lambda: body)]
+        base = pack(
+            _MAGIC,
+            STATE_VERSION,
+            {
+                "listener": self._listener.snapshot(),
+                "progress": [msgspec.to_builtins(p) for p in self._progress.values()],
+                "waiting": [msgspec.to_builtins(f) for f in self._waiting.values()],
+                "released_ms": self._released_ms,
+                "changes": self._changes,
+                "schedule": self._schedule.snapshot(),
+            },
+        )
+        return [
+            Part("base", None, lambda: base),
+            *self._schedule.parts(),
+            *self._firing_parts(),
+        ]
+
+    def _firing_parts(self) -> Iterator[Part]:
+        buckets: dict[int, list[Alert]] = {}
+        for fingerprint in sorted(self._firing):
+            buckets.setdefault(_bucket(fingerprint), []).append(self._firing[fingerprint])
+        for bucket, alerts in buckets.items():
+            version = self._versions.get(bucket, 0)
+            yield Part(f"firing/{bucket}", version, partial(_packed, version, alerts))
 
     @classmethod
     def restore(cls, rules: Rules, model_partitions: int, state: Mapping[str, bytes]) -> AlertStage:
-        plain = unpack(b"3", STATE_VERSION, state["state"])
+        """Also of the one part "state" that 0.1.0 wrote. What is in force when, the state knows.
+
+        Raises BrokenRecordError.
+        """
         stage = cls(rules, model_partitions)
-        stage._listener.restore(plain["listener"])
-        for record in plain["progress"]:
+        if "state" in state:
+            base: dict[str, Any] = unpack(_MAGIC, 1, state["state"])
+            stage._restore_firing(base["firing"])
+        else:
+            base = unpack(_MAGIC, STATE_VERSION, state["base"])
+            stage._changes = base["changes"]
+            stage._schedule = Schedule.restore(base["schedule"], state)
+            for name in sorted(name for name in state if name.startswith("firing/")):
+                version, alerts = unpack(_MAGIC, STATE_VERSION, state[name])
+                stage._versions[int(name.partition("/")[2])] = version
+                stage._restore_firing(alerts)
+        stage._listener.restore(base["listener"])
+        for record in base["progress"]:
             progress = msgspec.convert(record, Progress)
             stage._progress[progress.partition] = progress
-        for record in plain["waiting"]:
+        for record in base["waiting"]:
             finding = msgspec.convert(record, Finding)
             stage._waiting[finding.order] = finding
-        stage._released_ms = plain["released_ms"]
-        for data in plain["firing"]:
-            alert = _plain.decode(data)
-            stage._firing[alert.fingerprint] = alert
+        stage._released_ms = base["released_ms"]
         return stage
+
+    def _restore_firing(self, alerts: Iterable[bytes]) -> None:
+        for data in alerts:
+            alert = _plain.decode(data)
+            self._firing[alert.fingerprint] = alert
+
+
+def _bucket(fingerprint: str) -> int:
+    return int(fingerprint[:8], 16) % BUCKETS
+
+
+def _packed(version: int, alerts: Iterable[Alert]) -> bytes:
+    return pack(_MAGIC, STATE_VERSION, [version, [encode(alert) for alert in alerts]])
 
 
 def _to_alerts(alert: Alert, order: tuple[Any, ...]) -> ToAlerts:

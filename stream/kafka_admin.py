@@ -17,7 +17,7 @@ from aiokafka.helpers import create_ssl_context
 
 from stream.setting_types import ms
 from stream.settings import Settings
-from stream.topic_ids import topic_ids
+from stream.topic_ids import Found, found_topics
 
 _DAY_MS = 86_400_000
 _REPAIR_MS = 3_600_000
@@ -203,18 +203,19 @@ async def live_topics(
     client: AIOKafkaAdminClient, names: Iterable[str], *, with_config: bool = True
 ) -> dict[str, LiveTopic]:
     """The topics of these names that exist."""
-    # All topics are listed: asking for one by name may create it (auto.create.topics.enable).
     wanted = set(names)
-    counts = {
-        topic["topic"]: len(topic["partitions"])
-        for topic in await client.describe_topics()
-        if topic["topic"] in wanted
-    }
-    configs = await _configs(client, counts) if counts and with_config else {}
-    ids = await topic_ids(client, counts) if counts else {}
+    found = await found_topics(client, wanted)
+    if found is None:
+        # All topics are listed: asking an old broker for one by name may create it.
+        found = {
+            topic["topic"]: Found(len(topic["partitions"]), "")
+            for topic in await client.describe_topics()
+            if topic["topic"] in wanted
+        }
+    configs = await _configs(client, found) if found and with_config else {}
     return {
-        name: LiveTopic(count, configs.get(name, {}), ids.get(name, ""))
-        for name, count in counts.items()
+        name: LiveTopic(topic.partitions, configs.get(name, {}), topic.id)
+        for name, topic in found.items()
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from stream.model_state import ModelState
 from stream.monitor_state import Sealed
+from stream.rules import Rules
 from stream.snapshot import Part, pack, unpack
 
 STATE_VERSION = 2
@@ -92,9 +93,11 @@ def _captured(kind: Kind, name: str, version: int, members: Iterable[ModelState]
     return [Part(name, version, body), *apart]
 
 
-def restore_model(model: ModelState, found: dict[str, Any], sealed: Sealed) -> None:
+def restore_model(
+    model: ModelState, found: dict[str, Any], sealed: Sealed, by_hash: Mapping[str, Rules]
+) -> None:
     """Raises ChangedRulesError."""
-    model.restore(found["arrivals"], [sealed.held(plain) for plain in found["monitors"]])
+    model.restore(found["arrivals"], [sealed.held(plain) for plain in found["monitors"]], by_hash)
 
 
 def of_version_1(data: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

@@ -7,12 +7,14 @@ Findings leave with the progress of each kind, by which stage 3 knows that nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from itertools import pairwise
 
 import numpy as np
 
 from stream.columns import Group
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
+from stream.maturity import Decision
 from stream.model_inbox import Inbox
 from stream.model_parts import Changes, decode, encode, of_version_1, restore_model
 from stream.model_state import ModelState, Waiting
@@ -21,6 +23,7 @@ from stream.monitor_state import Sealed
 from stream.numbering import Speaker
 from stream.panes import PaneTable
 from stream.reference import Reference
+from stream.rule_book import Schedule
 from stream.rules import Rules
 from stream.snapshot import Part
 from stream.watermark import BEFORE_ALL_MS
@@ -49,7 +52,8 @@ class ModelStage:
         *,
         observe: Observer | None = None,
     ) -> None:
-        self.rules = rules
+        self.rules = rules  # for what is the same in all that may come into force
+        self._schedule = Schedule(rules)
         self.partition = partition
         self._speaker = Speaker(partition)
         self._inbox = Inbox(source_partitions)
@@ -123,7 +127,7 @@ class ModelStage:
 
     def _model(self, model_id: str) -> ModelState:
         if model_id not in self._models:
-            self._models[model_id] = ModelState(model_id, self.rules)
+            self._models[model_id] = ModelState(model_id, self._schedule.of_model(model_id))
         return self._models[model_id]
 
     def _keep(self, block: Block) -> None:
@@ -162,7 +166,7 @@ class ModelStage:
             model = self._models[model_id]
             effects += self._release_kind(model, "prediction", prediction_ms, self.rules.grace_ms)
             effects += self._decide(model_id, model, cohort_ms)
-            maturity, decided_at_ms = self._maturity(model_id, model)
+            maturity, decided_at_ms = self._maturity(model)
             if decided_at_ms > cohort_ms:
                 continue  # not decided: no cohort can be ready
             if len(model.learned) < self._sources and decided_at_ms != BEFORE_ALL_MS:
@@ -189,9 +193,29 @@ class ModelStage:
         """The progress again, under a new owner's epoch."""
         return [self._tell_progress()]
 
-    def _maturity(self, model_id: str, model: ModelState) -> tuple[int | None, int]:
+    # -- decisions
+
+    def repeat_decisions(self, journaled: Container[str]) -> list[Effect]:
+        """Maturities that this state knows and the journal does not: whoever decided them was
+        overtaken before it was heard, and what it said is void."""
+        return [
+            self._to_journal(model_id, model.maturity.decision)
+            for model_id, model in sorted(self._models.items())
+            if model.maturity.decision is not None and model_id not in journaled
+        ]
+
+    def next_ready_ms(self) -> int:
+        """The first ready time of which nothing has been released yet."""
+        return self._progress[0] + 1
+
+    def activate(self, at_ms: int, rules: Rules) -> None:
+        """Panes with a ready time from here on are judged by these rules. Whoever calls it has
+        journaled it, and `at_ms` is at least `next_ready_ms`."""
+        self._schedule.add(at_ms, rules)
+
+    def _maturity(self, model: ModelState) -> tuple[int | None, int]:
         """(maturity, decided at); decided at the end of time while it is not."""
-        configured = self.rules.maturity_of(model_id)
+        configured = model.configured_maturity
         if configured != "auto":
             assert not isinstance(configured, str)
             return configured, BEFORE_ALL_MS
@@ -201,16 +225,19 @@ class ModelStage:
         return decision.maturity_ms, decision.decided_at_ms
 
     def _decide(self, model_id: str, model: ModelState, cohort_ms: int) -> list[Effect]:
-        if self.rules.maturity_of(model_id) != "auto":
+        if model.configured_maturity != "auto":
             return []
         decision = model.maturity.decide(cohort_ms)
         if decision is None:
             return []
         self._changes.note("arrivals", model_id)
+        return [self._to_journal(model_id, decision)]
+
+    def _to_journal(self, model_id: str, decision: Decision) -> ToJournal:
         entry = MaturityDecision(
             2, self.partition, self.epoch, model_id, decision.maturity_ms, decision.decided_at_ms
         )
-        return [ToJournal(encode_journal(entry))]
+        return ToJournal(encode_journal(entry))
 
     def _release_kind(
         self,
@@ -239,13 +266,26 @@ class ModelStage:
         for group, table in released:
             if self._observe is not None:
                 self._observe(kind, group, table)
-            monitor = self._monitor(model, kind, group, int(table.pane_end[0]))
-            findings, sealed = monitor.update(table)
-            effects += [ToReferences(r.id.encode(), r.encode()) for r in sealed]
-            for finding in findings:
-                ready_ms = max(finding.pane_end_ms + age_ms, decided_at_ms)
-                effects.append(self._to_findings(kind, group, finding, ready_ms))
+            for rules, panes in self._by_rules(table, age_ms, decided_at_ms):
+                monitor = self._monitor(model, kind, group, rules, panes.first_end_ms)
+                findings, sealed = monitor.update(panes, rules)
+                effects += [ToReferences(r.id.encode(), r.encode()) for r in sealed]
+                for finding in findings:
+                    ready_ms = max(finding.pane_end_ms + age_ms, decided_at_ms)
+                    effects.append(self._to_findings(kind, group, finding, ready_ms))
         return effects
+
+    def _by_rules(
+        self, table: PaneTable, age_ms: int, decided_at_ms: int
+    ) -> Iterator[tuple[Rules, PaneTable]]:
+        """The panes in parts, each with the rules that are in force at its ready times."""
+        first_ms, last_ms = table.first_end_ms, table.last_end_ms
+        ready_ms = [max(end_ms + age_ms, decided_at_ms) for end_ms in (first_ms, last_ms)]
+        starts = [at_ms - age_ms for at_ms in self._schedule.changes_within(*ready_ms)]
+        for start_ms, stop_ms in pairwise([first_ms, *starts, last_ms + 1]):
+            panes = table.between(start_ms, stop_ms - 1)
+            if len(panes):
+                yield self._schedule.at(max(start_ms + age_ms, decided_at_ms)), panes
 
     @staticmethod
     def _first_end(model: ModelState, kind: PaneKind, group: Group, table: PaneTable) -> int:
@@ -260,12 +300,12 @@ class ModelStage:
         model.maturity.count_predictions(ends, rows.astype(np.int64))
 
     def _monitor(
-        self, model: ModelState, kind: PaneKind, group: Group, first_end_ms: int
+        self, model: ModelState, kind: PaneKind, group: Group, rules: Rules, first_end_ms: int
     ) -> Monitor:
         place = (kind, group)
         if place not in model.monitors:
             inherited = self._predecessor(model, kind, group, first_end_ms)
-            model.monitors[place] = Monitor(self.rules, group, kind, inherited)
+            model.monitors[place] = Monitor(rules, group, kind, model.reference, inherited)
         return model.monitors[place]
 
     @staticmethod
@@ -312,9 +352,11 @@ class ModelStage:
                 "speaker": self._speaker.snapshot(),
                 "progress": list(self._progress),
                 "changes": self._changes.latest,
+                "schedule": self._schedule.snapshot(),
             }
         )
-        return [Part("base", None, lambda: base), *self._changes.parts(self._models)]
+        parts = [Part("base", None, lambda: base), *self._schedule.parts()]
+        return [*parts, *self._changes.parts(self._models)]
 
     @classmethod
     def restore(
@@ -326,7 +368,8 @@ class ModelStage:
         *,
         observe: Observer | None = None,
     ) -> ModelStage:
-        """Also of the one part "state" that 0.1.0 wrote.
+        """Also of the one part "state" that 0.1.0 wrote. What is in force when, the state knows
+        itself; `rules` must be such that they could follow.
 
         Raises BrokenRecordError, ChangedRulesError.
         """
@@ -336,10 +379,11 @@ class ModelStage:
         else:
             base = decode(state["base"])
             models = stage._changes.restore(base["changes"], state)
+            stage._schedule = Schedule.restore(base["schedule"], state)
         stage._inbox.restore(base["inbox"])
         stage._speaker.restore(base["speaker"])
         stage._progress = (base["progress"][0], base["progress"][1])
-        sealed = Sealed(state)
+        sealed, by_hash = Sealed(state), stage._schedule.all()
         for model_id, found in models.items():
-            restore_model(stage._model(model_id), found, sealed)
+            restore_model(stage._model(model_id), found, sealed, by_hash)
         return stage

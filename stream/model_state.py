@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from stream.columns import Group, Rows, concatenate
@@ -53,12 +53,15 @@ class ModelState:
     """All groups of one model, and its maturity."""
 
     def __init__(self, model_id: str, rules: Rules) -> None:
+        """`rules`: those that know this model; what state depends on is the same in all such."""
         self.model_id = model_id
         self._rules = rules
         self._rule = rules.of_state(model_id)
+        self.reference = rules.reference_of(model_id)
+        self.configured_maturity = rules.maturity_of(model_id)
         self.waiting: dict[tuple[PaneKind, Group], Waiting] = {}
         self.monitors: dict[tuple[PaneKind, Group], Monitor] = {}
-        self.maturity = MaturityRule(rules.reference_of(model_id), rules)
+        self.maturity = MaturityRule(self.reference, rules)
         # source partitions that have learned the maturity -> the cohort watermark announced since;
         # None once that is as far as they had ever announced before
         self.learned: dict[int, int | None] = {}
@@ -91,13 +94,17 @@ class ModelState:
             plain | {"waiting": [[kind, list(group), held()] for kind, group, held in waiting]}
         )
 
-    def restore(self, plain: dict[str, Any], monitors: list[Held]) -> None:
+    def restore(
+        self, plain: dict[str, Any], monitors: list[Held], by_hash: Mapping[str, Rules]
+    ) -> None:
         """Raises ChangedRulesError."""
         must_be_the_same(self.model_id, plain["rule"], self._rule)
         for kind, group, waiting in plain["waiting"]:
             self.waiting[kind, tuple(group)] = Waiting.restore(waiting)
         for held in monitors:
-            monitor = Monitor.restore(self._rules, held)
+            in_force = held.plain.get("rules")  # 0.1.0 knew one configuration
+            rules = self._rules if in_force is None else by_hash[in_force]
+            monitor = Monitor.restore(rules, self.reference, held)
             self.monitors[monitor.kind, monitor.group] = monitor
         self.maturity.restore(plain["maturity"])
         self.learned = dict(plain["learned"])

@@ -26,7 +26,7 @@ from stream.rate_series import RateName, RateSeries
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.reference_builder import ReferenceBuilder
-from stream.rules import Rules
+from stream.rules import ReferenceRule, Rules
 from stream.times import iso
 from stream.value_series import ValuePanes, ValueSeries
 from stream.verdicts import Context, describe
@@ -84,14 +84,19 @@ class LabelStatus:
 
 class Monitor:
     def __init__(
-        self, rules: Rules, group: Group, kind: PaneKind, inherited: Reference | None = None
+        self,
+        rules: Rules,
+        group: Group,
+        kind: PaneKind,
+        reference: ReferenceRule,
+        inherited: Reference | None = None,
     ) -> None:
-        self._rules = rules
+        self.rules = rules
         self.group = group
         self.kind = kind
         self.first_end_ms: int | None = None
         self.references = [] if inherited is None else [inherited]  # the last one is in force
-        self._builder = ReferenceBuilder(rules.reference_of(group[0]), rules)
+        self._builder = ReferenceBuilder(reference, rules)
         self._sealed_own = False
         self._types: dict[str, FeatureType] = {}
         self._values: dict[str, ValueSeries] = {}
@@ -114,15 +119,21 @@ class Monitor:
 
     # -- the walk
 
-    def update(self, table: PaneTable) -> tuple[list[MonitorFinding], list[Reference]]:
-        """Findings, and the reference that these panes completed, if they did."""
+    def update(
+        self, table: PaneTable, rules: Rules | None = None
+    ) -> tuple[list[MonitorFinding], list[Reference]]:
+        """Findings, and the reference that these panes completed, if they did.
+
+        `rules`: those in force from these panes on; None: as before."""
+        findings: list[MonitorFinding] = []
+        if not (rules is None or rules is self.rules or rules == self.rules):
+            findings += self._use(rules, int(table.pane_end[0]))
         if self.first_end_ms is None:
             self.first_end_ms = int(table.pane_end[0])
         self._recent.add(table)
         sealing = None if self._sealed_own else self._builder.sealing_pane(table)
         births, settlings = self._births(table), self._settlings(table)
         cuts = {0, len(table), *births, *settlings, *(() if sealing is None else (sealing + 1,))}
-        findings: list[MonitorFinding] = []
         sealed: list[Reference] = []
         for start, end in pairwise(sorted(cuts)):
             for name in births.get(start, ()):
@@ -141,6 +152,34 @@ class Monitor:
         self._recent.trim()
         return findings, sealed
 
+    def _use(self, rules: Rules, end_ms: int) -> list[MonitorFinding]:
+        """Change to these rules before the pane that ends then; what tells and is ended by them is
+        quiet from there on."""
+        self.rules = rules
+        ended = []
+        for name, series in list(self._values.items()):
+            ended += [(name, detector) for detector in series.use(rules)]
+            if not series.alarms:
+                del self._values[name]
+        if rules.rates.enabled:
+            for rates in self._rates.values():
+                rates.use(rules)
+        else:
+            ended += [place for place, rates in self._rates.items() if rates.alarm.firing]
+            self._rates = {}
+        before = set(self._rates)
+        for name in self._types:
+            self._watch(name)
+        self._share()
+        if self.reference is not None:
+            for place in self._rates.keys() - before:
+                self._start_rate(*place, self.reference)
+        return [self._quiet(name, detector, end_ms) for name, detector in ended]
+
+    def _quiet(self, name: str, detector: str, end_ms: int) -> MonitorFinding:
+        context = Context(self.rules, self.kind, self.group, name, detector, 0.0)
+        return MonitorFinding(end_ms, name, context.alertname, None)
+
     def _births(self, table: PaneTable) -> dict[int, list[str]]:
         """pane index -> new features whose first number or text is there; as many as there is
         room for."""
@@ -150,7 +189,7 @@ class Monitor:
             if name not in self._types and (feature.number + feature.text).any()
         ]
         births: dict[int, list[str]] = {}
-        for pane, name in sorted(first)[: self._rules.max_features - len(self._types)]:
+        for pane, name in sorted(first)[: self.rules.max_features - len(self._types)]:
             births.setdefault(pane, []).append(name)
         return births
 
@@ -165,7 +204,7 @@ class Monitor:
             feature = table.features.get(name)
             values = np.zeros(0, np.int64) if feature is None else feature.number + feature.text
             count = known.count + np.concatenate([[0], np.cumsum(values)])
-            enough = count[: len(table)] >= self._rules.minimum_values
+            enough = count[: len(table)] >= self.rules.minimum_values
             if enough.any():
                 settlings.setdefault(int(enough.argmax()), []).append(name)
         return settlings
@@ -174,21 +213,22 @@ class Monitor:
 
     def _give_birth(self, name: str, *, numeric: bool, settled: bool = False) -> None:
         self._types[name] = FeatureType(numeric, settled=settled)
-        self._watch_type(name)
-        if name.startswith("feature:") and self._rules.rates.enabled:
-            for rate in _OF_ANY_TYPE:
-                self._rates[name, rate] = RateSeries(self._rules, self_starting=True)
+        self._watch(name)
 
-    def _watch_type(self, name: str) -> None:
-        """The series that depend on what a feature's values are."""
-        rules, numeric = self._rules, self._types[name].numeric
+    def _watch(self, name: str) -> None:
+        """Begin the series of a feature that the rules want and that are not there yet."""
+        rules, numeric = self.rules, self._types[name].numeric
         watched = numeric and (self.kind == "prediction" or name in _WATCHED_OUTCOMES)
         if watched and (rules.adwin.enabled or rules.page_hinkley.enabled):
-            self._values[name] = ValueSeries(rules, unit_range=self.kind == "cohort")
-        if name.startswith("feature:") and rules.rates.enabled:
-            self._rates[name, "type_error"] = RateSeries(rules, self_starting=True)
-            if not numeric:  # categories can only be unseen once there is a reference
-                self._rates[name, "unseen"] = RateSeries(rules, self_starting=False)
+            self._values.setdefault(name, ValueSeries(rules, unit_range=self.kind == "cohort"))
+        if not (name.startswith("feature:") and rules.rates.enabled):
+            return
+        for rate in RATES:
+            if rate == "unseen" and numeric:
+                continue
+            if (name, rate) not in self._rates:
+                # categories can only be unseen once there is a reference
+                self._rates[name, rate] = RateSeries(rules, self_starting=rate != "unseen")
 
     def _settle_type(self, name: str) -> None:
         """The majority of its first values decides; the first pane had decided until then."""
@@ -202,7 +242,7 @@ class Monitor:
         self._values.pop(name, None)
         self._rates.pop((name, "unseen"), None)
         before = self._rates.pop((name, "type_error"), None)
-        self._watch_type(name)
+        self._watch(name)
         if before is not None:
             self._rates[name, "type_error"].alarm = before.alarm  # what fires must be resolved
         if self.reference is not None:
@@ -219,7 +259,7 @@ class Monitor:
 
     def _share(self) -> None:
         """Budgets follow the number of series, from the next pane on."""
-        delta = self._rules.adwin.delta * _SHARE[self.kind] / max(len(self._values), 1)
+        delta = self.rules.adwin.delta * _SHARE[self.kind] / max(len(self._values), 1)
         for series in self._values.values():
             series.share(delta)
         for rates in self._rates.values():
@@ -254,7 +294,7 @@ class Monitor:
             return
         ends = run.pane_end[having]
         panes = ValuePanes(
-            ends - self._rules.pane_ms,
+            ends - self.rules.pane_ms,
             feature.number[having],
             mean[having],
             variance[having],
@@ -274,14 +314,14 @@ class Monitor:
             rate,
             numeric=self._types[name].numeric,
             frozen=None if self.reference is None else self.reference.feature(name),
-            max_categories=self._rules.max_categories,
+            max_categories=self.rules.max_categories,
         )
         having = np.flatnonzero(weights)
         if not len(having):
             return
         ends = run.pane_end[having]
         for signal in series.update(
-            self._context(name, rate), ends - self._rules.pane_ms, events[having], weights[having]
+            self._context(name, rate), ends - self.rules.pane_ms, events[having], weights[having]
         ):
             yield self._finding(name, rate, signal, int(ends[signal.pane]))
 
@@ -306,7 +346,7 @@ class Monitor:
     def _context(self, name: str, detector: str) -> Context:
         rate = detector in RATES
         share = 1.0 / len(self._rates) if rate else _SHARE[self.kind] / len(self._values)
-        return Context(self._rules, self.kind, self.group, name, detector, share)
+        return Context(self.rules, self.kind, self.group, name, detector, share)
 
     def _finding(self, name: str, detector: str, signal: Signal, end_ms: int) -> MonitorFinding:
         context = self._context(name, detector)
@@ -356,6 +396,7 @@ class Monitor:
         shared = SharedTimes()
         plain = {
             "group": list(self.group),
+            "rules": self.rules.config_hash(),
             "kind": self.kind,
             "first_end_ms": self.first_end_ms,
             "sealed_own": self._sealed_own,
@@ -372,10 +413,10 @@ class Monitor:
         return Held(plain, list(self.references), building, *self._recent.snapshot())
 
     @classmethod
-    def restore(cls, rules: Rules, held: Held) -> Monitor:
+    def restore(cls, rules: Rules, reference: ReferenceRule, held: Held) -> Monitor:
         plain = held.plain
         model_id, version, role, segment = plain["group"]
-        made = cls(rules, (model_id, version, role, segment), plain["kind"])
+        made = cls(rules, (model_id, version, role, segment), plain["kind"], reference)
         made.first_end_ms = plain["first_end_ms"]
         made.references = held.references
         made._builder.restore(held.building)

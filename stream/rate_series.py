@@ -42,6 +42,14 @@ class RateSeries:
             series=self.series,
         )
 
+    def use(self, rules: Rules) -> None:
+        """Under these rules from the next pane on: where they weigh events otherwise, the detector
+        starts again, against the same reference."""
+        was, self._rules = self._rules.rates, rules
+        self.alarm.use(rules.resolve_after_panes)
+        if self.detector is not None and rules.rates != was:
+            self.start(self.detector.reference_rate, self.detector.reference_count)
+
     def update(self, context: Context, start_ms: Ints, events: Ints, weights: Ints) -> list[Signal]:
         self.times.add(start_ms, weights)
         first, n = self._collect(events, weights), len(events)

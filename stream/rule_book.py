@@ -13,12 +13,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import msgspec
 
 from stream.rules import Rules
+from stream.snapshot import Part, pack, unpack
 from stream.watermark import BEFORE_ALL_MS
+
+_MAGIC, _VERSION = b"C", 1
 
 
 class RefusedConfigError(ValueError):
@@ -123,10 +127,26 @@ class Schedule:
             [at, rules.config_hash()] for at, rules in zip(self._from_ms, self._rules, strict=True)
         ]
 
+    def parts(self) -> list[Part]:
+        """The rules themselves: with many models they are large, and never change."""
+        return [
+            Part(_part(config_hash), 0, partial(pack, _MAGIC, _VERSION, rules.to_plain()))
+            for config_hash, rules in self.all().items()
+        ]
+
     @classmethod
-    def restore(cls, plain: Iterable[Any], by_hash: Mapping[str, Rules]) -> Schedule:
-        (_, founding), *later = plain
-        schedule = cls(by_hash[founding])
-        for at_ms, config_hash in later:
+    def restore(cls, plain: Iterable[Any], state: Mapping[str, bytes]) -> Schedule:
+        """Of a snapshot and the parts among which its rules are. Raises BrokenRecordError."""
+        entries = list(plain)
+        by_hash = {
+            config_hash: Rules.from_plain(unpack(_MAGIC, _VERSION, state[_part(config_hash)]))
+            for config_hash in {config_hash for _, config_hash in entries}
+        }
+        schedule = cls(by_hash[entries[0][1]])
+        for at_ms, config_hash in entries[1:]:
             schedule.add(at_ms, by_hash[config_hash])
         return schedule
+
+
+def _part(config_hash: str) -> str:
+    return f"rules/{config_hash}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
@@ -73,7 +74,7 @@ class ModelRule:
     labels: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rules:
     pane_ms: int = 10 * SECOND_MS
     grace_ms: int = 30 * SECOND_MS
@@ -134,6 +135,10 @@ class Rules:
 
     def config_hash(self) -> str:
         """Of everything here: two alerts with the same hash were made by the same rules."""
+        return self._config_hash
+
+    @cached_property
+    def _config_hash(self) -> str:
         return _hash(self._hashed())
 
     def state_hash(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -89,7 +90,7 @@ class _Question(RequestStruct):  # type: ignore[misc]
     )
 
 
-class _TopicIds(Request[_Question]):  # type: ignore[misc]
+class _Topics(Request[_Question]):  # type: ignore[misc]
     API_KEY = 3
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -99,15 +100,32 @@ class _TopicIds(Request[_Question]):  # type: ignore[misc]
         return request_struct_class(self._topics, False, False, False, {})
 
 
-async def topic_ids(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, str]:
-    """The id of each topic that exists, as Kafka's own tools print it; empty where the broker has
-    none. Raises KafkaError."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A topic that exists; its id as Kafka's own tools print it, empty where it has none."""
+
+    partitions: int
+    id: str
+
+
+async def found_topics(
+    client: AIOKafkaAdminClient, names: Iterable[str]
+) -> dict[str, Found] | None:
+    """Those of these names that exist; None: the broker is too old. Creates none.
+
+    Raises KafkaError.
+    """
     try:
-        answer: Any = await client._send_request(_TopicIds(names))
+        answer: Any = await client._send_request(_Topics(names))
     except (IncompatibleBrokerVersion, NotImplementedError):
-        return {}
+        return None
     return {
-        topic["topic"]: base64.urlsafe_b64encode(topic["id"]).decode().rstrip("=")
+        topic["topic"]: Found(len(topic["partitions"]), _printed(topic["id"]))
         for topic in answer.to_object()["topics"]
-        if topic["error_code"] == 0 and topic["id"] != _NONE
+        if topic["error_code"] == 0
     }
+
+
+def _printed(topic_id: bytes) -> str:
+    is_there = topic_id != _NONE
+    return base64.urlsafe_b64encode(topic_id).decode().rstrip("=") if is_there else ""

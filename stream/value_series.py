@@ -62,6 +62,32 @@ class ValueSeries:
         if isinstance(adwin, Adwin):
             adwin.delta = delta
 
+    def use(self, rules: Rules) -> list[str]:
+        """Under these rules from the next pane on; the detectors that they end while they tell.
+
+        A detector that they begin starts with the next pane, on the scale that is frozen."""
+        self._rules = rules
+        ended = []
+        for name, rule in (("adwin", rules.adwin), ("page_hinkley", rules.page_hinkley)):
+            if not rule.enabled and name in self.alarms:
+                if self.alarms.pop(name).firing:
+                    ended.append(name)
+                self.detectors.pop(name, None)
+                self.last.pop(name, None)
+            elif rule.enabled and name not in self.alarms:
+                self.alarms[name] = Alarm(rules.resolve_after_panes)
+                if self._waiting is None:
+                    self.detectors[name] = self._detector(name)
+        for alarm in self.alarms.values():
+            alarm.use(rules.resolve_after_panes)
+        for detector in self.detectors.values():
+            if isinstance(detector, Adwin):
+                detector.clock = rules.adwin.clock
+            else:
+                detector.delta = rules.page_hinkley.delta
+                detector.threshold = rules.page_hinkley.threshold
+        return ended
+
     def update(self, context: Context, panes: ValuePanes) -> list[tuple[str, Signal]]:
         """(detector, signal) in the order of the panes."""
         start_ms, count, mean, variance = panes.start_ms, panes.count, panes.mean, panes.variance
@@ -106,23 +132,20 @@ class ValueSeries:
         mean, weight, variance = (np.concatenate(part) for part in zip(*self._waiting, strict=True))
         count = weight.astype(np.int64)
         self._waiting = None
+        for name in self.alarms:
+            self.detectors[name] = self._detector(name)
+        for detector in self.detectors.values():
+            detector.update_many(mean, count, variance)
+
+    def _detector(self, name: str) -> Adwin | PageHinkley:
         low, high = self._range
         center, scale = (0.0, 1.0) if self._unit_range else ((low + high) / 2, high - low)
         scale = scale if scale > 0 else max(abs(center), 1.0)  # constant so far
-        rules = self._rules
-        if "adwin" in self.alarms:
-            self.detectors["adwin"] = Adwin(
-                delta=self.delta, clock=rules.adwin.clock, center=center, scale=scale
-            )
-        if "page_hinkley" in self.alarms:
-            self.detectors["page_hinkley"] = PageHinkley(
-                delta=rules.page_hinkley.delta,
-                threshold=rules.page_hinkley.threshold,
-                center=center,
-                scale=scale,
-            )
-        for detector in self.detectors.values():
-            detector.update_many(mean, count, variance)
+        if name == "adwin":
+            clock = self._rules.adwin.clock
+            return Adwin(delta=self.delta, clock=clock, center=center, scale=scale)
+        rule = self._rules.page_hinkley
+        return PageHinkley(delta=rule.delta, threshold=rule.threshold, center=center, scale=scale)
 
     def snapshot(self) -> dict[str, Any]:
         waiting = self._waiting

@@ -127,7 +127,8 @@ class Takeover:
                 host.metrics.assigned(topic, source.partition, source.core.judged(side))
         for model in list(host.models.values()):
             async with model.changing():
-                await host.perform(model, model.core.announce())
+                repeated = model.core.repeat_decisions(host.journal.decisions)
+                await host.perform(model, [*model.core.announce(), *repeated])
         for alerts in list(host.alerts.values()):
             async with alerts.changing():
                 await _reassert(host, alerts)

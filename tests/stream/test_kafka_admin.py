@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
+from aiokafka.errors import IncompatibleBrokerVersion
 
 from stream.doctor import topic as topic_check
-from stream.kafka_admin import LiveTopic, TopicSpec, TopicStep, compare, connection, topic_plan
+from stream.kafka_admin import (
+    LiveTopic,
+    TopicSpec,
+    TopicStep,
+    compare,
+    connection,
+    live_topics,
+    topic_plan,
+)
 from stream.settings import Settings, load
 from stream.worker_app import new_app
 
@@ -126,3 +138,19 @@ def test_the_producer_can_send_the_largest_record_of_every_topic_whatever_the_li
         wide = [spec for spec in internal if "journal" not in spec.name]
         assert len(wide) == 6
         assert all(int(spec.config["max.message.bytes"]) >= 8 << 20 for spec in wide)
+
+
+class OldBroker:
+    """Knows neither topic ids nor a question by name that creates nothing."""
+
+    async def _send_request(self, _request: Any) -> Any:
+        raise IncompatibleBrokerVersion
+
+    async def describe_topics(self) -> list[dict[str, Any]]:
+        return [{"topic": "a", "partitions": [0, 1]}, {"topic": "b", "partitions": [0]}]
+
+
+def test_an_old_broker_is_asked_for_all_topics_and_tells_no_ids() -> None:
+    client: Any = OldBroker()
+    found = asyncio.run(live_topics(client, ["a", "c"], with_config=False))
+    assert found == {"a": LiveTopic(2)}

@@ -8,14 +8,21 @@ from typing import Any
 import pytest
 
 from stream.columns import Group
-from stream.events import Effect, ToFindings, ToPanes
+from stream.events import Effect, ToFindings, ToJournal, ToPanes
 from stream.model_stage import ModelStage
 from stream.numbering import Speaker, content
 from stream.panes import PaneTable
 from stream.snapshot import packed
 from stream.source_stage import SourceStage
-from stream.wire import Announcement, Progress, decode_finding, encode_pane_record
-from tests.streams import SMALL, outcome, prediction, records
+from stream.wire import (
+    Announcement,
+    MaturityDecision,
+    Progress,
+    decode_finding,
+    decode_journal,
+    encode_pane_record,
+)
+from tests.streams import SMALL, outcome, prediction, records, with_maturity
 
 GRACE, PANE = SMALL.grace_ms, SMALL.pane_ms
 
@@ -137,3 +144,31 @@ def test_a_restored_stage_has_the_same_snapshot_and_merges_the_rest() -> None:
         stage.handle(value)
     assert halved.panes == whole.panes
     assert [rows for *_, rows in whole.panes] == [2, 1, 2]
+
+
+def decided_stage() -> ModelStage:
+    """One whose only model's maturity is decided."""
+    rules = with_maturity(SMALL, "auto")
+    source_stage, stage = SourceStage(rules, 0, 1), ModelStage(rules, 0, 1)
+    made = [prediction(f"p{i}", 500 * i) for i in range(200)]
+    truths = [outcome(f"p{i}", 500 * i + 3_000) for i in range(200)]
+    effects = source_stage.predictions(records(made))
+    effects += source_stage.outcomes(records(truths, "outcomes"))
+    said = [effect for value in values(effects) for effect in stage.handle(value)]
+    assert sum(isinstance(effect, ToJournal) for effect in said) == 1
+    return stage
+
+
+def test_a_decision_that_the_journal_lacks_is_said_again_under_the_new_epoch() -> None:
+    before = decided_stage()
+    stage = ModelStage.restore(before.rules, 0, 1, packed(before.snapshot()))
+    stage.epoch = 7
+    (again,) = stage.repeat_decisions(())
+    assert isinstance(again, ToJournal)
+    entry = decode_journal(again.value)
+    assert isinstance(entry, MaturityDecision)
+    assert (entry.stage, entry.partition, entry.epoch, entry.model_id) == (2, 0, 7, "m")
+    assert entry.maturity_ms is not None
+    assert entry.maturity_ms >= 3_000
+    assert stage.repeat_decisions({"m"}) == []
+    assert ModelStage(SMALL, 0, 1).repeat_decisions(()) == []

@@ -18,6 +18,7 @@ from stream.rules import (
     ReferenceRule,
     Rules,
 )
+from stream.snapshot import packed
 
 FRAUD = {"fraud": ModelRule(owners=Owners("risk"), maturity=60_000)}
 
@@ -90,7 +91,7 @@ def test_the_rules_in_force_are_those_of_the_last_change_at_or_before_a_ready_ti
     assert schedule.changes_within(100, 199) == []
     schedule.add(200, first)
     assert schedule.at(200) == first
-    restored = Schedule.restore(schedule.snapshot(), schedule.all())
+    restored = Schedule.restore(schedule.snapshot(), packed(schedule.parts()))
     assert restored.snapshot() == schedule.snapshot()
     assert restored.at(150) == second
 

@@ -11,14 +11,17 @@ from typing import Any
 import faust
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, OffsetResetStrategy, PartitionRecords
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.errors import KafkaConnectionError, for_code
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.consumer_thread import FencedInstanceIdError
 from stream.record_batch import RawRecordBuffer, RecordBatch, longest_acked_prefix
 from stream.settings import Settings
 from stream.topology import build
@@ -336,6 +339,62 @@ def test_the_pinned_aiokafka_still_has_what_the_transport_replaces() -> None:
     assert isinstance(subscription, SubscriptionState)
     assert "_records" in aiokafka.consumer.fetcher.Fetcher.__init__.__code__.co_names
     assert "OrderedDict" in aiokafka.consumer.fetcher.Fetcher.__init__.__code__.co_names
+
+
+def test_the_pinned_aiokafka_still_has_what_the_consumers_thread_asks_of_it() -> None:
+    names = set(Fetcher.__init__.__code__.co_names)
+    assert "_default_reset_strategy" in names
+    assert OffsetResetStrategy.from_str("none") == OffsetResetStrategy.NONE
+    coordinator = set(GroupCoordinator.__init__.__code__.co_names)
+    assert {"_coordination_task", "_pending_exception"} <= coordinator
+    assert callable(GroupCoordinator.request_rejoin)
+    assert for_code(82) is FencedInstanceIdError
+
+
+class Coordinator:
+    """aiokafka's, with an error that nobody has taken notice of."""
+
+    def __init__(self, error: Exception) -> None:
+        self._pending_exception: Exception | None = error
+        self._coordination_task = asyncio.get_running_loop().create_future()
+
+    def check_errors(self) -> None:
+        error, self._pending_exception = self._pending_exception, None
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"), [(KafkaConnectionError(), False), (ValueError(), True)]
+)
+def test_a_group_error_is_told_unless_it_passes_by_itself(error: Exception, is_told: bool) -> None:
+    async def scenario() -> None:
+        consumer = _consumer(build(Settings(partitions=1)))
+        assert consumer.group_error() is None, "not in a group yet"
+        thread: Any = consumer._thread
+        thread.thread_loop = asyncio.get_running_loop()
+        coordinator = Coordinator(error)
+        thread._consumer = SimpleNamespace(_coordinator=coordinator)
+        assert consumer.group_error() is (error if is_told else None)
+        await asyncio.sleep(0)
+        assert coordinator._pending_exception is (error if is_told else None)
+        coordinator._pending_exception = None
+        assert consumer.group_error() is None
+        coordinator._coordination_task.set_exception(error)
+        assert consumer.group_error() is error, "the coordinator's task has ended: nobody joins"
+
+    asyncio.run(scenario())
+
+
+def test_once_restored_a_missing_offset_is_no_reason_to_begin_at_the_earliest() -> None:
+    consumer = _consumer(build(Settings(partitions=1)))
+    thread: Any = consumer._thread
+    thread._consumer = SimpleNamespace(_fetcher=SimpleNamespace(_default_reset_strategy=None))
+    for is_allowed in (True, False):
+        thread.may_reset(is_allowed=is_allowed)
+        strategy = thread._consumer._fetcher._default_reset_strategy
+        assert (strategy == OffsetResetStrategy.EARLIEST) is is_allowed
+        assert (strategy == OffsetResetStrategy.NONE) is not is_allowed
 
 
 def test_only_committed_transactions_are_read() -> None:
