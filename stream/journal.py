@@ -20,7 +20,7 @@ from stream.kafka_admin import connection
 from stream.refusals import unreadable
 from stream.settings import Settings
 from stream.snapshot import BrokenRecordError
-from stream.wire import Claim, Idle, JournalEntry, MaturityDecision
+from stream.wire import Claim, Idle, JournalEntry, MaturityDecision, Shed
 
 _POLL_MS = 200
 _METADATA_WAIT_S = 30.0
@@ -34,6 +34,7 @@ class Journal:
         self.idle_entries = 0
         self._epochs: dict[tuple[int, int], int] = {}
         self._idle: dict[int, dict[tuple[str, int], Idle]] = defaultdict(dict)
+        self._sheds: dict[int, list[Shed]] = defaultdict(list)
 
     def add(self, offset: int, entry: JournalEntry) -> bool:
         """Take the entry at this offset of its partition; False: it is void."""
@@ -46,6 +47,8 @@ class Journal:
         if isinstance(entry, MaturityDecision):
             # The first counts: a later owner decides alike, from the same panes.
             self.decisions.setdefault(entry.model_id, entry)
+        elif isinstance(entry, Shed):
+            self._sheds[entry.partition].append(entry)
         else:
             self.idle_entries += 1
             # of one silence only how far it went matters
@@ -62,6 +65,10 @@ class Journal:
         """How far each silence of a source partition went, oldest first."""
         return list(self._idle[partition].values())
 
+    def sheds_of(self, partition: int) -> list[Shed]:
+        """What was decided of a source partition's caps, oldest first."""
+        return self._sheds[partition]
+
 
 def journal_key(entry: JournalEntry, moment: int = 0) -> bytes:
     """The journal is compacted: of one silence, and of one decision, the last entry is enough.
@@ -73,6 +80,9 @@ def journal_key(entry: JournalEntry, moment: int = 0) -> bytes:
             parts = ["claim", entry.stage, entry.partition, entry.owner, moment]
         case Idle():
             parts = ["idle", entry.partition, entry.epoch, entry.side, entry.at_offset]
+        case Shed():
+            place = [entry.side, entry.at_offset, entry.what]
+            parts = ["shed", entry.partition, entry.epoch, *place]
         case MaturityDecision():
             parts = ["maturity", entry.partition, entry.epoch, entry.model_id]
     return msgspec.json.encode(parts)

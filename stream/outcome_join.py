@@ -27,10 +27,8 @@ from stream.rules import Rules
 from stream.run import Columns
 from stream.snapshot import Part
 from stream.sorted_runs import Found
-from stream.waiting_outcomes import CANDIDATE, COUNTED, TERMS, WAITING, WaitingOutcomes
+from stream.waiting_outcomes import CANDIDATE, COUNTED, WAITING, WaitingOutcomes
 from stream.watermark import BEFORE_ALL_MS, pane_end_ms
-
-OUTCOME_TERMS = TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +72,9 @@ class OutcomeJoin:
     def code_of(self, group: Group) -> int:
         return self._held.code_of(group)
 
-    def hold(self, predictions: Columns) -> None:
-        """Applied predictions (the columns of `HELD`)."""
-        unjoined = self._held.ages(0)[predictions["group"]] == BEFORE_ALL_MS
-        room = self._rules.max_pending - len(self._held)
-        unjoined |= np.cumsum(~unjoined) > room
+    def hold(self, predictions: Columns, has_room: NDArray[np.bool_]) -> None:
+        """Applied predictions (the columns of `HELD`). `has_room`: which of them may be held."""
+        unjoined = ~has_room | (self._held.ages(0)[predictions["group"]] == BEFORE_ALL_MS)
         self.matured["unjoined"] += int(unjoined.sum())
         kept = {n: predictions[n][~unjoined].astype(empty.dtype) for n, empty in HELD.items()}
         self._held.hold(kept)

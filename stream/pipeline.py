@@ -21,8 +21,9 @@ from stream.events import (
 )
 from stream.model_stage import ModelStage, Observer
 from stream.rules import Rules
+from stream.shedding import Wish
 from stream.source_stage import Side, SourceStage
-from stream.wire import MaturityDecision, decode_journal
+from stream.wire import MaturityDecision, Shed, decode_journal, encode_journal
 
 Ledger = dict[str, dict[str, int]]
 
@@ -36,11 +37,14 @@ class Pipeline:
         include_payload: bool = False,
         observe: Observer | None = None,
         release_every: int = 1,
+        decides_caps: bool = True,
     ) -> None:
         """`release_every`: records after which stage 2 hears of the watermarks. What comes out
-        does not depend on it; merging many small panes at once is cheaper than one by one."""
+        does not depend on it; merging many small panes at once is cheaper than one by one.
+        `decides_caps`: what is shed is decided here, and journaled; else by a journal alone."""
         self.rules = rules
         self._release_every = release_every
+        self._decides_caps = decides_caps
         self._unreleased = 0  # records since stage 2 last heard
         self._held: list[ToPanes] = []
         self.sources = [
@@ -53,17 +57,34 @@ class Pipeline:
         self.dead_letters: list[ToDeadLetters] = []
         self.references: list[ToReferences] = []
         self.journal: list[bytes] = []
+        self._next_offset: dict[tuple[int, Side], int] = {}
 
     def predictions(self, records: Records) -> None:
-        self._fed(records, self.sources[records.partition].predictions(records))
+        self._fed(records, "predictions", self.sources[records.partition].predictions(records))
 
     def outcomes(self, records: Records) -> None:
-        self._fed(records, self.sources[records.partition].outcomes(records))
+        self._fed(records, "outcomes", self.sources[records.partition].outcomes(records))
 
-    def _fed(self, records: Records, effects: list[Effect]) -> None:
+    def _fed(self, records: Records, side: Side, effects: list[Effect]) -> None:
+        if records.offsets:
+            self._next_offset[records.partition, side] = records.offsets[-1] + 1
         self._perform(effects)
+        if self._decides_caps:
+            self._shed_as_wished(records.partition)
         self._unreleased += len(records.values)
         self._release_if_due()
+
+    def _shed_as_wished(self, partition: int) -> None:
+        source = self.sources[partition]
+        for wish in source.wishes():
+            at_offset = self._next_offset.get((partition, wish.side), 0)
+            place = (partition, source.epoch, wish.side, at_offset)
+            self.journal.append(encode_journal(Shed(1, *place, wish.what, wish.level)))
+            self.shed(partition, wish)
+
+    def shed(self, partition: int, wish: Wish) -> None:
+        """A journaled decision: from the next record on."""
+        self.sources[partition].shed(wish)
 
     def _release_if_due(self) -> None:
         if self._unreleased >= self._release_every or self._release_every == 1:

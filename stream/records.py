@@ -62,6 +62,7 @@ class Decoded(Generic[Event]):
     events: list[Event]
     time_ms: NDArray[np.int64]
     record_ms: NDArray[np.int64]  # the record's timestamp; NO_TIMESTAMP where it has none
+    offsets: NDArray[np.int64]
     dead: list[ToDeadLetters]
 
 
@@ -133,7 +134,11 @@ def _decode(
         _letter(records, i, error.reason, str(error), include_payload)
         for i, error in sorted(unusable.items())
     ]
-    return Decoded(events, times, np.array(stamps, np.int64)[index], dead)
+    stamps_ms, offsets = (
+        np.array(stamps, np.int64)[index],
+        np.array(records.offsets, np.int64)[index],
+    )
+    return Decoded(events, times, stamps_ms, offsets, dead)
 
 
 class _Parsing(Generic[Event]):

@@ -14,8 +14,9 @@ import msgspec
 
 from stream.events import Records
 from stream.pipeline import Pipeline
+from stream.shedding import Wish
 from stream.source_stage import Side
-from stream.wire import Claim, Idle, JournalEntry, MaturityDecision
+from stream.wire import Claim, Idle, JournalEntry, MaturityDecision, Shed
 
 
 class _Placed(msgspec.Struct):
@@ -44,6 +45,11 @@ def decision(entry: JournalEntry) -> Decision | None:
                 Pipeline.advance, partition=partition, side=side, watermark_ms=entry.watermark_ms
             )
             return Decision(side, partition, at_offset, advance)
+        case Shed(partition=partition, side=side, at_offset=at_offset):
+            shed = partial(
+                Pipeline.shed, partition=partition, wish=Wish(side, entry.what, entry.level)
+            )
+            return Decision(side, partition, at_offset, shed)
         case Claim() | MaturityDecision():
             return None
         case _:  # a new kind of entry must say what a replay does with it

@@ -93,6 +93,8 @@ class Rules:
     max_features: int = 2_000  # of one event, and of one model version
     max_categories: int = 64  # per pane and feature
     max_pending: int = 10_000_000  # predictions waiting for their maturity, per source partition
+    max_ids: int = 20_000_000  # remembered ids, per source partition and side
+    max_outcomes: int = 10_000_000  # waiting outcomes, per source partition
     models: dict[str, ModelRule] = field(default_factory=dict)
 
     @property
@@ -170,7 +172,7 @@ _ACTIVATED = frozenset(
 )
 """What may change at a pane."""
 
-_SINCE_0_1: frozenset[str] = frozenset()
+_SINCE_0_1: frozenset[str] = frozenset({"max_ids", "max_outcomes"})
 """Fields that 0.1.0 did not have."""
 
 

@@ -226,6 +226,14 @@ class LimitSettings(Section):
         default=_DEFAULT.max_pending,
         description="Predictions waiting for maturity, per source partition.",
     )
+    ids: Count = Field(
+        default=_DEFAULT.max_ids,
+        description="Remembered ids, per source partition and side.",
+    )
+    outcomes: Count = Field(
+        default=_DEFAULT.max_outcomes,
+        description="Outcomes waiting for predictions, per source partition.",
+    )
     series: Count = Field(default=5_000, description="Series in /metrics; the rest are counted.")
 
 

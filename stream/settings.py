@@ -151,6 +151,8 @@ class Settings(Section):
             max_features=self.limits.features,
             max_categories=self.limits.categories,
             max_pending=self.limits.pending,
+            max_ids=self.limits.ids,
+            max_outcomes=self.limits.outcomes,
             models={name: self._model_rule(model) for name, model in self.models.items()},
         )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +16,24 @@ from numpy.typing import NDArray
 from stream.columns import Group, Rows
 from stream.event_columns import (
     claims,
-    id_hashes,
     model_hashes,
     outcome_identities,
     pane_columns,
     prediction_identities,
     truths,
 )
-from stream.events import Effect, Prediction, Records, ToPanes
-from stream.identity import Hashes, IdMemory
+from stream.events import Effect, Records, ToPanes
+from stream.identity import Hashes
+from stream.intake import Intake, Timely
 from stream.numbering import Speaker
 from stream.open_panes import Closed, OpenPanes, closed, cut_into_blocks
-from stream.outcome_join import OUTCOME_TERMS, OutcomeJoin
+from stream.outcome_join import OutcomeJoin
 from stream.partitioning import partition_of
-from stream.records import Decoded, decode_outcomes, decode_predictions
+from stream.records import decode_outcomes, decode_predictions
 from stream.rules import Rules
+from stream.shedding import Cap, Side, Wish
 from stream.snapshot import Part, pack, unpack
-from stream.watermark import BEFORE_ALL_MS, Watermark, late, pane_end_ms
+from stream.watermark import BEFORE_ALL_MS, pane_end_ms
 from stream.wire import (
     Announcement,
     Block,
@@ -45,9 +45,8 @@ from stream.wire import (
     encode_pane_record,
 )
 
-Side = Literal["predictions", "outcomes"]
+__all__ = ["STATE_VERSION", "Side", "SourceStage"]
 STATE_VERSION = 2  # version 1, one part of everything, is read too
-_JUDGED = ("consumed", "applied", "duplicate", "late", "future", "dead_lettered", "shed")
 _SENT_KEPT = 100_000  # far more than any alignment allows
 
 
@@ -60,9 +59,7 @@ class SourceStage:
         self.partitions = partitions
         self._speaker = Speaker(partition)
         self._include_payload = include_payload
-        self._marks: dict[Side, Watermark] = {"predictions": Watermark(), "outcomes": Watermark()}
-        self._seen: dict[Side, IdMemory] = {side: IdMemory(f"ids/{side}") for side in self._marks}
-        self._judged = {side: dict.fromkeys(_JUDGED, 0) for side in self._marks}
+        self._intake = Intake(rules)
         self._open = OpenPanes(rules)
         self._join = OutcomeJoin(rules)
         self._announced = (BEFORE_ALL_MS, BEFORE_ALL_MS)
@@ -82,26 +79,26 @@ class SourceStage:
     def predictions(self, records: Records) -> list[Effect]:
         """One fetched batch of the predictions topic."""
         decoded = decode_predictions(records, self.rules, include_payload=self._include_payload)
-        timely, before_ms = self._timely("predictions", records, decoded)
-        events = [decoded.events[i] for i in timely]
-        times, hashes = decoded.time_ms[timely], id_hashes(events)
-        keys = hashes ^ model_hashes(events)
-        until_ms = times + np.array([self._memory_ms(e.model_id) for e in events], np.int64)
-        new = self._new("predictions", prediction_identities(keys, events), before_ms, until_ms)
+        timely = self._intake.timely("predictions", records, decoded)
+        keys = timely.hashes ^ model_hashes(timely.events)
+        memory_ms = [self._memory_ms(e.model_id) for e in timely.events]
+        until_ms = timely.time_ms + np.array(memory_ms, np.int64)
+        ids = prediction_identities(keys, timely.events)
+        new = self._intake.new("predictions", ids, timely.before_ms, until_ms)
         if len(new):
-            self._apply([events[i] for i in new], times[new], hashes[new, 0], keys[new])
+            self._apply(timely, keys, new)
         return [*decoded.dead, *self._closed()]
 
     def outcomes(self, records: Records) -> list[Effect]:
         """One fetched batch of the outcomes topic."""
         decoded = decode_outcomes(records, self.rules, include_payload=self._include_payload)
-        timely, before_ms = self._timely("outcomes", records, decoded)
-        events = [decoded.events[i] for i in timely]
-        effective = np.maximum(decoded.time_ms[timely], before_ms)
-        keys = id_hashes(events) ^ model_hashes(events)
-        revision = np.array([e.revision for e in events], np.int64)
+        timely = self._intake.timely("outcomes", records, decoded)
+        effective = np.maximum(timely.time_ms, timely.before_ms)
+        keys = timely.hashes ^ model_hashes(timely.events)
+        revision = np.array([e.revision for e in timely.events], np.int64)
         until_ms = effective + self.rules.horizon_ms + self.rules.settled_ms
-        new = self._new("outcomes", outcome_identities(keys, revision), before_ms, until_ms)
+        ids = outcome_identities(keys, revision)
+        new = self._intake.new("outcomes", ids, timely.before_ms, until_ms)
         if len(new):
             self._join.add_outcomes(
                 {
@@ -109,20 +106,20 @@ class SourceStage:
                     "check": np.ascontiguousarray(keys[new, 1]),
                     "effective": effective[new],
                     "revision": revision[new],
-                    **truths([events[i] for i in new]),
+                    **truths([timely.events[i] for i in new]),
                 }
             )
         return [*decoded.dead, *self._closed()]
 
     def advance(self, side: Side, watermark_ms: int) -> list[Effect]:
         """A journaled decision: idleness or a tick."""
-        self._marks[side].advance(watermark_ms)
+        self._intake.marks[side].advance(watermark_ms)
         return self._closed()
 
     def end_of_input(self, event_time_ms: int) -> list[Effect]:
         """Nothing later than this is to come: close every pane up to it."""
         end = int(pane_end_ms(np.array([event_time_ms]), self.rules.pane_ms)[0])
-        for mark in self._marks.values():
+        for mark in self._intake.marks.values():
             mark.advance(end + self.rules.grace_ms)
         return self._closed()
 
@@ -134,10 +131,25 @@ class SourceStage:
         learned = Learned(self.partition, self.epoch, model_id)
         return [*self._cohorts(), *self._to_panes(model_id, learned)]
 
+    # -- caps
+
+    def wishes(self) -> list[Wish]:
+        """Levels of caps that are wanted now and not decided. A wish depends on how the topics
+        interleave: it is journaled before it has effect."""
+        return self._intake.wishes(self._join.pending(), len(self._join.outcomes))
+
+    def shed(self, wish: Wish, at_offset: int | None = None) -> None:
+        """A journaled decision, for records from this offset of the side on (None: the next)."""
+        self._intake.shedding.decide((wish.side, wish.what), wish.level, at_offset)
+
+    def shed_levels(self) -> Mapping[Cap, int]:
+        """Those that hold now."""
+        return self._intake.shedding.levels()
+
     # -- reading
 
     def watermark_ms(self, side: Side) -> int | None:
-        at_ms = self._marks[side].at_ms
+        at_ms = self._intake.marks[side].at_ms
         return None if at_ms == BEFORE_ALL_MS else at_ms
 
     def unmerged_panes(self, merged_until_ms: int) -> int:
@@ -147,48 +159,23 @@ class SourceStage:
 
     def judged(self, side: Side) -> dict[str, int]:
         """The terms that `consumed` is made of: cheap, for every batch."""
-        return dict(self._judged[side])
+        return dict(self._intake.judged[side])
 
     def ledger(self) -> dict[str, dict[str, int]]:
         matured = self._join.matured
-        outcomes = self._join.outcome_terms(self._marks["predictions"].at_ms)
+        outcomes = self._join.outcome_terms(self._intake.marks["predictions"].at_ms)
         return {
             "predictions": {
-                **self._judged["predictions"],
+                **self._intake.judged["predictions"],
                 "matured_labelled": matured["matured_labelled"],
                 "matured_unlabelled": matured["matured_unlabelled"],
                 "pending": self._join.pending(),
                 "unjoined": matured["unjoined"],
             },
-            "outcomes": {**self._judged["outcomes"], **{t: outcomes[t] for t in OUTCOME_TERMS}},
+            "outcomes": {**self._intake.judged["outcomes"], **outcomes},
         }
 
     # -- predictions into panes
-
-    def _timely(
-        self, side: Side, records: Records, decoded: Decoded[Any]
-    ) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-        """(indices of the events neither future nor late, the watermark each met); counts all."""
-        ledger = self._judged[side]
-        judged = self._marks[side].observe(decoded.time_ms, decoded.record_ms, self.rules)
-        too_late = np.zeros(len(judged.future), np.bool_)
-        if side == "predictions":
-            too_late = late(decoded.time_ms, judged.before_ms, self.rules) & ~judged.future
-        ledger["consumed"] += len(records.values)
-        ledger["dead_lettered"] += len(decoded.dead)
-        ledger["future"] += int(judged.future.sum())
-        ledger["late"] += int(too_late.sum())
-        timely = np.flatnonzero(~judged.future & ~too_late)
-        return timely, judged.before_ms[timely]
-
-    def _new(
-        self, side: Side, ids: Hashes, before_ms: NDArray[np.int64], until_ms: NDArray[np.int64]
-    ) -> NDArray[np.intp]:
-        """Indices of the ids not applied before; counts both."""
-        new = self._seen[side].apply(ids, before_ms, until_ms)
-        self._judged[side]["duplicate"] += int((~new).sum())
-        self._judged[side]["applied"] += int(new.sum())
-        return np.flatnonzero(new)
 
     def _memory_ms(self, model_id: str) -> int:
         """How long an id is remembered. With `auto` it is the horizon for ever: what counts as a
@@ -197,14 +184,9 @@ class SourceStage:
         held_ms = self.rules.horizon_ms if maturity == "auto" else maturity or 0
         return max(self.rules.pane_ms + self.rules.grace_ms, held_ms)
 
-    def _apply(
-        self,
-        events: list[Prediction],
-        times: NDArray[np.int64],
-        hashes: NDArray[np.uint64],
-        keys: Hashes,
-    ) -> None:
+    def _apply(self, timely: Timely, keys: Hashes, new: NDArray[np.intp]) -> None:
         """Into the open panes of their groups, and held for the join."""
+        events, times, hashes = [timely.events[i] for i in new], timely.time_ms[new], timely.hashes
         end = pane_end_ms(times, self.rules.pane_ms)
         members: dict[Group, list[int]] = {}
         for i, e in enumerate(events):
@@ -214,26 +196,27 @@ class SourceStage:
             codes[places] = self._join.code_of(group)
             texts: dict[int, str] = {}
             columns = pane_columns([events[i] for i in places], texts)
-            self._open.add(group, Rows(end[places], hashes[places], columns, texts))
+            self._open.add(group, Rows(end[places], hashes[new[places], 0], columns, texts))
         self._join.hold(
             {
-                "key": np.ascontiguousarray(keys[:, 0]),
-                "check": np.ascontiguousarray(keys[:, 1]),
+                "key": np.ascontiguousarray(keys[new, 0]),
+                "check": np.ascontiguousarray(keys[new, 1]),
                 "group": codes,
                 "time": times,
                 **claims(events),
-            }
+            },
+            timely.may_wait[new],
         )
 
     # -- what leaves
 
     def _closed(self) -> list[Effect]:
-        predictions_ms = self._marks["predictions"].at_ms
-        self._seen["predictions"].purge(predictions_ms)
-        self._seen["outcomes"].purge(self._marks["outcomes"].at_ms)
+        marks = self._intake.marks
+        predictions_ms = marks["predictions"].at_ms
+        self._intake.purge()
         effects = [*self._closed_panes(), *self._delays(), *self._cohorts()]
         self._join.purge(predictions_ms)
-        now = (predictions_ms, self._marks["outcomes"].at_ms)
+        now = (predictions_ms, marks["outcomes"].at_ms)
         if now != self._announced:
             self._announced = now
             record = Announcement(self.partition, self.partitions, self.epoch, *now)
@@ -247,23 +230,21 @@ class SourceStage:
         return self._closed()
 
     def _closed_panes(self) -> list[Effect]:
-        until_ms = self._marks["predictions"].at_ms - self.rules.grace_ms
+        until_ms = self._intake.marks["predictions"].at_ms - self.rules.grace_ms
         effects: list[Effect] = []
         for group, panes in self._open.close(until_ms):
             effects += self._blocks("prediction", group, panes)
         return effects
 
     def _cohorts(self) -> list[Effect]:
-        reached_ms = min(mark.at_ms for mark in self._marks.values())
         effects: list[Effect] = []
-        for group, rows in self._join.mature(reached_ms):
+        for group, rows in self._join.mature(self._intake.reached_ms):
             effects += self._blocks("cohort", group, closed([rows], [], self.rules))
         return effects
 
     def _delays(self) -> list[Effect]:
-        reached_ms = min(mark.at_ms for mark in self._marks.values())
         effects: list[Effect] = []
-        for model_id, delays in self._join.delays(reached_ms, self.rules.settled_ms):
+        for model_id, delays in self._join.delays(self._intake.reached_ms, self.rules.settled_ms):
             record = DelayBlock(self.partition, self.epoch, model_id, delays)
             effects += self._to_panes(model_id, record)
         return effects
@@ -285,12 +266,9 @@ class SourceStage:
 
     def snapshot(self) -> list[Part]:
         """The base, written anew every time, and what is in runs and segments that never change."""
-        parts = [part for ids in self._seen.values() for part in ids.parts()]
-        parts += [*self._open.parts(), *self._join.parts()]
+        parts = [*self._intake.parts(), *self._open.parts(), *self._join.parts()]
         state = {
-            "watermarks": {side: mark.at_ms for side, mark in self._marks.items()},
-            "seen": {side: ids.snapshot() for side, ids in self._seen.items()},
-            "judged": self._judged,
+            **self._intake.snapshot(),
             "open": self._open.snapshot(),
             "join": self._join.snapshot(),
             "speaker": self._speaker.snapshot(),
@@ -311,26 +289,14 @@ class SourceStage:
         """Raises ChangedRulesError, BrokenRecordError."""
         stage = cls(rules, partition, partitions, include_payload=include_payload)
         if "state" in state:
-            stage._restore_whole(unpack(b"1", 1, state["state"]))
-            return stage
-        plain = unpack(b"1", STATE_VERSION, state["base"])
-        stage._restore_counts(plain)
-        for side, ids in stage._seen.items():
-            ids.restore(plain["seen"][side], state)
-        stage._open.restore(plain["open"], state)
-        stage._join = OutcomeJoin.restore(rules, plain["join"], state)
+            plain = unpack(b"1", 1, state["state"])
+            stage._intake.restore_whole(plain)
+            stage._open.restore_whole(plain["open"])
+            stage._join = OutcomeJoin.restore_whole(rules, plain["join"])
+        else:
+            plain = unpack(b"1", STATE_VERSION, state["base"])
+            stage._intake.restore(plain, state)
+            stage._open.restore(plain["open"], state)
+            stage._join = OutcomeJoin.restore(rules, plain["join"], state)
+        stage._speaker.restore(plain["speaker"])
         return stage
-
-    def _restore_whole(self, plain: Mapping[str, Any]) -> None:
-        """State of version 1."""
-        self._restore_counts(plain)
-        for side, ids in self._seen.items():
-            ids.restore_whole(plain["seen"][side])
-        self._open.restore_whole(plain["open"])
-        self._join = OutcomeJoin.restore_whole(self.rules, plain["join"])
-
-    def _restore_counts(self, plain: Mapping[str, Any]) -> None:
-        for side, mark in self._marks.items():
-            mark.advance(plain["watermarks"][side])
-        self._judged = plain["judged"]
-        self._speaker.restore(plain["speaker"])

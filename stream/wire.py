@@ -11,7 +11,7 @@ Panes topic (partition = murmur2(model_id); what stage 1 says to stage 2):
 - Fragment: a part of one of these that is too large for a record; parts come one after another.
 
 Findings topic (one partition; what stage 2 says to stage 3): Finding, Progress.
-Journal: Claim, Idle, MaturityDecision; see `JournalEntry`.
+Journal: Claim, Idle, Shed, MaturityDecision; see `JournalEntry`.
 """
 
 from __future__ import annotations
@@ -299,6 +299,18 @@ class Idle(msgspec.Struct, tag="idle"):
     watermark_ms: int
 
 
+class Shed(msgspec.Struct, tag="shed"):
+    """From the record at `at_offset` of a side on, a cap has this level: see `stream.shedding`."""
+
+    stage: int
+    partition: int
+    epoch: int
+    side: Literal["predictions", "outcomes"]
+    at_offset: int
+    what: Literal["pending", "outcomes", "ids"]
+    level: int
+
+
 class MaturityDecision(msgspec.Struct, tag="maturity"):
     """`maturity_ms`: None where no outcome came within the horizon."""
 
@@ -310,7 +322,7 @@ class MaturityDecision(msgspec.Struct, tag="maturity"):
     decided_at_ms: int
 
 
-JournalEntry = Claim | Idle | MaturityDecision
+JournalEntry = Claim | Idle | Shed | MaturityDecision
 _plain_encoder = msgspec.msgpack.Encoder()
 _journal_decoder: msgspec.msgpack.Decoder[JournalEntry] = msgspec.msgpack.Decoder(JournalEntry)
 

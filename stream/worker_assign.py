@@ -23,6 +23,7 @@ from stream.wire import Claim, encode_journal
 from stream.worker_host import Host
 from stream.worker_positions import positions
 from stream.worker_routes import Outgoing, Sender, route
+from stream.worker_shed import shed_again
 from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Slot
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class Takeover:
             slot.kept = found.kept
         if stage == SOURCES:
             slot.due_idle = _due_idle(host, partition, offsets)
+            shed_again(host, slot)
         return slot
 
     async def _begin(self, host: Host) -> None:

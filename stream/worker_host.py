@@ -32,6 +32,7 @@ from stream.source_stage import SourceStage
 from stream.wire import Claim, JournalEntry, MaturityDecision
 from stream.worker_dead_letters import send_dead_letter
 from stream.worker_routes import Outgoing, Sender, route
+from stream.worker_shed import journal_wishes, stay_near
 from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Ack, Send, Slot
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class Host:
         slot = self.sources.get(batch.partition)
         if slot is None or self._is_draining:
             return
+        await stay_near(self, slot, batch.topic, batch.last + 1)
         async with self.changing(slot) as is_ours:
             if not is_ours:
                 return  # revoked while waiting: the next owner reads it again
@@ -106,6 +108,7 @@ class Host:
             slot.applied(batch.topic, batch.last + 1, 0, ack)
             batch.records = []  # the acknowledgement keeps the batch until a checkpoint covers it
             await self.end_input(slot)
+            await journal_wishes(self, slot)
             self._measure(slot, side, time.perf_counter() - began_s)
 
     async def model_record(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:

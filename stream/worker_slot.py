@@ -55,6 +55,7 @@ class Slot(Generic[Core]):
         self.partition = partition
         self.core = core
         self.offsets = offsets  # next offset by input topic
+        self.sealed = dict(offsets)  # those of the last checkpoint
         self.lock = asyncio.Lock()
         self.sequence = 0
         self.state_bytes = 0
@@ -193,7 +194,7 @@ class Slot(Generic[Core]):
             await ack()
         self.progressed_s = time.monotonic()
         self._cost_s = self.progressed_s - self._checkpointed_s
-        self.kept = writing.kept
+        self.kept, self.sealed = writing.kept, offsets
         self.state_bytes = sum(place.size for place in self.kept.parts.values())
         await self._sweep(send, writing.keys())
         return writing.size_bytes

@@ -41,7 +41,7 @@ def state_of(
 ) -> tuple[str, Outcome | None, list[Outcome]]:
     """(ledger term, the outcome that counts so far, all candidates) of an applied prediction."""
     known, age = maturity_now(world, prediction.model_id, decisions)
-    if known and age is None:
+    if (known and age is None) or not prediction.is_held:
         return "unjoined", None, []
     met = candidates(world, partition, prediction, world.horizon_ms if age is None else age)
     counted = max(met, key=lambda outcome: outcome.revision, default=None)

@@ -51,6 +51,8 @@ def decide_maturity(
         for prediction in partition.predictions:
             if prediction.model_id != model_id or prediction.at >= reference_end:
                 continue
+            if not prediction.is_held:
+                continue
             first = first_outcome(world, partition, prediction)
             if first is not None:
                 ready_at = world.pane_end(first.effective) + world.settled_ms

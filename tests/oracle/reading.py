@@ -47,6 +47,7 @@ class Prediction:
     value: float | None
     latency_ms: float | None
     features: dict[str, Any]
+    is_held: bool = True  # for an outcome
 
     @property
     def group(self) -> tuple[str, str, str, str]:

@@ -12,22 +12,29 @@ import pytest
 
 from stream.events import Records
 from stream.rules import Rules
+from stream.shedding import CAPS, Wish
 from stream.snapshot import packed
 from stream.source_stage import SourceStage
 from tests.oracle.mixes import Mix, draw_mix
 from tests.oracle.oracle import Answer, answer
-from tests.oracle.world import Advance, Entry
+from tests.oracle.world import Advance, Entry, Level
 from tests.oracle.worlds import rules_of
 
 Step = tuple[str, int, list[Entry]]  # side, partition, a batch or one advance
 
 
-def with_advances(random: Random, dealt: list[list[Entry]]) -> list[list[Entry]]:
-    """A watermark raised here and there, about as far as the records around it are."""
+def with_advances(random: Random, side: str, dealt: list[list[Entry]]) -> list[list[Entry]]:
+    """A watermark raised here and there, about as far as the records around it are; and in some
+    partitions a level of what is shed."""
+    sheds = random.choice((0.0, 0.1))
+    whats = [what for of_side, what in CAPS if of_side == side]
     advanced: list[list[Entry]] = []
     for entries in dealt:
         advanced.append([])
         for entry in entries:
+            if random.random() < sheds:
+                level = random.choice((0, 0, 0, 1, 1, 2, 16))
+                advanced[-1].append(Level(random.choice(whats), level))
             if random.random() < 0.1 and not isinstance(entry, Advance) and entry[1] is not None:
                 advanced[-1].append(Advance(max(0, entry[1] + random.randint(-40_000, 40_000))))
             advanced[-1].append(entry)
@@ -38,8 +45,10 @@ def steps(random: Random, sides: dict[str, list[list[Entry]]]) -> Iterator[Step]
     left = {
         (side, partition): [
             list(run)
-            for advance, found in groupby(entries, key=lambda entry: isinstance(entry, Advance))
-            for run in ([[entry] for entry in found] if advance else [found])
+            for decided, found in groupby(
+                entries, key=lambda entry: isinstance(entry, Advance | Level)
+            )
+            for run in ([[entry] for entry in found] if decided else [found])
         ]
         for side, dealt in sides.items()
         for partition, entries in enumerate(dealt)
@@ -54,11 +63,29 @@ def steps(random: Random, sides: dict[str, list[list[Entry]]]) -> Iterator[Step]
             del left[side, partition][0]
 
 
-def take(stage: SourceStage, side: str, batch: list[Entry]) -> None:
+def wish(side: str, level: Level) -> Wish:
+    return Wish(side, level.what, level.level)  # type: ignore[arg-type]
+
+
+def schedule(stage: SourceStage, side: str, entries: list[Entry]) -> None:
+    """What a journal says beforehand: from which offset on each level holds."""
+    at_offset = 0
+    for entry in entries:
+        if isinstance(entry, Level):
+            stage.shed(wish(side, entry), at_offset)
+        elif not isinstance(entry, Advance):
+            at_offset = entry[0] + 1
+
+
+def take(stage: SourceStage, side: str, batch: list[Entry], *, is_scheduled: bool) -> None:
     if isinstance(batch[0], Advance):
         stage.advance(side, batch[0].watermark_ms)  # type: ignore[arg-type]
         return
-    raws = [entry for entry in batch if not isinstance(entry, Advance)]
+    if isinstance(batch[0], Level):
+        if not is_scheduled:
+            stage.shed(wish(side, batch[0]))
+        return
+    raws = [entry for entry in batch if not isinstance(entry, Advance | Level)]
     records = Records(
         topic=side,
         partition=stage.partition,
@@ -76,8 +103,13 @@ def run_stages(
     stages = [SourceStage(rules, partition, count) for partition in range(count)]
     lessons = [(p, model, age) for p in range(count) for model, (age, _) in ended.decisions.items()]
     random.shuffle(lessons)
+    is_scheduled = random.random() < 0.5
+    if is_scheduled:
+        for side, dealt in sides.items():
+            for stage, entries in zip(stages, dealt, strict=True):
+                schedule(stage, side, entries)
     for side, p, batch in steps(random, sides):
-        take(stages[p], side, batch)
+        take(stages[p], side, batch, is_scheduled=is_scheduled)
         if random.random() < 0.2:
             stages[p] = SourceStage.restore(rules, p, count, packed(stages[p].snapshot()))
         if lessons and random.random() < 0.2:
@@ -90,7 +122,7 @@ def run_stages(
 
 def entries_of(random: Random, mix: Mix) -> dict[str, list[list[Entry]]]:
     return {
-        side: with_advances(random, [list(raws) for raws in dealt])
+        side: with_advances(random, side, [list(raws) for raws in dealt])
         for side, dealt in (("predictions", mix.predictions), ("outcomes", mix.outcomes))
     }
 
@@ -113,6 +145,9 @@ def test_advancing_restoring_and_learning_at_any_moment_agrees_with_the_oracle(f
             stage.end_of_input(greatest)
             assert stage.ledger() == expected, seed
             reached.update(expected["predictions"])
+            reached["outcomes shed"] += expected["outcomes"]["shed"]
     assert reached["matured_labelled"]
     assert reached["late"]
     assert reached["duplicate"]
+    assert reached["shed"]
+    assert reached["outcomes shed"]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.oracle.reading import Dead, Limits, Outcome, Prediction, read_outcome, read_prediction
+from tests.oracle.tally import row_hash_of
 
 Raw = tuple[int, int | None, bytes | None]  # offset, record timestamp in ms, value
 
@@ -18,7 +19,15 @@ class Advance:
     watermark_ms: int
 
 
-Entry = Raw | Advance
+@dataclass(frozen=True)
+class Level:
+    """A journaled decision of what is shed from the next record on: 2**level times less is kept."""
+
+    what: str
+    level: int
+
+
+Entry = Raw | Advance | Level
 
 
 @dataclass(frozen=True)
@@ -80,8 +89,12 @@ def least(partitions: list[Partition], sides: str) -> int | None:
 
 def accept_predictions(world: World, partition: Partition, entries: Sequence[Entry]) -> None:
     refused = partition.refused["predictions"]
+    levels = {"pending": 0, "ids": 0}
     for entry in entries:
         before = partition.watermark["predictions"]
+        if isinstance(entry, Level):
+            levels[entry.what] = entry.level
+            continue
         if isinstance(entry, Advance):
             partition.watermark["predictions"] = _greater(before, entry.watermark_ms)
             continue
@@ -98,6 +111,8 @@ def accept_predictions(world: World, partition: Partition, entries: Sequence[Ent
         partition.watermark["predictions"] = _greater(before, prediction.at)
         if before is not None and world.pane_end(prediction.at) + world.grace_ms <= before:
             refused["late"] += 1
+        elif not _is_kept(prediction.prediction_id, levels["ids"]):
+            refused["shed"] += 1
         elif before is not None and any(
             _identity(earlier) == _identity(prediction)
             and earlier.at >= before - world.memory_ms(prediction.model_id)
@@ -105,13 +120,18 @@ def accept_predictions(world: World, partition: Partition, entries: Sequence[Ent
         ):
             refused["duplicate"] += 1
         else:
+            prediction.is_held = _is_kept(prediction.prediction_id, levels["pending"])
             partition.predictions.append(prediction)
 
 
 def accept_outcomes(world: World, partition: Partition, entries: Sequence[Entry]) -> None:
     refused = partition.refused["outcomes"]
+    levels = {"outcomes": 0, "ids": 0}
     for entry in entries:
         before = partition.watermark["outcomes"]
+        if isinstance(entry, Level):
+            levels[entry.what] = entry.level
+            continue
         if isinstance(entry, Advance):
             partition.watermark["outcomes"] = _greater(before, entry.watermark_ms)
             continue
@@ -127,7 +147,9 @@ def accept_outcomes(world: World, partition: Partition, entries: Sequence[Entry]
             continue
         outcome.effective = _greater(before, outcome.observed_at)
         partition.watermark["outcomes"] = outcome.effective
-        if before is not None and any(
+        if not _is_kept(outcome.prediction_id, max(levels.values())):
+            refused["shed"] += 1
+        elif before is not None and any(
             (earlier.model_id, earlier.prediction_id, earlier.revision)
             == (outcome.model_id, outcome.prediction_id, outcome.revision)
             and earlier.effective >= before - (world.horizon_ms + world.settled_ms)
@@ -136,6 +158,10 @@ def accept_outcomes(world: World, partition: Partition, entries: Sequence[Entry]
             refused["duplicate"] += 1
         else:
             partition.outcomes.append(outcome)
+
+
+def _is_kept(prediction_id: str, level: int) -> bool:
+    return level < 16 and row_hash_of(prediction_id) < 2 ** (64 - level)
 
 
 def _greater(before: int | None, at: int) -> int:
