@@ -86,6 +86,12 @@ class Metrics:
             "future + dead_lettered + shed, and what the applied ones became.",
             (*_PARTITION, "term"),
         )
+        self._shed_level = gauge(
+            "shed_level",
+            "Of the records to come on a partition 2**-level are kept for want of room (16: none): "
+            "of predictions waiting for outcomes (pending), waiting outcomes, remembered ids.",
+            (*_PARTITION, "what"),
+        )
         self._lag = gauge(
             "lag_records", "Records on the broker that are not yet applied.", _PARTITION
         )
@@ -175,10 +181,20 @@ class Metrics:
         for term, count in terms.items():
             self._ledger.labels(topic, partition, term).set(count)
 
+    def shed_level(self, topic: str, partition: int, what: str, level: int) -> None:
+        self._shed_level.labels(topic, partition, what).set(level)
+
     def revoked(self, topic: str, partition: int) -> None:
         """Another worker reports this partition from now on."""
         self._terms.pop((topic, partition), None)
-        for metric in (self._ledger, self._lag, self._watermark, self._committed, self._paused):
+        for metric in (
+            self._ledger,
+            self._shed_level,
+            self._lag,
+            self._watermark,
+            self._committed,
+            self._paused,
+        ):
             metric.remove_by_labels({"topic": topic, "partition": str(partition)})
 
     def lag(self, topic: str, partition: int, records: int) -> None:

@@ -94,6 +94,8 @@ def show_state(host: Host) -> None:
         ledger = source.core.ledger()
         for side, topic in host.topics.items():
             host.metrics.ledger(topic, source.partition, ledger[side])
+        for (side, what), level in source.core.shed_levels().items():
+            host.metrics.shed_level(host.topics[side], source.partition, what, level)
     for slot in host.models.values():
         for status in slot.core.status():
             model, version, role, _ = status.group

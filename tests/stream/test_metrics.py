@@ -17,6 +17,7 @@ DOCUMENTED = {
     "leeway_lost_records_total",
     "leeway_alert_states_repaired_total",
     "leeway_ledger_records",
+    "leeway_shed_level",
     "leeway_lag_records",
     "leeway_watermark_timestamp_seconds",
     "leeway_committed_offset_age_seconds",
@@ -49,6 +50,7 @@ def feed(metrics: Metrics) -> None:
     metrics.running("abc")
     metrics.batch("predictions", 0, TERMS | {"applied": 5, "consumed": 5, "pending": 5}, 0.01)
     metrics.ledger("predictions", 0, TERMS | {"pending": 5})
+    metrics.shed_level("predictions", 0, "pending", 1)
     metrics.lag("predictions", 0, 7)
     metrics.watermark("predictions", 0, 1_500)
     metrics.committed_age("predictions", 0, 0.5)

@@ -170,7 +170,7 @@ def test_an_orphan_waits_until_no_prediction_can_belong_to_it(beyond_ms: int, te
     assert pipeline.ledger()["total"]["outcomes"][term] == 1
 
 
-def test_beyond_the_cap_predictions_are_unjoined_but_stay_in_their_panes() -> None:
+def test_predictions_without_room_are_unjoined_but_stay_in_their_panes() -> None:
     rules = replace(SMALL, max_pending=2)
     events = [prediction(f"p{i}", MADE_MS) for i in range(5)]
     truths = [outcome(f"p{i}", MADE_MS) for i in range(5)]
@@ -180,7 +180,8 @@ def test_beyond_the_cap_predictions_are_unjoined_but_stay_in_their_panes() -> No
         rows[kind] = rows.get(kind, 0) + int(table.rows.sum())
 
     pipeline = Pipeline(rules, 1, observe=observe)
-    pipeline.predictions(records(events))
+    for at in range(0, 5, 2):  # the cap holds from the batch on that follows the one that fills it
+        pipeline.predictions(records(events[at : at + 2], first_offset=at))
     pipeline.outcomes(records(truths, "outcomes"))
     pipeline.end_of_input(LATER_MS)
     total = pipeline.ledger()["total"]
