@@ -93,6 +93,9 @@ def backtest(
         str | None, typer.Option("--from", help="Record timestamp: RFC 3339 or epoch ms.")
     ] = None,
     to: Annotated[str | None, typer.Option(help="The same; exclusive.")] = None,
+    from_checkpoint: Annotated[
+        str | None, typer.Option(help="Begin at the last checkpoints written before this time.")
+    ] = None,
     summary: Annotated[
         Path | None, typer.Option(help="Where to write the summary (.json).")
     ] = None,
@@ -115,8 +118,10 @@ def backtest(
     needed = {"--predictions": predictions, "--outcomes": outcomes}
     if bootstrap is None:
         _need(needed)
-        _reject({"--from": from_, "--to": to}, "only with")
+        _reject({"--from": from_, "--to": to, "--from-checkpoint": from_checkpoint}, "only with")
     else:
+        if from_ is not None:
+            _reject({"--from-checkpoint": from_checkpoint}, "not with --from, with")
         _reject(needed | {"--timestamp-column": timestamp_column}, "not with")
     given = {} if partitions is None else {"partitions": partitions}
     settings = load_settings(config, given | _broker(bootstrap))
@@ -139,7 +144,11 @@ def backtest(
             from stream.backtest_topics import TopicHistory
 
             history = TopicHistory(
-                settings, from_ms=_moment_ms(from_), to_ms=_moment_ms(to), journal=journal
+                settings,
+                from_ms=_moment_ms(from_),
+                to_ms=_moment_ms(to),
+                checkpoint_ms=_moment_ms(from_checkpoint),
+                journal=journal,
             )
     except (OSError, ValueError) as error:
         raise fail(str(error), USAGE) from None

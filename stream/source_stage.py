@@ -26,7 +26,7 @@ from stream.event_columns import (
 )
 from stream.events import Effect, Prediction, Records, ToPanes
 from stream.identity import Hashes, IdMemory
-from stream.numbering import Speaker
+from stream.numbering import Said, Speaker
 from stream.open_panes import Closed, OpenPanes, closed, cut_into_blocks
 from stream.outcome_join import OUTCOME_TERMS, OutcomeJoin
 from stream.partitioning import partition_of
@@ -76,6 +76,10 @@ class SourceStage:
     @epoch.setter
     def epoch(self, epoch: int) -> None:
         self._speaker.epoch = epoch
+
+    def said(self, listener: int) -> Said:
+        """How far it is with what it says to a partition of the next stage."""
+        return self._speaker.said(listener)
 
     # -- inputs
 
