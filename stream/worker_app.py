@@ -14,6 +14,8 @@ from stream.transport import App
 
 _BATCH_RECORDS = 5_000
 _BATCHES_IN_QUEUE = 8
+_REQUEST_TIMEOUT_S = 90.0  # Faust's own default, which must be beyond the session's
+_REQUEST_MARGIN_S = 30.0
 _FETCH_BYTES = 1 << 20
 _PRODUCER_BATCH_BYTES = 1 << 18
 # Faust refuses an assignment made for another URL than its own: with static membership one is
@@ -27,6 +29,7 @@ TRANSPORTS.aliases.setdefault("leeway", "stream.transport:Transport")
 def new_app(settings: Settings) -> App:
     kafka = settings.kafka
     hosts = kafka.bootstrap.split(",")
+    session_s = kafka.session_timeout.total_seconds()
     return App(
         settings.app,
         broker=[f"leeway://{host}" for host in hosts],
@@ -41,7 +44,8 @@ def new_app(settings: Settings) -> App:
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=_FETCH_BYTES,
         broker_max_poll_records=_BATCH_RECORDS,
-        broker_session_timeout=kafka.session_timeout.total_seconds(),
+        broker_session_timeout=session_s,
+        broker_request_timeout=max(_REQUEST_TIMEOUT_S, session_s + _REQUEST_MARGIN_S),
         broker_rebalance_timeout=kafka.rebalance_timeout.total_seconds(),
         broker_heartbeat_interval=kafka.heartbeat.total_seconds(),
         canonical_url=_CANONICAL_URL,
