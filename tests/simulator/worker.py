@@ -47,7 +47,8 @@ class Protocol:
     seals_always: bool = True  # also where there was no checkpoint before
     repeats_decisions: bool = True  # a maturity that the state knows and the journal does not
     reads_states_back: bool = True  # and puts right what a former owner has overwritten
-    refers_to_former_blobs: bool = False  # which a zombie may still take for its own garbage
+    checks_before_deleting: bool = True  # that nobody has claimed what the records belong to
+    claims_before_reading: bool = True  # the changelogs
     reclaims: bool = True  # what the group still assigns and a belated claim has taken
 
 
@@ -191,9 +192,16 @@ class Worker:
     # -- checkpoints
 
     def seal(self, slot: Slot) -> None:
-        task = Task(slot.seal(self.producer, self.log, self.layout(slot.stage)))
+        task = Task(slot.seal(self))
         task.step()  # the state is taken now
         self.tasks.append(task)
+
+    def may_delete(self, slot: Slot) -> bool:
+        """Whether nobody had claimed it when its manifest was acknowledged."""
+        if not self.protocol.checks_before_deleting:
+            return True
+        self.tail(slot.partition, self.log.end((JOURNAL, slot.partition)))
+        return self.journal.epoch(*slot.key) == slot.core.epoch
 
     def layout(self, stage: int) -> Layout:
         return Layout(self.scenario.state_hash, self.scenario.partitions, INPUTS[stage])
