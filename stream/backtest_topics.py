@@ -56,6 +56,7 @@ class TopicHistory:
         )
         self._ranges: dict[Place, Range] = {}
         self._ends: list[EndOfInput] = []  # applied
+        self._fed = 0  # records; the ledger of a checkpoint has those of before it too
         self._remarks: list[str] = []
 
     def feed(self, pipeline: Pipeline, meter: Meter) -> None:
@@ -87,6 +88,7 @@ class TopicHistory:
                 await reader.read({p: min(_offset(end, r), r.end) for p, r in self._items()})
                 self._apply(end, pipeline)
             await reader.read({p: r.end for p, r in self._items()})
+            self._fed = reader.fed
         finally:
             await consumer.stop()
         pipeline.release()
@@ -163,6 +165,7 @@ class TopicHistory:
             offsets.setdefault(r.tp.topic, {})[str(partition)] = [r.start, r.end]
         from_ms, to_ms = self._bounds_ms
         return {
+            "events": self._fed,
             "future_check": "record timestamp",
             "from": None if from_ms is None else iso(from_ms),
             "to": None if to_ms is None else iso(to_ms),

@@ -168,6 +168,7 @@ class Reader:
         self._pipeline = pipeline
         self._journal = journal
         self._meter = meter
+        self.fed = 0  # records
         self._total = sum(r.end - r.start for r in ranges.values())
         for (side, partition), r in ranges.items():
             journal.skip(side, partition, r.start)
@@ -210,6 +211,7 @@ class Reader:
         )
         for part in self._journal.before(self._pipeline, side, batch):
             (self._pipeline.predictions if side == "predictions" else self._pipeline.outcomes)(part)
+        self.fed += len(records)
         self._meter(len(records), self._total)
 
     def _reached_ms(self, place: Place) -> int:

@@ -158,6 +158,7 @@ def test_a_replay_from_checkpoints_says_what_was_said_live_since(
             for moment_ms in moments_ms[:2]:
                 facts, lines, told = backtest(job, tmp_path, "--from-checkpoint", str(moment_ms))
                 assert facts["ledger"] == whole["ledger"]
+                assert 0 < facts["events"] < whole["events"] == len(sent)
                 assert facts["warm_up"] is None
                 assert "warm-up" not in told
                 starts = [start for of in facts["offsets"].values() for start, _ in of.values()]
