@@ -38,14 +38,27 @@ Sealed = Mapping[tuple[int, int], Checkpoint]
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Where the replay goes on: next offsets by input topic and source partition."""
+    """Stages restored, and where the replay goes on."""
 
-    offsets: Mapping[tuple[str, int], int]
+    offsets: Mapping[tuple[str, int], int]  # next ones, by input topic and source partition
     sequences: dict[str, dict[str, int]]  # of the checkpoints, by stage and partition
+    _findings: list[bytes]
+    _panes: dict[int, list[bytes]]
+
+    def take_over(self, pipeline: Pipeline) -> None:
+        """Once the stages know all that must be known before they hear more.
+
+        Raises HistoryError.
+        """
+        try:
+            pipeline.take_over(_EPOCH, self._findings, self._panes)
+        except BrokenRecordError as error:
+            raise HistoryError(str(error)) from error
 
 
 async def resume(settings: Settings, pipeline: Pipeline, before_ms: int) -> Resumed:
-    """Restore every stage from the last checkpoint written before a time (of record timestamps).
+    """Restore every stage from the last checkpoint written before a time (of record timestamps);
+    `Resumed.take_over` is to follow.
 
     Raises HistoryError where one is not left, or was written for other settings.
     """
@@ -71,7 +84,6 @@ async def resume(settings: Settings, pipeline: Pipeline, before_ms: int) -> Resu
                 )
                 for q in range(settings.partitions)
             }
-            pipeline.take_over(_EPOCH, findings, panes)
         except BrokenRecordError as error:
             raise HistoryError(str(error)) from error
     finally:
@@ -85,7 +97,7 @@ async def resume(settings: Settings, pipeline: Pipeline, before_ms: int) -> Resu
     sequences: dict[str, dict[str, int]] = {name: {} for name in _TABLES.values()}
     for (stage, partition), found in sealed.items():
         sequences[_TABLES[stage]][str(partition)] = found.point.sequence
-    return Resumed(offsets, sequences)
+    return Resumed(offsets, sequences, findings, panes)
 
 
 async def _sealed(consumer: Any, settings: Settings, before_ms: int) -> Sealed:

@@ -81,6 +81,8 @@ class TopicHistory:
             # Behind the ranges: what was decided before a record of them is in the journal by now.
             if has_journal:
                 await self._read_journal()
+            if self._resumed is not None:
+                self._resumed.take_over(pipeline)
             ends = await self._read_ends() if has_control else []
             reader = Reader(consumer, self._ranges, pipeline, self._journal, meter)
             for end in ends:
