@@ -161,7 +161,7 @@ async def _unheard(consumer: Any, tp: Any, listener: Checkpoint, said: list[Said
     it was."""
     start = listener.point.offsets[tp.topic]
     first, end = await _begin(consumer, tp)
-    must_be_there(tp, start, first)
+    must_be_there(tp, start, first, end)
     heard: list[bytes] = []
 
     def hear(record: Any) -> None:

@@ -77,7 +77,7 @@ async def find_ranges(
     if offsets is not None:
         starts = {tp: offsets[tp.topic, tp.partition] for tp in last}
         for tp, start in starts.items():
-            must_be_there(tp, start, first[tp])
+            must_be_there(tp, start, first[tp], last[tp])
     stops = await first_at(consumer, to_ms, last, last)
     ranges = {}
     for place, tp in tps.items():
@@ -90,12 +90,17 @@ async def find_ranges(
     return ranges
 
 
-def must_be_there(tp: Any, start: int, first: int) -> None:
+def must_be_there(tp: Any, start: int, first: int, last: int) -> None:
     """Raises HistoryError."""
     if start < first:
         raise HistoryError(
             f"{tp.topic} partition {tp.partition}: retention has deleted the records from offset "
             f"{start} to {first - 1}"
+        )
+    if start > last:
+        raise HistoryError(
+            f"{tp.topic} partition {tp.partition} ends at offset {last}, before {start}, which was "
+            "applied: the topic was made anew, or cut"
         )
 
 
