@@ -1,8 +1,8 @@
-"""The Faust app: its settings, and what the worker asks of its tables and consumer."""
+"""The Faust app: its settings, and what the worker asks of its consumer."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import faust
@@ -80,24 +80,6 @@ def _credentials(settings: Settings) -> Any:
             ssl_context=context,
         )
     return None if context is None else faust.SSLCredentials(context)
-
-
-class Changelogs:
-    """Faust's tables after its recovery (see `worker_assign.Changelogs`)."""
-
-    def __init__(self, app: App, tables: Mapping[int, Any]) -> None:
-        self._app, self._tables = app, tables
-
-    def records(self, stage: int) -> Mapping[bytes, bytes | None]:
-        return dict(self._tables[stage].data.data)
-
-    def forget(self) -> None:
-        for table in self._tables.values():
-            table.data.data.clear()
-
-    async def earliest(self, tps: Collection[Any]) -> Mapping[Any, int]:
-        found: Mapping[Any, int] = await self._app.consumer.earliest_offsets(*tps)
-        return found
 
 
 class Positions:
