@@ -85,8 +85,9 @@ def _pipeline(settings: Settings) -> Pipeline:
 
 def _facts(pipeline: Pipeline, history: History, elapsed_s: float) -> dict[str, Any]:
     facts = pipeline.summary()
-    total = facts["ledger"]["total"]
-    events = sum(side["consumed"] for side in total.values())
+    of_history = history.facts(pipeline)
+    consumed = sum(side["consumed"] for side in facts["ledger"]["total"].values())
+    events = of_history.get("events", consumed)
     letters = [
         history.place(d.letter) | {"reason": d.letter.reason, "detail": d.letter.detail}
         for d in pipeline.dead_letters[:_LISTED]
@@ -98,7 +99,7 @@ def _facts(pipeline: Pipeline, history: History, elapsed_s: float) -> dict[str, 
         "dead_letters": letters,
         "references": [sealed.key.decode() for sealed in pipeline.references],
     }
-    return facts | more | history.facts(pipeline)
+    return facts | more | of_history
 
 
 def _print(facts: dict[str, Any], pipeline: Pipeline, alerts: Path, remarks: list[str]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from stream import control
+from stream.backtest_checkpoint import Resumed, resume
 from stream.control import EndOfInput
 from stream.events import DeadLetter, ToAlerts
 from stream.history import BEFORE_ALL_MS, HistoryError, Meter
@@ -31,11 +32,20 @@ from stream.wire import KINDS, decode_journal
 
 class TopicHistory:
     def __init__(
-        self, settings: Settings, *, from_ms: int | None, to_ms: int | None, journal: Path | None
+        self,
+        settings: Settings,
+        *,
+        from_ms: int | None,
+        to_ms: int | None,
+        checkpoint_ms: int | None = None,
+        journal: Path | None = None,
     ) -> None:
-        """Bounds are record timestamps, `to_ms` exclusive; see `find_ranges`. `journal`: a file
-        instead of the topic. Raises OSError and ValueError for it."""
+        """Bounds are record timestamps, `to_ms` exclusive; see `find_ranges`. `checkpoint_ms`:
+        begin at the last checkpoints of before then. `journal`: a file instead of the topic.
+        Raises OSError and ValueError for it."""
         self._settings = settings
+        self._checkpoint_ms = checkpoint_ms
+        self._resumed: Resumed | None = None
         self._bounds_ms = (from_ms, to_ms)
         self._journal_file = journal
         self._journal_source = str(journal or settings.internal_topic("journal"))
@@ -46,6 +56,7 @@ class TopicHistory:
         )
         self._ranges: dict[Place, Range] = {}
         self._ends: list[EndOfInput] = []  # applied
+        self._fed = 0  # records; the ledger of a checkpoint has those of before it too
         self._remarks: list[str] = []
 
     def feed(self, pipeline: Pipeline, meter: Meter) -> None:
@@ -59,13 +70,19 @@ class TopicHistory:
 
     async def _feed(self, pipeline: Pipeline, meter: Meter) -> None:
         has_journal, has_control = await self._require_topics()
+        offsets = None
+        if self._checkpoint_ms is not None:
+            self._resumed = await resume(self._settings, pipeline, self._checkpoint_ms)
+            offsets = self._resumed.offsets
         consumer = new_consumer(self._settings)
         await consumer.start()
         try:
-            self._ranges = await find_ranges(consumer, self._settings, *self._bounds_ms)
+            self._ranges = await find_ranges(consumer, self._settings, *self._bounds_ms, offsets)
             # Behind the ranges: what was decided before a record of them is in the journal by now.
             if has_journal:
                 await self._read_journal()
+            if self._resumed is not None:
+                self._resumed.take_over(pipeline)
             ends = await self._read_ends() if has_control else []
             reader = Reader(consumer, self._ranges, pipeline, self._journal, meter)
             for end in ends:
@@ -73,6 +90,7 @@ class TopicHistory:
                 await reader.read({p: min(_offset(end, r), r.end) for p, r in self._items()})
                 self._apply(end, pipeline)
             await reader.read({p: r.end for p, r in self._items()})
+            self._fed = reader.fed
         finally:
             await consumer.stop()
         pipeline.release()
@@ -121,6 +139,8 @@ class TopicHistory:
         return found
 
     def _is_before(self, end: EndOfInput) -> bool:
+        if self._resumed is not None:
+            return False  # as a new owner does, who does not know what was applied
         all_before = all(_offset(end, r) <= r.start for r in self._ranges.values())
         return all_before and not self.is_whole
 
@@ -147,13 +167,15 @@ class TopicHistory:
             offsets.setdefault(r.tp.topic, {})[str(partition)] = [r.start, r.end]
         from_ms, to_ms = self._bounds_ms
         return {
+            "events": self._fed,
             "future_check": "record timestamp",
             "from": None if from_ms is None else iso(from_ms),
             "to": None if to_ms is None else iso(to_ms),
             "offsets": offsets,
             "journal": {"source": self._journal_source, "decisions": self._journal.decisions},
             "end_of_input": bool(self._ends),
-            "warm_up": None if self.is_whole else warm_up(pipeline),
+            "checkpoint": None if self._resumed is None else self._resumed.sequences,
+            "warm_up": None if self.is_whole or self._resumed else warm_up(pipeline),
         }
 
     def remarks(self, facts: dict[str, Any]) -> list[str]:

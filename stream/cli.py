@@ -8,14 +8,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from stream.cli_output import USAGE, Output, fail, load_settings, print_json, say
-
-if TYPE_CHECKING:
-    from stream.history import History
 
 app = typer.Typer(
     name="leeway",
@@ -93,6 +90,9 @@ def backtest(
         str | None, typer.Option("--from", help="Record timestamp: RFC 3339 or epoch ms.")
     ] = None,
     to: Annotated[str | None, typer.Option(help="The same; exclusive.")] = None,
+    from_checkpoint: Annotated[
+        str | None, typer.Option(help="Begin at the last checkpoints written before this time.")
+    ] = None,
     summary: Annotated[
         Path | None, typer.Option(help="Where to write the summary (.json).")
     ] = None,
@@ -112,56 +112,22 @@ def backtest(
     Files are .ndjson, .ndjson.gz or .parquet; --predictions and --outcomes take several each.
     Topics are read in no group, with the decisions that the journal holds.
     """
-    needed = {"--predictions": predictions, "--outcomes": outcomes}
-    if bootstrap is None:
-        _need(needed)
-        _reject({"--from": from_, "--to": to}, "only with")
-    else:
-        _reject(needed | {"--timestamp-column": timestamp_column}, "not with")
-    given = {} if partitions is None else {"partitions": partitions}
-    settings = load_settings(config, given | _broker(bootstrap))
-    for path in filter(None, (alerts, summary)):
-        if not path.parent.is_dir():
-            raise fail(f"{path}: the directory does not exist", USAGE)
-    from stream.backtest import run
+    from stream.cli_backtest import Given
+    from stream.cli_backtest import backtest as replay
 
-    try:
-        if bootstrap is None:
-            from stream.backtest_files import FileHistory
-
-            history: History = FileHistory(
-                predictions or [],
-                outcomes or [],
-                timestamp_field=timestamp_column,
-                journal=journal,
-            )
-        else:
-            from stream.backtest_topics import TopicHistory
-
-            history = TopicHistory(
-                settings, from_ms=_moment_ms(from_), to_ms=_moment_ms(to), journal=journal
-            )
-    except (OSError, ValueError) as error:
-        raise fail(str(error), USAGE) from None
-    raise typer.Exit(run(settings, history, alerts=alerts, summary=summary))
-
-
-def _need(options: dict[str, Any]) -> None:
-    for name, value in options.items():
-        if value is None:
-            raise fail(f"Missing option '{name}' (or --bootstrap).", USAGE)
-
-
-def _reject(options: dict[str, Any], how: str) -> None:
-    for name, value in options.items():
-        if value is not None:
-            raise fail(f"{name}: {how} --bootstrap", USAGE)
-
-
-def _moment_ms(text: str | None) -> int | None:
-    from stream.times import moment_ms
-
-    return None if text is None else moment_ms(text)
+    given = Given(
+        predictions=predictions,
+        outcomes=outcomes,
+        bootstrap=bootstrap,
+        from_=from_,
+        to=to,
+        from_checkpoint=from_checkpoint,
+        journal=journal,
+        timestamp_column=timestamp_column,
+    )
+    overrides = {} if partitions is None else {"partitions": partitions}
+    code = replay(config, overrides | _broker(bootstrap), given, alerts=alerts, summary=summary)
+    raise typer.Exit(code)
 
 
 @app.command()

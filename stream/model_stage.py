@@ -20,7 +20,7 @@ from stream.model_parts import Changes, decode, encode, of_version_1, restore_mo
 from stream.model_state import ModelState, Waiting
 from stream.monitor import LabelStatus, Monitor, MonitorFinding, SeriesStatus
 from stream.monitor_state import Sealed
-from stream.numbering import Speaker
+from stream.numbering import Said, Speaker
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.rule_book import Schedule
@@ -72,6 +72,10 @@ class ModelStage:
     def epoch(self, epoch: int) -> None:
         self._speaker.epoch = epoch
 
+    def said(self, listener: int) -> Said:
+        """How far it is with what it says to a partition of the next stage."""
+        return self._speaker.said(listener)
+
     def handle(self, value: bytes) -> list[Effect]:
         """One record of the panes topic, in topic order."""
         return self.release() if self.hear(value) else []
@@ -113,6 +117,14 @@ class ModelStage:
     def status(self) -> list[SeriesStatus]:
         monitors = [m for model in self._models.values() for m in model.monitors.values()]
         return [status for monitor in monitors for status in monitor.status()]
+
+    def maturities(self) -> dict[str, int | None]:
+        """By model, of those that `auto` has decided."""
+        return {
+            model_id: model.maturity.decision.maturity_ms
+            for model_id, model in sorted(self._models.items())
+            if model.maturity.decision is not None
+        }
 
     def labels(self) -> dict[Group, LabelStatus]:
         """Label coverage and label delay of each group so far."""

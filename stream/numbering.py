@@ -17,6 +17,9 @@ from stream.snapshot import BrokenRecordError
 _HEADER = struct.Struct("<cBqqq")  # magic, version, speaker, epoch, number
 _MAGIC, _VERSION = b"N", 1
 
+Said = tuple[int, int]
+"""How far a speaker is with a listener: its epoch, and the number of its next record."""
+
 
 class Speaker:
     """Numbers what one partition of a stage says. A new epoch begins at 0 again."""
@@ -40,6 +43,9 @@ class Speaker:
         self._next[listener] = number + 1
         return _HEADER.pack(_MAGIC, _VERSION, self._partition, self._epoch, number) + record
 
+    def said(self, listener: int) -> Said:
+        return self._epoch, self._next.get(listener, 0)
+
     def snapshot(self) -> list[Any]:
         return [self._epoch, self._next]
 
@@ -55,7 +61,7 @@ class Listener:
 
     def hear(self, value: bytes) -> bytes | None:
         """The record, if it is the next one of its speaker. Raises BrokenRecordError."""
-        speaker, epoch, number = _place(value)
+        speaker, epoch, number = place_of(value)
         known, expected = self._heard.get(speaker, (epoch, 0))
         if epoch > known:
             known, expected = epoch, 0
@@ -71,7 +77,8 @@ class Listener:
         self._heard = {speaker: (epoch, number) for speaker, epoch, number in plain}
 
 
-def _place(value: bytes) -> tuple[int, int, int]:
+def place_of(value: bytes) -> tuple[int, int, int]:
+    """Speaker, epoch and number of a record. Raises BrokenRecordError."""
     if len(value) < _HEADER.size:
         raise BrokenRecordError("a record between stages is cut short")
     magic, version, speaker, epoch, number = _HEADER.unpack_from(value)
@@ -82,5 +89,5 @@ def _place(value: bytes) -> tuple[int, int, int]:
 
 def content(value: bytes) -> bytes:
     """The record behind the number."""
-    _place(value)
+    place_of(value)
     return value[_HEADER.size :]

@@ -6,6 +6,7 @@ Effects are carried to their stage at once; what would go to public topics is co
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stream.alert_stage import AlertStage
@@ -116,6 +117,32 @@ class Pipeline:
             event_time_ms = max(seen)
         for partition in range(len(self.sources)):
             self.end_of_source(partition, event_time_ms)
+        self.release()
+
+    def take_over(
+        self, epoch: int, findings: Sequence[bytes], panes: Mapping[int, Sequence[bytes]]
+    ) -> None:
+        """As the new owner of stages that were restored: hear what their predecessors had said
+        (`panes` by stage-2 partition), then speak under the new epoch."""
+        self.alert_stage.epoch = epoch
+        for source in self.sources:
+            source.epoch = epoch
+        for model in self.models:
+            model.epoch = epoch
+        for value in findings:
+            self._perform(self.alert_stage.handle(value))
+        effects: list[Effect] = []  # nothing new is heard before all that is old
+        for partition, values in panes.items():
+            for value in values:
+                effects += self.models[partition].handle(value)
+        for model in self.models:
+            effects += model.announce()
+        maturities = {m: ms for model in self.models for m, ms in model.maturities().items()}
+        for source in self.sources:
+            for model_id, maturity_ms in maturities.items():
+                effects += source.learn(model_id, maturity_ms)
+            effects += source.announce()
+        self._perform(effects)
         self.release()
 
     def end_of_source(self, partition: int, event_time_ms: int) -> None:

@@ -248,7 +248,11 @@ class CheckpointSettings(Section):
     """State is written when it is this old or this large."""
 
     interval: PositiveDuration = timedelta(seconds=2)
-    bytes: Bytes = 16_000_000
+    bytes: Bytes = Field(default=16_000_000, description="Of input.")
+    bytes_per_s: Bytes = Field(
+        default=4_000_000,
+        description="What a worker's checkpoints may write; beyond it they are written less often.",
+    )
     accept_lost_records: bool = Field(
         default=False,
         description="Whether to go on where retention deleted records before they were applied.",

@@ -25,7 +25,7 @@ from stream.event_columns import (
 from stream.events import Effect, Records, ToPanes
 from stream.identity import Hashes
 from stream.intake import Intake, Timely
-from stream.numbering import Speaker
+from stream.numbering import Said, Speaker
 from stream.open_panes import Closed, OpenPanes, closed, cut_into_blocks
 from stream.outcome_join import OutcomeJoin
 from stream.partitioning import partition_of
@@ -73,6 +73,10 @@ class SourceStage:
     @epoch.setter
     def epoch(self, epoch: int) -> None:
         self._speaker.epoch = epoch
+
+    def said(self, listener: int) -> Said:
+        """How far it is with what it says to a partition of the next stage."""
+        return self._speaker.said(listener)
 
     # -- inputs
 

@@ -55,10 +55,15 @@ def new_consumer(settings: Settings) -> Any:
 
 
 async def find_ranges(
-    consumer: Any, settings: Settings, from_ms: int | None, to_ms: int | None
+    consumer: Any,
+    settings: Settings,
+    from_ms: int | None,
+    to_ms: int | None,
+    offsets: Mapping[tuple[str, int], int] | None = None,
 ) -> dict[Place, Range]:
     """From the first record with a timestamp of `from_ms` or later (None: the first there is) to
-    before the first with `to_ms` or later (None: the last stable offset now)."""
+    before the first with `to_ms` or later (None: the last stable offset now). `offsets`: begin
+    there, by topic and partition. Raises HistoryError where retention has deleted that."""
     topics = {"predictions": settings.topics.predictions, "outcomes": settings.topics.outcomes}
     tps = {
         (side, partition): TopicPartition(topics[side], partition)
@@ -68,8 +73,12 @@ async def find_ranges(
     _assign(consumer, list(tps.values()))
     first = await consumer.beginning_offsets(list(tps.values()))
     last = await consumer.end_offsets(list(tps.values()))
-    starts = await _at(consumer, from_ms, first, last)
-    stops = await _at(consumer, to_ms, last, last)
+    starts = await first_at(consumer, from_ms, first, last)
+    if offsets is not None:
+        starts = {tp: offsets[tp.topic, tp.partition] for tp in last}
+        for tp, start in starts.items():
+            must_be_there(tp, start, first[tp], last[tp])
+    stops = await first_at(consumer, to_ms, last, last)
     ranges = {}
     for place, tp in tps.items():
         start = max(starts[tp], first[tp])
@@ -81,6 +90,20 @@ async def find_ranges(
     return ranges
 
 
+def must_be_there(tp: Any, start: int, first: int, last: int) -> None:
+    """Raises HistoryError."""
+    if start < first:
+        raise HistoryError(
+            f"{tp.topic} partition {tp.partition}: retention has deleted the records from offset "
+            f"{start} to {first - 1}"
+        )
+    if start > last:
+        raise HistoryError(
+            f"{tp.topic} partition {tp.partition} ends at offset {last}, before {start}, which was "
+            "applied: the topic was made anew, or cut"
+        )
+
+
 def _assign(consumer: Any, tps: list[Any]) -> None:
     """Nothing is fetched yet, and no position asked for: there is none to reset to."""
     consumer.assign(tps)
@@ -89,7 +112,7 @@ def _assign(consumer: Any, tps: list[Any]) -> None:
     consumer.pause(*tps)
 
 
-async def _at(
+async def first_at(
     consumer: Any, time_ms: int | None, unless: Mapping[Any, int], last: Mapping[Any, int]
 ) -> Mapping[Any, int]:
     """The first offset at this record timestamp or later, the last one where there is none."""
@@ -150,6 +173,7 @@ class Reader:
         self._pipeline = pipeline
         self._journal = journal
         self._meter = meter
+        self.fed = 0  # records
         self._total = sum(r.end - r.start for r in ranges.values())
         for (side, partition), r in ranges.items():
             journal.skip(side, partition, r.start)
@@ -192,6 +216,7 @@ class Reader:
         )
         for part in self._journal.before(self._pipeline, side, batch):
             (self._pipeline.predictions if side == "predictions" else self._pipeline.outcomes)(part)
+        self.fed += len(records)
         self._meter(len(records), self._total)
 
     def _reached_ms(self, place: Place) -> int:

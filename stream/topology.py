@@ -29,8 +29,9 @@ from stream.settings import Settings
 from stream.transport import App, BatchSchema
 from stream.wire import decode_journal
 from stream.worker_alert_states import AlertStates
-from stream.worker_app import Changelogs, Positions, new_app
+from stream.worker_app import Positions, new_app
 from stream.worker_assign import Takeover
+from stream.worker_changelogs import Changelogs
 from stream.worker_health import Health
 from stream.worker_host import Host
 from stream.worker_log import log_to_stderr
@@ -63,7 +64,9 @@ class Worker:
         self.journal = TopicTail(settings.internal_topic("journal"), options, self._journal_record)
         self.control = TopicTail(settings.topics.control, options, self._control_record)
         self.host.reader = self.journal
-        self.host.assigner = Takeover(Changelogs(self.app, self.tables), self.journal)
+        self.host.assigner = Takeover(
+            Changelogs(self.app, self.tables, settings, options), self.journal
+        )
         positions = Positions(self.app)
         self.watch = Watch(self.host, positions)
         self.health = Health(self.host, self.watch, self.journal, positions)
@@ -82,7 +85,7 @@ class Worker:
             for coroutine in (
                 self.journal.run(),
                 self.control.run(),
-                self.host.run_checkpoints(),
+                self.host.checkpoints.run(),
                 self.host.run_learning(),
                 self.watch.run(),
                 self.health.run(),

@@ -14,7 +14,6 @@ Four rules of the design live here:
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict, deque
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
@@ -29,8 +28,6 @@ from faust.types import ConsumerMessage
 from stream.consumer_thread import ConsumerThread
 from stream.record_batch import RecordBatch, longest_acked_prefix
 from stream.refusals import Refusal, truncated
-
-log = logging.getLogger(__name__)
 
 _CUT_S = 1.0  # for a takeover to notice that it is cancelled
 _STALE_FETCH_MS = 5_000  # a poll answered longer ago says nothing about the end of the partition

@@ -1,8 +1,8 @@
-"""The Faust app: its settings, and what the worker asks of its tables and consumer."""
+"""The Faust app: its settings, and what the worker asks of its consumer."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import faust
@@ -14,6 +14,8 @@ from stream.transport import App
 
 _BATCH_RECORDS = 5_000
 _BATCHES_IN_QUEUE = 8
+_REQUEST_TIMEOUT_S = 90.0  # Faust's own default, which must be beyond the session's
+_REQUEST_MARGIN_S = 30.0
 _FETCH_BYTES = 1 << 20
 _PRODUCER_BATCH_BYTES = 1 << 18
 # Faust refuses an assignment made for another URL than its own: with static membership one is
@@ -27,6 +29,7 @@ TRANSPORTS.aliases.setdefault("leeway", "stream.transport:Transport")
 def new_app(settings: Settings) -> App:
     kafka = settings.kafka
     hosts = kafka.bootstrap.split(",")
+    session_s = kafka.session_timeout.total_seconds()
     return App(
         settings.app,
         broker=[f"leeway://{host}" for host in hosts],
@@ -41,7 +44,8 @@ def new_app(settings: Settings) -> App:
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=_FETCH_BYTES,
         broker_max_poll_records=_BATCH_RECORDS,
-        broker_session_timeout=kafka.session_timeout.total_seconds(),
+        broker_session_timeout=session_s,
+        broker_request_timeout=max(_REQUEST_TIMEOUT_S, session_s + _REQUEST_MARGIN_S),
         broker_rebalance_timeout=kafka.rebalance_timeout.total_seconds(),
         broker_heartbeat_interval=kafka.heartbeat.total_seconds(),
         canonical_url=_CANONICAL_URL,
@@ -76,24 +80,6 @@ def _credentials(settings: Settings) -> Any:
             ssl_context=context,
         )
     return None if context is None else faust.SSLCredentials(context)
-
-
-class Changelogs:
-    """Faust's tables after its recovery (see `worker_assign.Changelogs`)."""
-
-    def __init__(self, app: App, tables: Mapping[int, Any]) -> None:
-        self._app, self._tables = app, tables
-
-    def records(self, stage: int) -> Mapping[bytes, bytes | None]:
-        return dict(self._tables[stage].data.data)
-
-    def forget(self) -> None:
-        for table in self._tables.values():
-            table.data.data.clear()
-
-    async def earliest(self, tps: Collection[Any]) -> Mapping[Any, int]:
-        found: Mapping[Any, int] = await self._app.consumer.earliest_offsets(*tps)
-        return found
 
 
 class Positions:

@@ -1,8 +1,8 @@
 """Taking over partitions: claim, read the journal to its end, restore the manifest, continue.
 
 Faust's recovery has read the changelogs into its tables by then; it knows no offsets and no
-owners, which is harmless, because only the complete checkpoint of the highest epoch is used and
-the positions come from its manifest.
+owners, which is harmless, because only the checkpoint of the highest epoch is used and the
+positions come from its manifest. What it did not see is read behind the claim.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ Owned = tuple[int, int]
 class Changelogs(Protocol):
     """Faust's tables, as the records that recovery found."""
 
+    async def read_on(self, owned: Collection[Owned]) -> None: ...
+
     def records(self, stage: int) -> Mapping[bytes, bytes | None]: ...
 
     def forget(self) -> None: ...
@@ -52,6 +54,9 @@ class Takeover:
         generation = host.generation
         owned = _owned(host, assigned)
         epochs = await self._claim(host, owned)
+        # What a former owner wrote between the recovery and the claim is read behind the claim:
+        # it deletes what only older manifests refer to, and nothing once it sees the claim.
+        await self._changelogs.read_on(owned)
         earliest = await self._changelogs.earliest(assigned)
         first = {(tp.topic, tp.partition): offset for tp, offset in earliest.items()}
         slots = [self._restore(host, key, epochs[key], first) for key in owned]

@@ -30,15 +30,14 @@ from stream.settings import Settings
 from stream.snapshot import BrokenRecordError, ChangedRulesError
 from stream.source_stage import SourceStage
 from stream.wire import Claim, JournalEntry, MaturityDecision
+from stream.worker_checkpoints import Checkpoints
 from stream.worker_dead_letters import send_dead_letter
 from stream.worker_routes import Outgoing, Sender, route
 from stream.worker_shed import journal_wishes, stay_near
-from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES, Ack, Send, Slot
+from stream.worker_slot import ALERTS, MODELS, SOURCES, Ack, Send, Slot
 
 log = logging.getLogger(__name__)
 
-_TICK_S = 0.05
-_REVOKE_SHARE = 2 / 3  # of the rebalance timeout, for the checkpoints of what leaves
 _EXPECTED = (CheckpointError, ChangedRulesError, TooManyDeadLetters, Refusal)
 
 
@@ -48,6 +47,8 @@ class Assigner(Protocol):
 
 class JournalReader(Protocol):
     positions: dict[int, int]
+
+    async def end(self) -> dict[int, int]: ...
 
     async def reached(self, targets: Mapping[int, int]) -> None: ...
 
@@ -81,7 +82,7 @@ class Host:
         self._limit = DeadLetterLimit(ratio=limit.ratio, window=limit.window, minimum=limit.minimum)
         self._misplaced = Misplaced(settings.partitions, metrics)
         self._watched = {*self.inputs(MODELS), *self.inputs(ALERTS)}
-        self._revoke_s = settings.kafka.rebalance_timeout.total_seconds() * _REVOKE_SHARE
+        self.checkpoints = Checkpoints(self)
         self.topics: dict[Side, str] = {
             "predictions": settings.topics.predictions,
             "outcomes": settings.topics.outcomes,
@@ -94,6 +95,7 @@ class Host:
         slot = self.sources.get(batch.partition)
         if slot is None or self._is_draining:
             return
+        await self.checkpoints.room(slot)
         await stay_near(self, slot, batch.topic, batch.last + 1)
         async with self.changing(slot) as is_ours:
             if not is_ours:
@@ -122,6 +124,7 @@ class Host:
     ) -> None:
         if slot is None or self._is_draining:
             return
+        await self.checkpoints.room(slot)
         async with self.changing(slot) as is_ours:
             if not is_ours:
                 return
@@ -273,7 +276,7 @@ class Host:
         self.generation += 1
         self.overtaken.clear()
         self.sources, self.models, self.alerts = {}, {}, {}
-        await self._checkpoint_all(slots)
+        await self.checkpoints.write_all(slots)
         for slot in slots:
             if slot.stage == SOURCES:
                 for topic in self.topics.values():
@@ -294,44 +297,13 @@ class Host:
             return self.settings.topics.predictions, self.settings.topics.outcomes
         return (self.settings.internal_topic({MODELS: "panes", ALERTS: "findings"}[stage]),)
 
-    # -- checkpoints
-
-    async def run_checkpoints(self) -> None:
-        interval_s = self.settings.checkpoint.interval.total_seconds()
-        while True:
-            await asyncio.sleep(_TICK_S)
-            for slot in self.slots():
-                if slot.is_due(interval_s, self.settings.checkpoint.bytes):
-                    await self.checkpoint(slot)
-
     async def checkpoint(self, slot: Slot[Any], *, force: bool = False) -> None:
-        if self.failure is not None:
-            return  # what failed half-way must not be remembered as done
-        began_s = time.perf_counter()
-        journal_position = self.reader.positions[slot.partition]
-        layout = self.layout(slot.stage)
-        size_bytes = await slot.write(self.send, layout, journal_position, force=force)
-        if size_bytes is not None:
-            stage = STAGES[slot.stage]
-            self.metrics.checkpoint(stage, time.perf_counter() - began_s, size_bytes)
-            self.metrics.state(stage, slot.partition, slot.state_bytes)
-
-    async def _checkpoint_all(self, slots: Sequence[Slot[Any]]) -> None:
-        """What is not sealed in time, or not at all, the next owner does again."""
-        try:
-            async with asyncio.timeout(self._revoke_s):
-                writing = [self.checkpoint(slot) for slot in slots]
-                results = await asyncio.gather(*writing, return_exceptions=True)
-        except TimeoutError as timeout:
-            results = [timeout]
-        for result in results:
-            if isinstance(result, Exception):
-                log.warning("not checkpointed before leaving, will be replayed: %r", result)
+        await self.checkpoints.write(slot, force=force)
 
     async def drain(self) -> None:
         """Stop taking input; checkpoint and acknowledge what was applied."""
         self._is_draining = True
-        await self._checkpoint_all(self.slots())
+        await self.checkpoints.write_all(self.slots())
 
     def fail(self, error: BaseException) -> None:
         """Stop the worker; only the first error counts."""

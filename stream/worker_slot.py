@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from stream.blobs import Kept
@@ -24,7 +25,7 @@ STAGES = {SOURCES: "sources", MODELS: "panes", ALERTS: "findings"}
 """Number of a stage, and the name of its Faust table."""
 
 
-_COST_SHARE = 10  # a checkpoint is written at most a tenth of the time
+_MOST_ACKS = 100_000  # waiting for a checkpoint, which is due then whatever it costs
 _BLOBS_ON_THEIR_WAY = 16  # packed and not acknowledged: what a large checkpoint takes of memory
 
 
@@ -42,6 +43,18 @@ Core = TypeVar("Core", bound=Stage)
 Send = Callable[[Outgoing], Awaitable["asyncio.Future[Any]"]]
 """Hands a record to the producer; the future is the broker's acknowledgement."""
 Ack = Callable[[], Awaitable[None]]
+IsOurs = Callable[[], Awaitable[bool]]
+"""Whether nobody has claimed this slot by now, as the journal says up to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When checkpoints are due: at this age, or after this much input; but not before those of the
+    past have cost less than `written_per_s`, a slot's share of what the worker may write."""
+
+    interval_s: float
+    input_bytes: int
+    written_per_s: float
 
 
 class Slot(Generic[Core]):
@@ -75,7 +88,7 @@ class Slot(Generic[Core]):
         self._open_since_s = 0.0  # or since the last acknowledgement
         self._checkpoint_lock = asyncio.Lock()
         self._checkpointed_s = time.monotonic()
-        self._cost_s = 0.0  # of the last checkpoint
+        self._written_bytes = 0  # by the last checkpoint
 
     @property
     def key(self) -> tuple[int, int]:
@@ -145,32 +158,53 @@ class Slot(Generic[Core]):
         """The state changed without an input or an output."""
         self._is_dirty = True
 
-    def is_due(self, interval_s: float, limit_bytes: int) -> bool:
+    def is_due(self, pace: Pace) -> bool:
         if not self._is_dirty or self._checkpoint_lock.locked():
             return False
+        if len(self._acks) >= _MOST_ACKS:
+            return True
         age_s = time.monotonic() - self._checkpointed_s
-        # a checkpoint is the whole state: where that is large, it must not be most of the work
-        if age_s < _COST_SHARE * self._cost_s:
-            return False
-        return age_s >= interval_s or self.input_bytes >= limit_bytes
+        is_wanted = age_s >= pace.interval_s or self.input_bytes >= pace.input_bytes
+        return is_wanted and self._may_write(age_s, pace)
+
+    def is_full(self, pace: Pace) -> bool:
+        """A checkpoint should have been there long ago: no more input before it, or what waits for
+        it grows without bound. Whatever makes it late, a slow broker or the checkpoints of other
+        slots; only where writing less often is what was asked for, input goes on."""
+        age_s = time.monotonic() - self._checkpointed_s
+        is_late = self.input_bytes >= 2 * pace.input_bytes and self._may_write(age_s, pace)
+        return not self._is_broken and (is_late or len(self._acks) >= 2 * _MOST_ACKS)
+
+    def _may_write(self, age_s: float, pace: Pace) -> bool:
+        return age_s * pace.written_per_s >= self._written_bytes
 
     async def write(
-        self, send: Send, layout: Layout, journal_position: int, *, force: bool = False
+        self,
+        send: Send,
+        is_ours: IsOurs,
+        layout: Layout,
+        journal_position: int,
+        *,
+        force: bool = False,
     ) -> int | None:
         """Write a checkpoint and acknowledge what it covers; its bytes, None if nothing changed.
+        What it does not refer to is deleted if, after it was acknowledged, the slot still is ours.
 
         Raises BrokenSlotError.
         """
         async with self._checkpoint_lock:
             try:
-                return await self._write(send, layout, journal_position, force=force)
+                written = await self._write(send, layout, journal_position, force=force)
+                if written is not None:
+                    await self._sweep(send, is_ours, written.keys())
             except BaseException:
                 self._is_broken = True  # outputs were taken from `_outputs` and nobody awaits them
                 raise
+            return None if written is None else written.size_bytes
 
     async def _write(
         self, send: Send, layout: Layout, journal_position: int, *, force: bool
-    ) -> int | None:
+    ) -> Writing | None:
         async with self.lock:
             self.must_be_whole()
             if not (self._is_dirty or force):
@@ -193,11 +227,10 @@ class Slot(Generic[Core]):
         for ack in acks:
             await ack()
         self.progressed_s = time.monotonic()
-        self._cost_s = self.progressed_s - self._checkpointed_s
+        self._written_bytes = writing.size_bytes
         self.kept, self.sealed = writing.kept, offsets
         self.state_bytes = sum(place.size for place in self.kept.parts.values())
-        await self._sweep(send, writing.keys())
-        return writing.size_bytes
+        return writing
 
     async def _send_blobs(self, send: Send, writing: Writing) -> None:
         """In a thread: to pack and compress takes long enough to stop everything else."""
@@ -208,11 +241,16 @@ class Slot(Generic[Core]):
                 await on_their_way.popleft()
         await asyncio.gather(*on_their_way)
 
-    async def _sweep(self, send: Send, live: list[bytes]) -> None:
-        """Delete what the new manifest does not refer to."""
+    async def _sweep(self, send: Send, is_ours: IsOurs, live: list[bytes]) -> None:
+        """Delete what the new manifest does not refer to. Whoever claims the slot reads the
+        changelog behind its claim: if there is none yet, it will see this manifest, and refer to
+        nothing that is deleted here. If there is one, it may go on from an older manifest."""
         garbage = [key for key in self.known_keys if key not in {*live}]
-        self.known_keys = live
-        self._outputs += [await send(self._record((key, None))) for key in garbage]
+        if garbage and await is_ours():
+            self._outputs += [await send(self._record((key, None))) for key in garbage]
+            self.known_keys = live
+        else:
+            self.known_keys = [*garbage, *live]
 
     def _record(self, record: Record | tuple[bytes, None]) -> Outgoing:
         return Outgoing(self._changelog, self.partition, *record)

@@ -157,7 +157,7 @@ class Job:
 
     async def finished(self, within_s: float = _DONE_S) -> None:
         """Until the end of the input went through all stages of all workers."""
-        await self._until(self._is_finished, "finished", within_s)
+        await self._until(self.is_finished, "finished", within_s)
 
     async def _until(self, holds: Any, what: str, within_s: float = _DONE_S) -> None:
         deadline = time.monotonic() + within_s
@@ -183,7 +183,7 @@ class Job:
             for terms in sides.values()
         )
 
-    def _is_finished(self) -> bool:
+    def is_finished(self) -> bool:
         statuses = self._statuses()
         sent: dict[str, int] = defaultdict(int)
         for status in statuses:
@@ -230,19 +230,21 @@ class Job:
             assert found.setdefault(alert["id"], record.value) == record.value
         return found
 
-    async def journal(self) -> Journal:
+    async def journal(self, until_ms: int | None = None) -> Journal:
+        """What was journaled, all of it or up to a Unix time."""
         journal = Journal()
         topic = self.settings.internal_topic("journal")
-        for records in (await self.read(topic, self.partitions)).values():
-            for record in records:
+        found = await self.read(topic, self.partitions)
+        for record in [record for records in found.values() for record in records]:
+            if until_ms is None or record.timestamp <= until_ms:
                 journal.add(record.offset, decode_journal(record.value))
         return journal
 
-    async def expected(self, event_time_ms: int) -> Pipeline:
+    async def expected(self, event_time_ms: int, until_ms: int | None = None) -> Pipeline:
         """The same events, partitioned alike, through all stages in this process, with what the
-        journal says of idle partitions."""
+        journal says (up to a Unix time) of idle partitions."""
         pipeline = Pipeline(self.settings.rules(), self.partitions)
-        journal = await self.journal()
+        journal = await self.journal(until_ms)
         for side, topic in zip(SIDES, self.sources, strict=True):
             for partition, records in (await self.read(topic, self.partitions)).items():
                 idle = [e for e in journal.idle_of(partition) if e.side == side]

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +18,11 @@ from pathlib import Path
 from testcontainers.core.container import DockerContainer
 
 from stream.broker import free_port
+from tests.integration.java_broker import java_broker
 
 VERSION = "4.0.0"
 IMAGE = f"apache/kafka:{VERSION}"
 _POM = Path(__file__).with_name("pom.xml")
-_CLUSTER_ID = "bGVld2F5LXRlc3QtMDAwMA"  # any 16 bytes, URL-safe base64
 _START_S = 60.0
 _FETCH_S = 600.0
 _NEEDED_JAVA = 17
@@ -46,8 +45,10 @@ def real_kafka() -> Iterator[str]:
         lacking = lacking_for_java()
         if lacking:
             raise NoKafka(f"LEEWAY_TEST_BOOTSTRAP is not set, no Docker engine, {lacking}")
-        with java_kafka(kafka_jars(cache_dir())) as bootstrap:
-            yield bootstrap
+        port, controller_port = free_port(), free_port()
+        settings = settings_of_broker(port, controller_port)
+        with java_broker(kafka_jars(cache_dir()), port, settings) as broker:
+            yield broker.bootstrap
 
 
 def settings_of_broker(
@@ -167,47 +168,3 @@ def kafka_jars(cache: Path) -> Path:
         raise NoKafka(f"Maven could not fetch Kafka: {run.stdout[-500:]}{run.stderr[-500:]}")
     (cache / "complete").touch()
     return cache
-
-
-@contextmanager
-def java_kafka(jars: Path) -> Iterator[str]:
-    port, controller_port = free_port(), free_port()
-    with tempfile.TemporaryDirectory(prefix="leeway-kafka-") as folder:
-        config = Path(folder, "server.properties")
-        settings = settings_of_broker(port, controller_port)
-        settings["log.dirs"] = str(Path(folder, "data"))
-        config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
-        # It prints its id and says a log4j configuration is missing; neither is of interest.
-        subprocess.run(
-            [*java, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(config)],
-            check=True, capture_output=True, timeout=_START_S,
-        )  # fmt: skip
-        with Path(folder, "kafka.log").open("wb+") as log:
-            server = subprocess.Popen(
-                [*java, "kafka.Kafka", str(config)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-            try:
-                _wait_until_serving(server, port, Path(log.name))
-                yield f"127.0.0.1:{port}"
-            finally:
-                server.kill()  # its data goes with it
-                server.wait()
-
-
-def _wait_until_serving(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    import socket
-
-    deadline = time.monotonic() + _START_S
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                said = log.read_text(errors="replace")[-2_000:]
-                raise RuntimeError(f"Kafka did not start: {said}") from None
-        time.sleep(0.2)

@@ -6,7 +6,9 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 import uuid
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from stream.kafka_admin import admin, connection
 from stream.partitioning import partition_of
 from tests.integration.job import PARTITIONS, Job, Message, messages
+from tests.integration.reading import read_topic
 
 pytestmark = pytest.mark.kafka
 
@@ -121,6 +124,49 @@ def test_a_replay_of_the_whole_log_says_what_was_said_live_and_touches_no_offset
             assert "warm-up: this is not the beginning of the log" in said
             assert lines
             assert await group_offsets(job) == committed
+        finally:
+            job.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_replay_from_checkpoints_says_what_was_said_live_since(
+    kafka: str, tmp_path: Path
+) -> None:
+    """Checkpoints of the stages are of different moments, and of two workers."""
+
+    async def scenario() -> None:
+        job = Job(tmp_path, f"test-{uuid.uuid4().hex[:8]}", kafka, workers=2, idle="1s")
+        sent = messages(2_500)
+        begins_at = [len(sent) * tenths // 10 for tenths in (4, 7)]
+        moments_ms: list[int] = []
+        try:
+            await job.create_topics()
+            for worker in job.workers:
+                worker.start()
+            await job.ready()
+            for start, stop in pairwise([0, *begins_at, len(sent)]):
+                await job.send(sent[start:stop], chunk=50, pause_s=0.05)
+                moments_ms.append(int(time.time() * 1000))  # in the midst of it
+            await job.consumed(len(sent))
+            await job.send_end(sent[-1][0])
+            await job.finished()
+            live = await read_topic(job.settings, job.settings.topics.alerts, 1)
+            said = {record.value: record.timestamp for record in live[0]}
+            assert [worker.terminate() for worker in job.workers] == [0, 0]
+            whole, _, _ = backtest(job, tmp_path)
+            for moment_ms in moments_ms[:2]:
+                facts, lines, told = backtest(job, tmp_path, "--from-checkpoint", str(moment_ms))
+                assert facts["ledger"] == whole["ledger"]
+                assert 0 < facts["events"] < whole["events"] == len(sent)
+                assert facts["warm_up"] is None
+                assert "warm-up" not in told
+                starts = [start for of in facts["offsets"].values() for start, _ in of.values()]
+                assert min(starts) > 0, "this is no checkpoint"
+                assert set(lines) <= said.keys()
+                since = {value for value, at_ms in said.items() if at_ms >= moment_ms}
+                assert len(since) >= 4
+                assert since <= set(lines)
         finally:
             job.stop()
 

@@ -92,7 +92,7 @@ class Worker:
             return said
 
     def log(self) -> str:
-        return self._log.read_text(errors="replace")
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def kill(self) -> None:
         """SIGKILL: nothing is checkpointed, nothing is said to the group."""

@@ -90,6 +90,7 @@ class Faults:
         random = self._random
         self.zombies.append(Zombie(worker, random.randint(0, 200), random.randint(5, 150)))
         self._workers.remove(worker)
+        worker.assigned = set()  # a claim again needs the group
         if not self._workers or random.random() < 0.5:
             self._workers.append(self._group.new_worker())
         self._rebalance()

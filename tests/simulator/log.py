@@ -7,19 +7,21 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from random import Random
 
+from stream.worker_routes import Headers
+
 Place = tuple[str, int]
 """A topic and a partition of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record. `epoch` is the header of alerts: under which claim it was written."""
+    """One record, as a consumer gets it."""
 
     offset: int
     timestamp: int | None
     key: bytes | None
     value: bytes | None
-    epoch: int = 0
+    headers: Headers = ()
 
 
 class Log:
@@ -38,11 +40,11 @@ class Log:
         *,
         key: bytes | None = None,
         timestamp: int | None = None,
-        epoch: int = 0,
+        headers: Headers = (),
     ) -> int:
         part = self._parts[place]
-        part.append(Entry(len(part), timestamp, key, value, epoch))
-        self.note("append", place, len(part), epoch, key)
+        part.append(Entry(len(part), timestamp, key, value, headers))
+        self.note("append", place, len(part), headers, key)
         self._trace.update(b"-" if value is None else value)
         return len(part) - 1
 
@@ -99,7 +101,7 @@ class _Sent:
     promise: Promise
     key: bytes | None
     value: bytes | None
-    epoch: int
+    headers: Headers
 
 
 class Producer:
@@ -118,10 +120,15 @@ class Producer:
         return bool(self._queues)
 
     def send(
-        self, place: Place, value: bytes | None, *, key: bytes | None = None, epoch: int = 0
+        self,
+        place: Place,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
     ) -> Promise:
         promise = Promise()
-        self._queues.setdefault(place, deque()).append(_Sent(promise, key, value, epoch))
+        self._queues.setdefault(place, deque()).append(_Sent(promise, key, value, headers))
         return promise
 
     def refuse(self, random: Random) -> None:
@@ -138,9 +145,10 @@ class Producer:
             return None
         place = random.choice(places)
         sent = self._take(place)
-        sent.promise.offset = self._log.append(place, sent.value, key=sent.key, epoch=sent.epoch)
+        record = {"key": sent.key, "headers": sent.headers}
+        sent.promise.offset = self._log.append(place, sent.value, **record)
         if place[0] in self._repeated and random.random() < self._repeat:
-            self._log.append(place, sent.value, key=sent.key, epoch=sent.epoch)
+            self._log.append(place, sent.value, **record)
             self.repeats += 1
         return place
 

@@ -77,6 +77,7 @@ class Simulation:
         slots = {key: slot for worker in self._workers for key, slot in worker.slots.items()}
         for worker in self._workers:
             self.happened["idle advances"] += worker.watch.advances
+            self.happened["states repaired"] += worker.states.repaired
             self.happened["reclaims"] += worker.reclaims
             self.happened["records twice"] += worker.producer.repeats
         steps = self._weather.step
@@ -158,7 +159,7 @@ class Simulation:
         for worker in self._workers:
             if worker.is_taking_over or worker.tasks or worker.producer or worker.has_to_learn:
                 return False
-            if worker.behind_in_journal():
+            if worker.behind_in_journal() or worker.reads_states:
                 return False
         slots = [slot for worker in self._workers for slot in worker.slots.values()]
         return len(slots) == len(self._group.keys) and all(self._is_through(slot) for slot in slots)

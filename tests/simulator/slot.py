@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from stream.blobs import Kept
 from stream.checkpoint import Layout, Point, Writing
@@ -62,6 +62,17 @@ def until(promises: Iterable[Promise]) -> Steps:
             raise Refused
 
 
+class Owner(Protocol):
+    """What a slot needs of its worker."""
+
+    producer: Producer
+    log: Log
+
+    def layout(self, stage: int) -> Layout: ...
+
+    def may_delete(self, slot: Slot) -> bool: ...
+
+
 @dataclass(slots=True)
 class Slot:
     stage: int
@@ -91,14 +102,15 @@ class Slot:
     def places(self) -> list[Place]:
         return [(topic, self.partition) for topic in self.offsets]
 
-    def seal(self, producer: Producer, log: Log, layout: Layout) -> Steps:
+    def seal(self, owner: Owner) -> Steps:
         """Outputs acknowledged, blobs, manifest, then the sources: a crash between any two."""
         self.is_sealing, self.is_dirty = True, False
         self.sequence += 1
         parts, offsets = self.core.snapshot(), dict(self.offsets)
         outputs, self.outputs = self.outputs, []
         point = Point(self.stage, self.partition, self.core.epoch, self.sequence, offsets, 0)
-        writing = Writing(point, parts, self.kept, layout)
+        writing = Writing(point, parts, self.kept, owner.layout(self.stage))
+        producer, log = owner.producer, owner.log
         yield None
         yield from until(outputs)
         place = CHANGELOGS[self.stage], self.partition
@@ -111,5 +123,8 @@ class Slot:
         live = writing.keys()
         garbage = [key for key in self.known_keys if key not in live]
         self.kept, self.known_keys = writing.kept, live
-        self.outputs += [producer.send(place, None, key=key) for key in garbage]
+        yield None
+        if owner.may_delete(self):
+            yield None
+            self.outputs += [producer.send(place, None, key=key) for key in garbage]
         self.is_sealing = False

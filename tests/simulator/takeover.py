@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 
 
 def take_over(worker: Worker, owned: list[Key]) -> Steps:
-    """Faust's recovery, then: claim, journal to its end, restore, speak."""
-    tables = {(s, p): worker.log.table((CHANGELOGS[s], p)) for s, p in owned}
+    """Claim, journal to its end, changelogs to their ends, restore, seal, speak.
+
+    Whoever deletes has looked for claims after its manifest was acknowledged: a changelog that is
+    read behind the claim has that manifest, which refers to nothing that is deleted.
+    """
+    tables = _tables(worker, owned)
     yield None
     claims = {
         (s, p): worker.producer.send((JOURNAL, p), encode_journal(Claim(s, p, worker.name)))
@@ -41,6 +45,8 @@ def take_over(worker: Worker, owned: list[Key]) -> Steps:
     yield from until(claims.values())
     for partition in worker.journal_at:
         worker.tail(partition, worker.log.end((JOURNAL, partition)))
+    if worker.protocol.claims_before_reading:
+        tables = _tables(worker, owned)
     yield None
     for key, claim in claims.items():
         p = key[1]
@@ -64,11 +70,15 @@ def take_over(worker: Worker, owned: list[Key]) -> Steps:
     worker.takeovers -= 1
 
 
+def _tables(worker: Worker, owned: list[Key]) -> dict[Key, dict[bytes, bytes | None]]:
+    return {(s, p): worker.log.table((CHANGELOGS[s], p)) for s, p in owned}
+
+
 def _seal_all(worker: Worker, slots: list[Slot]) -> Steps:
     for slot in slots:
         is_wanted = worker.protocol.seals_always or bool(slot.known_keys)
         if is_wanted and not slot.is_sealing and worker.slots.get(slot.key) is slot:
-            yield from slot.seal(worker.producer, worker.log, worker.layout(slot.stage))
+            yield from slot.seal(worker)
 
 
 def _restore(worker: Worker, key: Key, epoch: int, table: dict[bytes, bytes | None]) -> Slot:
@@ -79,7 +89,7 @@ def _restore(worker: Worker, key: Key, epoch: int, table: dict[bytes, bytes | No
     offsets = dict.fromkeys(INPUTS[stage], 0) if found is None else dict(found.point.offsets)
     slot = Slot(stage, partition, core, offsets, positions=dict(offsets))
     slot.known_keys = checkpoint.keys_of(table, stage, partition)
-    if found is not None and worker.protocol.refers_to_former_blobs:
+    if found is not None:
         slot.kept = found.kept
     if stage == SOURCES:
         slot.due_idle = {side: [] for side in SIDES}

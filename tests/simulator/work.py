@@ -70,6 +70,8 @@ class Work:
                 can.append((2, worker.hear_the_end))
             if may_be_idle and not worker.watch.is_watching:
                 can.append((2, lambda: worker.watch.begin(self._weather.now_s)))
+            if worker.reads_states:
+                can.append((2, lambda: worker.states.read(self._random.randint(1, 9))))
             readable = self._readable(worker)
             if readable:
                 can.append((10, lambda: self._poll(worker, *self._random.choice(readable))))

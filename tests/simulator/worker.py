@@ -19,7 +19,8 @@ from stream.journal import Journal
 from stream.record_batch import RecordBatch
 from stream.source_stage import Side
 from stream.wire import Claim, MaturityDecision, decode_journal
-from stream.worker_routes import Sender, route
+from stream.worker_routes import Outgoing, Sender, route
+from tests.simulator.alert_states import AlertStates
 from tests.simulator.idle_watch import Watch
 from tests.simulator.log import Log, Place, Producer
 from tests.simulator.scenario import Scenario
@@ -45,7 +46,9 @@ class Protocol:
     seals_first: bool = True  # the restored state is sealed before anything is said of it
     seals_always: bool = True  # also where there was no checkpoint before
     repeats_decisions: bool = True  # a maturity that the state knows and the journal does not
-    refers_to_former_blobs: bool = False  # which a zombie may still take for its own garbage
+    reads_states_back: bool = True  # and puts right what a former owner has overwritten
+    checks_before_deleting: bool = True  # that nobody has claimed what the records belong to
+    claims_before_reading: bool = True  # the changelogs
     reclaims: bool = True  # what the group still assigns and a belated claim has taken
 
 
@@ -68,6 +71,7 @@ class Worker:
         self._journal = [log.part((JOURNAL, p)) for p in range(scenario.partitions)]
         self.protocol = protocol
         self.watch = Watch(self)
+        self.states = AlertStates(self)
 
     # -- input
 
@@ -125,14 +129,16 @@ class Worker:
     def perform(self, slot: Slot, effects: Iterable[Effect], only: str | None = None) -> None:
         """Hand effects to the producer, in order; those for the topic `only`, if one is named."""
         sender = Sender(self.name, slot.partition, slot.core.epoch, 0)
-        for effect in effects:
-            for out in route(effect, sender, SETTINGS):
-                if only not in {None, out.topic}:
-                    continue
-                place = out.topic, out.partition or 0
-                sent = self.producer.send(place, out.value, key=out.key, epoch=slot.core.epoch)
-                slot.outputs.append(sent)
-                slot.is_dirty = True
+        outgoing = [out for effect in effects for out in route(effect, sender, SETTINGS)]
+        self.emit(slot, [out for out in outgoing if only in {None, out.topic}])
+
+    def emit(self, slot: Slot, records: list[Outgoing]) -> None:
+        for out in records:
+            self.states.said(out)
+            place = out.topic, out.partition or 0
+            sent = self.producer.send(place, out.value, key=out.key, headers=out.headers)
+            slot.outputs.append(sent)
+            slot.is_dirty = True
 
     # -- the journal
 
@@ -179,12 +185,23 @@ class Worker:
         if effects:
             self.perform(slot, [*effects, *slot.core.announce()])
 
+    @property
+    def reads_states(self) -> bool:
+        return self.protocol.reads_states_back and self.states.is_behind
+
     # -- checkpoints
 
     def seal(self, slot: Slot) -> None:
-        task = Task(slot.seal(self.producer, self.log, self.layout(slot.stage)))
+        task = Task(slot.seal(self))
         task.step()  # the state is taken now
         self.tasks.append(task)
+
+    def may_delete(self, slot: Slot) -> bool:
+        """Whether nobody had claimed it when its manifest was acknowledged."""
+        if not self.protocol.checks_before_deleting:
+            return True
+        self.tail(slot.partition, self.log.end((JOURNAL, slot.partition)))
+        return self.journal.epoch(*slot.key) == slot.core.epoch
 
     def layout(self, stage: int) -> Layout:
         return Layout(self.scenario.state_hash, self.scenario.partitions, INPUTS[stage])

@@ -239,6 +239,30 @@ def test_a_journal_moves_the_watermark_before_the_record_it_was_written_at(tmp_p
     assert facts["ledger"]["total"]["predictions"]["late"] == 2  # the third and the fourth
 
 
+def test_a_journal_moves_the_watermark_behind_the_last_line_too(tmp_path: Path) -> None:
+    line = {
+        "prediction_id": "p",
+        "model_id": "m",
+        "model_version": "1",
+        "predicted_at": 1_000,
+        "prediction": {"score": 0.5},
+        "features": {},
+    }
+    predictions, outcomes = tmp_path / "p.ndjson", tmp_path / "o.ndjson"
+    predictions.write_text(json.dumps(line))
+    outcomes.write_text("")
+    config, journal = tmp_path / "leeway.yaml", tmp_path / "journal.ndjson"
+    config.write_text("outcomes: {maturity: 1h, horizon: 2h}\n")
+    entries = [Claim(1, 0, "a"), Idle(1, 0, 0, "predictions", 1, 10_000_000)]
+    lines = [{"offset": at} | msgspec.to_builtins(entry) for at, entry in enumerate(entries)]
+    journal.write_text("\n".join(map(json.dumps, lines)))
+    given: list[str | Path] = ["-c", config, "--partitions", "1"]
+    without, _ = run_small((predictions, outcomes), tmp_path, *given)
+    assert without["ledger"]["total"]["predictions"]["pending"] == 1
+    facts, _ = run_small((predictions, outcomes), tmp_path, *given, "--journal", journal)
+    assert facts["ledger"]["total"]["predictions"]["matured_unlabelled"] == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from stream.checkpoint import (
 from stream.refusals import TruncatedTopicError
 from stream.snapshot import Part
 from stream.worker_routes import Outgoing
-from stream.worker_slot import Slot
+from stream.worker_slot import BrokenSlotError, Pace, Slot
 
 LAYOUT = Layout(state_hash="abc", partitions=4, inputs=("predictions", "outcomes"))
 LARGE = random.Random(1).randbytes(2 * BLOB_BYTES + 1)
@@ -258,6 +259,14 @@ class FakeStage:
         return [Part("state", None, lambda: LARGE)]
 
 
+async def ours() -> bool:
+    return True
+
+
+async def taken() -> bool:
+    return False
+
+
 class FakeBroker:
     """Acknowledges when told to; remembers in which order records came and were acknowledged."""
 
@@ -299,7 +308,7 @@ def test_outputs_then_blobs_then_manifest_then_sources_then_tombstones() -> None
 
         await slot.emit(broker.send, [Outgoing("panes", 0, None, b"block")])
         slot.applied("predictions", 5, 100, ack)
-        writing = asyncio.create_task(slot.write(broker.send, LAYOUT, 0))
+        writing = asyncio.create_task(slot.write(broker.send, ours, LAYOUT, 0))
         for _ in range(10):
             await asyncio.sleep(0)
         while not writing.done():
@@ -336,7 +345,7 @@ def test_what_fails_on_the_way_acknowledges_no_source() -> None:
         slot.applied("predictions", 5, 100, ack)
         broker.sent[0][1].set_exception(ConnectionError("gone"))
         with pytest.raises(ConnectionError):
-            await slot.write(broker.send, LAYOUT, 0)
+            await slot.write(broker.send, ours, LAYOUT, 0)
         assert not acked
         assert len(broker.sent) == 1, "no blob was written"
 
@@ -347,8 +356,156 @@ def test_a_slot_without_news_writes_nothing() -> None:
     async def scenario() -> None:
         broker = FakeBroker()
         slot = Slot(1, 2, FakeStage(), {"predictions": 0}, "changelog")
-        assert await slot.write(broker.send, LAYOUT, 0) is None
+        assert await slot.write(broker.send, ours, LAYOUT, 0) is None
         assert broker.sent == []
-        assert not slot.is_due(0, 1)
+        assert not slot.is_due(Pace(0, 1, 1))
+
+    asyncio.run(scenario())
+
+
+class PromptBroker(FakeBroker):
+    """Acknowledges at once."""
+
+    async def send(self, record: Outgoing) -> asyncio.Future[Any]:
+        promise = await super().send(record)
+        promise.set_result(None)
+        return promise
+
+    def deleted(self) -> list[bytes | None]:
+        return [record.key for record, _ in self.sent if record.value is None]
+
+
+def _slot(**offsets: int) -> Slot[FakeStage]:
+    return Slot(1, 2, FakeStage(), offsets or {"predictions": 0}, "changelog")
+
+
+def test_a_slot_that_somebody_claimed_deletes_nothing_and_forgets_no_garbage() -> None:
+    async def scenario() -> None:
+        broker, slot = PromptBroker(), _slot()
+        slot.known_keys = garbage = _write(replace(ONE, epoch=9), _part("a", None, b"x")).keys()
+        assert await slot.write(broker.send, taken, LAYOUT, 0, force=True)
+        assert broker.deleted() == []
+        assert await slot.write(broker.send, ours, LAYOUT, 0, force=True)
+        (first, *_), (_, *blobs) = garbage, garbage
+        assert broker.deleted()[: len(garbage)] == [first, *blobs]
+        assert len(broker.deleted()) == len(garbage) + 1 + 3, "and the checkpoint between"
+
+    asyncio.run(scenario())
+
+
+def test_whether_it_is_ours_is_asked_behind_the_manifest() -> None:
+    async def scenario() -> None:
+        broker, slot = PromptBroker(), _slot()
+        slot.known_keys = _write(replace(ONE, epoch=9)).keys()
+
+        async def asked() -> bool:
+            broker.history.append("asked")
+            return True
+
+        await slot.write(broker.send, asked, LAYOUT, 0, force=True)
+        asked_at = broker.history.index("asked")
+        assert broker.history[asked_at - 1] == "sent manifest", "which was acknowledged at once"
+        assert broker.history[asked_at + 1 :] == ["sent tombstone of manifest"]
+        assert await slot.write(broker.send, ours, LAYOUT, 0) is None, "deletion is no news"
+
+    asyncio.run(scenario())
+
+
+def test_a_tombstone_that_fails_breaks_the_slot_at_its_next_checkpoint() -> None:
+    async def scenario() -> None:
+        broker, slot = FakeBroker(), _slot()
+        slot.known_keys = _write(replace(ONE, epoch=9)).keys()
+        writing = asyncio.create_task(slot.write(broker.send, ours, LAYOUT, 0, force=True))
+        while not writing.done():
+            for record, promise in broker.sent:
+                if record.value is not None and not promise.done():
+                    promise.set_result(None)
+            await asyncio.sleep(0)
+        broker.sent[-1][1].set_exception(ConnectionError("gone"))
+        with pytest.raises(ConnectionError):
+            await slot.write(broker.send, ours, LAYOUT, 0, force=True)
+        with pytest.raises(BrokenSlotError):
+            slot.must_be_whole()
+
+    asyncio.run(scenario())
+
+
+# -- when a checkpoint is due
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1_000.0]
+    monkeypatch.setattr("stream.worker_slot.time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_a_checkpoint_is_due_by_age_or_by_input(clock: list[float]) -> None:
+    pace = Pace(interval_s=2, input_bytes=100, written_per_s=1e9)
+    slot = _slot()
+    slot.applied("predictions", 1, 99, None)
+    assert not slot.is_due(pace)
+    clock[0] += 2
+    assert slot.is_due(pace)
+    young = _slot()
+    young.applied("predictions", 1, 100, None)
+    assert young.is_due(pace)
+
+
+def test_however_much_comes_in_no_more_is_written_than_the_bound(clock: list[float]) -> None:
+    """As is_due is asked twenty times a second."""
+    pace = Pace(interval_s=2, input_bytes=100, written_per_s=100_000)
+
+    async def scenario() -> None:
+        broker, slot = PromptBroker(), _slot()
+        written = 0
+        for _ in range(20 * 60):
+            clock[0] += 0.05
+            slot.applied("predictions", 1, 100, None)
+            if slot.is_due(pace):
+                written += await slot.write(broker.send, ours, LAYOUT, 0) or 0
+        assert written > 3 * len(LARGE)
+        assert written < 60 * pace.written_per_s + 2 * len(LARGE)
+
+    asyncio.run(scenario())
+
+
+def test_input_waits_for_a_checkpoint_that_is_late_and_not_for_one_that_may_not_be_yet(
+    clock: list[float],
+) -> None:
+    async def scenario() -> None:
+        broker, slot = FakeBroker(), _slot()
+        pace = Pace(interval_s=2, input_bytes=100, written_per_s=1_000)
+        slot.applied("predictions", 1, 10, None)
+        writing = asyncio.create_task(slot.write(broker.send, ours, LAYOUT, 0))
+        await asyncio.sleep(0.01)
+        slot.applied("predictions", 2, 199, None)
+        assert not slot.is_full(pace)
+        slot.applied("predictions", 3, 1, None)
+        assert slot.is_full(pace), "the broker does not answer"
+        while not writing.done():
+            await broker.acknowledge_all()
+        assert not slot.is_full(pace), "what was written must be paid first"
+        assert not slot.is_due(pace)
+        clock[0] += len(LARGE) / 1_000 + 1
+        assert slot.is_full(pace)
+        assert slot.is_due(pace)
+
+    asyncio.run(scenario())
+
+
+def test_acknowledgements_that_wait_are_bounded_whatever_a_checkpoint_costs(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.worker_slot._MOST_ACKS", 3)
+
+    async def scenario() -> None:
+        broker, slot = PromptBroker(), _slot()
+        await slot.write(broker.send, ours, LAYOUT, 0, force=True)
+        pace = Pace(interval_s=2, input_bytes=100, written_per_s=1)
+        for offset in range(1, 7):
+            slot.applied("predictions", offset, 0, ours)  # type: ignore[arg-type]
+            assert slot.is_due(pace) == (offset >= 3)
+            assert slot.is_full(pace) == (offset >= 6)
 
     asyncio.run(scenario())

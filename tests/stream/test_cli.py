@@ -69,6 +69,8 @@ def test_several_files_after_one_flag_are_several_flags(
          "--predictions: not with --bootstrap"),
         (["backtest", "--predictions", __file__, "--outcomes", __file__, "--alerts", "a",
           "--from", "5"], "--from: only with --bootstrap"),
+        (["backtest", "--bootstrap", NO_BROKER, "--alerts", "a", "--from", "5",
+          "--from-checkpoint", "5"], "--from-checkpoint: not with --from"),
         (["backtest", "--bootstrap", NO_BROKER, "--alerts", "a", "--to", "yesterday"],
          "'yesterday' is no time"),
         (["backtest", "--bootstrap", NO_BROKER, "--alerts", "a", "--from", "2026-01-01T00:00:00"],

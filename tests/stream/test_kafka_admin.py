@@ -18,7 +18,7 @@ from stream.kafka_admin import (
     live_topics,
     topic_plan,
 )
-from stream.settings import Settings, load
+from stream.settings import Settings, SettingsError, load
 from stream.worker_app import new_app
 
 
@@ -154,3 +154,19 @@ def test_an_old_broker_is_asked_for_all_topics_and_tells_no_ids() -> None:
     client: Any = OldBroker()
     found = asyncio.run(live_topics(client, ["a", "c"], with_config=False))
     assert found == {"a": LiveTopic(2)}
+
+
+def test_faust_is_told_the_membership_and_waits_longer_than_a_session() -> None:
+    kafka = {"instance_id": "w-0", "session_timeout": "5m", "rebalance_timeout": "1m"}
+    conf = new_app(load(None, {"kafka": kafka})).conf
+    assert conf.consumer_group_instance_id == "w-0"
+    assert conf.broker_session_timeout == 300
+    assert conf.broker_rebalance_timeout == 60
+    assert conf.broker_heartbeat_interval == 1
+    assert conf.broker_request_timeout > 300
+    assert new_app(Settings()).conf.consumer_group_instance_id is None
+
+
+def test_a_heartbeat_that_is_too_seldom_for_its_session_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"kafka\.heartbeat: at most a third of"):
+        load(None, {"kafka": {"session_timeout": "6s", "heartbeat": "3s"}})

@@ -196,7 +196,7 @@ partitions: 9
 replication: 3
 idle: 9s
 alignment: 9
-checkpoint: {interval: 9s, bytes: 9MB}
+checkpoint: {interval: 9s, bytes: 9MB, bytes_per_s: 9MB}
 web: {host: 0.0.0.0, port: 9}
 dead_letters: {payload: true, limit: {ratio: 0.9, window: 9, minimum: 9}}
 limits: {series: 9}

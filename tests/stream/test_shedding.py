@@ -22,7 +22,7 @@ from stream.wire import Claim, JournalEntry, Shed, decode_journal
 from tests.streams import SMALL, Stream, alert_bytes, dealt, draw_events, feed, run
 
 PENDING: Cap = ("predictions", "pending")
-TINY = replace(SMALL, max_pending=30, max_ids=120, max_outcomes=80)
+TINY = replace(SMALL, max_pending=30, max_ids=60, max_outcomes=80)
 
 
 @pytest.mark.parametrize(

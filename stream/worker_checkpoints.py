@@ -1,0 +1,79 @@
+"""When the slots of a worker write checkpoints, and what waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from stream.worker_slot import STAGES, Pace, Slot
+
+if TYPE_CHECKING:
+    from stream.worker_host import Host
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.05
+_REVOKE_SHARE = 2 / 3  # of the rebalance timeout, for the checkpoints of what leaves
+
+
+class Checkpoints:
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        kafka = host.settings.kafka
+        self._revoke_s = kafka.rebalance_timeout.total_seconds() * _REVOKE_SHARE
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            for slot in self._host.slots():
+                if slot.is_due(self._pace()):
+                    await self.write(slot)
+
+    def _pace(self) -> Pace:
+        asked = self._host.settings.checkpoint
+        share = asked.bytes_per_s / max(1, len(self._host.slots()))
+        return Pace(asked.interval.total_seconds(), asked.bytes, share)
+
+    async def room(self, slot: Slot[Any]) -> None:
+        """Input waits here for a checkpoint that is late."""
+        while self._is_awaited(slot):  # noqa: ASYNC110 half of what ends it is not told
+            await asyncio.sleep(_TICK_S)
+
+    def _is_awaited(self, slot: Slot[Any]) -> bool:
+        host = self._host
+        return slot.is_full(self._pace()) and host.failure is None and not host.is_draining
+
+    async def write(self, slot: Slot[Any], *, force: bool = False) -> None:
+        host = self._host
+        if host.failure is not None:
+            return  # what failed half-way must not be remembered as done
+        began_s = time.perf_counter()
+        journal_position = host.reader.positions[slot.partition]
+        layout, is_ours = host.layout(slot.stage), partial(self._is_ours, slot)
+        size_bytes = await slot.write(host.send, is_ours, layout, journal_position, force=force)
+        if size_bytes is not None:
+            stage = STAGES[slot.stage]
+            host.metrics.checkpoint(stage, time.perf_counter() - began_s, size_bytes)
+            host.metrics.state(stage, slot.partition, slot.state_bytes)
+
+    async def _is_ours(self, slot: Slot[Any]) -> bool:
+        reader = self._host.reader
+        ends = await reader.end()
+        await reader.reached({slot.partition: ends[slot.partition]})
+        return bool(self._host.journal.epoch(*slot.key) == slot.core.epoch)
+
+    async def write_all(self, slots: Sequence[Slot[Any]]) -> None:
+        """What is not sealed in time, or not at all, the next owner does again."""
+        try:
+            async with asyncio.timeout(self._revoke_s):
+                writing = [self.write(slot) for slot in slots]
+                results = await asyncio.gather(*writing, return_exceptions=True)
+        except TimeoutError as timeout:
+            results = [timeout]
+        for result in results:
+            if isinstance(result, Exception):
+                log.warning("not checkpointed before leaving, will be replayed: %r", result)
