@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.acceptance import Acceptance
 from stream.columns import Group, Rows
 from stream.event_columns import (
     claims,
@@ -56,6 +57,7 @@ class SourceStage:
         self, rules: Rules, partition: int, partitions: int, *, include_payload: bool = False
     ) -> None:
         self.rules = rules
+        self._acceptance = Acceptance(rules)
         self.partition = partition
         self.partitions = partitions
         self._speaker = Speaker(partition)
@@ -85,7 +87,9 @@ class SourceStage:
 
     def predictions(self, records: Records) -> list[Effect]:
         """One fetched batch of the predictions topic."""
-        decoded = decode_predictions(records, self.rules, include_payload=self._include_payload)
+        decoded = decode_predictions(
+            records, self._acceptance.of("predictions"), include_payload=self._include_payload
+        )
         timely, before_ms = self._timely("predictions", records, decoded)
         events = [decoded.events[i] for i in timely]
         times, hashes = decoded.time_ms[timely], id_hashes(events)
@@ -98,7 +102,9 @@ class SourceStage:
 
     def outcomes(self, records: Records) -> list[Effect]:
         """One fetched batch of the outcomes topic."""
-        decoded = decode_outcomes(records, self.rules, include_payload=self._include_payload)
+        decoded = decode_outcomes(
+            records, self._acceptance.of("outcomes"), include_payload=self._include_payload
+        )
         timely, before_ms = self._timely("outcomes", records, decoded)
         events = [decoded.events[i] for i in timely]
         effective = np.maximum(decoded.time_ms[timely], before_ms)
@@ -117,6 +123,18 @@ class SourceStage:
                 }
             )
         return [*decoded.dead, *self._closed()]
+
+    def accept(self, side: Side, rules: Rules, announced_at: int) -> None:
+        """A journaled decision: from here on the models of these rules are taken."""
+        self._acceptance.accept(side, rules, announced_at)
+        self._use(self._acceptance.merged())
+
+    def _use(self, rules: Rules) -> None:
+        self.rules = rules
+        self._join.use(rules)
+
+    def has_accepted(self, side: Side, announced_at: int) -> bool:
+        return self._acceptance.has(side, announced_at)
 
     def advance(self, side: Side, watermark_ms: int) -> list[Effect]:
         """A journaled decision: idleness or a tick."""
@@ -290,9 +308,10 @@ class SourceStage:
     def snapshot(self) -> list[Part]:
         """The base, written anew every time, and what is in runs and segments that never change."""
         parts = [part for ids in self._seen.values() for part in ids.parts()]
-        parts += [*self._open.parts(), *self._join.parts()]
+        parts += [*self._open.parts(), *self._join.parts(), *self._acceptance.parts()]
         state = {
             "watermarks": {side: mark.at_ms for side, mark in self._marks.items()},
+            "acceptance": self._acceptance.snapshot(),
             "seen": {side: ids.snapshot() for side, ids in self._seen.items()},
             "judged": self._judged,
             "open": self._open.snapshot(),
@@ -319,10 +338,12 @@ class SourceStage:
             return stage
         plain = unpack(b"1", STATE_VERSION, state["base"])
         stage._restore_counts(plain)
+        stage._acceptance.restore(plain["acceptance"], state)
+        stage.rules = stage._acceptance.merged()
         for side, ids in stage._seen.items():
             ids.restore(plain["seen"][side], state)
         stage._open.restore(plain["open"], state)
-        stage._join = OutcomeJoin.restore(rules, plain["join"], state)
+        stage._join = OutcomeJoin.restore(stage.rules, plain["join"], state)
         return stage
 
     def _restore_whole(self, plain: Mapping[str, Any]) -> None:
