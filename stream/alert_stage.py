@@ -79,10 +79,13 @@ class AlertStage:
         """The first ready time of which nothing has been released yet."""
         return max(self._released_ms.values()) + 1
 
-    def activate(self, at_ms: int, rules: Rules) -> None:
+    def activate(self, at_ms: int, rules: Rules, announced_at: int | None = None) -> None:
         """Findings with a ready time from here on are signed by these rules. Whoever calls it has
         journaled it, and `at_ms` is at least `next_ready_ms`."""
-        self._schedule.add(at_ms, rules)
+        self._schedule.add(at_ms, rules, announced_at)
+
+    def has_activated(self, announced_at: int) -> bool:
+        return self._schedule.has(announced_at)
 
     # -- reading
 

@@ -46,6 +46,9 @@ class FileHistory:
     def feed(self, pipeline: Pipeline, meter: Meter) -> None:
         """The side that is behind in event time first, so that little has to be held; what comes
         out does not depend on it. Raises OSError and ValueError."""
+        rules = self._decisions.rules
+        rules.begin(pipeline)
+        rules.activate(pipeline)
         partitions = len(pipeline.sources)
         left = {
             side: chunks(paths, partitions, self._timestamp_field)
@@ -71,9 +74,10 @@ class FileHistory:
         return {"future_check": self._timestamp_field or "off"}
 
     def remarks(self, _facts: dict[str, Any]) -> list[str]:
-        if self._timestamp_field is not None:
-            return []
-        return ["no timestamp column: no event was checked for being of the future"]
+        remarks = self._decisions.rules.remarks()
+        if self._timestamp_field is None:
+            remarks.append("no timestamp column: no event was checked for being of the future")
+        return remarks
 
     @staticmethod
     def place(letter: DeadLetter) -> dict[str, Any]:

@@ -70,6 +70,9 @@ class TopicHistory:
 
     async def _feed(self, pipeline: Pipeline, meter: Meter) -> None:
         has_journal, has_control = await self._require_topics()
+        if has_journal:
+            await self._read_journal()
+        self._journal.rules.begin(pipeline)
         offsets = None
         if self._checkpoint_ms is not None:
             self._resumed = await resume(self._settings, pipeline, self._checkpoint_ms)
@@ -81,6 +84,9 @@ class TopicHistory:
             # Behind the ranges: what was decided before a record of them is in the journal by now.
             if has_journal:
                 await self._read_journal()
+            self._journal.rules.begin(pipeline)
+            self._journal.rules.activate(pipeline)
+            self._remarks += self._journal.rules.remarks()
             if self._resumed is not None:
                 self._resumed.take_over(pipeline)
             ends = await self._read_ends() if has_control else []

@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 reference_app = typer.Typer(help="Build references from history.")
 app.add_typer(reference_app, name="reference")
+config_app = typer.Typer(help="Change the configuration of a running app at a pane.")
+app.add_typer(config_app, name="config")
 
 ExistingFile = Annotated[Path, typer.Option(exists=True, dir_okay=False, readable=True)]
 Files = Annotated[list[Path], typer.Option(exists=True, dir_okay=False, readable=True)]
@@ -205,6 +207,36 @@ def schema(
         print(schemas.schema_text(name), end="")
     else:
         raise fail(f"no schema {name}: one of {', '.join(schemas.NAMES)}", USAGE)
+
+
+@config_app.command("activate")
+def config_activate(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="leeway.yaml", exists=True, dir_okay=False)
+    ],
+    at: Annotated[
+        str | None,
+        typer.Option(help="Event time: RFC 3339, or epoch milliseconds; now, if not given."),
+    ] = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Announce a configuration: it comes into force at a pane, in every worker at the same one."""
+    settings = load_settings(config, _broker(bootstrap))
+    from stream.cli_config import activate
+
+    activate(settings, at)
+
+
+@config_app.command("show")
+def config_show(
+    config: Config = None, bootstrap: Bootstrap = None, output: Format = Output.text
+) -> None:
+    """The configurations of a running app: the first, those announced, and from when on each is in
+    force."""
+    settings = load_settings(config, _broker(bootstrap))
+    from stream.cli_config import show
+
+    show(settings, output)
 
 
 @reference_app.command("build")

@@ -1,4 +1,4 @@
-"""Records of the control topic: today only the end of the input."""
+"""Records of the control topic: the end of the input, and changes of the configuration."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from stream.events import LATEST_MS
+from stream.rule_book import ConfigChange
 from stream.times import to_ms
 
 Offset = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -23,6 +24,8 @@ class _Record(msgspec.Struct):
     type: str
     effective_at: datetime | int | None = None
     offsets: dict[str, dict[str, Offset]] = {}
+    config_hash: str = ""
+    rules: dict[str, Any] = {}
 
 
 _decoder = msgspec.json.Decoder(_Record)
@@ -54,10 +57,13 @@ def must_name_inputs(end: EndOfInput, topics: Collection[str], partitions: int) 
         raise ControlError(f"offsets of partition {beyond[0]}: there are {partitions}")
 
 
-def decode(value: bytes) -> EndOfInput | None:
+def decode(value: bytes) -> EndOfInput | ConfigChange | None:
     """None: a type this build does not know. Raises ControlError for what is malformed."""
     try:
         record = _decoder.decode(value)
+        if record.type == "config":
+            at_ms = _ms(record.effective_at)
+            return ConfigChange.of_plain(at_ms, record.config_hash, record.rules)
         if record.type != "end_of_input":
             return None
         offsets = {
@@ -83,7 +89,7 @@ def encode(end: EndOfInput) -> bytes:
 
 def _ms(time: datetime | int | None) -> int:
     if time is None:
-        raise ControlError("end_of_input without effective_at")
+        raise ControlError("effective_at is missing")
     if isinstance(time, datetime) and time.tzinfo is None:
         raise ControlError("effective_at without an offset from UTC")
     time_ms = to_ms(time)

@@ -20,7 +20,16 @@ from stream.kafka_admin import connection
 from stream.refusals import unreadable
 from stream.settings import Settings
 from stream.snapshot import BrokenRecordError
-from stream.wire import Claim, Idle, JournalEntry, MaturityDecision, Shed
+from stream.wire import (
+    Accepted,
+    Activation,
+    Claim,
+    Founding,
+    Idle,
+    JournalEntry,
+    MaturityDecision,
+    Shed,
+)
 
 _POLL_MS = 200
 _METADATA_WAIT_S = 30.0
@@ -32,31 +41,58 @@ class Journal:
     def __init__(self) -> None:
         self.decisions: dict[str, MaturityDecision] = {}
         self.idle_entries = 0
+        self.founding: Founding | None = None
+        self._activations: dict[tuple[int, int], dict[int, Activation]] = defaultdict(dict)
+        self._accepted: dict[int, list[Accepted]] = defaultdict(list)
         self._epochs: dict[tuple[int, int], int] = {}
         self._idle: dict[int, dict[tuple[str, int], Idle]] = defaultdict(dict)
         self._sheds: dict[int, list[Shed]] = defaultdict(list)
 
     def add(self, offset: int, entry: JournalEntry) -> bool:
         """Take the entry at this offset of its partition; False: it is void."""
+        if isinstance(entry, Founding):  # anybody's: no owner, no epoch
+            is_first = self.founding is None
+            self.founding = self.founding or entry
+            return is_first
         owner = (entry.stage, entry.partition)
         if isinstance(entry, Claim):
             self._epochs[owner] = offset
             return True
         if self._epochs.get(owner) != entry.epoch:
             return False
-        if isinstance(entry, MaturityDecision):
-            # The first counts: a later owner decides alike, from the same panes.
-            self.decisions.setdefault(entry.model_id, entry)
-        elif isinstance(entry, Shed):
-            self._sheds[entry.partition].append(entry)
-        else:
-            self.idle_entries += 1
-            # of one silence only how far it went matters
-            place = (entry.side, entry.at_offset)
-            known = self._idle[entry.partition].get(place)
-            if known is None or known.watermark_ms < entry.watermark_ms:
-                self._idle[entry.partition][place] = entry
+        match entry:
+            case MaturityDecision():
+                # The first counts: a later owner decides alike, from the same panes.
+                self.decisions.setdefault(entry.model_id, entry)
+            case Idle():
+                self._add_idle(entry)
+            case Shed():
+                self._sheds[entry.partition].append(entry)
+            case Activation():
+                self._activations[owner].setdefault(entry.announced_at, entry)
+            case Accepted():
+                self._accepted[entry.partition].append(entry)
         return True
+
+    def _add_idle(self, entry: Idle) -> None:
+        self.idle_entries += 1
+        # of one silence only how far it went matters
+        place = (entry.side, entry.at_offset)
+        known = self._idle[entry.partition].get(place)
+        if known is None or known.watermark_ms < entry.watermark_ms:
+            self._idle[entry.partition][place] = entry
+
+    def activations_of(self, stage: int, partition: int) -> list[Activation]:
+        """In the order in which they were decided."""
+        return list(self._activations[stage, partition].values())
+
+    def accepted_of(self, partition: int) -> list[Accepted]:
+        return list(self._accepted[partition])
+
+    def is_in_force_everywhere(self, announced_at: int, partitions: int) -> bool:
+        """Whether all owners of stages 2 and 3 have decided from when on."""
+        owners = [(3, 0), *((2, q) for q in range(partitions))]
+        return all(announced_at in self._activations[owner] for owner in owners)
 
     def epoch(self, stage: int, partition: int) -> int | None:
         return self._epochs.get((stage, partition))
@@ -85,6 +121,13 @@ def journal_key(entry: JournalEntry, moment: int = 0) -> bytes:
             parts = ["shed", entry.partition, entry.epoch, *place]
         case MaturityDecision():
             parts = ["maturity", entry.partition, entry.epoch, entry.model_id]
+        case Founding():
+            parts = ["founding", entry.config_hash, moment]
+        case Activation():
+            parts = ["activation", entry.stage, entry.partition, entry.epoch, entry.announced_at]
+        case Accepted():
+            place = [entry.partition, entry.epoch, entry.side]
+            parts = ["accepted", *place, entry.announced_at]
     return msgspec.json.encode(parts)
 
 

@@ -220,10 +220,13 @@ class ModelStage:
         """The first ready time of which nothing has been released yet."""
         return self._progress[0] + 1
 
-    def activate(self, at_ms: int, rules: Rules) -> None:
+    def activate(self, at_ms: int, rules: Rules, announced_at: int | None = None) -> None:
         """Panes with a ready time from here on are judged by these rules. Whoever calls it has
         journaled it, and `at_ms` is at least `next_ready_ms`."""
-        self._schedule.add(at_ms, rules)
+        self._schedule.add(at_ms, rules, announced_at)
+
+    def has_activated(self, announced_at: int) -> bool:
+        return self._schedule.has(announced_at)
 
     def _maturity(self, model: ModelState) -> tuple[int | None, int]:
         """(maturity, decided at); decided at the end of time while it is not."""

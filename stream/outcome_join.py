@@ -85,6 +85,11 @@ class OutcomeJoin:
 
     # -- maturity
 
+    def use(self, rules: Rules) -> None:
+        """Rules that know more models, and say the same of those known already."""
+        self._rules = rules
+        self._held.use(rules)
+
     def knows(self, model_id: str) -> bool:
         """Whether the model's maturity was learned."""
         return model_id in self._held.maturity_ms

@@ -75,6 +75,11 @@ class Pending:
     def __len__(self) -> int:
         return self._count
 
+    def use(self, rules: Rules) -> None:
+        """Rules that know more models, and say the same of those known already."""
+        self._rules = rules
+        self._ages = None
+
     @property
     def runs(self) -> SortedRuns[_Groups]:
         return self._held

@@ -43,22 +43,28 @@ class Pipeline:
         """`release_every`: records after which stage 2 hears of the watermarks. What comes out
         does not depend on it; merging many small panes at once is cheaper than one by one.
         `decides_caps`: what is shed is decided here, and journaled; else by a journal alone."""
-        self.rules = rules
+        self._options = (partitions, include_payload, observe)
         self._release_every = release_every
         self._decides_caps = decides_caps
         self._unreleased = 0  # records since stage 2 last heard
         self._held: list[ToPanes] = []
+        self.found(rules)
+        self.alerts: list[ToAlerts] = []
+        self.dead_letters: list[ToDeadLetters] = []
+        self.references: list[ToReferences] = []
+        self.journal: list[bytes] = []
+        self._next_offset: dict[tuple[int, Side], int] = {}
+
+    def found(self, rules: Rules) -> None:
+        """Begin under these rules; nothing has been fed yet."""
+        partitions, include_payload, observe = self._options
+        self.rules = rules
         self.sources = [
             SourceStage(rules, p, partitions, include_payload=include_payload)
             for p in range(partitions)
         ]
         self.models = [ModelStage(rules, q, partitions, observe=observe) for q in range(partitions)]
         self.alert_stage = AlertStage(rules, partitions)
-        self.alerts: list[ToAlerts] = []
-        self.dead_letters: list[ToDeadLetters] = []
-        self.references: list[ToReferences] = []
-        self.journal: list[bytes] = []
-        self._next_offset: dict[tuple[int, Side], int] = {}
 
     def predictions(self, records: Records) -> None:
         self._fed(records, "predictions", self.sources[records.partition].predictions(records))
@@ -106,6 +112,10 @@ class Pipeline:
         """A journaled decision: idleness or a tick."""
         self._perform(self.sources[partition].advance(side, watermark_ms))
         self._release_if_due()
+
+    def accept(self, partition: int, side: Side, rules: Rules, announced_at: int) -> None:
+        """A journaled decision: from here on the models of these rules are taken."""
+        self.sources[partition].accept(side, rules, announced_at)
 
     def end_of_input(self, event_time_ms: int | None) -> None:
         """Close everything up to the greatest event time; None: of what was fed."""

@@ -29,6 +29,10 @@ class TruncatedTopicError(Refusal):
     """A topic has lost records behind what was read, or was made anew."""
 
 
+class UnannouncedConfigError(Refusal):
+    """The configuration is neither in force nor announced, or it cannot follow the one in force."""
+
+
 class UnreadableRecordError(Refusal):
     """A record of an internal topic is damaged, or of a build that this one does not know."""
 

@@ -14,9 +14,22 @@ import msgspec
 
 from stream.events import Records
 from stream.pipeline import Pipeline
+from stream.rule_book import ConfigChange, RefusedConfigError
+from stream.rules import Rules
 from stream.shedding import Wish
 from stream.source_stage import Side
-from stream.wire import Claim, Idle, JournalEntry, MaturityDecision, Shed
+from stream.wire import (
+    Accepted,
+    Activation,
+    Claim,
+    Founding,
+    Idle,
+    JournalEntry,
+    MaturityDecision,
+    Shed,
+)
+
+_MODELS = 2  # the number of stage 2
 
 
 class _Placed(msgspec.Struct):
@@ -35,10 +48,63 @@ class Decision:
     partition: int
     at_offset: int
     apply: Callable[[Pipeline], None]
+    is_lasting: bool = False  # it counts for a replay that begins behind it, too
 
 
-def decision(entry: JournalEntry) -> Decision | None:
-    """The table of what is applied again; None: a replay decides it anew, alike (maturities)."""
+class ReplayedRules:
+    """The rules that were in force in the live run, and from when on in which stage."""
+
+    def __init__(self, entries: Sequence[JournalEntry]) -> None:
+        foundings = [entry for entry in entries if isinstance(entry, Founding)]
+        self._activations = [entry for entry in entries if isinstance(entry, Activation)]
+        self._by_hash = {e.config_hash: e.rules for e in self._activations if e.rules is not None}
+        self._founding = foundings[0] if foundings else None  # the first counts
+        self.is_followed = False
+        if self._founding is not None:
+            self._by_hash[self._founding.config_hash] = self._founding.rules
+
+    def begin(self, pipeline: Pipeline) -> None:
+        """Begin as the live run did, where it ran under the pipeline's rules at some time.
+
+        Under any others this is no replay but a trial of them: no change of the live run counts.
+        Raises RefusedConfigError."""
+        configured = pipeline.rules.config_hash()
+        self.is_followed = configured in self._by_hash
+        founding = self._founding
+        if self.is_followed and founding is not None and configured != founding.config_hash:
+            pipeline.found(self._of(founding.config_hash))
+
+    def activate(self, pipeline: Pipeline) -> None:
+        """All changes at once: they wait for their ready time in the stages."""
+        for entry in self._activations if self.is_followed else ():
+            rules = self._of(entry.config_hash)
+            stage = pipeline.models[entry.partition] if entry.stage == _MODELS else None
+            (stage or pipeline.alert_stage).activate(entry.at_ms, rules, entry.announced_at)
+
+    def accept(self, pipeline: Pipeline, entry: Accepted) -> None:
+        if self.is_followed:
+            rules = self._of(entry.config_hash)
+            pipeline.accept(entry.partition, entry.side, rules, entry.announced_at)
+
+    def remarks(self) -> list[str]:
+        if self.is_followed or not self._by_hash:
+            return []
+        known = ", ".join(self._by_hash)
+        return [f"the live run was under {known}: this is a trial of another configuration"]
+
+    def _of(self, config_hash: str) -> Rules:
+        plain = self._by_hash.get(config_hash)
+        if plain is None:
+            raise RefusedConfigError(
+                f"the journal speaks of config {config_hash} and does not hold its rules: it was "
+                "read while that came into force; read it again"
+            )
+        return ConfigChange.of_plain(0, config_hash, plain).rules
+
+
+def decision(entry: JournalEntry, rules: ReplayedRules) -> Decision | None:
+    """The table of what is applied again at a record; None: it is not of a record, or a replay
+    decides it anew, alike (maturities)."""
     match entry:
         case Idle(partition=partition, side=side, at_offset=at_offset):
             advance = partial(
@@ -49,8 +115,11 @@ def decision(entry: JournalEntry) -> Decision | None:
             shed = partial(
                 Pipeline.shed, partition=partition, wish=Wish(side, entry.what, entry.level)
             )
-            return Decision(side, partition, at_offset, shed)
-        case Claim() | MaturityDecision():
+            return Decision(side, partition, at_offset, shed, is_lasting=True)
+        case Accepted(partition=partition, side=side, at_offset=at_offset):
+            accept = partial(rules.accept, entry=entry)
+            return Decision(side, partition, at_offset, accept, is_lasting=True)
+        case Claim() | MaturityDecision() | Founding() | Activation():
             return None
         case _:  # a new kind of entry must say what a replay does with it
             assert_never(entry)
@@ -67,7 +136,9 @@ class ReplayedJournal:
         self._due: dict[tuple[Side, int], deque[Decision]] = defaultdict(deque)
         self._by_position = by_position
         self._fed: dict[tuple[Side, int], int] = defaultdict(int)  # next position
-        found = [d for entry in _valid(entries) if (d := decision(entry)) is not None]
+        valid = list(_valid(entries))
+        self.rules = ReplayedRules(valid)
+        found = [d for entry in valid if (d := decision(entry, self.rules)) is not None]
         # Stable: what was decided at one offset stays in journal order.
         for due in sorted(found, key=lambda d: d.at_offset):
             self._due[due.side, due.partition].append(due)
@@ -116,8 +187,9 @@ class ReplayedJournal:
     def skip(self, side: Side, partition: int, start_offset: int) -> None:
         """Forget what was decided before an earlier record than that at this offset."""
         due = self._due[side, partition]
-        while due and due[0].at_offset < start_offset:
-            due.popleft()
+        kept = [d for d in due if d.at_offset >= start_offset or d.is_lasting]
+        due.clear()
+        due.extend(kept)
 
     @staticmethod
     def _apply(pipeline: Pipeline, due: deque[Decision], offset: int) -> None:
@@ -132,6 +204,9 @@ def _valid(entries: Iterable[tuple[int, JournalEntry]]) -> Iterator[JournalEntry
     """
     epochs: dict[tuple[int, int], int] = {}
     for offset, entry in entries:
+        if isinstance(entry, Founding):
+            yield entry
+            continue
         owner = (entry.stage, entry.partition)
         if isinstance(entry, Claim):
             epochs[owner] = offset

@@ -51,11 +51,12 @@ class ConfigChange:
         """Raises RefusedConfigError: damaged, or of a build that knows other settings."""
         try:
             rules = Rules.from_plain(plain)
-        except ValueError as error:
+            found = rules.config_hash()
+        except (ValueError, OverflowError) as error:
             raise RefusedConfigError(f"config {config_hash}: {error}") from None
-        if rules.config_hash() != config_hash:
+        if found != config_hash:
             raise RefusedConfigError(
-                f"config {config_hash}: its rules have the hash {rules.config_hash()}; "
+                f"config {config_hash}: its rules have the hash {found}; "
                 "another build wrote it, which knows other settings"
             )
         return cls(effective_at_ms, rules)
@@ -99,12 +100,21 @@ class Schedule:
     def __init__(self, founding: Rules) -> None:
         self._from_ms = [BEFORE_ALL_MS]
         self._rules = [founding]
+        self._announced_at: list[int | None] = [None]
 
-    def add(self, at_ms: int, rules: Rules) -> None:
-        """From this ready time on; what was added later counts where two begin together."""
+    def add(self, at_ms: int, rules: Rules, announced_at: int | None = None) -> None:
+        """From this ready time on; what was added later counts where two begin together.
+
+        `announced_at`: the offset of the announcement; each comes into force once."""
+        if announced_at is not None and announced_at in self._announced_at:
+            return
         place = bisect_right(self._from_ms, at_ms)
         self._from_ms.insert(place, at_ms)
         self._rules.insert(place, rules)
+        self._announced_at.insert(place, announced_at)
+
+    def has(self, announced_at: int) -> bool:
+        return announced_at in self._announced_at
 
     def at(self, ready_ms: int) -> Rules:
         return self._rules[bisect_right(self._from_ms, ready_ms) - 1]
@@ -123,30 +133,32 @@ class Schedule:
         return {rules.config_hash(): rules for rules in self._rules}
 
     def snapshot(self) -> list[Any]:
-        return [
-            [at, rules.config_hash()] for at, rules in zip(self._from_ms, self._rules, strict=True)
-        ]
+        entries = zip(self._from_ms, self._rules, self._announced_at, strict=True)
+        return [[at_ms, rules.config_hash(), announced] for at_ms, rules, announced in entries]
 
     def parts(self) -> list[Part]:
         """The rules themselves: with many models they are large, and never change."""
-        return [
-            Part(_part(config_hash), 0, partial(pack, _MAGIC, _VERSION, rules.to_plain()))
-            for config_hash, rules in self.all().items()
-        ]
+        return [rules_part(rules) for rules in self.all().values()]
 
     @classmethod
     def restore(cls, plain: Iterable[Any], state: Mapping[str, bytes]) -> Schedule:
         """Of a snapshot and the parts among which its rules are. Raises BrokenRecordError."""
         entries = list(plain)
         by_hash = {
-            config_hash: Rules.from_plain(unpack(_MAGIC, _VERSION, state[_part(config_hash)]))
-            for config_hash in {config_hash for _, config_hash in entries}
+            config_hash: rules_stored(config_hash, state)
+            for config_hash in {config_hash for _, config_hash, _ in entries}
         }
         schedule = cls(by_hash[entries[0][1]])
-        for at_ms, config_hash in entries[1:]:
-            schedule.add(at_ms, by_hash[config_hash])
+        for at_ms, config_hash, announced_at in entries[1:]:
+            schedule.add(at_ms, by_hash[config_hash], announced_at)
         return schedule
 
 
-def _part(config_hash: str) -> str:
-    return f"rules/{config_hash}"
+def rules_part(rules: Rules) -> Part:
+    pack_rules = partial(pack, _MAGIC, _VERSION, rules.to_plain())
+    return Part(f"rules/{rules.config_hash()}", 0, pack_rules)
+
+
+def rules_stored(config_hash: str, state: Mapping[str, bytes]) -> Rules:
+    """Inverse of `rules_part`. Raises BrokenRecordError."""
+    return Rules.from_plain(unpack(_MAGIC, _VERSION, state[f"rules/{config_hash}"]))

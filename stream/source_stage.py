@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.acceptance import Acceptance
 from stream.columns import Group, Rows
 from stream.event_columns import (
     claims,
@@ -55,6 +56,7 @@ class SourceStage:
         self, rules: Rules, partition: int, partitions: int, *, include_payload: bool = False
     ) -> None:
         self.rules = rules
+        self._acceptance = Acceptance(rules)
         self.partition = partition
         self.partitions = partitions
         self._speaker = Speaker(partition)
@@ -82,7 +84,9 @@ class SourceStage:
 
     def predictions(self, records: Records) -> list[Effect]:
         """One fetched batch of the predictions topic."""
-        decoded = decode_predictions(records, self.rules, include_payload=self._include_payload)
+        decoded = decode_predictions(
+            records, self._acceptance.of("predictions"), include_payload=self._include_payload
+        )
         timely = self._intake.timely("predictions", records, decoded)
         keys = timely.hashes ^ model_hashes(timely.events)
         memory_ms = [self._memory_ms(e.model_id) for e in timely.events]
@@ -95,7 +99,9 @@ class SourceStage:
 
     def outcomes(self, records: Records) -> list[Effect]:
         """One fetched batch of the outcomes topic."""
-        decoded = decode_outcomes(records, self.rules, include_payload=self._include_payload)
+        decoded = decode_outcomes(
+            records, self._acceptance.of("outcomes"), include_payload=self._include_payload
+        )
         timely = self._intake.timely("outcomes", records, decoded)
         effective = np.maximum(timely.time_ms, timely.before_ms)
         keys = timely.hashes ^ model_hashes(timely.events)
@@ -114,6 +120,19 @@ class SourceStage:
                 }
             )
         return [*decoded.dead, *self._closed()]
+
+    def accept(self, side: Side, rules: Rules, announced_at: int) -> None:
+        """A journaled decision: from here on the models of these rules are taken."""
+        self._acceptance.accept(side, rules, announced_at)
+        self._use(self._acceptance.merged())
+
+    def _use(self, rules: Rules) -> None:
+        self.rules = rules
+        self._intake.rules = rules
+        self._join.use(rules)
+
+    def has_accepted(self, side: Side, announced_at: int) -> bool:
+        return self._acceptance.has(side, announced_at)
 
     def advance(self, side: Side, watermark_ms: int) -> list[Effect]:
         """A journaled decision: idleness or a tick."""
@@ -271,8 +290,10 @@ class SourceStage:
     def snapshot(self) -> list[Part]:
         """The base, written anew every time, and what is in runs and segments that never change."""
         parts = [*self._intake.parts(), *self._open.parts(), *self._join.parts()]
+        parts += self._acceptance.parts()
         state = {
             **self._intake.snapshot(),
+            "acceptance": self._acceptance.snapshot(),
             "open": self._open.snapshot(),
             "join": self._join.snapshot(),
             "speaker": self._speaker.snapshot(),
@@ -299,8 +320,10 @@ class SourceStage:
             stage._join = OutcomeJoin.restore_whole(rules, plain["join"])
         else:
             plain = unpack(b"1", STATE_VERSION, state["base"])
+            stage._acceptance.restore(plain["acceptance"], state)
             stage._intake.restore(plain, state)
             stage._open.restore(plain["open"], state)
-            stage._join = OutcomeJoin.restore(rules, plain["join"], state)
+            stage._join = OutcomeJoin.restore(stage._acceptance.merged(), plain["join"], state)
+            stage._use(stage._acceptance.merged())
         stage._speaker.restore(plain["speaker"])
         return stage

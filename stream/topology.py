@@ -21,10 +21,12 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
 from stream import control
+from stream.control import EndOfInput
 from stream.idle import Side
 from stream.journal import TopicTail
 from stream.kafka_admin import AdminError, connection
 from stream.metrics import Metrics
+from stream.rule_book import ConfigChange
 from stream.settings import Settings
 from stream.transport import App, BatchSchema
 from stream.wire import decode_journal
@@ -32,6 +34,7 @@ from stream.worker_alert_states import AlertStates
 from stream.worker_app import Positions, new_app
 from stream.worker_assign import Takeover
 from stream.worker_changelogs import Changelogs
+from stream.worker_configs import Configs
 from stream.worker_health import Health
 from stream.worker_host import Host
 from stream.worker_log import log_to_stderr
@@ -67,6 +70,7 @@ class Worker:
         self.host.assigner = Takeover(
             Changelogs(self.app, self.tables, settings, options), self.journal
         )
+        self.configs = self.host.configs = Configs(self.host, self.journal, self.control)
         positions = Positions(self.app)
         self.watch = Watch(self.host, positions)
         self.health = Health(self.host, self.watch, self.journal, positions)
@@ -88,6 +92,7 @@ class Worker:
                 self.host.checkpoints.run(),
                 self.host.run_learning(),
                 self.watch.run(),
+                self.configs.run(),
                 self.health.run(),
                 self.topic_watch.run(topics),
                 self.alert_states.run(topics[self.settings.topics.alerts_state].partitions),
@@ -124,6 +129,7 @@ class Worker:
         return True
 
     async def _start_app(self) -> None:
+        await self.configs.begin()
         await self.app.start()
         log.info("worker %s is ready", self.host.worker)
 
@@ -156,17 +162,20 @@ class Worker:
 
     async def _control(self, partition: int, offset: int, value: bytes) -> None:
         try:
-            end = control.decode(value)
-            if end is not None:
+            record = control.decode(value)
+            if isinstance(record, EndOfInput):
                 inputs = self.host.inputs(SOURCES)
-                control.must_name_inputs(end, inputs, self.settings.partitions)
+                control.must_name_inputs(record, inputs, self.settings.partitions)
         except control.ControlError as error:
             log.warning("control record %d of partition %d ignored: %s", offset, partition, error)
             return
-        if end is None:
-            log.warning("control record %d of partition %d: type not known", offset, partition)
-        else:
-            await self.host.input_ends(end)
+        match record:
+            case None:
+                log.warning("control record %d of partition %d: type not known", offset, partition)
+            case EndOfInput():
+                await self.host.input_ends(record)
+            case ConfigChange():
+                self.configs.announce(offset, record)
 
 
 def build(settings: Settings) -> App:

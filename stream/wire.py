@@ -11,7 +11,7 @@ Panes topic (partition = murmur2(model_id); what stage 1 says to stage 2):
 - Fragment: a part of one of these that is too large for a record; parts come one after another.
 
 Findings topic (one partition; what stage 2 says to stage 3): Finding, Progress.
-Journal: Claim, Idle, Shed, MaturityDecision; see `JournalEntry`.
+Journal: Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted; see `JournalEntry`.
 """
 
 from __future__ import annotations
@@ -322,7 +322,41 @@ class MaturityDecision(msgspec.Struct, tag="maturity"):
     decided_at_ms: int
 
 
-JournalEntry = Claim | Idle | Shed | MaturityDecision
+class Founding(msgspec.Struct, tag="founding"):
+    """The first configuration of an app; the first of these counts, whoever wrote it."""
+
+    config_hash: str
+    rules: dict[str, Any]
+
+
+class Activation(msgspec.Struct, tag="activation"):
+    """The ready time at which an announced configuration comes into force in stage 2 or 3.
+
+    `rules`: given with that of stage 3, so that the journal alone is enough for a replay.
+    """
+
+    stage: int
+    partition: int
+    epoch: int
+    announced_at: int  # offset of the control record
+    config_hash: str
+    at_ms: int
+    rules: dict[str, Any] | None = None
+
+
+class Accepted(msgspec.Struct, tag="accepted"):
+    """From the record at `at_offset` of that side on, the models of a configuration are taken."""
+
+    stage: int
+    partition: int
+    epoch: int
+    side: Literal["predictions", "outcomes"]
+    at_offset: int
+    announced_at: int
+    config_hash: str
+
+
+JournalEntry = Claim | Idle | Shed | MaturityDecision | Founding | Activation | Accepted
 _plain_encoder = msgspec.msgpack.Encoder()
 _journal_decoder: msgspec.msgpack.Decoder[JournalEntry] = msgspec.msgpack.Decoder(JournalEntry)
 

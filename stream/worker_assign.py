@@ -61,6 +61,9 @@ class Takeover:
         first = {(tp.topic, tp.partition): offset for tp, offset in earliest.items()}
         slots = [self._restore(host, key, epochs[key], first) for key in owned]
         self._changelogs.forget()
+        if host.configs is not None:
+            for slot in slots:
+                await host.configs.restore(slot)
         if generation != host.generation:
             return {}
         # Sealed under the new epoch before a word is said under it: what a former owner may still

@@ -45,6 +45,10 @@ class Assigner(Protocol):
     async def assigned(self, host: Host, assigned: Collection[Any]) -> Mapping[Any, int]: ...
 
 
+class Restorer(Protocol):
+    async def restore(self, slot: Slot[Any]) -> None: ...
+
+
 class JournalReader(Protocol):
     positions: dict[int, int]
 
@@ -65,6 +69,7 @@ class Host:
         self.journal = Journal()
         self.alert_states = LastStates(settings.app)
         self.reader: JournalReader
+        self.configs: Restorer | None = None  # None: no configuration is ever announced
         self.topic_ids: dict[str, str] = {}  # where the broker tells them
         self.sources: dict[int, Slot[SourceStage]] = {}
         self.models: dict[int, Slot[ModelStage]] = {}
@@ -103,6 +108,7 @@ class Host:
             began_s = time.perf_counter()
             self._misplaced.look(batch)
             cuts = [at_offset for at_offset, _ in slot.due_idle.get(side, [])]
+            cuts += [entry.at_offset for entry, _ in slot.due_accepted.get(side, [])]
             for records in batch.parts(slot.offsets[batch.topic], cuts):
                 await self._source_part(slot, side, records)
                 await asyncio.sleep(0)
@@ -143,7 +149,11 @@ class Host:
         self._limit.count(len(records.values), sum(isinstance(e, ToDeadLetters) for e in effects))
 
     async def apply_idle(self, slot: Slot[SourceStage], side: Side, before_offset: int) -> None:
-        """Advances that the journal has before the record at this offset."""
+        """What the journal has before the record at this offset."""
+        accepted = slot.due_accepted.get(side, [])
+        while accepted and accepted[0][0].at_offset <= before_offset:
+            entry, rules = accepted.pop(0)
+            slot.core.accept(side, rules, entry.announced_at)
         due = slot.due_idle.get(side, [])
         while due and due[0][0] <= before_offset:
             _, watermark_ms = due.pop(0)
@@ -281,6 +291,9 @@ class Host:
             if slot.stage == SOURCES:
                 for topic in self.topics.values():
                     self.metrics.revoked(topic, slot.partition)
+
+    def owns(self, slot: Slot[Any]) -> bool:
+        return self._slots_of(slot.stage).get(slot.partition) is slot
 
     def slots(self) -> list[Slot[Any]]:
         return [*self.sources.values(), *self.models.values(), *self.alerts.values()]

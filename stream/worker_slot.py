@@ -17,7 +17,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from stream.blobs import Kept
 from stream.checkpoint import Layout, Point, Record, Writing
+from stream.rules import Rules
 from stream.snapshot import Part
+from stream.wire import Accepted
 from stream.worker_routes import Outgoing
 
 SOURCES, MODELS, ALERTS = 1, 2, 3
@@ -76,6 +78,7 @@ class Slot(Generic[Core]):
         self.input_bytes = 0  # applied since the last checkpoint
         self.progressed_s = time.monotonic()  # when a checkpoint last moved the offsets
         self.known_keys: list[bytes] = []  # in the changelog; garbage once nothing refers to them
+        self.due_accepted: dict[str, list[tuple[Accepted, Rules]]] = {}  # by side, by offset
         self.due_idle: dict[str, list[tuple[int, int]]] = {}  # side -> (at_offset, watermark_ms)
         self.ended: set[int] = set()  # ends of input applied, by their number
         self._changelog = changelog

@@ -21,6 +21,7 @@ from stream.events import LATEST_MS, Outcome, Prediction, Records
 from stream.judgement import label_text
 from stream.numbering import Listener
 from stream.records import Decoded, decode_outcomes, decode_predictions
+from stream.rule_book import ConfigChange
 from stream.settings import SettingsError, load
 from stream.snapshot import BrokenRecordError, pack, unpack
 from stream.source_stage import SourceStage
@@ -160,7 +161,10 @@ def control_record(data: bytes) -> None:
         end = control.decode(data)
     except control.ControlError:
         return
-    if end is not None:
+    if isinstance(end, ConfigChange):
+        assert 0 <= end.effective_at_ms < LATEST_MS
+        assert control.decode(end.encode()) == end
+    elif end is not None:
         assert 0 <= end.event_time_ms < LATEST_MS
         assert control.decode(control.encode(end)) == end
 

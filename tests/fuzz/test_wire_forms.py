@@ -18,11 +18,14 @@ from stream.snapshot import BrokenRecordError, pack, unpack
 from stream.wire import (
     KINDS,
     VERSION,
+    Accepted,
+    Activation,
     Announcement,
     Block,
     Claim,
     DelayBlock,
     Finding,
+    Founding,
     Fragment,
     Idle,
     JournalEntry,
@@ -30,6 +33,7 @@ from stream.wire import (
     MaturityDecision,
     PaneRecord,
     Progress,
+    Shed,
     decode_finding,
     decode_journal,
     decode_pane_record,
@@ -99,7 +103,11 @@ sides = st.sampled_from(["predictions", "outcomes"])
 journal_entries: st.SearchStrategy[JournalEntry] = st.one_of(
     st.builds(Claim, count, count, names),
     st.builds(Idle, count, count, count, sides, count, int64),
+    st.builds(Shed, count, count, count, sides, count, st.sampled_from(("pending", "ids")), count),
     st.builds(MaturityDecision, count, count, count, names, st.none() | count, int64),
+    st.builds(Founding, names, details),
+    st.builds(Activation, count, count, count, count, names, int64, st.none() | details),
+    st.builds(Accepted, count, count, count, sides, count, count, names),
 )
 
 
@@ -183,7 +191,8 @@ def body(record: PaneRecord) -> Any:
 def test_every_kind_of_record_is_drawn() -> None:
     drawn = {Block, DelayBlock, Learned, Announcement, Fragment}
     assert set(get_args(PaneRecord)) == drawn
-    assert set(get_args(JournalEntry)) == {Claim, Idle, MaturityDecision}
+    entries = {Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted}
+    assert set(get_args(JournalEntry)) == entries
 
 
 TABLE = summarise(

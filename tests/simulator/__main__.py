@@ -6,7 +6,7 @@ python -m tests.simulator --boundaries 1    a crash at every I/O boundary of a f
 python -m tests.simulator --boundaries 2    crashes at every pair of them
 python -m tests.simulator --crash-at K,L    crashes at these boundaries of it
 
---without RULE, with --seeds, leaves out a rule of taking over (see `Protocol`): some seeds then fail.
+--without RULE leaves out a rule of taking over (see `Protocol`): some seeds then fail.
 
 A seed is a stream of events under some rules (ten seeds share one) and a schedule: who does what
 when, and what goes wrong. The same seed does the same, to the byte: its trace says so.

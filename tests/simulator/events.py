@@ -23,6 +23,7 @@ TINY = replace(
 )
 """Rules under which forty events fire and resolve alerts: δ is split over at least two series."""
 
+_BEHIND_MS = (0, 0, 0, 0, 900, 2_400, 6_000)
 _DEAD = 0.06  # of the records: a stream has some, and is not made of them
 
 
@@ -36,6 +37,7 @@ class Theme:
     is_split: bool  # over versions and roles
     unlabelled: float  # share of predictions without an outcome
     delays_ms: tuple[int, ...]  # of outcomes, at most; one is drawn
+    is_tidy: bool = False  # nothing is late, from the future, bad or there twice
 
 
 def draw_rules(random: Random) -> Rules:
@@ -76,6 +78,8 @@ def draw_events(random: Random, theme: Theme) -> tuple[list[Event], list[Event]]
         made = _prediction(random, theme, f"p{i}", now, is_shifted=is_shifted, part=i / size)
         predictions.append(made)
         outcomes += _outcomes(random, theme, made, is_shifted=is_shifted)
+        if theme.is_tidy:
+            continue
         if random.random() < 0.1:
             predictions.append(_again(random, random.choice(predictions[-10:]), now))
         if random.random() < _DEAD:
@@ -100,7 +104,7 @@ def _prediction(
     is_shadow = theme.is_split and random.random() < 0.05
     return prediction(
         name,
-        max(0, now - random.choice((0, 0, 0, 0, 900, 2_400, 6_000))),
+        now if theme.is_tidy else max(0, now - random.choice(_BEHIND_MS)),
         model_id=random.choice(theme.models),
         model_version="2" if is_new else "1",
         role="shadow" if is_shadow else "champion",
@@ -122,9 +126,11 @@ def _outcomes(random: Random, theme: Theme, made: Event, *, is_shifted: bool) ->
             model_id=made["model_id"],
             actual={"label": "no" if is_wrong else "yes"},
             retracted=random.random() < 0.03,
-            _arrival=at + random.choice((0, 0, 3_000)),
+            _arrival=at if theme.is_tidy else at + random.choice((0, 0, 3_000)),
         )
     ]
+    if theme.is_tidy:
+        return drawn
     if random.random() < 0.08:
         arrival = drawn[0]["_arrival"] + 1_500
         drawn.append({**drawn[0], "revision": 2, "actual": {"label": "yes"}, "_arrival": arrival})
@@ -156,3 +162,14 @@ def poison(random: Random, event: Event, now: int) -> Event:
         )
     )
     return {**event, "_raw": raw, "_arrival": now, "_timestamp": now}
+
+
+LIVELY = Theme(
+    predictions=56,
+    measures=("x", "score", "gap"),
+    models=("m", "n"),
+    is_split=True,
+    unlabelled=0.1,
+    delays_ms=(2_500,),
+)
+"""Much to tell: of two models, of inputs, scores and errors."""

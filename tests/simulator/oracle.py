@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from stream.events import Records
@@ -11,7 +13,7 @@ from stream.pipeline import Pipeline
 from stream.records import encode
 from stream.replay import ReplayedJournal
 from stream.wire import JournalEntry, decode_journal
-from tests.simulator.log import Log
+from tests.simulator.log import Log, Place
 from tests.simulator.scenario import Scenario
 from tests.simulator.slot import JOURNAL, SIDES
 from tests.streams import Side, feed
@@ -19,6 +21,7 @@ from tests.streams import Side, feed
 _SIDE_ORDER: tuple[Side, Side] = ("predictions", "outcomes")
 _REMEMBERED = 64  # answers
 _RELEASE_EVERY = 20_000  # records, as in the backtest
+_LARGEST_BATCH = 30
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Oracle:
         self._said: dict[Any, Answer] = {}
 
     def answer(self, scenario: Scenario, log: Log) -> Answer:
-        entries = _entries(log)
+        entries = journal_of(log)
         key = scenario.name, _silences(scenario, entries)
         if key not in self._said:
             if len(self._said) >= _REMEMBERED:
@@ -49,23 +52,47 @@ class Oracle:
         return self._said[key]
 
 
-def undisturbed(scenario: Scenario, log: Log, entries: list[tuple[int, JournalEntry]]) -> Pipeline:
-    """`entries`: (offset, entry) of the journal, each partition in its order."""
-    journal, replayed = _read(entries), ReplayedJournal(entries)
+def undisturbed(
+    scenario: Scenario,
+    log: Log,
+    entries: list[tuple[int, JournalEntry]],
+    random: Random | None = None,
+) -> Pipeline:
+    """`entries`: (offset, entry) of the journal, each partition in its order. `random` draws
+    batches and an order of the partitions; without it all of one is fed, then all of the next."""
+    replayed = ReplayedJournal(entries)
     pipeline = Pipeline(scenario.rules, scenario.partitions, release_every=_RELEASE_EVERY)
-    for side in _SIDE_ORDER:
-        for partition in range(scenario.partitions):
-            records = _records(log, side, partition)
-            for part in replayed.before(pipeline, side, records):
-                feed(pipeline, side, part)
-            for idle in journal.idle_of(partition):
-                if idle.side == side and idle.at_offset >= len(records.values):
-                    pipeline.advance(partition, side, idle.watermark_ms)
+    for side, records, is_last in _batches(scenario, log, random):
+        for part in replayed.before(pipeline, side, records):
+            feed(pipeline, side, part)
+        if is_last:
+            end_offset = log.end((SIDES[side], records.partition))
+            replayed.rest(pipeline, side, records.partition, end_offset)
     pipeline.end_of_input(scenario.end_ms)
     return pipeline
 
 
-def _entries(log: Log) -> list[tuple[int, JournalEntry]]:
+def _batches(
+    scenario: Scenario, log: Log, random: Random | None
+) -> Iterator[tuple[Side, Records, bool]]:
+    """(side, records, whether they are the last of their partition)."""
+    left: dict[tuple[Side, int], int] = {
+        (side, partition): 0 for side in _SIDE_ORDER for partition in range(scenario.partitions)
+    }
+    while left:
+        side, partition = random.choice(list(left)) if random else next(iter(left))
+        start = left[side, partition]
+        place = SIDES[side], partition
+        count = random.randint(1, _LARGEST_BATCH) if random else log.end(place)
+        is_last = start + count >= log.end(place)
+        if is_last:
+            del left[side, partition]
+        else:
+            left[side, partition] = start + count
+        yield side, _records(log, place, start, count), is_last
+
+
+def journal_of(log: Log) -> list[tuple[int, JournalEntry]]:
     return [
         (record.offset, decode_journal(record.value))
         for record in log.whole(JOURNAL)
@@ -90,9 +117,8 @@ def _silences(scenario: Scenario, entries: list[tuple[int, JournalEntry]]) -> An
     )
 
 
-def _records(log: Log, side: Side, partition: int) -> Records:
-    place = SIDES[side], partition
-    entries = log.read(place, 0, log.end(place))
+def _records(log: Log, place: Place, start: int, count: int) -> Records:
+    entries = log.read(place, start, count)
     offsets, times = [e.offset for e in entries], [e.timestamp for e in entries]
     return Records(*place, offsets, times, [e.value for e in entries])
 

@@ -58,11 +58,17 @@ def _of_stream(name: str) -> Scenario:
     partitions = random.choice((2, 2, 3))
     idle_s = random.choice((None, None, 1.0, 3.0))
     rules, stream = _telling(random, partitions)
+    return scenario_of(name, random, rules, stream, idle_s)
+
+
+def scenario_of(
+    name: str, random: Random, rules: Rules, stream: Stream, idle_s: float | None
+) -> Scenario:
     return Scenario(
         name=name,
         rules=rules,
         state_hash=rules.state_hash(),
-        partitions=partitions,
+        partitions=len(stream.predictions),
         stream=stream,
         arrivals=_arrivals(random, stream, silent=idle_s is not None),
         end_ms=_latest_ms(stream),

@@ -17,7 +17,7 @@ from tests.simulator.slot import SETTINGS, SIDES, SOURCES, Key, Slot
 from tests.simulator.work import Weather, Work
 from tests.simulator.worker import Protocol, Worker
 
-_LIMIT = 12_000  # steps; a run that is not done by then hangs
+_LIMIT = 12_000  # steps, with few partitions; a run that is not done by then hangs
 _FAULT_EVERY = 80  # steps, on average
 _STEP_S = 0.2  # of the virtual clock, at most
 
@@ -48,6 +48,7 @@ class Simulation:
         self.scenario = scenario
         self.random = random
         self.log = Log()
+        self._limit = _LIMIT * max(1, scenario.partitions // 2)
         self._crash_at = crash_at
         self._boundaries = 0
         self._fed = 0
@@ -71,7 +72,7 @@ class Simulation:
             patched.enter_context(mock.patch.object(blobs, "BLOB_BYTES", 6_000))
             self._group.assign()
             while not self._is_done():
-                if self._weather.step >= _LIMIT:
+                if self._weather.step >= self._limit:
                     raise Stuck(self._standing())
                 self._step()
         slots = {key: slot for worker in self._workers for key, slot in worker.slots.items()}
@@ -175,7 +176,7 @@ class Simulation:
         return at_end and not slot.is_dirty and (slot.stage != SOURCES or slot.has_ended)
 
     def _standing(self) -> str:
-        lines = [f"not done after {_LIMIT} steps"]
+        lines = [f"not done after {self._limit} steps"]
         for worker in self._workers:
             lines.append(f"{worker.name}: {len(worker.tasks)} tasks, {bool(worker.producer)=}")
             lines[-1] += f" {worker.is_taking_over=} {worker.has_to_learn=}"

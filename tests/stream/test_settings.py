@@ -59,7 +59,7 @@ detectors:
   rates: {enabled: false, min_rise: 0.2, ratio: 4}
   minimum: 77
 alerts: {resolve_after: 9}
-limits: {record_bytes: 2MiB, features: 11, categories: 12, pending: 13}
+limits: {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17}
 sample: {pane: 14, window: 15}
 models:
   fraud:
@@ -80,7 +80,11 @@ models:
         labels=(("area", "eu"), ("env", "prod")),
     )
     assert rules.max_record_bytes == 2 * 2**20
-    same = [name for name in Rules.__slots__ if getattr(rules, name) == getattr(default, name)]
+    same = [
+        name
+        for name in Rules.__dataclass_fields__
+        if getattr(rules, name) == getattr(default, name)
+    ]
     assert same == []  # a rule that no setting reaches would still have its default
 
 

@@ -1,0 +1,120 @@
+"""`leeway config`: which configuration is in force, and how another one comes into force."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from stream import control
+from stream.cli_output import USAGE, Output, fail, print_json, print_rows, say
+from stream.journal import Journal, read_whole
+from stream.kafka_admin import AdminError
+from stream.rule_book import ConfigChange, RefusedConfigError, RuleBook
+from stream.settings import Settings
+from stream.times import iso, moment_ms
+from stream.wire import decode_journal
+from stream.worker_configs import publish
+
+
+def activate(settings: Settings, at: str | None) -> None:
+    """Announces; exit 1 and nothing announced where the configuration cannot follow."""
+    try:
+        at_ms = time.time_ns() // 1_000_000 if at is None else moment_ms(at)
+    except ValueError as error:
+        raise fail(f"--at: {error}", USAGE) from None
+    change = ConfigChange(at_ms, settings.rules())
+    config_hash = change.rules.config_hash()
+    book, changes, _ = _run(_read(settings))
+    if book is None:
+        say("no worker of this app has run yet: the first one begins with its own configuration")
+        raise fail("nothing to change: start the worker with this configuration")
+    if book_hash(book, changes) == config_hash:
+        say(f"config {config_hash} is the last one announced already: nothing to do")
+        return
+    try:
+        book.announce(change)
+    except RefusedConfigError as error:
+        raise fail(str(error)) from None
+    _run(publish(settings, settings.topics.control, None, change.encode()))
+    say(f"announced config {config_hash}, in force from {iso(at_ms)} on")
+
+
+def show(settings: Settings, output: Output) -> None:
+    book, changes, journal = _run(_read(settings))
+    if book is None:
+        raise fail("no worker of this app has run yet")
+    found: list[dict[str, Any]] = [
+        {"config_hash": book.founding.config_hash(), "announced_for": None}
+    ]
+    for offset, change in changes:
+        decided = [
+            {"stage": stage, "partition": p, "from": iso(entry.at_ms)}
+            for stage, p in [(3, 0), *((2, q) for q in range(settings.partitions))]
+            for entry in journal.activations_of(stage, p)
+            if entry.announced_at == offset
+        ]
+        found.append(
+            {
+                "config_hash": change.rules.config_hash(),
+                "announced_for": iso(change.effective_at_ms),
+                "in_force": decided,
+            }
+        )
+    if output is Output.json:
+        print_json(found)
+        return
+    rows = [(str(c["config_hash"]), _since(c, settings.partitions)) for c in found]
+    print_rows(("config", "in force"), rows)
+    own = settings.rules().config_hash()
+    if own not in book:
+        say(f"the configuration given, {own}, is none of them: a worker with it would not start")
+
+
+def _since(found: dict[str, Any], partitions: int) -> str:
+    if found["announced_for"] is None:
+        return "from the beginning"
+    times = sorted({decided["from"] for decided in found["in_force"]})
+    missing = partitions + 1 - len(found["in_force"])
+    since = " or ".join(dict.fromkeys([times[0], times[-1]])) if times else ""
+    waiting = f"announced for {found['announced_for']}; {missing} partitions have not decided"
+    return waiting if missing else f"from {since} on"
+
+
+def book_hash(book: RuleBook, changes: list[tuple[int, ConfigChange]]) -> str:
+    """Of the last configuration announced, or of the first ever."""
+    return (changes[-1][1].rules if changes else book.founding).config_hash()
+
+
+Found = tuple[RuleBook | None, list[tuple[int, ConfigChange]], Journal]
+
+
+async def _read(settings: Settings) -> Found:
+    journal = Journal()
+    for offset, value in await read_whole(settings, settings.internal_topic("journal")):
+        journal.add(offset, decode_journal(value))
+    if journal.founding is None:
+        return None, [], journal
+    founding = ConfigChange.of_plain(0, journal.founding.config_hash, journal.founding.rules)
+    book, changes = RuleBook(founding.rules), []
+    for offset, value in await read_whole(settings, settings.topics.control, 1):
+        try:
+            record = control.decode(value)
+            if isinstance(record, ConfigChange):
+                book.announce(record)
+                changes.append((offset, record))
+        except (control.ControlError, RefusedConfigError) as error:
+            say(f"control record {offset} is ignored, as by a worker: {error}")
+    return book, changes, journal
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our one line says it
+    try:
+        return asyncio.run(work)
+    except (AdminError, KafkaError, OSError, TimeoutError, RefusedConfigError) as error:
+        raise fail(f"{error!r}") from None
