@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,13 +67,13 @@ class Recovery:
 def measure(megabytes: float, starts: int) -> Recovery:
     """Raises NoKafka."""
     with real_kafka() as bootstrap, tempfile.TemporaryDirectory(prefix="leeway-") as folder:
-        return asyncio.run(_measure(Path(folder), bootstrap, megabytes, starts))
+        return asyncio.run(measure_on(Path(folder), bootstrap, megabytes, starts))
 
 
-async def _measure(folder: Path, bootstrap: str, megabytes: float, starts: int) -> Recovery:
+async def measure_on(folder: Path, bootstrap: str, megabytes: float, starts: int) -> Recovery:
     changed = {"outcomes": {"horizon": "30d"}}
     jobs = [
-        Job(_made(folder / name), f"recovery-{name}", bootstrap, 1, changed=changed)
+        Job(_made(folder / name), f"{name}-{uuid.uuid4().hex[:8]}", bootstrap, 1, changed=changed)
         for name in ("empty", "full")
     ]
     full = jobs[1]
