@@ -146,6 +146,8 @@ class TopicTail:
         self._moved = asyncio.Event()
         self._connection = connection
         self._consumer: Any = None
+        self._asker: Any = None  # of ends: an answer must not wait behind a fetch for records
+        self._asking = asyncio.Lock()
 
     async def start(self, partitions: int) -> None:
         """Raises TimeoutError if the topic has not this many partitions."""
@@ -189,7 +191,11 @@ class TopicTail:
     async def end(self) -> dict[int, int]:
         """The offset behind the last record of each partition, now."""
         tps = [TopicPartition(self.topic, partition) for partition in self.positions]
-        ends = await self._consumer.end_offsets(tps)
+        async with self._asking:
+            if self._asker is None:
+                self._asker = AIOKafkaConsumer(**self._connection, group_id=None)
+                await self._asker.start()
+        ends = await self._asker.end_offsets(tps)
         return {tp.partition: offset for tp, offset in ends.items()}
 
     def last_answer_ms(self) -> int | None:
@@ -206,9 +212,10 @@ class TopicTail:
             await self._moved.wait()
 
     async def stop(self) -> None:
-        if self._consumer is not None:
-            with contextlib.suppress(Exception):
-                await self._consumer.stop()
+        for consumer in (self._consumer, self._asker):
+            if consumer is not None:
+                with contextlib.suppress(Exception):
+                    await consumer.stop()
 
 
 async def read_whole(

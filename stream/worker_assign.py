@@ -7,6 +7,7 @@ positions come from its manifest. What it did not see is read behind the claim.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -68,8 +69,7 @@ class Takeover:
             return {}
         # Sealed under the new epoch before a word is said under it: what a former owner may still
         # write is then of a lower epoch than the newest, whoever dies next.
-        for slot in slots:
-            await host.checkpoint(slot, force=True)
+        await asyncio.gather(*[host.checkpoint(slot, force=True) for slot in slots])
         if generation != host.generation:
             return {}
         host.sources = {slot.partition: slot for slot in slots if slot.stage == SOURCES}

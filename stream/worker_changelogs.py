@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -14,7 +15,6 @@ from stream.transport import App
 from stream.worker_slot import STAGES
 
 _POLL_MS = 200
-Table = dict[bytes, bytes | None]
 
 
 class Changelogs:
@@ -30,16 +30,15 @@ class Changelogs:
     async def read_on(self, owned: Collection[tuple[int, int]]) -> None:
         """Behind what recovery has read, up to the end now. Most often there is nothing."""
         stage_of = {changelog_topic(self._settings, name): s for s, name in STAGES.items()}
-        names = {stage: name for name, stage in stage_of.items()}
-        tps = [TP(names[stage], partition) for stage, partition in owned]
-        ends = await self._app.consumer.highwaters(*tps)
+        topic_of = {stage: topic for topic, stage in stage_of.items()}
         read = self._app.tables.recovery.active_offsets  # of the last record; None or -1: none
-        starts = {tp: at + 1 if (at := read.get(tp)) is not None else 0 for tp in tps}
-        behind = {tp: start for tp, start in starts.items() if start < (ends[tp] or 0)}
-        if behind:
-            for record in await records_between(self._options, behind, ends):
-                table = self._tables[stage_of[record.topic]].data.data
-                table[record.key] = record.value
+        starts = {}
+        for stage, partition in owned:
+            at = read.get(TP(topic_of[stage], partition))
+            starts[topic_of[stage], partition] = 0 if at is None else at + 1
+        async with _reader(self._options) as reader:
+            for record in await _to_the_end(reader, starts):
+                self._tables[stage_of[record.topic]].data.data[record.key] = record.value
 
     def records(self, stage: int) -> Mapping[bytes, bytes | None]:
         return dict(self._tables[stage].data.data)
@@ -49,29 +48,37 @@ class Changelogs:
             table.data.data.clear()
 
     async def earliest(self, tps: Collection[Any]) -> Mapping[Any, int]:
-        found: Mapping[Any, int] = await self._app.consumer.earliest_offsets(*tps)
-        return found
+        async with _reader(self._options) as reader:
+            found = await reader.beginning_offsets([TopicPartition(*tp) for tp in tps])
+        return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
 
-async def records_between(
-    options: Mapping[str, Any], starts: Mapping[TP, int], ends: Mapping[TP, int]
-) -> list[Any]:
-    """Records of these partitions from `starts` to before `ends`, in the order of each; read in no
-    group."""
-    consumer = AIOKafkaConsumer(**options, group_id=None, auto_offset_reset="earliest")
+@asynccontextmanager
+async def _reader(options: Mapping[str, Any]) -> AsyncIterator[Any]:
+    """In no group, and on a connection of its own: an answer of the broker about offsets would wait
+    for half a second behind a fetch that waits for records."""
+    consumer = AIOKafkaConsumer(
+        **options, group_id=None, auto_offset_reset="earliest", enable_auto_commit=False
+    )
     await consumer.start()
     try:
-        left = {TopicPartition(*tp): ends[tp] for tp in starts}
-        consumer.assign([*left])
-        for tp, start in starts.items():
-            consumer.seek(TopicPartition(*tp), start)
-        found: list[Any] = []
-        while left:
-            for tp, records in (await consumer.getmany(*left, timeout_ms=_POLL_MS)).items():
-                found += [record for record in records if record.offset < left[tp]]
-            for tp in [*left]:
-                if await consumer.position(tp) >= left[tp]:
-                    del left[tp]
-        return found
+        yield consumer
     finally:
         await consumer.stop()
+
+
+async def _to_the_end(consumer: Any, starts: Mapping[tuple[str, int], int]) -> list[Any]:
+    """Records of these partitions from `starts` on, up to where they end now."""
+    ends = await consumer.end_offsets([TopicPartition(*place) for place in starts])
+    left = {tp: end for tp, end in ends.items() if starts[tp.topic, tp.partition] < end}
+    consumer.assign([*left])
+    for tp in left:
+        consumer.seek(tp, starts[tp.topic, tp.partition])
+    found: list[Any] = []
+    while left:
+        for tp, records in (await consumer.getmany(*left, timeout_ms=_POLL_MS)).items():
+            found += [record for record in records if record.offset < left[tp]]
+        for tp in [*left]:
+            if await consumer.position(tp) >= left[tp]:
+                del left[tp]
+    return found
