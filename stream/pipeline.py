@@ -38,14 +38,12 @@ class Pipeline:
         include_payload: bool = False,
         observe: Observer | None = None,
         release_every: int = 1,
-        decides_caps: bool = True,
     ) -> None:
         """`release_every`: records after which stage 2 hears of the watermarks. What comes out
-        does not depend on it; merging many small panes at once is cheaper than one by one.
-        `decides_caps`: what is shed is decided here, and journaled; else by a journal alone."""
+        does not depend on it; merging many small panes at once is cheaper than one by one."""
         self._options = (partitions, include_payload, observe)
         self._release_every = release_every
-        self._decides_caps = decides_caps
+        self.decides_caps = True  # else what is shed is decided by a journal alone
         self._unreleased = 0  # records since stage 2 last heard
         self._held: list[ToPanes] = []
         self.found(rules)
@@ -76,7 +74,7 @@ class Pipeline:
         if records.offsets:
             self._next_offset[records.partition, side] = records.offsets[-1] + 1
         self._perform(effects)
-        if self._decides_caps:
+        if self.decides_caps:
             self._shed_as_wished(records.partition)
         self._unreleased += len(records.values)
         self._release_if_due()

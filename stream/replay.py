@@ -136,6 +136,8 @@ class ReplayedJournal:
         self._due: dict[tuple[Side, int], deque[Decision]] = defaultdict(deque)
         self._by_position = by_position
         self._fed: dict[tuple[Side, int], int] = defaultdict(int)  # next position
+        entries = list(entries)
+        self._is_of_a_run = bool(entries)
         valid = list(_valid(entries))
         self.rules = ReplayedRules(valid)
         found = [d for entry in valid if (d := decision(entry, self.rules)) is not None]
@@ -166,6 +168,7 @@ class ReplayedJournal:
             offsets = range(first, first + len(records.values))
             self._fed[side, records.partition] += len(records.values)
         due = self._due[side, records.partition]
+        pipeline.decides_caps = not self._is_of_a_run
         done = 0
         while due and (at := bisect_left(offsets, due[0].at_offset)) < len(offsets):
             if at > done:

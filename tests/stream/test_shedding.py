@@ -103,7 +103,7 @@ def replayed(
 ) -> Any:
     """Other batches, another interleaving, and restored now and then."""
     random, replay = Random(seed), ReplayedJournal(journal)
-    pipeline = Pipeline(rules, 2, decides_caps=False)
+    pipeline = Pipeline(rules, 2)
     for side, batch in stream.batches(Random(seed), random.choice((5, 80))):
         for part in replay.before(pipeline, side, batch):
             feed(pipeline, side, part)
