@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
-from stream.idle import SIDES, Side
 from stream.rule_book import rules_part, rules_stored
 from stream.rules import ModelRule, Rules
 from stream.snapshot import Part
+
+Side = Literal["predictions", "outcomes"]
+SIDES: tuple[Side, Side] = ("predictions", "outcomes")
 
 
 class Acceptance:

@@ -25,7 +25,6 @@ from stream.wire import (
     JournalEntry,
     MaturityDecision,
     Progress,
-    Shed,
     encode_finding,
     encode_journal,
     encode_pane_record,
@@ -154,7 +153,6 @@ def _journal() -> list[bytes]:
     entries: list[JournalEntry] = [
         Claim(1, 2, "worker"),
         Idle(1, 2, 3, "outcomes", 4, 5),
-        Shed(1, 2, 3, "predictions", 4, "pending", 5),
         MaturityDecision(2, 0, 9, "m", None, 7),
         MaturityDecision(2, 0, 9, "m", 8, 7),
     ]
