@@ -1,9 +1,10 @@
 """Which word on `alerts.state` is the newest of its key, and where an older one stands last. Pure.
 
 A replaced owner's producer may reach the broker behind its successor: a compacted topic would
-then keep the older word for ever. Of two records of a key the one of the higher epoch is newer,
-within an epoch the later one. `worker_alert_states` reads the topic and writes again what is
-overwritten.
+then keep the older word for ever. All owners say words of one sequence, which the events decide, so
+the newest of a key is the furthest in event time, whoever said it: a higher epoch may have begun
+from an older checkpoint, said again what was said long ago, and died before the rest.
+`worker_alert_states` reads the topic and writes again what is overwritten.
 """
 
 from __future__ import annotations
@@ -11,7 +12,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from stream.worker_routes import Outgoing
+
+
+class _Moment(msgspec.Struct, order=True, frozen=True):
+    """How far in event time an alert is; times of one format, which sort as texts."""
+
+    evaluated_at: str
+    starts_at: str
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +32,10 @@ class State:
     epoch: int
     sequence: int
     value: bytes
+    moment: _Moment
+
+
+_moments = msgspec.json.Decoder(_Moment)
 
 
 class LastStates:
@@ -33,6 +48,7 @@ class LastStates:
         self._app = app.encode()
         self._epoch = -1  # of the own words
         self._newest: dict[bytes, State] = {}
+        self._said: dict[bytes, _Moment] = {}  # the own word that will stand behind the other own
         self._stale: set[bytes] = set()
 
     @property
@@ -42,14 +58,15 @@ class LastStates:
     def own(self, epoch: int) -> None:
         """From now on this epoch speaks here; what another one of this process said is read."""
         if epoch != self._epoch:
-            self._epoch, self._newest, self._stale = epoch, {}, set()
+            self._epoch, self._newest, self._said, self._stale = epoch, {}, {}, set()
 
     def said(self, record: Outgoing) -> None:
-        """An own record, as it is handed to the producer: it is newer than whatever is read."""
+        """An own record, as it is handed to the producer."""
         state = _state(record.value, dict(record.headers))
         if state is not None and record.key is not None:
             self.own(state.epoch)
-            self._newest[record.key] = state
+            self._said[record.key] = state.moment
+            self._remember(record.key, state)
 
     def heard(self, key: bytes, value: bytes | None, headers: Mapping[str, bytes]) -> None:
         """The next record of the topic."""
@@ -59,25 +76,37 @@ class LastStates:
             self._stale.discard(key)
             if newest is not None and newest.epoch != self._epoch:
                 del self._newest[key]
-        elif newest is not None and state.epoch < newest.epoch:
+        elif newest is not None and self._is_overwritten(key, newest, state):
             self._stale.add(key)
         else:
             self._stale.discard(key)
-            if state.epoch != self._epoch:  # own words: a later one may be on its way
-                self._newest[key] = state
+            self._remember(key, state)
+
+    def _is_overwritten(self, key: bytes, newest: State, last: State) -> bool:
+        if last.moment >= newest.moment or last.epoch > self._epoch:  # its owner goes on to more
+            return False
+        said = self._said.get(key)
+        is_on_its_way = said is not None and said >= newest.moment
+        return last.epoch < self._epoch or not is_on_its_way
+
+    def _remember(self, key: bytes, state: State) -> None:
+        known = self._newest.get(key)
+        if known is None or known.moment <= state.moment:
+            self._newest[key] = state
 
     def take_stale(self) -> list[tuple[bytes, State]]:
-        """What is to be written again. Nothing behind a newer epoch's words: its owner does it."""
+        """What is to be written again."""
         taken = [(key, self._newest[key]) for key in sorted(self._stale)]
         self._stale = set()
-        return [(key, state) for key, state in taken if state.epoch <= self._epoch]
+        return taken
 
 
 def _state(value: bytes | None, headers: Mapping[str, bytes]) -> State | None:
-    """None: a tombstone, or a record that says no epoch."""
+    """None: a tombstone, or a record that says no epoch, or is no alert."""
     if value is None:
         return None
     try:
-        return State(int(headers["epoch"]), int(headers["sequence"]), value)
-    except (KeyError, ValueError):
+        moment = _moments.decode(value)
+        return State(int(headers["epoch"]), int(headers["sequence"]), value, moment)
+    except (KeyError, ValueError):  # msgspec's errors are ValueErrors
         return None

@@ -1,7 +1,9 @@
-"""Whose word on `alerts.state` counts, and what is written again where an older one stands last."""
+"""Which word on `alerts.state` is the newest, and what is written again where an older one stands
+last."""
 
 from __future__ import annotations
 
+import json
 from random import Random
 
 import pytest
@@ -12,12 +14,24 @@ from stream.worker_routes import Outgoing, Sender, alert_headers
 K = b"fingerprint"
 
 
-def headers(epoch: int, sequence: int = 1, app: str = "leeway") -> dict[str, bytes]:
-    return dict(alert_headers(sequence, Sender("w", 0, epoch, 0), app))
+def word(minute: int, sequence: int, starts: int = 0) -> bytes:
+    """An alert as far as it matters here: evaluated at that minute."""
+    times = {
+        "evaluated_at": f"2026-11-23T10:{minute:02}",
+        "starts_at": f"2026-11-23T09:{starts:02}",
+    }
+    return json.dumps({**times, "sequence": sequence}).encode()
 
 
-def record(value: bytes, epoch: int, sequence: int = 1) -> Outgoing:
-    return Outgoing("leeway.alerts.state", None, K, value, tuple(headers(epoch, sequence).items()))
+FIRING, RESOLVED, AGAIN = word(1, 1), word(5, 2), word(9, 1, starts=30)
+
+
+def headers(epoch: int, app: str = "leeway") -> dict[str, bytes]:
+    return dict(alert_headers(1, Sender("w", 0, epoch, 0), app))
+
+
+def record(value: bytes, epoch: int) -> Outgoing:
+    return Outgoing("leeway.alerts.state", None, K, value, tuple(headers(epoch).items()))
 
 
 def owner(epoch: int = 18) -> LastStates:
@@ -30,92 +44,114 @@ def stale(states: LastStates) -> list[bytes]:
     return [state.value for _, state in states.take_stale()]
 
 
-def test_an_older_epoch_that_stands_last_is_followed_by_the_newest_again() -> None:
+def test_an_older_word_that_stands_last_is_followed_by_the_newest_again() -> None:
     states = owner()
-    states.heard(K, b"firing", headers(11))
-    states.heard(K, b"resolved", headers(17, 2))
+    states.heard(K, FIRING, headers(11))
+    states.heard(K, RESOLVED, headers(17))
     assert stale(states) == []
-    states.heard(K, b"firing", headers(11))
-    assert stale(states) == [b"resolved"]
+    states.heard(K, FIRING, headers(11))
+    assert stale(states) == [RESOLVED]
     assert stale(states) == [], "once"
+
+
+def test_a_higher_epoch_that_began_before_and_died_has_not_said_the_newest() -> None:
+    states = owner(7)
+    states.heard(K, FIRING, headers(2))
+    states.heard(K, RESOLVED, headers(2))
+    states.heard(K, FIRING, headers(5))
+    assert stale(states) == [RESOLVED]
 
 
 def test_the_sequence_does_not_make_a_state_newer_a_new_alert_begins_at_one_again() -> None:
     states = owner()
-    states.heard(K, b"resolved", headers(17, 2))
-    states.heard(K, b"firing again", headers(17, 1))
-    states.heard(K, b"late", headers(11, 2))
-    assert stale(states) == [b"firing again"]
+    states.heard(K, RESOLVED, headers(17))
+    states.heard(K, AGAIN, headers(17))
+    states.heard(K, RESOLVED, headers(11))
+    assert stale(states) == [AGAIN]
 
 
-def test_what_a_newer_epoch_said_behind_the_older_one_needs_nothing() -> None:
+def test_a_newer_word_behind_an_older_one_needs_nothing() -> None:
     states = owner()
-    for epoch in (17, 11, 18):
-        states.heard(K, b"", headers(epoch))
+    for epoch, value in ((17, RESOLVED), (11, FIRING), (18, RESOLVED)):
+        states.heard(K, value, headers(epoch))
     assert not states.has_stale
 
 
-def test_an_own_word_on_its_way_is_newer_than_what_is_read() -> None:
+def test_an_own_older_word_is_not_stale_the_newer_one_is_on_its_way() -> None:
     states = owner()
-    states.said(record(b"one", 18))
-    states.said(record(b"two", 18, 2))
-    states.heard(K, b"one", headers(18))
-    states.heard(K, b"late", headers(11))
-    assert stale(states) == [b"two"], "or the older own word would be written behind it"
+    states.said(record(FIRING, 18))
+    states.said(record(RESOLVED, 18))
+    states.heard(K, FIRING, headers(18))
+    assert not states.has_stale
+    states.heard(K, FIRING, headers(11))
+    assert stale(states) == [RESOLVED], "or the older own word would be written behind it"
 
 
 def test_a_replaced_owner_puts_nothing_right_behind_its_successor() -> None:
     states = owner(11)
-    states.heard(K, b"the successor's", headers(18))
-    states.heard(K, b"mine", headers(11))
+    states.heard(K, RESOLVED, headers(11))
+    states.heard(K, FIRING, headers(18))
     assert stale(states) == []
 
 
 def test_another_apps_records_and_tombstones_are_left_alone() -> None:
     states = owner()
-    states.heard(K, b"ours", headers(17))
-    states.heard(K, b"theirs", headers(11, app="other"))
+    states.heard(K, RESOLVED, headers(17))
+    states.heard(K, FIRING, headers(11, app="other"))
     assert not states.has_stale
-    states.heard(K, b"ours", headers(11))
+    states.heard(K, FIRING, headers(11))
     assert not states.has_stale, "what stood before another app's record is forgotten"
     states.heard(K, None, {})
-    states.heard(K, b"ours", headers(5))
+    states.heard(K, FIRING, headers(5))
+    assert not states.has_stale
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"sequence": 1}'])
+def test_what_is_no_alert_is_left_alone(value: bytes) -> None:
+    states = owner()
+    states.heard(K, RESOLVED, headers(17))
+    states.heard(K, value, headers(11))
     assert not states.has_stale
 
 
 def test_under_a_new_epoch_all_is_read_again() -> None:
     states = owner(18)
-    states.said(record(b"mine", 18))
+    states.said(record(RESOLVED, 18))
     states.own(25)
-    states.heard(K, b"late", headers(11))
+    states.heard(K, FIRING, headers(11))
     assert not states.has_stale, "the topic says what epoch 18 said, from its beginning"
-    states.heard(K, b"mine", headers(18))
-    states.heard(K, b"late", headers(11))
-    assert stale(states) == [b"mine"]
+    states.heard(K, RESOLVED, headers(18))
+    states.heard(K, FIRING, headers(11))
+    assert stale(states) == [RESOLVED]
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_whatever_the_order_of_late_records_the_last_word_becomes_the_newest_owners(
-    seed: int,
-) -> None:
+TRUTH = [word(minute, 1 + minute % 2, starts=minute // 2) for minute in range(8)]
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_whatever_the_order_of_late_records_the_last_word_becomes_the_truths(seed: int) -> None:
+    """Former owners say stretches of the truth, in any order among each other, up to where the
+    owner goes on, or further; the owner says the rest."""
     random = Random(seed)
-    queues = {epoch: [b"%d-%d" % (epoch, n) for n in range(4)] for epoch in (5, 11, 18)}
-    states = owner(18)
-    topic: list[tuple[int, bytes]] = []
-
-    def read() -> None:
-        epoch, value = topic[-1]
-        states.heard(K, value, headers(epoch))
-
+    begins_at = random.randint(0, len(TRUTH))
+    queues = {epoch: _stretch(random, begins_at) for epoch in (5, 11)}
+    queues[2] = TRUTH[:begins_at]  # acknowledged before the checkpoint that the owner goes on from
+    queues[18] = TRUTH[begins_at:]
+    states, topic = owner(18), list[bytes]()
     for value in queues[18]:  # handed to the producer; they reach the broker when they do
         states.said(record(value, 18))
     while any(queues.values()):
         epoch = random.choice([epoch for epoch, queue in queues.items() if queue])
-        topic.append((epoch, queues[epoch].pop(0)))
-        read()
+        topic.append(queues[epoch].pop(0))
+        states.heard(K, topic[-1], headers(epoch))
         if random.random() < 0.5:
             for value in stale(states):
                 states.said(record(value, 18))
                 queues[18].append(value)
-    topic += [(18, value) for value in stale(states)]
-    assert topic[-1] == (18, b"18-3")
+    topic += stale(states)
+    assert topic[-1] == TRUTH[-1]
+
+
+def _stretch(random: Random, least: int) -> list[bytes]:
+    first = random.randint(0, least)
+    return TRUTH[first : random.randint(first, len(TRUTH))]
