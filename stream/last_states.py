@@ -36,6 +36,7 @@ class State:
 
 
 _moments = msgspec.json.Decoder(_Moment)
+_BEFORE_ALL = _Moment("", "", 0)
 
 
 class LastStates:
@@ -102,11 +103,19 @@ class LastStates:
 
 
 def _state(value: bytes | None, headers: Mapping[str, bytes]) -> State | None:
-    """None: a tombstone, or a record that says no epoch, or is no alert."""
+    """None: a tombstone, or a record that says no epoch."""
     if value is None:
         return None
     try:
-        moment = _moments.decode(value)
-        return State(int(headers["epoch"]), int(headers["sequence"]), value, moment)
-    except (KeyError, ValueError):  # msgspec's errors are ValueErrors
+        epoch, sequence = int(headers["epoch"]), int(headers["sequence"])
+    except (KeyError, ValueError):
         return None
+    return State(epoch, sequence, value, _moment(value))
+
+
+def _moment(value: bytes) -> _Moment:
+    """What is no alert is older than any."""
+    try:
+        return _moments.decode(value)
+    except msgspec.DecodeError:
+        return _BEFORE_ALL

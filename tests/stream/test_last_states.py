@@ -107,11 +107,13 @@ def test_another_apps_records_and_tombstones_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"sequence": 1}'])
-def test_what_is_no_alert_is_left_alone(value: bytes) -> None:
+def test_what_is_no_alert_is_older_than_any(value: bytes) -> None:
     states = owner()
     states.heard(K, RESOLVED, headers(17))
     states.heard(K, value, headers(11))
-    assert not states.has_stale
+    assert stale(states) == [RESOLVED]
+    states.heard(K, value, {})
+    assert not states.has_stale, "nobody's"
 
 
 def test_under_a_new_epoch_all_is_read_again() -> None:
