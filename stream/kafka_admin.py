@@ -20,6 +20,8 @@ from stream.settings import Settings
 from stream.topic_ids import Found, found_topics
 
 _DAY_MS = 86_400_000
+_CHANGELOG_SEGMENT_BYTES = 64 << 20
+_NO_MORE_THAN = {"segment.bytes", "min.cleanable.dirty.ratio"}
 _REPAIR_MS = 3_600_000
 _KAFKA_MESSAGE_BYTES = 1_048_588  # the broker's own default
 _ENVELOPE_BYTES = 64_000  # headers and batch framing around the largest value
@@ -82,6 +84,11 @@ def topic_plan(settings: Settings) -> list[TopicSpec]:
     blob_bytes = max(settings.checkpoint.bytes, _INTERNAL_BYTES)
     compacted = kept(0, blob_bytes) | {"cleanup.policy": "compact"}
     del compacted["retention.ms"]
+    # Recovery reads what is not compacted yet too: small segments, and compacted early.
+    changelog = compacted | {
+        "segment.bytes": str(_CHANGELOG_SEGMENT_BYTES),
+        "min.cleanable.dirty.ratio": "0.3",
+    }
     # What a former owner overwrites must still be there when its successor puts it right.
     states = compacted | {"min.compaction.lag.ms": str(_REPAIR_MS)}
     horizon_days = ms(settings.outcomes.horizon) / _DAY_MS
@@ -109,9 +116,9 @@ def topic_plan(settings: Settings) -> list[TopicSpec]:
         TopicSpec(
             internal("references"), 1, kept(0, blob_bytes), "references, kept for ever", exact=False
         ),
-        TopicSpec(changelog_topic(settings, "sources"), shared, compacted, "state of stage 1"),
-        TopicSpec(changelog_topic(settings, "panes"), shared, compacted, "state of stage 2"),
-        TopicSpec(changelog_topic(settings, "findings"), 1, compacted, "state of stage 3"),
+        TopicSpec(changelog_topic(settings, "sources"), shared, changelog, "state of stage 1"),
+        TopicSpec(changelog_topic(settings, "panes"), shared, changelog, "state of stage 2"),
+        TopicSpec(changelog_topic(settings, "findings"), 1, changelog, "state of stage 3"),
     ]
 
 
@@ -149,9 +156,12 @@ def _step(spec: TopicSpec, live: LiveTopic | None) -> TopicStep:
 
 
 def _suffices(key: str, has: str, wanted: str) -> bool:
-    """More retention and larger messages than planned are fine; another policy is not."""
+    """More retention, larger messages, earlier compaction than planned are fine; another policy is
+    not."""
     if key == "cleanup.policy":
         return has == wanted
+    if key in _NO_MORE_THAN:
+        return float(has) <= float(wanted)
     if has == _FOREVER:
         return True
     return wanted != _FOREVER and int(has) >= int(wanted)

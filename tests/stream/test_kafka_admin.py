@@ -170,3 +170,17 @@ def test_faust_is_told_the_membership_and_waits_longer_than_a_session() -> None:
 def test_a_heartbeat_that_is_too_seldom_for_its_session_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"kafka\.heartbeat: at most a third of"):
         load(None, {"kafka": {"session_timeout": "6s", "heartbeat": "3s"}})
+
+
+@pytest.mark.parametrize(
+    ("key", "earlier", "later"),
+    [("segment.bytes", "1048576", "1073741824"), ("min.cleanable.dirty.ratio", "0.01", "0.5")],
+)
+def test_a_changelog_may_be_compacted_earlier_than_planned_but_not_later(
+    key: str, earlier: str, later: str
+) -> None:
+    name = "leeway-sources-changelog"
+    has = planned(Settings())[name].config
+    assert step(name, LiveTopic(4, {**has, key: earlier})).state == "ok"
+    found = step(name, LiveTopic(4, {**has, key: later}))
+    assert (found.state, f"{key}={later}, needs" in found.detail) == ("config", True)
