@@ -165,18 +165,26 @@ def compressed(data: bytes) -> bytes:
 
 
 def decompressed(data: bytes) -> bytes:
-    return bytes(cramjam.zstd.decompress(data))
+    """Raises BrokenRecordError."""
+    try:
+        return bytes(cramjam.zstd.decompress(data))
+    except cramjam.DecompressionError as error:
+        raise BrokenRecordError(f"no zstd: {error}") from error
 
 
 def unpacked(kept: Kept, records: Mapping[BlobId, bytes | None]) -> dict[str, bytes]:
     """The bytes of each part. Raises BrokenRecordError. O(size of the state)."""
     bodies = {blob: _body(blob, known, records.get(blob)) for blob, known in kept.blobs.items()}
-    return {
+    parts = {
         name: b"".join(
             bodies[blob][start : start + size] for blob, start, size in kept.spans(place)
         )
         for name, place in kept.parts.items()
     }
+    for name, place in kept.parts.items():
+        if len(parts[name]) != place.size:
+            raise BrokenRecordError(f"part {name} is cut short")
+    return parts
 
 
 def _body(blob: BlobId, known: Blob, stored: bytes | None) -> memoryview:
@@ -185,7 +193,10 @@ def _body(blob: BlobId, known: Blob, stored: bytes | None) -> memoryview:
         raise BrokenRecordError(f"{name} is missing")
     if len(stored) != known.stored or zlib.crc32(stored) != known.crc:
         raise BrokenRecordError(f"{name} is damaged (CRC)")
-    return memoryview(decompressed(stored))
+    body = decompressed(stored)
+    if len(body) != known.size:
+        raise BrokenRecordError(f"{name} holds {len(body)} bytes, not {known.size}")
+    return memoryview(body)
 
 
 def table(kept: Kept) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from stream import checkpoint_v1
 from stream.blobs import (
     BLOB_BYTES,
@@ -181,20 +183,27 @@ def latest(
         return None
     key, data = found
     try:
-        version, manifest = _manifest(data, key)
-        is_old = version == checkpoint_v1.VERSION
-        if is_old:
-            layout = replace(layout, state_hash=layout.state_hash_of_0_1)
-        _must_fit(manifest, layout, key)
-        read = _read_version_1 if is_old else _read
-        kept, state = read(manifest, records, key)
+        return formed(_MAGIC, lambda given: _checkpoint(given, records, key, layout), data)
     except BrokenRecordError as error:
         raise CheckpointError(
             f"{_where(key)}: {error}. Restore the changelog, run the build that wrote it, or start "
             "afresh (another `app`)"
         ) from error
-    offsets, position = manifest["offsets"], manifest["journal_position"]
-    point = Point(stage, partition, key.epoch, key.sequence, offsets, position)
+
+
+def _checkpoint(
+    data: bytes, records: Mapping[bytes, bytes | None], key: Key, layout: Layout
+) -> Checkpoint:
+    version, manifest = _manifest(data, key)
+    is_old = version == checkpoint_v1.VERSION
+    if is_old:
+        layout = replace(layout, state_hash=layout.state_hash_of_0_1)
+    _must_fit(manifest, layout, key)
+    read = _read_version_1 if is_old else _read
+    kept, state = read(manifest, records, key)
+    offsets = msgspec.convert(manifest["offsets"], dict[str, int], strict=True)
+    position = msgspec.convert(manifest["journal_position"], int, strict=True)
+    point = Point(key.stage, key.partition, key.epoch, key.sequence, offsets, position)
     return Checkpoint(point, state, kept)
 
 

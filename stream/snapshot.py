@@ -7,6 +7,7 @@ is no pickle: what is read back is numbers, texts, bytes, lists, dicts and array
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _MISFITS = (
     TypeError,
     ValueError,
     msgspec.DecodeError,
+    struct.error,
 )
 Given = TypeVar("Given")
 Made = TypeVar("Made")

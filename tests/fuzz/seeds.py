@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from stream import control
+from stream import checkpoint, control
+from stream.blobs import decompressed
 from stream.columns import Rows, feature_columns
 from stream.events import Effect, Records, ToPanes
 from stream.identity import hash_ids
 from stream.numbering import content
 from stream.panes import summarise
 from stream.rules import Rules
+from stream.snapshot import unpack
 from stream.source_stage import SourceStage
 from stream.wire import (
     Block,
@@ -29,7 +31,7 @@ from stream.wire import (
     encode_journal,
     encode_pane_record,
 )
-from tests.fuzz.targets import PANE_MAGICS, RECORD_END, RULES
+from tests.fuzz.targets import CHECKPOINT, PANE_MAGICS, RECORD_END, RULES
 from tests.streams import (
     TOPIC,
     Stream,
@@ -78,6 +80,11 @@ def seeds(target: str) -> list[bytes]:
             return [record[HEADER:] for record in _journal()]
         case "state":
             return [record[HEADER:] for record in _stage_states()]
+        case "checkpoint":
+            manifest = list(CHECKPOINT.values())[-1]
+            table = decompressed(unpack(b"K", checkpoint.VERSION, manifest)["table"])
+            blob = next(iter(CHECKPOINT.values()))
+            return [b"\x00" + manifest[HEADER:], b"\x01" + table[HEADER:], b"\x02" + blob]
         case "torn":
             return [*_pane_records()[-4:], *_findings()[:2], *_journal()]
     raise ValueError(f"no seeds for {target}")

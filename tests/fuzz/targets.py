@@ -16,14 +16,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from stream import control
+from stream import checkpoint, control
+from stream.blobs import Kept, compressed, decompressed
 from stream.events import LATEST_MS, Outcome, Prediction, Records
 from stream.judgement import label_text
 from stream.numbering import Listener
 from stream.records import Decoded, decode_outcomes, decode_predictions
 from stream.rule_book import ConfigChange
 from stream.settings import SettingsError, load
-from stream.snapshot import BrokenRecordError, pack, unpack
+from stream.snapshot import BrokenRecordError, Part, pack, unpack
 from stream.source_stage import SourceStage
 from stream.wire import (
     VERSION,
@@ -49,6 +50,18 @@ REASONS = frozenset(
 AT_MS = 1_763_800_000_500  # of the records that have a timestamp
 RECORD_END = b"\x1e"
 PANE_MAGICS = b"BDLAP"
+LAYOUT = checkpoint.Layout(state_hash="abc", partitions=4, inputs=("predictions", "outcomes"))
+
+
+def _written() -> dict[bytes, bytes]:
+    """A small checkpoint; its manifest is the last record."""
+    point = checkpoint.Point(1, 2, 10, 3, {"predictions": 5, "outcomes": 7}, 11)
+    parts = [Part("state", None, lambda: b"a state"), Part("run-1", 1, lambda: b"rows")]
+    writing = checkpoint.Writing(point, parts, Kept(), LAYOUT)
+    return dict([*writing.blobs(), writing.manifest()])
+
+
+CHECKPOINT = _written()
 
 
 def predictions(data: bytes) -> None:
@@ -146,6 +159,35 @@ def state(data: bytes) -> None:
     )
 
 
+def checkpoint_record(data: bytes) -> None:
+    """A changelog whose manifest, the table of its parts, or a blob says anything at all: the first
+    byte chooses which. It is refused as a checkpoint, or its parts are bytes."""
+    which, body = data[0] % 3 if data else 0, data[1:]
+    records: dict[bytes, bytes | None] = dict(CHECKPOINT)
+    *blobs, manifest = records
+    plain = unpack(b"K", checkpoint.VERSION, CHECKPOINT[manifest])
+    if which == 0:
+        records[manifest] = sealed(b"K", body, checkpoint.VERSION)
+    elif which == 1:
+        table = compressed(sealed(b"T", body, checkpoint.VERSION))
+        records[manifest] = pack(b"K", checkpoint.VERSION, plain | {"table": table})
+    else:
+        table = unpack(b"T", checkpoint.VERSION, decompressed(plain["table"]))
+        row = table["blobs"].copy()
+        row[4:6] = len(body), zlib.crc32(body)
+        whole = pack(b"T", checkpoint.VERSION, table | {"blobs": row})
+        records[manifest] = pack(b"K", checkpoint.VERSION, plain | {"table": compressed(whole)})
+        records[blobs[0]] = body
+    try:
+        found = checkpoint.latest(records, 1, 2, LAYOUT)
+    except checkpoint.CheckpointError:
+        return
+    assert found is not None
+    sizes = {name: place.size for name, place in found.kept.parts.items()}
+    assert {name: len(part) for name, part in found.state.items()} == sizes
+    assert all(type(offset) is int for offset in found.point.offsets.values())
+
+
 def torn(data: bytes) -> None:
     """Bytes as they are, header and all, to every reader of sealed records."""
     listener = Listener()
@@ -193,15 +235,16 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "findings": findings,
     "journal": journal,
     "state": state,
+    "checkpoint": checkpoint_record,
     "torn": torn,
     "control": control_record,
     "configuration": configuration,
 }
 
 
-def sealed(magic: bytes, body: bytes) -> bytes:
+def sealed(magic: bytes, body: bytes, version: int = VERSION) -> bytes:
     """`body` behind a right header and checksum."""
-    return magic + bytes([VERSION]) + zlib.crc32(body).to_bytes(4, "little") + body
+    return magic + bytes([version]) + zlib.crc32(body).to_bytes(4, "little") + body
 
 
 def _settles(decode: Callable[[bytes], Any], encode: Callable[[Any], bytes], data: bytes) -> None:
