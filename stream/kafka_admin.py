@@ -112,7 +112,7 @@ def topic_plan(settings: Settings) -> list[TopicSpec]:
         ),
         TopicSpec(internal("panes"), shared, kept(7, blob_bytes), "stage 1 to stage 2"),
         TopicSpec(internal("findings"), 1, kept(30, blob_bytes), "stage 2 to stage 3"),
-        TopicSpec(internal("journal"), shared, compacted, "decisions, kept for ever"),
+        TopicSpec(internal("journal"), shared, states, "decisions, kept for ever"),
         TopicSpec(
             internal("references"), 1, kept(0, blob_bytes), "references, kept for ever", exact=False
         ),

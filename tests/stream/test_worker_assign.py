@@ -1,0 +1,103 @@
+"""A takeover on a virtual journal: what former owners said in time outlives its compaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from faust.types import TP
+from prometheus_client import CollectorRegistry
+
+from stream.journal import Journal, journal_key
+from stream.metrics import Metrics
+from stream.settings import Settings
+from stream.wire import Claim, Idle, JournalEntry, decode_journal, encode_journal
+from stream.worker_assign import Takeover
+from stream.worker_host import Host
+from stream.worker_routes import Outgoing
+
+SETTINGS = Settings(partitions=1)
+SOURCES = [TP(SETTINGS.topics.predictions, 0), TP(SETTINGS.topics.outcomes, 0)]
+Written = list[tuple[bytes, bytes]]
+
+
+class VirtualJournal:
+    """The one partition of the journal, and its reader."""
+
+    def __init__(self) -> None:
+        self.written: Written = []
+        self.positions = {0: 0}
+        self.host: Host
+
+    def write(self, entry: JournalEntry, moment: int = 0) -> None:
+        self.written.append((journal_key(entry, moment), encode_journal(entry)))
+
+    async def end(self) -> dict[int, int]:
+        return {0: len(self.written)}
+
+    async def reached(self, targets: Mapping[int, int]) -> None:
+        while self.positions[0] < targets[0]:
+            offset = self.positions[0]
+            self.positions[0] += 1
+            self.host.journal_entry(offset, decode_journal(self.written[offset][1]))
+
+    async def send(self, record: Outgoing) -> asyncio.Future[Any]:
+        promise: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        offset = 0
+        if record.topic == SETTINGS.internal_topic("journal"):
+            assert record.key is not None
+            assert record.value is not None
+            offset = len(self.written)
+            self.written.append((record.key, record.value))
+        promise.set_result(SimpleNamespace(topic=record.topic, partition=0, offset=offset))
+        return promise
+
+
+class NoChangelogs:
+    def records(self, stage: int) -> Mapping[bytes, bytes | None]:
+        return {}
+
+    def forget(self) -> None: ...
+
+    async def read_on(self, owned: Collection[Any]) -> None: ...
+
+    async def earliest(self, tps: Collection[Any]) -> Mapping[Any, int]:
+        return dict.fromkeys(tps, 0)
+
+
+def compacted(written: Written) -> list[tuple[int, JournalEntry]]:
+    last = {key: offset for offset, (key, _) in enumerate(written)}
+    return [(offset, decode_journal(written[offset][1])) for offset in sorted(last.values())]
+
+
+def silences(entries: list[tuple[int, JournalEntry]]) -> list[tuple[str, int, int]]:
+    journal = Journal()
+    for offset, entry in entries:
+        journal.add(offset, entry)
+    return sorted((e.side, e.at_offset, e.watermark_ms) for e in journal.idle_of(0))
+
+
+def test_what_a_zombie_says_in_vain_of_a_silence_does_not_take_away_what_was_said_in_time() -> None:
+    async def scenario() -> None:
+        journal = VirtualJournal()
+        journal.write(Claim(1, 0, "former"))
+        journal.write(Idle(1, 0, 0, "predictions", 0, 5_000))
+        host = Host(SETTINGS, journal.send, Metrics(CollectorRegistry()), "successor")
+        journal.host, host.reader = host, journal
+        host.assigner = Takeover(NoChangelogs(), journal)  # type: ignore[arg-type]
+        positions = await host.assigned(SOURCES)
+        assert host.failure is None
+        assert positions == dict.fromkeys(SOURCES, 0)
+        assert host.sources[0].core.watermark_ms("predictions") == 5_000
+
+        journal.write(Idle(1, 0, 0, "predictions", 0, 9_000))  # the former owner, thawed
+        whole = [
+            (offset, decode_journal(value)) for offset, (_, value) in enumerate(journal.written)
+        ]
+        assert silences(whole) == [("predictions", 0, 5_000)]
+        assert len(compacted(journal.written)) < len(journal.written)
+        assert silences(compacted(journal.written)) == silences(whole)
+
+    asyncio.run(scenario())
