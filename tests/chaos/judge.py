@@ -28,11 +28,11 @@ async def judge(job: Job, ledgers: Ledgers, end_ms: int, until_ms: int | None = 
     what was journaled later counts no more."""
     pipeline = await job.expected(end_ms, until_ms)
     found = Judgement()
+    _ledger(ledgers, pipeline, found)
     await _alerts(job, pipeline, found)
     await _alert_states(job, pipeline, found)
     await _side_outputs(job, pipeline, found)
     await _journal(job, found)
-    _ledger(ledgers, pipeline, found)
     return found
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 import time
 import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
+
+import yaml
 
 from stream.kafka_admin import TopicSpec, admin, create, topic_plan
 from tests.chaos.broker import killable_kafka
@@ -28,6 +29,7 @@ _IDLE = "2s"
 _MAX_PEAK_MB = 600.0
 _CATCH_UP_S = 240.0
 _COMPACTED_MS = 20_000  # segments of compacted topics: what is obsolete goes while the run lasts
+_LAG_MS = 60_000  # of the journal, for which the plan has an hour: a takeover is far shorter
 
 
 @dataclass
@@ -42,27 +44,38 @@ class Run:
         return not self.judgement.wrong
 
 
-async def run_kills(seed: int, kills: int, folder: Path | None = None) -> Run:
-    """Raises NoKafka where no broker can be killed."""
+async def run_kills(seed: int, kills: int, folder: Path) -> Run:
+    """Logs of the workers are in `folder`. With an even seed membership is static. Raises NoKafka
+    where no broker can be killed."""
     # Without a broker the clients of the run itself would say so ten times a second.
     log = logging.getLogger("aiokafka")
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        made = tempfile.TemporaryDirectory(prefix="leeway-chaos-")
-        with made as path, killable_kafka() as broker:
-            return await _Kills(seed, kills, folder or Path(path), broker).run()
+        with killable_kafka() as broker:
+            return await _Kills(seed, kills, folder, broker).run()
     finally:
         log.setLevel(level)
+
+
+def named(job: Job) -> None:
+    """Static membership: each worker of the group has a name that outlives its process."""
+    for worker in job.workers:
+        settings = yaml.safe_load(worker.file.read_text())
+        settings["kafka"]["instance_id"] = worker.name
+        worker.file.write_text(yaml.safe_dump(settings))
 
 
 class _Kills:
     def __init__(self, seed: int, kills: int, folder: Path, broker: JavaBroker) -> None:
         self._run = Run(seed)
         self._kills = kills
+        self._folder = folder
         app = f"chaos-{uuid.uuid4().hex[:8]}"
         changed = {"partitions": PARTITIONS, "checkpoint": {"interval": "2s"}}
         self._job = Job(folder, app, broker.bootstrap, WORKERS + EXTRA, idle=_IDLE, changed=changed)
+        if seed % 2 == 0:
+            named(self._job)
         self._fleet = Fleet(self._job, WORKERS)
         self._faults = Faults(self._fleet, broker, Random(seed))
         self._feed = Feed(self._job, seed)
@@ -82,13 +95,19 @@ class _Kills:
             await feeding
             self._run.seconds = time.monotonic() - self._began_s
             ledgers, until_ms = await self._catch_up()
+        except Exception as error:  # noqa: BLE001 a run of half an hour says what it has
+            self._run.seconds = time.monotonic() - self._began_s
+            self._note([f"it did not end: {error!r}"])
+            return self._run
         finally:
             self._fleet.stop()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         self._run.judgement = await judge(self._job, ledgers, self._feed.end_ms, until_ms)
-        self._note()
+        self._note([])
+        if not self._run.is_right:
+            await self._keep_journal()
         return self._run
 
     async def _disturb(self, feeding: asyncio.Task[None]) -> None:
@@ -115,8 +134,19 @@ class _Kills:
         await self._job.send_end(self._feed.end_ms)
         return await settled(self._job, _CATCH_UP_S)
 
-    def _note(self) -> None:
+    async def _keep_journal(self) -> None:
+        """Beside the logs: the broker's data goes."""
+        topic = self._job.settings.internal_topic("journal")
+        lines = [
+            f"{r.partition} {r.offset} {r.timestamp} {r.key!r} {r.value!r}\n"
+            for records in (await self._job.read(topic, PARTITIONS)).values()
+            for r in records
+        ]
+        (self._folder / "journal.txt").write_text("".join(lines))
+
+    def _note(self, wrong: list[str]) -> None:
         run, found = self._run, self._run.judgement
+        found.wrong += wrong
         run.done = dict(sorted(self._faults.done.items()))
         peak_mb = self._fleet.peak_mb
         if peak_mb > _MAX_PEAK_MB:
@@ -125,6 +155,7 @@ class _Kills:
         mute = [why for why in self._fleet.ended if "without a word" in why]
         found.wrong += [f"a worker ended: {why}" for why in mute]
         found.figures |= {
+            "membership": "dynamic" if self._run.seed % 2 else "static",
             "sent": self._feed.sent, "silences": self._feed.silences,
             "peak_mb": round(peak_mb), "stalled_s": round(self._fleet.stalled_s, 1),
             "sigterm_exits": {str(code): n for code, n in self._faults.left.items()},
@@ -140,6 +171,8 @@ async def create_topics(job: Job) -> None:
         config = {**spec.config, "retention.ms": "-1"}
         if config["cleanup.policy"] == "compact" and spec.name != job.settings.topics.alerts_state:
             config |= {"segment.ms": str(_COMPACTED_MS), "min.cleanable.dirty.ratio": "0.1"}
+            if "min.compaction.lag.ms" in config:
+                config["min.compaction.lag.ms"] = str(_LAG_MS)
         return replace(spec, config=config)
 
     async with admin(job.settings) as client:
@@ -154,7 +187,7 @@ def table(run: Run) -> list[str]:
     lines.append(f"{'together':10} {total:4}  in {run.seconds:.0f} s: ")
     lines[-1] += f"{total * 60 / max(run.seconds, 1):.1f} a minute"
     lines += [f"{name}: {value}" for name, value in figures.items()]
-    lines += [f"wrong: {text[:2_000]}" for text in run.judgement.wrong[:20]]
+    lines += [f"wrong: {text[:500]}" for text in run.judgement.wrong[:10]]
     verdict = "PASS" if run.is_right else f"FAIL ({len(run.judgement.wrong)} wrong)"
     lines.append(f"{verdict}: seed {run.seed}, {total} faults")
     return lines

@@ -28,12 +28,14 @@ class Mix:
 
 
 def events(mix: Mix, count: int, seed: int = 7) -> list[Message]:
-    """`count` predictions, one a second, and their outcomes, in order of arrival. At 60 %
-    of the way all features rise by two standard deviations, and the models err more."""
+    """`count` predictions, one a second, and their outcomes, in order of arrival. In the last two
+    fifths (of every 4,000, if there are more) all features are higher by two standard deviations,
+    and the models err more."""
     random = Random(seed)
+    cycle = min(count, 4_000)
     found: list[Message] = []
     for i in range(count):
-        is_shifted = mix.drifts and i >= count * 6 // 10
+        is_shifted = mix.drifts and i % cycle >= cycle * 6 // 10
         at_ms, key = START_MS + i * 1000, f"{mix.prefix}-p{i}"
         model = f"{mix.prefix}{0 if random.random() < mix.hot else i % mix.models}"
         event: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import time
 import uuid
@@ -35,8 +36,8 @@ class Ground:
     folder: Path
     scale: float = 1.0
 
-    def count(self, short: int) -> int:
-        return int(short * self.scale)
+    def count(self, short: int, most: float = math.inf) -> int:
+        return int(min(short * self.scale, most))
 
     @property
     def patience_s(self) -> float:

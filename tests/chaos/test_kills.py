@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -32,9 +33,11 @@ def test_the_stream_of_a_seed_is_the_same_however_it_is_taken() -> None:
 
 
 @pytest.mark.kafka
-def test_workers_and_broker_killed_at_random_say_what_the_undisturbed_pipeline_says() -> None:
+def test_workers_and_broker_killed_at_random_say_what_the_undisturbed_pipeline_says(
+    tmp_path: Path,
+) -> None:
     try:
-        run = asyncio.run(run_kills(seed=4, kills=5))
+        run = asyncio.run(run_kills(seed=5, kills=5, folder=tmp_path))
     except NoKafka as why:
         pytest.skip(str(why))
     print("\n".join(table(run)))
