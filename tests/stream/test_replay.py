@@ -9,8 +9,8 @@ import pytest
 from stream.events import Records
 from stream.pipeline import Pipeline
 from stream.replay import ReplayedJournal
-from stream.rules import Rules
-from stream.wire import Claim, Idle, JournalEntry
+from stream.rules import ModelRule, Rules
+from stream.wire import Accepted, Activation, Claim, Founding, Idle, JournalEntry
 
 OFFSETS = [3, 4, 7, 11, 12]  # markers, aborted and compacted records lie between
 
@@ -86,3 +86,43 @@ def test_what_was_decided_before_a_record_that_is_not_replayed_is_left_out() -> 
     before = journal((3, 100))
     before.skip("predictions", 0, 7)
     assert walk(before, [7, 11]) == [([7, 11], None)]
+
+
+def configs(configured: Rules) -> Pipeline:
+    """A replay of a live run that began under one configuration and went on under another."""
+    entries: list[tuple[int, JournalEntry]] = [
+        (0, Founding(FIRST.config_hash(), FIRST.to_plain())),
+        (1, Claim(1, 0, "w")),
+        (2, Claim(2, 0, "w")),
+        (3, Claim(3, 0, "w")),
+        (4, Activation(2, 0, 2, 9, SECOND.config_hash(), 500)),
+        (5, Activation(3, 0, 3, 9, SECOND.config_hash(), 600, SECOND.to_plain())),
+        (6, Accepted(1, 0, 1, "predictions", 7, 9, SECOND.config_hash())),
+    ]
+    replayed, pipeline = ReplayedJournal(entries), Pipeline(configured, 1)
+    replayed.rules.begin(pipeline)
+    replayed.rules.activate(pipeline)
+    replayed.skip("predictions", 0, 8)  # of a replay that begins behind it
+    for _ in replayed.before(pipeline, "predictions", records([8])):
+        pass
+    assert bool(replayed.rules.remarks()) == (configured == THIRD)
+    return pipeline
+
+
+FIRST, SECOND, THIRD = (Rules(minimum_values=n, models={"m": ModelRule()}) for n in (1, 2, 3))
+
+
+@pytest.mark.parametrize("configured", [FIRST, SECOND])
+def test_a_replay_changes_its_configuration_where_the_live_run_did(configured: Rules) -> None:
+    pipeline = configs(configured)
+    assert pipeline.rules == FIRST
+    for stage, at_ms in ((pipeline.models[0], 500), (pipeline.alert_stage, 600)):
+        assert [stage._schedule.at(ms) for ms in (at_ms - 1, at_ms)] == [FIRST, SECOND]
+    assert pipeline.sources[0].has_accepted("predictions", 9)
+
+
+def test_another_configuration_than_those_of_the_live_run_is_tried_and_not_changed() -> None:
+    pipeline = configs(THIRD)
+    assert pipeline.rules == THIRD
+    assert pipeline.models[0]._schedule.at(10**9) == THIRD
+    assert not pipeline.sources[0].has_accepted("predictions", 9)

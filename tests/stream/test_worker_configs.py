@@ -1,0 +1,281 @@
+"""Announced configurations: who begins, who is refused, and what the journal says before anything
+changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stream import worker_configs
+from stream.alert_stage import AlertStage
+from stream.metrics import Metrics
+from stream.model_stage import ModelStage
+from stream.refusals import UnannouncedConfigError
+from stream.rule_book import ConfigChange
+from stream.rules import Rules
+from stream.settings import Settings
+from stream.source_stage import SourceStage
+from stream.wire import (
+    Accepted,
+    Activation,
+    Claim,
+    Founding,
+    JournalEntry,
+    decode_journal,
+    encode_journal,
+)
+from stream.worker_configs import Configs
+from stream.worker_host import Host
+from stream.worker_routes import Outgoing
+from stream.worker_slot import ALERTS, MODELS, SOURCES, Slot
+
+PREDICTIONS, OUTCOMES = "leeway.predictions", "leeway.outcomes"
+NOW_MS = 1_760_000_000_000
+EPOCH = 0
+
+
+class Topic:
+    """A partition that every tail reads to its end at once."""
+
+    def __init__(self) -> None:
+        self.values: list[bytes] = []
+
+
+class Tail:
+    def __init__(self, topic: Topic, apply: Any) -> None:
+        self.positions = {0: 0}
+        self._topic, self._apply = topic, apply
+
+    async def end(self) -> dict[int, int]:
+        return {0: len(self._topic.values)}
+
+    async def reached(self, targets: Mapping[int, int]) -> None:
+        while self.positions[0] < len(self._topic.values):
+            offset = self.positions[0]
+            self.positions[0] += 1
+            self._apply(offset, self._topic.values[offset])
+
+
+class Worker:
+    """One of those that share a journal and a control topic of one partition."""
+
+    configs: Configs
+
+    def __init__(self, journal: Topic, control: Topic, **settings: Any) -> None:
+        async def send(record: Outgoing) -> asyncio.Future[Any]:
+            assert record.value is not None
+            self.before_journaled()
+            journal.values.append(record.value)
+            promise = asyncio.get_running_loop().create_future()
+            at = len(journal.values) - 1
+            promise.set_result(SimpleNamespace(topic=record.topic, partition=0, offset=at))
+            return promise
+
+        given = Settings(partitions=1, **settings)
+        self.host = Host(given, send, Metrics(CollectorRegistry()), "me")
+        tail: Any = Tail(journal, lambda at, v: self.host.journal_entry(at, decode_journal(v)))
+        self.host.reader = tail
+        told: Any = Tail(control, lambda at, v: self.configs.announce(at, CHANGES[v]))
+        self.configs = Configs(self.host, tail, told)
+        self.host.configs = self.configs
+        self.before_journaled: Any = lambda: None
+
+    def own(self) -> None:
+        """Everything there is."""
+        rules = self.host.rules
+        stages: list[Any] = [
+            SourceStage(rules, 0, 1),
+            ModelStage(rules, 0, 1),
+            AlertStage(rules, 1),
+        ]
+        offsets = ({PREDICTIONS: 5, OUTCOMES: 6}, {"leeway-panes": 0}, {"leeway-findings": 0})
+        owned: tuple[Any, ...] = (self.host.sources, self.host.models, self.host.alerts)
+        for stage, core, at, slots in zip((1, 2, 3), stages, offsets, owned, strict=True):
+            core.epoch = len(JOURNAL.values)
+            JOURNAL.values.append(encode_journal(Claim(stage, 0, "me")))
+            slots[0] = Slot(stage, 0, core, at, "changelog")
+
+
+CHANGES: dict[bytes, ConfigChange] = {}
+JOURNAL, CONTROL = Topic(), Topic()
+
+
+@pytest.fixture(autouse=True)
+def _topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    JOURNAL.values.clear()
+    CONTROL.values.clear()
+
+    async def publish(settings: Any, topic: str, key: Any, value: bytes) -> int:
+        JOURNAL.values.append(value)
+        return len(JOURNAL.values) - 1
+
+    monkeypatch.setattr(worker_configs, "publish", publish)
+
+
+def announce(at_ms: int, rules: Rules) -> None:
+    change = ConfigChange(at_ms, rules)
+    CHANGES[change.encode()] = change
+    CONTROL.values.append(change.encode())
+
+
+def entries() -> list[JournalEntry]:
+    return [decode_journal(value) for value in JOURNAL.values]
+
+
+def made(kind: type) -> list[Any]:
+    return [entry for entry in entries() if isinstance(entry, kind)]
+
+
+CHANGED: dict[str, Any] = {"alerts": {"resolve_after": 7}}
+
+
+def test_the_first_worker_founds_the_app_and_another_file_is_refused_until_it_is_announced() -> (
+    None
+):
+    async def scenario() -> None:
+        first = Worker(JOURNAL, CONTROL)
+        other = Worker(JOURNAL, CONTROL, **CHANGED)
+        await first.configs.begin()
+        with pytest.raises(UnannouncedConfigError, match="was not announced") as refused:
+            await other.configs.begin()
+        own = other.host.settings.rules()
+        assert first.host.rules.config_hash() in str(refused.value)
+        assert own.config_hash() in str(refused.value)
+        assert len(JOURNAL.values) == 1
+        announce(NOW_MS, own)
+        again = Worker(JOURNAL, CONTROL, **CHANGED)
+        await again.configs.begin()
+        assert again.host.rules == Rules()
+
+    asyncio.run(scenario())
+
+
+def test_of_two_that_begin_at_once_with_different_files_the_first_in_the_journal_counts() -> None:
+    async def scenario() -> None:
+        first, other = Worker(JOURNAL, CONTROL), Worker(JOURNAL, CONTROL, **CHANGED)
+        ends = [await worker.configs._journal.end() for worker in (first, other)]
+        assert ends == [{0: 0}, {0: 0}]
+        own = other.host.settings.rules()
+        found = Founding(own.config_hash(), own.to_plain())
+        JOURNAL.values.append(encode_journal(found))
+        other_too = Founding(Rules().config_hash(), Rules().to_plain())
+        JOURNAL.values.append(encode_journal(other_too))
+        await other.configs.begin()
+        with pytest.raises(UnannouncedConfigError):
+            await first.configs.begin()
+
+    asyncio.run(scenario())
+
+
+def test_a_file_that_no_state_could_be_continued_under_is_refused_by_its_settings() -> None:
+    async def scenario() -> None:
+        await Worker(JOURNAL, CONTROL).configs.begin()
+        announce(NOW_MS, Rules(pane_ms=11_000))
+        with pytest.raises(UnannouncedConfigError, match="pane_ms cannot change"):
+            await Worker(JOURNAL, CONTROL, pane="11s").configs.begin()
+
+    asyncio.run(scenario())
+
+
+def test_stages_2_and_3_decide_first_and_stage_1_takes_the_models_behind_them() -> None:
+    async def scenario() -> None:
+        worker = Worker(JOURNAL, CONTROL)
+        await worker.configs.begin()
+        worker.own()
+        rules = replace(Rules(), resolve_after_panes=7)
+        announce(NOW_MS, rules)
+        await worker.host.reader.reached({})
+        await worker.configs._control.reached({})
+        await worker.configs.look()
+        order = [type(entry) for entry in entries()[-4:]]
+        assert order == [Activation, Activation, Accepted, Accepted]
+        assert {(e.stage, e.at_ms, e.announced_at) for e in made(Activation)} == {
+            (MODELS, NOW_MS, 0), (ALERTS, NOW_MS, 0),
+        }  # fmt: skip
+        assert [e.rules for e in made(Activation)] == [None, rules.to_plain()]
+        assert {(e.side, e.at_offset) for e in made(Accepted)} == {
+            ("predictions", 5), ("outcomes", 6),
+        }  # fmt: skip
+        written = len(JOURNAL.values)
+        await worker.configs.look()
+        assert len(JOURNAL.values) == written, "each comes into force once"
+
+    asyncio.run(scenario())
+
+
+def test_stage_1_waits_until_its_side_has_reached_the_announced_time() -> None:
+    async def scenario() -> None:
+        worker = Worker(JOURNAL, CONTROL)
+        await worker.configs.begin()
+        worker.own()
+        source = worker.host.sources[0].core
+        source.advance("predictions", NOW_MS - 1)
+        source.advance("outcomes", NOW_MS)
+        announce(NOW_MS, replace(Rules(), resolve_after_panes=7))
+        await worker.host.reader.reached({})
+        await worker.configs._control.reached({})
+        await worker.configs.look()
+        assert [entry.side for entry in made(Accepted)] == ["outcomes"]
+        source.advance("predictions", NOW_MS)
+        await worker.configs.look()
+        assert [entry.side for entry in made(Accepted)] == ["outcomes", "predictions"]
+
+    asyncio.run(scenario())
+
+
+def test_an_owner_that_was_overtaken_before_its_entry_changes_nothing() -> None:
+    async def scenario() -> None:
+        worker = Worker(JOURNAL, CONTROL)
+        await worker.configs.begin()
+        worker.own()
+        await worker.host.reader.reached({})
+        announce(NOW_MS, replace(Rules(), resolve_after_panes=7))
+        await worker.configs._control.reached({})
+        stages: list[Any] = [worker.host.models[0].core, worker.host.alerts[0].core]
+
+        def overtaken() -> None:
+            for stage in (MODELS, ALERTS):
+                JOURNAL.values.append(encode_journal(Claim(stage, 0, "another")))
+
+        worker.before_journaled = overtaken
+        await worker.configs.look()
+        assert made(Activation)
+        assert not any(stage.has_activated(0) for stage in stages)
+        assert worker.host.journal.activations_of(MODELS, 0) == []
+        assert made(Accepted) == []
+
+    asyncio.run(scenario())
+
+
+def test_a_new_owner_takes_from_the_journal_what_its_state_does_not_know() -> None:
+    async def scenario() -> None:
+        worker = Worker(JOURNAL, CONTROL)
+        await worker.configs.begin()
+        worker.own()
+        await worker.host.reader.reached({})
+        rules = replace(Rules(), resolve_after_panes=7)
+        announce(NOW_MS, rules)
+        await worker.configs._control.reached({})
+        await worker.configs.look()
+
+        following = Worker(JOURNAL, CONTROL)
+        await following.configs.begin()
+        stage = ModelStage(following.host.rules, 0, 1)
+        await following.configs.restore(Slot(MODELS, 0, stage, {"leeway-panes": 0}, "c"))
+        assert stage.has_activated(0)
+        for offset, due in ((5, 1), (6, 0)):
+            offsets = {PREDICTIONS: offset, OUTCOMES: 7}
+            source = SourceStage(following.host.rules, 0, 1)
+            slot = Slot(SOURCES, 0, source, offsets, "c")
+            await following.configs.restore(slot)
+            assert sum(map(len, slot.due_accepted.values())) == due
+            await following.host.apply_idle(slot, "predictions", 5)
+            assert source.has_accepted("predictions", 0) == bool(due)
+
+    asyncio.run(scenario())
