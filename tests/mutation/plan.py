@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _JOIN = (
+    "tests/stream/test_join_model.py",
     "tests/stream/test_outcome_join.py",
     "tests/stream/test_sorted_runs.py",
     "tests/stream/test_source_stage.py",
