@@ -61,7 +61,9 @@ class Shedding:
     def wish(self, cap: Cap, size: int, most: int) -> Wish | None:
         level = self.level(cap)
         now = wanted(level, size, most)
-        return None if now == level else Wish(*cap, now)
+        if now == level or (now < level and self._due[cap]):
+            return None  # what was decided for later has shown no effect yet: it is not taken back
+        return Wish(*cap, now)
 
     def decide(self, cap: Cap, level: int, at_offset: int | None = None) -> None:
         """From the record at this offset on (None: from the next one on) the level is this."""
