@@ -61,7 +61,7 @@ class Takeover:
         await self._changelogs.read_on(owned)
         earliest = await self._changelogs.earliest(assigned)
         first = {(tp.topic, tp.partition): offset for tp, offset in earliest.items()}
-        slots = [self._restore(host, key, epochs[key], first) for key in owned]
+        slots = [await self._restore(host, key, epochs[key], first) for key in owned]
         self._changelogs.forget()
         if host.configs is not None:
             for slot in slots:
@@ -101,12 +101,13 @@ class Takeover:
         await self._journal.reached(targets)
         return epochs
 
-    def _restore(
+    async def _restore(
         self, host: Host, key: Owned, epoch: int, earliest: Mapping[tuple[str, int], int]
     ) -> Slot[Any]:
         stage, partition = key
         records = self._changelogs.records(stage)
-        found = checkpoint.latest(records, stage, partition, host.layout(stage))
+        layout = host.layout(stage)  # in a thread: of a large state it takes a second
+        found = await asyncio.to_thread(checkpoint.latest, records, stage, partition, layout)
         core = _core(host, stage, partition, found)
         core.epoch = epoch
         if found is not None and found.point.epoch >= epoch:

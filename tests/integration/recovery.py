@@ -38,7 +38,7 @@ from tests.integration.kafka import real_kafka
 START_MS = 1_760_000_000_000
 MOST_S = 5.0  # beyond the worker's own start
 _BATCH = 5_000
-_CHECKPOINTS = 8  # of a partition while its state grows
+_BATCHES_A_CHECKPOINT = 10
 _READY_S = 120.0
 
 
@@ -151,24 +151,16 @@ async def _fill_partition(
     slot = Slot(SOURCES, partition, core, dict.fromkeys(job.sources, 0), changelog)
     layout = Layout(rules.state_hash(), job.partitions, job.sources)
     predictions = written = 0
-    batches = _batches(job.sources[0], partition)
-    for part in range(1, _CHECKPOINTS + 1):
-        while _state_bytes(core) < wanted * part / _CHECKPOINTS:
-            core.predictions(next(batches))
+    records = batches(job.sources[0], partition)
+    while slot.state_bytes < wanted:
+        for _ in range(_BATCHES_A_CHECKPOINT):
+            core.predictions(next(records))
             predictions += _BATCH
         written += await slot.write(send, ours, layout, 0, force=True) or 0
     return slot.state_bytes, predictions, written
 
 
-def _state_bytes(core: SourceStage) -> int:
-    """As of rows and ids, of which each prediction has one."""
-    return core.ledger()["predictions"]["pending"] * _BYTES_EACH
-
-
-_BYTES_EACH = 50  # no prediction takes less in a checkpoint
-
-
-def _batches(topic: str, partition: int) -> Iterator[Records]:
+def batches(topic: str, partition: int) -> Iterator[Records]:
     """One prediction a millisecond of ten models, for ever."""
     random = Random(partition)
     first = 0

@@ -48,14 +48,20 @@ class Court:
         self._name = f"stream.{module}"
         self._items: list[pytest.Item] = []
         self._session: Any = None
+        self._ended = False
 
     def sit(self) -> None:
+        """Raises RuntimeError if the tests cannot be collected, or `work` did not come to its
+        end: pytest itself swallows whatever it raises."""
         hypothesis.settings.load_profile("mutation")
         pytest.main([*_OPTIONS, *self._tests], plugins=[self])
+        if not self._ended:
+            raise RuntimeError(f"{self._name}: no verdict, see above")
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self._session, self._items = session, list(session.items)
         self._work(self)
+        self._ended = True
         return True
 
     def survives(self, mutant: Mutant | None, limit_s: float) -> bool:

@@ -364,7 +364,7 @@ def test_the_join_says_what_a_naive_one_says_at_every_step(seed: int) -> None:
 def test_seeds_meet_delays_and_both_kinds_of_decisions(low_limits: None) -> None:
     happened: Counter[str] = Counter()
     learned = set()
-    for seed in range(3):
+    for seed in (0, 5, 9):
         both = Both(Random(seed))
         for _ in range(120):
             both.step()
