@@ -7,7 +7,6 @@ watermarks are announced to every stage-2 partition.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,32 +22,22 @@ from stream.event_columns import (
     prediction_identities,
     truths,
 )
-from stream.events import Effect, Records, ToPanes
+from stream.events import Effect, Records
 from stream.identity import Hashes
 from stream.intake import Intake, Timely
-from stream.numbering import Said, Speaker
-from stream.open_panes import Closed, OpenPanes, closed, cut_into_blocks
+from stream.numbering import Said
+from stream.open_panes import OpenPanes, closed
 from stream.outcome_join import OutcomeJoin
-from stream.partitioning import partition_of
+from stream.pane_outbox import PaneOutbox
 from stream.records import decode_outcomes, decode_predictions
 from stream.rules import Rules
 from stream.shedding import Cap, Side, Wish
 from stream.snapshot import Part, pack, unpack
 from stream.watermark import BEFORE_ALL_MS, pane_end_ms
-from stream.wire import (
-    Announcement,
-    Block,
-    DelayBlock,
-    Learned,
-    PaneKind,
-    PaneRecord,
-    encode_in_fragments,
-    encode_pane_record,
-)
+from stream.wire import DelayBlock, Learned
 
 __all__ = ["STATE_VERSION", "Side", "SourceStage"]
 STATE_VERSION = 2  # version 1, one part of everything, is read too
-_SENT_KEPT = 100_000  # far more than any alignment allows
 
 
 class SourceStage:
@@ -59,26 +48,24 @@ class SourceStage:
         self._acceptance = Acceptance(rules)
         self.partition = partition
         self.partitions = partitions
-        self._speaker = Speaker(partition)
+        self._outbox = PaneOutbox(partition, partitions)
         self._include_payload = include_payload
         self._intake = Intake(rules)
         self._open = OpenPanes(rules)
         self._join = OutcomeJoin(rules)
-        self._announced = (BEFORE_ALL_MS, BEFORE_ALL_MS)
-        self._sent: deque[int] = deque(maxlen=_SENT_KEPT)  # ready times, for the alignment
 
     @property
     def epoch(self) -> int:
         """Of this owner; the shell sets it after its claim."""
-        return self._speaker.epoch
+        return self._outbox.speaker.epoch
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
-        self._speaker.epoch = epoch
+        self._outbox.speaker.epoch = epoch
 
     def said(self, listener: int) -> Said:
         """How far it is with what it says to a partition of the next stage."""
-        return self._speaker.said(listener)
+        return self._outbox.speaker.said(listener)
 
     # -- inputs
 
@@ -152,7 +139,7 @@ class SourceStage:
             return []
         self._join.learn(model_id, maturity_ms)
         learned = Learned(self.partition, self.epoch, model_id)
-        return [*self._cohorts(), *self._to_panes(model_id, learned)]
+        return [*self._cohorts(), *self._outbox.of_model(model_id, learned)]
 
     # -- caps
 
@@ -177,8 +164,7 @@ class SourceStage:
 
     def unmerged_panes(self, merged_until_ms: int) -> int:
         """Panes sent whose ready time is beyond what stage 2 has merged."""
-        self._sent = deque((r for r in self._sent if r > merged_until_ms), maxlen=_SENT_KEPT)
-        return len(self._sent)
+        return self._outbox.unmerged_panes(merged_until_ms)
 
     def judged(self, side: Side) -> dict[str, int]:
         """The terms that `consumed` is made of: cheap, for every batch."""
@@ -239,51 +225,34 @@ class SourceStage:
         self._intake.purge()
         effects = [*self._closed_panes(), *self._delays(), *self._cohorts()]
         self._join.purge(predictions_ms)
-        now = (predictions_ms, marks["outcomes"].at_ms)
-        if now != self._announced:
-            self._announced = now
-            record = Announcement(self.partition, self.partitions, self.epoch, *now)
-            value = encode_pane_record(record)
-            effects += [ToPanes(q, self._speaker.say(q, value)) for q in range(self.partitions)]
+        effects += self._outbox.watermarks(predictions_ms, marks["outcomes"].at_ms)
         return effects
 
     def announce(self) -> list[Effect]:
         """The watermarks again, under a new owner's epoch."""
-        self._announced = (BEFORE_ALL_MS - 1, BEFORE_ALL_MS - 1)
+        self._outbox.announce_again()
         return self._closed()
 
     def _closed_panes(self) -> list[Effect]:
         until_ms = self._intake.marks["predictions"].at_ms - self.rules.grace_ms
         effects: list[Effect] = []
         for group, panes in self._open.close(until_ms):
-            effects += self._blocks("prediction", group, panes)
+            effects += self._outbox.blocks("prediction", group, panes, self.rules)
         return effects
 
     def _cohorts(self) -> list[Effect]:
         effects: list[Effect] = []
         for group, rows in self._join.mature(self._intake.reached_ms):
-            effects += self._blocks("cohort", group, closed([rows], [], self.rules))
+            cohorts = closed([rows], [], self.rules)
+            effects += self._outbox.blocks("cohort", group, cohorts, self.rules)
         return effects
 
     def _delays(self) -> list[Effect]:
         effects: list[Effect] = []
         for model_id, delays in self._join.delays(self._intake.reached_ms, self.rules.settled_ms):
             record = DelayBlock(self.partition, self.epoch, model_id, delays)
-            effects += self._to_panes(model_id, record)
+            effects += self._outbox.of_model(model_id, record)
         return effects
-
-    def _blocks(self, kind: PaneKind, group: Group, panes: Closed) -> list[Effect]:
-        effects: list[Effect] = []
-        for part in cut_into_blocks(panes, self.rules):
-            block = Block(self.partition, self.epoch, kind, group, part.rows, part.table)
-            effects += self._to_panes(group[0], block)
-            if kind == "prediction":
-                self._sent.extend((part.ends() + self.rules.grace_ms).tolist())
-        return effects
-
-    def _to_panes(self, model_id: str, record: PaneRecord) -> list[ToPanes]:
-        q = partition_of(model_id.encode(), self.partitions)
-        return [ToPanes(q, self._speaker.say(q, value)) for value in encode_in_fragments(record)]
 
     # -- state
 
@@ -296,7 +265,7 @@ class SourceStage:
             "acceptance": self._acceptance.snapshot(),
             "open": self._open.snapshot(),
             "join": self._join.snapshot(),
-            "speaker": self._speaker.snapshot(),
+            "speaker": self._outbox.speaker.snapshot(),
         }
         body = pack(b"1", STATE_VERSION, state)
         return [Part("base", None, lambda: body), *parts]
@@ -325,5 +294,5 @@ class SourceStage:
             stage._open.restore(plain["open"], state)
             stage._join = OutcomeJoin.restore(stage._acceptance.merged(), plain["join"], state)
             stage._use(stage._acceptance.merged())
-        stage._speaker.restore(plain["speaker"])
+        stage._outbox.speaker.restore(plain["speaker"])
         return stage

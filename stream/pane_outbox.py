@@ -1,0 +1,66 @@
+"""What stage 1 says to stage 2: blocks of panes, other records of a model, its watermarks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from stream.columns import Group
+from stream.events import ToPanes
+from stream.numbering import Speaker
+from stream.open_panes import Closed, cut_into_blocks
+from stream.partitioning import partition_of
+from stream.rules import Rules
+from stream.watermark import BEFORE_ALL_MS
+from stream.wire import (
+    Announcement,
+    Block,
+    PaneKind,
+    PaneRecord,
+    encode_in_fragments,
+    encode_pane_record,
+)
+
+_SENT_KEPT = 100_000  # far more than any alignment allows
+
+
+class PaneOutbox:
+    def __init__(self, partition: int, partitions: int) -> None:
+        self.speaker = Speaker(partition)
+        self._partition = partition
+        self._partitions = partitions
+        self._announced = (BEFORE_ALL_MS, BEFORE_ALL_MS)
+        self._sent: deque[int] = deque(maxlen=_SENT_KEPT)  # ready times, for the alignment
+
+    def blocks(self, kind: PaneKind, group: Group, panes: Closed, rules: Rules) -> list[ToPanes]:
+        effects: list[ToPanes] = []
+        for part in cut_into_blocks(panes, rules):
+            epoch = self.speaker.epoch
+            block = Block(self._partition, epoch, kind, group, part.rows, part.table)
+            effects += self.of_model(group[0], block)
+            if kind == "prediction":
+                self._sent.extend((part.ends() + rules.grace_ms).tolist())
+        return effects
+
+    def of_model(self, model_id: str, record: PaneRecord) -> list[ToPanes]:
+        q = partition_of(model_id.encode(), self._partitions)
+        return [ToPanes(q, self.speaker.say(q, value)) for value in encode_in_fragments(record)]
+
+    def watermarks(self, predictions_ms: int, outcomes_ms: int) -> Iterator[ToPanes]:
+        """To every stage-2 partition, if they have moved."""
+        now = (predictions_ms, outcomes_ms)
+        if now == self._announced:
+            return
+        self._announced = now
+        record = Announcement(self._partition, self._partitions, self.speaker.epoch, *now)
+        value = encode_pane_record(record)
+        for q in range(self._partitions):
+            yield ToPanes(q, self.speaker.say(q, value))
+
+    def announce_again(self) -> None:
+        self._announced = (BEFORE_ALL_MS - 1, BEFORE_ALL_MS - 1)
+
+    def unmerged_panes(self, merged_until_ms: int) -> int:
+        """Panes sent whose ready time is beyond what stage 2 has merged."""
+        self._sent = deque((r for r in self._sent if r > merged_until_ms), maxlen=_SENT_KEPT)
+        return len(self._sent)
