@@ -25,7 +25,7 @@ from stream.snapshot import BrokenRecordError, Part
 
 BLOB_BYTES = 512_000  # before compression; a broker takes records up to 1 MB
 _MOST_SMALL_BLOBS = 64
-_LEVEL = 1  # of zstd: most of a state is hashes, which no level makes smaller
+_LEVEL = 1  # of zstd: as small as zlib, level 1, and seven times as fast
 
 
 class BlobId(NamedTuple):

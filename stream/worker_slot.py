@@ -28,6 +28,7 @@ STAGES = {SOURCES: "sources", MODELS: "panes", ALERTS: "findings"}
 
 
 _MOST_ACKS = 100_000  # waiting for a checkpoint, which is due then whatever it costs
+_MANY_OUTPUTS = 10_000  # before those that are acknowledged are forgotten
 _BLOBS_ON_THEIR_WAY = 16  # packed and not acknowledged: what a large checkpoint takes of memory
 
 
@@ -86,6 +87,7 @@ class Slot(Generic[Core]):
         self._is_broken = False
         self._failed_output: BaseException | None = None
         self._outputs: list[asyncio.Future[Any]] = []
+        self._many_outputs = _MANY_OUTPUTS
         self._acks: list[Ack] = []
         self._open = 0  # outputs not acknowledged yet
         self._open_since_s = 0.0  # or since the last acknowledgement
@@ -139,6 +141,10 @@ class Slot(Generic[Core]):
             else:
                 output.add_done_callback(self._closed)
             self._outputs.append(output)
+        if len(self._outputs) >= self._many_outputs:
+            # What has failed broke the slot at once; what was acknowledged need not be awaited.
+            self._outputs = [output for output in self._outputs if not output.done()]
+            self._many_outputs = max(_MANY_OUTPUTS, 2 * len(self._outputs))
         if records:
             self._is_dirty = True
 

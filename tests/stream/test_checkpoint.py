@@ -509,3 +509,32 @@ def test_acknowledgements_that_wait_are_bounded_whatever_a_checkpoint_costs(
             assert slot.is_full(pace) == (offset >= 6)
 
     asyncio.run(scenario())
+
+
+def test_outputs_that_are_acknowledged_are_forgotten_however_late_a_checkpoint_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stream.worker_slot._MANY_OUTPUTS", 100)
+
+    async def scenario() -> None:
+        broker, slot = PromptBroker(), _slot()
+        for _ in range(1_000):
+            await slot.emit(broker.send, [Outgoing("panes", 0, None, b"block")])
+            assert len(slot._outputs) <= 100
+
+    asyncio.run(scenario())
+
+
+def test_an_output_that_is_not_acknowledged_is_still_awaited() -> None:
+    async def scenario() -> None:
+        broker, slot = FakeBroker(), _slot()
+        slot._many_outputs = 2
+        for _ in range(5):
+            await slot.emit(broker.send, [Outgoing("panes", 0, None, b"block")])
+        assert len(slot._outputs) == 5
+        broker.sent[0][1].set_exception(ConnectionError("gone"))
+        await asyncio.sleep(0)
+        with pytest.raises(BrokenSlotError):
+            await slot.write(broker.send, ours, LAYOUT, 0)
+
+    asyncio.run(scenario())
