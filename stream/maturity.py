@@ -39,6 +39,11 @@ class MaturityRule:
         self._table: NDArray[np.int64] = np.zeros((0, 4), np.int64)
         self.decision: Decision | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether predictions of the model were counted."""
+        return self._start_ms is not None
+
     def count_predictions(self, pane_end: Ints, rows: Ints) -> None:
         """Merged prediction panes of the model, all groups together, ends ascending."""
         if self._end_ms is not None or not len(pane_end):
@@ -65,7 +70,9 @@ class MaturityRule:
         reference predictions."""
         if self.decision is not None or self._end_ms is None:
             return None
-        self._table = self._table[self._table[:, 1] <= self._end_ms]
+        assert self._start_ms is not None
+        of_reference = (self._table[:, 1] > self._start_ms) & (self._table[:, 1] <= self._end_ms)
+        self._table = self._table[of_reference]
         settled_ms = self._rules.settled_ms
         last_ms = self._end_ms + self._rules.horizon_ms + settled_ms
         ready_ms, delay_ms, count = (self._table[:, i] for i in (0, 2, 3))

@@ -126,6 +126,16 @@ class Metrics:
         self._dropped = gauge(
             "series_dropped", "Series without drift metrics, because limits.series was reached."
         )
+        self._watched = gauge(
+            "groups_watched",
+            "Versions and roles of models that a partition of stage 2 watches now.",
+            ("partition",),
+        )
+        self._refused_panes = gauge(
+            "groups_refused_panes",
+            "Panes of versions for which there was no room (limits.groups), of all time.",
+            ("partition",),
+        )
         self._alerts = gauge("alerts_active", "Alerts that fire now.", ("model", "severity"))
         self._state = gauge(
             "state_bytes", "Size of the state of a stage's partition.", ("stage", "partition")
@@ -244,6 +254,10 @@ class Metrics:
             if delay_ms is not None:
                 of_version = self._label_delay.labels(model, model_version, role, quantile)
                 of_version.set(delay_ms / 1000)
+
+    def groups(self, partition: int, watched: int, refused_panes: int) -> None:
+        self._watched.labels(partition).set(watched)
+        self._refused_panes.labels(partition).set(refused_panes)
 
     def series(self, key: SeriesKey, score: float, threshold: float) -> None:
         if self._admits(key):

@@ -7,22 +7,21 @@ Findings leave with the progress of each kind, by which stage 3 knows that nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
-from itertools import pairwise
-
-import numpy as np
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from stream.columns import Group
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
 from stream.maturity import Decision
 from stream.model_inbox import Inbox
 from stream.model_parts import Changes, decode, encode, of_version_1, restore_model
+from stream.model_release import Due, Observer, Release, Told
 from stream.model_state import ModelState, Waiting
-from stream.monitor import LabelStatus, Monitor, MonitorFinding, SeriesStatus
+from stream.monitor import LabelStatus, SeriesStatus
 from stream.monitor_state import Sealed
 from stream.numbering import Said, Speaker
 from stream.panes import PaneTable
 from stream.reference import Reference
+from stream.roster import Life, Roster
 from stream.rule_book import Schedule
 from stream.rules import Rules
 from stream.snapshot import Part
@@ -40,8 +39,6 @@ from stream.wire import (
     encode_journal,
 )
 
-Observer = Callable[[PaneKind, Group, PaneTable], None]
-
 
 class ModelStage:
     def __init__(
@@ -54,11 +51,13 @@ class ModelStage:
     ) -> None:
         self.rules = rules  # for what is the same in all that may come into force
         self._schedule = Schedule(rules)
+        self._roster = Roster(rules.max_groups, rules.forget_ms)
+        self._ended: set[str] = set()  # models with lives that are over and not forgotten yet
+        self._release = Release(self._schedule, rules.forget_ms, observe)
         self.partition = partition
         self._speaker = Speaker(partition)
         self._inbox = Inbox(source_partitions)
         self._sources = source_partitions
-        self._observe = observe
         self._models: dict[str, ModelState] = {}
         self._changes = Changes()
         self._progress = (BEFORE_ALL_MS, BEFORE_ALL_MS)
@@ -118,6 +117,10 @@ class ModelStage:
         monitors = [m for model in self._models.values() for m in model.monitors.values()]
         return [status for monitor in monitors for status in monitor.status()]
 
+    def watched(self) -> tuple[int, int]:
+        """Groups watched, and panes of groups for which there was no room, so far."""
+        return len(self._roster), self._roster.refused
+
     def maturities(self) -> dict[str, int | None]:
         """By model, of those that `auto` has decided."""
         return {
@@ -144,7 +147,7 @@ class ModelStage:
 
     def _keep(self, block: Block) -> None:
         model, place = self._model(block.group[0]), (block.source, block.kind, block.group)
-        applied_ms = model.applied.get(place, BEFORE_ALL_MS)
+        applied_ms = max(model.applied.get(place, BEFORE_ALL_MS), self._come_ms(model, place))
         last = -BEFORE_ALL_MS
         rows = None if block.rows is None else block.rows.between(applied_ms + 1, last)
         table = None if block.table is None else block.table.between(applied_ms + 1, last)
@@ -155,8 +158,25 @@ class ModelStage:
         model.waiting.setdefault((block.kind, block.group), Waiting()).add(rows, table)
         self._changes.note("arrivals", block.group[0])
 
+    def _come_ms(self, model: ModelState, place: tuple[int, PaneKind, Group]) -> int:
+        """Up to this end all panes have come from there: their ready time was announced behind
+        them. A new owner of the source partition may send some again."""
+        source, kind, _ = place
+        prediction_ms, cohort_ms = self._inbox.reached_by(source)
+        if kind == "prediction":
+            return prediction_ms - self.rules.grace_ms
+        maturity, decided_at_ms = self._maturity(model)
+        if maturity is None:
+            return BEFORE_ALL_MS
+        if decided_at_ms != BEFORE_ALL_MS:  # announced since it was learned, that is
+            since_ms = model.learned.get(source, BEFORE_ALL_MS)
+            cohort_ms = cohort_ms if since_ms is None else since_ms
+        return cohort_ms - self.rules.grace_ms - maturity
+
     def _keep_delays(self, block: DelayBlock) -> None:
-        model = self._model(block.model_id)
+        model = self._models.get(block.model_id)
+        if model is None:
+            return  # its panes have been here before: there was no room for them
         new = block.delays.after(model.delays_applied.get(block.source, BEFORE_ALL_MS))
         if len(new.count):
             model.delays_applied[block.source] = int(new.outcome_pane_end.max())
@@ -172,11 +192,10 @@ class ModelStage:
         reached = self._inbox.reached
         prediction_ms = min(prediction for prediction, _ in reached.values())
         cohort_ms = min(cohort for _, cohort in reached.values())
-        effects: list[Effect] = []
+        effects = self._release_predictions(prediction_ms)
         held_ms = cohort_ms
         for model_id in sorted(self._models):
             model = self._models[model_id]
-            effects += self._release_kind(model, "prediction", prediction_ms, self.rules.grace_ms)
             effects += self._decide(model_id, model, cohort_ms)
             maturity, decided_at_ms = self._maturity(model)
             if decided_at_ms > cohort_ms:
@@ -189,8 +208,14 @@ class ModelStage:
             upto_ms = min([cohort_ms, *(ms for ms in model.learned.values() if ms is not None)])
             held_ms = min(held_ms, max(upto_ms, decided_at_ms - 1))
             if maturity is not None and upto_ms >= decided_at_ms:
-                age_ms = self.rules.grace_ms + maturity
-                effects += self._release_kind(model, "cohort", upto_ms, age_ms, decided_at_ms)
+                due = Due("cohort", self.rules.grace_ms + maturity, decided_at_ms)
+                effects += self._release_cohorts(model, due, upto_ms)
+            elif maturity is None and model_id in self._ended:
+                self._prune(model, lambda _: True)
+        for model_id in [m for m, model in self._models.items() if model.is_unwatched]:
+            del self._models[model_id]
+            self._changes.note("arrivals", model_id)
+            self._changes.note("monitors", model_id)
         progress = (prediction_ms, held_ms)
         if progress != self._progress:
             self._progress = progress
@@ -254,100 +279,75 @@ class ModelStage:
         )
         return ToJournal(encode_journal(entry))
 
-    def _release_kind(
-        self,
-        model: ModelState,
-        kind: PaneKind,
-        reached_ms: int,
-        age_ms: int,
-        decided_at_ms: int = BEFORE_ALL_MS,
-    ) -> list[Effect]:
-        """Merge and watch the panes of all groups whose pane end + age has been reached."""
-        released: list[tuple[Group, PaneTable]] = []
-        for (of_kind, group), waiting in model.waiting.items():
-            if of_kind == kind:
-                table = waiting.take(reached_ms - age_ms, self.rules)
-                if table is not None:
-                    released.append((group, table))
-        if not released:
-            return []
-        self._changes.note("arrivals", model.model_id)
-        self._changes.note("monitors", model.model_id)
-        if kind == "prediction":
-            self._count_predictions(model, [table for _, table in released])
-        # a new version may inherit the reference of an older one: the older is worked off first
-        released.sort(key=lambda item: (self._first_end(model, kind, *item), item[0]))
+    def _release_predictions(self, prediction_ms: int) -> list[Effect]:
+        """All models together: for which groups there is room follows from all their panes."""
+        due = Due("prediction", self.rules.grace_ms, BEFORE_ALL_MS)
+        until_ms = prediction_ms - due.age_ms
+        tables = {
+            model_id: taken
+            for model_id, model in sorted(self._models.items())
+            if (taken := model.take("prediction", until_ms))
+        }
+        ends = {group: table.pane_end for of in tables.values() for group, table in of}
+        for group, life in self._roster.admit(ends, until_ms):
+            self._models[group[0]].lives.setdefault(group, []).append(life)
+        ended = {group[0] for group in self._roster.ended}
+        self._ended |= ended
         effects: list[Effect] = []
-        for group, table in released:
-            if self._observe is not None:
-                self._observe(kind, group, table)
-            for rules, panes in self._by_rules(table, age_ms, decided_at_ms):
-                monitor = self._monitor(model, kind, group, rules, panes.first_end_ms)
-                findings, sealed = monitor.update(panes, rules)
-                effects += [ToReferences(r.id.encode(), r.encode()) for r in sealed]
-                for finding in findings:
-                    ready_ms = max(finding.pane_end_ms + age_ms, decided_at_ms)
-                    effects.append(self._to_findings(kind, group, finding, ready_ms))
+        for model_id in sorted({*tables, *ended}):
+            model = self._models[model_id]
+            effects += self._perform(model, due, tables.get(model_id, []), prediction_ms)
         return effects
 
-    def _by_rules(
-        self, table: PaneTable, age_ms: int, decided_at_ms: int
-    ) -> Iterator[tuple[Rules, PaneTable]]:
-        """The panes in parts, each with the rules that are in force at its ready times."""
-        first_ms, last_ms = table.first_end_ms, table.last_end_ms
-        ready_ms = [max(end_ms + age_ms, decided_at_ms) for end_ms in (first_ms, last_ms)]
-        starts = [at_ms - age_ms for at_ms in self._schedule.changes_within(*ready_ms)]
-        for start_ms, stop_ms in pairwise([first_ms, *starts, last_ms + 1]):
-            panes = table.between(start_ms, stop_ms - 1)
-            if len(panes):
-                yield self._schedule.at(max(start_ms + age_ms, decided_at_ms)), panes
+    def _release_cohorts(self, model: ModelState, due: Due, upto_ms: int) -> list[Effect]:
+        tables = model.take("cohort", upto_ms - due.age_ms)
+        if not tables and model.model_id not in self._ended:
+            return []
+        effects = self._perform(model, due, tables, upto_ms)
+        forget_ms = self.rules.forget_ms
+        self._prune(model, lambda life: due.ready_ms(life.last_end_ms + forget_ms) < upto_ms)
+        return effects
 
-    @staticmethod
-    def _first_end(model: ModelState, kind: PaneKind, group: Group, table: PaneTable) -> int:
-        monitor = model.monitors.get((kind, group))
-        first_ms = None if monitor is None else monitor.first_end_ms
-        return int(table.pane_end[0]) if first_ms is None else first_ms
-
-    @staticmethod
-    def _count_predictions(model: ModelState, tables: list[PaneTable]) -> None:
-        ends, place = np.unique(np.concatenate([t.pane_end for t in tables]), return_inverse=True)
-        rows = np.bincount(place, weights=np.concatenate([t.rows for t in tables]))
-        model.maturity.count_predictions(ends, rows.astype(np.int64))
-
-    def _monitor(
-        self, model: ModelState, kind: PaneKind, group: Group, rules: Rules, first_end_ms: int
-    ) -> Monitor:
-        place = (kind, group)
-        if place not in model.monitors:
-            inherited = self._predecessor(model, kind, group, first_end_ms)
-            model.monitors[place] = Monitor(rules, group, kind, model.reference, inherited)
-        return model.monitors[place]
-
-    @staticmethod
-    def _predecessor(
-        model: ModelState, kind: PaneKind, group: Group, first_end_ms: int
-    ) -> Reference | None:
-        """The latest reference sealed, before this group began, by an older one of its role."""
-        older = [
-            (monitor.first_end_ms or 0, monitor.group, reference)
-            for (of_kind, other), monitor in model.monitors.items()
-            if of_kind == kind and other[2:] == group[2:]
-            for reference in monitor.references
-            if reference.end_ms < first_end_ms
+    def _perform(
+        self, model: ModelState, due: Due, tables: Sequence[tuple[Group, PaneTable]], upto_ms: int
+    ) -> list[Effect]:
+        self._changes.note("arrivals", model.model_id)
+        self._changes.note("monitors", model.model_id)
+        model.applied = {
+            place: end_ms
+            for place, end_ms in model.applied.items()
+            if end_ms > self._come_ms(model, place)
+        }
+        told = [*self._release.work_off(model, due, tables)]
+        if model.model_id in self._ended:
+            told += self._release.forget(model, due, upto_ms)
+        return [
+            ToReferences(one.id.encode(), one.encode())
+            if isinstance(one, Reference)
+            else self._to_findings(due.kind, one)
+            for one in told
         ]
-        return max(older, key=lambda o: (*o[:2], o[2].end_ms))[2] if older else None
 
-    def _to_findings(
-        self, kind: PaneKind, group: Group, finding: MonitorFinding, ready_ms: int
-    ) -> ToFindings:
+    def _prune(self, model: ModelState, is_done: Callable[[Life], bool]) -> None:
+        """Forget lives that are over for both kinds."""
+        self._changes.note("arrivals", model.model_id)
+        for group, lives in list(model.lives.items()):
+            model.lives[group] = [x for x in lives if not (x.is_over and is_done(x))]
+            if not model.lives[group]:
+                del model.lives[group]
+        if not any(life.is_over for lives in model.lives.values() for life in lives):
+            self._ended.discard(model.model_id)
+
+    def _to_findings(self, kind: PaneKind, told: Told) -> ToFindings:
+        finding = told.finding
         return self._say(
             Finding(
                 partition=self.partition,
                 epoch=self.epoch,
                 pane_kind=kind,
-                ready_ms=ready_ms,
+                ready_ms=told.ready_ms,
                 pane_end_ms=finding.pane_end_ms,
-                group=group,
+                group=told.group,
                 series=finding.series,
                 alertname=finding.alertname,
                 verdict="quiet" if finding.detail is None else "drift",
@@ -368,6 +368,7 @@ class ModelStage:
                 "progress": list(self._progress),
                 "changes": self._changes.latest,
                 "schedule": self._schedule.snapshot(),
+                "refused": self._roster.refused,
             }
         )
         parts = [Part("base", None, lambda: base), *self._schedule.parts()]
@@ -395,10 +396,20 @@ class ModelStage:
             base = decode(state["base"])
             models = stage._changes.restore(base["changes"], state)
             stage._schedule = Schedule.restore(base["schedule"], state)
+            stage._release = Release(stage._schedule, rules.forget_ms, observe)
+            stage._roster.refused = base["refused"]
         stage._inbox.restore(base["inbox"])
         stage._speaker.restore(base["speaker"])
         stage._progress = (base["progress"][0], base["progress"][1])
         sealed, by_hash = Sealed(state), stage._schedule.all()
         for model_id, found in models.items():
             restore_model(stage._model(model_id), found, sealed, by_hash)
+            stage._enter(stage._models[model_id])
         return stage
+
+    def _enter(self, model: ModelState) -> None:
+        for group, lives in model.lives.items():
+            for life in lives:
+                self._roster.enter(group, life)
+                if life.is_over:
+                    self._ended.add(model.model_id)

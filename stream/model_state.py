@@ -10,6 +10,7 @@ from stream.maturity import MaturityRule
 from stream.monitor import Monitor
 from stream.monitor_state import Held
 from stream.panes import PaneTable, cut_at, merge, summarise
+from stream.roster import Life
 from stream.rules import Rules
 from stream.snapshot import must_be_the_same
 from stream.wire import PaneKind, rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
@@ -67,6 +68,7 @@ class ModelState:
         self.learned: dict[int, int | None] = {}
         self.applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
         self.delays_applied: dict[int, int] = {}
+        self.lives: dict[Group, list[Life]] = {}  # that are not over for both kinds, in order
 
     def announced(self, source: int, cohort_ms: int, furthest_ms: int) -> bool:
         """A source partition has announced its cohort watermark, the furthest ever being given;
@@ -77,6 +79,17 @@ class ModelState:
         cohort_ms = max(before, cohort_ms)
         self.learned[source] = None if cohort_ms >= furthest_ms else cohort_ms
         return self.learned[source] != before
+
+    def take(self, kind: PaneKind, until_ms: int) -> list[tuple[Group, PaneTable]]:
+        """The panes of this kind that end by then, merged, group by group."""
+        taken = [
+            (group, table)
+            for (of_kind, group), waiting in self.waiting.items()
+            if of_kind == kind and (table := waiting.take(until_ms, self._rules)) is not None
+        ]
+        if taken:
+            self._forget_empty()
+        return taken
 
     def arrivals(self) -> Callable[[], dict[str, Any]]:
         """What has arrived and is not merged, as of now; made plain when called."""
@@ -89,6 +102,10 @@ class ModelState:
                 [s, kind, list(group), end] for (s, kind, group), end in self.applied.items()
             ],
             "delays_applied": dict(self.delays_applied),
+            "lives": [
+                [list(group), [life.to_plain() for life in lives]]
+                for group, lives in self.lives.items()
+            ],
         }
         return lambda: (
             plain | {"waiting": [[kind, list(group), held()] for kind, group, held in waiting]}
@@ -106,7 +123,29 @@ class ModelState:
             rules = self._rules if in_force is None else by_hash[in_force]
             monitor = Monitor.restore(rules, self.reference, held)
             self.monitors[monitor.kind, monitor.group] = monitor
+        if "lives" in plain:
+            for group, lives in plain["lives"]:
+                self.lives[tuple(group)] = [Life(*life) for life in lives]
+        else:
+            self._lives_of_version_1()
         self.maturity.restore(plain["maturity"])
         self.learned = dict(plain["learned"])
         self.applied = {(s, kind, tuple(group)): end for s, kind, group, end in plain["applied"]}
         self.delays_applied = dict(plain["delays_applied"])
+
+    def _lives_of_version_1(self) -> None:
+        """0.1.0 forgot nothing: each group has lived since its first pane."""
+        for (kind, group), monitor in self.monitors.items():
+            if kind == "prediction" and monitor.first_end_ms is not None:
+                self.lives[group] = [Life(monitor.first_end_ms, monitor.last_end_ms)]
+        for (_, group), monitor in self.monitors.items():
+            monitor.life_ms = self.lives[group][0].first_end_ms
+
+    @property
+    def is_unwatched(self) -> bool:
+        """Whether none of its groups ever found room, so that nothing needs to be remembered."""
+        has_arrived = any(waiting.rows or waiting.tables for waiting in self.waiting.values())
+        return not (has_arrived or self.lives or self.learned or self.maturity.has_begun)
+
+    def _forget_empty(self) -> None:
+        self.waiting = {place: w for place, w in self.waiting.items() if w.rows or w.tables}

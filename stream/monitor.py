@@ -30,6 +30,7 @@ from stream.rules import ReferenceRule, Rules
 from stream.times import iso
 from stream.value_series import ValuePanes, ValueSeries
 from stream.verdicts import Context, describe
+from stream.watermark import BEFORE_ALL_MS
 from stream.wire import PaneKind
 
 _OF_ANY_TYPE: tuple[RateName, ...] = ("null", "absent")
@@ -95,6 +96,7 @@ class Monitor:
         self.group = group
         self.kind = kind
         self.first_end_ms: int | None = None
+        self.life_ms = BEFORE_ALL_MS  # first pane end of the life that this watches
         self.references = [] if inherited is None else [inherited]  # the last one is in force
         self._builder = ReferenceBuilder(reference, rules)
         self._sealed_own = False
@@ -175,6 +177,21 @@ class Monitor:
             for place in self._rates.keys() - before:
                 self._start_rate(*place, self.reference)
         return [self._quiet(name, detector, end_ms) for name, detector in ended]
+
+    def quiets(self, end_ms: int) -> list[MonitorFinding]:
+        """The end of everything that fires, as of a pane that ends then."""
+        firing = [
+            (name, detector)
+            for name, series in self._values.items()
+            for detector, alarm in series.alarms.items()
+            if alarm.firing
+        ]
+        firing += [place for place, rates in self._rates.items() if rates.alarm.firing]
+        return [self._quiet(name, detector, end_ms) for name, detector in firing]
+
+    @property
+    def last_end_ms(self) -> int:
+        return self._recent.last_end_ms
 
     def _quiet(self, name: str, detector: str, end_ms: int) -> MonitorFinding:
         context = Context(self.rules, self.kind, self.group, name, detector, 0.0)
@@ -399,6 +416,7 @@ class Monitor:
             "rules": self.rules.config_hash(),
             "kind": self.kind,
             "first_end_ms": self.first_end_ms,
+            "life_ms": self.life_ms,
             "sealed_own": self._sealed_own,
             "types": [
                 [n, t.numeric, t.numbers, t.texts, t.settled] for n, t in self._types.items()
@@ -418,6 +436,7 @@ class Monitor:
         model_id, version, role, segment = plain["group"]
         made = cls(rules, (model_id, version, role, segment), plain["kind"], reference)
         made.first_end_ms = plain["first_end_ms"]
+        made.life_ms = plain.get("life_ms", BEFORE_ALL_MS)  # 0.1.0 knew no lives
         made.references = held.references
         made._builder.restore(held.building)
         made._sealed_own = plain["sealed_own"]

@@ -20,7 +20,8 @@ from stream.events import (
     ToPanes,
     ToReferences,
 )
-from stream.model_stage import ModelStage, Observer
+from stream.model_release import Observer
+from stream.model_stage import ModelStage
 from stream.rules import Rules
 from stream.shedding import Wish
 from stream.source_stage import Side, SourceStage

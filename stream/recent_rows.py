@@ -90,6 +90,10 @@ class RecentRows:
     def _parts(self) -> list[Stretch]:
         return [*self._stretches, *self._newest]
 
+    @property
+    def last_end_ms(self) -> int:
+        return int(self._parts[-1].ends[-1])
+
     def window(self, since_ms: int, until_end_ms: int) -> Rows | None:
         """Sampled rows of the panes that start at or after `since_ms`, up to this pane's end."""
         parts = [part for part in self._parts if part.ends[0] <= until_end_ms]

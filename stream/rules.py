@@ -95,6 +95,8 @@ class Rules:
     max_pending: int = 10_000_000  # predictions waiting for their maturity, per source partition
     max_ids: int = 20_000_000  # remembered ids, per source partition and side
     max_outcomes: int = 10_000_000  # waiting outcomes, per source partition
+    max_groups: int = 2_000  # watched at a time, per partition of stage 2
+    forget_ms: int = 30 * DAY_MS  # without any prediction of a group
     models: dict[str, ModelRule] = field(default_factory=dict)
 
     @property
@@ -172,7 +174,7 @@ _ACTIVATED = frozenset(
 )
 """What may change at a pane."""
 
-_SINCE_0_1: frozenset[str] = frozenset({"max_ids", "max_outcomes"})
+_SINCE_0_1: frozenset[str] = frozenset({"max_ids", "max_outcomes", "max_groups", "forget_ms"})
 """Fields that 0.1.0 did not have."""
 
 

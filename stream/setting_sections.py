@@ -234,6 +234,14 @@ class LimitSettings(Section):
         default=_DEFAULT.max_outcomes,
         description="Outcomes waiting for predictions, per source partition.",
     )
+    groups: Count = Field(
+        default=_DEFAULT.max_groups,
+        description="Versions and roles of models watched at a time, per partition of stage 2.",
+    )
+    forget: PositiveDuration = Field(
+        default=whole_ms(_DEFAULT.forget_ms),
+        description="A version without predictions for longer is forgotten.",
+    )
     series: Count = Field(default=5_000, description="Series in /metrics; the rest are counted.")
 
 

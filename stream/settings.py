@@ -153,6 +153,8 @@ class Settings(Section):
             max_pending=self.limits.pending,
             max_ids=self.limits.ids,
             max_outcomes=self.limits.outcomes,
+            max_groups=self.limits.groups,
+            forget_ms=ms(self.limits.forget),
             models={name: self._model_rule(model) for name, model in self.models.items()},
         )
 

@@ -97,6 +97,7 @@ def show_state(host: Host) -> None:
         for (side, what), level in source.core.shed_levels().items():
             host.metrics.shed_level(host.topics[side], source.partition, what, level)
     for slot in host.models.values():
+        host.metrics.groups(slot.partition, *slot.core.watched())
         for status in slot.core.status():
             model, version, role, _ = status.group
             key = (model, version, role, status.series, status.detector)

@@ -23,7 +23,7 @@ import orjson
 from tests.chaos import kills, traffic
 from tests.chaos.play import Ground, Row, traffic_ground
 
-_SHORT_S = 8.0  # what a scenario of scale 1 takes beside the start of its workers
+_UNIT_S = 2.0  # what the short form of a scenario takes beside the start of its workers
 
 
 def main() -> int:
@@ -59,7 +59,7 @@ def _kills(given: argparse.Namespace) -> int:
 
 def _traffic(given: argparse.Namespace) -> int:
     names = [given.only] if given.only else list(traffic.SCENARIOS)
-    scale = max(1.0, given.minutes * 60 / len(names) / _SHORT_S)
+    scale = max(1.0, given.minutes * 60 / len(names) / _UNIT_S)
     rows = []
     with (
         tempfile.TemporaryDirectory(prefix="leeway-traffic-") as made,

@@ -26,7 +26,7 @@ CODECS = (None, "gzip", "snappy", "lz4", "zstd")
 
 async def slow_alerts(ground: Ground) -> Row:
     """The alert topic takes 1 kB/s: the worker waits for it and keeps its partitions."""
-    sent = events(Mix(features=8), ground.count(3_000, most=12_000))
+    sent = events(Mix(features=5), ground.count(2_500, most=12_000))
     way = f"127.0.0.1:{ground.proxy_port}"
     async with (
         slow_proxy(ground.proxy_port, ground.proxied_port, ".alerts", 1_000) as proxy,
@@ -88,7 +88,7 @@ async def flood(ground: Ground) -> Row:
     """Hundreds of models with many features at once (a thousand in the long form), and one with
     ever new feature names: the alerts of the two models that were there before are unchanged."""
     old = events(Mix(), ground.count(2_500))
-    models, names = ground.count(200, most=1_000), ground.count(40, most=100)
+    models, names = ground.count(100, most=1_000), ground.count(40, most=100)
     new = Mix(models=models, features=20, never=1.0, prefix="f", drifts=False)
     wide = Mix(models=1, never=1.0, prefix="w", drifts=False, new_names=names)
     sent = in_order([*old, *events(new, 2 * models), *events(wide, 60)])

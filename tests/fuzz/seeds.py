@@ -15,18 +15,23 @@ from stream.events import Effect, Records, ToPanes
 from stream.identity import hash_ids
 from stream.numbering import content
 from stream.panes import summarise
+from stream.rule_book import ConfigChange
 from stream.rules import Rules
 from stream.snapshot import unpack
 from stream.source_stage import SourceStage
 from stream.wire import (
+    Accepted,
+    Activation,
     Block,
     Claim,
     Finding,
+    Founding,
     Fragment,
     Idle,
     JournalEntry,
     MaturityDecision,
     Progress,
+    Shed,
     encode_finding,
     encode_journal,
     encode_pane_record,
@@ -69,7 +74,8 @@ def seeds(target: str) -> list[bytes]:
             return [_mixed()]
         case "control":
             offsets = {"leeway.predictions": {0: 5, 1: 7}}
-            return [control.encode(control.EndOfInput(1_000, offsets)), b'{"type":"other"}']
+            change = ConfigChange(1_000, RULES).encode()
+            return [control.encode(control.EndOfInput(1_000, offsets)), change, b'{"type":"other"}']
         case "configuration":
             return [CONFIGURATION, b"pane: 1m\ngrace: 0s\n"]
         case "panes":
@@ -162,6 +168,10 @@ def _journal() -> list[bytes]:
         Idle(1, 2, 3, "outcomes", 4, 5),
         MaturityDecision(2, 0, 9, "m", None, 7),
         MaturityDecision(2, 0, 9, "m", 8, 7),
+        Shed(1, 2, 3, "predictions", 4, "pending", 2),
+        Founding("hash", {"pane_ms": 1_000}),
+        Activation(2, 0, 9, 5, "hash", 7, {"models": {}}),
+        Accepted(1, 2, 3, "outcomes", 4, 5, "hash"),
     ]
     return [encode_journal(entry) for entry in entries]
 

@@ -22,7 +22,7 @@ from stream.events import LATEST_MS, Outcome, Prediction, Records
 from stream.judgement import label_text
 from stream.numbering import Listener
 from stream.records import Decoded, decode_outcomes, decode_predictions
-from stream.rule_book import ConfigChange
+from stream.rule_book import ConfigChange, RefusedConfigError
 from stream.settings import SettingsError, load
 from stream.snapshot import BrokenRecordError, Part, pack, unpack
 from stream.source_stage import SourceStage
@@ -199,16 +199,18 @@ def torn(data: bytes) -> None:
 
 
 def control_record(data: bytes) -> None:
+    """An end of the input, a configuration that has the hash it says, or none of its business."""
     try:
-        end = control.decode(data)
-    except control.ControlError:
+        said = control.decode(data)
+    except (control.ControlError, RefusedConfigError):
         return
-    if isinstance(end, ConfigChange):
-        assert 0 <= end.effective_at_ms < LATEST_MS
-        assert control.decode(end.encode()) == end
-    elif end is not None:
-        assert 0 <= end.event_time_ms < LATEST_MS
-        assert control.decode(control.encode(end)) == end
+    match said:
+        case control.EndOfInput():
+            assert 0 <= said.event_time_ms < LATEST_MS
+            assert control.decode(control.encode(said)) == said
+        case ConfigChange():
+            assert 0 <= said.effective_at_ms < LATEST_MS
+            assert control.decode(said.encode()) == said
 
 
 def configuration(data: bytes) -> None:

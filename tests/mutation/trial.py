@@ -53,8 +53,12 @@ class Court:
     def sit(self) -> None:
         """Raises RuntimeError if the tests cannot be collected, or `work` did not come to its
         end: pytest itself swallows whatever it raises."""
+        former = hypothesis.settings.get_current_profile_name()
         hypothesis.settings.load_profile("mutation")
-        pytest.main([*_OPTIONS, *self._tests], plugins=[self])
+        try:
+            pytest.main([*_OPTIONS, *self._tests], plugins=[self])
+        finally:
+            hypothesis.settings.load_profile(former)
         if not self._ended:
             raise RuntimeError(f"{self._name}: no verdict, see above")
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from stream.outcome_join import Delays, OutcomeJoin
 from stream.pipeline import Pipeline, imbalance
-from stream.rules import Rules
+from stream.rules import ModelRule, Rules
 from tests.streams import SMALL, Event, outcome, prediction, records, with_maturity
 
 MADE_MS, AGE_MS = 100_000, 20_000
@@ -188,3 +190,35 @@ def test_predictions_without_room_are_unjoined_but_stay_in_their_panes() -> None
     assert imbalance(total) == []
     assert (total["predictions"]["unjoined"], total["predictions"]["matured_labelled"]) == (3, 2)
     assert rows == {"prediction": 5, "cohort": 2}
+
+
+def test_delays_after_a_pane_are_those_of_later_panes_alone() -> None:
+    ends = np.array([1_000, 2_000, 3_000])
+    found = Delays(ends, ends - 500, ends + 5, np.array([1, 2, 3])).after(2_000)
+    assert found.outcome_pane_end.tolist() == [3_000]
+    assert found.prediction_pane_end.tolist() == [2_500]
+    assert found.edge_ms.tolist() == [3_005]
+    assert found.count.tolist() == [3]
+
+
+def columns_of_one(code: int, at_ms: int) -> dict[str, Any]:
+    one = {"key": 1, "check": 2, "group": code, "time": at_ms, "has": 1, "label": 3}
+    return {name: np.array([value]) for name, value in one.items()} | {
+        "score": np.zeros(1),
+        "value": np.zeros(1),
+    }
+
+
+def test_a_model_that_later_rules_know_has_its_maturity_from_them() -> None:
+    few = replace(SMALL, models={"m": ModelRule()})
+    more = replace(few, models={**few.models, "n": ModelRule(maturity=None)})
+    join = OutcomeJoin(few)
+    code = join.code_of(("n", "1", "champion", ""))
+    assert join.held.ages(0).tolist() == [AGE_MS]
+    join.use(more)
+    join.hold(columns_of_one(code, MADE_MS), np.ones(1, np.bool_))
+    assert join.pending() == 0
+    assert join.matured["unjoined"] == 1
+    join.use(few)
+    join.hold(columns_of_one(code, MADE_MS), np.ones(1, np.bool_))
+    assert join.pending() == 1

@@ -59,7 +59,9 @@ detectors:
   rates: {enabled: false, min_rise: 0.2, ratio: 4}
   minimum: 77
 alerts: {resolve_after: 9}
-limits: {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17}
+limits:
+  {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
+   groups: 18, forget: 19d}
 sample: {pane: 14, window: 15}
 models:
   fraud:

@@ -1,0 +1,153 @@
+"""Works off the panes of a model that are ready: life by life, under the rules in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from stream.columns import Group
+from stream.model_state import ModelState
+from stream.monitor import Monitor, MonitorFinding
+from stream.panes import PaneTable
+from stream.reference import Reference
+from stream.roster import Life
+from stream.rule_book import Schedule
+from stream.rules import Rules
+from stream.wire import PaneKind
+
+Observer = Callable[[PaneKind, Group, PaneTable], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    group: Group
+    finding: MonitorFinding
+    ready_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Panes of a kind are ready this long after their end, and not before the maturity was
+    decided."""
+
+    kind: PaneKind
+    age_ms: int
+    decided_at_ms: int
+
+    def ready_ms(self, end_ms: int) -> int:
+        return max(end_ms + self.age_ms, self.decided_at_ms)
+
+
+class Release:
+    def __init__(self, schedule: Schedule, forget_ms: int, observe: Observer | None) -> None:
+        self._schedule = schedule
+        self._forget_ms = forget_ms
+        self._observe = observe
+
+    def work_off(
+        self, model: ModelState, due: Due, tables: Sequence[tuple[Group, PaneTable]]
+    ) -> Iterator[Told | Reference]:
+        """Findings, and references that are sealed. Panes that belong to no life are dropped."""
+        pieces = [
+            (life, group, panes)
+            for group, table in tables
+            for life in model.lives.get(group, ())
+            if len(panes := table.between(life.first_end_ms, life.last_end_ms))
+        ]
+        if due.kind == "prediction" and pieces:
+            _count_predictions(model, [panes for _, _, panes in pieces])
+        # a new version may inherit the reference of an older one: the older is worked off first
+        pieces.sort(key=lambda piece: _begin(model, due.kind, *piece))
+        for life, group, panes in pieces:
+            if self._observe is not None:
+                self._observe(due.kind, group, panes)
+            known = model.monitors.get((due.kind, group))
+            if known is not None and known.life_ms < life.first_end_ms:
+                yield from self._forget(model, due, known)
+            for rules, part in self._by_rules(panes, due):
+                place = (due.kind, group)
+                monitor = model.monitors.get(place) or self._born(model, place, rules, life, part)
+                findings, sealed = monitor.update(part, rules)
+                yield from sealed
+                for finding in findings:
+                    yield Told(group, finding, due.ready_ms(finding.pane_end_ms))
+
+    def _by_rules(self, table: PaneTable, due: Due) -> Iterator[tuple[Rules, PaneTable]]:
+        """The panes in parts, each with the rules that are in force at its ready times."""
+        first_ms, last_ms = table.first_end_ms, table.last_end_ms
+        changes = self._schedule.changes_within(due.ready_ms(first_ms), due.ready_ms(last_ms))
+        starts = [at_ms - due.age_ms for at_ms in changes]
+        for start_ms, stop_ms in pairwise([first_ms, *starts, last_ms + 1]):
+            panes = table.between(start_ms, stop_ms - 1)
+            if len(panes):
+                yield self._schedule.at(due.ready_ms(start_ms)), panes
+
+    def _born(
+        self,
+        model: ModelState,
+        place: tuple[PaneKind, Group],
+        rules: Rules,
+        life: Life,
+        panes: PaneTable,
+    ) -> Monitor:
+        kind, group = place
+        inherited = self._predecessor(model, kind, group, panes.first_end_ms)
+        monitor = Monitor(rules, group, kind, model.reference, inherited)
+        monitor.life_ms = life.first_end_ms
+        model.monitors[place] = monitor
+        return monitor
+
+    def _predecessor(
+        self, model: ModelState, kind: PaneKind, group: Group, first_end_ms: int
+    ) -> Reference | None:
+        """The latest reference sealed, before this group began, by an older one of its role that
+        was not forgotten by then."""
+        older = [
+            (monitor.first_end_ms or 0, monitor.group, reference)
+            for (of_kind, other), monitor in model.monitors.items()
+            if of_kind == kind and other[2:] == group[2:]
+            if self._end_ms(model, monitor) >= first_end_ms
+            for reference in monitor.references
+            if reference.end_ms < first_end_ms
+        ]
+        return max(older, key=lambda o: (*o[:2], o[2].end_ms))[2] if older else None
+
+    # -- forgetting
+
+    def _end_ms(self, model: ModelState, monitor: Monitor) -> int:
+        """A pane that ends after this is not of the monitor's life any more."""
+        lives = model.lives[monitor.group]
+        life = next(life for life in lives if life.first_end_ms == monitor.life_ms)
+        return life.last_end_ms + self._forget_ms
+
+    def forget(self, model: ModelState, due: Due, until_ms: int) -> Iterator[Told]:
+        """What is held of lives that are over, of this kind, by this ready time."""
+        for (kind, _), monitor in list(model.monitors.items()):
+            if kind == due.kind and due.ready_ms(self._end_ms(model, monitor)) < until_ms:
+                yield from self._forget(model, due, monitor)
+
+    def _forget(self, model: ModelState, due: Due, monitor: Monitor) -> Iterator[Told]:
+        """What fires is resolved: nobody would do it later."""
+        end_ms = self._end_ms(model, monitor)
+        del model.monitors[due.kind, monitor.group]
+        for finding in monitor.quiets(end_ms):
+            yield Told(monitor.group, finding, due.ready_ms(end_ms) + 1)
+
+
+def _begin(
+    model: ModelState, kind: PaneKind, life: Life, group: Group, panes: PaneTable
+) -> tuple[int, Group]:
+    """When the monitor of these panes began."""
+    monitor = model.monitors.get((kind, group))
+    is_known = monitor is not None and monitor.life_ms == life.first_end_ms
+    first_ms = monitor.first_end_ms if monitor is not None and is_known else None
+    return panes.first_end_ms if first_ms is None else first_ms, group
+
+
+def _count_predictions(model: ModelState, tables: list[PaneTable]) -> None:
+    ends, place = np.unique(np.concatenate([t.pane_end for t in tables]), return_inverse=True)
+    rows = np.bincount(place, weights=np.concatenate([t.rows for t in tables]))
+    model.maturity.count_predictions(ends, rows.astype(np.int64))
