@@ -1,6 +1,6 @@
-"""The worker, wired: topics, tables, agents, background tasks. Reading it is reading the contents.
+"""The worker, wired: topics, agents, background tasks. Reading it is reading the contents.
 
-Faust carries partitions, tables (changelog recovery), rebalancing and the web server. What an
+Faust carries partitions, rebalancing and the web server. What an
 event means is in the stages; what is done with their effects is in `worker_host`.
 """
 
@@ -39,7 +39,7 @@ from stream.worker_health import Health
 from stream.worker_host import Host
 from stream.worker_log import log_to_stderr
 from stream.worker_routes import Outgoing
-from stream.worker_slot import ALERTS, MODELS, SOURCES, STAGES
+from stream.worker_slot import SOURCES
 from stream.worker_topics import TopicWatch, required_topics
 from stream.worker_watch import Watch
 from stream.worker_web import add_pages
@@ -61,17 +61,15 @@ class Worker:
         name = f"{socket.gethostname()}-{os.getpid()}"
         self.host = self.app.owner = Host(settings, self._send, metrics, name)
         metrics.running(self.host.rules.config_hash())
-        self.tables = _tables(self.app, settings)
         _agents(self.app, self.host, settings)
         options = connection(settings)
         self.journal = TopicTail(settings.internal_topic("journal"), options, self._journal_record)
         self.control = TopicTail(settings.topics.control, options, self._control_record)
         self.host.reader = self.journal
-        self.host.assigner = Takeover(
-            Changelogs(self.app, self.tables, settings, options), self.journal
-        )
+        changelogs = Changelogs(settings, options)
+        self.host.assigner = Takeover(changelogs, self.journal)
         self.configs = self.host.configs = Configs(self.host, self.journal, self.control)
-        positions = Positions(self.app)
+        positions = Positions(self.app, changelogs)
         self.watch = Watch(self.host, positions)
         self.health = Health(self.host, self.watch, self.journal, positions)
         self.topic_watch = TopicWatch(self.host)
@@ -217,15 +215,6 @@ def _end_at_last() -> None:
     timer = threading.Timer(_END_S, end)
     timer.daemon = True
     timer.start()
-
-
-def _tables(app: App, settings: Settings) -> dict[int, Any]:
-    """One per stage: Faust wants a changelog to have its topic's partition count."""
-    partitions = {SOURCES: settings.partitions, MODELS: settings.partitions, ALERTS: 1}
-    return {
-        stage: app.Table(name, partitions=partitions[stage], key_type=bytes, value_type=bytes)
-        for stage, name in STAGES.items()
-    }
 
 
 def _agents(app: App, host: Host, settings: Settings) -> None:

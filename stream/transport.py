@@ -110,7 +110,7 @@ class Consumer(driver.Consumer):
                 return {}
             if not self._restored:
                 # It began before a rebalance: its records are of positions that no manifest knows.
-                fetched = {tp: found for tp, found in fetched.items() if self._is_changelog_tp(tp)}
+                return {}
             self._note(wanted, fetched)
         return {
             tp: [RecordBatch(tp, records)] if records and self.batched(tp.topic) else records
@@ -140,13 +140,12 @@ class Consumer(driver.Consumer):
         return max(applied, self._read_to.get(tp, applied))
 
     def _may_fetch(self, tp: Any) -> bool:
-        """Changelogs always; others once restored: Faust would deliver from the old positions."""
-        return self._is_changelog_tp(tp) or (self._restored and tp not in self._held)
+        """Once restored: before that Faust would deliver from the old positions."""
+        return self._restored and tp not in self._held
 
     def _to_message(self, tp: Any, record: Any) -> Any:
         if type(record) is not RecordBatch:
-            if not self._is_changelog_tp(tp):
-                self._inflight[tp].append(record.offset)
+            self._inflight[tp].append(record.offset)
             return super()._to_message(tp, record)
         self._inflight[tp].append(record.last)
         head = record.records[0]
@@ -217,24 +216,22 @@ class Consumer(driver.Consumer):
         self._batched.clear()
         self._held.clear()
         self._buffered_partitions.clear()
-        recovery = self.app.tables.recovery
-        for tp in revoked:
-            # Recovery then reads the whole changelog again: nothing of it is kept in memory.
-            recovery.revoke(tp)
         await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
-        """Faust calls this when its recovery is complete: claim, restore, seek.
+        """Faust would seek what the group has committed; positions come from the manifests."""
 
-        It would wait `broker_request_timeout` and then give up in silence, for ever. A takeover
-        may take longer (a partition without leader, a long journal), so it is our own task; until
-        it is done nothing but changelogs is fetched.
+    def resume_flow(self) -> None:
+        """Faust calls this when a rebalance is through: claim, restore, seek.
+
+        Without its own limit of `broker_request_timeout`, after which it gives up in silence: a
+        takeover may take longer (a partition without leader, a long journal), so it is our own
+        task; until it is done nothing is fetched.
         """
-        if not self.flow_active:
-            return  # a fetch was caught by a rebalance; the recovery that follows seeks
-        self._restored = False
-        await self._cut_takeover()
-        self._takeover = asyncio.create_task(self._guarded_takeover())
+        super().resume_flow()
+        is_under_way = self._takeover is not None and not self._takeover.done()
+        if not (self._restored or is_under_way) and self.assignment():
+            self._takeover = asyncio.create_task(self._guarded_takeover())
 
     async def _cut_takeover(self) -> None:
         takeover, self._takeover = self._takeover, None
@@ -249,7 +246,7 @@ class Consumer(driver.Consumer):
             self._owner.fail(error)
 
     async def _take_over(self) -> None:
-        assigned = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
+        assigned = set(self.assignment())
         offsets = await self._owner.assigned(assigned)
         self._inflight.clear()
         for tp in offsets:
@@ -272,16 +269,12 @@ class Consumer(driver.Consumer):
         error: BaseException | None = self._thread.group_error()
         return error
 
-    def restoring(self) -> tuple[bool, int] | None:
-        """None: nothing is assigned, or all of it is restored. Else whether the takeover has
-        begun, and how much of the changelogs is read: what does not move is stuck."""
+    def restoring(self) -> bool | None:
+        """None: nothing is assigned, or all of it is restored. Else whether the takeover began."""
         thread_consumer = getattr(self._thread, "_consumer", None)
         if self._restored or thread_consumer is None or not thread_consumer.assignment():
             return None
-        is_taking_over = self._takeover is not None and not self._takeover.done()
-        # None: a changelog whose position Faust does not know yet
-        read = [offset or 0 for offset in self.app.tables.recovery.active_offsets.values()]
-        return is_taking_over, sum(read)
+        return self._takeover is not None and not self._takeover.done()
 
     async def seek(self, partition: Any, offset: int) -> None:
         self._inflight.pop(ensure_TP(partition), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Protocol
 
 import faust
 from faust.transport.drivers import TRANSPORTS
@@ -82,11 +82,15 @@ def _credentials(settings: Settings) -> Any:
     return None if context is None else faust.SSLCredentials(context)
 
 
+class Reading(Protocol):
+    bytes_read: int
+
+
 class Positions:
     """What the consumer knows (see `worker_watch.Positions`)."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, app: App, changelogs: Reading) -> None:
+        self._app, self._changelogs = app, changelogs
 
     def is_at_end(self, tp: Any, now_ms: int) -> bool:
         return bool(self._app.consumer.is_at_end(tp, now_ms))
@@ -99,8 +103,10 @@ class Positions:
         return int(self._app.consumer.passed(tp, applied))
 
     def restoring(self) -> tuple[bool, int] | None:
-        found: tuple[bool, int] | None = self._app.consumer.restoring()
-        return found
+        """None: nothing is assigned, or all of it is restored. Else whether the takeover has
+        begun, and how much of the changelogs is read: what does not move is stuck."""
+        is_taking_over: bool | None = self._app.consumer.restoring()
+        return None if is_taking_over is None else (is_taking_over, self._changelogs.bytes_read)
 
     def hold(self, tps: Collection[Any]) -> None:
         self._app.consumer.hold(tps)

@@ -1,8 +1,7 @@
 """Taking over partitions: claim, read the journal to its end, restore the manifest, continue.
 
-Faust's recovery has read the changelogs into its tables by then; it knows no offsets and no
-owners, which is harmless, because only the checkpoint of the highest epoch is used and the
-positions come from its manifest. What it did not see is read behind the claim.
+The changelogs are read whole, behind the claim; only the checkpoint of the highest epoch is used,
+and the positions come from its manifest.
 """
 
 from __future__ import annotations
@@ -35,13 +34,11 @@ Owned = tuple[int, int]
 
 
 class Changelogs(Protocol):
-    """Faust's tables, as the records that recovery found."""
+    """The records of each stage's changelog, and where topics begin."""
 
-    async def read_on(self, owned: Collection[Owned]) -> None: ...
-
-    def records(self, stage: int) -> Mapping[bytes, bytes | None]: ...
-
-    def forget(self) -> None: ...
+    async def read(
+        self, owned: Collection[Owned]
+    ) -> Mapping[int, Mapping[bytes, bytes | None]]: ...
 
     async def earliest(self, tps: Collection[Any]) -> Mapping[Any, int]: ...
 
@@ -56,13 +53,15 @@ class Takeover:
         generation = host.generation
         owned = _owned(host, assigned)
         epochs = await self._claim(host, owned)
-        # What a former owner wrote between the recovery and the claim is read behind the claim:
-        # it deletes what only older manifests refer to, and nothing once it sees the claim.
-        await self._changelogs.read_on(owned)
+        # Behind the claim: a former owner deletes what only manifests before its last refer to,
+        # and nothing once it sees the claim.
+        records = await self._changelogs.read(owned)
         earliest = await self._changelogs.earliest(assigned)
         first = {(tp.topic, tp.partition): offset for tp, offset in earliest.items()}
-        slots = [await self._restore(host, key, epochs[key], first) for key in owned]
-        self._changelogs.forget()
+        slots = [
+            await self._restore(host, key, epochs[key], first, records[key[0]]) for key in owned
+        ]
+        del records
         if host.configs is not None:
             for slot in slots:
                 await host.configs.restore(slot)
@@ -102,10 +101,14 @@ class Takeover:
         return epochs
 
     async def _restore(
-        self, host: Host, key: Owned, epoch: int, earliest: Mapping[tuple[str, int], int]
+        self,
+        host: Host,
+        key: Owned,
+        epoch: int,
+        earliest: Mapping[tuple[str, int], int],
+        records: Mapping[bytes, bytes | None],
     ) -> Slot[Any]:
         stage, partition = key
-        records = self._changelogs.records(stage)
         layout = host.layout(stage)  # in a thread: of a large state it takes a second
         found = await asyncio.to_thread(checkpoint.latest, records, stage, partition, layout)
         core = _core(host, stage, partition, found)

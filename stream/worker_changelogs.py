@@ -1,4 +1,8 @@
-"""The records of the changelogs: what Faust's recovery found, and what was written behind it."""
+"""The records of the changelogs, read whole by every takeover, behind its claim.
+
+Faust's own recovery of tables is not used: it reads before the claim, and what is still in its
+queue when a rebalance begins makes it pass over what it then reads again (seen on a real broker).
+"""
 
 from __future__ import annotations
 
@@ -11,74 +15,61 @@ from faust.types import TP
 
 from stream.kafka_admin import changelog_topic
 from stream.settings import Settings
-from stream.transport import App
 from stream.worker_slot import STAGES
 
 _POLL_MS = 200
+_PARTITION_FETCH_BYTES = 16 << 20  # state comes in records of half a megabyte
+_FETCH_BYTES = 64 << 20
+
+Records = dict[bytes, bytes | None]
 
 
 class Changelogs:
     """See `worker_assign.Changelogs`."""
 
-    def __init__(
-        self, app: App, tables: Mapping[int, Any], settings: Settings, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, settings: Settings, options: Mapping[str, Any]) -> None:
         """`options` of a connection to the brokers."""
-        self._app, self._tables = app, tables
         self._settings, self._options = settings, options
+        self.bytes_read = 0  # ever: what does not move is stuck
 
-    async def read_on(self, owned: Collection[tuple[int, int]]) -> None:
-        """Behind what recovery has read, up to the end now. Most often there is nothing."""
+    async def read(self, owned: Collection[tuple[int, int]]) -> Mapping[int, Records]:
+        """What each stage's changelog says now of these (stage, partition), from its beginning."""
         stage_of = {changelog_topic(self._settings, name): s for s, name in STAGES.items()}
         topic_of = {stage: topic for topic, stage in stage_of.items()}
-        read = self._app.tables.recovery.active_offsets  # of the last record; None or -1: none
-        starts = {}
-        for stage, partition in owned:
-            at = read.get(TP(topic_of[stage], partition))
-            starts[topic_of[stage], partition] = 0 if at is None else at + 1
-        async with _reader(self._options) as reader:
-            for record in await _to_the_end(reader, starts):
-                self._tables[stage_of[record.topic]].data.data[record.key] = record.value
-
-    def records(self, stage: int) -> Mapping[bytes, bytes | None]:
-        return dict(self._tables[stage].data.data)
-
-    def forget(self) -> None:
-        for table in self._tables.values():
-            table.data.data.clear()
+        tps = [TopicPartition(topic_of[stage], partition) for stage, partition in owned]
+        found: dict[int, Records] = {stage: {} for stage in STAGES}
+        async with self._reader() as reader:
+            starts = await reader.beginning_offsets(tps)
+            left = dict(await reader.end_offsets(tps))
+            reader.assign(tps)
+            for tp, offset in starts.items():
+                reader.seek(tp, offset)
+            while left := {tp: end for tp, end in left.items() if await reader.position(tp) < end}:
+                for tp, records in (await reader.getmany(*left, timeout_ms=_POLL_MS)).items():
+                    for record in records:
+                        self.bytes_read += len(record.value or b"")
+                        found[stage_of[tp.topic]][record.key] = record.value
+        return found
 
     async def earliest(self, tps: Collection[Any]) -> Mapping[Any, int]:
-        async with _reader(self._options) as reader:
+        async with self._reader() as reader:
             found = await reader.beginning_offsets([TopicPartition(*tp) for tp in tps])
         return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
-
-@asynccontextmanager
-async def _reader(options: Mapping[str, Any]) -> AsyncIterator[Any]:
-    """In no group, and on a connection of its own: an answer of the broker about offsets would wait
-    for half a second behind a fetch that waits for records."""
-    consumer = AIOKafkaConsumer(
-        **options, group_id=None, auto_offset_reset="earliest", enable_auto_commit=False
-    )
-    await consumer.start()
-    try:
-        yield consumer
-    finally:
-        await consumer.stop()
-
-
-async def _to_the_end(consumer: Any, starts: Mapping[tuple[str, int], int]) -> list[Any]:
-    """Records of these partitions from `starts` on, up to where they end now."""
-    ends = await consumer.end_offsets([TopicPartition(*place) for place in starts])
-    left = {tp: end for tp, end in ends.items() if starts[tp.topic, tp.partition] < end}
-    consumer.assign([*left])
-    for tp in left:
-        consumer.seek(tp, starts[tp.topic, tp.partition])
-    found: list[Any] = []
-    while left:
-        for tp, records in (await consumer.getmany(*left, timeout_ms=_POLL_MS)).items():
-            found += [record for record in records if record.offset < left[tp]]
-        for tp in [*left]:
-            if await consumer.position(tp) >= left[tp]:
-                del left[tp]
-    return found
+    @asynccontextmanager
+    async def _reader(self) -> AsyncIterator[Any]:
+        """In no group, and on a connection of its own: an answer of the broker about offsets would
+        wait for half a second behind a fetch that waits for records."""
+        consumer = AIOKafkaConsumer(
+            **self._options,
+            group_id=None,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
+            fetch_max_bytes=_FETCH_BYTES,
+        )
+        await consumer.start()
+        try:
+            yield consumer
+        finally:
+            await consumer.stop()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -29,7 +27,7 @@ def test_a_state_of_megabytes_is_restored_from_blobs_of_many_checkpoints(
     assert found.beyond_s < 60, "the worker was ready: how soon is for the long form"
 
 
-def test_what_was_written_behind_the_recovery_is_read_and_what_was_deleted_is_gone(
+def test_a_changelog_is_read_to_its_end_and_what_was_deleted_is_gone(
     kafka: str,
 ) -> None:
     async def scenario() -> None:
@@ -46,18 +44,16 @@ def test_what_was_written_behind_the_recovery_is_read_and_what_was_deleted_is_go
             await producer.send_and_wait(sources, key=key, value=value, partition=0)
         await producer.send_and_wait(sources, key=b"d", value=b"4", partition=1)
         await producer.stop()
-        # Recovery ended at offset 1 of partition 0, and knows nothing of partition 1.
-        table = {b"a": b"1", b"b": b"1"}
-        tables: dict[int, Any] = {
-            stage: SimpleNamespace(data=SimpleNamespace(data=data))
-            for stage, data in ((1, table), (2, {}), (3, {}))
+        changelogs_of = Changelogs(settings, connection(settings))
+        read = await changelogs_of.read([(1, 0), (1, 1), (2, 0), (3, 0)])
+        assert {key: value for key, value in read[1].items() if value is not None} == {
+            b"a": b"2",
+            b"c": b"3",
+            b"d": b"4",
         }
-        recovery = SimpleNamespace(active_offsets={TP(sources, 0): 1, TP(sources, 1): -1})
-        fake: Any = SimpleNamespace(tables=SimpleNamespace(recovery=recovery))
-        changelogs_of = Changelogs(fake, tables, settings, connection(settings))
-        await changelogs_of.read_on([(1, 0), (1, 1), (2, 0), (3, 0)])
-        found = {key: value for key, value in changelogs_of.records(1).items() if value is not None}
-        assert found == {b"a": b"2", b"c": b"3", b"d": b"4"}
+        assert not read[2]
+        assert not read[3]
+        assert changelogs_of.bytes_read == 5
         assert await changelogs_of.earliest([TP(sources, 0)]) == {TP(sources, 0): 0}
 
     asyncio.run(scenario())

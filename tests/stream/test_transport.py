@@ -104,9 +104,7 @@ def test_held_partitions_are_not_fetched_and_nothing_else_before_the_state_is_re
     app.finalize()
     consumer = _consumer(app)
     source = TopicPartition("leeway.predictions", 0)
-    changelog = TopicPartition("leeway-sources-changelog", 0)
     assert not consumer._may_fetch(source)
-    assert consumer._may_fetch(changelog)
     consumer._restored = True
     assert consumer._may_fetch(source)
     consumer.hold([source])
@@ -213,7 +211,7 @@ def test_a_takeover_may_take_longer_than_fausts_patience_and_is_cut_by_a_revocat
         monkeypatch.setattr(app.owner, "assigned", assigned)
         monkeypatch.setattr(app.owner, "revoked", revoked)
         monkeypatch.setattr(consumer, "assignment", lambda: {TP})
-        await asyncio.wait_for(consumer.perform_seek(), timeout=5)
+        consumer.resume_flow()
         await asyncio.sleep(0)
         assert not consumer._may_fetch(TP)
         await consumer.on_partitions_revoked(set())
@@ -222,15 +220,14 @@ def test_a_takeover_may_take_longer_than_fausts_patience_and_is_cut_by_a_revocat
     asyncio.run(scenario())
 
 
-def test_how_far_a_recovery_is_counts_the_changelogs_that_are_not_known_yet_as_nothing() -> None:
+def test_what_is_assigned_is_being_restored_until_a_takeover_is_through() -> None:
     consumer = _consumer(build(Settings(partitions=1)))
     assert consumer.restoring() is None, "nothing is assigned"
     thread: Any = consumer._thread
     thread._consumer = SimpleNamespace(assignment=lambda: {TP})
-    offsets: Any = consumer.app.tables.recovery.active_offsets
-    offsets.update({TopicPartition("a", 0): 7})
-    offsets[TopicPartition("a", 1)] = None
-    assert consumer.restoring() == (False, 7)
+    assert consumer.restoring() is False, "no takeover has begun"
+    consumer._restored = True
+    assert consumer.restoring() is None
 
 
 def test_a_takeover_that_fails_stops_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,14 +237,15 @@ def test_a_takeover_that_fails_stops_the_worker(monkeypatch: pytest.MonkeyPatch)
         failed: list[BaseException] = []
         monkeypatch.setattr(app.owner, "fail", failed.append)
 
-        def assignment() -> set[Any]:
-            raise RuntimeError("no assignment")
+        async def assigned(_tps: Any) -> dict[Any, int]:
+            raise RuntimeError("no state")
 
-        monkeypatch.setattr(consumer, "assignment", assignment)
-        await consumer.perform_seek()
+        monkeypatch.setattr(app.owner, "assigned", assigned)
+        monkeypatch.setattr(consumer, "assignment", lambda: {TP})
+        consumer.resume_flow()
         assert consumer._takeover is not None
         await consumer._takeover
-        assert str(failed[0]) == "no assignment"
+        assert str(failed[0]) == "no state"
 
     asyncio.run(scenario())
 
@@ -261,13 +259,12 @@ def test_what_a_fetch_from_before_a_rebalance_brings_is_not_delivered(
         consumer = _consumer(app)
         consumer._restored = True
         source = TopicPartition("leeway.predictions", 0)
-        changelog = TopicPartition("leeway-sources-changelog", 0)
         answered, asked = asyncio.Event(), asyncio.Event()
 
         async def getmany(_wanted: Any, _timeout: float) -> Any:
             asked.set()
             await answered.wait()
-            return {source: _records((3,)), changelog: _records((4,))}
+            return {source: _records((3,))}
 
         async def revoked() -> None: ...
 
@@ -282,13 +279,13 @@ def test_what_a_fetch_from_before_a_rebalance_brings_is_not_delivered(
         monkeypatch.setattr(app.owner, "assigned", assigned)
         monkeypatch.setattr(consumer, "assignment", lambda: {source})
         monkeypatch.setattr(consumer, "seek_wait", seek_wait)
-        fetching = asyncio.create_task(consumer._getmany({source, changelog}, 1.0))
+        fetching = asyncio.create_task(consumer._getmany({source}, 1.0))
         await asyncio.wait_for(asked.wait(), timeout=5)
         await consumer.on_partitions_revoked(set())
-        await consumer.perform_seek()
+        consumer.resume_flow()
         await asyncio.sleep(0)
         answered.set()
-        assert set(await fetching) == {changelog}
+        assert await fetching == {}
         assert consumer._takeover is not None
         await consumer._takeover
         assert consumer._restored

@@ -56,12 +56,8 @@ class VirtualJournal:
 
 
 class NoChangelogs:
-    def records(self, stage: int) -> Mapping[bytes, bytes | None]:
-        return {}
-
-    def forget(self) -> None: ...
-
-    async def read_on(self, owned: Collection[Any]) -> None: ...
+    async def read(self, owned: Collection[Any]) -> Mapping[int, Mapping[bytes, bytes | None]]:
+        return {stage: {} for stage, _ in owned}
 
     async def earliest(self, tps: Collection[Any]) -> Mapping[Any, int]:
         return dict.fromkeys(tps, 0)
