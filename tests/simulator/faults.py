@@ -91,6 +91,8 @@ class Faults:
         self.zombies.append(Zombie(worker, random.randint(0, 200), random.randint(5, 150)))
         self._workers.remove(worker)
         worker.assigned = set()  # a claim again needs the group
+        unread = [task.awaits for task in worker.tasks if task.awaits and task.is_ready]
+        self.happened["sent again"] += worker.producer.send_again(unread)
         if not self._workers or random.random() < 0.5:
             self._workers.append(self._group.new_worker())
         self._rebalance()
