@@ -14,7 +14,7 @@ from tests.simulator.faults import Faults, Zombie
 from tests.simulator.group import Group
 from tests.simulator.log import Log, Refused
 from tests.simulator.scenario import Scenario
-from tests.simulator.slot import SETTINGS, SIDES, SOURCES, Key, Slot
+from tests.simulator.slot import JOURNAL, SETTINGS, SIDES, SOURCES, Key, Slot
 from tests.simulator.work import Weather, Work
 from tests.simulator.worker import Protocol, Worker
 
@@ -139,6 +139,9 @@ class Simulation:
         is_rough = bool(self.scenario.faults) and worker in self._workers
         if is_alert and is_rough and self.random.random() < 0.2:
             self._faults.crash(worker)
+        is_answered = place[0] == JOURNAL and worker.watch.is_watching  # of a silence
+        if is_answered and is_rough and worker in self._workers and self.random.random() < 0.2:
+            self._faults.freeze(worker)
 
     def _task(self, worker: Worker) -> None:
         self.log.note("task", worker.name)
