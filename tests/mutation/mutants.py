@@ -162,6 +162,10 @@ def _of_values(node: ast.AST) -> Iterator[ast.AST]:
                 yield ast.Slice(node.lower, None, node.step)
 
 
+def _is_none(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
 def _is_yes_or_no(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, bool)
 
@@ -172,7 +176,7 @@ def _of_statements(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.IfExp(node.test, node.orelse, node.body)
         case ast.If():
             yield ast.If(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
-        case ast.Return() if node.value is not None:
+        case ast.Return() if node.value is not None and not _is_none(node.value):
             yield ast.Return(None)
         case ast.Break():
             yield ast.Continue()
