@@ -92,7 +92,7 @@ def _places(node: ast.AST, scope: str = "module") -> Iterator[Place]:
     for field, value in ast.iter_fields(node):
         if field in {"annotation", "returns", "decorator_list", "bases", "type_params"}:
             continue
-        if field == "func" and _makes_no_rows(node):
+        if field in {"func", "args"} and _makes_no_rows(node):
             continue
         for index, child in enumerate(value if isinstance(value, list) else [value]):
             if not isinstance(child, ast.AST) or isinstance(child, Skipped) or _is_text(child):
@@ -102,7 +102,7 @@ def _places(node: ast.AST, scope: str = "module") -> Iterator[Place]:
 
 
 def _makes_no_rows(node: ast.AST) -> bool:
-    """zeros(0, …): ones would be the same."""
+    """zeros(0, …), which only says a type: ones would be the same, and so would one of them."""
     match node:
         case ast.Call(func=ast.Attribute(attr="zeros"), args=[ast.Constant(value=0), *_]):
             return True
