@@ -43,13 +43,14 @@ class Journal:
         self.idle_entries = 0
         self.founding: Founding | None = None
         self._activations: dict[tuple[int, int], dict[int, Activation]] = defaultdict(dict)
-        self._accepted: dict[int, list[Accepted]] = defaultdict(list)
+        self._accepted: dict[int, dict[tuple[str, int], Accepted]] = defaultdict(dict)
         self._epochs: dict[tuple[int, int], int] = {}
         self._idle: dict[int, dict[tuple[str, int], Idle]] = defaultdict(dict)
-        self._sheds: dict[int, list[Shed]] = defaultdict(list)
+        self._sheds: dict[int, dict[tuple[str, int, str], Shed]] = defaultdict(dict)
 
     def add(self, offset: int, entry: JournalEntry) -> bool:
-        """Take the entry at this offset of its partition; False: it is void."""
+        """Take the entry at this offset of its partition; False: it is void. What an owner says
+        again of what counts already (`stream.worker_again`) changes nothing."""
         if isinstance(entry, Founding):  # anybody's: no owner, no epoch
             is_first = self.founding is None
             self.founding = self.founding or entry
@@ -67,11 +68,13 @@ class Journal:
             case Idle():
                 self._add_idle(entry)
             case Shed():
-                self._sheds[entry.partition].append(entry)
+                place = entry.side, entry.at_offset, entry.what
+                self._sheds[entry.partition][place] = entry  # of one place the last counts
             case Activation():
                 self._activations[owner].setdefault(entry.announced_at, entry)
             case Accepted():
-                self._accepted[entry.partition].append(entry)
+                announced = entry.side, entry.announced_at
+                self._accepted[entry.partition].setdefault(announced, entry)
         return True
 
     def _add_idle(self, entry: Idle) -> None:
@@ -87,7 +90,7 @@ class Journal:
         return list(self._activations[stage, partition].values())
 
     def accepted_of(self, partition: int) -> list[Accepted]:
-        return list(self._accepted[partition])
+        return list(self._accepted[partition].values())
 
     def is_in_force_everywhere(self, announced_at: int, partitions: int) -> bool:
         """Whether all owners of stages 2 and 3 have decided from when on."""
@@ -103,7 +106,7 @@ class Journal:
 
     def sheds_of(self, partition: int) -> list[Shed]:
         """What was decided of a source partition's caps, oldest first."""
-        return self._sheds[partition]
+        return list(self._sheds[partition].values())
 
 
 def journal_key(entry: JournalEntry, moment: int = 0) -> bytes:

@@ -14,7 +14,7 @@ from platform import python_version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from stream.monitor import LabelStatus
+from stream.monitor_told import LabelStatus
 
 _PARTITION = ("topic", "partition")
 _MODEL = ("model", "version", "role")

@@ -10,13 +10,14 @@ import numpy as np
 
 from stream.columns import Group
 from stream.model_state import ModelState
-from stream.monitor import Monitor, MonitorFinding
+from stream.monitor import Monitor
+from stream.monitor_told import MonitorFinding
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.roster import Life
 from stream.rule_book import Schedule
 from stream.rules import Rules
-from stream.wire import PaneKind
+from stream.wire import Finding, PaneKind
 
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
@@ -26,6 +27,21 @@ class Told:
     group: Group
     finding: MonitorFinding
     ready_ms: int
+
+    def record(self, partition: int, epoch: int, kind: PaneKind) -> Finding:
+        finding = self.finding
+        return Finding(
+            partition=partition,
+            epoch=epoch,
+            pane_kind=kind,
+            ready_ms=self.ready_ms,
+            pane_end_ms=finding.pane_end_ms,
+            group=self.group,
+            series=finding.series,
+            alertname=finding.alertname,
+            verdict="quiet" if finding.detail is None else "drift",
+            detail=finding.detail or {},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +58,9 @@ class Due:
 
 
 class Release:
-    def __init__(self, schedule: Schedule, forget_ms: int, observe: Observer | None) -> None:
+    def __init__(self, schedule: Schedule, rules: Rules, observe: Observer | None) -> None:
         self._schedule = schedule
-        self._forget_ms = forget_ms
+        self._forget_ms = rules.forget_ms
         self._observe = observe
 
     def work_off(

@@ -13,7 +13,16 @@ from stream.panes import PaneTable, cut_at, merge, summarise
 from stream.roster import Life
 from stream.rules import Rules
 from stream.snapshot import must_be_the_same
-from stream.wire import PaneKind, rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
+from stream.watermark import BEFORE_ALL_MS
+from stream.wire import (
+    Block,
+    DelayBlock,
+    PaneKind,
+    rows_from_plain,
+    rows_to_plain,
+    table_from_plain,
+    table_to_plain,
+)
 
 
 class Waiting:
@@ -79,6 +88,64 @@ class ModelState:
         cohort_ms = max(before, cohort_ms)
         self.learned[source] = None if cohort_ms >= furthest_ms else cohort_ms
         return self.learned[source] != before
+
+    @property
+    def decided(self) -> tuple[int | None, int]:
+        """(maturity, decided at); decided at the end of time while it is not."""
+        if not isinstance(self.configured_maturity, str):
+            return self.configured_maturity, BEFORE_ALL_MS
+        decision = self.maturity.decision
+        if decision is None:
+            return None, -BEFORE_ALL_MS
+        return decision.maturity_ms, decision.decided_at_ms
+
+    # -- arrivals
+
+    def keep(self, block: Block, reached: tuple[int, int]) -> bool:
+        """Whether there was anything new; `reached`: what its source was heard to have reached."""
+        place = (block.source, block.kind, block.group)
+        come_ms = self._come_ms(block.source, block.kind, reached)
+        applied_ms = max(self.applied.get(place, BEFORE_ALL_MS), come_ms)
+        last = -BEFORE_ALL_MS
+        rows = None if block.rows is None else block.rows.between(applied_ms + 1, last)
+        table = None if block.table is None else block.table.between(applied_ms + 1, last)
+        ends = [int(p.pane_end.max()) for p in (rows, table) if p is not None and len(p)]
+        if not ends:
+            return False
+        self.applied[place] = max(ends)
+        self.waiting.setdefault((block.kind, block.group), Waiting()).add(rows, table)
+        return True
+
+    def keep_delays(self, block: DelayBlock) -> bool:
+        """Whether there was anything new."""
+        new = block.delays.after(self.delays_applied.get(block.source, BEFORE_ALL_MS))
+        if not len(new.count):
+            return False
+        self.delays_applied[block.source] = int(new.outcome_pane_end.max())
+        self.maturity.add(new)
+        return True
+
+    def _come_ms(self, source: int, kind: PaneKind, reached: tuple[int, int]) -> int:
+        """Up to this end all panes have come from there: their ready time was announced behind
+        them. A new owner of the source partition may send some again."""
+        prediction_ms, cohort_ms = reached
+        if kind == "prediction":
+            return prediction_ms - self._rules.grace_ms
+        maturity, decided_at_ms = self.decided
+        if maturity is None:
+            return BEFORE_ALL_MS
+        if decided_at_ms != BEFORE_ALL_MS:  # announced since it was learned, that is
+            since_ms = self.learned.get(source, BEFORE_ALL_MS)
+            cohort_ms = cohort_ms if since_ms is None else since_ms
+        return cohort_ms - self._rules.grace_ms - maturity
+
+    def forget_applied(self, reached: Mapping[int, tuple[int, int]]) -> None:
+        """What was applied says nothing new of panes that have all come."""
+        self.applied = {
+            (source, kind, group): end_ms
+            for (source, kind, group), end_ms in self.applied.items()
+            if end_ms > self._come_ms(source, kind, reached[source])
+        }
 
     def take(self, kind: PaneKind, until_ms: int) -> list[tuple[Group, PaneTable]]:
         """The panes of this kind that end by then, merged, group by group."""

@@ -8,20 +8,21 @@ a run ends at a pane, never at a batch, so the batching of the panes does not sh
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.moments import mean_and_variance
-from stream.alarm import SharedTimes, Signal, with_times
+from stream.alarm import Signal
 from stream.columns import Group
 from stream.evidence import current_evidence, reference_evidence
+from stream.feature_types import FeatureType, FeatureTypes
 from stream.monitor_state import Held
+from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
+from stream.monitored_series import MonitoredSeries
 from stream.panes import PaneTable
-from stream.rate_events import RATES, faults, rate_of
+from stream.rate_events import faults
 from stream.rate_series import RateName, RateSeries
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
@@ -34,53 +35,6 @@ from stream.watermark import BEFORE_ALL_MS
 from stream.wire import PaneKind
 
 _OF_ANY_TYPE: tuple[RateName, ...] = ("null", "absent")
-_WATCHED_OUTCOMES = ("outcome:error", "outcome:brier")  # in [0, 1]; unbounded losses are evidence
-_SHARE = {"prediction": 0.5, "cohort": 0.5}  # of δ: half for inputs and predictions, half for
-# performance, so that a model's many features do not make it slow to see errors
-
-
-@dataclass(slots=True)
-class FeatureType:
-    """What a feature's values are, by the majority of the first of them once that is settled."""
-
-    numeric: bool
-    numbers: int = 0
-    texts: int = 0
-    settled: bool = False
-
-    @property
-    def count(self) -> int:
-        return self.numbers + self.texts
-
-
-@dataclass(frozen=True, slots=True)
-class MonitorFinding:
-    pane_end_ms: int
-    series: str
-    alertname: str
-    detail: dict[str, Any] | None  # None: quiet again
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesStatus:
-    """For metrics: `score` reaches `threshold` when the detector tells."""
-
-    group: Group
-    series: str
-    detector: str
-    score: float
-    threshold: float
-    firing: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LabelStatus:
-    """How many of the judged predictions were labelled, and how late their labels were."""
-
-    labelled: int
-    judged: int
-    delay_p50_ms: int | None
-    delay_p90_ms: int | None
 
 
 class Monitor:
@@ -100,9 +54,8 @@ class Monitor:
         self.references = [] if inherited is None else [inherited]  # the last one is in force
         self._builder = ReferenceBuilder(reference, rules)
         self._sealed_own = False
-        self._types: dict[str, FeatureType] = {}
-        self._values: dict[str, ValueSeries] = {}
-        self._rates: dict[tuple[str, RateName], RateSeries] = {}
+        self._types = FeatureTypes()
+        self._series = MonitoredSeries(rules, kind, self._types)
         self._recent = RecentRows(rules.window_rows)
         self.rows = 0
         self.labelled = 0
@@ -111,9 +64,8 @@ class Monitor:
                 if feature.number[0] + feature.text[0]:
                     numeric = bool(feature.number[0] >= feature.text[0])
                     self._give_birth(name, numeric=numeric, settled=True)
-            self._share()
-            for name, rate in self._rates:
-                self._start_rate(name, rate, inherited)
+            self._series.share()
+            self._series.start(self._series.rates, inherited)
 
     @property
     def reference(self) -> Reference | None:
@@ -129,12 +81,13 @@ class Monitor:
         `rules`: those in force from these panes on; None: as before."""
         findings: list[MonitorFinding] = []
         if not (rules is None or rules is self.rules or rules == self.rules):
-            findings += self._use(rules, int(table.pane_end[0]))
+            findings += self._use(rules, table.first_end_ms)
         if self.first_end_ms is None:
             self.first_end_ms = int(table.pane_end[0])
         self._recent.add(table)
         sealing = None if self._sealed_own else self._builder.sealing_pane(table)
-        births, settlings = self._births(table), self._settlings(table)
+        births = self._types.births(table, self.rules.max_features)
+        settlings = self._types.settlings(table, self.rules.minimum_values)
         cuts = {0, len(table), *births, *settlings, *(() if sealing is None else (sealing + 1,))}
         sealed: list[Reference] = []
         for start, end in pairwise(sorted(cuts)):
@@ -143,10 +96,10 @@ class Monitor:
                 self._give_birth(name, numeric=bool(feature.number[start] >= feature.text[start]))
             for name in settlings.get(start, ()):
                 self._settle_type(name)
-            self._share()
+            self._series.share()
             run = table.between(int(table.pane_end[start]), int(table.pane_end[end - 1]))
             findings += self._run(run)
-            self._count_types(run)
+            self._types.count(run)
             if not self._sealed_own:
                 self._builder.add(run)
             if sealing is not None and end == sealing + 1:
@@ -158,35 +111,12 @@ class Monitor:
         """Change to these rules before the pane that ends then; what tells and is ended by them is
         quiet from there on."""
         self.rules = rules
-        ended = []
-        for name, series in list(self._values.items()):
-            ended += [(name, detector) for detector in series.use(rules)]
-            if not series.alarms:
-                del self._values[name]
-        if rules.rates.enabled:
-            for rates in self._rates.values():
-                rates.use(rules)
-        else:
-            ended += [place for place, rates in self._rates.items() if rates.alarm.firing]
-            self._rates = {}
-        before = set(self._rates)
-        for name in self._types:
-            self._watch(name)
-        self._share()
-        if self.reference is not None:
-            for place in self._rates.keys() - before:
-                self._start_rate(*place, self.reference)
+        ended = self._series.use(rules, self.reference)
         return [self._quiet(name, detector, end_ms) for name, detector in ended]
 
     def quiets(self, end_ms: int) -> list[MonitorFinding]:
         """The end of everything that fires, as of a pane that ends then."""
-        firing = [
-            (name, detector)
-            for name, series in self._values.items()
-            for detector, alarm in series.alarms.items()
-            if alarm.firing
-        ]
-        firing += [place for place, rates in self._rates.items() if rates.alarm.firing]
+        firing = self._series.firing()
         return [self._quiet(name, detector, end_ms) for name, detector in firing]
 
     @property
@@ -197,97 +127,24 @@ class Monitor:
         context = Context(self.rules, self.kind, self.group, name, detector, 0.0)
         return MonitorFinding(end_ms, name, context.alertname, None)
 
-    def _births(self, table: PaneTable) -> dict[int, list[str]]:
-        """pane index -> new features whose first number or text is there; as many as there is
-        room for."""
-        first = [
-            (int((feature.number + feature.text > 0).argmax()), name)
-            for name, feature in table.features.items()
-            if name not in self._types and (feature.number + feature.text).any()
-        ]
-        births: dict[int, list[str]] = {}
-        for pane, name in sorted(first)[: self.rules.max_features - len(self._types)]:
-            births.setdefault(pane, []).append(name)
-        return births
-
-    def _settlings(self, table: PaneTable) -> dict[int, list[str]]:
-        """pane index -> features whose type is settled there: the panes before it complete the
-        first values by which it is decided. A pane after the last is left to the next table."""
-        settlings: dict[int, list[str]] = {}
-        for name in [*self._types, *(n for n in table.features if n not in self._types)]:
-            known = self._types.get(name, FeatureType(numeric=True))
-            if known.settled:
-                continue
-            feature = table.features.get(name)
-            values = np.zeros(0, np.int64) if feature is None else feature.number + feature.text
-            count = known.count + np.concatenate([[0], np.cumsum(values)])
-            enough = count[: len(table)] >= self.rules.minimum_values
-            if enough.any():
-                settlings.setdefault(int(enough.argmax()), []).append(name)
-        return settlings
-
     # -- series
 
     def _give_birth(self, name: str, *, numeric: bool, settled: bool = False) -> None:
-        self._types[name] = FeatureType(numeric, settled=settled)
-        self._watch(name)
-
-    def _watch(self, name: str) -> None:
-        """Begin the series of a feature that the rules want and that are not there yet."""
-        rules, numeric = self.rules, self._types[name].numeric
-        watched = numeric and (self.kind == "prediction" or name in _WATCHED_OUTCOMES)
-        if watched and (rules.adwin.enabled or rules.page_hinkley.enabled):
-            self._values.setdefault(name, ValueSeries(rules, unit_range=self.kind == "cohort"))
-        if not (name.startswith("feature:") and rules.rates.enabled):
-            return
-        for rate in RATES:
-            if rate == "unseen" and numeric:
-                continue
-            if (name, rate) not in self._rates:
-                # categories can only be unseen once there is a reference
-                self._rates[name, rate] = RateSeries(rules, self_starting=rate != "unseen")
+        self._types.add(name, FeatureType(numeric, settled=settled))
+        self._series.watch(name)
 
     def _settle_type(self, name: str) -> None:
         """The majority of its first values decides; the first pane had decided until then."""
         known = self._types.get(name)
-        if known is None:
-            return  # there was no room for it
-        known.settled = True
-        if known.numeric == (known.numbers >= known.texts):
-            return
-        known.numeric = not known.numeric
-        self._values.pop(name, None)
-        self._rates.pop((name, "unseen"), None)
-        before = self._rates.pop((name, "type_error"), None)
-        self._watch(name)
-        if before is not None:
-            self._rates[name, "type_error"].alarm = before.alarm  # what fires must be resolved
-        if self.reference is not None:
-            for of_feature, rate in self._rates:
-                if of_feature == name:
-                    self._start_rate(name, rate, self.reference)
-
-    def _count_types(self, run: PaneTable) -> None:
-        for name, known in self._types.items():
-            feature = run.features.get(name)
-            if feature is not None and not known.settled:
-                known.numbers += int(feature.number.sum())
-                known.texts += int(feature.text.sum())
-
-    def _share(self) -> None:
-        """Budgets follow the number of series, from the next pane on."""
-        delta = self.rules.adwin.delta * _SHARE[self.kind] / max(len(self._values), 1)
-        for series in self._values.values():
-            series.share(delta)
-        for rates in self._rates.values():
-            rates.series = len(self._rates)
+        if known is not None and known.settle():  # None: there was no room for it
+            self._series.change_type(name, self.reference)
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
         findings: list[MonitorFinding] = []
-        for name, series in self._values.items():
+        for name, series in self._series.values.items():
             if name in run.features:
                 findings += self._run_values(run, name, series)
-        for (name, rate), rates in self._rates.items():
+        for (name, rate), rates in self._series.rates.items():
             findings += self._run_rate(run, name, rate, rates)
         if self.kind == "cohort":
             for finding in findings:
@@ -348,21 +205,13 @@ class Monitor:
         reference = self._builder.seal(self.group, self.kind)
         self.references.append(reference)
         self._sealed_own = True
-        for name, rate in self._rates:
-            self._start_rate(name, rate, reference)
+        self._series.start(self._series.rates, reference)
         return reference
-
-    def _start_rate(self, name: str, rate: RateName, reference: Reference) -> None:
-        numeric = self._types[name].numeric
-        events, weight = rate_of(reference, name, rate, numeric=numeric)
-        if weight:
-            self._rates[name, rate].start(events / weight, weight)
 
     # -- findings
 
     def _context(self, name: str, detector: str) -> Context:
-        rate = detector in RATES
-        share = 1.0 / len(self._rates) if rate else _SHARE[self.kind] / len(self._values)
+        share = self._series.budget_share(detector)
         return Context(self.rules, self.kind, self.group, name, detector, share)
 
     def _finding(self, name: str, detector: str, signal: Signal, end_ms: int) -> MonitorFinding:
@@ -393,24 +242,14 @@ class Monitor:
 
     def status(self) -> Iterator[SeriesStatus]:
         """Of the detectors that have told something."""
-        for name, series in self._values.items():
-            for detector, alarm in series.alarms.items():
-                last = series.last.get(detector)
-                if last is not None:
-                    yield SeriesStatus(
-                        self.group, name, detector, last.statistic, last.threshold, alarm.firing
-                    )
-        for (name, rate), rates in self._rates.items():
-            last = rates.last
+        for name, detector, is_firing, last in self._series.all():
             if last is not None:
-                yield SeriesStatus(
-                    self.group, name, rate, last.statistic, last.threshold, rates.alarm.firing
-                )
+                score, threshold = last.statistic, last.threshold
+                yield SeriesStatus(self.group, name, detector, score, threshold, is_firing)
 
     # -- state
 
     def snapshot(self) -> Held:
-        shared = SharedTimes()
         plain = {
             "group": list(self.group),
             "rules": self.rules.config_hash(),
@@ -418,12 +257,8 @@ class Monitor:
             "first_end_ms": self.first_end_ms,
             "life_ms": self.life_ms,
             "sealed_own": self._sealed_own,
-            "types": [
-                [n, t.numeric, t.numbers, t.texts, t.settled] for n, t in self._types.items()
-            ],
-            "values": {name: shared.of(s.snapshot()) for name, s in self._values.items()},
-            "rates": [[n, rate, shared.of(s.snapshot())] for (n, rate), s in self._rates.items()],
-            "times": shared.all,
+            "types": self._types.snapshot(),
+            **self._series.snapshot(),
             "rows": self.rows,
             "labelled": self.labelled,
         }
@@ -440,12 +275,8 @@ class Monitor:
         made.references = held.references
         made._builder.restore(held.building)
         made._sealed_own = plain["sealed_own"]
-        made._types = {name: FeatureType(*fields) for name, *fields in plain["types"]}
-        times = plain.get("times")  # 0.1.0 stored each series' own
-        for name, series in plain["values"].items():
-            made._values[name] = ValueSeries.restore(rules, with_times(series, times))
-        for name, rate, series in plain["rates"]:
-            made._rates[name, rate] = RateSeries.restore(rules, with_times(series, times))
+        made._types.restore(plain["types"])
+        made._series.restore(plain)
         made._recent.restore(held.stretches, held.newest)
         made.rows, made.labelled = plain["rows"], plain["labelled"]
         return made

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 from stream import checkpoint
 from stream.alert_stage import AlertStage
 from stream.checkpoint import Checkpoint
-from stream.idle import SIDES
 from stream.journal import TopicTail, journal_key
 from stream.model_stage import ModelStage
 from stream.refusals import journal_began_again, partition_count
 from stream.source_stage import SourceStage
-from stream.wire import Claim, Idle, encode_journal
+from stream.wire import Claim, encode_journal
+from stream.worker_again import say_again
 from stream.worker_host import Host
 from stream.worker_positions import positions
 from stream.worker_routes import Outgoing, Sender, route
@@ -62,12 +62,12 @@ class Takeover:
             await self._restore(host, key, epochs[key], first, records[key[0]]) for key in owned
         ]
         del records
+        await say_again(host, slots)
         if host.configs is not None:
             for slot in slots:
                 await host.configs.restore(slot)
         if generation != host.generation:
             return {}
-        await _say_again(host, [slot for slot in slots if slot.stage == SOURCES])
         # Sealed under the new epoch before a word is said under it: what a former owner may still
         # write is then of a lower epoch than the newest, whoever dies next.
         await asyncio.gather(*[host.checkpoint(slot, force=True) for slot in slots])
@@ -197,23 +197,6 @@ def _due_idle(
         if entry.at_offset >= offsets[host.topics[entry.side]]:
             due[entry.side].append((entry.at_offset, entry.watermark_ms))
     return {side: sorted(entries) for side, entries in due.items()}
-
-
-async def _say_again(host: Host, sources: Iterable[Slot[SourceStage]]) -> None:
-    """Journal what former owners said in time of silences that are not over, under keys of the new
-    epoch. The journal is compacted by key, and what such an owner still writes of the same silence
-    (it was frozen; its producer sends again what it has no answer to) is void, but would be all
-    that is left of it."""
-    topic = host.settings.internal_topic("journal")
-    promises = []
-    for slot in sources:
-        for side in SIDES:
-            for at_offset, watermark_ms in slot.due_idle.get(side, []):
-                epoch = slot.core.epoch
-                entry = Idle(SOURCES, slot.partition, epoch, side, at_offset, watermark_ms)
-                key, value = journal_key(entry), encode_journal(entry)
-                promises.append(await host.send(Outgoing(topic, slot.partition, key, value)))
-    await asyncio.gather(*promises)
 
 
 async def _reassert(host: Host, slot: Slot[AlertStage]) -> None:

@@ -92,7 +92,7 @@ def _places(node: ast.AST, scope: str = "module") -> Iterator[Place]:
     for field, value in ast.iter_fields(node):
         if field in {"annotation", "returns", "decorator_list", "bases", "type_params"}:
             continue
-        if field == "func" and _makes_no_rows(node):
+        if field in {"func", "args"} and _makes_no_rows(node):
             continue
         for index, child in enumerate(value if isinstance(value, list) else [value]):
             if not isinstance(child, ast.AST) or isinstance(child, Skipped) or _is_text(child):
@@ -102,7 +102,7 @@ def _places(node: ast.AST, scope: str = "module") -> Iterator[Place]:
 
 
 def _makes_no_rows(node: ast.AST) -> bool:
-    """zeros(0, …): ones would be the same."""
+    """zeros(0, …), which only says a type: ones would be the same, and so would one of them."""
     match node:
         case ast.Call(func=ast.Attribute(attr="zeros"), args=[ast.Constant(value=0), *_]):
             return True
@@ -162,6 +162,10 @@ def _of_values(node: ast.AST) -> Iterator[ast.AST]:
                 yield ast.Slice(node.lower, None, node.step)
 
 
+def _is_none(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
 def _is_yes_or_no(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, bool)
 
@@ -172,7 +176,7 @@ def _of_statements(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.IfExp(node.test, node.orelse, node.body)
         case ast.If():
             yield ast.If(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
-        case ast.Return() if node.value is not None:
+        case ast.Return() if node.value is not None and not _is_none(node.value):
             yield ast.Return(None)
         case ast.Break():
             yield ast.Continue()

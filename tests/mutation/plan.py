@@ -12,6 +12,7 @@ _JOIN = (
     "tests/stream/test_golden.py",
 )
 _CHECKPOINT = (
+    "tests/stream/test_checkpoint_forms.py",
     "tests/stream/test_checkpoint.py",
     "tests/stream/test_blobs.py",
     "tests/stream/test_golden.py",

@@ -44,7 +44,7 @@ class Faults:
             case "crash":
                 self.crash(worker)
             case "zombie":
-                self._freeze(worker)
+                self.freeze(worker)
             case "join":
                 self._join_or_leave()
             case "starve":
@@ -59,13 +59,27 @@ class Faults:
                 self._weather.deaf[worker.name] = self._later()
             case "jump":
                 self._weather.now_s += self._random.uniform(1, 5)
-        if kind not in {"crash", "refuse"}:
+        if kind not in {"crash", "zombie", "refuse"}:
             self.happened[kind] += 1
 
     def crash(self, worker: Worker) -> None:
         self.happened["crash"] += 1
         self._workers.remove(worker)
         self._workers.append(self._group.new_worker())
+        self._rebalance()
+
+    def freeze(self, worker: Worker) -> None:
+        """Thrown out of the group while it sleeps; it then goes on as if nothing had been.
+        Answers that it has not read by then are lost."""
+        random = self._random
+        self.zombies.append(Zombie(worker, random.randint(0, 200), random.randint(5, 150)))
+        self._workers.remove(worker)
+        worker.assigned = set()  # a claim again needs the group
+        unread = [task.awaits for task in worker.tasks if task.awaits and task.is_ready]
+        self.happened["sent again"] += worker.producer.send_again(unread)
+        if not self._workers or random.random() < 0.5:
+            self._workers.append(self._group.new_worker())
+        self.happened["zombie"] += 1
         self._rebalance()
 
     def doze(self) -> list[Zombie]:
@@ -84,16 +98,6 @@ class Faults:
 
     def _later(self) -> int:
         return self._weather.step + self._random.randint(50, 400)
-
-    def _freeze(self, worker: Worker) -> None:
-        """Thrown out of the group while it sleeps; it then goes on as if nothing had been."""
-        random = self._random
-        self.zombies.append(Zombie(worker, random.randint(0, 200), random.randint(5, 150)))
-        self._workers.remove(worker)
-        worker.assigned = set()  # a claim again needs the group
-        if not self._workers or random.random() < 0.5:
-            self._workers.append(self._group.new_worker())
-        self._rebalance()
 
     def _join_or_leave(self) -> None:
         if len(self._workers) > 1 and self._random.random() < 0.5:

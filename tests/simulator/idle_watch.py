@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stream.idle import Idleness, SourceView
+from stream.journal import journal_key
 from stream.source_stage import Side
 from stream.wire import Idle, encode_journal
 from tests.simulator.slot import JOURNAL, MODELS, SIDES, SOURCES, Slot, Steps, Task, until
@@ -44,7 +45,8 @@ class Watch:
         entry = Idle(
             SOURCES, slot.partition, slot.core.epoch, side, slot.offsets[SIDES[side]], watermark_ms
         )
-        written = self._worker.producer.send((JOURNAL, slot.partition), encode_journal(entry))
+        place, key = (JOURNAL, slot.partition), journal_key(entry)
+        written = self._worker.producer.send(place, encode_journal(entry), key=key)
         yield from until([written])
         assert written.offset is not None
         self._worker.tail(
@@ -74,9 +76,7 @@ class Watch:
         models = [slot.core for slot in self._worker.slots.values() if slot.stage == MODELS]
         heard = [core.source_watermark_ms(partition, "predictions") for core in models]
         at_ms = max((ms for ms in heard if ms is not None), default=None)
-        entries = [
-            e for e in self._worker.journal.idle_of(partition)[-2:] if e.side == "predictions"
-        ]
+        entries = [e for e in self._worker.journal.idle_of(partition) if e.side == "predictions"]
         is_idle = bool(entries) and at_ms is not None and entries[-1].watermark_ms >= at_ms
         return SourceView(
             partition, is_local=False, predictions_ms=at_ms, is_idle_elsewhere=is_idle

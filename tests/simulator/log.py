@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from stream.worker_routes import Headers
@@ -30,7 +30,9 @@ class Log:
         self.commits = 0
         self.now = 0  # the scheduler's step
         self.slow: dict[Place, int] = {}  # until this step
+        self.taken_over: dict[Place, set[int]] = defaultdict(set)  # epochs that have begun
         self._parts: dict[Place, list[Entry]] = defaultdict(list)
+        self._gone: dict[tuple[Place, int], Entry] = {}  # by compaction
         self._trace = hashlib.blake2b(digest_size=16)
 
     def append(
@@ -51,6 +53,27 @@ class Log:
     def part(self, place: Place) -> list[Entry]:
         """All of a partition; it grows as the log does."""
         return self._parts[place]
+
+    def compact(self, place: Place, before: int) -> int:
+        """Of the records before this offset the last of each key stays; how many went. What went
+        leaves a gap: a record without a value, which no reader gets to see."""
+        part = self._parts[place]
+        last = {entry.key: entry.offset for entry in part[:before]}
+        gone = [e for e in part[:before] if e.key is not None and last[e.key] != e.offset]
+        for entry in gone:
+            self._gone[place, entry.offset] = entry
+            part[entry.offset] = Entry(entry.offset, None, None, None)
+        self.note("compact", place, before)
+        return len(gone)
+
+    def ever(self, topic: str) -> list[Entry]:
+        """As `whole`, with what compaction has removed."""
+        places = sorted(place for place in self._parts if place[0] == topic)
+        return [
+            self._gone.get((place, entry.offset), entry)
+            for place in places
+            for entry in self._parts[place]
+        ]
 
     def read(self, place: Place, start: int, count: int) -> list[Entry]:
         return self._parts[place][start : start + count]
@@ -112,6 +135,7 @@ class Producer:
         """Records of the topics `repeated` are delivered twice with probability `repeat`."""
         self._log = log
         self._queues: dict[Place, deque[_Sent]] = {}
+        self._last: dict[Place, _Sent] = {}  # that reached the log
         self._repeated = repeated
         self._repeat = repeat
         self.repeats = 0
@@ -131,6 +155,14 @@ class Producer:
         self._queues.setdefault(place, deque()).append(_Sent(promise, key, value, headers))
         return promise
 
+    def send_again(self, answers: list[Promise]) -> int:
+        """The answers to these were lost: what they were to is sent once more."""
+        lost = [(at, sent) for at, sent in self._last.items() if sent.promise in answers]
+        for place, sent in lost:
+            again = replace(sent, promise=Promise())
+            self._queues.setdefault(place, deque()).appendleft(again)
+        return len(lost)
+
     def refuse(self, random: Random) -> None:
         """The broker does not take one record, and may take those behind it."""
         place = random.choice(list(self._queues))
@@ -147,6 +179,7 @@ class Producer:
         sent = self._take(place)
         record = {"key": sent.key, "headers": sent.headers}
         sent.promise.offset = self._log.append(place, sent.value, **record)
+        self._last[place] = sent
         if place[0] in self._repeated and random.random() < self._repeat:
             self._log.append(place, sent.value, **record)
             self.repeats += 1

@@ -13,7 +13,7 @@ from stream.pipeline import Pipeline
 from stream.records import encode
 from stream.replay import ReplayedJournal
 from stream.wire import JournalEntry, decode_journal
-from tests.simulator.log import Log, Place
+from tests.simulator.log import Entry, Log, Place
 from tests.simulator.scenario import Scenario
 from tests.simulator.slot import JOURNAL, SIDES
 from tests.streams import Side, feed
@@ -93,11 +93,22 @@ def _batches(
 
 
 def journal_of(log: Log) -> list[tuple[int, JournalEntry]]:
-    return [
-        (record.offset, decode_journal(record.value))
-        for record in log.whole(JOURNAL)
-        if record.value is not None
-    ]
+    """All that was ever written there."""
+    return _decoded(log.ever(JOURNAL))
+
+
+def what_compaction_lost(scenario: Scenario, log: Log) -> list[str]:
+    """Silences that the compacted journal ends otherwise than all that was ever written there."""
+    left, ever = (
+        set(_silences(scenario, _decoded(entries)))
+        for entries in (log.whole(JOURNAL), log.ever(JOURNAL))
+    )
+    found = [f"journal: compaction has lost {silence}" for silence in ever - left]
+    return sorted(found + [f"journal: compaction has made {silence}" for silence in left - ever])
+
+
+def _decoded(records: list[Entry]) -> list[tuple[int, JournalEntry]]:
+    return [(r.offset, decode_journal(r.value)) for r in records if r.value is not None]
 
 
 def _read(entries: list[tuple[int, JournalEntry]]) -> Journal:

@@ -9,11 +9,12 @@ from random import Random
 from unittest import mock
 
 from stream import blobs, wire
+from tests.simulator.compaction import Compaction
 from tests.simulator.faults import Faults, Zombie
 from tests.simulator.group import Group
 from tests.simulator.log import Log, Refused
 from tests.simulator.scenario import Scenario
-from tests.simulator.slot import SETTINGS, SIDES, SOURCES, Key, Slot
+from tests.simulator.slot import JOURNAL, SETTINGS, SIDES, SOURCES, Key, Slot
 from tests.simulator.work import Weather, Work
 from tests.simulator.worker import Protocol, Worker
 
@@ -54,6 +55,9 @@ class Simulation:
         self._fed = 0
         self._faults_left = scenario.faults
         self._weather = Weather()
+        # Its own random: a broker does it whatever the workers do.
+        aside = Random(repr(random.getstate()))
+        self._compaction = Compaction(aside, self.log, scenario.partitions)
         self._group = Group(scenario, random, self.log, protocol or Protocol())
         self._workers = self._group.workers
         self._faults = Faults(random, self.log, self._group, self._weather)
@@ -81,6 +85,8 @@ class Simulation:
             self.happened["states repaired"] += worker.states.repaired
             self.happened["reclaims"] += worker.reclaims
             self.happened["records twice"] += worker.producer.repeats
+        self._compaction.finish()
+        self.happened["compacted away"] += self._compaction.removed
         steps = self._weather.step
         return Run(self.scenario, self.log, slots, steps, self._boundaries, self.happened)
 
@@ -90,6 +96,7 @@ class Simulation:
         random, drawn = self.random, self.random.random()
         self._weather.pass_by(drawn * _STEP_S)
         self.log.now = self._weather.step
+        self._compaction.pass_by()
         if self._faults_left and random.random() * _FAULT_EVERY < 1:
             self._faults_left -= 1
             self._faults.strike()
@@ -132,6 +139,9 @@ class Simulation:
         is_rough = bool(self.scenario.faults) and worker in self._workers
         if is_alert and is_rough and self.random.random() < 0.2:
             self._faults.crash(worker)
+        is_answered = place[0] == JOURNAL and worker.watch.is_watching  # of a silence
+        if is_answered and is_rough and worker in self._workers and self.random.random() < 0.2:
+            self._faults.freeze(worker)
 
     def _task(self, worker: Worker) -> None:
         self.log.note("task", worker.name)

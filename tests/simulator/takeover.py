@@ -1,5 +1,6 @@
 """Taking over partitions, as `stream.worker_assign` should: claim, read the journal to its end,
-restore the newest epoch's checkpoint, seal it under the own epoch, then speak."""
+restore the newest epoch's checkpoint, say again what it has not passed of the journal, seal it
+under the own epoch, then speak."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from stream import checkpoint
 from stream.alert_stage import AlertStage
+from stream.journal import journal_key
 from stream.model_stage import ModelStage
 from stream.source_stage import SourceStage
-from stream.wire import Claim, MaturityDecision, encode_journal
+from stream.wire import Claim, Idle, JournalEntry, MaturityDecision, encode_journal
+from tests.simulator.log import Promise
 from tests.simulator.slot import (
     ALERTS,
     CHANGELOGS,
@@ -39,7 +42,7 @@ def take_over(worker: Worker, owned: list[Key]) -> Steps:
     tables = _tables(worker, owned)
     yield None
     claims = {
-        (s, p): worker.producer.send((JOURNAL, p), encode_journal(Claim(s, p, worker.name)))
+        (s, p): journaled(worker, p, Claim(s, p, worker.name), moment=worker.log.now)
         for s, p in owned
     }
     yield from until(claims.values())
@@ -57,6 +60,7 @@ def take_over(worker: Worker, owned: list[Key]) -> Steps:
     if worker.protocol.reclaims:
         for stage, partition in owned:
             worker.fence((stage, partition), worker.journal.epoch(stage, partition) or 0)
+    yield from _say_again(worker, slots)
     if worker.protocol.seals_first:
         yield from _seal_all(worker, slots)
     for slot in slots:
@@ -68,6 +72,27 @@ def take_over(worker: Worker, owned: list[Key]) -> Steps:
     for slot in slots:
         slot.positions = dict(slot.offsets)
     worker.takeovers -= 1
+
+
+def journaled(worker: Worker, partition: int, entry: JournalEntry, moment: int = 0) -> Promise:
+    key = journal_key(entry, moment)
+    return worker.producer.send((JOURNAL, partition), encode_journal(entry), key=key)
+
+
+def _say_again(worker: Worker, slots: list[Slot]) -> Steps:
+    """What former owners journaled of silences that are not over, under keys of the new epoch."""
+    sources = [slot for slot in slots if slot.stage == SOURCES]
+    said = [
+        journaled(worker, p, Idle(SOURCES, p, slot.core.epoch, side, at_offset, watermark_ms))
+        for slot in sources
+        for p in [slot.partition]
+        for side in SIDES
+        for at_offset, watermark_ms in slot.due_idle[side]
+        if worker.protocol.says_again
+    ]
+    yield from until(said)
+    for slot in sources:
+        worker.log.taken_over[JOURNAL, slot.partition].add(slot.core.epoch)
 
 
 def _tables(worker: Worker, owned: list[Key]) -> dict[Key, dict[bytes, bytes | None]]:
@@ -140,5 +165,4 @@ def _repeat_decisions(worker: Worker, slot: Slot) -> None:
                 decided.maturity_ms,
                 decided.decided_at_ms,
             )
-            place = JOURNAL, slot.partition
-            slot.outputs.append(worker.producer.send(place, encode_journal(entry)))
+            slot.outputs.append(journaled(worker, slot.partition, entry))

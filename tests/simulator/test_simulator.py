@@ -31,6 +31,8 @@ def test_500_seeds_of_faults_say_what_an_undisturbed_run_says() -> None:
         "slow": 150,
         "deaf": 60,
         "jump": 60,
+        "sent again": 100,
+        "compacted away": 100,
         "records twice": 300,
         "idle advances": 300,
         "alerts": 500,
@@ -58,6 +60,12 @@ def test_without_claiming_again_a_belated_claim_leaves_a_partition_to_nobody() -
     """The simulator sees what it is there to see."""
     results = list(sweep(range(60), protocol=Protocol(reclaims=False)))
     assert "Stuck: not done" in told(results)
+
+
+def test_without_saying_again_compaction_takes_what_was_said_in_time() -> None:
+    """Of silences, where a former owner's word in vain has the same key."""
+    results = list(sweep(range(20, 40), protocol=Protocol(says_again=False)))
+    assert "journal: compaction has lost" in told(results)
 
 
 def test_the_same_seed_does_the_same_and_another_does_not() -> None:

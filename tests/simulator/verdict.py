@@ -10,7 +10,7 @@ from typing import Any
 from stream.pipeline import add_ledgers, imbalance
 from stream.records import encode
 from tests.simulator.log import Log
-from tests.simulator.oracle import Answer, Oracle
+from tests.simulator.oracle import Answer, Oracle, what_compaction_lost
 from tests.simulator.simulation import Run
 from tests.simulator.slot import ALERTS, SETTINGS, SOURCES
 
@@ -31,6 +31,7 @@ def faults_of(run: Run) -> list[str]:
         *_differing("dead letters", letters, _letters(answer.dead_letters)),
         *_differing("firing", firing, answer.firing),
         *_differing("alerts.state", _last_writes(run.log), answer.last),
+        *what_compaction_lost(run.scenario, run.log),
         *(f"ledger: {line}" for ledger in ledgers for line in imbalance(ledger)),
     ]
     total = add_ledgers(ledgers)

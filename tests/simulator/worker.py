@@ -49,6 +49,7 @@ class Protocol:
     reads_states_back: bool = True  # and puts right what a former owner has overwritten
     checks_before_deleting: bool = True  # that nobody has claimed what the records belong to
     claims_before_reading: bool = True  # the changelogs
+    says_again: bool = True  # what was journaled of silences that are not over, before a word
     reclaims: bool = True  # what the group still assigns and a belated claim has taken
 
 
@@ -146,7 +147,8 @@ class Worker:
         """Read on in one partition of the journal."""
         for entry in self.log.read((JOURNAL, partition), self.journal_at[partition], count):
             self.journal_at[partition] = entry.offset + 1
-            assert entry.value is not None
+            if entry.value is None:
+                continue  # compacted away
             said = decode_journal(entry.value)
             is_valid = self.journal.add(entry.offset, said)
             if isinstance(said, Claim):

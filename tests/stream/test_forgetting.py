@@ -76,7 +76,7 @@ def test_batches_releases_and_restarts_do_not_show(seed: int, maturity: Any) -> 
     without_limits, _ = said(with_maturity(SMALL, maturity), stream)
     assert expected[3].keys() < without_limits[3].keys()
     for stage in pipeline.models:
-        alive = len(stage._roster)
+        alive = len(stage._watch.roster)
         monitors = [m for model in stage._models.values() for m in model.monitors.values()]
         assert sum(monitor.kind == "prediction" for monitor in monitors) == alive
 
@@ -85,7 +85,7 @@ def test_what_fires_when_its_group_is_forgotten_is_resolved() -> None:
     left = 0
     for seed in range(4):
         _, pipeline = said(replace(SMALL, forget_ms=3_000), mix(seed))
-        stages = [stage for stage in pipeline.models if len(stage._roster) == 0]
+        stages = [stage for stage in pipeline.models if len(stage._watch.roster) == 0]
         assert stages, "the end of the input is so late that nobody lives"
         left += len(pipeline.alert_stage.active())
         told = Counter((a.fingerprint, a.alert.status) for a in pipeline.alerts)

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from stream.journal import Journal, journal_key
-from stream.wire import Claim, Idle, JournalEntry, MaturityDecision
+from stream.wire import (
+    Accepted,
+    Activation,
+    Claim,
+    Idle,
+    JournalEntry,
+    MaturityDecision,
+    Shed,
+    decode_journal,
+    encode_journal,
+)
 
 ENTRIES: list[JournalEntry] = [
     Claim(1, 0, "a"),
@@ -46,3 +58,35 @@ def test_a_compacted_journal_says_how_far_each_silence_went_and_what_was_decided
 
 def test_two_claims_of_one_owner_are_both_kept() -> None:
     assert journal_key(ENTRIES[0], moment=1) != journal_key(ENTRIES[5], moment=2)
+
+
+DECIDED: list[JournalEntry] = [
+    Idle(1, 0, 0, "predictions", 7, 10_000),
+    Shed(1, 0, 0, "predictions", 9, "pending", 2),
+    Accepted(1, 0, 0, "outcomes", 8, announced_at=3, config_hash="c"),
+    Activation(1, 0, 0, announced_at=3, config_hash="c", at_ms=5),
+]
+
+
+def test_what_is_said_again_under_a_later_epoch_changes_nothing() -> None:
+    again = [msgspec.structs.replace(entry, epoch=5) for entry in DECIDED]
+    once = read(list(enumerate([Claim(1, 0, "a"), *DECIDED])))
+    twice = read(list(enumerate([Claim(1, 0, "a"), *DECIDED, Claim(1, 0, "b"), *again])))
+    for said, heard in (
+        (once.idle_of(0), twice.idle_of(0)),
+        (once.sheds_of(0), twice.sheds_of(0)),
+        (once.accepted_of(0), twice.accepted_of(0)),
+        (once.activations_of(1, 0), twice.activations_of(1, 0)),
+    ):
+        assert len(said) == 1
+        assert heard == said or heard == [msgspec.structs.replace(said[0], epoch=5)]
+    assert len({journal_key(entry) for entry in [*DECIDED, *again]}) == 2 * len(DECIDED)
+    assert [decode_journal(encode_journal(entry)) for entry in again] == again
+
+
+def test_of_two_levels_decided_for_one_place_the_last_counts_as_compaction_keeps_it() -> None:
+    levels = [Shed(1, 0, 0, "predictions", 9, "pending", level) for level in (1, 3)]
+    whole = read(list(enumerate([Claim(1, 0, "a"), *levels])))
+    rest = read([(0, Claim(1, 0, "a")), (2, levels[1])])
+    assert journal_key(levels[0]) == journal_key(levels[1])
+    assert whole.sheds_of(0) == rest.sheds_of(0) == [levels[1]]

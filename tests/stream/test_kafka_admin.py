@@ -61,6 +61,12 @@ def test_changelogs_and_alert_state_are_compacted_and_never_deleted() -> None:
     }
 
 
+def test_what_a_late_write_overwrites_stays_for_the_hour_in_which_it_is_said_again() -> None:
+    plan = planned(Settings())
+    for name in ("leeway.alerts.state", "leeway-journal"):
+        assert plan[name].config["min.compaction.lag.ms"] == "3600000"
+
+
 def test_references_are_kept_for_ever() -> None:
     plan = planned(Settings())
     assert plan["leeway-references"].config["retention.ms"] == "-1"

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from stream.metrics import RESULTS, Metrics
-from stream.monitor import LabelStatus
+from stream.monitor_told import LabelStatus
 
 TERMS = dict.fromkeys((*RESULTS, "consumed", "pending"), 0)
 

@@ -7,19 +7,30 @@ from collections.abc import Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from stream.journal import Journal, journal_key
 from stream.metrics import Metrics
 from stream.settings import Settings
-from stream.wire import Claim, Idle, JournalEntry, decode_journal, encode_journal
+from stream.wire import (
+    Accepted,
+    Activation,
+    Claim,
+    Idle,
+    JournalEntry,
+    Shed,
+    decode_journal,
+    encode_journal,
+)
 from stream.worker_assign import Takeover
 from stream.worker_host import Host
 from stream.worker_routes import Outgoing
 
 SETTINGS = Settings(partitions=1)
 SOURCES = [TP(SETTINGS.topics.predictions, 0), TP(SETTINGS.topics.outcomes, 0)]
+PANES = TP(SETTINGS.internal_topic("panes"), 0)
 Written = list[tuple[bytes, bytes]]
 
 
@@ -95,5 +106,42 @@ def test_what_a_zombie_says_in_vain_of_a_silence_does_not_take_away_what_was_sai
         assert silences(whole) == [("predictions", 0, 5_000)]
         assert len(compacted(journal.written)) < len(journal.written)
         assert silences(compacted(journal.written)) == silences(whole)
+
+    asyncio.run(scenario())
+
+
+def decided(entries: list[tuple[int, JournalEntry]]) -> list[JournalEntry]:
+    """All that counts in partition 0, whichever epoch said it."""
+    journal = Journal()
+    for offset, entry in entries:
+        journal.add(offset, entry)
+    found = [*journal.idle_of(0), *journal.sheds_of(0), *journal.accepted_of(0)]
+    return [msgspec.structs.replace(e, epoch=0) for e in [*found, *journal.activations_of(2, 0)]]
+
+
+def test_what_a_producer_sends_again_behind_a_claim_deletes_no_decision_of_any_kind() -> None:
+    former: list[JournalEntry] = [
+        Idle(1, 0, 0, "outcomes", 0, 5_000),
+        Shed(1, 0, 0, "predictions", 9, "pending", 2),
+        Accepted(1, 0, 0, "outcomes", 8, announced_at=3, config_hash="c"),
+        Activation(2, 0, 1, announced_at=3, config_hash="c", at_ms=5),
+    ]
+
+    async def scenario() -> None:
+        journal = VirtualJournal()
+        for entry in (Claim(1, 0, "former"), Claim(2, 0, "former"), *former):
+            journal.write(entry)
+        host = Host(SETTINGS, journal.send, Metrics(CollectorRegistry()), "successor")
+        journal.host, host.reader = host, journal
+        host.assigner = Takeover(NoChangelogs(), journal)  # type: ignore[arg-type]
+        await host.assigned([*SOURCES, PANES])
+        assert host.failure is None
+        for entry in former:
+            journal.write(entry)
+        whole = [
+            (offset, decode_journal(value)) for offset, (_, value) in enumerate(journal.written)
+        ]
+        assert len(decided(whole)) == len(former)
+        assert decided(compacted(journal.written)) == decided(whole)
 
     asyncio.run(scenario())

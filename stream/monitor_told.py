@@ -1,0 +1,38 @@
+"""What a monitor tells: findings for stage 3, and where its series and labels stand for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stream.columns import Group
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorFinding:
+    pane_end_ms: int
+    series: str
+    alertname: str
+    detail: dict[str, Any] | None  # None: quiet again
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesStatus:
+    """For metrics: `score` reaches `threshold` when the detector tells."""
+
+    group: Group
+    series: str
+    detector: str
+    score: float
+    threshold: float
+    firing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LabelStatus:
+    """How many of the judged predictions were labelled, and how late their labels were."""
+
+    labelled: int
+    judged: int
+    delay_p50_ms: int | None
+    delay_p90_ms: int | None
