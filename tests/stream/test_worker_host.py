@@ -467,10 +467,12 @@ def test_records_of_alerts_state_are_remembered_as_they_are_handed_to_the_produc
     async def scenario() -> None:
         host, _, _ = new_host()
         headers = alert_headers(1, Sender("me", 0, 4, 0), host.settings.app)
-        await host.send(Outgoing("leeway.alerts.state", None, b"k", b"now", headers))
-        host.alert_states.heard(
-            b"k", b"old", dict(alert_headers(2, Sender("z", 0, 3, 0), "leeway"))
+        now, old = (
+            b'{"evaluated_at":"2026-01-0%d","starts_at":"2026-01-01","sequence":1}' % day
+            for day in (2, 1)
         )
-        assert [(k, s.value) for k, s in host.alert_states.take_stale()] == [(b"k", b"now")]
+        await host.send(Outgoing("leeway.alerts.state", None, b"k", now, headers))
+        host.alert_states.heard(b"k", old, dict(alert_headers(2, Sender("z", 0, 3, 0), "leeway")))
+        assert [(k, s.value) for k, s in host.alert_states.take_stale()] == [(b"k", now)]
 
     run(scenario())
