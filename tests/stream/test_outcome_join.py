@@ -222,3 +222,19 @@ def test_a_model_that_later_rules_know_has_its_maturity_from_them() -> None:
     join.use(few)
     join.hold(columns_of_one(code, MADE_MS), np.ones(1, np.bool_))
     assert join.pending() == 1
+
+
+def test_a_model_that_later_rules_know_matures_at_their_age() -> None:
+    few = replace(SMALL, models={"m": ModelRule()})
+    more = replace(few, models={**few.models, "n": ModelRule(maturity=1)})
+    join = OutcomeJoin(few)
+    codes = [join.code_of((model, "1", "champion", "")) for model in ("m", "n")]
+    join.hold(columns_of_one(codes[0], MADE_MS), np.ones(1, np.bool_))
+    assert list(join.mature(MADE_MS)) == []
+    join.use(more)
+    join.hold(columns_of_one(codes[1], MADE_MS), np.ones(1, np.bool_))
+    due_ms = MADE_MS + SMALL.pane_ms + SMALL.grace_ms + 1
+    assert list(join.mature(due_ms - 1)) == []
+    ((group, rows),) = join.mature(due_ms)
+    assert (group[0], rows.pane_end.tolist()) == ("n", [MADE_MS + SMALL.pane_ms])
+    assert join.pending() == 1
