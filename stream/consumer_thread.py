@@ -50,6 +50,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = super()._create_worker_consumer(transport)
         # Faust asks for it only under exactly_once. The fetcher is made from this at start.
         consumer._isolation_level = "read_committed"
+        # Without tables Faust takes aiokafka's round robin, which tears the partitions of
+        # predictions and outcomes apart.
+        self._assignor = self.consumer.app.assignor
+        consumer._partition_assignment_strategy = [self._assignor]
         return consumer
 
     async def on_start(self) -> None:

@@ -398,13 +398,14 @@ def test_only_committed_transactions_are_read() -> None:
     app = build(Settings(partitions=1))
     app.finalize()
 
-    async def isolation() -> str:
+    async def asked() -> tuple[str, list[Any]]:
         thread = _consumer(app)._new_consumer_thread()
         made = thread._create_worker_consumer(app.transport)
-        level: str = made._isolation_level
-        return level
+        return made._isolation_level, made._partition_assignment_strategy
 
-    assert asyncio.run(isolation()) == "read_committed"
+    level, strategy = asyncio.run(asked())
+    assert level == "read_committed"
+    assert strategy == [app.assignor], "siblings stay together"
 
 
 def test_the_driver_is_found_by_its_url() -> None:
