@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stream import pending
 from stream.outcome_join import Delays, OutcomeJoin
 from stream.pipeline import Pipeline, imbalance
 from stream.rules import ModelRule, Rules
@@ -238,3 +239,21 @@ def test_a_model_that_later_rules_know_matures_at_their_age() -> None:
     ((group, rows),) = join.mature(due_ms)
     assert (group[0], rows.pane_end.tolist()) == ("n", [MADE_MS + SMALL.pane_ms])
     assert join.pending() == 1
+
+
+def test_codes_of_groups_that_are_gone_are_given_again_the_lowest_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pending, "_FORGET_AT_LEAST", 4)
+    join, most = OutcomeJoin(SMALL), 0
+    for version in range(60):
+        at_ms = MADE_MS + version * LATER_MS
+        for model in ("m", "n"):
+            code = join.code_of((model, f"{version}", "champion", ""))
+            free = [place for place, group in enumerate(join.held.groups[:code]) if group is None]
+            assert free == [], "a lower code was free"
+            join.hold(columns_of_one(code, at_ms), np.ones(1, np.bool_))
+        assert {group[1] for group, _ in join.mature(at_ms + LATER_MS)} == {f"{version}"}
+        most = max(most, len(join.held.groups))
+    assert most <= 8, "forgotten when they have doubled, and used again"
+    assert join.matured["matured_unlabelled"] == 120
