@@ -8,7 +8,7 @@ from tests.simulator.log import Entry, Log
 from tests.simulator.slot import JOURNAL
 
 _EVERY = 40  # steps, on average
-_CLAIM = b'["claim",1,'  # of a source partition, as `stream.journal.journal_key` has it
+_CLAIM = b'["claim",'  # as `stream.journal.journal_key` has it
 
 
 class Compaction:

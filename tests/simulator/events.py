@@ -23,6 +23,9 @@ TINY = replace(
 )
 """Rules under which forty events fire and resolve alerts: δ is split over at least two series."""
 
+CROWDED = {"max_pending": 10, "max_ids": 16, "max_outcomes": 8}
+"""Caps that a stream of fifty predictions passes."""
+
 _BEHIND_MS = (0, 0, 0, 0, 900, 2_400, 6_000)
 _DEAD = 0.06  # of the records: a stream has some, and is not made of them
 
@@ -47,6 +50,8 @@ def draw_rules(random: Random) -> Rules:
         adwin=replace(TINY.adwin, enabled=detector == "adwin"),
         page_hinkley=PageHinkleyRule(enabled=detector == "page_hinkley", threshold=1.5),
     )
+    if random.random() < 0.15:
+        rules = replace(rules, **CROWDED)
     return with_maturity(rules, random.choice(("auto", "auto", 3_000, None)))
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stream.idle import Idleness, SourceView
-from stream.journal import journal_key
 from stream.source_stage import Side
-from stream.wire import Idle, encode_journal
-from tests.simulator.slot import JOURNAL, MODELS, SIDES, SOURCES, Slot, Steps, Task, until
+from stream.wire import Idle
+from tests.simulator.slot import MODELS, SIDES, SOURCES, Slot, Steps, Task
 
 if TYPE_CHECKING:
     from tests.simulator.worker import Worker
@@ -36,24 +35,15 @@ class Watch:
         views = [self._view(p) for p in range(self._worker.scenario.partitions)]
         for advance in self._idleness.decide(now_s, views):
             slot = self._worker.slots.get((SOURCES, advance.partition))
-            if slot is not None:
+            if slot is not None and not slot.is_locked:
                 yield from self._journal_then_advance(slot, advance.side, advance.watermark_ms)
         self.is_watching = False
 
     def _journal_then_advance(self, slot: Slot, side: Side, watermark_ms: int) -> Steps:
-        slot.is_locked = True
         entry = Idle(
             SOURCES, slot.partition, slot.core.epoch, side, slot.offsets[SIDES[side]], watermark_ms
         )
-        place, key = (JOURNAL, slot.partition), journal_key(entry)
-        written = self._worker.producer.send(place, encode_journal(entry), key=key)
-        yield from until([written])
-        assert written.offset is not None
-        self._worker.tail(
-            slot.partition, written.offset + 1 - self._worker.journal_at[slot.partition]
-        )
-        slot.is_locked = False
-        if self._worker.slots.get(slot.key) is slot:
+        if (yield from self._worker.decide(slot, entry)):
             self._worker.perform(slot, slot.core.advance(side, watermark_ms))
             self.advances += 1
             slot.is_dirty = True

@@ -30,6 +30,7 @@ class Log:
         self.commits = 0
         self.now = 0  # the scheduler's step
         self.slow: dict[Place, int] = {}  # until this step
+        self.late: set[tuple[Place, int]] = set()  # said by an owner that had been replaced
         self.taken_over: dict[Place, set[int]] = defaultdict(set)  # epochs that have begun
         self._parts: dict[Place, list[Entry]] = defaultdict(list)
         self._gone: dict[tuple[Place, int], Entry] = {}  # by compaction

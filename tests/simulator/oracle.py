@@ -7,12 +7,23 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+import msgspec
+
 from stream.events import Records
-from stream.journal import Journal
 from stream.pipeline import Pipeline
 from stream.records import encode
 from stream.replay import ReplayedJournal
-from stream.wire import JournalEntry, decode_journal
+from stream.replay import _valid as valid
+from stream.wire import (
+    Accepted,
+    Activation,
+    Idle,
+    JournalEntry,
+    MaturityDecision,
+    Shed,
+    decode_journal,
+    encode_journal,
+)
 from tests.simulator.log import Entry, Log, Place
 from tests.simulator.scenario import Scenario
 from tests.simulator.slot import JOURNAL, SIDES
@@ -44,7 +55,7 @@ class Oracle:
 
     def answer(self, scenario: Scenario, log: Log) -> Answer:
         entries = journal_of(log)
-        key = scenario.name, _silences(scenario, entries)
+        key = scenario.name, decisions_of(entries)
         if key not in self._said:
             if len(self._said) >= _REMEMBERED:
                 self._said.clear()
@@ -62,6 +73,8 @@ def undisturbed(
     batches and an order of the partitions; without it all of one is fed, then all of the next."""
     replayed = ReplayedJournal(entries)
     pipeline = Pipeline(scenario.rules, scenario.partitions, release_every=_RELEASE_EVERY)
+    replayed.rules.begin(pipeline)
+    replayed.rules.activate(pipeline)
     for side, records, is_last in _batches(scenario, log, random):
         for part in replayed.before(pipeline, side, records):
             feed(pipeline, side, part)
@@ -97,35 +110,32 @@ def journal_of(log: Log) -> list[tuple[int, JournalEntry]]:
     return _decoded(log.ever(JOURNAL))
 
 
-def what_compaction_lost(scenario: Scenario, log: Log) -> list[str]:
-    """Silences that the compacted journal ends otherwise than all that was ever written there."""
-    left, ever = (
-        set(_silences(scenario, _decoded(entries)))
-        for entries in (log.whole(JOURNAL), log.ever(JOURNAL))
+def what_compaction_lost(log: Log) -> list[str]:
+    """What the compacted journal says otherwise than all that was ever written there."""
+    (silences, others), (all_silences, all_others) = (
+        decisions_of(_decoded(entries)) for entries in (log.whole(JOURNAL), log.ever(JOURNAL))
     )
-    found = [f"journal: compaction has lost {silence}" for silence in ever - left]
-    return sorted(found + [f"journal: compaction has made {silence}" for silence in left - ever])
+    left, ever = {*silences, *others}, {*all_silences, *all_others}
+    found = [f"journal: compaction has lost {decision}" for decision in ever - left]
+    return sorted(found + [f"journal: compaction has made {decision}" for decision in left - ever])
 
 
 def _decoded(records: list[Entry]) -> list[tuple[int, JournalEntry]]:
     return [(r.offset, decode_journal(r.value)) for r in records if r.value is not None]
 
 
-def _read(entries: list[tuple[int, JournalEntry]]) -> Journal:
-    journal = Journal()
-    for offset, entry in entries:
-        journal.add(offset, entry)
-    return journal
-
-
-def _silences(scenario: Scenario, entries: list[tuple[int, JournalEntry]]) -> Any:
-    """How far each silence went: all of the journal that the answer depends on."""
-    journal = _read(entries)
-    return tuple(
-        (partition, idle.side, idle.at_offset, idle.watermark_ms)
-        for partition in range(scenario.partitions)
-        for idle in journal.idle_of(partition)
-    )
+def decisions_of(entries: list[tuple[int, JournalEntry]]) -> tuple[tuple[Any, ...], ...]:
+    """All of the journal that the answer depends on: of each silence how far it went, and the
+    others as they are."""
+    silences: dict[Any, int] = {}
+    others: dict[bytes, None] = {}  # what was said again is there twice
+    for entry in valid(entries):
+        if isinstance(entry, Idle):
+            place = entry.partition, entry.side, entry.at_offset
+            silences[place] = max(silences.get(place, 0), entry.watermark_ms)
+        elif isinstance(entry, Shed | Activation | Accepted):
+            others[encode_journal(msgspec.structs.replace(entry, epoch=0))] = None
+    return tuple(sorted(silences.items())), tuple(others)
 
 
 def _records(log: Log, place: Place, start: int, count: int) -> Records:
@@ -139,7 +149,7 @@ def _answer(pipeline: Pipeline) -> Answer:
     return Answer(
         alerts={alert.value: alert.alert.kind for alert in alerts},
         resolved=sum(alert.alert.status == "resolved" for alert in alerts),
-        maturities=len(pipeline.journal),
+        maturities=sum(isinstance(decode_journal(v), MaturityDecision) for v in pipeline.journal),
         dead_letters=[letter.value for letter in pipeline.dead_letters],
         firing={a.fingerprint: encode(a) for a in pipeline.alert_stage.active()},
         last={alert.fingerprint: alert.value for alert in alerts},

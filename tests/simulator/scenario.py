@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
 
-from stream.rules import Rules
+from stream.rule_book import ConfigChange
+from stream.rules import ModelRule, Rules
 from tests.simulator.events import draw_events, draw_rules, draw_theme
 from tests.streams import Raw, Side, Stream, dealt, run
 
 SCHEDULES = 10  # of one stream
 CALM = "calm 139"  # of the first 150 that tell of errors, the one with the fewest boundaries
 _TRIES = 4
+_AHEAD_MS = (-9_000, 9_000)  # of what is being produced
 Arrival = tuple[Side, int, Raw]
 
 
@@ -30,6 +32,8 @@ class Scenario:
     arrivals: list[Arrival]  # in the order in which producers append them
     end_ms: int  # the greatest event time, as the end of the input says it
     idle_s: float | None  # None: nothing is ever idle
+    change: ConfigChange | None = None  # of the configuration
+    announced_after: int = 0  # arrivals
     workers: int = 2
     faults: int = 0
     repeat: float = 0.0  # chance that a record of a topic between the stages is there twice
@@ -49,7 +53,7 @@ def draw(random: Random, seed: int) -> Scenario:
 def calm(name: str = CALM) -> Scenario:
     """A fixed scenario in which nothing fails by itself: an alert fires and is resolved, and a
     maturity is decided. For crashes at places that are counted."""
-    return replace(_of_stream(name), idle_s=None)
+    return replace(_of_stream(name), idle_s=None, change=None)
 
 
 @lru_cache(maxsize=8)
@@ -58,7 +62,21 @@ def _of_stream(name: str) -> Scenario:
     partitions = random.choice((2, 2, 3))
     idle_s = random.choice((None, None, 1.0, 3.0))
     rules, stream = _telling(random, partitions)
-    return scenario_of(name, random, rules, stream, idle_s)
+    made = scenario_of(name, random, rules, stream, idle_s)
+    return made if random.random() < 0.7 else _changing(random, made)
+
+
+def _changing(random: Random, scenario: Scenario) -> Scenario:
+    """Other rules come into force, announced some way ahead or too late."""
+    after = random.randrange(len(scenario.arrivals))
+    at_ms = max(0, scenario.arrivals[after][2][0] + random.randint(*_AHEAD_MS))
+    rules = replace(
+        scenario.rules,
+        minimum_values=8,
+        resolve_after_panes=3,
+        models={"m": ModelRule(runbook_url="https://runbooks.example/m")},
+    )
+    return replace(scenario, change=ConfigChange(at_ms, rules), announced_after=after)
 
 
 def scenario_of(

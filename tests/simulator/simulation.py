@@ -9,12 +9,14 @@ from random import Random
 from unittest import mock
 
 from stream import blobs, wire
+from stream.journal import journal_key
+from stream.wire import Founding, encode_journal
 from tests.simulator.compaction import Compaction
 from tests.simulator.faults import Faults, Zombie
 from tests.simulator.group import Group
 from tests.simulator.log import Log, Refused
 from tests.simulator.scenario import Scenario
-from tests.simulator.slot import JOURNAL, SETTINGS, SIDES, SOURCES, Key, Slot
+from tests.simulator.slot import CONTROL, JOURNAL, SETTINGS, SIDES, SOURCES, Key, Slot
 from tests.simulator.work import Weather, Work
 from tests.simulator.worker import Protocol, Worker
 
@@ -74,6 +76,7 @@ class Simulation:
             small = mock.patch.object(wire, "LARGEST_RECORD_BYTES", self.scenario.fragment_bytes)
             patched.enter_context(small)
             patched.enter_context(mock.patch.object(blobs, "BLOB_BYTES", 6_000))
+            self._found()
             self._group.assign()
             while not self._is_done():
                 if self._weather.step >= self._limit:
@@ -83,6 +86,9 @@ class Simulation:
         for worker in self._workers:
             self.happened["idle advances"] += worker.watch.advances
             self.happened["states repaired"] += worker.states.repaired
+            self.happened["caps"] += worker.decisions.sheds
+            self.happened["activations"] += worker.decisions.activations
+            self.happened["accepted"] += worker.decisions.accepted
             self.happened["reclaims"] += worker.reclaims
             self.happened["records twice"] += worker.producer.repeats
         self._compaction.finish()
@@ -117,7 +123,17 @@ class Simulation:
     def _is_fed(self) -> bool:
         return self._fed >= len(self.scenario.arrivals)
 
+    def _found(self) -> None:
+        """Where there is a configuration to follow, the first one is in the journal."""
+        rules = self.scenario.rules
+        if self.scenario.change is not None:
+            founding = Founding(rules.config_hash(), rules.to_plain())
+            self.log.append((JOURNAL, 0), encode_journal(founding), key=journal_key(founding))
+
     def _feed(self, count: int) -> None:
+        change, after = self.scenario.change, self.scenario.announced_after
+        if change is not None and self._fed <= after < self._fed + count:
+            self.log.append((CONTROL, 0), change.encode())
         for side, partition, (timestamp, value) in self.scenario.arrivals[
             self._fed : self._fed + count
         ]:
@@ -136,10 +152,12 @@ class Simulation:
             return
         self._boundary(worker)
         is_alert = place[0] == SETTINGS.topics.alerts  # the moment that matters most
+        if is_alert and worker not in self._workers:
+            self.log.late.add((place, self.log.end(place) - 1))
         is_rough = bool(self.scenario.faults) and worker in self._workers
         if is_alert and is_rough and self.random.random() < 0.2:
             self._faults.crash(worker)
-        is_answered = place[0] == JOURNAL and worker.watch.is_watching  # of a silence
+        is_answered = place[0] == JOURNAL and worker.is_deciding
         if is_answered and is_rough and worker in self._workers and self.random.random() < 0.2:
             self._faults.freeze(worker)
 
@@ -170,7 +188,7 @@ class Simulation:
         for worker in self._workers:
             if worker.is_taking_over or worker.tasks or worker.producer or worker.has_to_learn:
                 return False
-            if worker.behind_in_journal() or worker.reads_states:
+            if worker.behind_in_journal() or worker.reads_states or worker.decisions.has_to_look:
                 return False
         slots = [slot for worker in self._workers for slot in worker.slots.values()]
         return len(slots) == len(self._group.keys) and all(self._is_through(slot) for slot in slots)

@@ -8,13 +8,16 @@ from typing import Any, Protocol
 
 from stream.blobs import Kept
 from stream.checkpoint import Layout, Point, Writing
+from stream.rules import Rules
 from stream.settings import Settings
+from stream.wire import Accepted
 from tests.simulator.log import Entry, Log, Place, Producer, Promise, Refused
 
 SETTINGS = Settings()
 SOURCES, MODELS, ALERTS = 1, 2, 3
 SIDES = {"predictions": SETTINGS.topics.predictions, "outcomes": SETTINGS.topics.outcomes}
 PANES, FINDINGS, JOURNAL = (SETTINGS.internal_topic(n) for n in ("panes", "findings", "journal"))
+CONTROL = SETTINGS.topics.control
 OUTPUTS = (
     SETTINGS.topics.alerts,
     SETTINGS.topics.alerts_state,
@@ -80,7 +83,11 @@ class Slot:
     core: Any
     offsets: dict[str, int]  # next to apply, by topic
     positions: dict[str, int] = field(default_factory=dict)  # next to fetch
+    sealed: dict[str, int] = field(default_factory=dict)  # of the last checkpoint
+    spoken_at: dict[str, int] = field(default_factory=dict)  # ends of the inputs when it spoke
     due_idle: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    to_say_again: list[Any] = field(default_factory=list)  # under the new epoch
+    due_accepted: dict[str, list[tuple[Accepted, Rules]]] = field(default_factory=dict)
     known_keys: list[bytes] = field(default_factory=list)  # in the changelog
     kept: Kept = field(default_factory=Kept)
     outputs: list[Promise] = field(default_factory=list)
@@ -94,6 +101,11 @@ class Slot:
     @property
     def key(self) -> tuple[int, int]:
         return self.stage, self.partition
+
+    @property
+    def has_caught_up(self) -> bool:
+        """Whether all is applied that a former owner can have been heard on."""
+        return all(self.offsets[topic] >= end for topic, end in self.spoken_at.items())
 
     @property
     def may_seal(self) -> bool:
@@ -122,7 +134,7 @@ class Slot:
             yield None
         live = writing.keys()
         garbage = [key for key in self.known_keys if key not in live]
-        self.kept, self.known_keys = writing.kept, live
+        self.kept, self.known_keys, self.sealed = writing.kept, live, offsets
         yield None
         if owner.may_delete(self):
             yield None

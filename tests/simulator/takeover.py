@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from stream import checkpoint
 from stream.alert_stage import AlertStage
 from stream.journal import journal_key
 from stream.model_stage import ModelStage
 from stream.source_stage import SourceStage
-from stream.wire import Claim, Idle, JournalEntry, MaturityDecision, encode_journal
+from stream.wire import Claim, JournalEntry, MaturityDecision, encode_journal
 from tests.simulator.log import Promise
 from tests.simulator.slot import (
     ALERTS,
@@ -69,7 +71,9 @@ def take_over(worker: Worker, owned: list[Key]) -> Steps:
             yield None
     if not worker.protocol.seals_first:
         yield from _seal_all(worker, slots)
+    yield from until([said for slot in slots for said in slot.outputs])
     for slot in slots:
+        slot.spoken_at = {topic: len(part) for topic, part in slot.inputs}
         slot.positions = dict(slot.offsets)
     worker.takeovers -= 1
 
@@ -80,18 +84,16 @@ def journaled(worker: Worker, partition: int, entry: JournalEntry, moment: int =
 
 
 def _say_again(worker: Worker, slots: list[Slot]) -> Steps:
-    """What former owners journaled of silences that are not over, under keys of the new epoch."""
-    sources = [slot for slot in slots if slot.stage == SOURCES]
+    """What former owners journaled and no checkpoint holds yet, under keys of the new epoch."""
     said = [
-        journaled(worker, p, Idle(SOURCES, p, slot.core.epoch, side, at_offset, watermark_ms))
-        for slot in sources
-        for p in [slot.partition]
-        for side in SIDES
-        for at_offset, watermark_ms in slot.due_idle[side]
+        journaled(worker, slot.partition, msgspec.structs.replace(entry, epoch=slot.core.epoch))
+        for slot in slots
+        for entry in slot.to_say_again
         if worker.protocol.says_again
     ]
     yield from until(said)
-    for slot in sources:
+    for slot in slots:
+        slot.to_say_again = []
         worker.log.taken_over[JOURNAL, slot.partition].add(slot.core.epoch)
 
 
@@ -123,6 +125,9 @@ def _restore(worker: Worker, key: Key, epoch: int, table: dict[bytes, bytes | No
                 slot.due_idle[entry.side].append((entry.at_offset, entry.watermark_ms))
         for due in slot.due_idle.values():
             due.sort()
+    slot.sealed = dict(slot.offsets)
+    slot.to_say_again = worker.decisions.unsealed(slot)
+    worker.decisions.restore(slot)
     return slot
 
 

@@ -40,6 +40,10 @@ def test_500_seeds_of_faults_say_what_an_undisturbed_run_says() -> None:
         "resolved": 150,
         "repeated alerts": 150,
         "maturities": 60,
+        "caps": 150,
+        "shed": 100,
+        "activations": 50,
+        "accepted": 100,
         "dead_lettered": 1_000,
         "duplicate": 1_000,
         "future": 300,
@@ -50,7 +54,7 @@ def test_500_seeds_of_faults_say_what_an_undisturbed_run_says() -> None:
 
 def test_a_crash_at_any_one_io_boundary_changes_nothing() -> None:
     results = list(crash_everywhere(1))
-    assert len(results) > 150
+    assert len(results) > 100
     assert told(results) == ""
     assert all(r.happened["crash"] and r.happened["alerts"] == 2 for r in results)
     assert len({result.trace for result in results}) == len(results)

@@ -9,7 +9,7 @@ from random import Random
 
 from tests.simulator.log import Log
 from tests.simulator.scenario import Scenario
-from tests.simulator.slot import Key, Slot
+from tests.simulator.slot import SOURCES, Key, Slot
 from tests.simulator.worker import Worker
 
 Step = Callable[[], None]
@@ -64,21 +64,29 @@ class Work:
         if hears and worker.name not in self._weather.deaf and worker.behind_in_journal():
             can.append((4, lambda: self._listen(worker)))
         if not worker.is_taking_over:
-            if worker.has_to_learn:
-                can.append((4, worker.learn))
-            if is_fed and hears and not worker.knows_the_end:
-                can.append((2, worker.hear_the_end))
             if may_be_idle and not worker.watch.is_watching:
                 can.append((2, lambda: worker.watch.begin(self._weather.now_s)))
-            if worker.reads_states:
-                can.append((2, lambda: worker.states.read(self._random.randint(1, 9))))
             readable = self._readable(worker)
             if readable:
                 can.append((10, lambda: self._poll(worker, *self._random.choice(readable))))
             if any(slot.may_seal for slot in worker.slots.values()):
                 can.append((1, lambda: self._seal(worker)))
+            can += self._told(worker, hears=hears, is_fed=is_fed)
         if can:
             self._one_of(can)()
+
+    def _told(self, worker: Worker, *, hears: bool, is_fed: bool) -> list[tuple[int, Step]]:
+        """What others have said, and the worker has not acted on."""
+        can: list[tuple[int, Step]] = []
+        if worker.has_to_learn:
+            can.append((4, worker.learn))
+        if is_fed and ((hears and not worker.knows_the_end) or worker.has_to_end):
+            can.append((2, worker.hear_the_end))
+        if worker.reads_states:
+            can.append((2, lambda: worker.states.read(self._random.randint(1, 9))))
+        if hears and worker.decisions.has_to_look:
+            can.append((3, worker.decisions.look))
+        return can
 
     def _one_of(self, can: list[tuple[int, Step]]) -> Step:
         drawn = self._random.random() * sum(weight for weight, _ in can)
@@ -102,6 +110,13 @@ class Work:
     def _poll(self, worker: Worker, slot: Slot, topic: str) -> None:
         most = 3 if self._random.random() < 0.4 else 40
         count = self._random.randint(1, most)
+        if slot.stage == SOURCES:
+            room = worker.decisions.room(slot, topic)
+            if room <= 0:
+                if slot.may_seal:
+                    worker.seal(slot)
+                return
+            count = min(count, room)
         self._log.note("poll", worker.name, slot.key, topic, count)
         worker.poll(slot, topic, count)
 

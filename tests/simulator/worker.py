@@ -7,7 +7,7 @@ worker between any two of them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from random import Random
 from types import SimpleNamespace
@@ -18,11 +18,12 @@ from stream.events import Effect, Records
 from stream.journal import Journal
 from stream.record_batch import RecordBatch
 from stream.source_stage import Side
-from stream.wire import Claim, MaturityDecision, decode_journal
+from stream.wire import Claim, JournalEntry, MaturityDecision, decode_journal
 from stream.worker_routes import Outgoing, Sender, route
 from tests.simulator.alert_states import AlertStates
+from tests.simulator.decisions import Decisions
 from tests.simulator.idle_watch import Watch
-from tests.simulator.log import Log, Place, Producer
+from tests.simulator.log import Log, Place, Producer, Promise
 from tests.simulator.scenario import Scenario
 from tests.simulator.slot import (
     ALERTS,
@@ -35,8 +36,9 @@ from tests.simulator.slot import (
     Key,
     Slot,
     Task,
+    until,
 )
-from tests.simulator.takeover import take_over
+from tests.simulator.takeover import journaled, take_over
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Protocol:
     seals_first: bool = True  # the restored state is sealed before anything is said of it
     seals_always: bool = True  # also where there was no checkpoint before
     repeats_decisions: bool = True  # a maturity that the state knows and the journal does not
+    activates_caught_up: bool = True  # other rules: not before what a former owner has released
+    accepts_behind_the_log: bool = True  # other models: from where nobody can have been
     reads_states_back: bool = True  # and puts right what a former owner has overwritten
     checks_before_deleting: bool = True  # that nobody has claimed what the records belong to
     claims_before_reading: bool = True  # the changelogs
@@ -73,6 +77,7 @@ class Worker:
         self.protocol = protocol
         self.watch = Watch(self)
         self.states = AlertStates(self)
+        self.decisions = Decisions(self)
 
     # -- input
 
@@ -98,6 +103,7 @@ class Worker:
         side: Side = "predictions" if topic == SIDES["predictions"] else "outcomes"
         batch = RecordBatch(SimpleNamespace(topic=topic, partition=place[1]), entries)
         cuts = [at_offset for at_offset, _ in slot.due_idle.get(side, [])]
+        cuts += [entry.at_offset for entry, _ in slot.due_accepted.get(side, [])]
         for records in batch.parts(slot.offsets[topic], cuts):
             self.apply_idle(slot, side, records.offsets[0])
             self.perform(slot, _handle(slot.core, side, records))
@@ -106,8 +112,14 @@ class Worker:
         self.apply_idle(slot, side, slot.offsets[topic])
         slot.is_dirty = True
         self.end_input(slot)
+        self.decisions.shed(slot)
 
-    def apply_idle(self, slot: Slot, side: str, before_offset: int) -> None:
+    def apply_idle(self, slot: Slot, side: Side, before_offset: int) -> None:
+        """What the journal has before the record at this offset."""
+        accepted = slot.due_accepted.get(side, [])
+        while accepted and accepted[0][0].at_offset <= before_offset:
+            entry, rules = accepted.pop(0)
+            slot.core.accept(side, rules, entry.announced_at)
         due = slot.due_idle.get(side, [])
         while due and due[0][0] <= before_offset:
             self.perform(slot, slot.core.advance(side, due.pop(0)[1]))
@@ -118,14 +130,24 @@ class Worker:
             if not slot.is_locked:
                 self.end_input(slot)
 
+    @property
+    def has_to_end(self) -> bool:
+        """Whether something was busy when the end was told."""
+        return self.knows_the_end and any(
+            not slot.is_locked and self._is_at_its_end(slot) for slot in self.slots.values()
+        )
+
     def end_input(self, slot: Slot) -> None:
-        if slot.stage != SOURCES or slot.has_ended or not self.knows_the_end:
-            return
-        parts = {"predictions": self.scenario.stream.predictions}
-        parts["outcomes"] = self.scenario.stream.outcomes
-        if all(slot.offsets[SIDES[s]] >= len(parts[s][slot.partition]) for s in parts):
+        if self.knows_the_end and self._is_at_its_end(slot):
             slot.has_ended = True
             self.perform(slot, slot.core.end_of_input(self.scenario.end_ms))
+
+    def _is_at_its_end(self, slot: Slot) -> bool:
+        if slot.stage != SOURCES or slot.has_ended:
+            return False
+        parts = {"predictions": self.scenario.stream.predictions}
+        parts["outcomes"] = self.scenario.stream.outcomes
+        return all(slot.offsets[SIDES[s]] >= len(parts[s][slot.partition]) for s in parts)
 
     def perform(self, slot: Slot, effects: Iterable[Effect], only: str | None = None) -> None:
         """Hand effects to the producer, in order; those for the topic `only`, if one is named."""
@@ -171,6 +193,20 @@ class Worker:
             self.reclaims += 1
             self.assign([key])
 
+    def decide(self, slot: Slot, entry: JournalEntry) -> Generator[Promise | None, None, bool]:
+        """Journaled first; nothing else changes the slot meanwhile. Whether the entry counts."""
+        slot.is_locked = True
+        written = journaled(self, slot.partition, entry)
+        yield from until([written])
+        assert written.offset is not None
+        self.tail(slot.partition, written.offset + 1 - self.journal_at[slot.partition])
+        slot.is_locked = False
+        return self.slots.get(slot.key) is slot
+
+    @property
+    def is_deciding(self) -> bool:
+        return any(slot.is_locked for slot in self.slots.values())
+
     @property
     def has_to_learn(self) -> bool:
         return bool(self._decisions)
@@ -215,6 +251,7 @@ class Worker:
         slots = list(self.slots.values())
         self.slots, self.tasks, self.assigned, self.takeovers = {}, [], set(), 0
         self.watch.forget()
+        self.decisions.is_looking = False
         return slots
 
     @property
