@@ -338,6 +338,24 @@ class Both:
         assert self.join.pending() == len(self.naive.held())
         marks = self.marks["predictions"]
         assert self.join.outcome_terms(marks) == self.naive.terms(marks)
+        self.check_held()
+        self.check_memory()
+
+    def check_held(self) -> None:
+        """Exactly those that have not left are found."""
+        keys = {key_of(p.id, p.group[0]) for p in self.naive.predictions}
+        found = self.join.held.find(np.array(sorted({key for key, _ in keys}), np.uint64)).rows
+        columns = (found[name].tolist() for name in ("key", "check", "time"))
+        held = [(*key_of(p.id, p.group[0]), p.time) for p in self.naive.held()]
+        assert sorted(zip(*columns, strict=True)) == sorted(held)
+
+    def check_memory(self) -> None:
+        """No more rows are dead than alive, and nothing is known of runs that are gone."""
+        held, outcomes = self.join.held, self.join.outcomes
+        assert len(held.runs) <= 2 * len(held)
+        assert len(outcomes.runs) <= 2 * len(outcomes)
+        numbers = {run.number for run in held.runs.runs}
+        assert held._left.keys() | held._queues.keys() | held._first_due_ms.keys() <= numbers
 
 
 @pytest.fixture
