@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
+from random import Random
 from typing import Any
 
 import pytest
 
-from stream.blobs import Kept, compressed, decompressed
+from stream.blobs import BLOB_BYTES, Kept, Packing, compressed, decompressed, unpacked
 from stream.checkpoint import (
     VERSION,
     Checkpoint,
@@ -146,3 +148,41 @@ def test_a_blob_that_is_no_zstd_is_refused_behind_a_right_checksum() -> None:
 def test_state_that_nobody_has_written_before_begins_with_nothing_kept() -> None:
     assert Checkpoint(POINT, {}).kept == Kept()
     assert Layout("", 1, ()).state_hash_of_0_1 == ""
+
+
+def test_every_blob_is_full_but_the_last_of_each_kind() -> None:
+    sizes = [300_000, 1, BLOB_BYTES, 2 * BLOB_BYTES + 7, 400_000]
+    parts = [
+        Part(f"{version}-{i}", version, partial(Random(i).randbytes, size))
+        for version in (None, 1)
+        for i, size in enumerate(sizes)
+    ]
+    packing = Packing(parts, Kept(), 1, 1)
+    stored = list(packing)
+    per_kind = -(-sum(sizes) // BLOB_BYTES)
+    full, last = [BLOB_BYTES] * (per_kind - 1), sum(sizes) % BLOB_BYTES
+    assert [blob.size for blob in packing.kept.blobs.values()] == [*full, last] * 2
+    assert [number for (_, _, number), _ in stored] == list(range(2 * per_kind))
+    assert all(len(data) < BLOB_BYTES + 1_000 for _, data in stored), "it does not compress"
+    found = unpacked(packing.kept, dict(stored))
+    assert found == {
+        f"{v}-{i}": Random(i).randbytes(n) for v in (None, 1) for i, n in enumerate(sizes)
+    }
+
+
+def test_the_sparsest_blobs_are_written_again_and_no_more_of_them_than_needed() -> None:
+    """Three checkpoints with four parts of their own each, of which some are left."""
+
+    def bodies(names: str) -> list[Part]:
+        return [Part(name, 1, partial(name.encode().__mul__, 1_000)) for name in names]
+
+    kept = Kept()
+    for sequence, names in enumerate(("abcd", "abcdefgh", "abcdefghijkl")):
+        packing = Packing(bodies(names), kept, 1, sequence)
+        list(packing)
+        kept = packing.kept
+    for left, moved in (("aefijkl", ""), ("aefij", "a"), ("aei", "ae"), ("abei", "ei")):
+        packing = Packing(bodies(left), kept, 1, 9)
+        list(packing)
+        places = packing.kept.parts.items()
+        assert "".join(name for name, place in places if place.blob.sequence == 9) == moved, left
