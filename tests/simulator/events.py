@@ -24,6 +24,7 @@ TINY = replace(
 """Rules under which forty events fire and resolve alerts: δ is split over at least two series."""
 
 CROWDED = {"max_pending": 10, "max_ids": 16, "max_outcomes": 8}
+FEW_GROUPS = {"max_groups": 1, "forget_ms": 6_000}
 """Caps that a stream of fifty predictions passes."""
 
 _BEHIND_MS = (0, 0, 0, 0, 900, 2_400, 6_000)
@@ -50,8 +51,8 @@ def draw_rules(random: Random) -> Rules:
         adwin=replace(TINY.adwin, enabled=detector == "adwin"),
         page_hinkley=PageHinkleyRule(enabled=detector == "page_hinkley", threshold=1.5),
     )
-    if random.random() < 0.15:
-        rules = replace(rules, **CROWDED)
+    if random.random() < 0.25:
+        rules = replace(rules, **random.choice((CROWDED, CROWDED, FEW_GROUPS)))
     return with_maturity(rules, random.choice(("auto", "auto", 3_000, None)))
 
 

@@ -20,7 +20,7 @@ from tests.simulator.slot import CONTROL, JOURNAL, SETTINGS, SIDES, SOURCES, Key
 from tests.simulator.work import Weather, Work
 from tests.simulator.worker import Protocol, Worker
 
-_LIMIT = 12_000  # steps, with few partitions; a run that is not done by then hangs
+_LIMIT = 12_000  # steps, with few of everything; a run that is not done by then hangs
 _FAULT_EVERY = 80  # steps, on average
 _STEP_S = 0.2  # of the virtual clock, at most
 
@@ -51,7 +51,7 @@ class Simulation:
         self.scenario = scenario
         self.random = random
         self.log = Log()
-        self._limit = _LIMIT * max(1, scenario.partitions // 2)
+        self._limit = _LIMIT * max(2, scenario.partitions, scenario.workers) // 2
         self._crash_at = crash_at
         self._boundaries = 0
         self._fed = 0

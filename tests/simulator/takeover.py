@@ -14,7 +14,7 @@ from stream.alert_stage import AlertStage
 from stream.journal import journal_key
 from stream.model_stage import ModelStage
 from stream.source_stage import SourceStage
-from stream.wire import Claim, JournalEntry, MaturityDecision, encode_journal
+from stream.wire import Claim, JournalEntry, encode_journal
 from tests.simulator.log import Promise
 from tests.simulator.slot import (
     ALERTS,
@@ -155,19 +155,4 @@ def _speak(worker: Worker, slot: Slot) -> None:
             worker.apply_idle(slot, side, slot.offsets[topic])
         worker.end_input(slot)
     if slot.stage == MODELS and worker.protocol.repeats_decisions:
-        _repeat_decisions(worker, slot)
-
-
-def _repeat_decisions(worker: Worker, slot: Slot) -> None:
-    for model_id, model in slot.core._models.items():
-        decided = model.maturity.decision
-        if decided is not None and model_id not in worker.journal.decisions:
-            entry = MaturityDecision(
-                MODELS,
-                slot.partition,
-                slot.core.epoch,
-                model_id,
-                decided.maturity_ms,
-                decided.decided_at_ms,
-            )
-            slot.outputs.append(journaled(worker, slot.partition, entry))
+        worker.perform(slot, slot.core.repeat_decisions(worker.journal.decisions))
