@@ -54,6 +54,7 @@ class Simulation:
         self._limit = _LIMIT * max(2, scenario.partitions, scenario.workers) // 2
         self._crash_at = crash_at
         self._boundaries = 0
+        self._unlucky = 0  # crashes and freezes at the moments that matter most
         self._fed = 0
         self._faults_left = scenario.faults
         self._weather = Weather()
@@ -154,11 +155,13 @@ class Simulation:
         is_alert = place[0] == SETTINGS.topics.alerts  # the moment that matters most
         if is_alert and worker not in self._workers:
             self.log.late.add((place, self.log.end(place) - 1))
-        is_rough = bool(self.scenario.faults) and worker in self._workers
+        is_rough = self.scenario.faults > self._unlucky and worker in self._workers
         if is_alert and is_rough and self.random.random() < 0.2:
+            self._unlucky += 1
             self._faults.crash(worker)
         is_answered = place[0] == JOURNAL and worker.is_deciding
         if is_answered and is_rough and worker in self._workers and self.random.random() < 0.2:
+            self._unlucky += 1
             self._faults.freeze(worker)
 
     def _task(self, worker: Worker) -> None:
