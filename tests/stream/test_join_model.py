@@ -354,6 +354,8 @@ class Both:
         held, outcomes = self.join.held, self.join.outcomes
         assert len(held.runs) <= 2 * len(held)
         assert len(outcomes.runs) <= 2 * len(outcomes)
+        keys = {key_of(o.id, o.model)[0] for o in self.naive.outcomes}
+        assert len(outcomes.find(np.array(sorted(keys), np.uint64)).index) == len(outcomes)
         numbers = {run.number for run in held.runs.runs}
         assert held._left.keys() | held._queues.keys() | held._first_due_ms.keys() <= numbers
 
