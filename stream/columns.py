@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 ABSENT, NULL, NUMBER, TEXT, OTHER = range(5)
 LARGEST_NUMBER = 1e100  # beyond it a value is `other`: squares and sums of it mean nothing
 _SMALLEST_NUMBER = 1e-100  # closer to 0 a number is 0: its square would not be exact
+FEATURE = "feature:"  # what the columns of features begin with
 _TEXT_SHOWN = 64  # characters of a text that are kept to show it to a person
 
 Group = tuple[str, str, str, str]

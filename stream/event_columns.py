@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import ABSENT, NULL, Column, column, feature_columns, text_hash
+from stream.columns import ABSENT, FEATURE, NULL, Column, column, feature_columns, text_hash
 from stream.events import Outcome, Prediction
 from stream.identity import MODEL, VERSION, Hashes, hash_id, hash_ids
 from stream.judgement import HAS_LABEL, HAS_SCORE, HAS_VALUE, label_flags, label_text
@@ -52,8 +52,10 @@ def outcome_identities(keys: Hashes, revision: NDArray[np.int64]) -> Hashes:
     return ids
 
 
-def pane_columns(events: Sequence[Prediction], texts: dict[int, str]) -> dict[str, Column]:
-    """Features and what the predictions say; a measure that none of them has is left out."""
+def pane_columns(
+    events: Sequence[Prediction], features: Sequence[dict[str, Any]], texts: dict[int, str]
+) -> dict[str, Column]:
+    """`features` of each, and what the predictions say; a measure that none has is left out."""
     said = [e.prediction for e in events]
     measures: dict[str, list[Any]] = {
         "prediction:label": label_texts([p.label for p in said]),
@@ -61,7 +63,7 @@ def pane_columns(events: Sequence[Prediction], texts: dict[int, str]) -> dict[st
         "prediction:score": [p.score for p in said],
         "prediction:value": [p.value for p in said],
     }
-    columns = feature_columns([e.features for e in events], "feature:", texts)
+    columns = feature_columns(features, FEATURE, texts)
     for name, cells in measures.items():
         if any(cell is not None for cell in cells):
             made = column(cells, texts)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from stream.columns import FEATURE, text_hash
 from stream.panes import PaneTable
 
 
@@ -36,6 +37,8 @@ class FeatureTypes:
 
     def __init__(self) -> None:
         self._known: dict[str, FeatureType] = {}
+        self._valueless: set[str] = set()  # features that were there without a number or a text
+        self.refused = 0  # panes of features for which there was no room
 
     def __getitem__(self, name: str) -> FeatureType:
         return self._known[name]
@@ -48,17 +51,35 @@ class FeatureTypes:
 
     def add(self, name: str, known: FeatureType) -> None:
         self._known[name] = known
+        self._valueless.discard(name)
 
-    def births(self, table: PaneTable, max_features: int) -> dict[int, list[str]]:
-        """pane index -> new features whose first number or text is there; as many as there is
-        room for."""
+    def admit(self, table: PaneTable, max_features: int) -> PaneTable:
+        """Without the features for which there is no room. It is given in (pane, hash of the name)
+        order, and never taken back, so the batching of the panes does not show."""
+        features = [name for name in table.features if name.startswith(FEATURE)]
+        asking = [n for n in features if n not in self._known and n not in self._valueless]
+        if not asking:
+            return table
+        places = [(table.features[name].present > 0, text_hash(name), name) for name in asking]
+        there = sorted([(int(p.argmax()), code, name) for p, code, name in places if p.any()])
+        taken = sum(name.startswith(FEATURE) for name in self._known) + len(self._valueless)
+        room = max(0, max_features - taken)
+        self._valueless.update(name for _, _, name in there[:room])
+        if len(there) <= room:
+            return table
+        refused = {name for name in asking if name not in self._valueless}
+        self.refused += sum(int(is_there.sum()) for is_there, _, name in places if name in refused)
+        return table.without(refused)
+
+    def births(self, table: PaneTable) -> dict[int, list[str]]:
+        """pane index -> new features whose first number or text is there."""
         first = [
             (int((feature.number + feature.text > 0).argmax()), name)
             for name, feature in table.features.items()
             if name not in self._known and (feature.number + feature.text).any()
         ]
         births: dict[int, list[str]] = {}
-        for pane, name in sorted(first)[: max_features - len(self._known)]:
+        for pane, name in sorted(first):
             births.setdefault(pane, []).append(name)
         return births
 
@@ -88,5 +109,9 @@ class FeatureTypes:
     def snapshot(self) -> list[list[Any]]:
         return [[n, t.numeric, t.numbers, t.texts, t.settled] for n, t in self._known.items()]
 
-    def restore(self, plain: list[list[Any]]) -> None:
+    def admissions(self) -> list[Any]:
+        return [sorted(self._valueless), self.refused]
+
+    def restore(self, plain: list[list[Any]], admissions: list[Any]) -> None:
         self._known = {name: FeatureType(*fields) for name, *fields in plain}
+        self._valueless, self.refused = set(admissions[0]), admissions[1]

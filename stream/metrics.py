@@ -136,6 +136,13 @@ class Metrics:
             "Panes of versions for which there was no room (limits.groups), of all time.",
             ("partition",),
         )
+        self._refused_features = gauge(
+            "features_refused",
+            "Of versions with more feature names than limits.features, what is not watched: values "
+            "in stage sources, of all time; panes of a name in stage panes, of versions watched "
+            "now.",
+            ("stage", "partition"),
+        )
         self._alerts = gauge("alerts_active", "Alerts that fire now.", ("model", "severity"))
         self._state = gauge(
             "state_bytes", "Size of the state of a stage's partition.", ("stage", "partition")
@@ -258,6 +265,9 @@ class Metrics:
     def groups(self, partition: int, watched: int, refused_panes: int) -> None:
         self._watched.labels(partition).set(watched)
         self._refused_panes.labels(partition).set(refused_panes)
+
+    def features(self, stage: str, partition: int, refused: int) -> None:
+        self._refused_features.labels(stage, partition).set(refused)
 
     def series(self, key: SeriesKey, score: float, threshold: float) -> None:
         if self._admits(key):

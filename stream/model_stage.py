@@ -118,6 +118,11 @@ class ModelStage:
         """Groups watched, and panes of groups for which there was no room, so far."""
         return len(self._watch.roster), self._watch.roster.refused
 
+    def refused_features(self) -> int:
+        """Panes of features for which there was no room, of the groups watched now."""
+        monitors = [m for model in self._models.values() for m in model.monitors.values()]
+        return sum(monitor.refused_features for monitor in monitors)
+
     def maturities(self) -> dict[str, int | None]:
         """By model, of those that `auto` has decided."""
         return {

@@ -84,9 +84,10 @@ class Monitor:
             findings += self._use(rules, table.first_end_ms)
         if self.first_end_ms is None:
             self.first_end_ms = int(table.pane_end[0])
+        table = self._types.admit(table, self.rules.max_features)
         self._recent.add(table)
         sealing = None if self._sealed_own else self._builder.sealing_pane(table)
-        births = self._types.births(table, self.rules.max_features)
+        births = self._types.births(table)
         settlings = self._types.settlings(table, self.rules.minimum_values)
         cuts = {0, len(table), *births, *settlings, *(() if sealing is None else (sealing + 1,))}
         sealed: list[Reference] = []
@@ -118,6 +119,11 @@ class Monitor:
         """The end of everything that fires, as of a pane that ends then."""
         firing = self._series.firing()
         return [self._quiet(name, detector, end_ms) for name, detector in firing]
+
+    @property
+    def refused_features(self) -> int:
+        """Panes of features for which there was no room."""
+        return self._types.refused
 
     @property
     def last_end_ms(self) -> int:
@@ -258,6 +264,7 @@ class Monitor:
             "life_ms": self.life_ms,
             "sealed_own": self._sealed_own,
             "types": self._types.snapshot(),
+            "admissions": self._types.admissions(),
             **self._series.snapshot(),
             "rows": self.rows,
             "labelled": self.labelled,
@@ -275,7 +282,7 @@ class Monitor:
         made.references = held.references
         made._builder.restore(held.building)
         made._sealed_own = plain["sealed_own"]
-        made._types.restore(plain["types"])
+        made._types.restore(plain["types"], plain.get("admissions", [[], 0]))  # since 0.2
         made._series.restore(plain)
         made._recent.restore(held.stretches, held.newest)
         made.rows, made.labelled = plain["rows"], plain["labelled"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from detectors.base import Change
 from stream.alarm import SharedTimes, with_times
+from stream.columns import FEATURE
 from stream.feature_types import FeatureTypes
 from stream.rate_events import RATES, rate_of
 from stream.rate_series import RateName, RateSeries
@@ -35,7 +36,7 @@ class MonitoredSeries:
         watched = numeric and (self._kind == "prediction" or name in _WATCHED_OUTCOMES)
         if watched and (rules.adwin.enabled or rules.page_hinkley.enabled):
             self.values.setdefault(name, ValueSeries(rules, unit_range=self._kind == "cohort"))
-        if not (name.startswith("feature:") and rules.rates.enabled):
+        if not (name.startswith(FEATURE) and rules.rates.enabled):
             return
         for rate in RATES:
             if (name, rate) not in self.rates and not (rate == "unseen" and numeric):

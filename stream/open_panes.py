@@ -19,10 +19,11 @@ from stream.snapshot import Part, pack, unpack
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 
-_COMPACT_ROWS = 65_536  # open rows of a group beyond which they are summed before their pane closes
+_COMPACT_CELLS = 1 << 20  # of a group's open rows, beyond which they are summed already
 _BLOCK_BYTES = 500_000  # a block is one record; a single pane of very many features may be larger
 _CELL_BYTES = 9
 _SUMMARY_CELLS = 200  # about what a summary holds of a feature beside its sample
+_MANY_TABLES = 4  # of a group, beside those in segments: they are made one
 _MOST_SEGMENTS = 16
 _SEGMENT_VERSION = 1
 RowsOrTable = TypeVar("RowsOrTable", Rows, PaneTable)
@@ -55,6 +56,11 @@ class _Open:
     sealed_rows: int = 0  # how many of `rows` a segment holds
     sealed_tables: int = 0
     rows_since: int = 0  # rows in segments before this one were summed meanwhile
+    names: set[str] = field(default_factory=set)  # of the columns of `rows`
+
+    def cells(self) -> int:
+        """Of the rows, once they are put together: a column that some lack is made whole."""
+        return sum(map(len, self.rows)) * (2 + len(self.names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +110,20 @@ class OpenPanes:
     def add(self, group: Group, rows: Rows) -> None:
         opened = self._groups.setdefault(group, _Open())
         opened.rows.append(rows)
-        if sum(map(len, opened.rows)) > _COMPACT_ROWS:
+        opened.names.update(rows.columns)
+        if opened.cells() > _COMPACT_CELLS:
             _, left = cut_at(opened.rows, self._closed_ms)
             if left:
                 opened.tables.append(_summarised(concatenate(left), self._rules))
             opened.rows, opened.sealed_rows, opened.rows_since = [], 0, self._next
+            opened.names = set()
+            if len(opened.tables) - opened.sealed_tables >= _MANY_TABLES:
+                opened.tables[opened.sealed_tables :] = [
+                    self._merged(opened.tables[opened.sealed_tables :])
+                ]
+
+    def _merged(self, tables: Sequence[PaneTable]) -> PaneTable:
+        return merge(tables, self._rules.pane_rows, self._rules.max_categories)
 
     def close(self, until_ms: int) -> Iterator[tuple[Group, Closed]]:
         """The panes that end by then leave."""
@@ -129,6 +144,7 @@ class OpenPanes:
         opened.sealed_rows = sum(rows[: opened.sealed_rows])
         opened.sealed_tables = sum(tables[: opened.sealed_tables])
         opened.rows = [part for part, is_open in zip(opened.rows, rows, strict=True) if is_open]
+        opened.names = set().union(*(part.columns for part in opened.rows))
         opened.tables = [p for p, is_open in zip(opened.tables, tables, strict=True) if is_open]
         if not any(rows) and not any(tables):
             del self._groups[group]
@@ -163,6 +179,8 @@ class OpenPanes:
         for opened in self._groups.values():
             _, opened.rows = cut_at(opened.rows, self._closed_ms)
             _, opened.tables = cut_at(opened.tables, self._closed_ms)
+            if len(opened.tables) > 1:
+                opened.tables = [self._merged(opened.tables)]
             opened.sealed_rows = opened.sealed_tables = opened.rows_since = 0
 
     def snapshot(self) -> dict[str, Any]:

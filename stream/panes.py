@@ -7,7 +7,7 @@ are integers, the extremes are extremes, categories and the row sample keep the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -122,6 +122,15 @@ class PaneTable:
         texts = {h: sample.texts[h] for h in sorted(_texts_used(features, columns))}
         kept = Rows(sample.pane_end, sample.hash, columns, texts)
         return replace(self, features=features, sample=kept)
+
+    def without(self, names: Collection[str]) -> PaneTable:
+        """Without these features."""
+        features = {n: f for n, f in self.features.items() if n not in names}
+        columns = {n: c for n, c in self.sample.columns.items() if n not in names}
+        texts = {h: self.texts[h] for h in sorted(_texts_used(features, columns))}
+        return replace(
+            self, features=features, sample=replace(self.sample, columns=columns, texts=texts)
+        )
 
     def with_sample_of(self, rows: int) -> PaneTable:
         """With at most this many rows of each pane in the sample."""

@@ -23,6 +23,7 @@ from stream.event_columns import (
     truths,
 )
 from stream.events import Effect, Records
+from stream.feature_names import FeatureNames
 from stream.identity import Hashes
 from stream.intake import Intake, Timely
 from stream.numbering import Said
@@ -38,6 +39,7 @@ from stream.wire import DelayBlock, Learned
 
 __all__ = ["STATE_VERSION", "Side", "SourceStage"]
 STATE_VERSION = 2  # version 1, one part of everything, is read too
+_MOST_CELLS = 1 << 20  # of columns made at once
 
 
 class SourceStage:
@@ -51,6 +53,7 @@ class SourceStage:
         self._outbox = PaneOutbox(partition, partitions)
         self._include_payload = include_payload
         self._intake = Intake(rules)
+        self._names = FeatureNames(rules)
         self._open = OpenPanes(rules)
         self._join = OutcomeJoin(rules)
 
@@ -166,6 +169,10 @@ class SourceStage:
         """Panes sent whose ready time is beyond what stage 2 has merged."""
         return self._outbox.unmerged_panes(merged_until_ms)
 
+    def refused_features(self) -> int:
+        """Values of features for which there was no room, of all time."""
+        return self._names.refused
+
     def judged(self, side: Side) -> dict[str, int]:
         """The terms that `consumed` is made of: cheap, for every batch."""
         return dict(self._intake.judged[side])
@@ -203,9 +210,18 @@ class SourceStage:
         codes = np.zeros(len(events), np.int64)
         for group, places in members.items():
             codes[places] = self._join.code_of(group)
-            texts: dict[int, str] = {}
-            columns = pane_columns([events[i] for i in places], texts)
-            self._open.add(group, Rows(end[places], hashes[new[places], 0], columns, texts))
+            before_ms = timely.before_ms[new[places]]
+            after_ms = np.maximum(before_ms, times[places])
+            features = self._names.take(
+                group, [events[i].features for i in places], before_ms, after_ms
+            )
+            # in pieces: of sparse features a whole batch of columns is many times its records
+            most = max(1, _MOST_CELLS // (1 + self._names.width(group)))
+            for at in range(0, len(places), most):
+                part = places[at : at + most]
+                texts: dict[int, str] = {}
+                columns = pane_columns([events[i] for i in part], features[at : at + most], texts)
+                self._open.add(group, Rows(end[part], hashes[new[part], 0], columns, texts))
         self._join.hold(
             {
                 "key": np.ascontiguousarray(keys[new, 0]),
@@ -223,6 +239,7 @@ class SourceStage:
         marks = self._intake.marks
         predictions_ms = marks["predictions"].at_ms
         self._intake.purge()
+        self._names.purge(predictions_ms)
         effects = [*self._closed_panes(), *self._delays(), *self._cohorts()]
         self._join.purge(predictions_ms)
         effects += self._outbox.watermarks(predictions_ms, marks["outcomes"].at_ms)
@@ -259,10 +276,11 @@ class SourceStage:
     def snapshot(self) -> list[Part]:
         """The base, written anew every time, and what is in runs and segments that never change."""
         parts = [*self._intake.parts(), *self._open.parts(), *self._join.parts()]
-        parts += self._acceptance.parts()
+        parts += [*self._acceptance.parts(), *self._names.parts()]
         state = {
             **self._intake.snapshot(),
             "acceptance": self._acceptance.snapshot(),
+            "names": self._names.snapshot(),
             "open": self._open.snapshot(),
             "join": self._join.snapshot(),
             "speaker": self._outbox.speaker.snapshot(),
@@ -291,6 +309,8 @@ class SourceStage:
             plain = unpack(b"1", STATE_VERSION, state["base"])
             stage._acceptance.restore(plain["acceptance"], state)
             stage._intake.restore(plain, state)
+            if "names" in plain:  # since 0.2
+                stage._names.restore(plain["names"], state)
             stage._open.restore(plain["open"], state)
             stage._join = OutcomeJoin.restore(stage._acceptance.merged(), plain["join"], state)
             stage._use(stage._acceptance.merged())

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from detectors.base import Change
-from stream.columns import Group
+from stream.columns import FEATURE, Group
 from stream.events import Action, Kind, Severity
 from stream.rules import Rules
 from stream.times import iso
@@ -54,7 +54,7 @@ class Context:
     def facts(self) -> tuple[str, Kind, Severity, Action]:
         if self.detector in _RATES:
             return _RATES[self.detector]
-        return _VALUES["feature" if self.series.startswith("feature:") else self.series]
+        return _VALUES["feature" if self.series.startswith(FEATURE) else self.series]
 
     @property
     def alertname(self) -> str:

@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from stream.idle import SIDES
 from stream.worker_health import Health
 from stream.worker_host import Host
+from stream.worker_slot import MODELS, SOURCES, STAGES
 from stream.worker_watch import Watch
 
 
@@ -96,8 +97,10 @@ def show_state(host: Host) -> None:
             host.metrics.ledger(topic, source.partition, ledger[side])
         for (side, what), level in source.core.shed_levels().items():
             host.metrics.shed_level(host.topics[side], source.partition, what, level)
+        host.metrics.features(STAGES[SOURCES], source.partition, source.core.refused_features())
     for slot in host.models.values():
         host.metrics.groups(slot.partition, *slot.core.watched())
+        host.metrics.features(STAGES[MODELS], slot.partition, slot.core.refused_features())
         for status in slot.core.status():
             model, version, role, _ = status.group
             key = (model, version, role, status.series, status.detector)

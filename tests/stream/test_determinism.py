@@ -139,7 +139,7 @@ def tiny_limits() -> Iterator[None]:
     """Blocks of a few rows, panes summed early, memories purged at every chance."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(open_panes, "_BLOCK_BYTES", 300)
-        patch.setattr(open_panes, "_COMPACT_ROWS", 3)
+        patch.setattr(open_panes, "_COMPACT_CELLS", 24)
         patch.setattr(open_panes, "_MOST_SEGMENTS", 3)
         patch.setattr(waiting_outcomes, "_PURGE_AT_LEAST", 0)
         patch.setattr(pending, "_FORGET_AT_LEAST", 1)

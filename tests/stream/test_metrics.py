@@ -27,6 +27,7 @@ DOCUMENTED = {
     "leeway_drift_threshold",
     "leeway_groups_watched",
     "leeway_groups_refused_panes",
+    "leeway_features_refused",
     "leeway_series_dropped",
     "leeway_alerts_active",
     "leeway_state_bytes",
@@ -51,6 +52,7 @@ def metrics(registry: CollectorRegistry) -> Metrics:
 def feed(metrics: Metrics) -> None:
     metrics.running("abc")
     metrics.groups(0, 3, 1)
+    metrics.features("panes", 0, 2)
     metrics.batch("predictions", 0, TERMS | {"applied": 5, "consumed": 5, "pending": 5}, 0.01)
     metrics.ledger("predictions", 0, TERMS | {"pending": 5})
     metrics.shed_level("predictions", 0, "pending", 1)
