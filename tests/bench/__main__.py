@@ -18,7 +18,7 @@ import msgspec
 
 from tests.bench.measure import circumstances
 
-PARTS = ("core",)
+PARTS = ("core", "worker")
 
 
 def _alone(name: str, given: list[str]) -> int:

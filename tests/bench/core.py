@@ -23,7 +23,8 @@ from stream.events import Records
 from stream.pipeline import Pipeline, imbalance
 from stream.shedding import Side
 from tests.bench.measure import Spread, interleaved, peak_memory_mb, ratios, table
-from tests.bench.workload import RULES, Workload, batches, generate, typed
+from tests.bench.typed import typed
+from tests.bench.workload import RULES, Workload, batches, generate
 
 PARTITIONS = 4
 REPETITIONS = 3
@@ -45,7 +46,9 @@ def feed(pipeline: Pipeline, fed: Batches) -> None:
 
 def decode(fed: Batches, workload: Workload) -> None:
     """The limit: each value into its Struct, and no more."""
-    parse = {side: msgspec.json.Decoder(form).decode for side, form in typed(workload).items()}
+    parse = {
+        side: msgspec.json.Decoder(form).decode for side, form in typed(workload.features).items()
+    }
     for side, records in fed:
         list(map(parse[side], records.values))
 

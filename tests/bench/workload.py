@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,7 +18,7 @@ from stream.partitioning import partition_of
 from stream.rules import ReferenceRule, Rules
 from stream.shedding import Side
 
-BEGIN_MS = 1_795_600_000_000
+BEGIN_MS = 1_760_000_000_000  # past, or a broker would refuse the records
 SIDES: tuple[Side, Side] = ("predictions", "outcomes")
 TOPICS = {"predictions": "leeway.predictions", "outcomes": "leeway.outcomes"}
 MATURITY_MS = 60_000
@@ -126,33 +125,6 @@ def batches(
                 made.append((topic.times_ms[part[-1]], side, batch))
     for _, side, batch in sorted(made, key=lambda of: of[0]):
         yield side, batch
-
-
-def typed(workload: Workload) -> dict[Side, type[msgspec.Struct]]:
-    """A fixed Struct for each side: what a parser of exactly this workload can know beforehand."""
-    floats: list[Any] = [(f"f{j}", float) for j in range(workload.features)]
-    features = msgspec.defstruct("Features", [*floats, ("c0", str), ("c1", str)], gc=False)
-    said = msgspec.defstruct("Said", [("score", float)], gc=False)
-    actual = msgspec.defstruct("Actual", [("label", int)], gc=False)
-    prediction: list[Any] = [
-        ("prediction_id", str),
-        ("model_id", str),
-        ("model_version", str),
-        ("predicted_at", datetime),
-        ("features", features),
-        ("prediction", said),
-        ("latency_ms", float),
-    ]
-    outcome: list[Any] = [
-        ("prediction_id", str),
-        ("model_id", str),
-        ("observed_at", datetime),
-        ("actual", actual),
-    ]
-    return {
-        "predictions": msgspec.defstruct("TypedPrediction", prediction, gc=False),
-        "outcomes": msgspec.defstruct("TypedOutcome", outcome, gc=False),
-    }
 
 
 def _text(at_ms: int) -> str:
