@@ -18,7 +18,7 @@ import msgspec
 
 from tests.bench.measure import circumstances
 
-PARTS = ("core", "worker")
+PARTS = ("core", "worker", "scale")
 
 
 def _alone(name: str, given: list[str]) -> int:
