@@ -18,7 +18,7 @@ import msgspec
 
 from tests.bench.measure import circumstances
 
-PARTS = ("core", "worker", "scale")
+PARTS = ("core", "worker", "scale", "latency")
 
 
 def _alone(name: str, given: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,30 +48,41 @@ class Taken:
 
 @contextmanager
 def job(
-    folder: Path, app: str, bootstrap: str, workers: int = 1, inputs: TopicSettings | None = None
+    folder: Path,
+    app: str,
+    bootstrap: str,
+    *,
+    workers: int = 1,
+    inputs: TopicSettings | None = None,
+    changed: Mapping[str, Any] = CHANGED,
 ) -> Iterator[Job]:
     """A job of its own, reading the input topics of another if they are given; its workers end
-    with the block."""
+    with the block. `changed`: sections of the configuration."""
     own = folder / app
     own.mkdir()
-    changed = dict(CHANGED)
+    sections = dict(changed)
     if inputs is not None:
         names = {name: f"{app}.{name}" for name in TopicSettings.model_fields}
         read = {side: getattr(inputs, side) for side in SIDES}
-        changed["topics"] = names | read
-    made = Job(own, app, bootstrap, workers, changed=changed)
+        sections["topics"] = names | read
+    made = Job(own, app, bootstrap, workers, changed=sections)
     try:
         yield made
     finally:
         made.stop()
 
 
-async def create_topics(made: Job) -> None:
-    """Those that are not there yet. Nothing is deleted for its age: the events are old."""
+async def create_topics(made: Job, broker_time: str | None = None) -> None:
+    """Those that are not there yet. Nothing is deleted for its age: the events are old. Records of
+    the topic `broker_time` are stamped by the broker as it appends them."""
+
+    def stamped(topic: str) -> dict[str, str]:
+        return {"message.timestamp.type": "LogAppendTime"} if topic == broker_time else {}
+
     async with admin(made.settings) as client:
         there = set(await client.list_topics())
         lacking = [
-            replace(spec, config={**spec.config, "retention.ms": "-1"})
+            replace(spec, config=dict(spec.config) | {"retention.ms": "-1"} | stamped(spec.name))
             for spec in topic_plan(made.settings)
             if spec.name not in there
         ]

@@ -97,7 +97,8 @@ async def over_workers(folder: Path, bootstrap: str, predictions: int) -> dict[s
         for turn in range(_REPETITIONS):
             for count in WORKERS:
                 inputs = first.settings.topics
-                with job(folder, f"scale-{turn}-{count}", bootstrap, count, inputs) as one:
+                name = f"scale-{turn}-{count}"
+                with job(folder, name, bootstrap, workers=count, inputs=inputs) as one:
                     await create_topics(one)
                     one.ends = ends
                     taken = await work(one, end_ms(topics))
