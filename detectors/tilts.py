@@ -1,0 +1,116 @@
+"""What a bank of CUSUMs plays by: the sizes of change it looks for, what a pane pays, how high."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.base import State
+
+NATS = 2**28
+"""Steps, accounts and thresholds are integers of 1 / NATS nats."""
+
+SIDE = 8  # tilts in either direction at most
+TILTS = 2 * SIDE
+_STEP = 1.5  # ratio of neighbouring tilts where the room allows: costs 4 % of information at worst
+DOUBT = 15.0
+"""Tilts begin at DOUBT standard errors of the reference's mean.
+
+A smaller tilt could be the reference's own error: with h nats of threshold for an exact reference,
+one that errs needs h / (1 - 2 h / DOUBT²), which has no solution below DOUBT = sqrt(8 h).
+"""
+_NEVER = 2**62
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Tilts:
+    """Constants of a bank: (series, TILTS) arrays, and (series,) ones of the reference.
+
+    A pane of n values with sum x pays gain * x + cost * n to each account. Tilts that a series has
+    no use for pay nothing and never cross. Made by `bernoulli_tilts` and `score_tilts`.
+    """
+
+    gain: Ints  # 1 / NATS nats per unit of x
+    cost: Ints  # 1 / NATS nats per value
+    threshold: Ints  # 1 / NATS nats, the dependence τ included
+    theta: Floats  # size and direction of the change, in σ of one value; 0 where unused
+    mean: Floats  # (series,) of the reference: a rate, or a score in z
+    sd: Floats  # (series,) of one value
+    n_eff: Floats  # (series,) values of the reference, as if independent
+    tau: Floats  # (series,) variance of a sum against independent values
+    rate: Floats  # (series,) false alarms per value that the thresholds allow
+    is_rate: Bools  # (series,) a Bernoulli series, not one of scores
+
+    @property
+    def smallest(self) -> Floats:
+        """Smallest tilt of each series, in σ; infinite where it has none."""
+        size = np.abs(self.theta)
+        return np.where(size > 0.0, size, np.inf).min(axis=1, initial=np.inf)
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def take(self, series: npt.ArrayLike) -> Self:
+        """Of these series only."""
+        which = np.asarray(series, dtype=np.int64)
+        return type(self)(*(getattr(self, f.name)[which] for f in fields(self)))
+
+    def put(self, series: Ints, others: Self) -> Self:
+        """These, with those of `series` replaced."""
+        columns = []
+        for f in fields(self):
+            column = getattr(self, f.name).copy()
+            column[series] = getattr(others, f.name)
+            columns.append(column)
+        return type(self)(*columns)
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """All series of all parts, in order."""
+        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+    def snapshot(self) -> State:
+        """Arrays."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def restore(cls, state: State) -> Self:
+        """The tilts `snapshot` described."""
+        return cls(*(np.asarray(state[f.name]) for f in fields(cls)))
+
+
+def check_budget(rate: Floats, tau: Floats, floor: Floats) -> None:
+    """Refuse what no threshold can be computed for."""
+    if not ((rate > 0.0) & (rate <= 0.01)).all():
+        raise ValueError("rate must be in (0, 0.01] false alarms a value")
+    if not ((tau >= 1.0) & np.isfinite(tau)).all() or not (floor >= 0.0).all():
+        raise ValueError("tau must be at least 1, floor not negative")
+
+
+def grid(least: float, largest: float) -> Floats:
+    """Geometric from least to largest: shape (SIDE,), 0 where unused; all 0 if there is no room."""
+    sizes = np.zeros(SIDE)
+    if least <= largest:
+        steps = min(SIDE - 1, math.ceil(math.log(largest / least) / math.log(_STEP)))
+        for i in range(steps + 1):
+            sizes[i] = least * (largest / least) ** (i / max(steps, 1))
+    return sizes
+
+
+def per_tilt(theta: Floats, rate: Floats) -> Floats:
+    """The series' rate in equal parts to its tilts: rates add, however the accounts depend."""
+    return np.broadcast_to((rate / np.maximum((theta != 0).sum(axis=1), 1))[:, None], theta.shape)
+
+
+def in_use(theta: Floats, height: Floats, tau: Floats) -> tuple[Bools, Ints]:
+    """Tilts with a finite threshold of `height` nats per effective value, and their thresholds."""
+    used = (theta != 0.0) & np.isfinite(height)
+    reach = np.where(used, height, 1.0) * tau[:, None] * NATS
+    return used, np.where(used, np.ceil(reach), _NEVER).astype(np.int64)
