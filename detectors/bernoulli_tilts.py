@@ -4,7 +4,18 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors import thresholds
-from detectors.tilts import DOUBT, NATS, SIDE, TILTS, Floats, Tilts, check_budget, grid, in_use, per_tilt  # fmt: skip
+from detectors.tilts import (
+    DOUBT,
+    NATS,
+    SIDE,
+    TILTS,
+    Floats,
+    Tilts,
+    check_budget,
+    grid,
+    per_tilt,
+    reach,
+)
 
 
 def bernoulli_tilts(
@@ -43,7 +54,7 @@ def bernoulli_tilts(
 
     >>> tilts = bernoulli_tilts([0], [10_000], rate=1e-6, floor=0.01, up_only=True)
     >>> (tilts.threshold[0, :3] / NATS).round(1), (tilts.theta[0, :3] * tilts.sd[0]).round(3)
-    (array([12.5, 12.4, 12.4]), array([0.01 , 0.017, 0.031]))
+    (array([12.2, 12. , 12.1]), array([0.01 , 0.017, 0.029]))
     """
     k, n = np.asarray(events, dtype=np.float64), np.asarray(count, dtype=np.float64)
     if k.ndim != 1 or k.shape != n.shape or (k < 0).any() or (k > n).any() or (n < 1).any():
@@ -58,18 +69,17 @@ def bernoulli_tilts(
     least = np.maximum(floors, DOUBT * sd / np.sqrt(n_eff))
     shifts = np.zeros((len(k), TILTS))
     for s in range(len(k)):
-        shifts[s, :SIDE] = grid(least[s], 0.5 * (1.0 - p0[s]))
+        shifts[s, :SIDE] = grid(least[s], 0.4 * (1.0 - p0[s]))
         if not up_only:
             shifts[s, SIDE:] = -grid(least[s], 0.95 * p0[s])
     theta = shifts / sd[:, None]
     event, other = _payments(p0, shifts)
-    used, threshold = in_use(theta, heights(p0, n_eff, taus, rates, shifts), taus)
     win, loss = np.rint(event * NATS), np.rint(other * NATS)
     return Tilts(
-        gain=np.where(used, win - loss, 0).astype(np.int64),
-        cost=np.where(used, loss, 0).astype(np.int64),
-        threshold=threshold,
-        theta=np.where(used, theta, 0.0),
+        gain=(win - loss).astype(np.int64),
+        cost=loss.astype(np.int64),
+        threshold=reach(theta, heights(p0, n_eff, taus, rates, shifts), taus),
+        theta=theta,
         mean=p0,
         sd=sd,
         n_eff=n_eff,

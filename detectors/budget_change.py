@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors import bernoulli_tilts, score_tilts
-from detectors.tilts import Tilts, check_budget, in_use
+from detectors.tilts import Tilts, check_budget, reach
 
 
 def rethreshold(tilts: Tilts, rate: npt.ArrayLike) -> Tilts:
     """These tilts with the thresholds of another rate of false alarms, (series,) or one for all.
 
-    A tilt whose threshold was out of reach stays unused. O(series x tilts x 41) numbers.
+    O(series x tilts x 41) numbers.
 
     Raises:
         ValueError: a rate outside (0, 0.01].
@@ -33,5 +33,5 @@ def rethreshold(tilts: Tilts, rate: npt.ArrayLike) -> Tilts:
             height = bernoulli_tilts.heights(one.mean, one.n_eff, one.tau, rates[some], shifts)
         else:
             height = score_tilts.heights(one.theta, one.n_eff, one.tau, rates[some])
-        threshold[some] = in_use(one.theta, height, one.tau)[1]
+        threshold[some] = reach(one.theta, height, one.tau)
     return replace(tilts, threshold=threshold, rate=rates)

@@ -1,7 +1,7 @@
 """A bank of CUSUMs over many series at once, in integers: exact however the panes are cut."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +72,7 @@ class CusumBank:
         >>> ones = np.ones((3000, 1), dtype=np.int64)
         >>> told = bank.update(np.arange(3000), events.astype(np.int64), ones)
         >>> told.pane.tolist(), told.since.tolist()
-        ([2219], [2049])
+        ([2218], [2049])
     """
 
     def __init__(self, tilts: Tilts) -> None:
@@ -136,11 +136,11 @@ class CusumBank:
             at = reached[crossed].any(axis=1) & (by_series_n[crossed] > 0)
             last[crossed] = np.where(at.any(axis=1), at.argmax(axis=1), last[crossed])
             crossed = crossed[at.any(axis=1)]
-        self._settle(which, position, by_series_x, by_series_n, account, last)
+        self._settle(which, position, (by_series_x, by_series_n), account, last)
         return self._tell(which, crossed, last)
 
     def _settle(
-        self, which: Ints, position: Ints, x: Ints, n: Ints, account: Ints, last: Ints
+        self, which: Ints, position: Ints, sums: tuple[Ints, Ints], account: Ints, last: Ints
     ) -> None:
         """State after row `last` of each series: accounts, and what came since they were 0."""
         rows = np.arange(len(position))
@@ -149,10 +149,10 @@ class CusumBank:
         final_zero = np.where(some, len(rows) - 1 - zero[:, :, ::-1].argmax(axis=2), -1)
         keep = ~some & (self._account[which] > 0)  # goes on rising from before
         begin = final_zero + 1
-        total_n = np.concatenate([np.zeros((len(which), 1), np.int64), n.cumsum(axis=1)], axis=1)
-        total_x = np.concatenate([np.zeros((len(which), 1), np.int64), x.cumsum(axis=1)], axis=1)
         end = (last + 1)[:, None]
-        for total, held in ((total_n, self._n_since), (total_x, self._x_since)):
+        for column, held in zip(sums, (self._x_since, self._n_since), strict=True):
+            total = np.zeros((len(which), len(rows) + 1), dtype=np.int64)
+            np.cumsum(column, axis=1, out=total[:, 1:])
             came = np.take_along_axis(total, end, 1) - np.take_along_axis(total, begin, 1)
             held[which] = np.where(keep, held[which], 0) + came
         start = position[np.minimum(begin, len(rows) - 1)]
@@ -256,12 +256,16 @@ def _joined(told: list[tuple[int, Crossings]]) -> Crossings:
     if len(told) == 1 and told[0][0] == 0:
         return told[0][1]
 
-    def column(name: str) -> npt.NDArray[np.int64]:
+    def column(name: str) -> Any:
         return np.concatenate([getattr(part, name) for _, part in told])
 
     return Crossings(
         series=column("series"),
         pane=np.concatenate([start + part.pane for start, part in told]),
-        **{name: column(name) for name in
-           ("theta", "statistic", "threshold", "since", "n_since", "x_since")},
-    )  # fmt: skip
+        theta=column("theta"),
+        statistic=column("statistic"),
+        threshold=column("threshold"),
+        since=column("since"),
+        n_since=column("n_since"),
+        x_since=column("x_since"),
+    )

@@ -113,7 +113,8 @@ class RankScores:
         """
         exponents = np.multiply.outer(theta, self.cell_scores / SCORE_UNIT)
         share = self.cell_counts / self.count
-        return np.round(np.log((np.exp(exponents) * share).sum(axis=-1)), 9)
+        cumulants: Floats = np.round(np.log((np.exp(exponents) * share).sum(axis=-1)), 9)
+        return cumulants
 
     def snapshot(self) -> State:
         """Cells and their counts: all else follows."""

@@ -7,9 +7,20 @@ import numpy.typing as npt
 
 from detectors import thresholds
 from detectors.rank_scores import SCORE_UNIT, RankScores
-from detectors.tilts import DOUBT, NATS, SIDE, TILTS, Floats, Tilts, check_budget, grid, in_use, per_tilt  # fmt: skip
+from detectors.tilts import (
+    DOUBT,
+    NATS,
+    SIDE,
+    TILTS,
+    Floats,
+    Tilts,
+    check_budget,
+    grid,
+    per_tilt,
+    reach,
+)
 
-_LARGEST = 1.6  # σ: the largest tilt; larger shifts lose little by it
+_LARGEST = 1.2  # σ: the largest tilt; larger shifts lose little by it
 
 
 def score_tilts(
@@ -47,7 +58,7 @@ def score_tilts(
 
     >>> tilts = score_tilts([10_000], rate=1e-6)
     >>> tilts.theta[0, :3].round(2), (tilts.threshold[0, :3] / NATS).round(1)
-    (array([0.15, 0.22, 0.33]), array([12.8, 13. , 13.4]))
+    (array([0.15, 0.25, 0.42]), array([12.1, 12.5, 13.1]))
     """
     n = np.asarray(count, dtype=np.float64)
     if n.ndim != 1 or (n < 1).any():
@@ -73,12 +84,11 @@ def score_tilts(
     if scores is not None:
         bent = np.stack([one.cgf(row) for one, row in zip(scores, theta, strict=True)])
     cost = -np.ceil((theta * (means / sds)[:, None] + bent) * NATS)
-    used, threshold = in_use(theta, heights(theta, n_eff, taus, rates), taus)
     return Tilts(
-        gain=np.where(used, gain, 0).astype(np.int64),
-        cost=np.where(used, cost, 0).astype(np.int64),
-        threshold=threshold,
-        theta=np.where(used, theta, 0.0),
+        gain=gain.astype(np.int64),
+        cost=cost.astype(np.int64),
+        threshold=reach(theta, heights(theta, n_eff, taus, rates), taus),
+        theta=theta,
         mean=means.copy(),
         sd=sds.copy(),
         n_eff=n_eff,
@@ -95,6 +105,4 @@ def heights(theta: Floats, n_eff: Floats, tau: Floats, rate: Floats) -> Floats:
     root = 1.0 - 2.0 * off[:, None, :] / size[..., None]
     c = 1.166 * size / tau[:, None]
     share = per_tilt(theta, rate) * tau[:, None]
-    return thresholds.solve(
-        share, c, root, (0.5 * size**2)[..., None], thresholds.normal_error()
-    )
+    return thresholds.solve(share, c, root, (0.5 * size**2)[..., None], thresholds.normal_error())

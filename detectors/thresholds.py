@@ -28,8 +28,9 @@ OFFSETS: Floats = np.linspace(-_REACH, _REACH, NODES)
 
 def normal_error() -> Floats:
     """Weights of OFFSETS standard errors, for an estimate that errs normally: shape (NODES,)."""
-    weight = np.exp(-0.5 * OFFSETS**2)
-    return weight / weight.sum()
+    weight: Floats = np.exp(-0.5 * OFFSETS**2)
+    weight /= weight.sum()
+    return weight
 
 
 def overshoot(p0: Floats, win: Floats) -> Floats:

@@ -15,14 +15,21 @@ NATS = 2**28
 
 SIDE = 8  # tilts in either direction at most
 TILTS = 2 * SIDE
-_STEP = 1.5  # ratio of neighbouring tilts where the room allows: costs 4 % of information at worst
+_STEP = 1.8
+"""Ratio of neighbouring tilts, where there is room. A change between two loses 8 % of information
+at worst; more tilts lose as much by sharing the budget."""
+_OVERLAP = 1.25
+"""Neighbouring tilts alarm together, so the rate of a bank is less than the sum of its tilts'.
+
+Measured at this ratio: 0.71 of the sum for a rate of 0.1, 0.78 and 0.83 for normal values."""
 DOUBT = 15.0
 """Tilts begin at DOUBT standard errors of the reference's mean.
 
 A smaller tilt could be the reference's own error: with h nats of threshold for an exact reference,
 one that errs needs h / (1 - 2 h / DOUBT²), which has no solution below DOUBT = sqrt(8 h).
 """
-_NEVER = 2**62
+NEVER = 2**62
+"""Threshold of a tilt that is not used, or that no threshold up to 200 nats makes safe."""
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -50,9 +57,10 @@ class Tilts:
 
     @property
     def smallest(self) -> Floats:
-        """Smallest tilt of each series, in σ; infinite where it has none."""
-        size = np.abs(self.theta)
-        return np.where(size > 0.0, size, np.inf).min(axis=1, initial=np.inf)
+        """Smallest tilt of each series that can alarm, in σ; infinite where it has none."""
+        able = self.threshold < NEVER
+        smallest: Floats = np.where(able, np.abs(self.theta), np.inf).min(axis=1)
+        return smallest
 
     def __len__(self) -> int:
         return len(self.mean)
@@ -105,12 +113,14 @@ def grid(least: float, largest: float) -> Floats:
 
 
 def per_tilt(theta: Floats, rate: Floats) -> Floats:
-    """The series' rate in equal parts to its tilts: rates add, however the accounts depend."""
-    return np.broadcast_to((rate / np.maximum((theta != 0).sum(axis=1), 1))[:, None], theta.shape)
+    """The series' rate in equal parts to its tilts, given that they overlap."""
+    tilts = np.maximum((theta != 0).sum(axis=1), 1)
+    overlap = np.where(tilts > 2, _OVERLAP, 1.0)  # one in each direction never alarm together
+    return np.broadcast_to((rate * overlap / tilts)[:, None], theta.shape)
 
 
-def in_use(theta: Floats, height: Floats, tau: Floats) -> tuple[Bools, Ints]:
-    """Tilts with a finite threshold of `height` nats per effective value, and their thresholds."""
-    used = (theta != 0.0) & np.isfinite(height)
-    reach = np.where(used, height, 1.0) * tau[:, None] * NATS
-    return used, np.where(used, np.ceil(reach), _NEVER).astype(np.int64)
+def reach(theta: Floats, height: Floats, tau: Floats) -> Ints:
+    """Thresholds of `height` nats per effective value; out of reach where infinite or unused."""
+    known = (theta != 0.0) & np.isfinite(height)
+    nats = np.where(known, height, 1.0) * tau[:, None]
+    return np.where(known, np.ceil(nats * NATS), NEVER).astype(np.int64)
