@@ -15,64 +15,20 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.exact_sum import BIN_BITS, Binned, binned_sums, merge_bins
-from detectors.log_buckets import bucket_of
-from detectors.moments import two_product
-from stream.columns import NULL, NUMBER, OTHER, TEXT, Column, Rows, concatenate
+from detectors.exact_sum import BIN_BITS, Binned
+from stream.columns import Column, Rows, concatenate
+from stream.feature_tables import (
+    ARRAYS,
+    Counts,
+    FeatureTable,
+    Ints,
+    merge_features,
+    summarise_columns,
+)
 
-Ints = NDArray[np.int64]
+__all__ = ["ARRAYS", "WHOLE", "Counts", "FeatureTable", "Ints", "PaneTable"]  # told of as one
+__all__ += ["collapse", "cut_at", "merge", "summarise"]
 WHOLE = np.uint64(2**64 - 1)  # sample limit of a pane whose rows are all in the sample
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Counts:
-    """Sparse counts, sorted by (pane, key): three parallel arrays. `pane` is an index."""
-
-    pane: Ints
-    key: NDArray[Any]
-    count: Ints
-
-
-ARRAYS = ("number", "text", "null", "other", "minimum", "maximum")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FeatureTable:
-    """One feature over P panes; `absent` is the pane's rows less the other four."""
-
-    number: Ints
-    text: Ints
-    null: Ints
-    other: Ints
-    minimum: NDArray[np.float64]  # nan where there is no number
-    maximum: NDArray[np.float64]
-    sums: Binned  # group: index of the pane
-    squares: Binned
-    buckets: Counts
-    categories: Counts  # of the K smallest hashes of each pane
-
-    @property
-    def present(self) -> Ints:
-        """Rows in which the feature is there, whatever its value."""
-        return self.number + self.text + self.null + self.other
-
-    def between(self, low: int, high: int) -> FeatureTable:
-        def bins(of: Binned) -> Binned:
-            inside = slice(*np.searchsorted(of.group, [low, high]))
-            return Binned(of.group[inside] - low, of.bin[inside], of.amount[inside])
-
-        def counts(of: Counts) -> Counts:
-            inside = slice(*np.searchsorted(of.pane, [low, high]))
-            return Counts(of.pane[inside] - low, of.key[inside], of.count[inside])
-
-        panes = slice(low, high)
-        return FeatureTable(
-            **{name: getattr(self, name)[panes] for name in ARRAYS},
-            sums=bins(self.sums),
-            squares=bins(self.squares),
-            buckets=counts(self.buckets),
-            categories=counts(self.categories),
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,10 +129,9 @@ def summarise(rows: Rows, sample_rows: int, max_categories: int) -> PaneTable:
     rows = rows.take(order)
     ends, pane, count = np.unique(rows.pane_end, return_inverse=True, return_counts=True)
     pane = pane.astype(np.int64)
-    features = {
-        name: _summarise_column(column, pane, len(ends), max_categories)
-        for name, column in rows.columns.items()
-    }
+    columns = [(column, pane) for column in rows.columns.values()]
+    tables = summarise_columns(columns, [len(ends)] * len(columns), max_categories)
+    features = dict(zip(rows.columns, tables, strict=True))
     sample, limit = _bottom(rows, pane, np.full(len(ends), WHOLE), sample_rows)
     return PaneTable(ends, count.astype(np.int64), features, sample, limit)
 
@@ -209,13 +164,13 @@ def _merge_into(
     """`maps`: for each table, the place in `ends` of each of its panes."""
     limit = np.full(len(ends), WHOLE)
     np.minimum.at(limit, np.concatenate(maps), np.concatenate([t.limit for t in tables]))
-    features = {}
-    for name in sorted(set().union(*(t.features for t in tables))):
-        having = [
-            (t.features[name], m) for t, m in zip(tables, maps, strict=True) if name in t.features
-        ]
-        of, places = [f for f, _ in having], [m for _, m in having]
-        features[name] = _merge_feature(of, places, len(ends), max_categories)
+    names = sorted(set().union(*(t.features for t in tables)))
+    having = [
+        [(t.features[n], m) for t, m in zip(tables, maps, strict=True) if n in t.features]
+        for n in names
+    ]
+    merged = merge_features(having, [len(ends)] * len(names), max_categories)
+    features = dict(zip(names, merged, strict=True))
     sample = concatenate([t.sample for t in tables])
     sample = sample.take(np.lexsort((sample.hash, sample.pane_end)))
     pane = np.searchsorted(ends, sample.pane_end).astype(np.int64)
@@ -241,102 +196,11 @@ def _bottom(
     return rows.take(np.flatnonzero(below)), limit
 
 
-def _summarise_column(column: Column, pane: Ints, panes: int, max_categories: int) -> FeatureTable:
-    def count(kind: int) -> Ints:
-        return np.bincount(pane[column.kind == kind], minlength=panes).astype(np.int64)
-
-    at, numbers = column.numbers()
-    of = pane[at]
-    text_at, hashes = column.texts()
-    minimum, maximum = np.full(panes, np.nan), np.full(panes, np.nan)
-    if len(of):
-        starts = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]]))
-        minimum[of[starts]] = np.minimum.reduceat(numbers, starts)
-        maximum[of[starts]] = np.maximum.reduceat(numbers, starts)
-    ones = np.ones(1, np.int64)
-    return FeatureTable(
-        number=count(NUMBER),
-        text=count(TEXT),
-        null=count(NULL),
-        other=count(OTHER),
-        minimum=minimum,
-        maximum=maximum,
-        sums=binned_sums(numbers, of),
-        squares=_square_bins(numbers, of),
-        buckets=_counted(of, bucket_of(numbers), np.broadcast_to(ones, of.shape)),
-        categories=_smallest(
-            _counted(pane[text_at], hashes, np.broadcast_to(ones, text_at.shape)), max_categories
-        ),
-    )
-
-
-def _square_bins(numbers: NDArray[np.float64], pane: Ints) -> Binned:
-    """The exact sums of x * x (of x at least 1e-140 in size, or 0)."""
-    product, error = two_product(numbers, numbers)
-    bins = binned_sums(product, pane)
-    return merge_bins([bins, binned_sums(error, pane)]) if error.any() else bins
-
-
-def _merge_feature(
-    tables: list[FeatureTable], maps: list[Ints], panes: int, max_categories: int
-) -> FeatureTable:
-    minimum, maximum = np.full(panes, np.nan), np.full(panes, np.nan)
-    for table, places in zip(tables, maps, strict=True):
-        np.fmin.at(minimum, places, table.minimum)
-        np.fmax.at(maximum, places, table.maximum)
-
-    def bins(parts: list[Binned]) -> Binned:
-        return merge_bins(
-            [Binned(m[p.group], p.bin, p.amount) for p, m in zip(parts, maps, strict=True)]
-        )
-
-    def counts(parts: list[Counts]) -> Counts:
-        moved = [m[p.pane] for p, m in zip(parts, maps, strict=True)]
-        return _counted(
-            np.concatenate(moved),
-            np.concatenate([p.key for p in parts]),
-            np.concatenate([p.count for p in parts]),
-        )
-
-    return FeatureTable(
-        number=_add([t.number for t in tables], maps, panes),
-        text=_add([t.text for t in tables], maps, panes),
-        null=_add([t.null for t in tables], maps, panes),
-        other=_add([t.other for t in tables], maps, panes),
-        minimum=minimum,
-        maximum=maximum,
-        sums=bins([t.sums for t in tables]),
-        squares=bins([t.squares for t in tables]),
-        buckets=counts([t.buckets for t in tables]),
-        categories=_smallest(counts([t.categories for t in tables]), max_categories),
-    )
-
-
 def _add(parts: list[Ints], maps: list[Ints], panes: int) -> Ints:
     total = np.zeros(panes, np.int64)
     for part, places in zip(parts, maps, strict=True):
         np.add.at(total, places, part)
     return total
-
-
-def _counted(pane: Ints, key: NDArray[Any], count: Ints) -> Counts:
-    if not len(pane):
-        return Counts(np.zeros(0, np.int64), key, np.zeros(0, np.int64))
-    order = np.lexsort((key, pane))
-    pane, key, count = pane[order], key[order], count[order]
-    starts = np.flatnonzero(
-        np.concatenate([[True], (pane[1:] != pane[:-1]) | (key[1:] != key[:-1])])
-    )
-    return Counts(pane[starts], key[starts], np.add.reduceat(count, starts))
-
-
-def _smallest(counts: Counts, keep: int) -> Counts:
-    """The `keep` smallest keys of each pane."""
-    if not len(counts.pane):
-        return counts
-    rank = np.arange(len(counts.pane)) - np.searchsorted(counts.pane, counts.pane, "left")
-    few = rank < keep
-    return Counts(counts.pane[few], counts.key[few], counts.count[few])
 
 
 def _feature_summary(table: FeatureTable, pane: int, texts: dict[int, str]) -> dict[str, Any]:
