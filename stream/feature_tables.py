@@ -2,12 +2,13 @@
 
 Many features are worked off in one go: the panes of all of them are numbered through, feature
 behind feature, summed as if they were panes of one feature, and dealt back. A call of numpy costs
-a microsecond whatever it is given, and a group has up to thousands of features.
+a microsecond whatever it is given, and a group has up to thousands of features. The features may
+be those of many groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -22,6 +23,7 @@ from stream.columns import NULL, NUMBER, OTHER, TEXT, Column
 
 Ints = NDArray[np.int64]
 _KINDS = 5
+_CELLS_IN_ONE_GO = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,10 +111,30 @@ def summarise_columns(
 ) -> list[FeatureTable]:
     """Each column with the pane of each of its rows, ascending; and how many panes it has.
 
-    O(n log n) in the rows of all columns together.
+    O(n log n) in the rows of each column.
     """
-    if not columns:
-        return []
+    made: list[FeatureTable] = []
+    for part in _portions([len(of) for _, of in columns]):
+        made += _summarise(columns[part], panes[part], max_categories)
+    return made
+
+
+def _portions(sizes: Sequence[int]) -> Iterator[slice]:
+    """So many after one another as stay in the cache together: more in one go gain nothing, and
+    would take memory."""
+    low = total = 0
+    for place, size in enumerate(sizes):
+        if total and total + size > _CELLS_IN_ONE_GO:
+            yield slice(low, place)
+            low, total = place, 0
+        total += size
+    if low < len(sizes):
+        yield slice(low, len(sizes))
+
+
+def _summarise(
+    columns: Sequence[tuple[Column, Ints]], panes: Sequence[int], max_categories: int
+) -> list[FeatureTable]:
     starts = np.cumsum([0, *panes])
     kind = np.concatenate([column.kind for column, _ in columns])
     bits = np.concatenate([column.bits for column, _ in columns])
@@ -165,9 +187,16 @@ Having = Sequence[tuple[FeatureTable, Ints]]
 def merge_features(
     having: Sequence[Having], panes: Sequence[int], max_categories: int
 ) -> list[FeatureTable]:
-    """The tables of each feature made one. O(n log n) in what all of them hold."""
-    if not having:
-        return []
+    """The tables of each feature made one. O(n log n) in what they hold."""
+    made: list[FeatureTable] = []
+    for part in _portions([sum(len(t.buckets.key) for t, _ in tables) for tables in having]):
+        made += _merge(having[part], panes[part], max_categories)
+    return made
+
+
+def _merge(
+    having: Sequence[Having], panes: Sequence[int], max_categories: int
+) -> list[FeatureTable]:
     starts = np.cumsum([0, *panes]).tolist()
     total = starts[-1]
     tables = [table for tables in having for table, _ in tables]

@@ -27,7 +27,7 @@ from stream.feature_tables import (
 )
 
 __all__ = ["ARRAYS", "WHOLE", "Counts", "FeatureTable", "Ints", "PaneTable"]  # told of as one
-__all__ += ["collapse", "cut_at", "merge", "summarise"]
+__all__ += ["collapse", "cut_at", "merge", "merge_all", "summarise", "summarise_all"]
 WHOLE = np.uint64(2**64 - 1)  # sample limit of a pane whose rows are all in the sample
 
 
@@ -125,24 +125,47 @@ def cut_at(parts: Sequence[Part], until_ms: int) -> tuple[list[Part], list[Part]
 
 def summarise(rows: Rows, sample_rows: int, max_categories: int) -> PaneTable:
     """Summaries of rows in any order. O(n log n) per column."""
-    order = np.lexsort((rows.hash, rows.pane_end))
-    rows = rows.take(order)
-    ends, pane, count = np.unique(rows.pane_end, return_inverse=True, return_counts=True)
-    pane = pane.astype(np.int64)
-    columns = [(column, pane) for column in rows.columns.values()]
-    tables = summarise_columns(columns, [len(ends)] * len(columns), max_categories)
-    features = dict(zip(rows.columns, tables, strict=True))
-    sample, limit = _bottom(rows, pane, np.full(len(ends), WHOLE), sample_rows)
-    return PaneTable(ends, count.astype(np.int64), features, sample, limit)
+    return summarise_all([rows], sample_rows, max_categories)[0]
+
+
+def summarise_all(parts: Sequence[Rows], sample_rows: int, max_categories: int) -> list[PaneTable]:
+    """Of each part its own summaries: the features of all of them in one go."""
+    columns: list[tuple[Column, Ints]] = []
+    panes: list[int] = []
+    made = []
+    for part in parts:
+        rows = part.take(np.lexsort((part.hash, part.pane_end)))
+        ends, places, count = np.unique(rows.pane_end, return_inverse=True, return_counts=True)
+        pane = places.astype(np.int64)
+        sample = _bottom(rows, pane, np.full(len(ends), WHOLE), sample_rows)
+        made.append((ends, count.astype(np.int64), rows.columns, sample))
+        columns += [(column, pane) for column in rows.columns.values()]
+        panes += [len(ends)] * len(rows.columns)
+    tables = iter(summarise_columns(columns, panes, max_categories))
+    return [
+        PaneTable(ends, count, {name: next(tables) for name in names}, *sample)
+        for ends, count, names, sample in made
+    ]
 
 
 def merge(tables: Sequence[PaneTable], sample_rows: int, max_categories: int) -> PaneTable:
     """The panes of all tables, panes of one end made one. O(n log n) in what they hold."""
-    if len(tables) == 1:
-        return tables[0]
-    ends, places = np.unique(np.concatenate([t.pane_end for t in tables]), return_inverse=True)
-    maps = np.split(places.astype(np.int64), np.cumsum([len(t) for t in tables])[:-1])
-    return _merge_into(ends, tables, maps, sample_rows, max_categories)
+    return merge_all([tables], sample_rows, max_categories)[0]
+
+
+def merge_all(
+    of: Sequence[Sequence[PaneTable]], sample_rows: int, max_categories: int
+) -> list[PaneTable]:
+    """The tables of each sequence merged: the features of all of them in one go."""
+    mergings = []
+    for tables in of:
+        if len(tables) > 1:
+            together = np.concatenate([t.pane_end for t in tables])
+            ends, places = np.unique(together, return_inverse=True)
+            cuts = np.cumsum([len(t) for t in tables])[:-1]
+            mergings.append(_Merging(ends, tables, np.split(places.astype(np.int64), cuts)))
+    merged = iter(_merge_into(mergings, sample_rows, max_categories))
+    return [next(merged) if len(tables) > 1 else tables[0] for tables in of]
 
 
 def collapse(
@@ -151,31 +174,52 @@ def collapse(
     """All panes of all tables as one that ends at `end_ms`: a window, a reference."""
     maps = [np.zeros(len(t), np.int64) for t in tables]
     moved = [replace(t, sample=_ending_at(t.sample, end_ms)) for t in tables]
-    return _merge_into(np.array([end_ms]), moved, maps, sample_rows, max_categories)
+    merging = _Merging(np.array([end_ms]), moved, maps)
+    return _merge_into([merging], sample_rows, max_categories)[0]
 
 
 def _ending_at(rows: Rows, end_ms: int) -> Rows:
     return replace(rows, pane_end=np.full(len(rows), end_ms, np.int64))
 
 
-def _merge_into(
-    ends: Ints, tables: Sequence[PaneTable], maps: list[Ints], sample_rows: int, max_categories: int
-) -> PaneTable:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Merging:
     """`maps`: for each table, the place in `ends` of each of its panes."""
-    limit = np.full(len(ends), WHOLE)
-    np.minimum.at(limit, np.concatenate(maps), np.concatenate([t.limit for t in tables]))
-    names = sorted(set().union(*(t.features for t in tables)))
-    having = [
-        [(t.features[n], m) for t, m in zip(tables, maps, strict=True) if n in t.features]
-        for n in names
+
+    ends: Ints
+    tables: Sequence[PaneTable]
+    maps: list[Ints]
+
+    def having(self, name: str) -> list[tuple[FeatureTable, Ints]]:
+        pairs = zip(self.tables, self.maps, strict=True)
+        return [(t.features[name], m) for t, m in pairs if name in t.features]
+
+    def rows(self) -> Ints:
+        total = np.zeros(len(self.ends), np.int64)
+        np.add.at(total, np.concatenate(self.maps), np.concatenate([t.rows for t in self.tables]))
+        return total
+
+    def sample(self, keep: int) -> tuple[Rows, NDArray[np.uint64]]:
+        limits = np.concatenate([t.limit for t in self.tables])
+        limit = np.full(len(self.ends), WHOLE)
+        np.minimum.at(limit, np.concatenate(self.maps), limits)
+        sample = concatenate([t.sample for t in self.tables])
+        sample = sample.take(np.lexsort((sample.hash, sample.pane_end)))
+        pane = np.searchsorted(self.ends, sample.pane_end).astype(np.int64)
+        return _bottom(sample, pane, limit, keep)
+
+
+def _merge_into(
+    mergings: Sequence[_Merging], sample_rows: int, max_categories: int
+) -> list[PaneTable]:
+    names = [sorted(set().union(*(t.features for t in m.tables))) for m in mergings]
+    having = [m.having(name) for m, of in zip(mergings, names, strict=True) for name in of]
+    panes = [len(m.ends) for m, of in zip(mergings, names, strict=True) for _ in of]
+    merged = iter(merge_features(having, panes, max_categories))
+    return [
+        PaneTable(m.ends, m.rows(), {name: next(merged) for name in of}, *m.sample(sample_rows))
+        for m, of in zip(mergings, names, strict=True)
     ]
-    merged = merge_features(having, [len(ends)] * len(names), max_categories)
-    features = dict(zip(names, merged, strict=True))
-    sample = concatenate([t.sample for t in tables])
-    sample = sample.take(np.lexsort((sample.hash, sample.pane_end)))
-    pane = np.searchsorted(ends, sample.pane_end).astype(np.int64)
-    sample, limit = _bottom(sample, pane, limit, sample_rows)
-    return PaneTable(ends, _add([t.rows for t in tables], maps, len(ends)), features, sample, limit)
 
 
 def _bottom(
@@ -194,13 +238,6 @@ def _bottom(
     limit[crowded] = rows.hash[start[crowded] + keep]
     below = (limit[pane] == WHOLE) | (rows.hash < limit[pane])
     return rows.take(np.flatnonzero(below)), limit
-
-
-def _add(parts: list[Ints], maps: list[Ints], panes: int) -> Ints:
-    total = np.zeros(panes, np.int64)
-    for part, places in zip(parts, maps, strict=True):
-        np.add.at(total, places, part)
-    return total
 
 
 def _feature_summary(table: FeatureTable, pane: int, texts: dict[int, str]) -> dict[str, Any]:
