@@ -6,7 +6,10 @@ Reading order:
 2. `adwin` on `exponential_histogram`: changes of a mean, without a reference.
 3. `page_hinkley`: the same question with one cumulative sum a side.
 4. `rate_cusum`: a rate above its reference (null, absent, type error, unseen category).
-5. `distance`: how far a window lies from the reference (PSI, Kolmogorov-Smirnov): evidence.
-6. `exact_sum`, `moments`, `quantile_sketch`, `category_sketch`, `row_sample`: mergeable summaries.
-7. `reference`: the frozen, versioned profile.
+5. `rank_scores`, `tilts` (with `bernoulli_tilts`, `score_tilts`, `thresholds`, `budget_change`),
+   `cusum_bank`: a change of any size, in either direction, in many series at once, against
+   references, at a budget of false alarms.
+6. `distance`: how far a window lies from the reference (PSI, Kolmogorov-Smirnov): evidence.
+7. `exact_sum`, `moments`, `quantile_sketch`, `category_sketch`, `row_sample`: mergeable summaries.
+8. `reference`: the frozen, versioned profile.
 """

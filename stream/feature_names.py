@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import Group
+from stream.columns import FEATURE, Column, Group
 from stream.rules import Rules
 from stream.snapshot import Part, pack, unpack
 
-Features = dict[str, Any]
+Alike = tuple[NDArray[np.intp], Mapping[str, Column]]
+"""Rows of a batch that have the same columns, ascending; the columns, sorted by name."""
+Times = NDArray[np.int64]
 _PART = "features"
 _VERSION = 1
 
@@ -35,29 +36,22 @@ class FeatureNames:
         self.refused = 0  # values of names for which there was no room
 
     def take(
-        self,
-        group: Group,
-        features: Sequence[Features],
-        before_ms: NDArray[np.int64],
-        after_ms: NDArray[np.int64],
-    ) -> list[Features]:
-        """The features of a group's records, in their order, without those that are refused.
+        self, group: Group, parts: Sequence[Alike], before_ms: Times, after_ms: Times
+    ) -> list[Alike]:
+        """All rows of a group in a batch, without the features that are refused.
 
-        `before_ms`, `after_ms`: the partition's watermark before and behind each record, rising.
-        O(features)."""
-        last_ms = self._last_ms.get(group, int(before_ms[0]))
-        silent = before_ms - np.concatenate([[last_ms], after_ms[:-1]]) > self._silence_ms
-        self._last_ms[group] = int(after_ms[-1])
-        kept: list[Features] = []
-        for start, end in pairwise(sorted({0, *np.flatnonzero(silent).tolist(), len(features)})):
-            if silent[start]:
+        `before_ms`, `after_ms`: the partition's watermark before and behind each row of the batch,
+        rising. O(rows log rows + columns)."""
+        rows = np.sort(np.concatenate([rows for rows, _ in parts]))
+        last_ms = self._last_ms.get(group, int(before_ms[rows[0]]))
+        gaps_ms = before_ms[rows] - np.concatenate([[last_ms], after_ms[rows[:-1]]])
+        self._last_ms[group] = int(after_ms[rows[-1]])
+        kept: list[Alike] = []
+        for number, session in enumerate(_cut(parts, rows[gaps_ms > self._silence_ms])):
+            if number:
                 self._forget(group)
-            kept += self._known(group, features[start:end])
+            kept += self._of_session(group, session)
         return kept
-
-    def width(self, group: Group) -> int:
-        """How many names of the group are taken."""
-        return len(self._taken.get(group, ()))
 
     def purge(self, watermark_ms: int) -> None:
         """Forget groups that begin anew with their next record, whenever that comes."""
@@ -70,27 +64,17 @@ class FeatureNames:
         if self._taken.pop(group, None) is not None:
             self._version += 1
 
-    def _known(self, group: Group, features: Sequence[Features]) -> Sequence[Features]:
+    def _of_session(self, group: Group, parts: Sequence[Alike]) -> Iterator[Alike]:
         taken = self._taken.setdefault(group, set())
-        if all(map(taken.issuperset, features)):
-            return features
         before = len(taken)
-        new = set().union(*features) - taken
-        if before + len(new) <= self._limit:
-            taken |= new
-        else:
-            features = [*self._chosen(taken, features)]
-        self._version += len(taken) > before
-        return features
-
-    def _chosen(self, taken: set[str], features: Sequence[Features]) -> Iterator[Features]:
-        for record in features:
+        for rows, columns in sorted(parts, key=lambda part: int(part[0][0])):
+            new = [name for name in columns if name.startswith(FEATURE) and name not in taken]
             room = self._limit - len(taken)
-            if room:
-                taken.update([name for name in record if name not in taken][:room])
-            kept = {name: value for name, value in record.items() if name in taken}
-            self.refused += len(record) - len(kept)
-            yield kept
+            taken.update(new[:room])
+            refused = {*new[room:]}
+            self.refused += len(rows) * len(refused)
+            yield rows, _without(refused, columns)
+        self._version += len(taken) > before
 
     # -- state
 
@@ -108,3 +92,21 @@ class FeatureNames:
         self._last_ms = {(m, v, r, s): at_ms for (m, v, r, s), at_ms in plain["last"]}
         names = unpack(b"1", _VERSION, state[_PART]) if _PART in state else []
         self._taken = {(m, v, r, s): set(taken) for (m, v, r, s), taken in names}
+
+
+def _without(refused: set[str], columns: Mapping[str, Column]) -> Mapping[str, Column]:
+    return {n: c for n, c in columns.items() if n not in refused} if refused else columns
+
+
+def _cut(parts: Sequence[Alike], begins: NDArray[np.intp]) -> list[list[Alike]]:
+    """The rows before the first of these, those from each of them on."""
+    if not len(begins):
+        return [[*parts]]
+    sessions: list[list[Alike]] = [[] for _ in range(len(begins) + 1)]
+    for rows, columns in parts:
+        number = np.searchsorted(begins, rows, "right")
+        for session in np.unique(number).tolist():
+            inside = np.flatnonzero(number == session)
+            cells = {name: column.take(inside) for name, column in columns.items()}
+            sessions[session].append((rows[inside], cells))
+    return sessions

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.columns import FEATURE, Group
-from stream.feature_names import FeatureNames
+from stream.columns import FEATURE, NULL, Group, constant_column
+from stream.feature_names import Alike, FeatureNames
 from stream.model_stage import ModelStage
 from stream.panes import PaneTable
 from stream.pipeline import Pipeline
@@ -29,41 +29,71 @@ GROUP: Group = ("m", "1", "champion", "")
 Record = tuple[int, list[str]]
 """Event time, names of its features."""
 _records = st.lists(
-    st.tuples(st.integers(0, 9_000), st.lists(st.sampled_from("abcdefghijklmno"), unique=True)),
+    st.tuples(
+        st.integers(0, 1_000),
+        st.sampled_from([0, 0, 0, 0, 9_000]),
+        st.lists(st.sampled_from("abcdefghijklmno"), unique=True),
+    ),
     min_size=1,
     max_size=30,
 )
 
 
-def naive(records: list[Record]) -> tuple[list[list[str]], int]:
+def naive(records: list[list[str]], before: Any, after: Any) -> tuple[list[list[str]], int]:
     """Names kept of each record, and how many were not."""
     kept: list[list[str]] = []
     taken: list[str] = []
     refused = 0
-    for _, names in records:
-        for name in names:
+    for row, names in enumerate(records):
+        if row and before[row] - after[row - 1] > NARROW.pane_ms + NARROW.grace_ms:
+            taken = []
+        for name in sorted(names):
             if name not in taken and len(taken) < ROOM:
                 taken.append(name)
-        kept.append([name for name in names if name in taken])
+        kept.append([name for name in sorted(names) if name in taken])
         refused += len(names) - len(kept[-1])
     return kept, refused
+
+
+def parts_of(records: list[Record], first: int) -> list[Alike]:
+    """As stage 1 has them: rows with the same columns together; numbers from `first` on."""
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for row, (_, names) in enumerate(records):
+        alike.setdefault(tuple(sorted(names)), []).append(row + first)
+    return [
+        (np.array(rows), {FEATURE + n: constant_column(NULL, len(rows)) for n in names})
+        for names, rows in alike.items()
+    ]
+
+
+def took(names: FeatureNames, records: list[Record], before: Any, after: Any) -> list[list[str]]:
+    """What is kept of each record of one batch."""
+    kept: dict[int, list[str]] = {}
+    for rows, columns in names.take(GROUP, parts_of(records, 0), before, after):
+        for name in columns:
+            assert len(columns[name].kind) == len(rows)
+        kept |= {row: [name.removeprefix(FEATURE) for name in columns] for row in rows.tolist()}
+    return [kept[row] for row in sorted(kept)]
 
 
 @given(_records, st.lists(st.integers(1, 30)), st.lists(st.booleans()))
 def test_what_is_taken_is_of_the_records_alone_and_not_of_their_batches(
     records: list[Record], sizes: list[int], restarts: list[bool]
 ) -> None:
-    times = np.array([time_ms for time_ms, _ in records])
-    after = np.maximum.accumulate(times)
-    before = np.concatenate([after[:1], after[:-1]])
+    times = np.array([time_ms for time_ms, _, _ in records])
+    told = np.array([told_ms for _, told_ms, _ in records])  # to the watermark, before each
+    after = np.maximum.accumulate(times + np.cumsum(told))
+    before = np.concatenate([[0], after[:-1]]) + told
+    after = np.maximum(after, before)
     names = FeatureNames(NARROW)
     kept: list[list[str]] = []
     at = 0
     for size, is_restarted in zip([*sizes, *[7] * 30], [*restarts, *[False] * 60], strict=False):
-        part = slice(at, at + size)
+        batch = slice(at, at + size)
         if at < len(records):
-            features = [dict.fromkeys(of, 1) for _, of in records[part]]
-            kept += map(list, names.take(GROUP, features, before[part], after[part]))
+            of = [(time_ms, named) for time_ms, _, named in records[batch]]
+            kept += took(names, of, before[batch], after[batch])
+            names.purge(int(after[batch][-1]))
         at += size
         if is_restarted:
             state = packed(names.parts())
@@ -71,31 +101,7 @@ def test_what_is_taken_is_of_the_records_alone_and_not_of_their_batches(
             again.restore(names.snapshot(), state)
             assert packed(again.parts()) == state
             names = again
-    assert (kept, names.refused) == naive(records)
-    assert names.width(GROUP) <= ROOM
-
-
-@given(_records, st.integers(0, 9_000))
-def test_a_group_begins_anew_after_a_silence_whether_it_was_forgotten_meanwhile_or_not(
-    records: list[Record], further_ms: int
-) -> None:
-    """The watermark may rise without records of the group."""
-
-    def taken(*, purged: bool) -> tuple[list[dict[str, Any]], int]:
-        names = FeatureNames(NARROW)
-        kept: list[dict[str, Any]] = []
-        watermark = records[0][0]
-        for time_ms, of in records:
-            before = watermark
-            watermark = max(watermark, time_ms)
-            one = [dict.fromkeys(of, 1)]
-            kept += names.take(GROUP, one, np.array([before]), np.array([watermark]))
-            watermark += further_ms
-            if purged:
-                names.purge(watermark)
-        return kept, names.refused
-
-    assert taken(purged=True) == taken(purged=False)
+    assert (kept, names.refused) == naive([of for _, _, of in records], before, after)
 
 
 def flood(seed: int, size: int = 400) -> Stream:
