@@ -31,17 +31,23 @@ class Waiting:
     def __init__(self) -> None:
         self.rows: list[Rows] = []
         self.tables: list[PaneTable] = []
+        self._first_ms = -BEFORE_ALL_MS  # no pane here ends before
 
     def add(self, rows: Rows | None, table: PaneTable | None) -> None:
         if rows is not None and len(rows):
             self.rows.append(rows)
+            self._first_ms = min(self._first_ms, rows.first_end_ms)
         if table is not None and len(table):
             self.tables.append(table)
+            self._first_ms = min(self._first_ms, table.first_end_ms)
 
     def take(self, until_ms: int, rules: Rules) -> PaneTable | None:
         """The panes that end by then, merged; None if there are none."""
+        if until_ms < self._first_ms:
+            return None
         sparse, self.rows = cut_at(self.rows, until_ms)
         due, self.tables = cut_at(self.tables, until_ms)
+        self._first_ms = until_ms + 1 if self.rows or self.tables else -BEFORE_ALL_MS
         if sparse:
             joined = concatenate(sparse)
             due.append(summarise(joined, rules.pane_rows, rules.max_categories))
@@ -54,8 +60,10 @@ class Waiting:
     @classmethod
     def restore(cls, plain: list[Any]) -> Waiting:
         waiting = cls()
-        waiting.rows = [rows_from_plain(part) for part in plain[0]]
-        waiting.tables = [table_from_plain(part) for part in plain[1]]
+        for rows in plain[0]:
+            waiting.add(rows_from_plain(rows), None)
+        for table in plain[1]:
+            waiting.add(None, table_from_plain(table))
         return waiting
 
 

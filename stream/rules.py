@@ -155,9 +155,8 @@ class Rules:
 
     def _hashed(self) -> dict[str, Any]:
         """Settings newer than 0.1.0 count only where they are set: hashes survive an upgrade."""
-        is_old = {n: n not in _SINCE_0_1 for n in self.__dataclass_fields__}
-        default = asdict(Rules())
-        return {n: v for n, v in asdict(self).items() if is_old[n] or v != default[n]}
+        defaults = {n: getattr(Rules, n) for n in _SINCE_0_1}
+        return {n: v for n, v in self.to_plain().items() if n not in defaults or v != defaults[n]}
 
     def to_plain(self) -> dict[str, Any]:
         plain: dict[str, Any] = msgspec.to_builtins(self)

@@ -112,7 +112,7 @@ def batches(data: bytes) -> None:
 def _told(decoded: Decoded[Any]) -> list[list[Any]]:
     events = [repr(event) for event in decoded.events]
     letters = [effect.value for effect in decoded.dead]
-    return [events, decoded.time_ms.tolist(), decoded.record_ms.tolist(), letters]
+    return [events, decoded.time_ms.tolist(), letters]
 
 
 def ledger(data: bytes) -> None:
