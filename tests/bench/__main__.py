@@ -19,6 +19,7 @@ import msgspec
 from tests.bench.measure import circumstances
 
 PARTS = ("core", "worker", "scale", "latency")
+APART = ("detection",)  # measures no speed, and takes minutes
 
 
 def _alone(name: str, given: list[str]) -> int:
@@ -61,7 +62,7 @@ def _all(given: list[str]) -> int:
 
 def main() -> int:
     given = sys.argv[1:]
-    if given and given[0] in PARTS:
+    if given and given[0] in PARTS + APART:
         return _alone(given[0], given[1:])
     return _all(given)
 
