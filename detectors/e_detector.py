@@ -78,7 +78,7 @@ class EDetector:
         [208]
 
     Source: Shin, Ramdas & Rinaldo, "E-detectors: a nonparametric framework for sequential change
-    detection", New England J. Statistics in Data Science, 2023; Turner, Ly & Grünwald, "Generic
+    detection", New England J. Statistics in Data Science 2, 2023; Turner, Ly & Grünwald, "Generic
     e-variables for exact sequential k-sample tests that allow for optional stopping", J. Stat.
     Planning and Inference 230, 2024.
     """
