@@ -132,7 +132,12 @@ def total_variation(
 
 
 def within_floor(difference: Interval, floor: npt.ArrayLike) -> Bools:
-    """Whether all of the interval lies within ±floor: back to normal, not merely quiet."""
+    """Whether all of the interval lies within ±floor: back to normal, not merely quiet.
+
+    The floor must leave room for the reference's own error, or nothing ever is: no less than the
+    smallest change that is looked for, `Tilts.smallest` (times `Tilts.sd` for rates), which is 15
+    standard errors of the reference.
+    """
     limit = np.asarray(floor, dtype=np.float64)
     inside: Bools = (difference.low >= -limit) & (difference.high <= limit)
     return inside
