@@ -9,9 +9,16 @@ from itertools import pairwise
 
 # δ: false alarms a value at clock 32; the worst of Bernoulli .5 and .05 and uniform values, which
 # are 650, 262 and 366 per 1M at δ = 0.9
-_ADWIN = ((0.9, 650.5e-6), (0.5, 289.0e-6), (0.2, 74.5e-6), (0.1, 22.5e-6), (0.05, 9.0e-6))
+_ADWIN = ((0.9, 650.5e-6), (0.5, 289.0e-6), (0.2, 82.2e-6), (0.1, 36.2e-6), (0.05, 15.0e-6))
 # λ in σ: false alarms a normal value, with δ = 0.01 σ or more, α = 0.9999, both directions
-_PAGE_HINKLEY = ((25.0, 2385e-6), (50.0, 508e-6), (100.0, 108e-6), (200.0, 24.5e-6), (400.0, 2e-6))
+_PAGE_HINKLEY = (
+    (25.0, 2435e-6),
+    (50.0, 510e-6),
+    (100.0, 107e-6),
+    (200.0, 25.0e-6),
+    (300.0, 7.6e-6),
+    (400.0, 1.7e-6),
+)
 
 
 def adwin_delta(rate: float) -> float:
@@ -21,7 +28,7 @@ def adwin_delta(rate: float) -> float:
     than measured, so on the safe side. At most 0.9.
 
     >>> round(adwin_delta(1e-6), 4), round(adwin_delta(1e-4), 2)
-    (0.0056, 0.24)
+    (0.0033, 0.23)
     """
     if not rate > 0.0:
         raise ValueError(f"rate must be positive: {rate}")
@@ -43,7 +50,7 @@ def page_hinkley_threshold(rate: float, sd: float) -> float:
             heavy-tailed ones may alarm more often.
 
     >>> round(page_hinkley_threshold(1e-4, 1.0)), round(page_hinkley_threshold(1e-4, 0.5))
-    (104, 52)
+    (103, 52)
     """
     if not (rate > 0.0 and sd > 0.0):
         raise ValueError(f"rate and sd must be positive: {rate}, {sd}")
