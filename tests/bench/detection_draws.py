@@ -48,20 +48,19 @@ class Learnt:
         return np.stack([one.score(values[:, s]) for s, one in enumerate(self.scores)], axis=1)
 
 
-def learn_rates(events: Ints, count: int, rate: float, *, tau: Floats | float = 1.0) -> Learnt:
+def learn_rates(events: Ints, count: int, rate: float) -> Learnt:
     """Series of rates, whose references hold so many events among `count` values."""
     floor = RELATIVE_FLOOR * (events + 0.5) / (count + 1)
-    tilts = bernoulli_tilts(events, np.full(len(events), count), rate=rate, tau=tau, floor=floor)
+    tilts = bernoulli_tilts(events, np.full(len(events), count), rate=rate, floor=floor)
     return Learnt(tilts, None, count, np.maximum(floor, tilts.smallest * tilts.sd))
 
 
-def learn_scores(references: Sequence[Floats], rate: float, *, tau: Floats | float = 1.0) -> Learnt:
+def learn_scores(references: Sequence[Floats], rate: float) -> Learnt:
     """Numeric series, by the values of their references."""
     scores = [RankScores.from_values(reference) for reference in references]
     count = len(references[0])
-    # cumulants of a few series stand for all of one distribution: they cost a second each
-    tilts = score_tilts([count] * len(scores), rate=rate, tau=tau, floor=FLOOR)
-    if any(one.largest_mass > 0.05 for one in scores):
+    tilts = score_tilts([count] * len(scores), rate=rate, floor=FLOOR)
+    if any(one.largest_mass > 0.05 for one in scores):  # atoms: normal cumulants will not do
         tilts = score_tilts([count] * len(scores), rate=rate, floor=FLOOR, scores=scores)
     return Learnt(tilts, scores, count, np.maximum(FLOOR, tilts.smallest))
 
