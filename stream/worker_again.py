@@ -3,7 +3,8 @@
 The journal is compacted by key, and a key has its epoch. A former owner that does not know it yet
 (it was frozen; its producer sends again what it has no answer to) may write under such a key once
 more: that is void behind the claim, but it would be all that compaction leaves. What a checkpoint
-holds is safe: its owner had the answers before it, and does not come back to that place.
+holds is safe: its owner had the answers before it, and does not come back to that place. So what
+is said again is read back before the state is sealed: a claim before it would void it.
 
 What is said twice is heard once, by owners and replays alike. Maturities need no repetition: until
 a checkpoint holds one, its successor decides it anew.
@@ -27,7 +28,7 @@ Decided = Idle | Shed | Accepted | Activation
 
 
 async def say_again(host: Host, slots: Iterable[Slot[Any]]) -> None:
-    """Of slots as they were restored, behind their claims. Returns when it is acknowledged."""
+    """Of slots as they were restored, behind their claims. Returns when it is read back."""
     topic = host.settings.internal_topic("journal")
     promises = []
     for slot in slots:
@@ -35,7 +36,8 @@ async def say_again(host: Host, slots: Iterable[Slot[Any]]) -> None:
             entry = msgspec.structs.replace(said, epoch=slot.core.epoch)
             key, value = journal_key(entry), encode_journal(entry)
             promises.append(await host.send(Outgoing(topic, slot.partition, key, value)))
-    await asyncio.gather(*promises)
+    for written in await asyncio.gather(*promises):
+        await host.reader.reached({written.partition: written.offset + 1})
 
 
 def _unsealed(host: Host, slot: Slot[Any]) -> list[Decided]:

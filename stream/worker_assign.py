@@ -70,7 +70,8 @@ class Takeover:
             return {}
         # Sealed under the new epoch before a word is said under it: what a former owner may still
         # write is then of a lower epoch than the newest, whoever dies next.
-        await asyncio.gather(*[host.checkpoint(slot, force=True) for slot in slots])
+        ours = [slot for slot in slots if host.journal.epoch(*slot.key) == slot.core.epoch]
+        await asyncio.gather(*[host.checkpoint(slot, force=True) for slot in ours])
         if generation != host.generation:
             return {}
         host.sources = {slot.partition: slot for slot in slots if slot.stage == SOURCES}

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
+from msgspec.structs import replace
 
 from stream import checkpoint
 from stream.alert_stage import AlertStage
@@ -86,14 +86,19 @@ def journaled(worker: Worker, partition: int, entry: JournalEntry, moment: int =
 def _say_again(worker: Worker, slots: list[Slot]) -> Steps:
     """What former owners journaled and no checkpoint holds yet, under keys of the new epoch."""
     said = [
-        journaled(worker, slot.partition, msgspec.structs.replace(entry, epoch=slot.core.epoch))
+        (slot, journaled(worker, slot.partition, replace(entry, epoch=slot.core.epoch)))
         for slot in slots
         for entry in slot.to_say_again
         if worker.protocol.says_again
     ]
-    yield from until(said)
+    yield from until([promise for _, promise in said])
+    for slot, promise in said:  # a claim before it voids it: the slot is lost then, unsealed
+        assert promise.offset is not None
+        worker.tail(slot.partition, promise.offset + 1 - worker.journal_at[slot.partition])
     for slot in slots:
         slot.to_say_again = []
+        if worker.slots.get(slot.key) is not slot:
+            continue
         worker.log.taken_over[JOURNAL, slot.partition].add(slot.core.epoch)
 
 

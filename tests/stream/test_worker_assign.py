@@ -147,6 +147,36 @@ def test_what_a_producer_sends_again_behind_a_claim_deletes_no_decision_of_any_k
     asyncio.run(scenario())
 
 
+def test_a_state_whose_decisions_were_said_again_too_late_is_not_sealed() -> None:
+    """Behind another claim they are void, and its owner would take them for said."""
+
+    async def scenario() -> None:
+        journal = VirtualJournal()
+        journal.write(Claim(1, 0, "former"))
+        journal.write(Idle(1, 0, 0, "predictions", 0, 5_000))
+        sealed: list[str] = []
+
+        async def send(record: Outgoing) -> asyncio.Future[Any]:
+            is_said = record.value is not None and record.topic == SETTINGS.internal_topic(
+                "journal"
+            )
+            if is_said and isinstance(decode_journal(record.value or b""), Idle):
+                journal.write(Claim(1, 0, "another"))
+            if record.topic.endswith("changelog"):
+                sealed.append(record.topic)
+            return await journal.send(record)
+
+        host = Host(SETTINGS, send, Metrics(CollectorRegistry()), "successor")
+        journal.host, host.reader = host, journal
+        host.assigner = Takeover(NoChangelogs(), journal)  # type: ignore[arg-type]
+        await host.assigned(SOURCES)
+        assert host.failure is None
+        assert sealed == []
+        assert host.sources == {}
+
+    asyncio.run(scenario())
+
+
 def test_an_owner_has_spoken_once_all_that_it_says_first_is_acknowledged() -> None:
     async def scenario() -> None:
         journal = VirtualJournal()
