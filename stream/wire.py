@@ -33,6 +33,8 @@ from stream.wire_forms import array, checked_rows, checked_table, fields
 VERSION = 1
 LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and headers included
 PaneKind = Literal["prediction", "cohort"]
+Verdict = Literal["drift", "lasting", "quiet"]
+"""Of a finding: news, none for long, well again."""
 KINDS: tuple[PaneKind, ...] = ("prediction", "cohort")
 
 
@@ -239,7 +241,7 @@ class Finding(msgspec.Struct, tag="finding"):
     group: Group
     series: str
     alertname: str
-    verdict: Literal["drift", "quiet"]
+    verdict: Verdict
     detail: dict[str, Any]
 
     @property

@@ -19,7 +19,7 @@ import msgspec
 from tests.bench.measure import circumstances
 
 PARTS = ("core", "worker", "scale", "latency")  # those that run without a name
-ASKED = ("peers",)
+ASKED = ("peers", "detection")
 
 
 def _alone(name: str, given: list[str]) -> int:
