@@ -134,10 +134,11 @@ class Walk:
         one = self._watched[key]
         self.stirred[key] = crossing.row
         effect = _effect(one, crossing)
-        is_little = abs(effect.estimate) < one.terms.floor
+        is_little = bool(abs(effect.estimate) < one.terms.floor)
         firing = self._firing.get(key)
         if firing is not None:
-            firing.relearn()  # held until it has: of what is little too, it may be well again
+            firing.relearn()  # held until it has, and looked at anew: it may be well again
+            is_little |= bool(effect.low <= 0.0 <= effect.high)
         elif is_little:
             self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
         else:
