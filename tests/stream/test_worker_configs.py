@@ -198,7 +198,7 @@ def test_stages_2_and_3_decide_first_and_stage_1_takes_the_models_behind_them() 
         assert {(e.stage, e.at_ms, e.announced_at) for e in made(Activation)} == {
             (MODELS, NOW_MS, 0), (ALERTS, NOW_MS, 0),
         }  # fmt: skip
-        assert [e.rules for e in made(Activation)] == [None, rules.to_plain()]
+        assert [e.rules and Rules.from_plain(e.rules) for e in made(Activation)] == [None, rules]
         assert {(e.side, e.at_offset) for e in made(Accepted)} == {
             ("predictions", 5), ("outcomes", 6),
         }  # fmt: skip
