@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ _REVISION_STEP = np.uint64(0x9E3779B97F4A7C15)  # odd: distinct revisions give d
 HAS_LATENCY = 8  # beside the HAS_ flags of `judgement`
 Rows = NDArray[np.intp]
 Floats = NDArray[np.float64]
+Cell = TypeVar("Cell", bound=np.generic)
+Part = TypeVar("Part", Group, str)
 
 
 class EventColumns(Protocol):
@@ -68,6 +70,15 @@ class Said:
             self.score[rows],
             self.value[rows],
             self.latency_ms[rows],
+        )
+
+    def merged(self, others: Said, both: _Both) -> Said:
+        return Said(
+            both.of(self.has_label, others.has_label),
+            both.of(self.label, others.label),
+            both.of(self.score, others.score),
+            both.of(self.value, others.value),
+            both.of(self.latency_ms, others.latency_ms),
         )
 
     def measures(self, rows: Rows, given: int) -> dict[str, Column]:
@@ -132,6 +143,24 @@ class PredictionColumns:
             self.texts,
         )
 
+    def merged(self, others: PredictionColumns, places: Rows) -> PredictionColumns:
+        """With rows of the same batch, whose places in it are `places[others.place]`."""
+        both = _Both(self.place, places[others.place])
+        groups, code = _joined(self.groups, others.groups)
+        shapes = [Shape(both.number[shape.rows], shape.columns) for shape in self.shapes]
+        behind = both.number[len(self) :]
+        shapes += [Shape(behind[shape.rows], shape.columns) for shape in others.shapes]
+        return PredictionColumns(
+            both.of(self.time_ms, others.time_ms),
+            both.place,
+            both.of(self.hashes, others.hashes),
+            both.of(self.group, code[others.group]),
+            groups,
+            self.said.merged(others.said, both),
+            shapes,
+            self.texts | others.texts,
+        )
+
     def keys(self) -> Hashes:
         """Of the join: of (model_id, prediction_id)."""
         return self.hashes ^ _each([_model_hash(group[0]) for group in self.groups], self.group)
@@ -184,6 +213,23 @@ class OutcomeColumns:
             self.value[rows],
         )
 
+    def merged(self, others: OutcomeColumns, places: Rows) -> OutcomeColumns:
+        """With rows of the same batch, whose places in it are `places[others.place]`."""
+        both = _Both(self.place, places[others.place])
+        models, code = _joined(self.models, others.models)
+        return OutcomeColumns(
+            both.of(self.time_ms, others.time_ms),
+            both.place,
+            both.of(self.hashes, others.hashes),
+            both.of(self.model, code[others.model]),
+            models,
+            both.of(self.revision, others.revision),
+            both.of(self.retracted, others.retracted),
+            both.of(self.has, others.has),
+            both.of(self.label, others.label),
+            both.of(self.value, others.value),
+        )
+
     def keys(self) -> Hashes:
         """Of the join: of (model_id, prediction_id)."""
         return self.hashes ^ _each([_model_hash(model) for model in self.models], self.model)
@@ -203,6 +249,28 @@ class OutcomeColumns:
             "label": self.label,
             "value": self.value,
         }
+
+
+class _Both:
+    """Rows of two parts of a batch, in the order of their places in it."""
+
+    def __init__(self, places: Rows, others: Rows) -> None:
+        joined = np.concatenate([places, others])
+        self._order = np.argsort(joined)
+        self.place = joined[self._order]
+        self.number = np.empty(len(joined), np.intp)  # of each row, the others' behind the first
+        self.number[self._order] = np.arange(len(joined))
+
+    def of(self, values: NDArray[Cell], others: NDArray[Cell]) -> NDArray[Cell]:
+        joined: NDArray[Cell] = np.concatenate([values, others])[self._order]
+        return joined
+
+
+def _joined(parts: list[Part], others: list[Part]) -> tuple[list[Part], NDArray[np.int64]]:
+    """(all parts, the place there of each of the others)."""
+    codes = {part: code for code, part in enumerate(parts)}
+    moved = [codes.setdefault(part, len(codes)) for part in others]
+    return list(codes), np.array(moved, np.int64)
 
 
 def _or_zero(numbers: Floats) -> Floats:

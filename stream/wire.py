@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 
 from detectors.exact_sum import Binned
-from stream.columns import Column, Group, Rows
+from stream.columns import TEXT, Column, Group, Rows
 from stream.outcome_join import Delays
 from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
 from stream.snapshot import BrokenRecordError, formed, pack, unpack
@@ -176,8 +176,10 @@ def _block(body: dict[str, Any]) -> Block:
 def rows_to_plain(rows: Rows, used: frozenset[int] = frozenset()) -> dict[str, Any]:
     """`used`: texts to send along beside those of the rows themselves."""
     columns = {name: [c.kind, c.bits] for name, c in rows.columns.items()}
-    for cells in rows.columns.values():
-        used = used.union(cells.texts()[1].tolist())
+    if rows.columns:
+        kinds = np.concatenate([c.kind for c in rows.columns.values()])
+        bits = np.concatenate([c.bits for c in rows.columns.values()])
+        used = used.union(bits[kinds == TEXT].tolist())
     texts = {code: rows.texts[code] for code in sorted(used)}
     return {"end": rows.pane_end, "hash": rows.hash, "columns": columns, "texts": texts}
 

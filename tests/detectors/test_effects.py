@@ -37,6 +37,22 @@ def test_intervals_of_scores_hold_the_truth_and_widen_with_dependence() -> None:
     assert (wider.high - wider.low) == pytest.approx(2 * (found.high - found.low))
 
 
+def test_anytime_intervals_hold_the_truth_at_every_look() -> None:
+    rng = np.random.default_rng(7)
+    z = np.cumsum(rng.standard_normal((1000, 4000)), axis=1)
+    k = np.cumsum(rng.random((1000, 4000)) < 0.1, axis=1)
+    looks = np.arange(100, 4001, 25)
+    score = score_difference(z[:, looks - 1] * SCORE_UNIT, looks, 10**9, level=0.95, anytime=True)
+    rate = rate_difference(k[:, looks - 1], looks, 10**8, 10**9, level=0.95, anytime=True)
+    for found, truth in ((score, 0.0), (rate, 0.0)):
+        held = ((found.low <= truth) & (truth <= found.high)).all(axis=1)
+        assert held.mean() >= 0.95
+    once = score_difference(z[:, looks - 1] * SCORE_UNIT, looks, 10**9, level=0.95)
+    held_once = ((once.low <= 0.0) & (once.high >= 0.0)).all(axis=1)
+    assert held_once.mean() < 0.8  # nor is it meant for that
+    assert (score.high - score.low).mean() < 1.7 * (once.high - once.low).mean()
+
+
 def test_superiority_is_the_chance_of_a_larger_value() -> None:
     rng = np.random.default_rng(3)
     old, new = rng.exponential(1.0, 4000), rng.exponential(1.5, 4000)

@@ -37,6 +37,8 @@ from tests.streams import (
     with_maturity,
 )
 
+pytestmark = pytest.mark.usefixtures("parsers_in_turn")
+
 SEEDS = range(8)
 SIZE = 350
 MATURITIES: tuple[int | str | None, ...] = (20_000, "auto", "auto", None)
