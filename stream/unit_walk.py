@@ -226,16 +226,16 @@ def _effect(one: Watched, crossing: Crossing) -> Interval:
     share of the bin that moved, or of ranks in σ."""
     terms = one.terms
     if one.unit.measure == "shift":
-        return score_difference(crossing.x, crossing.n, terms.baseline.n)
+        return score_difference(crossing.x, crossing.n, terms.baseline.n, tau=max(terms.tau))
     before = terms.baseline.x[crossing.column]
-    return rate_difference(crossing.x, crossing.n, before, terms.baseline.n)
+    return rate_difference(crossing.x, crossing.n, before, terms.baseline.n, tau=max(terms.tau))
 
 
 def _interval(one: Watched, x: Ints, n: int) -> Interval:
     """Of how things are now."""
-    before = one.terms.baseline
+    before, tau = one.terms.baseline, max(one.terms.tau)
     if one.unit.measure == "shift":
-        return score_difference(x[0], n, before.n, level=_SURE)
+        return score_difference(x[0], n, before.n, tau=tau, level=_SURE)
     if one.unit.measure == "shape":
-        return total_variation(x, before.x, level=_SURE)
-    return rate_difference(x[0], n, before.x[0], before.n, level=_SURE)
+        return total_variation(x, before.x, tau=tau, level=_SURE)
+    return rate_difference(x[0], n, before.x[0], before.n, tau=tau, level=_SURE)

@@ -108,3 +108,19 @@ def test_it_is_not_blind_before_there_is_a_reference() -> None:
 def test_what_does_not_change_is_silent(seed: int) -> None:
     rules = replace(RULES, budget=BudgetRule())
     assert told(panes(1_500, {}, seed=seed), [], rules) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_values_that_depend_on_each_other_are_no_drift(seed: int) -> None:
+    """Autocorrelation .8: a threshold for independent values is crossed every few hundred."""
+    random = Random(seed)
+    ends = np.repeat(np.arange(1, 2_001) * PANE_MS, 5)
+    x = [0.0]
+    for _ in ends[1:]:
+        x.append(0.8 * x[-1] + random.gauss(0, 0.6))
+    hashes = np.array([random.getrandbits(64) for _ in ends], np.uint64)
+    rows = Rows(ends, hashes, {"feature:x": column(x, {})}, {})
+    table = summarise(rows, RULES.pane_rows, RULES.max_categories)
+    reference = ReferenceRule(predictions=2_000, span_ms=60_000)
+    rules = replace(RULES, budget=BudgetRule(), reference=reference, minimum_values=200)
+    assert told(table, [], rules) == []
