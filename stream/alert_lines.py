@@ -54,12 +54,12 @@ def line(alert: Alert) -> str:
 
 
 def before_after(alert: Alert) -> str:
-    """The mean before and after, of the impact's metric or the evidence; of a rate or a shape, the
-    summary's words; else the change's size."""
+    """The mean before and after, of the impact's metric or the evidence; of a rate, a shape or
+    an update, the summary's words; else the change's size."""
     impact, evidence = alert.impact, alert.evidence
-    if impact.reference is not None and impact.value is not None:
+    if alert.sequence == 1 and impact.reference is not None and impact.value is not None:
         return f"mean {_figure(impact.reference)} -> {_figure(impact.value)}"
-    if alert.kind in RATE_KINDS or "Shape" in alert.alertname:
+    if alert.sequence > 1 or alert.kind in RATE_KINDS or "Shape" in alert.alertname:
         return alert.summary.partition(": ")[2] or alert.summary
     before, after = (evidence.get(side, {}).get("mean") for side in ("reference", "current"))
     if before is None or after is None:

@@ -82,8 +82,8 @@ class Findings:
 def _lasting(context: Context) -> dict[str, Any]:
     name, days = context.series.partition(":")[2], ASK_AFTER_MS // DAY_MS
     summary = (
-        f"{context.who}: {name} has differed from its reference for {days} days: if this is how it "
-        "is to be, accept a new reference"
+        f"{context.who}: {name} has differed from its reference for {days} days; "
+        "accept a new one if it is to stay so"
     )
     return {"summary": summary}
 

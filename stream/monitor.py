@@ -174,7 +174,9 @@ class Monitor:
         """Watch from the next pane on what references there are for; what fires and is watched no
         more is quiet. `anew`: the terms of all have changed."""
         numeric = {name: self._types[name].numeric for name in self._types}
-        ended = self._standards.arrange(self._watch, numeric, self.rules, anew=anew)
+        recent = self._recent.window(BEFORE_ALL_MS, end_ms) if self._standards.has_begun else None
+        ended = self._standards.arrange(self._watch, numeric, self.rules, recent=recent, anew=anew)
+        self._watch.gather(None if self._sealed_own else self._standards.gathered)
         return [self._words.quiet(name, measure, end_ms) for name, measure in ended]
 
     # -- runs

@@ -21,6 +21,9 @@ class Evidence:
     n: Ints
     xx: Ints
 
+    def copy(self) -> Evidence:
+        return Evidence(self.x.copy(), self.n.copy(), self.xx.copy())
+
     def clear(self, rows: int, columns: Ints) -> None:
         """The first rows of these columns say nothing."""
         for array in (self.x, self.n, self.xx):

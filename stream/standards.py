@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from stream.batches import taus_of
+from stream.columns import Rows
+from stream.pane_evidence import PaneReader
+from stream.panes import summarise
 from stream.profile import Profile
 from stream.reference import Reference
 from stream.rules import Rules
 from stream.unit_plan import Feature, plan
+from stream.units import Unit
 from stream.watch import Watch
 from stream.watched import Key, Watched
 from stream.wire import PaneKind
@@ -29,10 +34,17 @@ class Standards:
         self._provisional = _profile(so_far, rules)
 
     def arrange(
-        self, watch: Watch, numeric: Mapping[str, bool], rules: Rules, *, anew: bool
+        self,
+        watch: Watch,
+        numeric: Mapping[str, bool],
+        rules: Rules,
+        *,
+        recent: Rows | None,
+        anew: bool,
     ) -> list[Key]:
         """Watch what can be compared, from the next pane on; the keys that fired and are watched
-        no more. `numeric`: of all features, in order; `anew`: the terms of all have changed."""
+        no more. `numeric`: of all features, in order; `recent`: the latest rows; `anew`: the terms
+        of all have changed."""
         firing = list(watch.firing)
 
         def keep(key: Key, feature: Feature) -> Watched | None:
@@ -45,8 +57,22 @@ class Standards:
             is_law = feature.profile is self.law
             return None if is_law or watch.is_calm(key) else known
 
+        measured = watch.taus()
+        panes = None
+        if recent is not None and len(recent):
+            panes = summarise(recent, rules.pane_rows, rules.max_categories)
+        first = None if panes is None else PaneReader(panes, rules.max_categories)
+
+        def tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
+            # values out of range come together as the values do: there are none to tell it from
+            of = Unit(unit.name, "shift") if unit.measure == "out_of_range" else unit
+            found = measured.get((of.name, of.measure))
+            if found is None:
+                return _first_tau(feature, of, first)
+            return found if len(found) == unit.columns else (max(found),)
+
         features = list(self._features(numeric))
-        watch.arrange(plan(features, self._kind, rules, self._model_id, keep))
+        watch.arrange(plan(features, self._kind, rules, self._model_id, keep=keep, tau=tau))
         return [key for key in firing if key not in watch.firing]
 
     def _features(self, numeric: Mapping[str, bool]) -> Iterator[Feature]:
@@ -56,6 +82,16 @@ class Standards:
                     late = self.law is not None and profile is not self.law
                     yield Feature(name, is_numeric, profile, is_late=late)
                     break
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything to compare with."""
+        return self.law is not None or self._provisional is not None
+
+    @property
+    def gathered(self) -> int | None:
+        """Rows of the provisional reference, if there is one."""
+        return None if self._provisional is None else self._provisional.reference.count
 
     # -- state
 
@@ -80,6 +116,14 @@ class Standards:
         if self.law is not None:
             profiles[self.law.reference.id] = self.law
         return profiles
+
+
+def _first_tau(feature: Feature, unit: Unit, first: PaneReader | None) -> tuple[float, ...]:
+    """Of a unit that has not been watched yet, from the latest panes."""
+    if first is None:
+        return (1.0,)
+    read = first.read([(unit, feature.profile, feature.numeric)])
+    return tuple(taus_of(read.x, read.n, read.xx).tolist())
 
 
 def _profile(reference: Reference, rules: Rules) -> Profile:

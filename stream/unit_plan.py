@@ -56,9 +56,12 @@ def plan(
     kind: PaneKind,
     rules: Rules,
     model_id: str,
+    *,
     keep: Callable[[Key, Feature], Watched | None],
+    tau: Callable[[Feature, Unit], tuple[float, ...]],
 ) -> list[Watched]:
-    """What is to be watched, in order. `keep`: a unit that goes on as it is watched now."""
+    """What is to be watched, in order. `keep`: a unit that goes on as it is watched now; `tau`: how
+    much the values of its columns depend."""
     wanted = [(f, unit) for f in features for unit in units_of(f, kind, rules)]
     items = list(dict.fromkeys(_item(f, unit) for f, unit in wanted))
     share = dict(zip(items, shares(item[0] for item in items), strict=True))
@@ -80,6 +83,7 @@ def plan(
                 feature.profile,
                 numeric=feature.numeric,
                 share=part,
+                tau=tau(feature, unit),
                 rules=rules,
                 model=model_id,
             )

@@ -82,6 +82,7 @@ class Terms:
     floor: float
     rate: float  # false alarms per value
     ranks: RankScores | None  # of a shift that is compared with the values that gave its ranks
+    tau: tuple[float, ...] = (1.0,)  # of each column: see `batches`
 
     @property
     def family(self) -> str:
@@ -111,12 +112,14 @@ def _family_tilts(family: str, terms: Sequence[Terms]) -> Tilts:
     count = each(t.baseline.n for t in terms)
     rate = each(min(t.rate / t.unit.columns, _HIGHEST_RATE) for t in terms)
     floor = each(t.floor for t in terms)
+    tau = np.concatenate([np.broadcast_to(t.tau, t.unit.columns) for t in terms])
     if family in {"faults", "shares"}:
         events = np.concatenate([t.baseline.x for t in terms])
-        return bernoulli_tilts(events, count, rate=rate, floor=floor, up_only=family == "faults")
-    if family == "ranks":
-        return score_tilts(
-            count, rate=rate, floor=floor, scores=[t.ranks for t in terms if t.ranks]
+        return bernoulli_tilts(
+            events, count, rate=rate, tau=tau, floor=floor, up_only=family == "faults"
         )
+    if family == "ranks":
+        scores = [t.ranks for t in terms if t.ranks]
+        return score_tilts(count, rate=rate, tau=tau, floor=floor, scores=scores)
     mean, sd = each(t.baseline.mean for t in terms), each(t.baseline.spread for t in terms)
-    return score_tilts(count, rate=rate, floor=floor, mean=mean, sd=sd)
+    return score_tilts(count, rate=rate, tau=tau, floor=floor, mean=mean, sd=sd)

@@ -134,10 +134,11 @@ class Walk:
         one = self._watched[key]
         self.stirred[key] = crossing.row
         effect = _effect(one, crossing)
-        is_little = abs(effect.estimate) < one.terms.floor
+        is_little = bool(abs(effect.estimate) < one.terms.floor)
         firing = self._firing.get(key)
         if firing is not None:
-            firing.relearn()  # held until it has: of what is little too, it may be well again
+            firing.relearn()  # held until it has, and looked at anew: it may be well again
+            is_little |= bool(effect.low <= 0.0 <= effect.high)
         elif is_little:
             self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
         else:
@@ -225,16 +226,16 @@ def _effect(one: Watched, crossing: Crossing) -> Interval:
     share of the bin that moved, or of ranks in σ."""
     terms = one.terms
     if one.unit.measure == "shift":
-        return score_difference(crossing.x, crossing.n, terms.baseline.n)
+        return score_difference(crossing.x, crossing.n, terms.baseline.n, tau=max(terms.tau))
     before = terms.baseline.x[crossing.column]
-    return rate_difference(crossing.x, crossing.n, before, terms.baseline.n)
+    return rate_difference(crossing.x, crossing.n, before, terms.baseline.n, tau=max(terms.tau))
 
 
 def _interval(one: Watched, x: Ints, n: int) -> Interval:
     """Of how things are now."""
-    before = one.terms.baseline
+    before, tau = one.terms.baseline, max(one.terms.tau)
     if one.unit.measure == "shift":
-        return score_difference(x[0], n, before.n, level=_SURE)
+        return score_difference(x[0], n, before.n, tau=tau, level=_SURE)
     if one.unit.measure == "shape":
-        return total_variation(x, before.x, level=_SURE)
-    return rate_difference(x[0], n, before.x[0], before.n, level=_SURE)
+        return total_variation(x, before.x, tau=tau, level=_SURE)
+    return rate_difference(x[0], n, before.x[0], before.n, tau=tau, level=_SURE)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from detectors.cusum_bank import CusumBank
 from detectors.tilts import Tilts
+from stream.batches import Batches
 from stream.firing import Firing, Patience
 from stream.learning import Learning
 from stream.pane_evidence import PaneReader
@@ -34,6 +35,7 @@ class Watch:
         self._columns: dict[Key, Ints] = {}  # of the bank, in the order of `watched`
         self._bank: CusumBank | None = None
         self.learning = Learning()
+        self._batches: Batches | None = None  # while a reference is being gathered
         self._usual: Ints = np.zeros((3, 0), np.int64)  # x, n, xx of what is compared with
         self._tilted: Ints = np.zeros(0, np.int64)  # n when the constants were made
 
@@ -79,6 +81,7 @@ class Watch:
             return []
         reader = PaneReader(table, rules.max_categories)
         evidence = reader.read([(w.unit, w.profile, w.numeric) for w in self.watched.values()])
+        whole = evidence if self._batches is None else evidence.copy()
         walk = Walk(
             watched=self.watched,
             firing=self.firing,
@@ -93,6 +96,8 @@ class Watch:
         for key, row in walk.stirred.items():
             self.learning.forget(self._columns[key])
             evidence.clear(row + 1, self._columns[key])
+        if self._batches is not None:
+            self._batches.add(whole, table.rows)
         self.learning.add(evidence)
         return told
 
@@ -101,6 +106,19 @@ class Watch:
         level = np.zeros(0) if self._bank is None else self._bank.level()
         for key, columns in self._columns.items():
             yield key, float(level[columns].max()), key in self.firing
+
+    # -- how much values depend
+
+    def gather(self, rows: int | None) -> None:
+        """Anew, what is arranged now having been gathered from so many rows; None: no more."""
+        self._batches = None if rows is None else Batches(rows)
+
+    def taus(self) -> dict[Key, tuple[float, ...]]:
+        """Of the columns of each unit: as measured of late, else as they were taken to be."""
+        measured = None if self._batches is None else self._batches.taus()
+        if measured is None:
+            return {key: one.terms.tau for key, one in self.watched.items()}
+        return {key: tuple(measured[at].tolist()) for key, at in self._columns.items()}
 
     # -- learning what is usual
 
@@ -138,7 +156,14 @@ class Watch:
     def snapshot(self) -> dict[str, Any]:
         bank = self._bank
         units = [
-            [*key, one.unit.columns, one.profile.reference.id, one.numeric, one.share]
+            [
+                *key,
+                one.unit.columns,
+                one.profile.reference.id,
+                one.numeric,
+                one.share,
+                list(one.terms.tau),
+            ]
             for key, one in self.watched.items()
         ]
         return {
@@ -147,6 +172,7 @@ class Watch:
             "tilts": None if bank is None else _flat(bank.tilts.snapshot()),
             "firing": [[*key, firing.snapshot()] for key, firing in self.firing.items()],
             "learning": self.learning.snapshot(),
+            "batches": None if self._batches is None else self._batches.snapshot(),
             "usual": self._usual.flatten(),
             "tilted": self._tilted.copy(),
         }
@@ -155,9 +181,17 @@ class Watch:
         self, profiles: Mapping[str, Profile], rules: Rules, model_id: str, plain: dict[str, Any]
     ) -> None:
         """`profiles`: of the references that units are compared with, by id."""
-        for name, measure, columns, reference_id, numeric, share in plain["units"]:
+        for name, measure, columns, reference_id, numeric, share, tau in plain["units"]:
             unit, profile = Unit(name, measure, columns), profiles[reference_id]
-            one = watched(unit, profile, numeric=numeric, share=share, rules=rules, model=model_id)
+            one = watched(
+                unit,
+                profile,
+                numeric=numeric,
+                share=share,
+                tau=tuple(tau),
+                rules=rules,
+                model=model_id,
+            )
             self.watched[one.key] = one
         self._lay_out()
         if plain["bank"] is not None:
@@ -166,7 +200,8 @@ class Watch:
             self._bank = CusumBank.restore(tilts, _rows(plain["bank"], columns))
         self.firing = {(name, m): Firing.restore(state) for name, m, state in plain["firing"]}
         self.learning = Learning.restore(plain["learning"])
-        columns = len(plain["tilted"])
+        batches, columns = plain["batches"], len(plain["tilted"])
+        self._batches = None if batches is None else Batches.restore(batches)
         self._usual = np.array(plain["usual"]).reshape(3, columns)
         self._tilted = np.array(plain["tilted"])
 

@@ -27,7 +27,14 @@ class Watched:
 
 
 def watched(
-    unit: Unit, profile: Profile, *, numeric: bool, share: float, rules: Rules, model: str
+    unit: Unit,
+    profile: Profile,
+    *,
+    numeric: bool,
+    share: float,
+    tau: tuple[float, ...],
+    rules: Rules,
+    model: str,
 ) -> Watched:
     """Compared with this reference, for this share of the model's budget."""
     reference = profile.reference
@@ -38,4 +45,4 @@ def watched(
     floor = floor_of(unit, rules.floors_of(model), rules.rates, baseline)
     numbers = profile.number(unit.name) if unit.measure == "shift" else None
     ranks = None if numbers is None else numbers.scores
-    return Watched(unit, profile, numeric, share, Terms(unit, baseline, floor, rate, ranks))
+    return Watched(unit, profile, numeric, share, Terms(unit, baseline, floor, rate, ranks, tau))

@@ -1,0 +1,73 @@
+"""How much the values of a series know of each other, from batches of panes of what is gathered.
+
+A threshold for independent values is broken many times over where they depend. τ, the variance of
+a sum against that of independent values, is measured from each provisional reference to the next,
+on the scores and bins of the former; for the first one, from the panes that it is made of. Where
+it cannot be told from 1, it is 1; else its upper bound. Where a tenth of all columns say otherwise,
+the dependence is the traffic's, and the others take their estimates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.dependence import variance_ratio
+from stream.pane_evidence import Evidence
+from stream.panes import Ints
+
+BATCHES = 40  # from a provisional reference to its doubling
+_FEWEST = 20  # from which a variance can be told
+_BY_CHANCE = 2.6  # standard deviations of a measured τ of 1: a column in 200 is beyond it
+_SHARED = 0.1  # of the columns
+
+
+def taus_of(x: Ints, n: Ints, xx: Ints) -> NDArray[np.float64]:
+    """τ of each column, from panes or batches of panes: shape (panes, columns) each."""
+    found = [variance_ratio(n[:, c], x[:, c], xx[:, c]) for c in range(x.shape[1])]
+    batches = np.array([max(one.batches, 2) for one in found])
+    estimate = np.array([one.estimate for one in found])
+    upper = np.array([one.upper for one in found])
+    beyond = estimate > 1.0 + _BY_CHANCE * np.sqrt(2.0 / (batches - 1))
+    is_shared = beyond.mean() > _SHARED
+    others = np.maximum(estimate, 1.0) if is_shared else np.ones(len(found))
+    return np.where(beyond & np.isfinite(upper), upper, others)
+
+
+class Batches:
+    def __init__(self, rows: int = 1) -> None:
+        """`rows`: of what has been gathered when this begins; as many again are to come."""
+        self._size = max(rows // BATCHES, 1)
+        self._rows = 0
+        self._sums: list[NDArray[np.int64]] = []  # x, n, xx: (3, columns)
+
+    def add(self, evidence: Evidence, rows: Ints) -> None:
+        """Panes and their rows; a pane belongs to the batch in which it begins."""
+        place = (self._rows + np.cumsum(rows) - rows) // self._size
+        self._rows += int(rows.sum())
+        starts = np.flatnonzero(np.concatenate([[True], place[1:] != place[:-1]]))
+        whole = np.stack([evidence.x, evidence.n, evidence.xx])
+        for batch, sums in zip(
+            place[starts].tolist(), np.add.reduceat(whole, starts, axis=1).swapaxes(0, 1),
+            strict=True,
+        ):  # fmt: skip
+            while len(self._sums) <= batch:
+                self._sums.append(np.zeros_like(sums))
+            self._sums[batch] = self._sums[batch] + sums
+
+    def taus(self) -> NDArray[np.float64] | None:
+        """τ of each column; None: there are too few to tell."""
+        whole = self._sums[: self._rows // self._size]
+        return None if len(whole) < _FEWEST else taus_of(*np.stack(whole).swapaxes(0, 1))
+
+    def snapshot(self) -> list[Any]:
+        return [self._size, self._rows, [sums.flatten() for sums in self._sums]]
+
+    @classmethod
+    def restore(cls, plain: list[Any]) -> Batches:
+        batches = cls()
+        batches._size, batches._rows, sums = plain
+        batches._sums = [np.array(one).reshape(3, -1) for one in sums]
+        return batches

@@ -1,0 +1,126 @@
+"""Panes under the bank: what is told and when; batches and restores do not show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream.columns import Rows, column
+from stream.monitor import Monitor
+from stream.monitor_state import Sealed
+from stream.monitor_told import MonitorFinding
+from stream.panes import PaneTable, summarise
+from stream.rules import AdwinRule, BudgetRule, FloorRule, ReferenceRule, Rules
+from stream.snapshot import packed
+from tests.streams import SMALL
+
+GROUP = ("m", "1", "champion", "")
+PANE_MS = SMALL.pane_ms
+RULES = replace(
+    SMALL,
+    adwin=AdwinRule(),
+    reference=ReferenceRule(predictions=600, span_ms=60_000),
+    budget=BudgetRule(predictions=10_000, span_ms=60_000_000),
+    floors=FloorRule(shift=0.3),
+    minimum_values=50,
+    resolve_values=200,
+    pane_rows=16,
+    window_rows=256,
+)
+
+
+def panes(count: int, means: dict[int, float], *, seed: int = 1) -> PaneTable:
+    """Five rows a pane; x is normal, with another mean from each pane of `means` on."""
+    random = Random(seed)
+    ends = np.repeat(np.arange(1, count + 1) * PANE_MS, 5)
+    x: list[Any] = []
+    for end in ends.tolist():
+        begun = [mean for pane, mean in means.items() if pane <= end // PANE_MS]
+        value = random.gauss(begun[-1] if begun else 0.0, 1)
+        x.append(None if random.random() < 0.02 else value)
+    texts: dict[int, str] = {}
+    kinds = [random.choice("ABC") for _ in ends]
+    hashes = np.array([random.getrandbits(64) for _ in ends], np.uint64)
+    columns = {"feature:kind": column(kinds, texts), "feature:x": column(x, texts)}
+    return summarise(Rows(ends, hashes, columns, texts), RULES.pane_rows, RULES.max_categories)
+
+
+def told(table: PaneTable, cuts: list[int], rules: Rules = RULES) -> list[MonitorFinding]:
+    """By a monitor that is restored at every cut."""
+    monitor = Monitor(rules, GROUP, "prediction", rules.reference)
+    found: list[MonitorFinding] = []
+    for start, end in pairwise([0, *cuts, len(table)]):
+        findings, _ = monitor.update(table.between(start * PANE_MS + 1, end * PANE_MS))
+        found += findings
+        held = monitor.snapshot()
+        state = packed(held.parts())
+        monitor = Monitor.restore(rules, rules.reference, Sealed(state).held(held.to_plain()))
+    return found
+
+
+def of(found: list[MonitorFinding], alertname: str) -> list[tuple[int, bool]]:
+    """(pane, whether it is drift)."""
+    mine = [f for f in found if f.alertname == alertname]
+    return [(f.pane_end_ms // PANE_MS, f.detail is not None) for f in mine]
+
+
+def test_a_shift_is_told_once_and_is_well_again_once_enough_values_agree() -> None:
+    found = of(told(panes(1_200, {300: 2.0, 600: 0.0}), []), "FeatureDrift")
+    assert [drift for _, drift in found] == [True, False]
+    assert 300 < found[0][0] < 330
+    assert 640 <= found[1][0] < 800  # 200 values, and as many again where those are not enough
+
+
+def test_a_shift_that_stays_is_not_resolved_by_silence() -> None:
+    found = of(told(panes(1_200, {300: 2.0}), []), "FeatureDrift")
+    assert [drift for _, drift in found] == [True]
+
+
+def test_a_second_change_while_it_fires_is_told_as_the_same_alert() -> None:
+    found = of(told(panes(900, {300: 1.0, 600: 4.0}), []), "FeatureDrift")
+    assert [drift for _, drift in found] == [True, True]
+    assert 600 < found[1][0] < 640
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_neither_batches_nor_restores_show(seed: int) -> None:
+    random = Random(seed)
+    table = panes(700, {200: 2.0, 450: 0.0}, seed=seed)
+    whole = told(table, [])
+    assert {f.alertname for f in whole} >= {"FeatureDrift"}
+    cuts = sorted(random.sample(range(1, 700), 25))
+    assert told(table, cuts) == whole
+
+
+def test_it_is_not_blind_before_there_is_a_reference() -> None:
+    rules = replace(RULES, reference=ReferenceRule(predictions=10**6, span_ms=10**9))
+    found = of(told(panes(300, {100: 2.0}), [], rules), "FeatureDrift")
+    assert found
+    assert 100 < found[0][0] < 140
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_does_not_change_is_silent(seed: int) -> None:
+    rules = replace(RULES, budget=BudgetRule())
+    assert told(panes(1_500, {}, seed=seed), [], rules) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_values_that_depend_on_each_other_are_no_drift(seed: int) -> None:
+    """Autocorrelation .8: a threshold for independent values is crossed every few hundred."""
+    random = Random(seed)
+    ends = np.repeat(np.arange(1, 2_001) * PANE_MS, 5)
+    x = [0.0]
+    for _ in ends[1:]:
+        x.append(0.8 * x[-1] + random.gauss(0, 0.6))
+    hashes = np.array([random.getrandbits(64) for _ in ends], np.uint64)
+    rows = Rows(ends, hashes, {"feature:x": column(x, {})}, {})
+    table = summarise(rows, RULES.pane_rows, RULES.max_categories)
+    reference = ReferenceRule(predictions=2_000, span_ms=60_000)
+    rules = replace(RULES, budget=BudgetRule(), reference=reference, minimum_values=200)
+    assert told(table, [], rules) == []
