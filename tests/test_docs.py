@@ -24,6 +24,7 @@ from stream.kafka_admin import topic_plan
 from stream.metrics import Metrics
 from stream.rules import Rules
 from stream.settings import Settings
+from stream.simulate.catalogue import FAULTS, MODELS
 from stream.snapshot import packed
 from stream.source_stage import SourceStage
 
@@ -229,3 +230,11 @@ def bytes_held(count: int) -> tuple[int, int, int]:
     row = held - size(None, outcomes=False)
     outcome = size("auto", outcomes=True) - held - memory
     return round(row / count), round(memory / count), round(outcome / count)
+
+
+def test_every_fault_and_model_of_the_simulation_is_named() -> None:
+    named = re.findall(r"`(\w+)`", " ".join(row.split("|", 2)[2] for row in rows_of("Simulate")))
+    assert sorted(named) == sorted(FAULTS)
+    body = README.split("## Simulate")[1].split("## Operating it")[0]
+    assert all(f"`{name}`" in body for name in MODELS)
+    assert (ROOT / "scripts" / "simulate").exists()

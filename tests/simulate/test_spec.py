@@ -42,7 +42,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("fault", REFUSED)
 def test_a_wrong_fault_is_refused_with_what_would_be_right(fault: str) -> None:
-    with pytest.raises(SpecError, match="faults|fault|begins") as refused:
+    with pytest.raises(SpecError) as refused:
         read_spec(None, {"faults": [fault]})
     assert REFUSED[fault] in str(refused.value)
 
