@@ -61,7 +61,7 @@ class FalsePositives(AnswerFault):
     kind = "false_positives"
     what = "the threshold of the decision is lowered: legitimate requests are refused"
     unit = "a threshold, 0 to 1"
-    default = 0.1
+    default = 0.05
     kinds = ("performance",)
 
     def change(self, answers: Answers, strength: Column) -> None:

@@ -49,12 +49,12 @@ class Seen:
 
 @lru_cache(maxsize=3)  # a stream is some 100 MB of dictionaries
 def seen(*faults: str, **settings: Any) -> Seen:
-    """Two hours of fraud, 4 a second, labels within minutes; faults begin after one of them."""
+    """Two hours of fraud, 2 a second, labels within minutes; faults begin after one of them."""
     if "versions" in settings:
         names = ("version", "share", "role")
         settings["versions"] = [dict(zip(names, v, strict=False)) for v in settings["versions"]]
     labels = {"median": settings.pop("label_median", "2m"), "never": settings.pop("never", "5%")}
-    traffic = {"rate": settings.pop("rate", "4/s"), "daily": settings.pop("daily", 0)}
+    traffic = {"rate": settings.pop("rate", "2/s"), "daily": settings.pop("daily", 0)}
     given = {"length": "2h", "labels": labels, "traffic": traffic, "faults": faults, **settings}
     simulation = Simulation(Spec.model_validate(given))
     events = list(simulation.events())

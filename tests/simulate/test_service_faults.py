@@ -44,7 +44,7 @@ def test_values_of_a_regression_shift_by_a_factor() -> None:
 
 
 def test_a_low_threshold_refuses_legitimate_requests() -> None:
-    plain, broken = seen(), seen("false_positives@1h,0.1")
+    plain, broken = seen(), seen("false_positives@1h,0.05")
 
     def refused(stream_since: list[Event]) -> float:
         legitimate = [p for p in stream_since if plain.actual.get(p["prediction_id"]) == 0]
@@ -62,8 +62,8 @@ def test_lost_calibration_keeps_order_and_decisions() -> None:
     ]
     by_score = sorted(zip(scores(plain.since), scores(broken.since), strict=True))
     assert [now for _, now in by_score] == sorted(now for _, now in by_score)
-    assert abs(excess(plain.since, plain.actual)) < 0.004
-    assert excess(broken.since, plain.actual) < -0.01
+    assert abs(excess(plain.since, plain.actual)) < 0.003
+    assert excess(broken.since, plain.actual) < -0.005
     assert error(broken.since, broken.actual) == error(plain.since, plain.actual)
 
 
@@ -120,7 +120,7 @@ def test_a_silent_segment_sends_nothing_while_it_lasts() -> None:
         and HOUR_MS <= at_ms(p["predicted_at"]) - START_MS < 1.5 * HOUR_MS
     }
     assert gone == wanted
-    assert quiet.fault["affected"]["count"] == len(wanted) > 2_000
+    assert quiet.fault["affected"]["count"] == len(wanted) > 1_000
     assert quiet.fault["expected"][0]["segment"] == "producer=scorer-2"
 
 

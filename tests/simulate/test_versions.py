@@ -107,6 +107,6 @@ def test_a_mismatch_gives_the_treatment_less_than_was_planned() -> None:
         subjects = {p["subject"]: p["role"] for p in rows}
         return sum(role == "treatment" for role in subjects.values()) / len(subjects)
 
-    assert treated("none") == pytest.approx(0.5, abs=0.015)
-    assert treated("mismatch") == pytest.approx(0.4, abs=0.015)
+    assert treated("none") == pytest.approx(0.5, abs=0.03)  # four standard errors
+    assert treated("mismatch") == pytest.approx(0.4, abs=0.03)
     assert seen("ab:mismatch@1h").fault["decision"] == "sample ratio mismatch"
