@@ -19,6 +19,7 @@ from detectors.exact_sum import BIN_BITS, Binned, binned_sums, merge_bins
 from detectors.log_buckets import bucket_of
 from detectors.moments import two_product
 from stream.columns import NULL, NUMBER, OTHER, TEXT, Column, Rows, concatenate
+from stream.native_summary import Triple, summaries
 
 Ints = NDArray[np.int64]
 WHOLE = np.uint64(2**64 - 1)  # sample limit of a pane whose rows are all in the sample
@@ -173,10 +174,13 @@ def summarise(rows: Rows, sample_rows: int, max_categories: int) -> PaneTable:
     rows = rows.take(order)
     ends, pane, count = np.unique(rows.pane_end, return_inverse=True, return_counts=True)
     pane = pane.astype(np.int64)
-    features = {
-        name: _summarise_column(column, pane, len(ends), max_categories)
-        for name, column in rows.columns.items()
-    }
+    made = summaries(list(rows.columns.values()), pane, len(ends), max_categories)
+    if made is None:
+        columns = rows.columns.values()
+        tables = [_summarise_column(c, pane, len(ends), max_categories) for c in columns]
+    else:
+        tables = [_table(*parts) for parts in made]
+    features = dict(zip(rows.columns, tables, strict=True))
     sample, limit = _bottom(rows, pane, np.full(len(ends), WHOLE), sample_rows)
     return PaneTable(ends, count.astype(np.int64), features, sample, limit)
 
@@ -239,6 +243,18 @@ def _bottom(
     limit[crowded] = rows.hash[start[crowded] + keep]
     below = (limit[pane] == WHOLE) | (rows.hash < limit[pane])
     return rows.take(np.flatnonzero(below)), limit
+
+
+def _table(
+    arrays: Sequence[NDArray[Any]], sums: Triple, squares: Triple, buckets: Triple, texts: Triple
+) -> FeatureTable:
+    return FeatureTable(
+        **dict(zip(ARRAYS, arrays, strict=True)),
+        sums=Binned(*sums),
+        squares=Binned(*squares),
+        buckets=Counts(*buckets),
+        categories=Counts(*texts),
+    )
 
 
 def _summarise_column(column: Column, pane: Ints, panes: int, max_categories: int) -> FeatureTable:
