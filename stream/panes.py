@@ -7,7 +7,7 @@ are integers, the extremes are extremes, categories and the row sample keep the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from stream.columns import NULL, NUMBER, OTHER, TEXT, Column, Rows, concatenate
 from stream.native_summary import Triple, summaries
 
 Ints = NDArray[np.int64]
+_CELLS_AT_ONCE = 1 << 16
 WHOLE = np.uint64(2**64 - 1)  # sample limit of a pane whose rows are all in the sample
 
 
@@ -32,6 +33,17 @@ class Counts:
     pane: Ints
     key: NDArray[Any]
     count: Ints
+
+    def between(self, low: int, high: int) -> Counts:
+        """Of panes in [low, high), which begin at 0 then."""
+        inside = slice(*np.searchsorted(self.pane, [low, high]))
+        return Counts(self.pane[inside] - low, self.key[inside], self.count[inside])
+
+
+def bins_between(of: Binned, low: int, high: int) -> Binned:
+    """Of groups in [low, high), which begin at 0 then."""
+    inside = slice(*np.searchsorted(of.group, [low, high]))
+    return Binned(of.group[inside] - low, of.bin[inside], of.amount[inside])
 
 
 ARRAYS = ("number", "text", "null", "other", "minimum", "maximum")
@@ -58,21 +70,13 @@ class FeatureTable:
         return self.number + self.text + self.null + self.other
 
     def between(self, low: int, high: int) -> FeatureTable:
-        def bins(of: Binned) -> Binned:
-            inside = slice(*np.searchsorted(of.group, [low, high]))
-            return Binned(of.group[inside] - low, of.bin[inside], of.amount[inside])
-
-        def counts(of: Counts) -> Counts:
-            inside = slice(*np.searchsorted(of.pane, [low, high]))
-            return Counts(of.pane[inside] - low, of.key[inside], of.count[inside])
-
         panes = slice(low, high)
         return FeatureTable(
             **{name: getattr(self, name)[panes] for name in ARRAYS},
-            sums=bins(self.sums),
-            squares=bins(self.squares),
-            buckets=counts(self.buckets),
-            categories=counts(self.categories),
+            sums=bins_between(self.sums, low, high),
+            squares=bins_between(self.squares, low, high),
+            buckets=self.buckets.between(low, high),
+            categories=self.categories.between(low, high),
         )
 
 
@@ -176,8 +180,9 @@ def summarise(rows: Rows, sample_rows: int, max_categories: int) -> PaneTable:
     pane = pane.astype(np.int64)
     made = summaries(list(rows.columns.values()), pane, len(ends), max_categories)
     if made is None:
-        columns = rows.columns.values()
-        tables = [_summarise_column(c, pane, len(ends), max_categories) for c in columns]
+        columns, step = list(rows.columns.values()), max(1, _CELLS_AT_ONCE // len(rows))
+        parts = [columns[at : at + step] for at in range(0, len(columns), step)]
+        tables = [t for p in parts for t in _summarise(p, pane, len(ends), max_categories)]
     else:
         tables = [_table(*parts) for parts in made]
     features = dict(zip(rows.columns, tables, strict=True))
@@ -257,33 +262,51 @@ def _table(
     )
 
 
-def _summarise_column(column: Column, pane: Ints, panes: int, max_categories: int) -> FeatureTable:
-    def count(kind: int) -> Ints:
-        return np.bincount(pane[column.kind == kind], minlength=panes).astype(np.int64)
-
-    at, numbers = column.numbers()
-    of = pane[at]
-    text_at, hashes = column.texts()
-    minimum, maximum = np.full(panes, np.nan), np.full(panes, np.nan)
+def _summarise(
+    columns: Sequence[Column], pane: Ints, panes: int, max_categories: int
+) -> Iterator[FeatureTable]:
+    """Columns together, or numpy's fixed costs would be most of it: the cells of a pane and column
+    are a group. Groups rise, since panes do."""
+    kind = np.stack([column.kind for column in columns])
+    bits = np.stack([column.bits for column in columns])
+    group = pane + panes * np.arange(len(columns))[:, np.newaxis]
+    counts = np.bincount((group * 5 + kind).ravel(), minlength=len(columns) * panes * 5)
+    by_kind = counts.astype(np.int64).reshape(len(columns), panes, 5).transpose(0, 2, 1).copy()
+    is_number, is_text = kind == NUMBER, kind == TEXT
+    numbers, of = bits[is_number].view(np.float64), group[is_number]
+    minimum = np.full(len(columns) * panes, np.nan)
+    maximum = minimum.copy()
     if len(of):
-        starts = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]]))
+        starts = np.flatnonzero(np.diff(of, prepend=-1))
         minimum[of[starts]] = np.minimum.reduceat(numbers, starts)
         maximum[of[starts]] = np.maximum.reduceat(numbers, starts)
-    ones = np.ones(1, np.int64)
-    return FeatureTable(
-        number=count(NUMBER),
-        text=count(TEXT),
-        null=count(NULL),
-        other=count(OTHER),
-        minimum=minimum,
-        maximum=maximum,
-        sums=binned_sums(numbers, of),
-        squares=_square_bins(numbers, of),
-        buckets=_counted(of, bucket_of(numbers), np.broadcast_to(ones, of.shape)),
-        categories=_smallest(
-            _counted(pane[text_at], hashes, np.broadcast_to(ones, text_at.shape)), max_categories
-        ),
-    )
+    ones = np.broadcast_to(np.ones(1, np.int64), int(is_text.sum()))
+    texts = _smallest(_counted(group[is_text], bits[is_text], ones), max_categories)
+    sums, squares = binned_sums(numbers, of), _square_bins(numbers, of)
+    buckets = _bucket_counts(of, bucket_of(numbers))
+    for c in range(len(columns)):
+        first, last = c * panes, (c + 1) * panes
+        yield FeatureTable(
+            number=by_kind[c, NUMBER],
+            text=by_kind[c, TEXT],
+            null=by_kind[c, NULL],
+            other=by_kind[c, OTHER],
+            minimum=minimum[first:last],
+            maximum=maximum[first:last],
+            sums=bins_between(sums, first, last),
+            squares=bins_between(squares, first, last),
+            buckets=buckets.between(first, last),
+            categories=texts.between(first, last),
+        )
+
+
+def _bucket_counts(group: Ints, bucket: Ints) -> Counts:
+    """One sort of one number a cell: a bucket takes 17 bits and a sign."""
+    cells = np.sort((group << 18) + (bucket + (1 << 17)))
+    starts = np.flatnonzero(np.diff(cells, prepend=-1))
+    of = cells[starts]
+    count = np.diff(starts, append=len(cells))
+    return Counts(of >> 18, (of & ((1 << 18) - 1)) - (1 << 17), count)
 
 
 def _square_bins(numbers: NDArray[np.float64], pane: Ints) -> Binned:
