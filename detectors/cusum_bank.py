@@ -111,15 +111,19 @@ class CusumBank:
         tilts = self._account.shape[1]
         stretch = max(1, _CELLS // max(1, len(which) * tilts))
         for start in range(0, len(position), stretch):
-            open_ = np.flatnonzero(~self.held[which])
-            rows = slice(start, start + stretch)
-            if len(open_):
-                part = self._advance(which[open_], position[rows], x[rows, open_], n[rows, open_])
-                if len(part):
-                    told.append((start, part))
+            rows, open_ = slice(start, start + stretch), ~self.held[which]
+            if open_.all():  # views, not copies
+                some = slice(None) if series is None else which
+                part = self._advance(some, position[rows], x[rows], n[rows])
+            else:
+                part = self._advance(
+                    which[open_], position[rows], x[rows][:, open_], n[rows][:, open_]
+                )
+            if len(part):
+                told.append((start, part))
         return _joined(told)
 
-    def _advance(self, which: Ints, position: Ints, x: Ints, n: Ints) -> Crossings:
+    def _advance(self, which: Ints | slice, position: Ints, x: Ints, n: Ints) -> Crossings:
         """Panes of one stretch, for series none of which is held."""
         tilts, before = self.tilts, self._account[which]
         by_series_x, by_series_n = np.ascontiguousarray(x.T), np.ascontiguousarray(n.T)
@@ -130,17 +134,24 @@ class CusumBank:
         low = np.minimum(np.minimum.accumulate(path, axis=2), 0)
         account = path - low
         reached = account >= tilts.threshold[which][:, :, None]
-        last = np.full(len(which), len(position) - 1)
+        last = np.full(len(account), len(position) - 1)
         crossed = np.flatnonzero(reached.any(axis=(1, 2)))
         if len(crossed):  # a threshold that was lowered is reached at the next pane with values
             at = reached[crossed].any(axis=1) & (by_series_n[crossed] > 0)
             last[crossed] = np.where(at.any(axis=1), at.argmax(axis=1), last[crossed])
             crossed = crossed[at.any(axis=1)]
         self._settle(which, position, (by_series_x, by_series_n), account, last)
-        return self._tell(which, crossed, last)
+        if not len(crossed):
+            return _NONE
+        return self._tell(np.arange(len(self))[which], crossed, last)
 
     def _settle(
-        self, which: Ints, position: Ints, sums: tuple[Ints, Ints], account: Ints, last: Ints
+        self,
+        which: Ints | slice,
+        position: Ints,
+        sums: tuple[Ints, Ints],
+        account: Ints,
+        last: Ints,
     ) -> None:
         """State after row `last` of each series: accounts, and what came since they were 0."""
         rows = np.arange(len(position))
@@ -151,7 +162,7 @@ class CusumBank:
         begin = final_zero + 1
         end = (last + 1)[:, None]
         for column, held in zip(sums, (self._x_since, self._n_since), strict=True):
-            total = np.zeros((len(which), len(rows) + 1), dtype=np.int64)
+            total = np.zeros((len(column), len(rows) + 1), dtype=np.int64)
             np.cumsum(column, axis=1, out=total[:, 1:])
             came = np.take_along_axis(total, end, 1) - np.take_along_axis(total, begin, 1)
             held[which] = np.where(keep, held[which], 0) + came
@@ -249,10 +260,13 @@ class CusumBank:
         return bank
 
 
+_EMPTY, _NO_NUMBERS = np.empty(0, dtype=np.int64), np.empty(0)
+_NONE = Crossings(_EMPTY, _EMPTY, _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, _EMPTY, _EMPTY, _EMPTY)
+
+
 def _joined(told: list[tuple[int, Crossings]]) -> Crossings:
-    empty, floats = np.empty(0, dtype=np.int64), np.empty(0)
     if not told:
-        return Crossings(empty, empty, floats, floats, floats, empty, empty, empty)
+        return _NONE
     if len(told) == 1 and told[0][0] == 0:
         return told[0][1]
 

@@ -31,6 +31,8 @@ one that errs needs h / (1 - 2 h / DOUBT²), which has no solution below DOUBT =
 NEVER = 2**62
 """Threshold of a tilt that is not used, or that no threshold up to 200 nats makes safe."""
 
+_STEPS = 1024  # of a nat, in thresholds
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -120,7 +122,10 @@ def per_tilt(theta: Floats, rate: Floats) -> Floats:
 
 
 def reach(theta: Floats, height: Floats, tau: Floats) -> Ints:
-    """Thresholds of `height` nats per effective value; out of reach where infinite or unused."""
+    """Thresholds of `height` nats per effective value; out of reach where infinite or unused.
+
+    Rounded up to 1 / 1024 nats: the last digits of exponentials differ between processors.
+    """
     known = (theta != 0.0) & np.isfinite(height)
     nats = np.where(known, height, 1.0) * tau[:, None]
-    return np.where(known, np.ceil(nats * NATS), NEVER).astype(np.int64)
+    return np.where(known, np.ceil(nats * _STEPS) * (NATS // _STEPS), NEVER).astype(np.int64)

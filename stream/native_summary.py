@@ -1,4 +1,4 @@
-"""Summaries of cells by the extension; `panes` makes the same with numpy."""
+"""Summaries of cells by the extension; `feature_tables` makes the same with numpy."""
 
 from __future__ import annotations
 
@@ -17,17 +17,15 @@ Summary = tuple[list[NDArray[Any]], Triple, Triple, Triple, Triple]
 IN_USE = native.IS_BUILT
 
 
-def summaries(
-    columns: Sequence[Column], pane: Ints, panes: int, max_categories: int
-) -> list[Summary] | None:
-    """Of each column: the arrays of `panes.ARRAYS`, then sums, squares, buckets and categories,
-    each as (pane, key, count). `pane`: of each row, rising. None where the extension was not built,
-    or where a number is beyond those that events have (1e-140 to 1e150, and 0). O(cells)."""
+def summary(column: Column, pane: Ints, panes: int, max_categories: int) -> Summary | None:
+    """The arrays of `feature_tables.ARRAYS`, then sums, squares, buckets and categories, each as
+    (pane, key, count). `pane`: of each row, rising. None where the extension was not built, or
+    where a number is beyond those that events have (1e-140 to 1e150, and 0). O(cells)."""
     if not IN_USE:
         return None
-    cells = [(np.ascontiguousarray(c.kind), np.ascontiguousarray(c.bits)) for c in columns]
-    made = native.EXTENSION.summaries(cells, np.ascontiguousarray(pane), panes, max_categories)
-    return None if made is None else [_summary(parts) for parts in made]
+    cells = (np.ascontiguousarray(column.kind), np.ascontiguousarray(column.bits))
+    made = native.EXTENSION.summaries([cells], np.ascontiguousarray(pane), panes, max_categories)
+    return None if made is None else _summary(made[0])
 
 
 def _summary(parts: Sequence[bytearray]) -> Summary:

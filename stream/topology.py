@@ -69,7 +69,9 @@ class Worker:
         self.host.reader = self.journal
         changelogs = Changelogs(settings, options)
         self.host.assigner = Takeover(changelogs, self.journal)
-        self.configs = self.host.configs = Configs(self.host, self.journal, self.control)
+        self.configs = self.host.configs = Configs(
+            self.host, self.journal, self.control, changelogs.end
+        )
         positions = Positions(self.app, changelogs)
         self.watch = Watch(self.host, positions)
         self.health = Health(self.host, self.watch, self.journal, positions)

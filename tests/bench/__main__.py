@@ -18,7 +18,8 @@ import msgspec
 
 from tests.bench.measure import circumstances
 
-PARTS = ("core", "worker", "scale", "latency")
+PARTS = ("core", "worker", "scale", "latency")  # those that run without a name
+ASKED = ("peers", "detection")
 
 
 def _alone(name: str, given: list[str]) -> int:
@@ -61,7 +62,7 @@ def _all(given: list[str]) -> int:
 
 def main() -> int:
     given = sys.argv[1:]
-    if given and given[0] in PARTS:
+    if given and given[0] in PARTS + ASKED:
         return _alone(given[0], given[1:])
     return _all(given)
 

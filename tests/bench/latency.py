@@ -184,8 +184,9 @@ def told(found: dict[str, Any]) -> str:
         ),
     ]
     return (
-        f"{table(rows)}\nbeyond pane and grace, of {found['pane_ms']} and {found['grace_ms']} ms, at half of the "
-        f"maximum rate; the producer was at most {found['producer_late_ms']:.0f} ms late"
+        f"{table(rows)}\nbeyond pane and grace (of {found['pane_ms'] / 1e3:.0f} and "
+        f"{found['grace_ms'] / 1e3:.0f} s), at half of the maximum rate; the producer was at most "
+        f"{found['producer_late_ms']:.0f} ms late"
     )
 
 

@@ -90,7 +90,7 @@ def test_sums_that_cancel_have_the_same_bins(scale: float) -> None:
 def test_a_number_that_no_event_has_is_left_to_numpy(value: float) -> None:
     bits = np.array([value]).view(np.uint64)
     column = Column(np.array([NUMBER], np.uint8), bits)
-    assert native_summary.summaries([column], np.zeros(1, np.int64), 1, FEW_TEXTS) is None
+    assert native_summary.summary(column, np.zeros(1, np.int64), 1, FEW_TEXTS) is None
 
 
 def test_what_does_not_fit_is_refused() -> None:
