@@ -21,6 +21,7 @@ from detectors.tilts import (
 )
 
 _LARGEST = 1.2  # σ: the largest tilt; larger shifts lose little by it
+_BEYOND = 8.0  # σ: no mean of scores moves so far, so a smallest tilt beyond it is none
 
 
 def score_tilts(
@@ -75,7 +76,8 @@ def score_tilts(
     least = np.maximum(floors, DOUBT / np.sqrt(n_eff))
     theta = np.zeros((len(n), TILTS))
     for s in range(len(n)):
-        theta[s, :SIDE] = grid(least[s], max(_LARGEST, least[s]))
+        if least[s] <= _BEYOND:
+            theta[s, :SIDE] = grid(least[s], max(_LARGEST, least[s]))
     theta[:, SIDE:] = -theta[:, :SIDE]
     unit = NATS / SCORE_UNIT / sds[:, None]
     gain = np.rint(theta * unit)

@@ -126,6 +126,7 @@ def reach(theta: Floats, height: Floats, tau: Floats) -> Ints:
 
     Rounded up to 1 / 1024 nats: the last digits of exponentials differ between processors.
     """
-    known = (theta != 0.0) & np.isfinite(height)
-    nats = np.where(known, height, 1.0) * tau[:, None]
+    total = height * tau[:, None]
+    known = (theta != 0.0) & (total < NEVER / NATS)
+    nats = np.where(known, total, 1.0)
     return np.where(known, np.ceil(nats * _STEPS) * (NATS // _STEPS), NEVER).astype(np.int64)

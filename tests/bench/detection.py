@@ -3,7 +3,7 @@
 scripts/bench detection                  short form: some three minutes of processor time
 scripts/bench detection --full           some forty
 scripts/bench detection --full --share 0.2    a fifth of that
-scripts/bench detection --only G1,G3     of G1, G1m, G2, G3, G5, peers (G3 shows G4: misses)
+scripts/bench detection --only G1,G3     of G1, G1m, G2, G3, G5, adwin, peers (G3 shows G4: misses)
 scripts/bench detection --plot FILE.svg  delay against false alarms, of peers
 """
 
@@ -24,7 +24,7 @@ from tests.bench.detection_delays import SHIFTS
 from tests.bench.detection_draws import DISTRIBUTIONS
 
 Rows = list[dict[str, Any]]
-GOALS = ("G1", "G1m", "G2", "G3", "G5", "peers")
+GOALS = ("G1", "G1m", "G2", "G3", "G5", "adwin", "peers")
 SEED = 20261128
 
 
@@ -136,6 +136,15 @@ def _g5(size: Size) -> Iterator[dict[str, Any]]:
         yield quiet.dependent(kind, count, series=size.dependent, length=size.length, seed=SEED)
 
 
+def _adwin(size: Size) -> Iterator[dict[str, Any]]:
+    """ADWIN after the history that Leeway has in G3, about where it alarms as often."""
+    for place in range(3):
+        yield from peers.measure(
+            "ADWIN", place, SHIFTS, runs=2 * size.peer_runs, quiet=2 * size.peer_quiet,
+            horizon=20_000, seed=SEED, history=50_000,
+        )  # fmt: skip
+
+
 def _peers(size: Size) -> Iterator[dict[str, Any]]:
     for rate in (1e-5, 1e-6, 1e-7):
         for count in (peers.HISTORY, 50_000):
@@ -161,6 +170,7 @@ COLUMNS = {
     "G2": ("kind", "series", "alerts", "per_million", "change", "within", "found", "early"),
     "G3": ("form", "shift", "delay", "oracle", "published", "ratio", "missed", "worst"),
     "G5": ("dependence", "reference", "tau", "smallest_tilt", "alerts", "per_million", "upper"),
+    "adwin": ("detector", "setting", "shift", "per_million", "mean", "missed"),
     "peers": ("detector", "setting", "shift", "per_million", "mean", "missed"),
 }  # fmt: skip
 

@@ -54,7 +54,7 @@ def told_after(detector: Any, values: list[Any]) -> float:
 
 
 def measure(name: str, place: int, shifts: tuple[Shift, ...], *, runs: int, quiet: int,
-            horizon: int, seed: int) -> list[dict[str, Any]]:  # fmt: skip
+            horizon: int, seed: int, history: int = HISTORY) -> list[dict[str, Any]]:  # fmt: skip
     """One detector by one setting: a row for each shift it is defined on."""
     setting, make = SETTINGS[name][place]
     few = SLOW.get(name, 1)
@@ -71,7 +71,7 @@ def measure(name: str, place: int, shifts: tuple[Shift, ...], *, runs: int, quie
         delays: dict[str, list[float]] = {s.name: [] for s in some}
         for _ in range(runs):
             detector = make()
-            for value in _plain(some[0].draw(rng, HISTORY, 1, changed=False)[:, 0], before):
+            for value in _plain(some[0].draw(rng, history, 1, changed=False)[:, 0], before):
                 detector.update(value)
             for shift in some:
                 values = _plain(shift.draw(rng, horizon, 1, changed=True)[:, 0], before)

@@ -27,9 +27,9 @@ from tests.bench.workload import Workload, batches, generate
 
 REQUIREMENTS = {
     "river": ("river==0.26.1",),
-    "whylogs": ("whylogs==1.6.4", "pandas<3", "setuptools<81"),
-    "evidently": ("evidently==0.7.23",),
-    "nannyml": ("nannyml==0.13.1",),
+    "whylogs": ("whylogs==1.6.4", "pandas==2.3.3", "setuptools==80.9.0"),
+    "evidently": ("evidently==0.7.23", "pandas==2.3.3"),
+    "nannyml": ("nannyml==0.13.1", "pandas==2.3.3", "statsmodels==0.14.6"),
     "frouros": ("frouros==0.9.0",),
 }
 _DOES = {

@@ -9,6 +9,7 @@ import pytest
 from detectors.bernoulli_tilts import bernoulli_tilts
 from detectors.budget_change import rethreshold
 from detectors.cusum_bank import CusumBank
+from detectors.power import smallest_change
 from detectors.rank_scores import RankScores
 from detectors.score_tilts import score_tilts
 from detectors.thresholds import overshoot
@@ -139,6 +140,22 @@ def test_false_alarms_of_numeric_series_are_those_asked_for(name: str) -> None:
     tilts = score_tilts([4000] * series, rate=rate, scores=scores)
     values = np.stack([one.score(draw(length)) for one in scores], axis=1)
     assert 0.35 * rate <= alarms(tilts, values) / (series * length) <= 1.25 * rate
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rate", [1e-12, 1e-6, 1e-2])
+@pytest.mark.parametrize("tau", [1.0, 50.0, 1e12])
+def test_every_reference_gives_thresholds_that_are_numbers(rate: float, tau: float) -> None:
+    events = [0, 1, 0, 200, 0, 1, 5 * 10**8, 10**9]
+    counts = [1, 1, 200, 200, 10**9, 10**9, 10**9, 10**9]
+    for tilts in (
+        bernoulli_tilts(events, counts, rate=rate, tau=tau),
+        score_tilts([1, 200, 10**9], rate=rate, tau=tau),
+    ):
+        assert np.isfinite(tilts.theta).all()
+        assert (tilts.threshold > 0).all()
+        smallest = smallest_change(tilts, within=1000)
+        assert (np.isnan(smallest) | (smallest > 0.0)).all()
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, math.nan])
