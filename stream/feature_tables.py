@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from detectors.exact_sum import Binned, binned_sums, merge_bins
 from detectors.log_buckets import bucket_of
 from detectors.moments import two_product
+from stream import native_summary
 from stream.columns import NULL, NUMBER, OTHER, TEXT, Column
+from stream.native_summary import Triple
 
 Ints = NDArray[np.int64]
 _KINDS = 5
@@ -141,6 +143,27 @@ def _summarise(
     rows = [len(of) for _, of in columns]
     pane = np.concatenate([of for _, of in columns]) + np.repeat(starts[:-1], rows)
     total = int(starts[-1])
+    made = native_summary.summary(Column(kind, bits), pane, total, max_categories)
+    whole = _summed(kind, bits, pane, total, max_categories) if made is None else _table(*made)
+    return dealt(whole, starts.tolist())
+
+
+def _table(
+    arrays: Sequence[NDArray[Any]], sums: Triple, squares: Triple, buckets: Triple, texts: Triple
+) -> FeatureTable:
+    return FeatureTable(
+        **dict(zip(ARRAYS, arrays, strict=True)),
+        sums=Binned(*sums),
+        squares=Binned(*squares),
+        buckets=Counts(*buckets),
+        categories=Counts(*texts),
+    )
+
+
+def _summed(
+    kind: NDArray[np.uint8], bits: NDArray[np.uint64], pane: Ints, total: int, max_categories: int
+) -> FeatureTable:
+    """What the extension does too."""
     counted = np.bincount(pane + total * kind.astype(np.int64), minlength=total * _KINDS)
     counted = counted.reshape(_KINDS, total)
     at = np.flatnonzero(kind == NUMBER)
@@ -151,7 +174,7 @@ def _summarise(
         minimum[of_number[firsts]] = np.minimum.reduceat(numbers, firsts)
         maximum[of_number[firsts]] = np.maximum.reduceat(numbers, firsts)
     text_at = np.flatnonzero(kind == TEXT)
-    whole = FeatureTable(
+    return FeatureTable(
         number=counted[NUMBER],
         text=counted[TEXT],
         null=counted[NULL],
@@ -163,7 +186,6 @@ def _summarise(
         buckets=_occurrences(of_number, bucket_of(numbers)),
         categories=_smallest(_occurrences(pane[text_at], bits[text_at]), max_categories),
     )
-    return dealt(whole, starts.tolist())
 
 
 def _square_bins(numbers: NDArray[np.float64], pane: Ints) -> Binned:

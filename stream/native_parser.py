@@ -6,13 +6,12 @@ an accelerated twin and nothing else: what a record means, and why it is refused
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream import native
 from stream.columns import FEATURE, Column, text_shown
 from stream.event_columns import OutcomeColumns, PredictionColumns, Said, Shape
 from stream.judgement import HAS_VALUE, label_flags
@@ -21,23 +20,11 @@ from stream.rules import Rules
 Places = NDArray[np.int64]
 
 
-def _built() -> Any:
-    """None where there was no compiler when the package was installed."""
-    try:
-        return importlib.import_module("stream._parse")
-    except ImportError:
-        return None
-
-
-_parse = _built()
-IS_BUILT = _parse is not None
-
-
 def prediction_columns(
     values: list[bytes | None], rules: Rules
 ) -> tuple[PredictionColumns, Places]:
     """Of the records that it is certain about, and the places of the others."""
-    made = _parse.predictions(values, rules.max_record_bytes, rules.max_features)
+    made = native.EXTENSION.predictions(values, rules.max_record_bytes, rules.max_features)
     place, time, hashes, group, label, value, score, latency, shape, asked, *shared = made
     texts, text_hashes, are_values, groups, shapes, kind, bits = shared
     codes = np.frombuffer(label, np.int64)
@@ -71,7 +58,7 @@ def prediction_columns(
 
 def outcome_columns(values: list[bytes | None], rules: Rules) -> tuple[OutcomeColumns, Places]:
     """As `prediction_columns`."""
-    made = _parse.outcomes(values, rules.max_record_bytes)
+    made = native.EXTENSION.outcomes(values, rules.max_record_bytes)
     place, time, hashes, model, label, value, revision, retracted, asked, *shared = made
     texts, text_hashes, are_labels, models, *_ = shared
     flags = np.zeros(len(texts) + 1, np.uint8)  # the last is of code -1, no label

@@ -14,14 +14,14 @@ from typing import Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stream import native_parser, typed_columns
+from stream import native, native_parser, typed_columns
 from stream.event_columns import OutcomeColumns, PredictionColumns
 from stream.events import Records, ToDeadLetters
 from stream.records import decode_outcomes, decode_predictions
 from stream.rules import Rules
 
 Parser = Literal["native", "python"]
-PARSER: Parser = "native" if native_parser.IS_BUILT else "python"
+PARSER: Parser = "native" if native.IS_BUILT else "python"
 """Which one reads first; what comes out is the same."""
 
 Columns = TypeVar("Columns", PredictionColumns, OutcomeColumns)

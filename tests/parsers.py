@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream import native_parser, record_columns
+from stream import native, record_columns
 from stream.columns import TEXT
 from stream.event_columns import OutcomeColumns, PredictionColumns
 from stream.events import Records
@@ -18,7 +18,7 @@ from stream.rules import Rules
 from tests.streams import Side
 
 needs_the_native_parser = pytest.mark.skipif(
-    not native_parser.IS_BUILT and os.environ.get("CI") != "true",
+    not native.IS_BUILT and os.environ.get("CI") != "true",
     reason="the native parser was not built: no compiler",
 )
 

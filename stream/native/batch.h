@@ -4,11 +4,11 @@
 
 #include <stdlib.h>
 
+#include "kinds.h"
 #include "scan.h"
 #include "texts.h"
 #include "times.h"
 
-enum { ABSENT, NULL_CELL, NUMBER, TEXT, OTHER };       /* kinds of cells: columns.py */
 enum { HAS_LABEL = 1, HAS_SCORE = 2, HAS_VALUE = 4, HAS_LATENCY = 8 };
 
 #define LARGEST_NUMBER 1e100

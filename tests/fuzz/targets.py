@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from stream import checkpoint, control, native_parser
+from stream import checkpoint, control, native
 from stream.blobs import Kept, compressed, decompressed
 from stream.events import LATEST_MS, Outcome, Prediction, Records
 from stream.judgement import label_text
@@ -113,13 +113,13 @@ def batches(data: bytes) -> None:
 def parsers(data: bytes) -> None:
     """The native parser reads what Python's reads, and leaves to it what it is not certain about:
     one record, and records beside each other in one batch."""
-    if not native_parser.IS_BUILT:
+    if not native.IS_BUILT:
         return
     values: list[bytes | None] = [raw[1:] or None for raw in data.split(RECORD_END)[:60]]
     values.append(data)
     for side in TOPIC:
-        native, python = both(_batch(side, 0, values), side, RULES)
-        assert native == python
+        in_c, in_python = both(_batch(side, 0, values), side, RULES)
+        assert in_c == in_python
 
 
 def _told(decoded: Decoded[Any]) -> list[list[Any]]:

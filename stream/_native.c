@@ -1,13 +1,16 @@
-/* Bytes of a batch to columns: the same as stream/records.py and stream/typed_columns.py make, for
- * the records that it is certain about. The places of the others are said, and Python reads those:
- * what is refused, and why, is written in one place only.
- *
- * It keeps nothing between two calls. stream/native_parser.py gives the columns their names.
+/* Twins in C of two things: of bytes to columns, for the records that it is certain about (the
+ * places of the others are said, and Python reads those: what is refused, and why, is written in one
+ * place only), and of columns to summaries. Nothing is kept between two calls.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include "native/batch.h"
+#include "native/summary.h"
+
+#if !defined(__GNUC__) || !defined(__SIZEOF_INT128__)
+#error "integers of 128 bits are needed; without the extension Python does all of it"
+#endif
 
 typedef struct {
     PyObject *bytes; /* a bytearray of the whole column */
@@ -250,15 +253,150 @@ static PyObject *outcomes(PyObject *self, PyObject *args)
     return columns(values, longest, 0, false);
 }
 
+/* -- summaries */
+
+#define SUMMARY_PARTS (KINDS - 1 + 2 + 4 * 3)
+
+static PyObject *summary_parts(Summary *s, Py_ssize_t panes)
+{
+    PyObject *parts = PyTuple_New(SUMMARY_PARTS);
+    const Sparse *sparse[] = {&s->sums, &s->squares, &s->buckets, &s->categories};
+    const int kinds[] = {NUMBER, TEXT, NULL_CELL, OTHER};
+    PyObject *made[SUMMARY_PARTS];
+    int at = 0;
+    for (int i = 0; i < 4; i++)
+        made[at++] = PyByteArray_FromStringAndSize((char *)s->counts[kinds[i]], 8 * panes);
+    made[at++] = PyByteArray_FromStringAndSize((char *)s->minimum, 8 * panes);
+    made[at++] = PyByteArray_FromStringAndSize((char *)s->maximum, 8 * panes);
+    for (int i = 0; i < 4; i++) {
+        made[at++] = grown_bytes(&sparse[i]->pane);
+        made[at++] = grown_bytes(&sparse[i]->key);
+        made[at++] = grown_bytes(&sparse[i]->count);
+    }
+    bool all = parts != NULL;
+    for (int i = 0; i < SUMMARY_PARTS; i++)
+        all &= made[i] != NULL;
+    for (int i = 0; i < SUMMARY_PARTS; i++)
+        if (all)
+            PyTuple_SET_ITEM(parts, i, made[i]);
+        else
+            Py_XDECREF(made[i]);
+    if (!all)
+        Py_CLEAR(parts);
+    return parts;
+}
+
+static void sparse_emptied(Summary *s, bool given_back)
+{
+    Sparse *sparse[] = {&s->sums, &s->squares, &s->buckets, &s->categories};
+    for (int i = 0; i < 4; i++) {
+        Grown *columns[] = {&sparse[i]->pane, &sparse[i]->key, &sparse[i]->count};
+        for (int j = 0; j < 3; j++) {
+            columns[j]->used = 0;
+            if (given_back)
+                PyMem_Free(columns[j]->data);
+        }
+    }
+}
+
+/* The summary of one column; NULL without an error where numpy must make it. */
+static PyObject *one_summary(PyObject *pair, Summary *s, Scratch *w, const Py_buffer *pane,
+                             Py_ssize_t panes, Py_ssize_t most)
+{
+    Py_buffer kind = {0}, bits = {0};
+    PyObject *made = NULL;
+    const Py_ssize_t n = pane->len / 8;
+    if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2) {
+        PyErr_SetString(PyExc_TypeError, "a column is a pair of kinds and bits");
+        return NULL;
+    }
+    if (PyObject_GetBuffer(PyTuple_GET_ITEM(pair, 0), &kind, PyBUF_SIMPLE) < 0)
+        return NULL;
+    if (PyObject_GetBuffer(PyTuple_GET_ITEM(pair, 1), &bits, PyBUF_SIMPLE) < 0)
+        goto done;
+    if (kind.len != n || bits.len != 8 * n) {
+        PyErr_SetString(PyExc_ValueError, "columns differ in length");
+        goto done;
+    }
+    for (int k = 0; k < KINDS; k++)
+        memset(s->counts[k], 0, 8 * (size_t)panes);
+    for (Py_ssize_t p = 0; p < panes; p++)
+        s->minimum[p] = s->maximum[p] = NAN;
+    sparse_emptied(s, false);
+    if (summarised(s, w, kind.buf, bits.buf, pane->buf, (size_t)n, most))
+        made = summary_parts(s, panes);
+done:
+    PyBuffer_Release(&kind);
+    if (bits.obj)
+        PyBuffer_Release(&bits);
+    return made;
+}
+
+static bool rises_within(const Py_buffer *pane, Py_ssize_t panes)
+{
+    const int64_t *p = pane->buf;
+    const Py_ssize_t n = pane->len / 8;
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (p[i] < (i ? p[i - 1] : 0) || p[i] >= panes)
+            return false;
+    return true;
+}
+
+static PyObject *summaries(PyObject *self, PyObject *args)
+{
+    PyObject *columns, *result = NULL;
+    Py_ssize_t panes, most;
+    Py_buffer pane;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "O!y*nn", &PyList_Type, &columns, &pane, &panes, &most))
+        return NULL;
+    Summary s = {0};
+    Scratch *w = PyMem_Calloc(1, sizeof(Scratch));
+    int64_t *arrays = panes >= 0 ? PyMem_Calloc((size_t)panes * (KINDS + 2) + 1, 8) : NULL;
+    if (!w || !arrays) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    if (!rises_within(&pane, panes)) {
+        PyErr_SetString(PyExc_ValueError, "panes do not rise, or are too many");
+        goto done;
+    }
+    for (int k = 0; k < KINDS; k++)
+        s.counts[k] = arrays + k * panes;
+    s.minimum = (double *)(arrays + KINDS * panes);
+    s.maximum = s.minimum + panes;
+    w->sum.high = w->square.high = w->buckets.high = -1;
+    w->sum.low = w->square.low = BINS;
+    w->buckets.low = 2 * BUCKETS;
+    result = PyList_New(0);
+    for (Py_ssize_t i = 0; result && i < PyList_GET_SIZE(columns); i++) {
+        PyObject *made = one_summary(PyList_GET_ITEM(columns, i), &s, w, &pane, panes, most);
+        if (!made || PyList_Append(result, made) < 0)
+            Py_CLEAR(result);
+        Py_XDECREF(made);
+    }
+done:
+    sparse_emptied(&s, true);
+    if (w)
+        PyMem_Free(w->texts.data);
+    PyMem_Free(w);
+    PyMem_Free(arrays);
+    PyBuffer_Release(&pane);
+    if (!result && !PyErr_Occurred())
+        return Py_NewRef(Py_None);
+    return result;
+}
+
 static PyMethodDef METHODS[] = {
     {"predictions", predictions, METH_VARARGS, "(values, longest record, most features)"},
     {"outcomes", outcomes, METH_VARARGS, "(values, longest record)"},
+    {"summaries", summaries, METH_VARARGS, "([(kinds, bits), …], pane of each row, panes, most texts)"},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef MODULE = {
-    PyModuleDef_HEAD_INIT, "_parse", "Bytes to columns; see stream/native_parser.py", 0, METHODS,
+    PyModuleDef_HEAD_INIT, "_native", "Twins of Python code; see stream/native.py", 0, METHODS,
     NULL, NULL, NULL, NULL,
 };
 
-PyMODINIT_FUNC PyInit__parse(void) { return PyModule_Create(&MODULE); }
+PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&MODULE); }

@@ -1,0 +1,40 @@
+"""Summaries of cells by the extension; `feature_tables` makes the same with numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream import native
+from stream.columns import Column
+
+Ints = NDArray[np.int64]
+Triple = tuple[Ints, NDArray[Any], Ints]
+Summary = tuple[list[NDArray[Any]], Triple, Triple, Triple, Triple]
+IN_USE = native.IS_BUILT
+
+
+def summary(column: Column, pane: Ints, panes: int, max_categories: int) -> Summary | None:
+    """The arrays of `feature_tables.ARRAYS`, then sums, squares, buckets and categories, each as
+    (pane, key, count). `pane`: of each row, rising. None where the extension was not built, or
+    where a number is beyond those that events have (1e-140 to 1e150, and 0). O(cells)."""
+    if not IN_USE:
+        return None
+    cells = (np.ascontiguousarray(column.kind), np.ascontiguousarray(column.bits))
+    made = native.EXTENSION.summaries([cells], np.ascontiguousarray(pane), panes, max_categories)
+    return None if made is None else _summary(made[0])
+
+
+def _summary(parts: Sequence[bytearray]) -> Summary:
+    ints = [np.frombuffer(part, np.int64) for part in parts]
+    floats = [ints[4].view(np.float64), ints[5].view(np.float64)]
+    return (
+        [*ints[:4], *floats],
+        (ints[6], ints[7], ints[8]),
+        (ints[9], ints[10], ints[11]),
+        (ints[12], ints[13], ints[14]),
+        (ints[15], ints[16].view(np.uint64), ints[17]),
+    )

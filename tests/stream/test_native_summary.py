@@ -1,0 +1,105 @@
+"""Summaries in C are those of numpy, bit for bit."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream import native, native_summary
+from stream.columns import ABSENT, NUMBER, OTHER, TEXT, Column, Rows
+from stream.panes import PaneTable, summarise
+from stream.wire import table_to_plain
+from tests.parsers import needs_the_native_parser
+
+pytestmark = needs_the_native_parser
+FEW_TEXTS = 3
+
+magnitudes = st.floats(1e-100, 1e100) | st.integers(1, 10**6).map(float)
+numbers = st.just(0.0) | magnitudes | magnitudes.map(lambda size: -size)
+number_cells = numbers.map(lambda x: (NUMBER, int(np.float64(x).view(np.uint64))))
+text_cells = st.integers(0, 9).map(lambda code: (TEXT, code * 0x1999_9999_9999_9999))
+other_cells = st.sampled_from([0, 1, 4]).map(lambda kind: (kind, 0))
+rows = st.tuples(
+    st.integers(1, 4), st.integers(0, 2**64 - 1), number_cells | text_cells | other_cells,
+    number_cells,
+)  # fmt: skip
+
+
+def both(made: Rows) -> tuple[PaneTable, PaneTable]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native_summary, "IN_USE", False)
+        return summarise(made, 5, FEW_TEXTS), _in_c(made, patch)
+
+
+def _in_c(made: Rows, patch: pytest.MonkeyPatch) -> PaneTable:
+    patch.setattr(native_summary, "IN_USE", True)
+    return summarise(made, 5, FEW_TEXTS)
+
+
+def same(made: Rows) -> None:
+    by_numpy, in_c = both(made)
+    assert _bytes(table_to_plain(by_numpy)) == _bytes(table_to_plain(in_c))
+
+
+def _bytes(plain: Any) -> Any:
+    match plain:
+        case np.ndarray():
+            return plain.dtype.str, plain.tobytes()
+        case dict():
+            return {key: _bytes(value) for key, value in plain.items()}
+        case list():
+            return [_bytes(value) for value in plain]
+    return plain
+
+
+def rows_of(drawn: list[Any]) -> Rows:
+    columns = {}
+    for name, place in (("mixed", 2), ("number", 3)):
+        cells = [row[place] for row in drawn]
+        kinds, bits = zip(*cells, strict=True)
+        columns[name] = Column(np.array(kinds, np.uint8), np.array(bits, np.uint64))
+    texts = {code * 0x1999_9999_9999_9999: str(code) for code in range(10)}
+    ends = np.array([1_000 * row[0] for row in drawn], np.int64)
+    return Rows(ends, np.array([row[1] for row in drawn], np.uint64), columns, texts)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(st.lists(rows, min_size=1, max_size=30))
+def test_any_rows_have_the_same_summary(drawn: list[Any]) -> None:
+    same(rows_of(drawn))
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e-30, 1.0, 1e9, 1e100])
+def test_sums_that_cancel_have_the_same_bins(scale: float) -> None:
+    random = Random(scale)
+    drawn = []
+    for _ in range(2_000):
+        x = random.uniform(0.1, 1.0) * scale
+        for value in (x, -x, x * (1 + 2**-52)):
+            bits = int(np.float64(value).view(np.uint64))
+            drawn.append((random.randint(1, 3), random.getrandbits(64), (OTHER, 0), (NUMBER, bits)))
+    same(rows_of(drawn))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e200, 1e-200, 5e-324])
+def test_a_number_that_no_event_has_is_left_to_numpy(value: float) -> None:
+    bits = np.array([value]).view(np.uint64)
+    column = Column(np.array([NUMBER], np.uint8), bits)
+    assert native_summary.summary(column, np.zeros(1, np.int64), 1, FEW_TEXTS) is None
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    kinds, bits = np.full(2, ABSENT, np.uint8), np.zeros(2, np.uint64)
+    for pane, panes in (([1, 0], 2), ([0, 2], 2), ([-1, 0], 2), ([0, 1], -1)):
+        with pytest.raises((ValueError, MemoryError)):
+            native.EXTENSION.summaries([(kinds, bits)], np.array(pane), panes, 1)
+    for pair in ((kinds[:1], bits), (kinds, bits[:1]), (kinds,), kinds):
+        with pytest.raises((ValueError, TypeError)):
+            native.EXTENSION.summaries([pair], np.zeros(2, np.int64), 1, 1)
+    unknown = np.full(2, 9, np.uint8)
+    assert native.EXTENSION.summaries([(unknown, bits)], np.zeros(2, np.int64), 1, 1) is None
