@@ -153,6 +153,6 @@ class SharedTimes:
         return series | {"times": place}
 
 
-def with_times(series: dict[str, Any], times: list[Any] | None) -> dict[str, Any]:
-    """Inverse of `SharedTimes.of`; as it is where times were not shared."""
-    return series if times is None else series | {"times": times[series["times"]]}
+def with_times(series: dict[str, Any], times: list[Any]) -> dict[str, Any]:
+    """Inverse of `SharedTimes.of`."""
+    return series | {"times": times[series["times"]]}

@@ -40,9 +40,10 @@ def line(alert: Alert) -> str:
     where = f"{alert.model.id} v{alert.model.version} {watched}".rstrip()
     if alert.status == "resolved":
         return f"RESOLVED {alert.alertname} | {where} | at {_minute(alert.ends_at or '')}"
+    again = "STILL " if alert.sequence > 1 else ""
     return " | ".join(
         (
-            f"{alert.severity.upper()} {alert.alertname}",
+            f"{again}{alert.severity.upper()} {alert.alertname}",
             where,
             f"since {_minute(alert.effect.change_at)}, seen {_minute(alert.evaluated_at)}",
             before_after(alert),
@@ -53,12 +54,12 @@ def line(alert: Alert) -> str:
 
 
 def before_after(alert: Alert) -> str:
-    """The mean before and after, of the impact's metric or the evidence; of a rate, the summary's
-    words; else the change's size."""
+    """The mean before and after, of the impact's metric or the evidence; of a rate or a shape, the
+    summary's words; else the change's size."""
     impact, evidence = alert.impact, alert.evidence
     if impact.reference is not None and impact.value is not None:
         return f"mean {_figure(impact.reference)} -> {_figure(impact.value)}"
-    if alert.kind in RATE_KINDS:
+    if alert.kind in RATE_KINDS or "Shape" in alert.alertname:
         return alert.summary.partition(": ")[2] or alert.summary
     before, after = (evidence.get(side, {}).get("mean") for side in ("reference", "current"))
     if before is None or after is None:

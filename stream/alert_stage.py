@@ -1,6 +1,7 @@
 """Stage 3: the only writer of alerts. One partition; findings are rare.
 
-    (none) --drift--> firing, sequence 1 --quiet--> resolved, sequence 2 --drift--> a new alert
+    (none) --drift--> firing, sequence 1 --drift, lasting--> firing, sequence 2, 3, ...
+                                         --quiet--> resolved --drift--> a new alert
 
 Findings wait until every stage-2 partition has passed their ready time with their kind, and are
 then taken in (ready time, pane end, series) order, so that what alerts say does not depend on
@@ -121,11 +122,16 @@ class AlertStage:
             self._firing[fingerprint] = alert
             self._note(fingerprint)
             return alert
-        if finding.verdict == "quiet" and firing is not None:
-            del self._firing[fingerprint]
+        if firing is None:
+            return None
+        if finding.verdict != "quiet":
+            alert = _update(firing, finding, self._schedule.at(finding.ready_ms))
+            self._firing[fingerprint] = alert
             self._note(fingerprint)
-            return _resolve(firing, finding)
-        return None
+            return alert
+        del self._firing[fingerprint]
+        self._note(fingerprint)
+        return _resolve(firing, finding)
 
     def _note(self, fingerprint: str) -> None:
         self._changes += 1
@@ -133,9 +139,6 @@ class AlertStage:
 
     def _fire(self, fingerprint: str, finding: Finding) -> Alert:
         detail, (model_id, version, role, segment) = finding.detail, finding.group
-        rules = self._schedule.at(finding.ready_ms)
-        model = rules.model(model_id)
-        owners = model.owners
         starts_at = iso(detail["change_at_ms"])
         alert_id = _alert_id(fingerprint, starts_at, 1)
         return Alert(
@@ -159,17 +162,9 @@ class AlertStage:
             evidence=detail["evidence"],
             impact=AlertImpact(**detail["impact"]),
             incident_id=alert_id,  # an incident of its own
-            owners=AlertOwners(
-                owners.accountable,
-                list(owners.responsible),
-                list(owners.consulted),
-                list(owners.informed),
-            ),
-            labels=dict(model.labels),
             summary=detail["summary"],
-            links={"runbook_url": model.runbook_url},
             recommended_action=detail["recommended_action"],
-            config_hash=rules.config_hash(),
+            **_signature(self._schedule.at(finding.ready_ms), model_id),
         )
 
     # -- state
@@ -255,6 +250,49 @@ def _fingerprint(finding: Finding) -> str:
 
 def _alert_id(fingerprint: str, starts_at: str, sequence: int) -> str:
     return str(uuid.uuid5(_IDS, f"{fingerprint}/{starts_at}/{sequence}"))
+
+
+def _signature(rules: Rules, model_id: str) -> dict[str, Any]:
+    """Whose it is, by the rules in force."""
+    model = rules.model(model_id)
+    owners = model.owners
+    return {
+        "owners": AlertOwners(
+            owners.accountable,
+            list(owners.responsible),
+            list(owners.consulted),
+            list(owners.informed),
+        ),
+        "labels": dict(model.labels),
+        "links": {"runbook_url": model.runbook_url},
+        "config_hash": rules.config_hash(),
+    }
+
+
+def _update(firing: Alert, finding: Finding, rules: Rules) -> Alert:
+    """The same alert: things have changed once more, or not at all for long."""
+    sequence, detail = firing.sequence + 1, finding.detail
+    told = msgspec.structs.replace(
+        firing,
+        id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
+        sequence=sequence,
+        evaluated_at=iso(finding.ready_ms),
+        summary=detail["summary"],
+        **_signature(rules, firing.model.id),
+    )
+    if finding.verdict == "lasting":
+        return told
+    return msgspec.structs.replace(
+        told,
+        severity=detail["severity"],
+        detector=AlertDetector(**detail["detector"]),
+        window=AlertWindow(**detail["window"]),
+        reference=AlertReference(**detail["reference"]),
+        effect=AlertEffect(**detail["effect"]),
+        evidence=detail["evidence"],
+        impact=AlertImpact(**detail["impact"]),
+        recommended_action=detail["recommended_action"],
+    )
 
 
 def _resolve(firing: Alert, finding: Finding) -> Alert:

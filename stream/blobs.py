@@ -67,7 +67,7 @@ class Kept:
         while left > 0:
             size = min(left, self.blobs[blob].size - start)
             yield blob, start, size
-            blob, start, left = blob._replace(number=blob.number + 1), 0, left - size
+            blob, start, left = BlobId(blob[0], blob[1], blob[2] + 1), 0, left - size
 
 
 class Packing:

@@ -7,6 +7,8 @@ concatenation, and a dictionary beside them gives a hash its text back.
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +25,6 @@ _TEXT_SHOWN = 64  # characters of a text that are kept to show it to a person
 Group = tuple[str, str, str, str]
 """(model_id, model_version, role, segment)"""
 
-_missing = object()
 _PLAIN_NUMBERS = frozenset({float, int, bool})
 
 
@@ -85,7 +86,8 @@ def text_hash(text: str) -> int:
     return xxhash.xxh3_64_intdigest(text.encode())
 
 
-def _shown(text: str, code: int) -> str:
+def text_shown(text: str, code: int) -> str:
+    """`code`: its hash."""
     return text if len(text) <= _TEXT_SHOWN else f"{text[: _TEXT_SHOWN - 18]}…{code:016x}"
 
 
@@ -102,20 +104,33 @@ def number_column(values: NDArray[np.float64], kind: NDArray[np.uint8] | None = 
     return Column(kind, np.where(kind == NUMBER, bits, np.uint64(0)))
 
 
+def numbers_of(values: Sequence[float | None]) -> NDArray[np.float64]:
+    """Doubles; nan for None."""
+    try:
+        return _packed(values)
+    except struct.error:
+        return np.array(values, np.float64)
+
+
+def _packed(values: Sequence[Any]) -> NDArray[np.float64]:
+    """Of numbers, 5 times as fast as numpy.array and strict. Raises struct.error for what is no
+    number, OverflowError for an integer beyond the doubles."""
+    return np.frombuffer(struct.pack(f"{len(values)}d", *values), np.float64)
+
+
 def column(values: Sequence[Any], texts: dict[int, str]) -> Column:
     """One column of parsed JSON values; texts met are added to `texts`. O(n)."""
-    types = set(map(type, values))
-    if types <= _PLAIN_NUMBERS:
+    if type(values[0]) in _PLAIN_NUMBERS:
         try:
-            numbers = np.array(values, np.float64)
-        except OverflowError:  # an integer beyond the range of doubles
+            numbers = _packed(values)
+        except (struct.error, OverflowError):
             return _mixed(values, texts)
-        if not (np.abs(numbers) > LARGEST_NUMBER).any():
+        if (np.abs(numbers) <= LARGEST_NUMBER).all():
             return number_column(numbers)
-    elif types == {str}:
+    elif set(map(type, values)) == {str}:
         seen = {text: text_hash(text) for text in set(values)}
         for text, code in seen.items():
-            texts[code] = _shown(text, code)
+            texts[code] = text_shown(text, code)
         bits = np.fromiter(map(seen.__getitem__, values), np.uint64, len(values))
         return Column(np.full(len(values), TEXT, np.uint8), bits)
     return _mixed(values, texts)
@@ -126,17 +141,15 @@ def _mixed(values: Sequence[Any], texts: dict[int, str]) -> Column:
     numbers = np.zeros(len(values), np.float64)
     hashes: dict[int, int] = {}
     for i, value in enumerate(values):
-        if value is _missing:
-            kind[i] = ABSENT
-        elif value is None:
+        if value is None:
             kind[i] = NULL
         elif type(value) is str:
             kind[i] = TEXT
             hashes[i] = code = text_hash(value)
-            texts[code] = _shown(value, code)
-        elif type(value) in _PLAIN_NUMBERS and abs(value) <= LARGEST_NUMBER:
+            texts[code] = text_shown(value, code)
+        elif type(value) in _PLAIN_NUMBERS and abs(number := _as_double(value)) <= LARGEST_NUMBER:
             kind[i] = NUMBER
-            numbers[i] = value
+            numbers[i] = number
         else:
             kind[i] = OTHER
     made = number_column(numbers, kind)
@@ -145,20 +158,11 @@ def _mixed(values: Sequence[Any], texts: dict[int, str]) -> Column:
     return made
 
 
-def feature_columns(
-    features: Sequence[dict[str, Any]], prefix: str, texts: dict[int, str]
-) -> dict[str, Column]:
-    """A column per feature name met, sorted by name; a feature a row lacks is ABSENT there."""
-    names = features[0].keys()
-    if all(row.keys() == names for row in features):
-        return {
-            f"{prefix}{name}": column([row[name] for row in features], texts)
-            for name in sorted(names)
-        }
-    return {
-        f"{prefix}{name}": column([row.get(name, _missing) for row in features], texts)
-        for name in sorted(set().union(*features))
-    }
+def _as_double(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # an integer beyond the range of doubles
+        return math.inf
 
 
 def concatenate(parts: Sequence[Rows]) -> Rows:

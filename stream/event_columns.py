@@ -1,125 +1,307 @@
-"""Typed events of a batch as the columns that panes, the join and the id memory need."""
+"""A batch of events as columns: what panes, the join and the id memory take.
+
+Nothing behind this sees an event. A feature's value is a cell (`columns`); predictions that have
+the same features, and say the same kinds of things, are the rows of one shape, so that columns
+have no holes and take no more than their events did, however many names a batch brings.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import ABSENT, NULL, Column, column, feature_columns, text_hash
-from stream.events import Outcome, Prediction
-from stream.identity import MODEL, VERSION, Hashes, hash_id, hash_ids
-from stream.judgement import HAS_LABEL, HAS_SCORE, HAS_VALUE, label_flags, label_text
-from stream.sorted_runs import Columns
+from stream.columns import LARGEST_NUMBER, NUMBER, OTHER, TEXT, Column, Group, number_column
+from stream.identity import MODEL, VERSION, Hashes, hash_id
+from stream.judgement import HAS_LABEL, HAS_SCORE, HAS_VALUE
+from stream.run import Columns
 
 _REVISION_STEP = np.uint64(0x9E3779B97F4A7C15)  # odd: distinct revisions give distinct keys
+HAS_LATENCY = 8  # beside the HAS_ flags of `judgement`
+Rows = NDArray[np.intp]
+Floats = NDArray[np.float64]
+Cell = TypeVar("Cell", bound=np.generic)
+Part = TypeVar("Part", Group, str)
 
 
-def id_hashes(events: Sequence[Prediction] | Sequence[Outcome]) -> Hashes:
-    """(n, 2), of the prediction ids alone; the first column orders the row sample."""
-    return hash_ids([event.prediction_id for event in events])
+class EventColumns(Protocol):
+    """Usable events of a batch, in offset order; all arrays have n rows."""
+
+    @property
+    def time_ms(self) -> NDArray[np.int64]: ...
+    @property
+    def place(self) -> Rows:
+        """Of the record in its batch."""
+
+    @property
+    def hashes(self) -> Hashes:
+        """(n, 2), of the prediction ids alone; the first column orders the row sample."""
 
 
-def model_hashes(events: Sequence[Prediction] | Sequence[Outcome]) -> Hashes:
-    """(n, 2); with the hashes of the ids by exclusive or: the key of the join."""
-    return _of_each([event.model_id for event in events], lambda model: hash_id(model, MODEL))
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """What predictions say beside their features; numbers are nan where they are not given."""
+
+    has_label: NDArray[np.bool_]
+    label: NDArray[np.uint64]  # hash of its text, 0 where there is none
+    score: Floats
+    value: Floats
+    latency_ms: Floats
+
+    def given(self) -> NDArray[np.uint8]:
+        """Flags: predictions of one shape have the same."""
+        given = self.has_label * np.uint8(HAS_LABEL)
+        for numbers, flag in (
+            (self.score, HAS_SCORE),
+            (self.value, HAS_VALUE),
+            (self.latency_ms, HAS_LATENCY),
+        ):
+            given |= ~np.isnan(numbers) * np.uint8(flag)
+        return given
+
+    def take(self, rows: Rows) -> Said:
+        return Said(
+            self.has_label[rows],
+            self.label[rows],
+            self.score[rows],
+            self.value[rows],
+            self.latency_ms[rows],
+        )
+
+    def merged(self, others: Said, both: _Both) -> Said:
+        return Said(
+            both.of(self.has_label, others.has_label),
+            both.of(self.label, others.label),
+            both.of(self.score, others.score),
+            both.of(self.value, others.value),
+            both.of(self.latency_ms, others.latency_ms),
+        )
+
+    def measures(self, rows: Rows, given: int) -> dict[str, Column]:
+        """Of rows that give just these: a column each, sorted by name."""
+        measures = {}
+        if given & HAS_LABEL:
+            kind = np.full(len(rows), TEXT, np.uint8)
+            measures["prediction:label"] = Column(kind, self.label[rows])
+        for name, numbers, flag in (
+            ("prediction:latency_ms", self.latency_ms, HAS_LATENCY),
+            ("prediction:score", self.score, HAS_SCORE),
+            ("prediction:value", self.value, HAS_VALUE),
+        ):
+            if given & flag:
+                cells = numbers[rows]
+                sane = np.abs(cells) <= LARGEST_NUMBER
+                kind = np.where(sane, NUMBER, OTHER).astype(np.uint8)
+                measures[name] = number_column(cells, kind)
+        return measures
 
 
-def prediction_identities(keys: Hashes, events: Sequence[Prediction]) -> Hashes:
-    """Of (model_id, model_version, role, prediction_id), from the keys of the join."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """Predictions with the same columns: `rows`, ascending, says which they are.
 
-    def hash_of(part: tuple[str, str]) -> Hashes:
-        version, role = part
-        return hash_id(f"{len(version)}:{version}{role}", VERSION)
+    Columns are sorted by name: `feature:` and `prediction:label`, `latency_ms`, `score`, `value`.
+    """
 
-    return keys ^ _of_each([(e.model_version, e.role) for e in events], hash_of)
+    rows: Rows
+    columns: dict[str, Column]
 
-
-def _of_each(parts: list[Any], hash_of: Callable[[Any], Hashes]) -> Hashes:
-    """(n, 2); each distinct part is hashed once."""
-    made = {part: hash_of(part) for part in set(parts)}
-    if len(made) == 1:
-        return np.broadcast_to(made[parts[0]], (len(parts), 2))
-    return np.array([made[part] for part in parts], np.uint64).reshape(-1, 2)
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
-def outcome_identities(keys: Hashes, revision: NDArray[np.int64]) -> Hashes:
-    """Of (model_id, prediction_id, revision)."""
-    ids = keys.copy()
-    ids[:, 0] += revision.astype(np.uint64) * _REVISION_STEP
-    return ids
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictionColumns:
+    time_ms: NDArray[np.int64]
+    place: Rows
+    hashes: Hashes
+    group: NDArray[np.int64]  # code: place in `groups`
+    groups: list[Group]
+    said: Said
+    shapes: list[Shape]
+    texts: dict[int, str]  # by their hashes; more of them than the rows have do no harm
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
+
+    def take(self, rows: Rows) -> PredictionColumns:
+        """These rows, ascending."""
+        if len(rows) == len(self):
+            return self
+        return PredictionColumns(
+            self.time_ms[rows],
+            self.place[rows],
+            self.hashes[rows],
+            self.group[rows],
+            self.groups,
+            self.said.take(rows),
+            _taken(self.shapes, rows, len(self)),
+            self.texts,
+        )
+
+    def merged(self, others: PredictionColumns, places: Rows) -> PredictionColumns:
+        """With rows of the same batch, whose places in it are `places[others.place]`."""
+        both = _Both(self.place, places[others.place])
+        groups, code = _joined(self.groups, others.groups)
+        shapes = [Shape(both.number[shape.rows], shape.columns) for shape in self.shapes]
+        behind = both.number[len(self) :]
+        shapes += [Shape(behind[shape.rows], shape.columns) for shape in others.shapes]
+        return PredictionColumns(
+            both.of(self.time_ms, others.time_ms),
+            both.place,
+            both.of(self.hashes, others.hashes),
+            both.of(self.group, code[others.group]),
+            groups,
+            self.said.merged(others.said, both),
+            shapes,
+            self.texts | others.texts,
+        )
+
+    def keys(self) -> Hashes:
+        """Of the join: of (model_id, prediction_id)."""
+        return self.hashes ^ _each([_model_hash(group[0]) for group in self.groups], self.group)
+
+    def identities(self, keys: Hashes) -> Hashes:
+        """Of (model_id, model_version, role, prediction_id), from the keys of the join."""
+        return keys ^ _each([_version_hash(*group[1:3]) for group in self.groups], self.group)
+
+    def claims(self) -> Columns:
+        """As the join needs them."""
+        said = self.said
+        return {
+            "has": said.given() & np.uint8(HAS_LABEL | HAS_SCORE | HAS_VALUE),
+            "label": said.label,
+            "score": _or_zero(said.score),
+            "value": _or_zero(said.value),
+        }
 
 
-def pane_columns(events: Sequence[Prediction], texts: dict[int, str]) -> dict[str, Column]:
-    """Features and what the predictions say; a measure that none of them has is left out."""
-    said = [e.prediction for e in events]
-    measures: dict[str, list[Any]] = {
-        "prediction:label": label_texts([p.label for p in said]),
-        "prediction:latency_ms": [e.latency_ms for e in events],
-        "prediction:score": [p.score for p in said],
-        "prediction:value": [p.value for p in said],
-    }
-    columns = feature_columns([e.features for e in events], "feature:", texts)
-    for name, cells in measures.items():
-        if any(cell is not None for cell in cells):
-            made = column(cells, texts)
-            # null and absent are told apart for features only
-            kind = np.where(made.kind == NULL, ABSENT, made.kind).astype(np.uint8)
-            columns[name] = Column(kind, made.bits)
-    return columns
+@dataclass(frozen=True, slots=True, eq=False)
+class OutcomeColumns:
+    time_ms: NDArray[np.int64]
+    place: Rows
+    hashes: Hashes
+    model: NDArray[np.int64]  # code: place in `models`
+    models: list[str]
+    revision: NDArray[np.int64]
+    retracted: NDArray[np.bool_]
+    has: NDArray[np.uint8]  # HAS_LABEL, HAS_VALUE, BINARY, POSITIVE
+    label: NDArray[np.uint64]
+    value: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
+
+    def take(self, rows: Rows) -> OutcomeColumns:
+        """These rows, ascending."""
+        if len(rows) == len(self):
+            return self
+        return OutcomeColumns(
+            self.time_ms[rows],
+            self.place[rows],
+            self.hashes[rows],
+            self.model[rows],
+            self.models,
+            self.revision[rows],
+            self.retracted[rows],
+            self.has[rows],
+            self.label[rows],
+            self.value[rows],
+        )
+
+    def merged(self, others: OutcomeColumns, places: Rows) -> OutcomeColumns:
+        """With rows of the same batch, whose places in it are `places[others.place]`."""
+        both = _Both(self.place, places[others.place])
+        models, code = _joined(self.models, others.models)
+        return OutcomeColumns(
+            both.of(self.time_ms, others.time_ms),
+            both.place,
+            both.of(self.hashes, others.hashes),
+            both.of(self.model, code[others.model]),
+            models,
+            both.of(self.revision, others.revision),
+            both.of(self.retracted, others.retracted),
+            both.of(self.has, others.has),
+            both.of(self.label, others.label),
+            both.of(self.value, others.value),
+        )
+
+    def keys(self) -> Hashes:
+        """Of the join: of (model_id, prediction_id)."""
+        return self.hashes ^ _each([_model_hash(model) for model in self.models], self.model)
+
+    def identities(self, keys: Hashes) -> Hashes:
+        """Of (model_id, prediction_id, revision), from the keys of the join."""
+        ids = keys.copy()
+        ids[:, 0] += self.revision.astype(np.uint64) * _REVISION_STEP
+        return ids
+
+    def truths(self) -> Columns:
+        """As the join needs them."""
+        return {
+            "revision": self.revision,
+            "retracted": self.retracted,
+            "has": self.has,
+            "label": self.label,
+            "value": self.value,
+        }
 
 
-def claims(events: Sequence[Prediction]) -> Columns:
-    """The predictions as the join needs them."""
-    said = [e.prediction for e in events]
-    labels = [p.label for p in said]
-    scores, values = [p.score for p in said], [p.value for p in said]
-    has = _where_given(labels, HAS_LABEL) | _where_given(scores, HAS_SCORE)
-    return {
-        "has": has | _where_given(values, HAS_VALUE),
-        "label": _label_hashes(labels),
-        "score": _numbers(scores),
-        "value": _numbers(values),
-    }
+class _Both:
+    """Rows of two parts of a batch, in the order of their places in it."""
+
+    def __init__(self, places: Rows, others: Rows) -> None:
+        joined = np.concatenate([places, others])
+        self._order = np.argsort(joined)
+        self.place = joined[self._order]
+        self.number = np.empty(len(joined), np.intp)  # of each row, the others' behind the first
+        self.number[self._order] = np.arange(len(joined))
+
+    def of(self, values: NDArray[Cell], others: NDArray[Cell]) -> NDArray[Cell]:
+        joined: NDArray[Cell] = np.concatenate([values, others])[self._order]
+        return joined
 
 
-def truths(events: Sequence[Outcome]) -> Columns:
-    """The outcomes as the join needs them."""
-    said = [e.actual for e in events]
-    labels, values = [a.label for a in said], [a.value for a in said]
-    texts = label_texts(labels)
-    flags = {text: 0 if text is None else label_flags(text) for text in set(texts)}
-    return {
-        "retracted": np.array([e.retracted for e in events], np.bool_),
-        "has": np.fromiter(map(flags.__getitem__, texts), np.uint8, len(texts))
-        | _where_given(values, HAS_VALUE),
-        "label": _label_hashes(labels),
-        "value": _numbers(values),
-    }
+def _joined(parts: list[Part], others: list[Part]) -> tuple[list[Part], NDArray[np.int64]]:
+    """(all parts, the place there of each of the others)."""
+    codes = {part: code for code, part in enumerate(parts)}
+    moved = [codes.setdefault(part, len(codes)) for part in others]
+    return list(codes), np.array(moved, np.int64)
 
 
-def _where_given(cells: Sequence[Any], flag: int) -> NDArray[np.uint8]:
-    if None not in cells:
-        return np.full(len(cells), flag, np.uint8)
-    return np.array([0 if cell is None else flag for cell in cells], np.uint8)
+def _or_zero(numbers: Floats) -> Floats:
+    return np.where(np.isnan(numbers), 0.0, numbers)
 
 
-def _numbers(cells: Sequence[float | None]) -> NDArray[np.float64]:
-    """0 where there is none."""
-    if None in cells:
-        return np.array([cell or 0.0 for cell in cells], np.float64)
-    return np.array(cells, np.float64)
+def _taken(shapes: Sequence[Shape], rows: Rows, count: int) -> list[Shape]:
+    """Of `count` rows these, numbered anew."""
+    number = np.full(count, -1)
+    number[rows] = np.arange(len(rows))
+    taken = []
+    for shape in shapes:
+        kept = np.flatnonzero(number[shape.rows] >= 0)
+        if len(kept):
+            columns = {name: column.take(kept) for name, column in shape.columns.items()}
+            taken.append(Shape(number[shape.rows[kept]], columns))
+    return taken
 
 
-def label_texts(labels: Sequence[Any]) -> list[str | None]:
-    if set(map(type, labels)) == {str}:
-        return list(labels)
-    return [None if label is None else label_text(label) for label in labels]
+def _each(of_code: Sequence[Hashes], codes: NDArray[np.int64]) -> Hashes:
+    """(n, 2); each distinct part was hashed once."""
+    if len(of_code) == 1:
+        return np.broadcast_to(of_code[0], (len(codes), 2))
+    return np.array(of_code, np.uint64).reshape(-1, 2)[codes]
 
 
-def _label_hashes(labels: Sequence[Any]) -> NDArray[np.uint64]:
-    texts = label_texts(labels)
-    codes = {text: 0 if text is None else text_hash(text) for text in set(texts)}
-    return np.fromiter(map(codes.__getitem__, texts), np.uint64, len(texts))
+@lru_cache(maxsize=4_096)
+def _model_hash(model_id: str) -> Hashes:
+    return hash_id(model_id, MODEL)
+
+
+@lru_cache(maxsize=4_096)
+def _version_hash(version: str, role: str) -> Hashes:
+    return hash_id(f"{len(version)}:{version}{role}", VERSION)

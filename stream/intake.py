@@ -12,26 +12,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.event_columns import id_hashes
+from stream.event_columns import EventColumns
 from stream.events import Records
 from stream.identity import Hashes, IdMemory
-from stream.records import Decoded
 from stream.rules import Rules
 from stream.shedding import CAPS, Cap, Shedding, Side, Wish
 from stream.snapshot import Part
-from stream.watermark import Watermark, late
+from stream.watermark import NO_TIMESTAMP, Watermark, late
 
 _JUDGED = ("consumed", "applied", "duplicate", "late", "future", "dead_lettered", "shed")
 
 
 @dataclass(frozen=True, slots=True)
 class Timely:
-    """Events that are neither future, late nor shed; all parallel."""
+    """Rows of the batch that are neither future, late nor shed; the others are parallel to it."""
 
-    events: list[Any]
-    time_ms: NDArray[np.int64]
+    rows: NDArray[np.intp]
     before_ms: NDArray[np.int64]  # the watermark each met
-    hashes: Hashes  # of the ids of the predictions
     may_wait: NDArray[np.bool_]  # whether there is room to wait for an outcome
 
 
@@ -43,32 +40,32 @@ class Intake:
         self.judged = {side: dict.fromkeys(_JUDGED, 0) for side in self.marks}
         self.shedding = Shedding()
 
-    def timely(self, side: Side, records: Records, decoded: Decoded[Any]) -> Timely:
+    def timely(self, side: Side, records: Records, columns: EventColumns, dead: int) -> Timely:
+        """`columns` are of the records that can be used, all but `dead` of them."""
         ledger = self.judged[side]
-        judged = self.marks[side].observe(decoded.time_ms, decoded.record_ms, self.rules)
+        record_ms = _timestamps(records)[columns.place]
+        judged = self.marks[side].observe(columns.time_ms, record_ms, self.rules)
         too_late = np.zeros(len(judged.future), np.bool_)
         if side == "predictions":
-            too_late = late(decoded.time_ms, judged.before_ms, self.rules) & ~judged.future
+            too_late = late(columns.time_ms, judged.before_ms, self.rules) & ~judged.future
         ledger["consumed"] += len(records.values)
-        ledger["dead_lettered"] += len(decoded.dead)
+        ledger["dead_lettered"] += dead
         ledger["future"] += int(judged.future.sum())
         ledger["late"] += int(too_late.sum())
         timely = np.flatnonzero(~judged.future & ~too_late)
-        hashes = id_hashes([decoded.events[i] for i in timely])
         may_wait = np.ones(len(timely), np.bool_)
         if self.shedding.is_shedding(side):
-            offsets = decoded.offsets[timely]
+            offsets = np.array(records.offsets, np.int64)[columns.place[timely]]
+            hashes = columns.hashes[timely, 0]
             waiting: Cap = (side, "pending" if side == "predictions" else "outcomes")
-            kept = self.shedding.kept((side, "ids"), offsets, hashes[:, 0])
-            may_wait = self.shedding.kept(waiting, offsets, hashes[:, 0])
+            kept = self.shedding.kept((side, "ids"), offsets, hashes)
+            may_wait = self.shedding.kept(waiting, offsets, hashes)
             if side == "outcomes":  # there is nothing to do with one but to wait
                 kept &= may_wait
             ledger["shed"] += int((~kept).sum())
-            timely, hashes, may_wait = timely[kept], hashes[kept], may_wait[kept]
+            timely, may_wait = timely[kept], may_wait[kept]
             self.shedding.passed(side, records.offsets)
-        events = [decoded.events[i] for i in timely]
-        before_ms = judged.before_ms[timely]
-        return Timely(events, decoded.time_ms[timely], before_ms, hashes, may_wait)
+        return Timely(timely, judged.before_ms[timely], may_wait)
 
     def new(
         self, side: Side, ids: Hashes, before_ms: NDArray[np.int64], until_ms: NDArray[np.int64]
@@ -128,3 +125,10 @@ class Intake:
         for side, mark in self.marks.items():
             mark.advance(plain["watermarks"][side])
         self.judged = plain["judged"]
+
+
+def _timestamps(records: Records) -> NDArray[np.int64]:
+    given = records.timestamps_ms
+    if None in given:
+        return np.array([NO_TIMESTAMP if t is None else t for t in given], np.int64)
+    return np.array(given, np.int64)

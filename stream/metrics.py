@@ -15,6 +15,7 @@ from platform import python_version
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from stream.monitor_told import LabelStatus
+from stream.record_columns import PARSER
 
 _PARTITION = ("topic", "partition")
 _MODEL = ("model", "version", "role")
@@ -166,11 +167,13 @@ class Metrics:
             _PARTITION,
         )
         self._build = gauge(
-            "build_info", "Always 1; what is running.", ("version", "python", "config_hash")
+            "build_info",
+            "Always 1; what is running.",
+            ("version", "python", "parser", "config_hash"),
         )
 
     def running(self, config_hash: str) -> None:
-        self._build.labels(version("leeway"), python_version(), config_hash).set(1)
+        self._build.labels(version("leeway"), python_version(), PARSER, config_hash).set(1)
 
     # -- source partitions
 

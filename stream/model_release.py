@@ -17,7 +17,7 @@ from stream.reference import Reference
 from stream.roster import Life
 from stream.rule_book import Schedule
 from stream.rules import Rules
-from stream.wire import Finding, PaneKind
+from stream.wire import Finding, PaneKind, Verdict
 
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
@@ -39,9 +39,15 @@ class Told:
             group=self.group,
             series=finding.series,
             alertname=finding.alertname,
-            verdict="quiet" if finding.detail is None else "drift",
+            verdict=_verdict(finding),
             detail=finding.detail or {},
         )
+
+
+def _verdict(finding: MonitorFinding) -> Verdict:
+    if finding.detail is None:
+        return "quiet"
+    return "lasting" if finding.lasting else "drift"
 
 
 @dataclass(frozen=True, slots=True)

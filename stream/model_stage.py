@@ -14,7 +14,7 @@ from stream.events import Effect, ToFindings, ToJournal, ToReferences
 from stream.maturity import Decision
 from stream.model_inbox import Inbox
 from stream.model_parts import Changes, decode, encode, of_version_1, restore_model
-from stream.model_release import Observer, Release, Told
+from stream.model_release import Due, Observer, Release, Told
 from stream.model_state import ModelState
 from stream.model_watch import GroupWatch
 from stream.monitor_state import Sealed
@@ -163,6 +163,7 @@ class ModelStage:
         told = self._watch.predictions(self._models, prediction_ms, reached)
         effects = self._effects("prediction", told)
         held_ms = cohort_ms
+        ready: list[tuple[ModelState, Due, int]] = []
         for model_id in sorted(self._models):
             model = self._models[model_id]
             effects += self._decide(model_id, model, cohort_ms)
@@ -177,10 +178,10 @@ class ModelStage:
             upto_ms = min([cohort_ms, *(ms for ms in model.learned.values() if ms is not None)])
             held_ms = min(held_ms, max(upto_ms, decided_at_ms - 1))
             if maturity is not None and upto_ms >= decided_at_ms:
-                told = self._watch.cohorts(model, maturity, decided_at_ms, upto_ms, reached)
-                effects += self._effects("cohort", told)
+                ready.append((model, self._watch.due_cohorts(maturity, decided_at_ms), upto_ms))
             elif maturity is None:
                 self._watch.no_cohorts(model)
+        effects += self._effects("cohort", self._watch.cohorts(ready, reached))
         for model_id in [m for m, model in self._models.items() if model.is_unwatched]:
             del self._models[model_id]
             self._changes.note("arrivals", model_id)

@@ -5,58 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stream.columns import Group, Rows, concatenate
+from stream.columns import Group
 from stream.maturity import MaturityRule
 from stream.monitor import Monitor
 from stream.monitor_state import Held
-from stream.panes import PaneTable, cut_at, merge, summarise
 from stream.roster import Life
 from stream.rules import Rules
 from stream.snapshot import must_be_the_same
+from stream.waiting_panes import Taken, Waiting
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import (
-    Block,
-    DelayBlock,
-    PaneKind,
-    rows_from_plain,
-    rows_to_plain,
-    table_from_plain,
-    table_to_plain,
-)
-
-
-class Waiting:
-    """Blocks of one group and kind that are not merged yet."""
-
-    def __init__(self) -> None:
-        self.rows: list[Rows] = []
-        self.tables: list[PaneTable] = []
-
-    def add(self, rows: Rows | None, table: PaneTable | None) -> None:
-        if rows is not None and len(rows):
-            self.rows.append(rows)
-        if table is not None and len(table):
-            self.tables.append(table)
-
-    def take(self, until_ms: int, rules: Rules) -> PaneTable | None:
-        """The panes that end by then, merged; None if there are none."""
-        sparse, self.rows = cut_at(self.rows, until_ms)
-        due, self.tables = cut_at(self.tables, until_ms)
-        if sparse:
-            joined = concatenate(sparse)
-            due.append(summarise(joined, rules.pane_rows, rules.max_categories))
-        return merge(due, rules.pane_rows, rules.max_categories) if due else None
-
-    def held(self) -> Callable[[], list[Any]]:
-        rows, tables = list(self.rows), list(self.tables)  # nobody changes what they hold
-        return lambda: [[rows_to_plain(r) for r in rows], [table_to_plain(t) for t in tables]]
-
-    @classmethod
-    def restore(cls, plain: list[Any]) -> Waiting:
-        waiting = cls()
-        waiting.rows = [rows_from_plain(part) for part in plain[0]]
-        waiting.tables = [table_from_plain(part) for part in plain[1]]
-        return waiting
+from stream.wire import Block, DelayBlock, PaneKind
 
 
 class ModelState:
@@ -147,12 +105,12 @@ class ModelState:
             if end_ms > self._come_ms(source, kind, reached[source])
         }
 
-    def take(self, kind: PaneKind, until_ms: int) -> list[tuple[Group, PaneTable]]:
-        """The panes of this kind that end by then, merged, group by group."""
+    def take(self, kind: PaneKind, until_ms: int) -> list[tuple[Group, Taken]]:
+        """The panes of this kind that end by then, group by group."""
         taken = [
-            (group, table)
+            (group, panes)
             for (of_kind, group), waiting in self.waiting.items()
-            if of_kind == kind and (table := waiting.take(until_ms, self._rules)) is not None
+            if of_kind == kind and (panes := waiting.take(until_ms)) is not None
         ]
         if taken:
             self._forget_empty()

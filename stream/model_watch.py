@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from stream.columns import Group
 from stream.model_parts import Changes
@@ -12,6 +13,7 @@ from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.roster import Life, Roster
 from stream.rules import Rules
+from stream.waiting_panes import Taken, merged
 from stream.watermark import BEFORE_ALL_MS
 
 Reached = Mapping[int, tuple[int, int]]
@@ -42,11 +44,13 @@ class GroupWatch:
         """All models together: for which groups there is room follows from all their panes."""
         due = Due("prediction", self._rules.grace_ms, BEFORE_ALL_MS)
         until_ms = prediction_ms - due.age_ms
-        tables = {
-            model_id: taken
-            for model_id, model in sorted(models.items())
-            if (taken := model.take("prediction", until_ms))
-        }
+        tables = self._merged(
+            {
+                model_id: taken
+                for model_id, model in sorted(models.items())
+                if (taken := model.take("prediction", until_ms))
+            }
+        )
         ends = {group: table.pane_end for of in tables.values() for group, table in of}
         for group, life in self.roster.admit(ends, until_ms):
             models[group[0]].lives.setdefault(group, []).append(life)
@@ -60,21 +64,37 @@ class GroupWatch:
         return told
 
     def cohorts(
-        self,
-        model: ModelState,
-        maturity_ms: int,
-        decided_at_ms: int,
-        upto_ms: int,
-        reached: Reached,
+        self, ready: Sequence[tuple[ModelState, Due, int]], reached: Reached
     ) -> list[Told | Reference]:
-        due = Due("cohort", self._rules.grace_ms + maturity_ms, decided_at_ms)
-        tables = model.take("cohort", upto_ms - due.age_ms)
-        if not tables and model.model_id not in self._ended:
-            return []
-        told = self._work_off(model, due, tables, upto_ms, reached)
+        """Of models with a maturity, each up to its own ready time."""
+        tables = self._merged(
+            {
+                model.model_id: taken
+                for model, due, upto_ms in ready
+                if (taken := model.take("cohort", upto_ms - due.age_ms))
+            }
+        )
         forget_ms = self._rules.forget_ms
-        self._prune(model, lambda life: due.ready_ms(life.last_end_ms + forget_ms) < upto_ms)
+        told: list[Told | Reference] = []
+        for model, due, upto_ms in ready:
+            if model.model_id not in tables and model.model_id not in self._ended:
+                continue
+            told += self._work_off(model, due, tables.get(model.model_id, []), upto_ms, reached)
+            self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
         return told
+
+    def due_cohorts(self, maturity_ms: int, decided_at_ms: int) -> Due:
+        """When cohorts of this maturity are."""
+        return Due("cohort", self._rules.grace_ms + maturity_ms, decided_at_ms)
+
+    def _merged(
+        self, taken: Mapping[str, list[tuple[Group, Taken]]]
+    ) -> dict[str, list[tuple[Group, PaneTable]]]:
+        """All groups of all models together."""
+        tables = iter(merged([panes for of in taken.values() for _, panes in of], self._rules))
+        return {
+            model_id: [(group, next(tables)) for group, _ in of] for model_id, of in taken.items()
+        }
 
     def no_cohorts(self, model: ModelState) -> None:
         """None of this model are ever to come."""
@@ -111,3 +131,8 @@ class GroupWatch:
                 del model.lives[group]
         if not any(life.is_over for lives in model.lives.values() for life in lives):
             self._ended.discard(model.model_id)
+
+
+def _is_past(due: Due, forget_ms: int, upto_ms: int, life: Life) -> bool:
+    """Whether nothing of this life can be due any more."""
+    return due.ready_ms(life.last_end_ms + forget_ms) < upto_ms

@@ -1,40 +1,37 @@
 """Stage 2's watch over one group (model, version, role, segment) and one kind of panes.
 
 Merged panes come in, ends ascending; findings come out. Panes are worked off in runs within which
-nothing structural changes (no new series, no sealing), each series of a run in one vector call;
+nothing structural changes (no new series, no other reference), all series of a run in one call;
 a run ends at a pane, never at a batch, so the batching of the panes does not show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.moments import mean_and_variance
-from stream.alarm import Signal
+from stream.alarm import Alarm
 from stream.columns import Group
-from stream.evidence import current_evidence, reference_evidence
 from stream.feature_types import FeatureType, FeatureTypes
+from stream.findings import Findings
 from stream.monitor_state import Held
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
 from stream.monitored_series import MonitoredSeries
 from stream.panes import PaneTable
-from stream.rate_events import faults
-from stream.rate_series import RateName, RateSeries
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.reference_builder import ReferenceBuilder
 from stream.rules import ReferenceRule, Rules
-from stream.times import iso
+from stream.standards import Standards
 from stream.value_series import ValuePanes, ValueSeries
-from stream.verdicts import Context, describe
+from stream.watch import Watch
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import PaneKind
-
-_OF_ANY_TYPE: tuple[RateName, ...] = ("null", "absent")
 
 
 class Monitor:
@@ -55,8 +52,13 @@ class Monitor:
         self._builder = ReferenceBuilder(reference, rules)
         self._sealed_own = False
         self._types = FeatureTypes()
-        self._series = MonitoredSeries(rules, kind, self._types)
+        self._standards = Standards(kind, group[0])
+        if inherited is not None:
+            self._standards.seal(inherited, rules)
+        self._watch = Watch(reference.predictions)
+        self._means = MonitoredSeries(rules, kind, self._types)
         self._recent = RecentRows(rules.window_rows)
+        self._ended: list[tuple[str, str]] = []  # what fires and is watched no more
         self.rows = 0
         self.labelled = 0
         if inherited is not None:
@@ -64,8 +66,7 @@ class Monitor:
                 if feature.number[0] + feature.text[0]:
                     numeric = bool(feature.number[0] >= feature.text[0])
                     self._give_birth(name, numeric=numeric, settled=True)
-            self._series.share()
-            self._series.start(self._series.rates, inherited)
+            self._arrange()
 
     @property
     def reference(self) -> Reference | None:
@@ -79,73 +80,106 @@ class Monitor:
         """Findings, and the reference that these panes completed, if they did.
 
         `rules`: those in force from these panes on; None: as before."""
-        findings: list[MonitorFinding] = []
+        ended, self._ended = self._ended, []
+        findings = [self._words.quiet(*one, table.first_end_ms) for one in ended]
         if not (rules is None or rules is self.rules or rules == self.rules):
             findings += self._use(rules, table.first_end_ms)
         if self.first_end_ms is None:
             self.first_end_ms = int(table.pane_end[0])
         self._recent.add(table)
         sealing = None if self._sealed_own else self._builder.sealing_pane(table)
+        first = self.rules.minimum_values
+        grown = set() if self._sealed_own else {*self._builder.milestones(table, first)}
         births = self._types.births(table, self.rules.max_features)
-        settlings = self._types.settlings(table, self.rules.minimum_values)
-        cuts = {0, len(table), *births, *settlings, *(() if sealing is None else (sealing + 1,))}
+        settlings = self._types.settlings(table, first)
+        closings = self._watch.learning.closings(table, self.rules.pane_ms)
+        ends = {pane + 1 for pane in (*grown, *closings)}
+        ends |= set() if sealing is None else {sealing + 1}
         sealed: list[Reference] = []
-        for start, end in pairwise(sorted(cuts)):
-            for name in births.get(start, ()):
-                feature = table.features[name]
-                self._give_birth(name, numeric=bool(feature.number[start] >= feature.text[start]))
-            for name in settlings.get(start, ()):
-                self._settle_type(name)
-            self._series.share()
+        for start, end in pairwise(sorted({0, len(table), *births, *settlings, *ends})):
+            findings += self._begin(table, start, births.get(start, ()), settlings.get(start, ()))
             run = table.between(int(table.pane_end[start]), int(table.pane_end[end - 1]))
             findings += self._run(run)
             self._types.count(run)
+            self._watch.learning.count(run, self.rules.pane_ms)
+            if end - 1 in closings:
+                self._watch.learn()
             if not self._sealed_own:
                 self._builder.add(run)
             if sealing is not None and end == sealing + 1:
                 sealed.append(self._seal())
+                findings += self._arrange(run.last_end_ms)
+            elif end - 1 in grown and not self._sealed_own:
+                so_far = self._builder.so_far(self.group, self.kind)
+                self._standards.begin(so_far, self.rules)
+                findings += self._arrange(run.last_end_ms)
         self._recent.trim()
         return findings, sealed
+
+    def _begin(
+        self, table: PaneTable, start: int, births: Sequence[str], settlings: Sequence[str]
+    ) -> list[MonitorFinding]:
+        """What is new at this pane: features, and their types."""
+        for name in births:
+            feature = table.features[name]
+            self._give_birth(name, numeric=bool(feature.number[start] >= feature.text[start]))
+        changed = [name for name in settlings if self._settle_type(name)]
+        self._means.share()
+        if not (births or changed):
+            return []
+        return self._arrange(int(table.pane_end[start]))
 
     def _use(self, rules: Rules, end_ms: int) -> list[MonitorFinding]:
         """Change to these rules before the pane that ends then; what tells and is ended by them is
         quiet from there on."""
         self.rules = rules
-        ended = self._series.use(rules, self.reference)
-        return [self._quiet(name, detector, end_ms) for name, detector in ended]
+        ended = self._means.use(rules)
+        quiet = [self._words.quiet(name, detector, end_ms) for name, detector in ended]
+        return quiet + self._arrange(end_ms, anew=True)
 
     def quiets(self, end_ms: int) -> list[MonitorFinding]:
         """The end of everything that fires, as of a pane that ends then."""
-        firing = self._series.firing()
-        return [self._quiet(name, detector, end_ms) for name, detector in firing]
+        firing = [*self._watch.firing, *self._means.firing()]
+        return [self._words.quiet(name, detector, end_ms) for name, detector in firing]
 
     @property
     def last_end_ms(self) -> int:
         return self._recent.last_end_ms
 
-    def _quiet(self, name: str, detector: str, end_ms: int) -> MonitorFinding:
-        context = Context(self.rules, self.kind, self.group, name, detector, 0.0)
-        return MonitorFinding(end_ms, name, context.alertname, None)
+    @property
+    def _words(self) -> Findings:
+        return Findings(self.rules, self.group, self.kind, self._recent)
 
-    # -- series
+    # -- what is watched
 
     def _give_birth(self, name: str, *, numeric: bool, settled: bool = False) -> None:
         self._types.add(name, FeatureType(numeric, settled=settled))
-        self._series.watch(name)
+        self._means.watch(name)
 
-    def _settle_type(self, name: str) -> None:
+    def _settle_type(self, name: str) -> bool:
         """The majority of its first values decides; the first pane had decided until then."""
         known = self._types.get(name)
-        if known is not None and known.settle():  # None: there was no room for it
-            self._series.change_type(name, self.reference)
+        if known is None or not known.settle():  # None: there was no room for it
+            return False
+        self._means.change_type(name)
+        return True
+
+    def _arrange(self, end_ms: int = 0, *, anew: bool = False) -> list[MonitorFinding]:
+        """Watch from the next pane on what references there are for; what fires and is watched no
+        more is quiet. `anew`: the terms of all have changed."""
+        numeric = {name: self._types[name].numeric for name in self._types}
+        ended = self._standards.arrange(self._watch, numeric, self.rules, anew=anew)
+        return [self._words.quiet(name, measure, end_ms) for name, measure in ended]
+
+    # -- runs
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
-        findings: list[MonitorFinding] = []
-        for name, series in self._series.values.items():
+        words, law = self._words, self._standards.law
+        told = self._watch.run(run, self.rules)
+        findings = [words.of_unit(one, int(run.pane_end[one.row]), law) for one in told]
+        for name, series in self._means.values.items():
             if name in run.features:
-                findings += self._run_values(run, name, series)
-        for (name, rate), rates in self._series.rates.items():
-            findings += self._run_rate(run, name, rate, rates)
+                findings += self._run_mean(run, name, series)
         if self.kind == "cohort":
             for finding in findings:
                 _add_coverage(finding, self._judged(run, finding.pane_end_ms))
@@ -158,9 +192,7 @@ class Monitor:
         labelled = run.features["outcome:delay_ms"].number
         return self.labelled + int(labelled[:upto].sum()), self.rows + int(run.rows[:upto].sum())
 
-    def _run_values(
-        self, run: PaneTable, name: str, series: ValueSeries
-    ) -> Iterator[MonitorFinding]:
+    def _run_mean(self, run: PaneTable, name: str, series: ValueSeries) -> Iterator[MonitorFinding]:
         feature = run.features[name]
         mean, variance = mean_and_variance(feature.number, feature.sums, feature.squares)
         having = np.flatnonzero(feature.number)
@@ -175,29 +207,12 @@ class Monitor:
             feature.minimum[having],
             feature.maximum[having],
         )
-        told = series.update(self._context(name, "adwin"), panes)
-        for detector, signal in told:
-            yield self._finding(name, detector, signal, int(ends[signal.pane]))
-
-    def _run_rate(
-        self, run: PaneTable, name: str, rate: RateName, series: RateSeries
-    ) -> Iterator[MonitorFinding]:
-        events, weights = faults(
-            run,
-            run.features.get(name),
-            rate,
-            numeric=self._types[name].numeric,
-            frozen=None if self.reference is None else self.reference.feature(name),
-            max_categories=self.rules.max_categories,
-        )
-        having = np.flatnonzero(weights)
-        if not len(having):
-            return
-        ends = run.pane_end[having]
-        for signal in series.update(
-            self._context(name, rate), ends - self.rules.pane_ms, events[having], weights[having]
-        ):
-            yield self._finding(name, rate, signal, int(ends[signal.pane]))
+        share = self._means.budget_share
+        for detector, signal in series.update(self._words.context(name, "adwin", share), panes):
+            end_ms = int(ends[signal.pane])
+            yield self._words.of_mean(
+                name, detector, signal, end_ms, share=share, reference=self.reference
+            )
 
     # -- references
 
@@ -205,33 +220,10 @@ class Monitor:
         reference = self._builder.seal(self.group, self.kind)
         self.references.append(reference)
         self._sealed_own = True
-        self._series.start(self._series.rates, reference)
+        self._standards.seal(reference, self.rules)
         return reference
 
-    # -- findings
-
-    def _context(self, name: str, detector: str) -> Context:
-        share = self._series.budget_share(detector)
-        return Context(self.rules, self.kind, self.group, name, detector, share)
-
-    def _finding(self, name: str, detector: str, signal: Signal, end_ms: int) -> MonitorFinding:
-        context = self._context(name, detector)
-        alertname = context.alertname
-        if signal.change is None:
-            return MonitorFinding(end_ms, name, alertname, None)
-        window = self._recent.window(signal.change_at_ms, end_ms)
-        current = current_evidence(window, name, self.reference)
-        before = None if self.reference is None else reference_evidence(self.reference, name)
-        detail = describe(context, signal.change, signal.change_at_ms, end_ms)
-        if self.reference is None:
-            detail["reference"] = {
-                "id": f"self:{iso(end_ms)}",
-                "count": signal.change.before_weight,
-            }
-        else:
-            detail["reference"] = {"id": self.reference.id, "count": self.reference.count}
-        detail["evidence"] = {"current": current, "reference": before or {}}
-        return MonitorFinding(end_ms, name, alertname, detail)
+    # -- reading
 
     def labels(self) -> LabelStatus:
         """Of the cohorts judged so far; the delay is of the recent ones."""
@@ -241,8 +233,10 @@ class Monitor:
         return LabelStatus(self.labelled, self.rows, p50, p90)
 
     def status(self) -> Iterator[SeriesStatus]:
-        """Of the detectors that have told something."""
-        for name, detector, is_firing, last in self._series.all():
+        """Of every unit, as a share of its threshold, and of the means that have told something."""
+        for (name, measure), level, is_firing in self._watch.levels():
+            yield SeriesStatus(self.group, name, measure, level, 1.0, is_firing)
+        for name, detector, is_firing, last in self._means.all():
             if last is not None:
                 score, threshold = last.statistic, last.threshold
                 yield SeriesStatus(self.group, name, detector, score, threshold, is_firing)
@@ -258,15 +252,20 @@ class Monitor:
             "life_ms": self.life_ms,
             "sealed_own": self._sealed_own,
             "types": self._types.snapshot(),
-            **self._series.snapshot(),
+            "provisional": self._standards.provisional_id,
+            "watch": self._watch.snapshot(),
+            "means": self._means.snapshot(),
+            "ended": self._ended,
             "rows": self.rows,
             "labelled": self.labelled,
         }
+        bases = self._standards.bases(self._watch)
         building = self._builder.snapshot()
-        return Held(plain, list(self.references), building, *self._recent.snapshot())
+        return Held(plain, list(self.references), bases, building, *self._recent.snapshot())
 
     @classmethod
     def restore(cls, rules: Rules, reference: ReferenceRule, held: Held) -> Monitor:
+        """Of 0.1.0 all but the detectors, which begin anew."""
         plain = held.plain
         model_id, version, role, segment = plain["group"]
         made = cls(rules, (model_id, version, role, segment), plain["kind"], reference)
@@ -276,10 +275,32 @@ class Monitor:
         made._builder.restore(held.building)
         made._sealed_own = plain["sealed_own"]
         made._types.restore(plain["types"])
-        made._series.restore(plain)
         made._recent.restore(held.stretches, held.newest)
         made.rows, made.labelled = plain["rows"], plain["labelled"]
+        if made.reference is not None:
+            made._standards.seal(made.reference, rules)
+        if "watch" in plain:
+            profiles = made._standards.restore(held.bases, plain["provisional"], rules)
+            made._watch.restore(profiles, rules, model_id, plain["watch"])
+            made._means.restore(plain["means"])
+            made._ended = [(name, detector) for name, detector in plain["ended"]]
+        else:
+            made._ended = _fired_in_version_1(plain)
+            for name in made._types:
+                made._means.watch(name)
+            made._arrange()
         return made
+
+
+def _fired_in_version_1(plain: dict[str, Any]) -> list[tuple[str, str]]:
+    """(series, detector, as it is called now) of what fired under the detectors of 0.1.0."""
+    fired = [
+        (name, "shift" if detector == "adwin" else detector)
+        for name, series in plain["values"].items()
+        for detector, alarm in series["alarms"].items()
+        if Alarm.restore(alarm).firing
+    ]
+    return fired + [(n, rate) for n, rate, s in plain["rates"] if Alarm.restore(s["alarm"]).firing]
 
 
 def _quantiles(delays: NDArray[np.float64]) -> tuple[int, int]:
@@ -288,5 +309,5 @@ def _quantiles(delays: NDArray[np.float64]) -> tuple[int, int]:
 
 
 def _add_coverage(finding: MonitorFinding, judged: tuple[int, int]) -> None:
-    if finding.detail is not None:
+    if finding.detail is not None and not finding.lasting:
         finding.detail["impact"]["label_coverage"] = float(f"{judged[0] / judged[1]:.6g}")

@@ -22,6 +22,7 @@ class Held:
 
     plain: dict[str, Any]
     references: list[Reference]
+    bases: list[Reference]  # what is compared with as long as there is no better one
     building: Building
     stretches: list[Stretch]  # of recent rows, full ones
     newest: Stretch | None
@@ -31,6 +32,7 @@ class Held:
         building = self.building
         return self.plain | {
             "references": [_name(reference) for reference in self.references],
+            "bases": [_name(reference) for reference in self.bases],
             "building": [
                 building.start_ms,
                 building.count,
@@ -47,7 +49,8 @@ class Held:
 
     def parts(self) -> list[Part]:
         """What never changes, each under a name that says what it is."""
-        parts = [Part(_name(reference), 0, reference.encode) for reference in self.references]
+        sealed = [*self.references, *self.bases]
+        parts = [Part(_name(reference), 0, reference.encode) for reference in sealed]
         parts += [Part(stretch.name, 0, stretch.encode) for stretch in self.stretches]
         settled = self.building.settled
         if settled is not None:
@@ -75,6 +78,7 @@ class Sealed:
         return Held(
             plain,
             [self._reference(name) for name in plain["references"]],
+            [self._reference(name) for name in plain["bases"]],
             self._building(*plain["building"]),
             [Stretch.decode(self._state[name]) for name in plain["stretches"]],
             None if newest is None else Stretch.from_plain(newest),
@@ -102,6 +106,7 @@ def _of_version_1(plain: dict[str, Any]) -> Held:
     return Held(
         plain,
         [Reference.from_plain(reference) for reference in plain["references"]],
+        [],
         Building(builder["start_ms"], builder["count"], _table(builder["table"]), None),
         [],
         None if recent[0] is None else Stretch.from_plain(recent),

@@ -14,6 +14,7 @@ class MonitorFinding:
     series: str
     alertname: str
     detail: dict[str, Any] | None  # None: quiet again
+    lasting: bool = False  # nothing new: it has been so for long
 
 
 @dataclass(frozen=True, slots=True)

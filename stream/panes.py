@@ -15,64 +15,20 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.exact_sum import BIN_BITS, Binned, binned_sums, merge_bins
-from detectors.log_buckets import bucket_of
-from detectors.moments import two_product
-from stream.columns import NULL, NUMBER, OTHER, TEXT, Column, Rows, concatenate
+from detectors.exact_sum import BIN_BITS, Binned
+from stream.columns import Column, Rows, concatenate
+from stream.feature_tables import (
+    ARRAYS,
+    Counts,
+    FeatureTable,
+    Ints,
+    merge_features,
+    summarise_columns,
+)
 
-Ints = NDArray[np.int64]
+__all__ = ["ARRAYS", "WHOLE", "Counts", "FeatureTable", "Ints", "PaneTable"]  # told of as one
+__all__ += ["collapse", "cut_at", "merge", "merge_all", "summarise", "summarise_all"]
 WHOLE = np.uint64(2**64 - 1)  # sample limit of a pane whose rows are all in the sample
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Counts:
-    """Sparse counts, sorted by (pane, key): three parallel arrays. `pane` is an index."""
-
-    pane: Ints
-    key: NDArray[Any]
-    count: Ints
-
-
-ARRAYS = ("number", "text", "null", "other", "minimum", "maximum")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FeatureTable:
-    """One feature over P panes; `absent` is the pane's rows less the other four."""
-
-    number: Ints
-    text: Ints
-    null: Ints
-    other: Ints
-    minimum: NDArray[np.float64]  # nan where there is no number
-    maximum: NDArray[np.float64]
-    sums: Binned  # group: index of the pane
-    squares: Binned
-    buckets: Counts
-    categories: Counts  # of the K smallest hashes of each pane
-
-    @property
-    def present(self) -> Ints:
-        """Rows in which the feature is there, whatever its value."""
-        return self.number + self.text + self.null + self.other
-
-    def between(self, low: int, high: int) -> FeatureTable:
-        def bins(of: Binned) -> Binned:
-            inside = slice(*np.searchsorted(of.group, [low, high]))
-            return Binned(of.group[inside] - low, of.bin[inside], of.amount[inside])
-
-        def counts(of: Counts) -> Counts:
-            inside = slice(*np.searchsorted(of.pane, [low, high]))
-            return Counts(of.pane[inside] - low, of.key[inside], of.count[inside])
-
-        panes = slice(low, high)
-        return FeatureTable(
-            **{name: getattr(self, name)[panes] for name in ARRAYS},
-            sums=bins(self.sums),
-            squares=bins(self.squares),
-            buckets=counts(self.buckets),
-            categories=counts(self.categories),
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,25 +125,47 @@ def cut_at(parts: Sequence[Part], until_ms: int) -> tuple[list[Part], list[Part]
 
 def summarise(rows: Rows, sample_rows: int, max_categories: int) -> PaneTable:
     """Summaries of rows in any order. O(n log n) per column."""
-    order = np.lexsort((rows.hash, rows.pane_end))
-    rows = rows.take(order)
-    ends, pane, count = np.unique(rows.pane_end, return_inverse=True, return_counts=True)
-    pane = pane.astype(np.int64)
-    features = {
-        name: _summarise_column(column, pane, len(ends), max_categories)
-        for name, column in rows.columns.items()
-    }
-    sample, limit = _bottom(rows, pane, np.full(len(ends), WHOLE), sample_rows)
-    return PaneTable(ends, count.astype(np.int64), features, sample, limit)
+    return summarise_all([rows], sample_rows, max_categories)[0]
+
+
+def summarise_all(parts: Sequence[Rows], sample_rows: int, max_categories: int) -> list[PaneTable]:
+    """Of each part its own summaries: the features of all of them in one go."""
+    columns: list[tuple[Column, Ints]] = []
+    panes: list[int] = []
+    made = []
+    for part in parts:
+        rows = part.take(np.lexsort((part.hash, part.pane_end)))
+        ends, places, count = np.unique(rows.pane_end, return_inverse=True, return_counts=True)
+        pane = places.astype(np.int64)
+        sample = _bottom(rows, pane, np.full(len(ends), WHOLE), sample_rows)
+        made.append((ends, count.astype(np.int64), rows.columns, sample))
+        columns += [(column, pane) for column in rows.columns.values()]
+        panes += [len(ends)] * len(rows.columns)
+    tables = iter(summarise_columns(columns, panes, max_categories))
+    return [
+        PaneTable(ends, count, {name: next(tables) for name in names}, *sample)
+        for ends, count, names, sample in made
+    ]
 
 
 def merge(tables: Sequence[PaneTable], sample_rows: int, max_categories: int) -> PaneTable:
     """The panes of all tables, panes of one end made one. O(n log n) in what they hold."""
-    if len(tables) == 1:
-        return tables[0]
-    ends, places = np.unique(np.concatenate([t.pane_end for t in tables]), return_inverse=True)
-    maps = np.split(places.astype(np.int64), np.cumsum([len(t) for t in tables])[:-1])
-    return _merge_into(ends, tables, maps, sample_rows, max_categories)
+    return merge_all([tables], sample_rows, max_categories)[0]
+
+
+def merge_all(
+    of: Sequence[Sequence[PaneTable]], sample_rows: int, max_categories: int
+) -> list[PaneTable]:
+    """The tables of each sequence merged: the features of all of them in one go."""
+    mergings = []
+    for tables in of:
+        if len(tables) > 1:
+            together = np.concatenate([t.pane_end for t in tables])
+            ends, places = np.unique(together, return_inverse=True)
+            cuts = np.cumsum([len(t) for t in tables])[:-1]
+            mergings.append(_Merging(ends, tables, np.split(places.astype(np.int64), cuts)))
+    merged = iter(_merge_into(mergings, sample_rows, max_categories))
+    return [next(merged) if len(tables) > 1 else tables[0] for tables in of]
 
 
 def collapse(
@@ -196,31 +174,52 @@ def collapse(
     """All panes of all tables as one that ends at `end_ms`: a window, a reference."""
     maps = [np.zeros(len(t), np.int64) for t in tables]
     moved = [replace(t, sample=_ending_at(t.sample, end_ms)) for t in tables]
-    return _merge_into(np.array([end_ms]), moved, maps, sample_rows, max_categories)
+    merging = _Merging(np.array([end_ms]), moved, maps)
+    return _merge_into([merging], sample_rows, max_categories)[0]
 
 
 def _ending_at(rows: Rows, end_ms: int) -> Rows:
     return replace(rows, pane_end=np.full(len(rows), end_ms, np.int64))
 
 
-def _merge_into(
-    ends: Ints, tables: Sequence[PaneTable], maps: list[Ints], sample_rows: int, max_categories: int
-) -> PaneTable:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Merging:
     """`maps`: for each table, the place in `ends` of each of its panes."""
-    limit = np.full(len(ends), WHOLE)
-    np.minimum.at(limit, np.concatenate(maps), np.concatenate([t.limit for t in tables]))
-    features = {}
-    for name in sorted(set().union(*(t.features for t in tables))):
-        having = [
-            (t.features[name], m) for t, m in zip(tables, maps, strict=True) if name in t.features
-        ]
-        of, places = [f for f, _ in having], [m for _, m in having]
-        features[name] = _merge_feature(of, places, len(ends), max_categories)
-    sample = concatenate([t.sample for t in tables])
-    sample = sample.take(np.lexsort((sample.hash, sample.pane_end)))
-    pane = np.searchsorted(ends, sample.pane_end).astype(np.int64)
-    sample, limit = _bottom(sample, pane, limit, sample_rows)
-    return PaneTable(ends, _add([t.rows for t in tables], maps, len(ends)), features, sample, limit)
+
+    ends: Ints
+    tables: Sequence[PaneTable]
+    maps: list[Ints]
+
+    def having(self, name: str) -> list[tuple[FeatureTable, Ints]]:
+        pairs = zip(self.tables, self.maps, strict=True)
+        return [(t.features[name], m) for t, m in pairs if name in t.features]
+
+    def rows(self) -> Ints:
+        total = np.zeros(len(self.ends), np.int64)
+        np.add.at(total, np.concatenate(self.maps), np.concatenate([t.rows for t in self.tables]))
+        return total
+
+    def sample(self, keep: int) -> tuple[Rows, NDArray[np.uint64]]:
+        limits = np.concatenate([t.limit for t in self.tables])
+        limit = np.full(len(self.ends), WHOLE)
+        np.minimum.at(limit, np.concatenate(self.maps), limits)
+        sample = concatenate([t.sample for t in self.tables])
+        sample = sample.take(np.lexsort((sample.hash, sample.pane_end)))
+        pane = np.searchsorted(self.ends, sample.pane_end).astype(np.int64)
+        return _bottom(sample, pane, limit, keep)
+
+
+def _merge_into(
+    mergings: Sequence[_Merging], sample_rows: int, max_categories: int
+) -> list[PaneTable]:
+    names = [sorted(set().union(*(t.features for t in m.tables))) for m in mergings]
+    having = [m.having(name) for m, of in zip(mergings, names, strict=True) for name in of]
+    panes = [len(m.ends) for m, of in zip(mergings, names, strict=True) for _ in of]
+    merged = iter(merge_features(having, panes, max_categories))
+    return [
+        PaneTable(m.ends, m.rows(), {name: next(merged) for name in of}, *m.sample(sample_rows))
+        for m, of in zip(mergings, names, strict=True)
+    ]
 
 
 def _bottom(
@@ -239,104 +238,6 @@ def _bottom(
     limit[crowded] = rows.hash[start[crowded] + keep]
     below = (limit[pane] == WHOLE) | (rows.hash < limit[pane])
     return rows.take(np.flatnonzero(below)), limit
-
-
-def _summarise_column(column: Column, pane: Ints, panes: int, max_categories: int) -> FeatureTable:
-    def count(kind: int) -> Ints:
-        return np.bincount(pane[column.kind == kind], minlength=panes).astype(np.int64)
-
-    at, numbers = column.numbers()
-    of = pane[at]
-    text_at, hashes = column.texts()
-    minimum, maximum = np.full(panes, np.nan), np.full(panes, np.nan)
-    if len(of):
-        starts = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]]))
-        minimum[of[starts]] = np.minimum.reduceat(numbers, starts)
-        maximum[of[starts]] = np.maximum.reduceat(numbers, starts)
-    ones = np.ones(1, np.int64)
-    return FeatureTable(
-        number=count(NUMBER),
-        text=count(TEXT),
-        null=count(NULL),
-        other=count(OTHER),
-        minimum=minimum,
-        maximum=maximum,
-        sums=binned_sums(numbers, of),
-        squares=_square_bins(numbers, of),
-        buckets=_counted(of, bucket_of(numbers), np.broadcast_to(ones, of.shape)),
-        categories=_smallest(
-            _counted(pane[text_at], hashes, np.broadcast_to(ones, text_at.shape)), max_categories
-        ),
-    )
-
-
-def _square_bins(numbers: NDArray[np.float64], pane: Ints) -> Binned:
-    """The exact sums of x * x (of x at least 1e-140 in size, or 0)."""
-    product, error = two_product(numbers, numbers)
-    bins = binned_sums(product, pane)
-    return merge_bins([bins, binned_sums(error, pane)]) if error.any() else bins
-
-
-def _merge_feature(
-    tables: list[FeatureTable], maps: list[Ints], panes: int, max_categories: int
-) -> FeatureTable:
-    minimum, maximum = np.full(panes, np.nan), np.full(panes, np.nan)
-    for table, places in zip(tables, maps, strict=True):
-        np.fmin.at(minimum, places, table.minimum)
-        np.fmax.at(maximum, places, table.maximum)
-
-    def bins(parts: list[Binned]) -> Binned:
-        return merge_bins(
-            [Binned(m[p.group], p.bin, p.amount) for p, m in zip(parts, maps, strict=True)]
-        )
-
-    def counts(parts: list[Counts]) -> Counts:
-        moved = [m[p.pane] for p, m in zip(parts, maps, strict=True)]
-        return _counted(
-            np.concatenate(moved),
-            np.concatenate([p.key for p in parts]),
-            np.concatenate([p.count for p in parts]),
-        )
-
-    return FeatureTable(
-        number=_add([t.number for t in tables], maps, panes),
-        text=_add([t.text for t in tables], maps, panes),
-        null=_add([t.null for t in tables], maps, panes),
-        other=_add([t.other for t in tables], maps, panes),
-        minimum=minimum,
-        maximum=maximum,
-        sums=bins([t.sums for t in tables]),
-        squares=bins([t.squares for t in tables]),
-        buckets=counts([t.buckets for t in tables]),
-        categories=_smallest(counts([t.categories for t in tables]), max_categories),
-    )
-
-
-def _add(parts: list[Ints], maps: list[Ints], panes: int) -> Ints:
-    total = np.zeros(panes, np.int64)
-    for part, places in zip(parts, maps, strict=True):
-        np.add.at(total, places, part)
-    return total
-
-
-def _counted(pane: Ints, key: NDArray[Any], count: Ints) -> Counts:
-    if not len(pane):
-        return Counts(np.zeros(0, np.int64), key, np.zeros(0, np.int64))
-    order = np.lexsort((key, pane))
-    pane, key, count = pane[order], key[order], count[order]
-    starts = np.flatnonzero(
-        np.concatenate([[True], (pane[1:] != pane[:-1]) | (key[1:] != key[:-1])])
-    )
-    return Counts(pane[starts], key[starts], np.add.reduceat(count, starts))
-
-
-def _smallest(counts: Counts, keep: int) -> Counts:
-    """The `keep` smallest keys of each pane."""
-    if not len(counts.pane):
-        return counts
-    rank = np.arange(len(counts.pane)) - np.searchsorted(counts.pane, counts.pane, "left")
-    few = rank < keep
-    return Counts(counts.pane[few], counts.key[few], counts.count[few])
 
 
 def _feature_summary(table: FeatureTable, pane: int, texts: dict[int, str]) -> dict[str, Any]:

@@ -5,28 +5,30 @@ from __future__ import annotations
 import numpy as np
 
 from stream.panes import FeatureTable, Ints, PaneTable
-from stream.rate_series import RateName
+from stream.profile import Profile
 from stream.reference import Reference
+from stream.units import Fault
 
-RATES: tuple[RateName, ...] = ("null", "absent", "type_error", "unseen")
+_OF_VALUES = ("unseen", "out_of_range")  # counted among the values, not among the predictions
 
 
 def faults(
     run: PaneTable,
     feature: FeatureTable | None,
-    rate: RateName,
+    rate: Fault,
     *,
     numeric: bool,
-    frozen: FeatureTable | None,
+    profile: Profile,
+    name: str,
     max_categories: int,
 ) -> tuple[Ints, Ints]:
     """(faults, values among which they are counted) of each pane of the run, shape (P,) each.
 
-    `feature`: None where nobody sent it in these panes; `frozen`: as the reference has it.
+    `feature`: None where nobody sent it in these panes.
     """
     zeros = np.zeros(len(run), np.int64)
     if feature is None:
-        return run.rows if rate == "absent" else zeros, zeros if rate == "unseen" else run.rows
+        return run.rows if rate == "absent" else zeros, zeros if rate in _OF_VALUES else run.rows
     match rate:
         case "null":
             return feature.null, run.rows
@@ -35,7 +37,11 @@ def faults(
         case "type_error":
             return (feature.text if numeric else feature.number) + feature.other, run.rows
         case "unseen":
+            frozen = profile.reference.feature(name)
             return _unseen(feature, len(run), frozen, max_categories), feature.text
+        case "out_of_range":
+            of = profile.number(name)
+            return zeros if of is None else of.outside(feature, len(run)), feature.number
 
 
 def _unseen(
@@ -56,7 +62,7 @@ def _unseen(
     return (feature.text - seen).astype(np.int64)
 
 
-def rate_of(reference: Reference, name: str, rate: RateName, *, numeric: bool) -> tuple[int, int]:
+def rate_of(reference: Reference, name: str, rate: Fault, *, numeric: bool) -> tuple[int, int]:
     """(faults, values) of a feature in its reference; no values where it does not know it: such
     a feature starts from its own."""
     frozen = reference.feature(name)
@@ -73,3 +79,5 @@ def rate_of(reference: Reference, name: str, rate: RateName, *, numeric: bool) -
             return int(wrong[0] + frozen.other[0]), rows
         case "unseen":  # Good and Turing: the unseen mass is the share of categories seen once
             return int((frozen.categories.count == 1).sum()), int(frozen.text[0])
+        case "out_of_range":  # no value is outside; of the next ones, one at each end may be
+            return 0, int(frozen.number[0])

@@ -11,6 +11,7 @@ from typing import Any
 from aiokafka.consumer.fetcher import FetchResult
 
 from stream.events import Records
+from stream.whole_batches import take_whole_batches
 
 _PART_RECORDS = 2_000  # the loop breathes between parts of a batch
 
@@ -59,16 +60,8 @@ def longest_acked_prefix(inflight: deque[int], acked: MutableSet[int]) -> int | 
     return None if last is None else last + 1
 
 
-def _keep_raw(_tp: Any, record: Any) -> Any:
-    return record
-
-
 class RawRecordBuffer(OrderedDict[Any, Any]):
-    """aiokafka's fetch buffer, in which batched topics keep their Cython records.
-
-    A frozen ConsumerRecord costs 3 µs and nobody here reads it. CRC checks, control batches and
-    aborted transactions stay aiokafka's. Private API: see tests/stream/test_transport.py.
-    """
+    """aiokafka's fetch buffer, in which batched topics keep their Cython records."""
 
     def __init__(self, is_batched: Any) -> None:
         super().__init__()
@@ -76,7 +69,5 @@ class RawRecordBuffer(OrderedDict[Any, Any]):
 
     def __setitem__(self, tp: Any, result: Any) -> None:
         if type(result) is FetchResult and self._is_batched(tp.topic):
-            records: Any = getattr(result, "_partition_records", None)
-            if hasattr(records, "_consumer_record"):
-                records._consumer_record = _keep_raw
+            take_whole_batches(result)
         super().__setitem__(tp, result)

@@ -25,7 +25,6 @@ from stream.events import LATEST_MS, DeadLetter, Outcome, Prediction, Records, T
 from stream.rules import Rules
 from stream.times import to_ms
 
-NO_TIMESTAMP = int(np.iinfo(np.int64).max)
 Event = TypeVar("Event", Prediction, Outcome)
 _predictions = msgspec.json.Decoder(Prediction)
 _outcomes = msgspec.json.Decoder(Outcome)
@@ -61,8 +60,7 @@ class Decoded(Generic[Event]):
 
     events: list[Event]
     time_ms: NDArray[np.int64]
-    record_ms: NDArray[np.int64]  # the record's timestamp; NO_TIMESTAMP where it has none
-    offsets: NDArray[np.int64]
+    place: NDArray[np.intp]  # of the record in the batch
     dead: list[ToDeadLetters]
 
 
@@ -129,16 +127,11 @@ def _decode(
     if unusable:
         kept = [i for i, place in enumerate(index) if place not in unusable]
         events, index, times = [events[i] for i in kept], [index[i] for i in kept], times[kept]
-    stamps = [NO_TIMESTAMP if t is None else t for t in records.timestamps_ms]
     dead = [
         _letter(records, i, error.reason, str(error), include_payload)
         for i, error in sorted(unusable.items())
     ]
-    stamps_ms, offsets = (
-        np.array(stamps, np.int64)[index],
-        np.array(records.offsets, np.int64)[index],
-    )
-    return Decoded(events, times, stamps_ms, offsets, dead)
+    return Decoded(events, times, np.array(index, np.intp), dead)
 
 
 class _Parsing(Generic[Event]):

@@ -53,6 +53,22 @@ class ReferenceBuilder:
         )
         return int(enough.argmax()) if enough.any() else None
 
+    def milestones(self, table: PaneTable, first: int) -> list[int]:
+        """Indexes of the panes that complete `first` predictions, twice as many, and so on."""
+        total = self._count + np.cumsum(table.rows)
+        found: list[int] = []
+        due = first
+        while due <= total[-1]:
+            if due > self._count:
+                found.append(int(np.searchsorted(total, due)))
+            due *= 2
+        return sorted(set(found))
+
+    def so_far(self, group: Group, kind: PaneKind) -> Reference:
+        """What there is, as a reference: to begin with before there is a better one."""
+        self._settled, self._fresh = self._merged([self._settled, self._fresh]), None
+        return self._reference(self._settled, group, kind)
+
     def add(self, table: PaneTable) -> None:
         if not len(table):
             return
@@ -72,9 +88,12 @@ class ReferenceBuilder:
 
     def seal(self, group: Group, kind: PaneKind) -> Reference:
         whole = self._merged([self._settled, self._fresh])
+        self._settled = self._fresh = None
+        return self._reference(whole, group, kind)
+
+    def _reference(self, whole: PaneTable | None, group: Group, kind: PaneKind) -> Reference:
         if whole is None or self._start_ms is None:
             raise ValueError("a reference needs at least one pane")
-        self._settled = self._fresh = None
         table = whole.without_ghosts()
         rows = max(_SAMPLE_BYTES // (9 * max(len(table.features), 1)), self._rules.pane_rows)
         table = table.with_sample_of(min(rows, self._rules.window_rows))

@@ -43,8 +43,27 @@ class ReferenceRule:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetRule:
+    """False alerts that the owner of a model accepts: one per so many predictions, and one per so
+    much time. The stricter of the two holds."""
+
+    predictions: int = 1_000_000
+    span_ms: int = 30 * DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class FloorRule:
+    """The smallest changes worth telling a person about."""
+
+    shift: float = 0.1  # of a feature, score or latency: standard deviations, on ranks
+    error: float = 0.1  # of an error or a loss: relative to its reference
+    shape: float = 0.05  # of a distribution: total variation
+    series: tuple[tuple[str, float], ...] = ()  # of single series, by name
+
+
+@dataclass(frozen=True, slots=True)
 class AdwinRule:
-    enabled: bool = True
+    enabled: bool = False
     delta: float = 0.002
     clock: int = 32
 
@@ -72,6 +91,8 @@ class ModelRule:
     maturity: Maturity | Literal["inherit"] = "inherit"
     reference: ReferenceRule | None = None
     labels: tuple[tuple[str, str], ...] = ()
+    budget: BudgetRule | None = None
+    floors: FloorRule | None = None
 
 
 @dataclass(frozen=True)
@@ -82,11 +103,14 @@ class Rules:
     maturity: Maturity = "auto"
     horizon_ms: int = 30 * DAY_MS
     reference: ReferenceRule = ReferenceRule()
+    budget: BudgetRule = BudgetRule()
+    floors: FloorRule = FloorRule()
     adwin: AdwinRule = AdwinRule()
     page_hinkley: PageHinkleyRule = PageHinkleyRule()
     rates: RateRule = RateRule()
     minimum_values: int = 200  # before a self-starting detector may alert
-    resolve_after_panes: int = 360
+    resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
+    resolve_values: int = 500  # that say together that things are as in the reference again
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the recent window's and the reference's row sample
     max_record_bytes: int = 1_000_000
@@ -119,6 +143,12 @@ class Rules:
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
 
+    def budget_of(self, model_id: str) -> BudgetRule:
+        return self.model(model_id).budget or self.budget
+
+    def floors_of(self, model_id: str) -> FloorRule:
+        return self.model(model_id).floors or self.floors
+
     def cannot_follow(self, former: Rules) -> list[str]:
         """Why these cannot take over what was held under the former rules; empty if they can."""
         reasons = []
@@ -150,14 +180,21 @@ class Rules:
         return _hash({n: value for n, value in self._hashed().items() if n not in _ACTIVATED})
 
     def state_hash_of_0_1(self) -> str:
-        """As 0.1.0 wrote it into its checkpoints: of all but the models."""
-        return _hash({n: value for n, value in self._hashed().items() if n != "models"})
+        """As 0.1.0 wrote it into its checkpoints: of all but the models. ADWIN was on by default
+        there, and is off since; state does not depend on it."""
+        fields = {n: value for n, value in self._hashed().items() if n != "models"}
+        return _hash(fields | {"adwin": fields["adwin"] | {"enabled": True}})
 
     def _hashed(self) -> dict[str, Any]:
         """Settings newer than 0.1.0 count only where they are set: hashes survive an upgrade."""
-        is_old = {n: n not in _SINCE_0_1 for n in self.__dataclass_fields__}
-        default = asdict(Rules())
-        return {n: v for n, v in asdict(self).items() if is_old[n] or v != default[n]}
+        defaults = {n: msgspec.to_builtins(getattr(Rules, n)) for n in _SINCE_0_1_OF_ALL}
+        plain = self.to_plain()
+        fields = {n: v for n, v in plain.items() if n not in defaults or v != defaults[n]}
+        for model in fields["models"].values():
+            for name in _SINCE_0_1_OF_ONE:
+                if model[name] is None:
+                    del model[name]
+        return fields
 
     def to_plain(self) -> dict[str, Any]:
         plain: dict[str, Any] = msgspec.to_builtins(self)
@@ -170,12 +207,25 @@ class Rules:
 
 
 _ACTIVATED = frozenset(
-    {"adwin", "page_hinkley", "rates", "minimum_values", "resolve_after_panes", "models"}
+    {
+        "budget",
+        "floors",
+        "adwin",
+        "page_hinkley",
+        "rates",
+        "minimum_values",
+        "resolve_after_panes",
+        "resolve_values",
+        "models",
+    }
 )
 """What may change at a pane."""
 
-_SINCE_0_1: frozenset[str] = frozenset({"max_ids", "max_outcomes", "max_groups", "forget_ms"})
-"""Fields that 0.1.0 did not have."""
+_SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
+    {"max_ids", "max_outcomes", "max_groups", "forget_ms", "budget", "floors", "resolve_values"}
+)
+_SINCE_0_1_OF_ONE = ("budget", "floors")
+"""Fields that 0.1.0 did not have: of all models, and of one."""
 
 
 def _hash(fields: dict[str, Any]) -> str:

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -18,16 +17,14 @@ from pydantic import (
 )
 
 from stream.rules import Rules
+from stream.setting_detection import ModelBudgetSettings, ModelFloorSettings, Section
 from stream.setting_types import (
     Bytes,
     Count,
     Duration,
     MaturityAge,
     Port,
-    Positive,
     PositiveDuration,
-    Ratio,
-    Share,
     ShareOrAll,
     duration_text,
     whole_ms,
@@ -47,10 +44,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:  # a name other than localhost
         return False
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class KafkaSettings(Section):
@@ -166,38 +159,14 @@ class ModelReferenceSettings(Section):
     span: Duration | None = None
 
 
-class AdwinSettings(Section):
-    enabled: bool = _DEFAULT.adwin.enabled
-    delta: Share = _DEFAULT.adwin.delta
-    clock: Count = _DEFAULT.adwin.clock
-
-
-class PageHinkleySettings(Section):
-    enabled: bool = _DEFAULT.page_hinkley.enabled
-    delta: Positive = _DEFAULT.page_hinkley.delta
-    threshold: Positive = _DEFAULT.page_hinkley.threshold
-
-
-class RateSettings(Section):
-    enabled: bool = _DEFAULT.rates.enabled
-    min_rise: Share = _DEFAULT.rates.min_rise
-    ratio: Ratio = _DEFAULT.rates.ratio
-
-
-class DetectorSettings(Section):
-    adwin: AdwinSettings = AdwinSettings()
-    page_hinkley: PageHinkleySettings = PageHinkleySettings()
-    rates: RateSettings = RateSettings()
-    minimum: Count = Field(
-        default=_DEFAULT.minimum_values,
-        description="Values before a self-starting detector may alert.",
-    )
-
-
 class AlertSettings(Section):
     resolve_after: Count = Field(
         default=_DEFAULT.resolve_after_panes,
-        description="Quiet panes after which an alert is resolved.",
+        description="Quiet panes after which an alert of ADWIN or Page-Hinkley is resolved.",
+    )
+    resolve_values: Count = Field(
+        default=_DEFAULT.resolve_values,
+        description="Values that together lie within the floor before an alert is resolved.",
     )
 
 
@@ -296,4 +265,6 @@ class ModelSettings(Section):
     runbook_url: str = Field(pattern=r"^https?://\S+$")
     maturity: MaturityAge | None = None
     reference: ModelReferenceSettings = ModelReferenceSettings()
-    labels: dict[str, str] = {}
+    budget: ModelBudgetSettings = ModelBudgetSettings()
+    floors: ModelFloorSettings = ModelFloorSettings()
+    labels: dict[str, str] = Field(default={})

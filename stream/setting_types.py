@@ -161,6 +161,7 @@ Bytes = Annotated[int, Field(ge=1), BeforeValidator(parse_size), _SIZE_TEXT, _SI
 # The bounds stand before the validator, where pydantic still writes them into the schema.
 _NUMBER = BeforeValidator(_number_not_bool)
 Count = Annotated[int, Field(ge=1), _NUMBER]
+BudgetCount = Annotated[int, Field(ge=100), _NUMBER]  # thresholds are not made for more
 PartitionCount = Annotated[int, Field(ge=1, le=10_000), _NUMBER]
 ReplicaCount = Annotated[int, Field(ge=1, le=100), _NUMBER]
 Port = Annotated[int, Field(ge=1, le=65_535), _NUMBER]

@@ -35,11 +35,11 @@ from stream.rules import (
     ReferenceRule,
     Rules,
 )
+from stream.setting_detection import BudgetSettings, DetectorSettings, FloorSettings, Section
 from stream.setting_sections import (
     AlertSettings,
     CheckpointSettings,
     DeadLetterSettings,
-    DetectorSettings,
     KafkaSettings,
     LimitSettings,
     ModelReferenceSettings,
@@ -47,7 +47,6 @@ from stream.setting_sections import (
     OutcomeSettings,
     ReferenceSettings,
     SampleSettings,
-    Section,
     TopicSettings,
     WebSettings,
 )
@@ -94,6 +93,8 @@ class Settings(Section):
     )
     outcomes: OutcomeSettings = OutcomeSettings()
     reference: ReferenceSettings = ReferenceSettings()
+    budget: BudgetSettings = BudgetSettings()
+    floors: FloorSettings = FloorSettings()
     detectors: DetectorSettings = DetectorSettings()
     alerts: AlertSettings = AlertSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
@@ -140,11 +141,14 @@ class Settings(Section):
             maturity=_maturity(self.outcomes.maturity),
             horizon_ms=ms(self.outcomes.horizon),
             reference=ReferenceRule(self.reference.predictions, ms(self.reference.span)),
+            budget=self.budget.rule(),
+            floors=self.floors.rule(),
             adwin=AdwinRule(**self.detectors.adwin.model_dump()),
             page_hinkley=PageHinkleyRule(**self.detectors.page_hinkley.model_dump()),
             rates=RateRule(**self.detectors.rates.model_dump()),
             minimum_values=self.detectors.minimum,
             resolve_after_panes=self.alerts.resolve_after,
+            resolve_values=self.alerts.resolve_values,
             pane_rows=self.sample.pane,
             window_rows=self.sample.window,
             max_record_bytes=self.limits.record_bytes,
@@ -165,6 +169,8 @@ class Settings(Section):
             maturity="inherit" if model.maturity is None else _maturity(model.maturity),
             reference=self._reference_rule(model.reference),
             labels=tuple(sorted(model.labels.items())),
+            budget=model.budget.rule(self.budget),
+            floors=model.floors.rule(self.floors),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:

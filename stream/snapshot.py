@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -66,14 +67,26 @@ def must_be_the_same(model_id: str, was: Any, now: Any) -> None:
         )
 
 
+@lru_cache(maxsize=64)
+def _head(kind: str) -> bytes:
+    if not _DTYPE.fullmatch(kind):
+        raise TypeError(f"no wire form for arrays of {kind}")
+    return bytes([len(kind)]) + kind.encode()
+
+
+@lru_cache(maxsize=64)
+def _dtype(head: bytes) -> np.dtype[Any]:
+    kind = head.decode()
+    if not _DTYPE.fullmatch(kind):
+        raise BrokenRecordError(f"no array of numbers: {kind[:20]!r}")
+    return np.dtype(kind)
+
+
 def _enc(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
-        kind = little.dtype.str
-        if not _DTYPE.fullmatch(kind):
-            raise TypeError(f"no wire form for arrays of {kind}")
-        head = bytes([len(kind)]) + kind.encode()
-        return msgspec.msgpack.Ext(_ARRAY, head + little.tobytes())
+        if value.dtype.str.startswith(">"):
+            value = value.astype(value.dtype.newbyteorder("<"))
+        return msgspec.msgpack.Ext(_ARRAY, _head(value.dtype.str) + value.tobytes())
     if isinstance(value, np.integer):
         return int(value)
     if isinstance(value, np.floating):
@@ -85,10 +98,7 @@ def _ext(code: int, data: memoryview) -> Any:
     if code != _ARRAY:
         raise BrokenRecordError(f"unknown extension {code}")
     start = 1 + data[0]
-    kind = bytes(data[1:start]).decode()
-    if not _DTYPE.fullmatch(kind):
-        raise BrokenRecordError(f"no array of numbers: {kind[:20]!r}")
-    return np.frombuffer(bytes(data[start:]), kind)
+    return np.frombuffer(bytes(data[start:]), _dtype(bytes(data[1:start])))
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_enc)

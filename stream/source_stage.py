@@ -7,29 +7,22 @@ watermarks are announced to every stage-2 partition.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.acceptance import Acceptance
-from stream.columns import Group, Rows
-from stream.event_columns import (
-    claims,
-    model_hashes,
-    outcome_identities,
-    pane_columns,
-    prediction_identities,
-    truths,
-)
+from stream.columns import Rows
+from stream.event_columns import PredictionColumns
 from stream.events import Effect, Records
 from stream.identity import Hashes
-from stream.intake import Intake, Timely
+from stream.intake import Intake
 from stream.numbering import Said
 from stream.open_panes import OpenPanes, closed
 from stream.outcome_join import OutcomeJoin
 from stream.pane_outbox import PaneOutbox
-from stream.records import decode_outcomes, decode_predictions
+from stream.record_columns import outcome_columns, prediction_columns
 from stream.rules import Rules
 from stream.shedding import Cap, Side, Wish
 from stream.snapshot import Part, pack, unpack
@@ -71,30 +64,31 @@ class SourceStage:
 
     def predictions(self, records: Records) -> list[Effect]:
         """One fetched batch of the predictions topic."""
-        decoded = decode_predictions(
+        usable = prediction_columns(
             records, self._acceptance.of("predictions"), include_payload=self._include_payload
         )
-        timely = self._intake.timely("predictions", records, decoded)
-        keys = timely.hashes ^ model_hashes(timely.events)
-        memory_ms = [self._memory_ms(e.model_id) for e in timely.events]
-        until_ms = timely.time_ms + np.array(memory_ms, np.int64)
-        ids = prediction_identities(keys, timely.events)
+        timely = self._intake.timely("predictions", records, usable.columns, len(usable.dead))
+        columns = usable.columns.take(timely.rows)
+        keys = columns.keys()
+        memory_ms = [self._memory_ms(group[0]) for group in columns.groups]
+        until_ms = columns.time_ms + np.array(memory_ms, np.int64)[columns.group]
+        ids = columns.identities(keys)
         new = self._intake.new("predictions", ids, timely.before_ms, until_ms)
         if len(new):
-            self._apply(timely, keys, new)
-        return [*decoded.dead, *self._closed()]
+            self._apply(columns.take(new), keys[new], timely.may_wait[new])
+        return [*usable.dead, *self._closed()]
 
     def outcomes(self, records: Records) -> list[Effect]:
         """One fetched batch of the outcomes topic."""
-        decoded = decode_outcomes(
+        usable = outcome_columns(
             records, self._acceptance.of("outcomes"), include_payload=self._include_payload
         )
-        timely = self._intake.timely("outcomes", records, decoded)
-        effective = np.maximum(timely.time_ms, timely.before_ms)
-        keys = timely.hashes ^ model_hashes(timely.events)
-        revision = np.array([e.revision for e in timely.events], np.int64)
+        timely = self._intake.timely("outcomes", records, usable.columns, len(usable.dead))
+        columns = usable.columns.take(timely.rows)
+        effective = np.maximum(columns.time_ms, timely.before_ms)
+        keys = columns.keys()
         until_ms = effective + self.rules.horizon_ms + self.rules.settled_ms
-        ids = outcome_identities(keys, revision)
+        ids = columns.identities(keys)
         new = self._intake.new("outcomes", ids, timely.before_ms, until_ms)
         if len(new):
             self._join.add_outcomes(
@@ -102,11 +96,10 @@ class SourceStage:
                     "key": np.ascontiguousarray(keys[new, 0]),
                     "check": np.ascontiguousarray(keys[new, 1]),
                     "effective": effective[new],
-                    "revision": revision[new],
-                    **truths([timely.events[i] for i in new]),
+                    **columns.take(new).truths(),
                 }
             )
-        return [*decoded.dead, *self._closed()]
+        return [*usable.dead, *self._closed()]
 
     def accept(self, side: Side, rules: Rules, announced_at: int) -> None:
         """A journaled decision: from here on the models of these rules are taken."""
@@ -193,28 +186,30 @@ class SourceStage:
         held_ms = self.rules.horizon_ms if maturity == "auto" else maturity or 0
         return max(self.rules.pane_ms + self.rules.grace_ms, held_ms)
 
-    def _apply(self, timely: Timely, keys: Hashes, new: NDArray[np.intp]) -> None:
+    def _apply(self, columns: PredictionColumns, keys: Hashes, may_wait: NDArray[np.bool_]) -> None:
         """Into the open panes of their groups, and held for the join."""
-        events, times, hashes = [timely.events[i] for i in new], timely.time_ms[new], timely.hashes
-        end = pane_end_ms(times, self.rules.pane_ms)
-        members: dict[Group, list[int]] = {}
-        for i, e in enumerate(events):
-            members.setdefault((e.model_id, e.model_version, e.role, ""), []).append(i)
-        codes = np.zeros(len(events), np.int64)
-        for group, places in members.items():
-            codes[places] = self._join.code_of(group)
-            texts: dict[int, str] = {}
-            columns = pane_columns([events[i] for i in places], texts)
-            self._open.add(group, Rows(end[places], hashes[new[places], 0], columns, texts))
+        end = pane_end_ms(columns.time_ms, self.rules.pane_ms)
+        for shape in columns.shapes:
+            for code, rows in _by_code(columns.group[shape.rows]):
+                cells = shape.columns
+                if len(rows) < len(shape):
+                    cells = {name: column.take(rows) for name, column in cells.items()}
+                places = shape.rows[rows]
+                made = Rows(end[places], columns.hashes[places, 0], cells, columns.texts)
+                self._open.add(columns.groups[code], made)
+        codes, first = np.unique(columns.group, return_index=True)
+        held_as = np.zeros(len(columns.groups), np.int64)
+        for code in codes[np.argsort(first)].tolist():  # numbered in the order in which they came
+            held_as[code] = self._join.code_of(columns.groups[code])
         self._join.hold(
             {
-                "key": np.ascontiguousarray(keys[new, 0]),
-                "check": np.ascontiguousarray(keys[new, 1]),
-                "group": codes,
-                "time": times,
-                **claims(events),
+                "key": np.ascontiguousarray(keys[:, 0]),
+                "check": np.ascontiguousarray(keys[:, 1]),
+                "group": held_as[columns.group],
+                "time": columns.time_ms,
+                **columns.claims(),
             },
-            timely.may_wait[new],
+            may_wait,
         )
 
     # -- what leaves
@@ -296,3 +291,11 @@ class SourceStage:
             stage._use(stage._acceptance.merged())
         stage._outbox.speaker.restore(plain["speaker"])
         return stage
+
+
+def _by_code(codes: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Each code that occurs, with its places, ascending."""
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
+        yield int(codes[order[start]]), order[start:stop]

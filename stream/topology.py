@@ -26,6 +26,7 @@ from stream.idle import Side
 from stream.journal import TopicTail
 from stream.kafka_admin import AdminError, connection
 from stream.metrics import Metrics
+from stream.record_columns import PARSER
 from stream.rule_book import ConfigChange
 from stream.settings import Settings
 from stream.transport import App, BatchSchema
@@ -68,7 +69,9 @@ class Worker:
         self.host.reader = self.journal
         changelogs = Changelogs(settings, options)
         self.host.assigner = Takeover(changelogs, self.journal)
-        self.configs = self.host.configs = Configs(self.host, self.journal, self.control)
+        self.configs = self.host.configs = Configs(
+            self.host, self.journal, self.control, changelogs.end
+        )
         positions = Positions(self.app, changelogs)
         self.watch = Watch(self.host, positions)
         self.health = Health(self.host, self.watch, self.journal, positions)
@@ -129,7 +132,9 @@ class Worker:
     async def _start_app(self) -> None:
         await self.configs.begin()
         await self.app.start()
-        log.info("worker %s is ready", self.host.worker)
+        log.info(
+            "worker %s is ready; records are parsed by the %s parser", self.host.worker, PARSER
+        )
 
     async def _wait_for_crash(self) -> None:
         await self.app._crashed.wait()

@@ -1,44 +1,59 @@
-"""A detector's change in the words of an alert: kind, severity, effect, summary, action."""
+"""What a detector found in the words of an alert: name, kind, severity, effect, summary, action."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
 
 from detectors.base import Change
+from detectors.effects import Interval
 from stream.columns import Group
 from stream.events import Action, Kind, Severity
 from stream.rules import Rules
 from stream.times import iso
+from stream.unit_walk import Crossing, Told
+from stream.units import is_fault
 from stream.wire import PaneKind
 
 _Z95 = 1.959963984540054
+LARGE_SHIFT = 0.32  # σ: about PSI .1 of a normal
+LARGE_SHAPE = 0.10  # of the mass in one bin
 
-# (what is watched, detector) -> alertname, kind, severity, action
-_VALUES: dict[str, tuple[str, Kind, Severity, Action]] = {
-    "feature": ("FeatureDrift", "feature_drift", "warning", "investigate"),
+Facts = tuple[str, Kind, Severity, Action]
+_SHIFTS: dict[str, Facts] = {
+    "feature": ("FeatureDrift", "feature_drift", "info", "investigate"),
     "prediction:score": ("PredictionDrift", "prediction_drift", "warning", "investigate"),
     "prediction:value": ("PredictionDrift", "prediction_drift", "warning", "investigate"),
     "prediction:latency_ms": ("LatencyDrift", "latency", "warning", "investigate"),
     "outcome:error": ("ErrorRateDrift", "performance", "error", "retrain"),
     "outcome:brier": ("BrierScoreDrift", "performance", "error", "retrain"),
+    "outcome:absolute_error": ("AbsoluteErrorDrift", "performance", "error", "retrain"),
 }
-_RATES: dict[str, tuple[str, Kind, Severity, Action]] = {
+_SHAPES: dict[str, Facts] = {
+    "feature": ("FeatureShapeDrift", "feature_drift", "info", "investigate"),
+    "prediction": ("PredictionShapeDrift", "prediction_drift", "warning", "investigate"),
+}
+_FAULTS: dict[str, Facts] = {
     "null": ("NullRate", "data_quality", "error", "fix_pipeline"),
     "absent": ("AbsentFeature", "schema", "error", "fix_pipeline"),
     "type_error": ("TypeErrors", "schema", "error", "fix_pipeline"),
+    "out_of_range": ("OutOfRange", "data_quality", "warning", "fix_pipeline"),
     "unseen": ("UnseenCategories", "data_quality", "warning", "fix_pipeline"),
 }
-_RATE_WORDS = {
+_FAULT_WORDS = {
     "null": "nulls",
     "absent": "absent",
     "type_error": "values of a wrong type",
+    "out_of_range": "values out of range",
     "unseen": "values of unseen categories",
 }
+_NO_IMPACT: dict[str, Any] = {
+    "metric": None, "value": None, "reference": None, "label_coverage": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +62,22 @@ class Context:
     kind: PaneKind
     group: Group
     series: str  # feature:<name>, prediction:<measure>, outcome:<measure>
-    detector: str  # adwin, page_hinkley, or a rate
+    detector: str  # shift, shape, rate or a fault, of the bank; adwin, page_hinkley
     budget_share: float
 
     @property
-    def facts(self) -> tuple[str, Kind, Severity, Action]:
-        if self.detector in _RATES:
-            return _RATES[self.detector]
-        return _VALUES["feature" if self.series.startswith("feature:") else self.series]
+    def facts(self) -> Facts:
+        what = self.series.partition(":")[0]
+        if is_fault(self.detector):
+            return _FAULTS[self.detector]
+        if self.detector == "shape":
+            return _SHAPES[what]
+        return _SHIFTS["feature" if what == "feature" else self.series]
 
     @property
     def alertname(self) -> str:
         name = self.facts[0]
-        return f"{name}PageHinkley" if self.detector == "page_hinkley" else name
+        return name + {"adwin": "Adwin", "page_hinkley": "PageHinkley"}.get(self.detector, "")
 
     @property
     def feature(self) -> str | None:
@@ -69,19 +87,30 @@ class Context:
     @property
     def params_hash(self) -> str:
         rules = self.rules
-        of = rules.rates if self.detector in _RATES else rules.adwin
-        params = rules.page_hinkley if self.detector == "page_hinkley" else of
+        params: Any = {"adwin": rules.adwin, "page_hinkley": rules.page_hinkley}.get(self.detector)
+        if params is None:
+            model = self.group[0]
+            params = [asdict(rules.budget_of(model)), asdict(rules.floors_of(model))]
+            params += [asdict(rules.rates)] if is_fault(self.detector) else []
         return hashlib.sha256(msgspec.json.encode(params, order="deterministic")).hexdigest()[:12]
 
+    @property
+    def who(self) -> str:
+        model, version, role, _ = self.group
+        return f"{model} v{version}" + ("" if role == "champion" else f" ({role})")
 
-def describe(context: Context, change: Change, change_at_ms: int, end_ms: int) -> dict[str, Any]:
-    """The fields of an alert that the change decides; the caller adds reference and evidence."""
+
+def describe_crossing(
+    context: Context, told: Told, crossing: Crossing, effect: Interval, end_ms: int
+) -> dict[str, Any]:
+    """The fields of an alert that a crossing decides; the caller adds reference and evidence."""
     _, kind, severity, action = context.facts
-    difference = change.after_mean - change.before_mean
-    spread = _Z95 * math.sqrt(
-        change.before_variance / max(change.before_weight, 1)
-        + change.after_variance / max(change.after_weight, 1)
-    )
+    up = crossing.theta > 0
+    if kind == "feature_drift":
+        large = LARGE_SHAPE if context.detector == "shape" else LARGE_SHIFT
+        severity = "warning" if abs(effect.estimate) >= large else "info"
+    if kind == "performance" and not up:
+        severity, action = "info", "investigate"  # it has become better
     return {
         "alertname": context.alertname,
         "kind": kind,
@@ -89,7 +118,67 @@ def describe(context: Context, change: Change, change_at_ms: int, end_ms: int) -
         "recommended_action": action,
         "feature": context.feature,
         "detector": {
-            "name": "bernoulli_cusum" if context.detector in _RATES else context.detector,
+            "name": "score_cusum" if context.detector == "shift" else "bernoulli_cusum",
+            "params_hash": context.params_hash,
+            "statistic": crossing.statistic,
+            "threshold": crossing.threshold,
+            "budget_share": context.budget_share,
+            "direction": "up" if up else "down",
+        },
+        "window": {"start": iso(crossing.since_ms), "end": iso(end_ms), "count": crossing.n},
+        "effect": {
+            "estimate": float(effect.estimate),
+            "low": float(effect.low),
+            "high": float(effect.high),
+            "floor": told.watched.terms.floor,
+            "change_at": iso(crossing.since_ms),
+        },
+        "change_at_ms": crossing.since_ms,
+        "impact": dict(_NO_IMPACT),
+        "summary": f"{context.who}: {_found(context, told, crossing, effect)}",
+    }
+
+
+def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -> str:
+    name, baseline = context.series.partition(":")[2], told.watched.terms.baseline
+    moved = "rose" if crossing.theta > 0 else "fell"
+    if context.detector == "shift":
+        return f"{name} {moved} by {abs(effect.estimate):.2f} σ on ranks"
+    before = float(baseline.x[crossing.column]) / baseline.n
+    share = f"{_percent(before)} to {_percent(crossing.x / crossing.n)}"
+    if context.detector == "shape":
+        return f"distribution of {name} changed: a part of it {moved} from {share}"
+    if context.detector == "rate":
+        return f"{name} {moved} from {share}"
+    return f"{name} {_FAULT_WORDS[context.detector]} {moved} from {share}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def describe(context: Context, change: Change, change_at_ms: int, end_ms: int) -> dict[str, Any]:
+    """The same of a change of a mean that ADWIN or Page-Hinkley found."""
+    _, kind, severity, action = context.facts
+    difference = change.after_mean - change.before_mean
+    spread = _Z95 * math.sqrt(
+        change.before_variance / max(change.before_weight, 1)
+        + change.after_variance / max(change.after_weight, 1)
+    )
+    moved = "rose" if change.direction == "up" else "fell"
+    before, after = _figure(change.before_mean), _figure(change.after_mean)
+    name = context.series.partition(":")[2]
+    impact = dict(_NO_IMPACT)
+    if context.kind == "cohort":
+        impact |= {"metric": name, "value": change.after_mean, "reference": change.before_mean}
+    return {
+        "alertname": context.alertname,
+        "kind": kind,
+        "severity": severity,
+        "recommended_action": action,
+        "feature": context.feature,
+        "detector": {
+            "name": context.detector,
             "params_hash": context.params_hash,
             "statistic": change.statistic,
             "threshold": change.threshold,
@@ -105,48 +194,24 @@ def describe(context: Context, change: Change, change_at_ms: int, end_ms: int) -
             "change_at": iso(change_at_ms),
         },
         "change_at_ms": change_at_ms,
-        "impact": _impact(context, change),
-        "summary": _summary(context, change),
+        "impact": impact,
+        "summary": f"{context.who}: mean of {name} {moved} from {before} to {after}",
     }
 
 
 def effect_floor(context: Context, change: Change) -> float:
-    """The smallest difference worth telling: .1 σ of a value, a tenth of an error or a loss, the
-    configured rise of a rate."""
-    if context.detector in _RATES:
-        return context.rules.rates.min_rise
+    """The smallest difference of means worth telling, in their own unit."""
+    floors = context.rules.floors_of(context.group[0])
+    own = dict(floors.series).get(context.series)
     if context.kind == "cohort":
-        return 0.1 * abs(change.before_mean)
-    return 0.1 * math.sqrt(change.before_variance)
+        return (own or floors.error) * abs(change.before_mean)
+    return (own or floors.shift) * math.sqrt(change.before_variance)
 
 
 def worth_telling(context: Context, change: Change) -> bool:
     return abs(change.after_mean - change.before_mean) >= effect_floor(context, change)
 
 
-def _impact(context: Context, change: Change) -> dict[str, Any]:
-    if context.kind != "cohort":
-        return {"metric": None, "value": None, "reference": None, "label_coverage": None}
-    return {
-        "metric": context.series.partition(":")[2],
-        "value": change.after_mean,
-        "reference": change.before_mean,
-        "label_coverage": None,
-    }
-
-
 def _figure(value: float) -> str:
     """Four significant digits, thousands in full: 29,690."""
     return f"{value:,.0f}" if 1_000 <= abs(value) < 1e9 else f"{value:.4g}"
-
-
-def _summary(context: Context, change: Change) -> str:
-    model, version, role, _ = context.group
-    who = f"{model} v{version}" + ("" if role == "champion" else f" ({role})")
-    name = context.series.partition(":")[2]
-    before, after = _figure(change.before_mean), _figure(change.after_mean)
-    if context.detector in _RATES:
-        share = f"{100 * change.before_mean:.3g} % to {100 * change.after_mean:.3g} %"
-        return f"{who}: {name} {_RATE_WORDS[context.detector]} rose from {share}"
-    moved = "rose" if change.direction == "up" else "fell"
-    return f"{who}: mean of {name} {moved} from {before} to {after}"

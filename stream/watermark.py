@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stream.rules import Rules
 
 BEFORE_ALL_MS = int(np.iinfo(np.int64).min) // 4  # no record yet; leaves room for subtractions
+NO_TIMESTAMP = int(np.iinfo(np.int64).max)  # of a record: it is never of the future
 
 Times = NDArray[np.int64]
 Mask = NDArray[np.bool_]

@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 
 from detectors.exact_sum import Binned
-from stream.columns import Column, Group, Rows
+from stream.columns import TEXT, Column, Group, Rows
 from stream.outcome_join import Delays
 from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
 from stream.snapshot import BrokenRecordError, formed, pack, unpack
@@ -33,6 +33,8 @@ from stream.wire_forms import array, checked_rows, checked_table, fields
 VERSION = 1
 LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and headers included
 PaneKind = Literal["prediction", "cohort"]
+Verdict = Literal["drift", "lasting", "quiet"]
+"""Of a finding: news, none for long, well again."""
 KINDS: tuple[PaneKind, ...] = ("prediction", "cohort")
 
 
@@ -174,8 +176,10 @@ def _block(body: dict[str, Any]) -> Block:
 def rows_to_plain(rows: Rows, used: frozenset[int] = frozenset()) -> dict[str, Any]:
     """`used`: texts to send along beside those of the rows themselves."""
     columns = {name: [c.kind, c.bits] for name, c in rows.columns.items()}
-    for cells in rows.columns.values():
-        used = used.union(cells.texts()[1].tolist())
+    if rows.columns:
+        kinds = np.concatenate([c.kind for c in rows.columns.values()])
+        bits = np.concatenate([c.bits for c in rows.columns.values()])
+        used = used.union(bits[kinds == TEXT].tolist())
     texts = {code: rows.texts[code] for code in sorted(used)}
     return {"end": rows.pane_end, "hash": rows.hash, "columns": columns, "texts": texts}
 
@@ -237,7 +241,7 @@ class Finding(msgspec.Struct, tag="finding"):
     group: Group
     series: str
     alertname: str
-    verdict: Literal["drift", "quiet"]
+    verdict: Verdict
     detail: dict[str, Any]
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.exact_sum import Binned
-from stream.columns import OTHER, Rows
+from stream.columns import OTHER, TEXT, Rows
 from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
 from stream.snapshot import BrokenRecordError
 
@@ -38,14 +38,16 @@ def checked_rows(rows: Rows, *, also_shown: frozenset[int] = frozenset()) -> Row
     """Rows whose columns are parallel and whose texts are there. Raises BrokenRecordError."""
     length = len(array(rows.pane_end, np.int64))
     array(rows.hash, np.uint64, length)
-    texts = []
     for name, column in rows.columns.items():
         _must(type(name) is str, "a column without a name")
-        kinds = array(column.kind, np.uint8, length)
+        array(column.kind, np.uint8, length)
         array(column.bits, np.uint64, length)
-        _must(not length or int(kinds.max()) <= OTHER, "an unknown kind of cell")
-        texts.append(column.texts()[1])
-    used = also_shown.union(np.unique(np.concatenate(texts)).tolist() if texts else [])
+    used = also_shown
+    if length and rows.columns:  # all columns in one go: many blocks are small
+        kinds = np.concatenate([column.kind for column in rows.columns.values()])
+        _must(int(kinds.max()) <= OTHER, "an unknown kind of cell")
+        bits = np.concatenate([column.bits for column in rows.columns.values()])
+        used = used.union(bits[kinds == TEXT].tolist())
     _must(all(type(text) is str for text in rows.texts.values()), "a text that is none")
     _must(used <= rows.texts.keys(), "a text is missing")
     return rows

@@ -130,7 +130,8 @@ class Takeover:
         return slot
 
     async def _begin(self, host: Host) -> None:
-        """Speak under the new epoch."""
+        """Speak under the new epoch, and wait until it is heard."""
+        said: list[asyncio.Future[Any]] = []
         for source in list(host.sources.values()):
             async with source.changing():
                 for decision in list(host.journal.decisions.values()):
@@ -139,15 +140,21 @@ class Takeover:
                 for side, topic in host.topics.items():
                     await host.apply_idle(source, side, source.offsets[topic])
                 await host.end_input(source)
+                said += source.waiting_outputs()
             for side, topic in host.topics.items():
                 host.metrics.assigned(topic, source.partition, source.core.judged(side))
         for model in list(host.models.values()):
             async with model.changing():
                 repeated = model.core.repeat_decisions(host.journal.decisions)
                 await host.perform(model, [*model.core.announce(), *repeated])
+                said += model.waiting_outputs()
         for alerts in list(host.alerts.values()):
             async with alerts.changing():
                 await _reassert(host, alerts)
+                said += alerts.waiting_outputs()
+        await asyncio.gather(*said)
+        for slot in host.slots():
+            slot.has_spoken = True
 
 
 def _owned(host: Host, assigned: Collection[Any]) -> list[Owned]:

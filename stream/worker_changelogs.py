@@ -56,6 +56,13 @@ class Changelogs:
             found = await reader.beginning_offsets([TopicPartition(*tp) for tp in tps])
         return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
+    async def end(self, topic: str, partition: int) -> int:
+        """The offset behind the last record of any topic, now."""
+        tp = TopicPartition(topic, partition)
+        async with self._reader() as reader:
+            found = await reader.end_offsets([tp])
+        return int(found[tp])
+
     @asynccontextmanager
     async def _reader(self) -> AsyncIterator[Any]:
         """In no group, and on a connection of its own: an answer of the broker about offsets would

@@ -2,8 +2,11 @@
 
 As with idleness: first the entry, acknowledged and read back (a claim before it would void it),
 then the change. Stages 2 and 3 take the announced ready time, or the first that they have not
-released yet. Stage 1 takes the models of a configuration once all of stages 2 and 3 know it, from
-the next record of a side on, when that side has reached the announced time.
+released yet. Stage 1 takes the models of a configuration once all of stages 2 and 3 know it, when
+a side has reached the announced time, from the next record on that is not in the log yet.
+
+A former owner may have been further than its last checkpoint, and told others so. So stages 2 and
+3 decide once they have applied what it can have been heard on, and stage 1 behind all it can read.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -32,10 +36,14 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
 
+End = Callable[[str, int], Awaitable[int]]
+"""The offset behind the last record of a topic's partition, as the broker has it now."""
+
 
 class Configs:
-    def __init__(self, host: Host, journal: TopicTail, control: TopicTail) -> None:
+    def __init__(self, host: Host, journal: TopicTail, control: TopicTail, end: End) -> None:
         self._host, self._journal, self._control = host, journal, control
+        self._end = end
         self._book: RuleBook | None = None
         self._heard: list[tuple[int, ConfigChange]] = []  # not judged: the founding is not known
         self._changes: list[tuple[int, ConfigChange]] = []  # offset of the announcement
@@ -110,11 +118,17 @@ class Configs:
         for offset, change in list(self._changes):
             slots: list[Slot[Any]] = [*host.models.values(), *host.alerts.values()]
             for slot in slots:
-                if not slot.core.has_activated(offset):
+                if not slot.core.has_activated(offset) and await self._has_caught_up(slot):
                     await self._activate(slot, offset, change)
             if host.journal.is_in_force_everywhere(offset, host.settings.partitions):
                 for source in list(host.sources.values()):
                     await self._accept(source, offset, change)
+
+    async def _has_caught_up(self, slot: Slot[Any]) -> bool:
+        """What a former owner has released must not be judged again by other rules."""
+        if slot.spoken_at is None and slot.has_spoken:
+            slot.spoken_at = {t: await self._end(t, slot.partition) for t in slot.offsets}
+        return slot.has_caught_up
 
     async def _activate(self, slot: Slot[Any], offset: int, change: ConfigChange) -> None:
         async with self._host.changing(slot) as is_ours:
@@ -140,10 +154,12 @@ class Configs:
                 if (
                     not is_ours
                     or self._host.is_draining
+                    or not slot.has_spoken
                     or not _is_time(slot, side, offset, change)
                 ):
                     continue
-                rules, at_offset = change.rules, slot.offsets[self._host.topics[side]]
+                rules, topic = change.rules, self._host.topics[side]
+                at_offset = max(slot.offsets[topic], await self._end(topic, slot.partition))
                 entry = Accepted(
                     stage=SOURCES,
                     partition=slot.partition,
@@ -154,7 +170,8 @@ class Configs:
                     config_hash=rules.config_hash(),
                 )
                 if await self._is_journaled(slot, entry):
-                    slot.core.accept(side, rules, offset)
+                    slot.due_accepted.setdefault(side, []).append((entry, rules))
+                    await self._host.apply_idle(slot, side, slot.offsets[topic])
                     slot.touched()
 
     async def _is_journaled(self, slot: Slot[Any], entry: Activation | Accepted) -> bool:

@@ -82,6 +82,8 @@ class Slot(Generic[Core]):
         self.due_accepted: dict[str, list[tuple[Accepted, Rules]]] = {}  # by side, by offset
         self.due_idle: dict[str, list[tuple[int, int]]] = {}  # side -> (at_offset, watermark_ms)
         self.ended: set[int] = set()  # ends of input applied, by their number
+        self.has_spoken = False  # what a new owner says first is acknowledged
+        self.spoken_at: dict[str, int] | None = None  # ends of the inputs after that, once asked
         self._changelog = changelog
         self._is_dirty = False
         self._is_broken = False
@@ -98,6 +100,13 @@ class Slot(Generic[Core]):
     @property
     def key(self) -> tuple[int, int]:
         return self.stage, self.partition
+
+    @property
+    def has_caught_up(self) -> bool:
+        """Whether all is applied on which a former owner can have been heard: nobody listens to it
+        behind the first words of this one."""
+        at = self.spoken_at
+        return at is not None and all(self.offsets[topic] >= end for topic, end in at.items())
 
     @property
     def has_open(self) -> bool:
@@ -155,6 +164,10 @@ class Slot(Generic[Core]):
             self._is_broken, self._failed_output = True, error
         self._open -= 1
         self._open_since_s = time.monotonic()
+
+    def waiting_outputs(self) -> list[asyncio.Future[Any]]:
+        """Those that no checkpoint has taken yet, acknowledged or not."""
+        return list(self._outputs)
 
     def applied(self, topic: str, next_offset: int, size_bytes: int, ack: Ack | None) -> None:
         self.offsets[topic] = max(next_offset, self.offsets[topic])

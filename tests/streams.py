@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from stream.events import Records
 from stream.partitioning import partition_of
 from stream.pipeline import Pipeline
-from stream.rules import AdwinRule, Maturity, ReferenceRule, Rules
+from stream.rules import AdwinRule, BudgetRule, FloorRule, Maturity, ReferenceRule, Rules
 
 Side = Literal["predictions", "outcomes"]
 Event = dict[str, Any]
@@ -25,9 +25,12 @@ SMALL = Rules(
     maturity=20_000,
     horizon_ms=120_000,
     reference=ReferenceRule(predictions=60, span_ms=10_000),
-    adwin=AdwinRule(delta=0.3, clock=4),
+    adwin=AdwinRule(enabled=True, delta=0.3, clock=4),
     minimum_values=30,
     resolve_after_panes=30,
+    resolve_values=10,
+    budget=BudgetRule(predictions=200, span_ms=60_000),
+    floors=FloorRule(shift=1.5, error=0.5, shape=0.4),
     pane_rows=6,
     window_rows=48,
     max_categories=4,

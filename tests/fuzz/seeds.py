@@ -10,7 +10,7 @@ import numpy as np
 
 from stream import checkpoint, control
 from stream.blobs import decompressed
-from stream.columns import Rows, feature_columns
+from stream.columns import Rows
 from stream.events import Effect, Records, ToPanes
 from stream.identity import hash_ids
 from stream.numbering import content
@@ -36,6 +36,7 @@ from stream.wire import (
     encode_journal,
     encode_pane_record,
 )
+from tests.cells import feature_columns
 from tests.fuzz.targets import CHECKPOINT, PANE_MAGICS, RECORD_END, RULES
 from tests.streams import (
     TOPIC,
@@ -70,7 +71,7 @@ def seeds(target: str) -> list[bytes]:
             return [value_of(event) for event in _predictions()]
         case "outcomes":
             return [value_of(event) for event in _outcomes()]
-        case "ledger" | "batches":
+        case "ledger" | "batches" | "parsers":
             return [_mixed()]
         case "control":
             offsets = {"leeway.predictions": {0: 5, 1: 7}}

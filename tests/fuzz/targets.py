@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from stream import checkpoint, control
+from stream import checkpoint, control, native_parser
 from stream.blobs import Kept, compressed, decompressed
 from stream.events import LATEST_MS, Outcome, Prediction, Records
 from stream.judgement import label_text
@@ -36,6 +36,7 @@ from stream.wire import (
     encode_pane_record,
 )
 from tests.oracle import reading
+from tests.parsers import both
 from tests.streams import SMALL, TOPIC, Side
 
 RULES = replace(SMALL, max_record_bytes=4_000, max_features=8)
@@ -109,10 +110,22 @@ def batches(data: bytes) -> None:
         assert together == [list(chain(*parts)) for parts in zip(*one_by_one, strict=True)]
 
 
+def parsers(data: bytes) -> None:
+    """The native parser reads what Python's reads, and leaves to it what it is not certain about:
+    one record, and records beside each other in one batch."""
+    if not native_parser.IS_BUILT:
+        return
+    values: list[bytes | None] = [raw[1:] or None for raw in data.split(RECORD_END)[:60]]
+    values.append(data)
+    for side in TOPIC:
+        native, python = both(_batch(side, 0, values), side, RULES)
+        assert native == python
+
+
 def _told(decoded: Decoded[Any]) -> list[list[Any]]:
     events = [repr(event) for event in decoded.events]
     letters = [effect.value for effect in decoded.dead]
-    return [events, decoded.time_ms.tolist(), decoded.record_ms.tolist(), letters]
+    return [events, decoded.time_ms.tolist(), letters]
 
 
 def ledger(data: bytes) -> None:
@@ -232,6 +245,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "predictions": predictions,
     "outcomes": outcomes,
     "batches": batches,
+    "parsers": parsers,
     "ledger": ledger,
     "panes": panes,
     "findings": findings,

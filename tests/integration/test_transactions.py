@@ -63,14 +63,15 @@ def test_markers_and_aborted_records_are_passed_and_never_applied(
         producer = AIOKafkaProducer(**connection(job.settings), transactional_id=job.settings.app)
         try:
             await job.create_topics()
-            job.workers[0].start()
-            await job.ready()
             await producer.start()
             async with producer.transaction():
                 await send(job, producer, some[:third])
             await producer.begin_transaction()
             await send(job, producer, some[third : 2 * third])
             await producer.flush()
+            job.workers[0].start()  # not before: a slow producer would be idle in between
+            await job.ready()
+            await job.consumed(third)
             await asyncio.sleep(2.5)  # longer than idle: what is under way is not the end
             assert job.idle_entries() == 0, "a partition was idle under an open transaction"
             await producer.abort_transaction()

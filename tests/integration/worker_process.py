@@ -38,7 +38,8 @@ def configuration(app: str, bootstrap: str, idle: str = "1h") -> dict[str, Any]:
         "idle": idle,
         "outcomes": {"horizon": "15m"},
         "reference": {"predictions": 400, "span": "5m"},
-        "alerts": {"resolve_after": 20},
+        "alerts": {"resolve_after": 20, "resolve_values": 60},
+        "floors": {"shift": 1.0, "error": 1.0, "shape": 0.3},
         "checkpoint": {"interval": "500ms"},
     }  # fmt: skip
 

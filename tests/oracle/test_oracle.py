@@ -24,6 +24,8 @@ from tests.oracle.tally import FeatureTally, PaneTally
 from tests.oracle.world import Raw
 from tests.oracle.worlds import draw_world, rules_of
 
+pytestmark = pytest.mark.usefixtures("parsers_in_turn")
+
 TOPICS = {"predictions": "leeway.predictions", "outcomes": "leeway.outcomes"}
 SIZE = 120
 

@@ -20,6 +20,8 @@ from tests.oracle.oracle import Answer, answer
 from tests.oracle.world import Advance, Entry, Level
 from tests.oracle.worlds import rules_of
 
+pytestmark = pytest.mark.usefixtures("parsers_in_turn")
+
 Step = tuple[str, int, list[Entry]]  # side, partition, a batch or one advance
 
 

@@ -23,6 +23,8 @@ from dataclasses import fields
 from tests.simulator.sweep import Result, crash_everywhere, crashed, simulate, sweep
 from tests.simulator.worker import Protocol
 
+_TOLD_EVERY = 1_000  # runs
+
 
 def main() -> int:
     style = argparse.RawDescriptionHelpFormatter
@@ -59,6 +61,8 @@ def _report(results: Iterable[Result], *, is_told: bool = False) -> int:
             print(result.told(), file=sys.stderr, flush=True)
         if is_told:
             print(f"trace {result.trace}")
+        if runs % _TOLD_EVERY == 0:
+            print(f"so far: {runs} runs, {failed} failed", file=sys.stderr, flush=True)
     print(f"{runs} runs, {failed} failed, {steps} steps; {dict(sorted(happened.items()))}")
     return 1 if failed else 0
 

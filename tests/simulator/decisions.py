@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stream.control import decode
@@ -22,6 +21,7 @@ class Decisions:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._control = worker.log.part((CONTROL, 0))
+        self._changes: list[tuple[int, ConfigChange]] = []  # of what is there, as far as read
         self.sheds = self.activations = self.accepted = 0
         self.is_looking = False
         is_crowded = worker.rules.max_ids < _FAR_AHEAD
@@ -53,12 +53,14 @@ class Decisions:
 
     # -- configurations
 
-    def changes(self) -> Iterator[tuple[int, ConfigChange]]:
-        for entry in self._control:
+    def changes(self) -> list[tuple[int, ConfigChange]]:
+        """All that are announced by now, with their offsets."""
+        for entry in self._control[len(self._changes) :]:
             assert entry.value is not None
             change = decode(entry.value)
             assert isinstance(change, ConfigChange)
-            yield entry.offset, change
+            self._changes.append((entry.offset, change))
+        return self._changes
 
     @property
     def has_to_look(self) -> bool:

@@ -14,7 +14,7 @@ TINY = replace(
     SMALL,
     horizon_ms=60_000,
     reference=ReferenceRule(predictions=8, span_ms=1_000),
-    adwin=AdwinRule(delta=1.9, clock=1),
+    adwin=AdwinRule(enabled=True, delta=1.9, clock=1),
     minimum_values=6,
     resolve_after_panes=2,
     pane_rows=4,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict, deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from stream.worker_routes import Headers
@@ -157,11 +157,12 @@ class Producer:
         return promise
 
     def send_again(self, answers: list[Promise]) -> int:
-        """The answers to these were lost: what they were to is sent once more."""
+        """The answers to these were lost: what they were to is sent once more, and the answer to
+        that is the one that is heard."""
         lost = [(at, sent) for at, sent in self._last.items() if sent.promise in answers]
         for place, sent in lost:
-            again = replace(sent, promise=Promise())
-            self._queues.setdefault(place, deque()).appendleft(again)
+            sent.promise.offset = None
+            self._queues.setdefault(place, deque()).appendleft(sent)
         return len(lost)
 
     def refuse(self, random: Random) -> None:

@@ -128,14 +128,18 @@ def decisions_of(entries: list[tuple[int, JournalEntry]]) -> tuple[tuple[Any, ..
     """All of the journal that the answer depends on: of each silence how far it went, and the
     others as they are."""
     silences: dict[Any, int] = {}
-    others: dict[bytes, None] = {}  # what was said again is there twice
+    others: dict[Any, bytes] = {}  # what was said again is there twice
     for entry in valid(entries):
         if isinstance(entry, Idle):
             place = entry.partition, entry.side, entry.at_offset
             silences[place] = max(silences.get(place, 0), entry.watermark_ms)
-        elif isinstance(entry, Shed | Activation | Accepted):
-            others[encode_journal(msgspec.structs.replace(entry, epoch=0))] = None
-    return tuple(sorted(silences.items())), tuple(others)
+        elif isinstance(entry, Shed):  # of one place the last counts
+            at = entry.partition, entry.side, entry.at_offset, entry.what
+            others[at] = encode_journal(msgspec.structs.replace(entry, epoch=0))
+        elif isinstance(entry, Activation | Accepted):
+            said = encode_journal(msgspec.structs.replace(entry, epoch=0))
+            others[said] = said
+    return tuple(sorted(silences.items())), tuple(others.values())
 
 
 def _records(log: Log, place: Place, start: int, count: int) -> Records:

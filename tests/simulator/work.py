@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import accumulate
 from random import Random
 
 from tests.simulator.log import Log
@@ -89,9 +88,12 @@ class Work:
         return can
 
     def _one_of(self, can: list[tuple[int, Step]]) -> Step:
-        drawn = self._random.random() * sum(weight for weight, _ in can)
-        reached = accumulate(weight for weight, _ in can)
-        return next(step for upto, (_, step) in zip(reached, can, strict=True) if drawn < upto)
+        left = self._random.random() * sum([weight for weight, _ in can])
+        for weight, step in can:
+            left -= weight
+            if left < 0:
+                return step
+        return can[-1][1]
 
     def _listen(self, worker: Worker) -> None:
         partition = self._random.choice(worker.behind_in_journal())

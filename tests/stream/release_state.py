@@ -33,7 +33,7 @@ RULES = Rules(
     maturity="auto",
     horizon_ms=120_000,
     reference=ReferenceRule(predictions=60, span_ms=10_000),
-    adwin=AdwinRule(delta=0.3, clock=4),
+    adwin=AdwinRule(enabled=True, delta=0.3, clock=4),
     minimum_values=30,
     resolve_after_panes=30,
     pane_rows=6,

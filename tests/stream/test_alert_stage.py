@@ -119,9 +119,25 @@ def test_ids_are_uuid5_and_told_apart_by_fingerprint_start_and_sequence() -> Non
     assert resolved.id != first.id
 
 
-def test_a_shift_told_several_times_fires_once() -> None:
-    told = alerts([finding(100), finding(110), finding(120), progress(1_000)])
-    assert [(a.status, a.sequence) for a in told] == [("firing", 1)]
+def test_what_is_told_again_updates_the_alert_that_fires() -> None:
+    worse = DETAIL | {"severity": "error", "summary": "x rose further"}
+    lasting = {"verdict": "lasting", "detail": {"summary": "x has been so for long"}}
+    told = alerts(
+        [
+            finding(100),
+            finding(110, detail=worse),
+            finding(120, **lasting),
+            finding(130, "quiet"),
+            finding(140, **lasting),
+            progress(1_000),
+        ]
+    )
+    states = [(a.status, a.sequence, a.severity) for a in told]
+    assert states[:2] == [("firing", 1, "warning"), ("firing", 2, "error")]
+    assert states[2:] == [("firing", 3, "error"), ("resolved", 4, "error")]
+    assert [a.summary for a in told[1:3]] == ["x rose further", "x has been so for long"]
+    assert len({a.id for a in told}) == 4
+    assert {(a.starts_at, a.incident_id) for a in told} == {(told[0].starts_at, told[0].id)}
 
 
 def test_quiet_without_an_alert_says_nothing() -> None:

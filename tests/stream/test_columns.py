@@ -18,9 +18,9 @@ from stream.columns import (
     Rows,
     column,
     concatenate,
-    feature_columns,
     text_hash,
 )
+from tests.cells import feature_columns
 
 cells = (
     st.none()

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.columns import Rows, feature_columns
+from stream.columns import Rows
 from stream.evidence import current_evidence, distances
 from stream.identity import hash_ids
 from stream.panes import PaneTable, summarise
 from stream.recent_rows import RecentRows
+from tests.cells import feature_columns
 
 K, KEEP = 8, 60
 

@@ -20,22 +20,37 @@ def test_there_is_golden_state_of_the_first_release() -> None:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_from_the_state_of_a_release_the_alerts_go_on_as_if_nothing_had_been(release: str) -> None:
+def test_from_the_state_of_a_release_records_panes_and_references_go_on_as_if_nothing_had_been(
+    release: str,
+) -> None:
     golden = read(release)
     whole = Pipeline(RULES, PARTITIONS)
     _feed(whole, golden.before)
-    before = [alert.value for alert in whole.alerts]
-    assert before, "the state holds alerts that fire"
-    assert whole.journal, "and a maturity that was decided"
+    assert whole.journal, "a maturity was decided"
+    sealed = len(whole.references)
     restored = _restored(golden)
     for pipeline in (whole, restored):
         _feed(pipeline, golden.behind)
         pipeline.end_of_input(None)
-    behind = [alert.value for alert in whole.alerts[len(before) :]]
-    assert [alert.value for alert in restored.alerts] == behind
-    assert {alert.alert.status for alert in restored.alerts} == {"firing", "resolved"}
     assert restored.ledger() == whole.ledger()
     assert imbalance(restored.ledger()["total"]) == []
+    behind = [reference.value for reference in whole.references[sealed:]]
+    assert [reference.value for reference in restored.references] == behind
+    assert restored.summary()["models"] == whole.summary()["models"]
+
+
+def test_the_detectors_of_0_1_0_end_and_those_of_today_begin_behind_its_references() -> None:
+    golden = read("0.1.0")
+    restored = _restored(golden)
+    fired = {alert.fingerprint for alert in restored.alert_stage.active()}
+    assert fired, "the state holds alerts that fire"
+    _feed(restored, golden.behind)
+    restored.end_of_input(None)
+    told = [effect.alert for effect in restored.alerts]
+    assert fired <= {alert.fingerprint for alert in told if alert.status == "resolved"}
+    anew = [alert for alert in told if alert.status == "firing"]
+    assert {alert.detector.name for alert in anew} & {"score_cusum", "bernoulli_cusum"}
+    assert all(alert.reference.id.startswith("ref-") for alert in anew)
 
 
 def _feed(pipeline: Pipeline, batches: list[Batch]) -> None:

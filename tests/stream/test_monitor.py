@@ -11,16 +11,19 @@ import pytest
 
 from stream.events import Alert
 from stream.pipeline import Pipeline
-from stream.rules import AdwinRule, PageHinkleyRule, ReferenceRule, Rules
+from stream.rules import AdwinRule, BudgetRule, FloorRule, PageHinkleyRule, ReferenceRule, Rules
 from tests.streams import SMALL, Event, outcome, prediction, records
 
 RULES = replace(
     SMALL,
     maturity=None,
     adwin=AdwinRule(),
+    budget=BudgetRule(),
+    floors=FloorRule(),
     reference=ReferenceRule(predictions=1_000, span_ms=60_000),
     minimum_values=200,
     resolve_after_panes=200,
+    resolve_values=500,
     pane_rows=64,
     window_rows=512,
     max_categories=16,
@@ -121,7 +124,7 @@ def test_a_stationary_stream_is_silent_with_nulls_absences_and_rare_types_in_it(
 
 
 def test_a_shift_that_goes_back_resolves_and_fires_again_when_it_comes_back() -> None:
-    rules = replace(RULES, resolve_after_panes=40)
+    rules = replace(RULES, floors=FloorRule(shift=0.3))  # 1,000 are too few to be surer
     random, pipeline = Random(3), Pipeline(rules, 1)
     events = []
     for i in range(8_000):
@@ -130,7 +133,8 @@ def test_a_shift_that_goes_back_resolves_and_fires_again_when_it_comes_back() ->
         events.append(prediction(f"p{i}", EVERY_MS * i, features={"x": x}))
     pipeline.predictions(records(events))
     pipeline.end_of_input(None)
-    states = [(a.status, a.sequence) for a in told(pipeline) if a.detector.direction == "up"]
+    shifts = [a for a in told(pipeline) if a.alertname == "FeatureDrift"]
+    states = [(a.status, a.sequence) for a in shifts]
     assert states[:2] == [("firing", 1), ("resolved", 2)]
     assert ("firing", 1) in states[2:]
     ids = [a.id for a in told(pipeline)]
@@ -138,12 +142,10 @@ def test_a_shift_that_goes_back_resolves_and_fires_again_when_it_comes_back() ->
 
 
 def test_page_hinkley_tells_under_its_own_name_where_it_is_configured() -> None:
-    rules = replace(
-        RULES, adwin=AdwinRule(enabled=False), page_hinkley=PageHinkleyRule(enabled=True)
-    )
+    rules = replace(RULES, page_hinkley=PageHinkleyRule(enabled=True))
     found = run(lambda r, shifted: {"x": r.gauss(3.0 if shifted else 0.0, 1)}, rules=rules)
-    assert {a.alertname for a in found} == {"FeatureDriftPageHinkley"}
-    assert found[0].detector.name == "page_hinkley"
+    (alert,) = [a for a in found if a.alertname == "FeatureDriftPageHinkley"]
+    assert alert.detector.name == "page_hinkley"
 
 
 def test_a_first_text_does_not_make_a_numeric_feature_a_text_for_ever() -> None:
@@ -156,7 +158,9 @@ def test_a_first_text_does_not_make_a_numeric_feature_a_text_for_ever() -> None:
 
     rules = replace(RULES, pane_ms=100)  # the first pane holds nothing but the text
     found = run(features, rules=rules)
-    assert [a.alertname for a in found if a.status == "firing"] == ["FeatureDrift"]
+    firing = {a.alertname for a in found if a.status == "firing"}
+    assert "FeatureDrift" in firing
+    assert "TypeErrors" not in firing
 
 
 def versions(first: Callable[[Random], Event], second: Callable[[Random], Event]) -> list[Alert]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.columns import Column, Rows, feature_columns
+from stream.columns import Column, Rows
 from stream.panes import (
     ARRAYS,
     WHOLE,
@@ -18,6 +18,7 @@ from stream.panes import (
     merge,
     summarise,
 )
+from tests.cells import feature_columns
 
 K, CATEGORIES = 2, 2
 Event = tuple[int, int, dict[str, Any]]  # pane end, hash, features

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from detectors.distance import ks, ks_sample_bound
 from detectors.moments import mean_and_variance
-from stream.columns import Rows, feature_columns
+from stream.columns import Rows
 from stream.identity import hash_ids
 from stream.panes import PaneTable, collapse, merge, summarise
 from stream.wire import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
+from tests.cells import feature_columns
 
 K, CATEGORIES = 4, 3
 cells = st.one_of(

@@ -11,13 +11,12 @@ import pytest
 
 from detectors.base import Change
 from stream.alarm import Alarm, Times
-from stream.rate_series import RateSeries
-from stream.rules import AdwinRule
+from stream.rules import AdwinRule, FloorRule
 from stream.value_series import ValuePanes, ValueSeries
 from stream.verdicts import Context
 from tests.streams import SMALL
 
-RULES = replace(SMALL, adwin=AdwinRule(clock=4))
+RULES = replace(SMALL, adwin=AdwinRule(enabled=True, clock=4), floors=FloorRule())
 PANE_MS = RULES.pane_ms
 GROUP = ("m", "1", "champion", "")
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -140,24 +139,3 @@ def test_nothing_is_told_before_the_minimum_of_values() -> None:
 def test_a_constant_series_starts_and_tells_of_its_first_change() -> None:
     told, _ = value_signals(np.array([5] * 60 + [9] * 60), [])
     assert [pane >= 60 for _, pane, _, _ in told][:1] == [True]
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_a_rate_series_tells_the_same_in_any_batches_with_restores_between(seed: int) -> None:
-    random = Random(seed)
-    events = np.array([int(random.random() < (0.9 if i >= 200 else 0.02)) for i in range(300)])
-
-    def told(cuts: list[int]) -> list[Any]:
-        series = RateSeries(RULES, self_starting=True)
-        found = []
-        for first, last in zip([0, *cuts], [*cuts, 300], strict=True):
-            start_ms = np.arange(first, last, dtype=np.int64) * PANE_MS
-            weights = np.ones(last - first, np.int64)
-            signals = series.update(context("null"), start_ms, events[first:last], weights)
-            found += [(first + s.pane, s.change_at_ms, s.change is None) for s in signals]
-            series = RateSeries.restore(RULES, series.snapshot())
-        return found
-
-    whole = told([])
-    assert told(sorted(random.sample(range(1, 300), 30))) == whole
-    assert whole[0][0] >= 200

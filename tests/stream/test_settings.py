@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.rules import ModelRule, Owners, ReferenceRule, Rules
+from stream.rules import BudgetRule, FloorRule, ModelRule, Owners, ReferenceRule, Rules
 from stream.setting_types import parse_duration, parse_size
 from stream.settings import Settings, SettingsError, load
 
@@ -53,12 +53,14 @@ grace: 1m
 future: 2h
 outcomes: {maturity: 3d, horizon: 40d}
 reference: {predictions: 500, span: 2d}
+budget: {predictions: 5000, span: 3d}
+floors: {shift: 0.3, error: 0.4, shape: 0.2}
 detectors:
-  adwin: {enabled: false, delta: 0.01, clock: 8}
+  adwin: {enabled: true, delta: 0.01, clock: 8}
   page_hinkley: {enabled: true, delta: 0.1, threshold: 7}
   rates: {enabled: false, min_rise: 0.2, ratio: 4}
   minimum: 77
-alerts: {resolve_after: 9}
+alerts: {resolve_after: 9, resolve_values: 10}
 limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
    groups: 18, forget: 19d}
@@ -69,6 +71,8 @@ models:
     runbook_url: https://example.com/fraud
     maturity: none
     reference: {predictions: 9}
+    budget: {span: 1d}
+    floors: {shift: 0.5, series: {"outcome:error": 0.7, "feature:a": 0.6}}
     labels: {env: prod, area: eu}
 """,
     )
@@ -80,7 +84,11 @@ models:
         maturity=None,
         reference=ReferenceRule(9, 2 * 86_400_000),
         labels=(("area", "eu"), ("env", "prod")),
+        budget=BudgetRule(5_000, 86_400_000),
+        floors=FloorRule(0.5, 0.4, 0.2, (("feature:a", 0.6), ("outcome:error", 0.7))),
     )
+    assert rules.budget_of("fraud") == BudgetRule(5_000, 86_400_000)
+    assert rules.budget_of("other") == BudgetRule(5_000, 3 * 86_400_000)
     assert rules.max_record_bytes == 2 * 2**20
     same = [
         name
@@ -130,10 +138,12 @@ kafka: {bootstrap: "kafka.example:9092"}
 partitions: true
 outcomes: {maturity: 40d}
 detectors: {adwin: {delta: 2}}
+budget: {predictions: 10}
+floors: {shift: 0}
 limits: {record_bytes: 1000}
 models:
   fraud: {owners: {}, runbook_url: nowhere}
-  churn: {}
+  churn: {budget: {span: 5}}
 """,
         )
     )
@@ -145,6 +155,9 @@ models:
         "partitions",
         "outcomes.horizon",
         "detectors.adwin.delta",
+        "budget.predictions",
+        "floors.shift",
+        "models.churn.budget.span",
         "limits.record_bytes",
         "models.fraud.owners.accountable",
         "models.fraud.runbook_url",

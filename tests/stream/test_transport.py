@@ -307,6 +307,33 @@ def test_records_of_batched_topics_stay_raw() -> None:
     assert not hasattr(records[0], "topic"), "a ConsumerRecord was built: aiokafka has changed"
 
 
+@st.composite
+def fetches(draw: st.DrawFn) -> tuple[list[int], int, list[int]]:
+    """Sizes of Kafka batches, an offset within the first, and how many records are asked for."""
+    sizes = draw(st.lists(st.integers(1, 6), min_size=1, max_size=6))
+    first = draw(st.integers(0, sizes[0] - 1))
+    return sizes, first, draw(st.lists(st.integers(1, 9), min_size=40, max_size=40))
+
+
+@given(fetches())
+def test_however_many_are_asked_for_each_raw_record_comes_once_and_positions_are_aiokafkas(
+    case: tuple[list[int], int, list[int]],
+) -> None:
+    sizes, first, asked = case
+    ours, theirs = _fetch_of(sizes, first), _fetch_of(sizes, first)
+    buffer = RawRecordBuffer(lambda topic: True)
+    buffer[TP] = ours
+    state, known = ours._assignment.state, theirs._assignment.state
+    for most in asked:
+        expected = [record.offset for record in theirs.getall(most)]
+        assert [record.offset for record in ours.getall(most)] == expected
+        assert state.position == known.position
+        if not theirs.has_more():
+            break
+    assert state.position == sum(sizes)
+    assert not ours.has_more() or not ours.getall(1)
+
+
 def test_records_of_other_topics_are_consumer_records_as_ever() -> None:
     buffer = RawRecordBuffer(lambda topic: False)
     buffer[TP] = _fetch_result(TP)
@@ -434,21 +461,36 @@ def _records(offsets: tuple[int, ...]) -> list[Any]:
     return [Record(offset) for offset in offsets]
 
 
+def _fetch_of(sizes: list[int], first: int) -> FetchResult:
+    """Kafka batches of so many records each, from offset 0 on, fetched from `first` on."""
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    data = b"".join(_batch([b"v"] * n, at) for n, at in zip(sizes, starts, strict=True))
+    return _fetched(TP, data, first)
+
+
 def _fetch_result(tp: TopicPartition) -> FetchResult:
     """Three records at offsets 5 to 7 as aiokafka's fetcher has them after a response."""
+    return _fetched(tp, _batch([b"a", None, b"c"], 5), 5)
+
+
+def _batch(values: list[bytes | None], base_offset: int) -> bytes:
     builder = DefaultRecordBatchBuilder(
         magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
         base_sequence=-1, batch_size=1_000,
     )  # fmt: skip
-    for offset, value in enumerate((b"a", None, b"c")):
+    for offset, value in enumerate(values):
         builder.append(offset, timestamp=1000 + offset, key=b"k", value=value, headers=[])
     data = bytearray(builder.build())
-    data[0:8] = (5).to_bytes(8, "big")  # base offset: outside the CRC
-    records = PartitionRecords(tp, MemoryRecords(bytes(data)), [], 5, None, None, True, 1)
+    data[0:8] = base_offset.to_bytes(8, "big")  # outside the CRC
+    return bytes(data)
+
+
+def _fetched(tp: TopicPartition, data: bytes, first: int) -> FetchResult:
+    records = PartitionRecords(tp, MemoryRecords(data), [], first, None, None, True, 1)
 
     class State:
         paused = False
-        position = 5
+        position = first
 
         def consumed_to(self, position: int) -> None:
             self.position = position

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.records import NO_TIMESTAMP
-from stream.watermark import BEFORE_ALL_MS, Watermark, late, pane_end_ms
+from stream.watermark import BEFORE_ALL_MS, NO_TIMESTAMP, Watermark, late, pane_end_ms
 from tests.streams import SMALL
 
 RULES = replace(SMALL, pane_ms=1_000, grace_ms=2_000, future_bound_ms=500)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.columns import Rows, feature_columns
+from stream.columns import Rows
 from stream.identity import hash_ids
 from stream.outcome_join import Delays
 from stream.panes import PaneTable, summarise
@@ -30,6 +30,7 @@ from stream.wire import (
     encode_journal,
     encode_pane_record,
 )
+from tests.cells import feature_columns
 
 GROUP = ("größe", "1", "champion", "")
 

@@ -145,3 +145,34 @@ def test_what_a_producer_sends_again_behind_a_claim_deletes_no_decision_of_any_k
         assert decided(compacted(journal.written)) == decided(whole)
 
     asyncio.run(scenario())
+
+
+def test_an_owner_has_spoken_once_all_that_it_says_first_is_acknowledged() -> None:
+    async def scenario() -> None:
+        journal = VirtualJournal()
+        held: list[tuple[asyncio.Future[Any], Outgoing]] = []
+        is_held = asyncio.Event()
+
+        async def send(record: Outgoing) -> asyncio.Future[Any]:
+            if record.topic != SETTINGS.internal_topic("findings"):
+                return await journal.send(record)
+            promise: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            held.append((promise, record))
+            is_held.set()
+            return promise
+
+        host = Host(SETTINGS, send, Metrics(CollectorRegistry()), "successor")
+        journal.host, host.reader = host, journal
+        host.assigner = Takeover(NoChangelogs(), journal)  # type: ignore[arg-type]
+        assigning = asyncio.create_task(host.assigned([*SOURCES, PANES]))
+        await is_held.wait()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not assigning.done()
+        assert not any(slot.has_spoken for slot in host.slots())
+        for promise, record in held:
+            promise.set_result(SimpleNamespace(topic=record.topic, partition=0, offset=0))
+        assert await assigning == dict.fromkeys([*SOURCES, PANES], 0)
+        assert all(slot.has_spoken for slot in host.slots())
+
+    asyncio.run(scenario())

@@ -82,7 +82,12 @@ class Worker:
         tail: Any = Tail(journal, lambda at, v: self.host.journal_entry(at, decode_journal(v)))
         self.host.reader = tail
         told: Any = Tail(control, lambda at, v: self.configs.announce(at, CHANGES[v]))
-        self.configs = Configs(self.host, tail, told)
+        self.ends = {PREDICTIONS: 0, OUTCOMES: 0, "leeway-panes": 0, "leeway-findings": 0}
+
+        async def end(topic: str, partition: int) -> int:
+            return self.ends[topic]
+
+        self.configs = Configs(self.host, tail, told, end)
         self.host.configs = self.configs
         self.before_journaled: Any = lambda: None
 
@@ -100,6 +105,7 @@ class Worker:
             core.epoch = len(JOURNAL.values)
             JOURNAL.values.append(encode_journal(Claim(stage, 0, "me")))
             slots[0] = Slot(stage, 0, core, at, "changelog")
+            slots[0].has_spoken = True
 
 
 CHANGES: dict[bytes, ConfigChange] = {}
@@ -277,5 +283,73 @@ def test_a_new_owner_takes_from_the_journal_what_its_state_does_not_know() -> No
             assert sum(map(len, slot.due_accepted.values())) == due
             await following.host.apply_idle(slot, "predictions", 5)
             assert source.has_accepted("predictions", 0) == bool(due)
+
+    asyncio.run(scenario())
+
+
+def test_models_are_taken_behind_all_that_a_former_owner_can_have_applied() -> None:
+    async def scenario() -> None:
+        worker = Worker(JOURNAL, CONTROL)
+        await worker.configs.begin()
+        worker.own()
+        worker.ends |= {PREDICTIONS: 9, OUTCOMES: 6}
+        announce(NOW_MS, replace(Rules(), resolve_after_panes=7))
+        await worker.host.reader.reached({})
+        await worker.configs._control.reached({})
+        await worker.configs.look()
+        assert {(e.side, e.at_offset) for e in made(Accepted)} == {
+            ("predictions", 9), ("outcomes", 6),
+        }  # fmt: skip
+        slot = worker.host.sources[0]
+        assert slot.core.has_accepted("outcomes", 0)
+        await worker.host.apply_idle(slot, "predictions", 8)
+        assert not slot.core.has_accepted("predictions", 0)
+        await worker.configs.look()
+        assert len(made(Accepted)) == 2, "each comes into force once"
+        await worker.host.apply_idle(slot, "predictions", 9)
+        assert slot.core.has_accepted("predictions", 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_successor_judges_nothing_by_other_rules_before_it_is_where_its_predecessor_was() -> None:
+    async def scenario() -> None:
+        worker = Worker(JOURNAL, CONTROL)
+        await worker.configs.begin()
+        worker.own()
+        worker.ends |= {"leeway-panes": 3, "leeway-findings": 2}
+        announce(NOW_MS, replace(Rules(), resolve_after_panes=7))
+        await worker.host.reader.reached({})
+        await worker.configs._control.reached({})
+        await worker.configs.look()
+        assert made(Activation) == []
+        worker.ends |= {"leeway-panes": 30, "leeway-findings": 20}  # by nobody before it
+        worker.host.models[0].offsets["leeway-panes"] = 3
+        await worker.configs.look()
+        assert [entry.stage for entry in made(Activation)] == [MODELS]
+        worker.host.alerts[0].offsets["leeway-findings"] = 2
+        await worker.configs.look()
+        assert [entry.stage for entry in made(Activation)] == [MODELS, ALERTS]
+
+    asyncio.run(scenario())
+
+
+def test_nothing_comes_into_force_while_a_former_owner_may_still_be_heard() -> None:
+    async def scenario() -> None:
+        worker = Worker(JOURNAL, CONTROL)
+        await worker.configs.begin()
+        worker.own()
+        for slot in worker.host.slots():
+            slot.has_spoken = False
+        announce(NOW_MS, replace(Rules(), resolve_after_panes=7))
+        await worker.host.reader.reached({})
+        await worker.configs._control.reached({})
+        written = len(JOURNAL.values)
+        await worker.configs.look()
+        assert len(JOURNAL.values) == written
+        for slot in worker.host.slots():
+            slot.has_spoken = True
+        await worker.configs.look()
+        assert len(made(Activation)) == len(made(Accepted)) == 2
 
     asyncio.run(scenario())

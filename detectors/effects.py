@@ -1,0 +1,183 @@
+"""How large a change is: estimates with intervals, and whether they lie within a floor."""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.rank_scores import SCORE_UNIT
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+_NORMAL = NormalDist()
+_MIXED = 200.0  # values at which an interval for repeated looks is narrowest, nearly
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and the interval that holds the truth at the stated level; arrays alike."""
+
+    estimate: Floats
+    low: Floats
+    high: Floats
+
+
+def rate_difference(
+    k1: npt.ArrayLike,
+    n1: npt.ArrayLike,
+    k0: npt.ArrayLike,
+    n0: npt.ArrayLike,
+    *,
+    tau: npt.ArrayLike = 1.0,
+    level: float = 0.95,
+    anytime: bool = False,
+) -> Interval:
+    """Rate now less rate of the reference: k1 of n1 against k0 of n0 values.
+
+    Newcombe's hybrid of two Wilson intervals (his method 10), with n / τ values of each: sensible
+    at rates of 0 too. All arguments broadcast; n1 and n0 positive. The change was looked for, so
+    right after an alarm the estimate leans away from 0; the interval does not know that.
+
+    `anytime` makes it wide enough to be looked at again and again as n1 grows, until it pleases:
+    Robbins' normal mixture for the mean of n1 values, some 1.4 times as wide; holds for n1 large
+    enough for normal sums, not for the first few values.
+
+    Source: Newcombe, Statistics in Medicine 17, 1998; Robbins, Annals of Mathematical Statistics
+    41, 1970.
+
+    >>> found = rate_difference(30, 100, 0, 10_000)
+    >>> [round(float(v), 3) for v in (found.estimate, found.low, found.high)]
+    [0.3, 0.219, 0.396]
+    """
+    ratio = np.asarray(tau, dtype=np.float64)
+    z = _width(level, np.asarray(n1, dtype=np.float64) / ratio, anytime=anytime)
+    now, then = (_wilson(k, n, ratio, z) for k, n in ((k1, n1), (k0, n0)))
+    estimate = now.estimate - then.estimate
+    down = np.hypot(now.estimate - now.low, then.high - then.estimate)
+    up = np.hypot(now.high - now.estimate, then.estimate - then.low)
+    return Interval(estimate, estimate - down, estimate + up)
+
+
+def score_difference(
+    x: npt.ArrayLike,
+    n: npt.ArrayLike,
+    n0: npt.ArrayLike,
+    *,
+    tau: npt.ArrayLike = 1.0,
+    mean: npt.ArrayLike = 0.0,
+    sd: npt.ArrayLike = 1.0,
+    level: float = 0.95,
+    anytime: bool = False,
+) -> Interval:
+    """Mean score of n values with sum x (`RankScores`), less that of a reference of n0; in σ.
+
+    Args:
+        mean, sd: of the scores in the reference, in z; 0 and 1 against the one that ranked them.
+        anytime: for repeated looks, as of `rate_difference`.
+
+    >>> found = score_difference(50 * SCORE_UNIT, 100, 10_000)
+    >>> [round(float(v), 2) for v in (found.estimate, found.low, found.high)]
+    [0.5, 0.3, 0.7]
+    """
+    total, count, count0, centre, spread = (
+        np.asarray(v, dtype=np.float64) for v in (x, n, n0, mean, sd)
+    )
+    estimate: Floats = (total / SCORE_UNIT / count - centre) / spread
+    ratio = np.asarray(tau, dtype=np.float64)
+    z = _width(level, count / ratio, anytime=anytime)
+    half = z * np.sqrt(ratio * (1.0 / count + 1.0 / count0))
+    return Interval(estimate, estimate - half, estimate + half)
+
+
+def superiority(difference: Interval) -> Interval:
+    """P(a value now > one of the reference), ties by half, from a difference of scores in σ.
+
+    Φ(d / √2): exact for normal shifts, close for others. 0.5 is no change.
+
+    >>> round(float(superiority(score_difference(0, 100, 100)).estimate), 3)
+    0.5
+    """
+
+    def chance(d: Floats) -> Floats:
+        share: Floats = np.array(_erf(0.5 * d), dtype=np.float64)
+        return 0.5 * (1.0 + share)
+
+    return Interval(chance(difference.estimate), chance(difference.low), chance(difference.high))
+
+
+def total_variation(
+    now: npt.ArrayLike, reference: npt.ArrayLike, *, tau: float = 1.0, level: float = 0.95
+) -> Interval:
+    """Share of the values that would have to move for `now` to be as `reference`: counts (bins,).
+
+    ½ Σ |p - q| of two samples is more than 0 also where nothing changed. The estimate takes the
+    variance of each difference off its square; the lower end takes off what chance alone gives on
+    average, which leans towards 0; the upper end takes nothing off.
+
+    Raises:
+        ValueError: shapes differ, or an empty side.
+
+    >>> found = total_variation([500, 300, 200], [5000, 4000, 1000])
+    >>> [round(float(v), 3) for v in (found.estimate, found.low, found.high)]
+    [0.099, 0.057, 0.125]
+    """
+    counts, counts0 = np.asarray(now, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    if counts.ndim != 1 or counts.shape != counts0.shape or not (counts.sum() and counts0.sum()):
+        raise ValueError(f"counts of different bins, or none: {counts.shape}, {counts0.shape}")
+    n, n0 = counts.sum() / tau, counts0.sum() / tau
+    p, q = counts / counts.sum(), counts0 / counts0.sum()
+    raw = 0.5 * float(np.abs(p - q).sum())
+    pooled = (counts + counts0) / (counts + counts0).sum()
+    variance = pooled * (1.0 - pooled) * (1.0 / n + 1.0 / n0)
+    chance = 0.5 * float(np.sqrt(2.0 * variance / math.pi).sum())
+    more = p > q
+    above, below = float(p[more].sum()), float(q[more].sum())
+    error = math.sqrt(above * (1.0 - above) / n + below * (1.0 - below) / n0)
+    half = _quantile(level) * error
+    estimate = 0.5 * float(np.sqrt(np.maximum((p - q) ** 2 - variance, 0.0)).sum())
+    ends = (estimate, max(raw - chance - half, 0.0), min(raw + half, 1.0))
+    return Interval(*(np.float64(end) for end in ends))  # type: ignore[arg-type]
+
+
+def within_floor(difference: Interval, floor: npt.ArrayLike) -> Bools:
+    """Whether all of the interval lies within ±floor: back to normal, not merely quiet.
+
+    The floor must leave room for the reference's own error, or nothing ever is: no less than the
+    smallest change that is looked for, `Tilts.smallest` (times `Tilts.sd` for rates), which is 15
+    standard errors of the reference.
+    """
+    limit = np.asarray(floor, dtype=np.float64)
+    inside: Bools = (difference.low >= -limit) & (difference.high <= limit)
+    return inside
+
+
+def _quantile(level: float) -> float:
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must be in (0, 1): {level}")
+    return _NORMAL.inv_cdf(0.5 + level / 2.0)
+
+
+def _width(level: float, size: Floats, *, anytime: bool) -> Floats:
+    """Standard errors to either side of an estimate from `size` independent values."""
+    if not anytime:
+        return np.full(size.shape, _quantile(level))
+    _quantile(level)  # refuses what is no level
+    alpha = 1.0 - level
+    inside = np.log((size + _MIXED) / (_MIXED * alpha * alpha))
+    errors: Floats = np.sqrt((1.0 + _MIXED / size) * inside)
+    return errors
+
+
+def _wilson(k: npt.ArrayLike, n: npt.ArrayLike, tau: Floats, z: Floats) -> Interval:
+    count = np.asarray(n, dtype=np.float64)
+    rate = np.asarray(k, dtype=np.float64) / count
+    if not ((rate >= 0.0) & (rate <= 1.0)).all():
+        raise ValueError("events must lie between 0 and the number of values, which is positive")
+    size = count / tau
+    middle = (rate + z * z / (2.0 * size)) / (1.0 + z * z / size)
+    half = z / (1.0 + z * z / size) * np.sqrt(rate * (1.0 - rate) / size + (z / size / 2.0) ** 2)
+    return Interval(rate, np.minimum(middle - half, rate), np.maximum(middle + half, rate))

@@ -1,0 +1,57 @@
+"""What a budget and a reference can find, and how soon: for people who choose them."""
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.rank_scores import SCORE_UNIT
+from detectors.tilts import NATS, NEVER, Tilts
+
+Floats = npt.NDArray[np.float64]
+
+
+def expected_delay(tilts: Tilts, change: npt.ArrayLike) -> Floats:
+    """Values until a change of the mean is told, on average and nearly: shape (series,).
+
+    The least over the tilts of threshold / drift; what an account had before is worth about as
+    much as what the last step overshoots, and both are left out. Infinite where no account drifts
+    upwards. A pane adds half its values, and event time its grace.
+
+    Args:
+        change: of the mean in σ of one value (`Tilts.sd` for rates), signed, (series,) or one.
+
+    >>> from detectors.score_tilts import score_tilts
+    >>> tilts = score_tilts([50_000], rate=1e-6)
+    >>> [int(expected_delay(tilts, change)[0]) for change in (0.25, 0.5, 1.0)]
+    [403, 107, 29]
+    """
+    shift = np.broadcast_to(np.asarray(change, dtype=np.float64), tilts.mean.shape)
+    unit = np.where(tilts.is_rate, 1.0, SCORE_UNIT)
+    mean = (tilts.mean + shift * tilts.sd) * unit
+    if (tilts.is_rate & ((mean < 0.0) | (mean > 1.0))).any():
+        raise ValueError("a change that takes a rate below 0 or above 1")
+    drift = (tilts.gain * mean[:, None] + tilts.cost) / NATS
+    able = (tilts.threshold < NEVER) & (drift > 0.0)
+    values = np.where(able, tilts.threshold / NATS / np.where(able, drift, 1.0), np.inf)
+    least: Floats = values.min(axis=1)
+    return least
+
+
+def smallest_change(tilts: Tilts, *, within: npt.ArrayLike, up: bool = True) -> Floats:
+    """Smallest change of the mean that is told within so many values: σ, shape (series,).
+
+    NaN where no change is. Bisection on `expected_delay`.
+
+    >>> from detectors.score_tilts import score_tilts
+    >>> smallest_change(score_tilts([10_000, 1_000_000], rate=1e-6), within=2000).round(3)
+    array([0.115, 0.103])
+    """
+    limit = np.broadcast_to(np.asarray(within, dtype=np.float64), tilts.mean.shape)
+    sign = 1.0 if up else -1.0
+    room = (1.0 - tilts.mean if up else tilts.mean) / tilts.sd * (1.0 - 1e-12)
+    low, high = np.zeros(len(tilts)), np.where(tilts.is_rate, room, 8.0)
+    found = expected_delay(tilts, sign * high) <= limit
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        soon = expected_delay(tilts, sign * middle) <= limit
+        low, high = np.where(soon, low, middle), np.where(soon, middle, high)
+    return np.where(found, high, np.nan)

@@ -1,0 +1,110 @@
+"""Tilts of numeric series, whose values enter as normal scores of their ranks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors import thresholds
+from detectors.rank_scores import SCORE_UNIT, RankScores
+from detectors.tilts import (
+    DOUBT,
+    NATS,
+    SIDE,
+    TILTS,
+    Floats,
+    Tilts,
+    check_budget,
+    grid,
+    per_tilt,
+    reach,
+)
+
+_LARGEST = 1.2  # σ: the largest tilt; larger shifts lose little by it
+_BEYOND = 8.0  # σ: no mean of scores moves so far, so a smallest tilt beyond it is none
+
+
+def score_tilts(
+    count: npt.ArrayLike,
+    *,
+    rate: npt.ArrayLike,
+    tau: npt.ArrayLike = 1.0,
+    floor: npt.ArrayLike = 0.1,
+    mean: npt.ArrayLike = 0.0,
+    sd: npt.ArrayLike = 1.0,
+    scores: Sequence[RankScores] | None = None,
+) -> Tilts:
+    """Tilts of series of scores against references of `count` values, shape (series,).
+
+    Intuition: the exponential family through the reference: a score z pays θ z - ψ(θ), with ψ the
+    cumulant generating function of the reference's scores, or its normal form θ²/2.
+
+    Guarantee: for independent values about `rate` false alarms a value and series, averaged over
+    references: thresholds are those of normal steps, averaged over a normal error of the
+    reference's mean; checked by simulation (`scripts/bench detection`), not a proof.
+
+    Args:
+        count: values of the reference, at least 1.
+        rate: false alarms per value, in (0, 0.01].
+        tau: at least 1, variance of a sum of values against independent ones.
+        floor: smallest change of the mean score worth finding, in σ.
+        mean: of the scores in a working reference, in z (0 of the reference that gave the ranks).
+        sd: of the scores in a working reference, in z.
+        scores: exact cumulants, where mean is 0 and sd is 1.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    O(series x tilts x 41) numbers, and O(cells) exponentials a tilt with `scores`.
+
+    >>> tilts = score_tilts([10_000], rate=1e-6)
+    >>> tilts.theta[0, :3].round(2), (tilts.threshold[0, :3] / NATS).round(1)
+    (array([0.15, 0.25, 0.42]), array([12.1, 12.5, 13.1]))
+    """
+    n = np.asarray(count, dtype=np.float64)
+    if n.ndim != 1 or (n < 1).any():
+        raise ValueError("count must be a row of at least 1 each")
+    rates, taus, floors, means, sds = (
+        np.broadcast_to(np.asarray(v, np.float64), n.shape) for v in (rate, tau, floor, mean, sd)
+    )
+    check_budget(rates, taus, floors)
+    if not (sds > 0.0).all() or not np.isfinite(means).all():
+        raise ValueError("sd must be positive, mean finite")
+    if scores is not None and (len(scores) != len(n) or (means != 0).any() or (sds != 1).any()):
+        raise ValueError("exact cumulants: one RankScores a series, mean 0 and sd 1")
+    n_eff = n / taus
+    least = np.maximum(floors, DOUBT / np.sqrt(n_eff))
+    theta = np.zeros((len(n), TILTS))
+    for s in range(len(n)):
+        if least[s] <= _BEYOND:
+            theta[s, :SIDE] = grid(least[s], max(_LARGEST, least[s]))
+    theta[:, SIDE:] = -theta[:, :SIDE]
+    unit = NATS / SCORE_UNIT / sds[:, None]
+    gain = np.rint(theta * unit)
+    theta = gain / unit  # what the rounded gain bets on
+    bent = 0.5 * theta**2
+    if scores is not None:
+        bent = np.stack([one.cgf(row) for one, row in zip(scores, theta, strict=True)])
+    cost = -np.ceil((theta * (means / sds)[:, None] + bent) * NATS)
+    return Tilts(
+        gain=gain.astype(np.int64),
+        cost=cost.astype(np.int64),
+        threshold=reach(theta, heights(theta, n_eff, taus, rates), taus),
+        theta=theta,
+        mean=means.copy(),
+        sd=sds.copy(),
+        n_eff=n_eff,
+        tau=taus.copy(),
+        rate=rates.copy(),
+        is_rate=np.zeros(len(n), dtype=np.bool_),
+    )
+
+
+def heights(theta: Floats, n_eff: Floats, tau: Floats, rate: Floats) -> Floats:
+    """Thresholds in nats per effective value: a walk of steps θ z - θ²/2 whose mean may be off."""
+    size = np.where(theta == 0.0, 1.0, np.abs(theta))
+    off = thresholds.OFFSETS / np.sqrt(n_eff)[:, None]
+    root = 1.0 - 2.0 * off[:, None, :] / size[..., None]
+    c = 1.166 * size / tau[:, None]
+    share = per_tilt(theta, rate) * tau[:, None]
+    return thresholds.solve(share, c, root, (0.5 * size**2)[..., None], thresholds.normal_error())

@@ -1,0 +1,264 @@
+/* Bytes of a batch to columns: the same as stream/records.py and stream/typed_columns.py make, for
+ * the records that it is certain about. The places of the others are said, and Python reads those:
+ * what is refused, and why, is written in one place only.
+ *
+ * It keeps nothing between two calls. stream/native_parser.py gives the columns their names.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "native/batch.h"
+
+typedef struct {
+    PyObject *bytes; /* a bytearray of the whole column */
+    char *data;
+    size_t size; /* of a cell */
+} Array;
+
+static bool made(Array *a, size_t size, Py_ssize_t rows)
+{
+    a->size = size;
+    a->bytes = PyByteArray_FromStringAndSize(NULL, rows * (Py_ssize_t)size);
+    a->data = a->bytes ? PyByteArray_AS_STRING(a->bytes) : NULL;
+    return a->bytes != NULL;
+}
+
+#define SET(array, type, row, value) (((type *)(array).data)[row] = (value))
+
+enum { PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, SCORES, LATENCIES, SHAPE, REVISIONS,
+       RETRACTIONS, ASKED, ARRAYS };
+
+static const size_t SIZES[ARRAYS] = {8, 8, 16, 8, 8, 8, 8, 8, 8, 8, 1, 8};
+
+static PyObject *grown_bytes(const Grown *g)
+{
+    return PyByteArray_FromStringAndSize(g->data, (Py_ssize_t)g->used);
+}
+
+static PyObject *texts_list(const Texts *t)
+{
+    size_t count = texts_count(t);
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list && i < count; i++) {
+        Text text = entry(t, (int32_t)i)->text;
+        PyObject *made = PyUnicode_DecodeUTF8((const char *)text.p, (Py_ssize_t)text.n, NULL);
+        if (!made)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, (Py_ssize_t)i, made);
+    }
+    return list;
+}
+
+/* Keys made of codes, as bytes objects of 32-bit integers. */
+static PyObject *keys_list(const Texts *t)
+{
+    size_t count = texts_count(t);
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list && i < count; i++) {
+        Text key = entry(t, (int32_t)i)->text;
+        PyObject *made = PyBytes_FromStringAndSize((const char *)key.p, (Py_ssize_t)key.n);
+        if (!made)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, (Py_ssize_t)i, made);
+    }
+    return list;
+}
+
+static PyObject *entries_bytes(const Texts *t, bool hashes)
+{
+    size_t count = texts_count(t);
+    PyObject *bytes = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)(hashes ? 8 * count : count));
+    for (size_t i = 0; bytes && i < count; i++) {
+        const Entry *e = entry(t, (int32_t)i);
+        if (hashes)
+            memcpy(PyByteArray_AS_STRING(bytes) + 8 * i, &e->hash, 8);
+        else
+            PyByteArray_AS_STRING(bytes)[i] = e->is_value;
+    }
+    return bytes;
+}
+
+/* One usable event into row `row`; false if there is no room for it. */
+static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool prediction)
+{
+    int32_t shape = NONE;
+    int32_t codes[] = {e->model, e->version, e->role};
+    int32_t group = group_of(b, codes, prediction ? 3 : 1);
+    if (group == NONE)
+        return false;
+    if (prediction) {
+        int32_t given = (e->label != NONE) * HAS_LABEL | !isnan(e->score) * HAS_SCORE |
+                        !isnan(e->value) * HAS_VALUE | !isnan(e->latency_ms) * HAS_LATENCY;
+        shape = shape_of(b, given);
+        size_t count = b->cells.used / sizeof(Cell);
+        const Cell *cells = (const Cell *)b->cells.data;
+        uint8_t *kind = grown(&b->kind, count);
+        uint64_t *bits = grown(&b->bits, count * sizeof(uint64_t));
+        if (shape == NONE || !kind || !bits)
+            return false;
+        for (size_t i = 0; i < count; i++) {
+            kind[i] = cells[i].kind;
+            bits[i] = cells[i].bits;
+        }
+        b->kind.used += count;
+        b->bits.used += count * sizeof(uint64_t);
+    }
+    Hash128 hash = xxh3_128(e->id.p, e->id.n);
+    SET(arrays[EVENT_TIME], int64_t, row, e->time_ms);
+    SET(arrays[HASHES], uint64_t, 2 * row, hash.high);
+    SET(arrays[HASHES], uint64_t, 2 * row + 1, hash.low);
+    SET(arrays[GROUP], int64_t, row, group);
+    SET(arrays[LABEL_CODE], int64_t, row, e->label);
+    SET(arrays[EVENT_VALUE], double, row, e->value);
+    if (prediction) {
+        SET(arrays[SHAPE], int64_t, row, shape);
+        SET(arrays[SCORES], double, row, e->score);
+        SET(arrays[LATENCIES], double, row, e->latency_ms);
+    } else {
+        SET(arrays[REVISIONS], int64_t, row, e->revision);
+        SET(arrays[RETRACTIONS], uint8_t, row, e->retracted);
+    }
+    return true;
+}
+
+static const int OF_PREDICTIONS[] = {PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, SCORES,
+                                     LATENCIES, SHAPE};
+static const int OF_OUTCOMES[] = {PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, REVISIONS,
+                                  RETRACTIONS};
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* Records lie scattered in memory: the first lines of one of the next are asked for now. */
+static inline void fetch_ahead(const PyObject *value)
+{
+#ifdef __GNUC__
+    for (int line = 0; line < 5; line++)
+        __builtin_prefetch((const char *)value + 64 * line);
+#else
+    (void)value;
+#endif
+}
+
+static void read_all(Batch *b, PyObject *values, Py_ssize_t longest, Array *arrays, Py_ssize_t *rows,
+                     Py_ssize_t *asked, bool prediction)
+{
+    const unsigned every = ID | MODEL | TIME | SAID;
+    int32_t champion = NONE;
+    const Py_ssize_t count = PyList_GET_SIZE(values);
+    for (Py_ssize_t place = 0; place < count; place++) {
+        PyObject *value = PyList_GET_ITEM(values, place);
+        Event e;
+        if (place + 2 < count)
+            fetch_ahead(PyList_GET_ITEM(values, place + 2));
+        bool ok = PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) <= longest;
+        if (ok) {
+            const uint8_t *p = (const uint8_t *)PyBytes_AS_STRING(value);
+            size_t n = (size_t)PyBytes_GET_SIZE(value);
+            ok = prediction
+                     ? parsed(b, p, n, prediction_field, every | VERSION | FEATURES, &e)
+                     : parsed(b, p, n, outcome_field, every, &e);
+        }
+        if (ok && prediction && e.role == NONE) {
+            champion = code_of(&b->texts, (Text){(const uint8_t *)"champion", 8}, champion, NULL);
+            e.role = champion;
+            ok = champion != NONE;
+        }
+        if (ok && stored(b, arrays, *rows, &e, prediction)) {
+            SET(arrays[PLACE], int64_t, *rows, place);
+            ++*rows;
+        } else {
+            SET(arrays[ASKED], int64_t, *asked, place);
+            ++*asked;
+        }
+    }
+}
+
+static PyObject *columns(PyObject *values, Py_ssize_t longest, Py_ssize_t most_features, bool prediction)
+{
+    const int *wanted = prediction ? OF_PREDICTIONS : OF_OUTCOMES;
+    const size_t count = prediction ? COUNT(OF_PREDICTIONS) : COUNT(OF_OUTCOMES);
+    Batch b = {.last_group = NONE, .last_shape = NONE, .last_label = NONE, .last_model = NONE,
+               .last_version = NONE, .last_role = NONE, .most_features = (size_t)most_features};
+    Array arrays[ARRAYS] = {{0}};
+    Py_ssize_t n = PyList_GET_SIZE(values), rows = 0, asked = 0;
+    PyObject *result = NULL, *shared[7] = {0};
+    bool ok = made(&arrays[ASKED], SIZES[ASKED], n);
+    for (size_t i = 0; ok && i < count; i++)
+        ok = made(&arrays[wanted[i]], SIZES[wanted[i]], n);
+    if (!ok)
+        goto done;
+    read_all(&b, values, longest, arrays, &rows, &asked, prediction);
+    for (size_t i = 0; i < count; i++)
+        if (PyByteArray_Resize(arrays[wanted[i]].bytes, rows * (Py_ssize_t)SIZES[wanted[i]]) < 0)
+            goto done;
+    if (PyByteArray_Resize(arrays[ASKED].bytes, asked * (Py_ssize_t)SIZES[ASKED]) < 0)
+        goto done;
+    shared[0] = texts_list(&b.texts);
+    shared[1] = entries_bytes(&b.texts, true);
+    shared[2] = entries_bytes(&b.texts, false);
+    shared[3] = keys_list(&b.groups);
+    shared[4] = keys_list(&b.shapes);
+    shared[5] = grown_bytes(&b.kind);
+    shared[6] = grown_bytes(&b.bits);
+    result = PyTuple_New((Py_ssize_t)(count + 1 + COUNT(shared)));
+    for (size_t i = 0; i < COUNT(shared); i++)
+        if (!shared[i])
+            Py_CLEAR(result);
+    if (!result)
+        goto done;
+    Py_ssize_t at = 0;
+    for (size_t i = 0; i < count; i++)
+        PyTuple_SET_ITEM(result, at++, Py_NewRef(arrays[wanted[i]].bytes));
+    PyTuple_SET_ITEM(result, at++, Py_NewRef(arrays[ASKED].bytes));
+    for (size_t i = 0; i < COUNT(shared); i++)
+        PyTuple_SET_ITEM(result, at++, Py_NewRef(shared[i]));
+done:
+    for (size_t i = 0; i < ARRAYS; i++)
+        Py_XDECREF(arrays[i].bytes);
+    for (size_t i = 0; i < COUNT(shared); i++)
+        Py_XDECREF(shared[i]);
+    texts_given_back(&b.texts);
+    texts_given_back(&b.groups);
+    texts_given_back(&b.shapes);
+    PyMem_Free(b.cells.data);
+    PyMem_Free(b.order.data);
+    PyMem_Free(b.shape.data);
+    PyMem_Free(b.kind.data);
+    PyMem_Free(b.bits.data);
+    given_back(b.arena);
+    return result;
+}
+
+static PyObject *predictions(PyObject *self, PyObject *args)
+{
+    PyObject *values;
+    Py_ssize_t longest, most_features;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "O!nn", &PyList_Type, &values, &longest, &most_features))
+        return NULL;
+    return columns(values, longest, most_features < 0 ? 0 : most_features, true);
+}
+
+static PyObject *outcomes(PyObject *self, PyObject *args)
+{
+    PyObject *values;
+    Py_ssize_t longest;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "O!n", &PyList_Type, &values, &longest))
+        return NULL;
+    return columns(values, longest, 0, false);
+}
+
+static PyMethodDef METHODS[] = {
+    {"predictions", predictions, METH_VARARGS, "(values, longest record, most features)"},
+    {"outcomes", outcomes, METH_VARARGS, "(values, longest record)"},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT, "_parse", "Bytes to columns; see stream/native_parser.py", 0, METHODS,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__parse(void) { return PyModule_Create(&MODULE); }

@@ -1,0 +1,48 @@
+"""How many false alerts a model may raise, and how they are split over what is watched.
+
+Rates of false alerts add under any dependence, so weights that add to 1 keep the whole model within
+its budget (Bonferroni on rates). The weights are fixed by rule, never by data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal
+
+from stream.rules import BudgetRule
+
+Purse = Literal["performance", "quality", "features", "prediction", "reserve"]
+"""What a series is paid from."""
+
+WEIGHTS: dict[Purse, float] = {
+    "performance": 0.30,  # errors, losses
+    "quality": 0.25,  # nulls, absences, wrong types, ranges, unseen categories
+    "features": 0.25,  # means and shapes of the inputs
+    "prediction": 0.15,  # of what the model says, and how fast
+    "reserve": 0.05,  # series that came after the others
+}
+
+
+def false_alerts_per_prediction(rule: BudgetRule, predictions: int, span_ms: int) -> float:
+    """The stricter of one in so many predictions and one in so much time, at the traffic of so
+    many predictions in `span_ms` (both at least 1)."""
+    per_ms = predictions / max(span_ms, 1)
+    return min(1.0 / rule.predictions, 1.0 / (rule.span_ms * per_ms))
+
+
+def shares(purses: Iterable[Purse]) -> list[float]:
+    """The share of the model's budget of each item, in the order given: the items of a purse have
+    equal parts, and the k-th that lives on the reserve has 6 / (π k)² of it, so that there is
+    always something left."""
+    asked = list(purses)
+    count = Counter(asked)
+    found, late = [], 0
+    for purse in asked:
+        if purse == "reserve":
+            late += 1
+            found.append(WEIGHTS[purse] * 6.0 / (math.pi * late) ** 2)
+        else:
+            found.append(WEIGHTS[purse] / count[purse])
+    return found

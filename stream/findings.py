@@ -1,0 +1,96 @@
+"""What units and means tell, as findings for stage 3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stream.alarm import Signal
+from stream.columns import Group
+from stream.evidence import current_evidence, reference_evidence
+from stream.monitor_told import MonitorFinding
+from stream.profile import Profile
+from stream.recent_rows import RecentRows
+from stream.reference import Reference
+from stream.rules import DAY_MS, Rules
+from stream.times import iso
+from stream.unit_walk import ASK_AFTER_MS, Told
+from stream.verdicts import Context, describe, describe_crossing
+from stream.wire import PaneKind
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Of one monitor, under the rules in force."""
+
+    rules: Rules
+    group: Group
+    kind: PaneKind
+    recent: RecentRows
+
+    def context(self, name: str, detector: str, share: float) -> Context:
+        return Context(self.rules, self.kind, self.group, name, detector, share)
+
+    def quiet(self, name: str, detector: str, end_ms: int) -> MonitorFinding:
+        return MonitorFinding(end_ms, name, self.context(name, detector, 0.0).alertname, None)
+
+    def of_unit(self, told: Told, end_ms: int, law: Profile | None) -> MonitorFinding:
+        watched, crossing, effect = told.watched, told.crossing, told.effect
+        name, measure = watched.key
+        context = self.context(name, measure, watched.share)
+        if told.lasting:
+            return MonitorFinding(end_ms, name, context.alertname, _lasting(context), lasting=True)
+        if crossing is None or effect is None:
+            return self.quiet(name, measure, end_ms)
+        detail = describe_crossing(context, told, crossing, effect, end_ms)
+        reference = watched.profile.reference
+        shown = reference.id if watched.profile is law else f"self:{iso(reference.end_ms)}"
+        detail["reference"] = {"id": shown, "count": reference.count}
+        detail["evidence"] = self._evidence(name, crossing.since_ms, end_ms, reference)
+        if self.kind == "cohort":
+            detail["impact"] |= _impact(name, detail["evidence"])
+        return MonitorFinding(end_ms, name, context.alertname, detail)
+
+    def of_mean(
+        self,
+        name: str,
+        detector: str,
+        signal: Signal,
+        end_ms: int,
+        *,
+        share: float,
+        reference: Reference | None,
+    ) -> MonitorFinding:
+        if signal.change is None:
+            return self.quiet(name, detector, end_ms)
+        context = self.context(name, detector, share)
+        detail = describe(context, signal.change, signal.change_at_ms, end_ms)
+        own = {"id": f"self:{iso(end_ms)}", "count": signal.change.before_weight}
+        sealed = None if reference is None else {"id": reference.id, "count": reference.count}
+        detail["reference"] = sealed or own
+        detail["evidence"] = self._evidence(name, signal.change_at_ms, end_ms, reference)
+        return MonitorFinding(end_ms, name, context.alertname, detail)
+
+    def _evidence(
+        self, name: str, since_ms: int, end_ms: int, reference: Reference | None
+    ) -> dict[str, Any]:
+        window = self.recent.window(since_ms, end_ms)
+        before = {} if reference is None else reference_evidence(reference, name)
+        return {"current": current_evidence(window, name, reference), "reference": before}
+
+
+def _lasting(context: Context) -> dict[str, Any]:
+    name, days = context.series.partition(":")[2], ASK_AFTER_MS // DAY_MS
+    summary = (
+        f"{context.who}: {name} has differed from its reference for {days} days: if this is how it "
+        "is to be, accept a new reference"
+    )
+    return {"summary": summary}
+
+
+def _impact(name: str, evidence: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "metric": name.partition(":")[2],
+        "value": evidence["current"].get("mean"),
+        "reference": evidence["reference"].get("mean"),
+    }

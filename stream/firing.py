@@ -1,0 +1,127 @@
+"""What a unit gathers while its alert fires: how things are now, and when they are well again.
+
+    crossed --200, 400, 800, ... values--> watched again, against what was learned since
+            --500, 1000, 2000, ... values--> well again? the interval of the difference to the
+                                            reference lies within the floor, or not
+
+A window that is clearly beyond the floor begins anew, so that the last look is at the recent past.
+Everything happens at counts of values, never at the end of a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stream.panes import Ints
+from stream.unit_tilts import Baseline
+
+_NEVER = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How many values it takes."""
+
+    learn: int  # to be watched again
+    look: int  # to be well again, in two panes at least
+    enough: int  # to know how things are now
+
+
+@dataclass(slots=True)
+class Sums:
+    """Over the columns of a unit."""
+
+    x: Ints
+    n: int = 0
+    xx: int = 0
+    panes: int = 0
+
+    def add(self, x: Ints, n: Ints, xx: Ints) -> None:
+        """Panes: `x` (panes, columns), `n` and `xx` (panes,)."""
+        self.x = self.x + x.sum(axis=0)
+        self.n += int(n.sum())
+        self.xx += int(xx.sum())
+        self.panes += int((n > 0).sum())
+
+    @property
+    def baseline(self) -> Baseline:
+        return Baseline(self.x, self.n, self.xx)
+
+    def snapshot(self) -> list[Any]:
+        return [self.x, self.n, self.xx, self.panes]
+
+
+def nothing(columns: int) -> Sums:
+    return Sums(np.zeros(columns, np.int64))
+
+
+@dataclass(slots=True)
+class Firing:
+    """Of one unit, since its alert began."""
+
+    columns: int
+    ask_ms: int  # when the owner is asked to accept how things are; far ahead: was asked
+    patience: Patience
+    learned: Sums = field(init=False)
+    next_learn: int = 0
+    window: Sums = field(init=False)
+    next_look: int = 0
+
+    def __post_init__(self) -> None:
+        self.relearn()
+
+    def relearn(self) -> None:
+        """Things have changed once more: how they were is of no use."""
+        self.learned, self.next_learn = nothing(self.columns), self.patience.learn
+        self.look_anew()
+
+    def look_anew(self) -> None:
+        self.window, self.next_look = nothing(self.columns), self.patience.look
+
+    def learn_on(self) -> None:
+        """To twice as many values, unless these are as many as a reference has."""
+        done = self.learned.n >= self.patience.enough
+        self.next_learn = _NEVER if done else 2 * self.learned.n
+
+    def look_on(self) -> None:
+        self.next_look = 2 * self.window.n
+
+    def asked(self) -> None:
+        self.ask_ms = _NEVER
+
+    # -- when something happens
+
+    def learns_at(self, n: Ints) -> int:
+        """Row of the pane that completes what is to be learned; len(n): none of these."""
+        return _first(self.learned.n + np.cumsum(n) >= self.next_learn)
+
+    def looks_at(self, n: Ints) -> int:
+        enough = self.window.n + np.cumsum(n) >= self.next_look
+        return _first(enough & (self.window.panes + np.cumsum(n > 0) >= 2))
+
+    def asks_at(self, start_ms: Ints) -> int:
+        return _first(start_ms >= self.ask_ms)
+
+    def add(self, x: Ints, n: Ints, xx: Ints) -> None:
+        self.learned.add(x, n, xx)
+        self.window.add(x, n, xx)
+
+    def snapshot(self) -> list[Any]:
+        sums = [self.learned.snapshot(), self.window.snapshot()]
+        patience = [self.patience.learn, self.patience.look, self.patience.enough]
+        return [self.columns, self.ask_ms, patience, *sums, self.next_learn, self.next_look]
+
+    @classmethod
+    def restore(cls, plain: list[Any]) -> Firing:
+        columns, ask_ms, patience, learned, window, next_learn, next_look = plain
+        firing = cls(columns, ask_ms, Patience(*patience))
+        firing.learned, firing.window = Sums(*learned), Sums(*window)
+        firing.next_learn, firing.next_look = next_learn, next_look
+        return firing
+
+
+def _first(true: Any) -> int:
+    return int(true.argmax()) if true.any() else len(true)

@@ -1,0 +1,113 @@
+"""What has been usual of late: old panes join the reference that is compared with.
+
+    open --5,000 rows, 6 h--> young --20,000 rows, 1 day of younger ones--> learned or dropped
+
+A sealed reference is small, and its own error decides how small a change can be told from it. So
+the bank compares with the sealed panes and all later ones behind which nothing has happened, while
+people are told the difference to the sealed reference. What a unit did while it fired, or before it
+crossed, is never learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.pane_evidence import Evidence
+from stream.panes import Ints, PaneTable
+from stream.rules import DAY_MS
+
+CHUNK_ROWS, CHUNK_MS = 5_000, DAY_MS // 4
+YOUNG_ROWS, YOUNG_MS = 20_000, DAY_MS
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Panes of some time: their rows, and sums of each column."""
+
+    rows: int = 0
+    start_ms: int = 0
+    end_ms: int = 0
+    sums: NDArray[np.int64] = field(default_factory=lambda: np.zeros((3, 0), np.int64))
+
+    def snapshot(self) -> list[Any]:
+        return [self.rows, self.start_ms, self.end_ms, self.sums.flatten()]
+
+    @classmethod
+    def restore(cls, plain: list[Any]) -> Chunk:
+        rows, start_ms, end_ms, sums = plain
+        return cls(rows, start_ms, end_ms, np.array(sums).reshape(3, -1))
+
+
+class Learning:
+    def __init__(self) -> None:
+        self._open = Chunk()
+        self._young: list[Chunk] = []
+
+    def closings(self, table: PaneTable, pane_ms: int) -> list[int]:
+        """Indexes of the panes with which a chunk is complete."""
+        found: list[int] = []
+        total, end_ms = np.cumsum(table.rows), table.pane_end
+        before, start_ms = -self._open.rows, self._open.start_ms
+        if not self._open.rows:
+            start_ms = self._begin_ms(table, pane_ms)
+        while True:
+            done = (total - before >= CHUNK_ROWS) & (end_ms - start_ms >= CHUNK_MS)
+            if not done.any():
+                return found
+            found.append(int(done.argmax()))
+            before, start_ms = int(total[found[-1]]), int(end_ms[found[-1]])
+
+    def _begin_ms(self, table: PaneTable, pane_ms: int) -> int:
+        """Of a chunk: the end of the one before it."""
+        return self._young[-1].end_ms if self._young else table.first_end_ms - pane_ms
+
+    def arrange(self, columns: int, kept: Iterable[tuple[Ints, Ints]]) -> None:
+        """Other columns from now on; `kept`: where some were, and where they are."""
+        moves = list(kept)
+        for chunk in (*self._young, self._open):
+            sums = np.zeros((3, columns), np.int64)
+            for was, now in moves:
+                sums[:, now] = chunk.sums[:, was]
+            chunk.sums = sums
+
+    def count(self, table: PaneTable, pane_ms: int) -> None:
+        """Rows and time of panes that are watched."""
+        if not self._open.rows:
+            self._open.start_ms = self._begin_ms(table, pane_ms)
+        self._open.rows += int(table.rows.sum())
+        self._open.end_ms = table.last_end_ms
+
+    def add(self, evidence: Evidence) -> None:
+        for place, column in enumerate((evidence.x, evidence.n, evidence.xx)):
+            self._open.sums[place] += column.sum(axis=0)
+
+    def forget(self, columns: Ints) -> None:
+        """What these columns did until now is not usual."""
+        for chunk in (*self._young, self._open):
+            chunk.sums[:, columns] = 0
+
+    def close(self) -> NDArray[np.int64] | None:
+        """The open chunk is complete. Sums (3, columns) of the one that is old enough now."""
+        self._young.append(self._open)
+        self._open = Chunk(sums=np.zeros_like(self._open.sums))
+        younger = self._young[1:]
+        if sum(chunk.rows for chunk in younger) < YOUNG_ROWS:
+            return None
+        if younger[-1].end_ms - younger[0].start_ms < YOUNG_MS:
+            return None
+        return self._young.pop(0).sums
+
+    def snapshot(self) -> list[Any]:
+        return [self._open.snapshot(), [chunk.snapshot() for chunk in self._young]]
+
+    @classmethod
+    def restore(cls, plain: list[Any]) -> Learning:
+        learning = cls()
+        learning._open = Chunk.restore(plain[0])
+        learning._young = [Chunk.restore(chunk) for chunk in plain[1]]
+        return learning

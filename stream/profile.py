@@ -1,0 +1,183 @@
+"""A reference as the detectors compare panes with it: scores, bins and categories per series.
+
+All of it follows from the reference, so no state holds it. Panes become integers here: sums of
+scores, counts of bins, counts of faults, which add up alike however panes are cut or merged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.log_buckets import bucket_of
+from detectors.rank_scores import RankScores
+from detectors.shape import quantile_bins, top_categories
+from stream.panes import FeatureTable, Ints, PaneTable
+from stream.reference import Reference
+
+_FINE = 0.05  # share of the values up to which a bucket tells where in the distribution one is
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Counts of the ordered cells of one feature over panes: three parallel columns."""
+
+    pane: Ints
+    cell: Ints  # 2 i for the gap below cell i, 2 i + 1 for the cell itself
+    count: Ints
+
+
+class NumberProfile:
+    """Ranks and quantile bins of a numeric series.
+
+    The cells are logarithmic buckets where those are fine enough; else (years, epochs: many values
+    within 3 %) the values of the row sample, and the panes' row samples are compared with it.
+    """
+
+    def __init__(self, frozen: FeatureTable, sample: NDArray[np.float64]) -> None:
+        buckets, counts = frozen.buckets.key, frozen.buckets.count
+        self._by_value = not _is_fine(buckets, counts, sample)
+        if self._by_value:
+            self.scores = RankScores.from_values(sample)
+            assert self.scores.values is not None
+            self._keys: NDArray[Any] = self.scores.values
+        else:
+            self.scores = RankScores.from_counts(counts)
+            self._keys = buckets
+        self._ends = (int(buckets[0]), int(buckets[-1]))
+        mixed = np.empty(2 * len(self._keys) + 1, np.int64)
+        mixed[0::2], mixed[1::2] = self.scores.gap_scores, self.scores.cell_scores
+        self._score = mixed
+        bins = quantile_bins(self.scores.cell_counts)
+        self._bin = np.repeat(np.append(bins, bins[-1]), 2)[: len(mixed)]  # a gap: of the next cell
+        self.bins = np.bincount(bins, weights=self.scores.cell_counts).astype(np.int64)
+
+    @property
+    def count(self) -> int:
+        return self.scores.count
+
+    def cells(self, run: PaneTable, name: str, sample_pane: Ints) -> Cells:
+        """Of the values of these panes; `sample_pane`: the pane of each sampled row."""
+        if not self._by_value:
+            buckets = run.features[name].buckets
+            return Cells(buckets.pane, self._place(buckets.key), buckets.count)
+        column = run.sample.columns.get(name)
+        if column is None:
+            none = np.zeros(0, np.int64)
+            return Cells(none, none, none)
+        rows, values = column.numbers()
+        return Cells(sample_pane[rows], self._place(values), np.ones(len(rows), np.int64))
+
+    def _place(self, keys: NDArray[Any]) -> Ints:
+        at = np.searchsorted(self._keys, keys)
+        inside = np.minimum(at, len(self._keys) - 1)
+        place: Ints = 2 * at + (self._keys[inside] == keys)
+        return place
+
+    def sums(self, cells: Cells, panes: int) -> tuple[Ints, Ints, Ints]:
+        """(values, sum of scores, sum of their squares) of each pane."""
+        score = self._score[cells.cell]
+        total = cells.count * score
+        columns = (cells.count, total, total * score)
+        order = np.argsort(cells.pane, kind="stable")
+        starts = np.searchsorted(cells.pane[order], np.arange(panes + 1))
+        found = []
+        for column in columns:
+            upto = np.concatenate([[0], np.cumsum(column[order])])
+            found.append(upto[starts[1:]] - upto[starts[:-1]])
+        return found[0], found[1], found[2]
+
+    def shape(self, cells: Cells, panes: int) -> Ints:
+        """Values in each bin of each pane, (panes, bins)."""
+        return _tally(cells.pane, self._bin[cells.cell], cells.count, panes, len(self.bins))
+
+    def outside(self, feature: FeatureTable, panes: int) -> Ints:
+        """Values below or above all of the reference, to a bucket."""
+        cells = feature.buckets
+        beyond = (cells.key < self._ends[0]) | (cells.key > self._ends[1])
+        found = np.bincount(cells.pane[beyond], weights=cells.count[beyond], minlength=panes)
+        return found.astype(np.int64)
+
+
+class TextProfile:
+    """Shares of the most frequent categories and of the others.
+
+    Categories never seen are a bin of labels; of features they are a fault of their own, and the
+    shares are those of the known ones."""
+
+    def __init__(self, frozen: FeatureTable, *, counts_unseen: bool) -> None:
+        self._keys, counts = frozen.categories.key, frozen.categories.count
+        top = np.sort(top_categories(counts))
+        self._bin = np.full(len(self._keys), len(top), np.int64)
+        self._bin[top] = np.arange(len(top))
+        self._unseen = len(top) + 1
+        shares = np.bincount(self._bin, weights=counts, minlength=len(top) + 2).astype(np.int64)
+        self.bins = shares if counts_unseen else shares[:-1]
+
+    @property
+    def count(self) -> int:
+        return int(self.bins.sum())
+
+    def shape(self, feature: FeatureTable, panes: int) -> Ints:
+        """Values in each bin of each pane, (panes, bins)."""
+        cells = feature.categories
+        at = np.minimum(np.searchsorted(self._keys, cells.key), len(self._keys) - 1)
+        bins = np.where(self._keys[at] == cells.key, self._bin[at], self._unseen)
+        counts = _tally(cells.pane, bins, cells.count, panes, self._unseen + 1)
+        return counts[:, : len(self.bins)]
+
+
+class Profile:
+    """Of all features that a reference knows well enough; made when they are first asked for."""
+
+    def __init__(self, reference: Reference, fewest: int, max_categories: int) -> None:
+        self.reference = reference
+        self._fewest, self._max_categories = fewest, max_categories
+        self._numbers: dict[str, NumberProfile | None] = {}
+        self._texts: dict[str, TextProfile | None] = {}
+
+    def number(self, name: str) -> NumberProfile | None:
+        if name not in self._numbers:
+            self._numbers[name] = self._number(name)
+        return self._numbers[name]
+
+    def text(self, name: str) -> TextProfile | None:
+        if name not in self._texts:
+            self._texts[name] = self._text(name)
+        return self._texts[name]
+
+    def _number(self, name: str) -> NumberProfile | None:
+        frozen = self.reference.feature(name)
+        if frozen is None or int(frozen.number[0]) < self._fewest:
+            return None
+        column = self.reference.table.sample.columns.get(name)
+        values = np.zeros(0) if column is None else column.numbers()[1]
+        made = NumberProfile(frozen, values)
+        return made if made.count >= self._fewest else None
+
+    def _text(self, name: str) -> TextProfile | None:
+        """None too where not every category was counted: their shares are not known then."""
+        frozen = self.reference.feature(name)
+        if frozen is None or int(frozen.text[0]) < self._fewest:
+            return None
+        if len(frozen.categories.key) >= self._max_categories:
+            return None
+        return TextProfile(frozen, counts_unseen=not name.startswith("feature:"))
+
+
+def _is_fine(buckets: Ints, counts: Ints, sample: NDArray[np.float64]) -> bool:
+    """Whether no bucket holds more than a few of the values, or one value many times."""
+    heavy = buckets[counts > _FINE * counts.sum()]
+    if not len(heavy) or not len(sample):
+        return True
+    values = np.unique(sample)
+    mine, distinct = np.unique(bucket_of(values), return_counts=True)
+    return not np.isin(heavy, mine[distinct > 1]).any()
+
+
+def _tally(pane: Ints, place: Ints, count: Ints, panes: int, places: int) -> Ints:
+    flat = np.bincount(pane * places + place, weights=count, minlength=panes * places)
+    return flat.astype(np.int64).reshape(panes, places)

@@ -1,0 +1,86 @@
+"""What a group is compared with: the reference in force, or what there is of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from stream.profile import Profile
+from stream.reference import Reference
+from stream.rules import Rules
+from stream.unit_plan import Feature, plan
+from stream.watch import Watch
+from stream.watched import Key, Watched
+from stream.wire import PaneKind
+
+
+class Standards:
+    """The law is a sealed reference. Until there is one, and for features that it does not know,
+    what has been gathered so far is a provisional one, again at every doubling."""
+
+    def __init__(self, kind: PaneKind, model_id: str) -> None:
+        self._kind, self._model_id = kind, model_id
+        self.law: Profile | None = None
+        self._provisional: Profile | None = None
+
+    def seal(self, reference: Reference, rules: Rules) -> None:
+        self.law, self._provisional = _profile(reference, rules), None
+
+    def begin(self, so_far: Reference, rules: Rules) -> None:
+        self._provisional = _profile(so_far, rules)
+
+    def arrange(
+        self, watch: Watch, numeric: Mapping[str, bool], rules: Rules, *, anew: bool
+    ) -> list[Key]:
+        """Watch what can be compared, from the next pane on; the keys that fired and are watched
+        no more. `numeric`: of all features, in order; `anew`: the terms of all have changed."""
+        firing = list(watch.firing)
+
+        def keep(key: Key, feature: Feature) -> Watched | None:
+            known = watch.watched.get(key)
+            if known is None or anew or known.numeric != feature.numeric:
+                return None
+            if known.profile is feature.profile:
+                return known
+            # an alert and its beginnings are not disturbed by what is only provisional
+            is_law = feature.profile is self.law
+            return None if is_law or watch.is_calm(key) else known
+
+        features = list(self._features(numeric))
+        watch.arrange(plan(features, self._kind, rules, self._model_id, keep))
+        return [key for key in firing if key not in watch.firing]
+
+    def _features(self, numeric: Mapping[str, bool]) -> Iterator[Feature]:
+        for name, is_numeric in numeric.items():
+            for profile in (self.law, self._provisional):
+                if profile is not None and profile.reference.feature(name) is not None:
+                    late = self.law is not None and profile is not self.law
+                    yield Feature(name, is_numeric, profile, is_late=late)
+                    break
+
+    # -- state
+
+    @property
+    def provisional_id(self) -> str | None:
+        return None if self._provisional is None else self._provisional.reference.id
+
+    def bases(self, watch: Watch) -> list[Reference]:
+        """Provisional references that something is compared with."""
+        used = [one.profile for one in watch.watched.values()]
+        used += [] if self._provisional is None else [self._provisional]
+        bases = {of.reference.id: of.reference for of in used if of is not self.law}
+        return list(bases.values())
+
+    def restore(
+        self, bases: Iterable[Reference], provisional_id: str | None, rules: Rules
+    ) -> dict[str, Profile]:
+        """Of the bases, behind the law; all profiles by id."""
+        profiles = {basis.id: _profile(basis, rules) for basis in bases}
+        if provisional_id is not None:
+            self._provisional = profiles[provisional_id]
+        if self.law is not None:
+            profiles[self.law.reference.id] = self.law
+        return profiles
+
+
+def _profile(reference: Reference, rules: Rules) -> Profile:
+    return Profile(reference, rules.minimum_values, rules.max_categories)

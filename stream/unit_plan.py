@@ -1,0 +1,92 @@
+"""Which units are watched against which reference, each for its part of the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from detectors.shape import split
+from stream.budget import shares
+from stream.profile import Profile
+from stream.rules import Rules
+from stream.units import JUDGED, OF_NUMBERS, OF_TEXTS, SHAPED, Item, Measure, Unit, is_fault
+from stream.watched import Key, Watched, watched
+from stream.wire import PaneKind
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A feature, or a measure of the predictions or outcomes."""
+
+    name: str
+    numeric: bool
+    profile: Profile  # of the reference that knows it
+    is_late: bool  # it came when the others had their reference
+
+
+def units_of(feature: Feature, kind: PaneKind, rules: Rules) -> list[Unit]:
+    name, profile = feature.name, feature.profile
+    numbers = profile.number(name) if feature.numeric else None
+    if kind == "cohort":
+        measure = JUDGED.get(name)
+        return [] if measure is None or numbers is None else [Unit(name, measure)]
+    of_features = name.startswith("feature:")
+    units: list[Unit] = []
+    if numbers is not None:
+        units.append(Unit(name, "shift"))
+    shape = numbers if feature.numeric else profile.text(name)
+    if shape is not None and (of_features or name in SHAPED):
+        units.append(Unit(name, "shape", len(shape.bins)))
+    if of_features and rules.rates.enabled:
+        faults: tuple[Measure, ...] = OF_NUMBERS if feature.numeric else OF_TEXTS
+        units += [Unit(name, fault) for fault in faults if _is_known(feature, fault)]
+    return units
+
+
+def _is_known(feature: Feature, fault: Measure) -> bool:
+    frozen = feature.profile.reference.feature(feature.name)
+    assert frozen is not None
+    if fault == "out_of_range":
+        return feature.profile.number(feature.name) is not None
+    return fault != "unseen" or bool(frozen.text[0])
+
+
+def plan(
+    features: Iterable[Feature],
+    kind: PaneKind,
+    rules: Rules,
+    model_id: str,
+    keep: Callable[[Key, Feature], Watched | None],
+) -> list[Watched]:
+    """What is to be watched, in order. `keep`: a unit that goes on as it is watched now."""
+    wanted = [(f, unit) for f in features for unit in units_of(f, kind, rules)]
+    items = list(dict.fromkeys(_item(f, unit) for f, unit in wanted))
+    share = dict(zip(items, shares(item[0] for item in items), strict=True))
+    both = {(f.name, unit.item) for f, unit in wanted if unit.measure == "shape"}
+    both &= {(f.name, unit.item) for f, unit in wanted if unit.measure == "shift"}
+    planned = []
+    for feature, unit in wanted:
+        kept = keep((unit.name, unit.measure), feature)
+        if kept is not None:
+            planned.append(kept)
+            continue
+        part = share[_item(feature, unit)]
+        if (feature.name, unit.item) in both and not is_fault(unit.measure):
+            split_up = split(part, bins=1, numeric=True)
+            part = split_up.mean if unit.measure == "shift" else split_up.per_bin
+        planned.append(
+            watched(
+                unit,
+                feature.profile,
+                numeric=feature.numeric,
+                share=part,
+                rules=rules,
+                model=model_id,
+            )
+        )
+    return planned
+
+
+def _item(feature: Feature, unit: Unit) -> Item:
+    purse, name, what = unit.item
+    return ("reserve" if feature.is_late else purse), name, what

@@ -1,0 +1,122 @@
+"""Units, what they are compared with and their part of the budget, as constants of a bank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.bernoulli_tilts import bernoulli_tilts
+from detectors.rank_scores import SCORE_UNIT, RankScores
+from detectors.score_tilts import score_tilts
+from detectors.tilts import Tilts
+from stream.panes import Ints
+from stream.profile import Profile
+from stream.rate_events import rate_of
+from stream.rules import FloorRule, RateRule
+from stream.units import Unit, is_fault
+
+_HIGHEST_RATE = 0.01  # of false alarms per value that thresholds are made for
+_LEAST_SPREAD = 0.05  # of scores: values that have become constant still have some error
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a unit is compared with: sums over `n` values; of scores also of their squares."""
+
+    x: Ints  # (columns,)
+    n: int
+    xx: int = 0
+
+    @property
+    def mean(self) -> float:
+        """Of scores, in z."""
+        return float(self.x[0]) / self.n / SCORE_UNIT
+
+    @property
+    def spread(self) -> float:
+        """Of scores, in z."""
+        variance = self.xx / self.n / SCORE_UNIT**2 - self.mean**2
+        return float(np.sqrt(max(variance, _LEAST_SPREAD**2)))
+
+
+def baseline_of(unit: Unit, profile: Profile, *, numeric: bool) -> Baseline:
+    """As the profile's reference has it."""
+    reference = profile.reference
+    if is_fault(unit.measure):
+        events, count = rate_of(reference, unit.name, unit.measure, numeric=numeric)
+        return Baseline(np.array([events]), count)
+    frozen = reference.feature(unit.name)
+    assert frozen is not None
+    if unit.measure == "rate":
+        ones = frozen.buckets.count[frozen.buckets.key != 0].sum()
+        return Baseline(np.array([ones]), int(frozen.number[0]))
+    of = profile.number(unit.name) if numeric else profile.text(unit.name)
+    assert of is not None
+    if unit.measure == "shape":
+        return Baseline(of.bins, int(of.bins.sum()))
+    return Baseline(np.zeros(1, np.int64), of.count, of.count * SCORE_UNIT**2)
+
+
+def floor_of(unit: Unit, floors: FloorRule, rates: RateRule, sealed: Baseline) -> float:
+    """The smallest difference worth telling, in the unit's own terms."""
+    own = dict(floors.series).get(unit.name)
+    if is_fault(unit.measure):
+        tripled = (rates.ratio - 1.0) * float(sealed.x[0]) / sealed.n
+        return min(rates.min_rise, tripled) if tripled > 0.0 else rates.min_rise
+    if unit.measure == "rate":
+        return (own or floors.error) * float(sealed.x[0]) / sealed.n
+    if unit.measure == "shape":
+        return floors.shape
+    return own or floors.shift
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which a unit is watched."""
+
+    unit: Unit
+    baseline: Baseline
+    floor: float
+    rate: float  # false alarms per value
+    ranks: RankScores | None  # of a shift that is compared with the values that gave its ranks
+
+    @property
+    def family(self) -> str:
+        if self.unit.measure == "shift":
+            return "learned" if self.ranks is None else "ranks"
+        return "faults" if self.unit.up_only else "shares"
+
+
+def tilts_of(terms: Sequence[Terms]) -> Tilts:
+    """All columns of all units, in order."""
+    starts = np.cumsum([0, *(t.unit.columns for t in terms)])
+    parts: list[Tilts] = []
+    places: list[NDArray[np.int64]] = []
+    for family in sorted({t.family for t in terms}):
+        of = [i for i, t in enumerate(terms) if t.family == family]
+        places += [np.arange(starts[i], starts[i + 1]) for i in of]
+        parts.append(_family_tilts(family, [terms[i] for i in of]))
+    return Tilts.concat(parts).take(np.argsort(np.concatenate(places), kind="stable"))
+
+
+def _family_tilts(family: str, terms: Sequence[Terms]) -> Tilts:
+    columns = [t.unit.columns for t in terms]
+
+    def each(values: Iterable[float]) -> NDArray[np.float64]:
+        return np.repeat(np.array(list(values), np.float64), columns)
+
+    count = each(t.baseline.n for t in terms)
+    rate = each(min(t.rate / t.unit.columns, _HIGHEST_RATE) for t in terms)
+    floor = each(t.floor for t in terms)
+    if family in {"faults", "shares"}:
+        events = np.concatenate([t.baseline.x for t in terms])
+        return bernoulli_tilts(events, count, rate=rate, floor=floor, up_only=family == "faults")
+    if family == "ranks":
+        return score_tilts(
+            count, rate=rate, floor=floor, scores=[t.ranks for t in terms if t.ranks]
+        )
+    mean, sd = each(t.baseline.mean for t in terms), each(t.baseline.spread for t in terms)
+    return score_tilts(count, rate=rate, floor=floor, mean=mean, sd=sd)

@@ -1,0 +1,240 @@
+"""A run of panes under the bank: all units at once, those that tell something one by one.
+
+    calm --crosses, beyond the floor--> firing --well again--> calm
+
+A unit that tells is held by the bank. Then it learns how things are now and is watched again
+against that, so that a second change is found too; what a person is told stays the difference to
+the reference. It is well again when the interval of that difference lies within the floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from detectors.cusum_bank import CusumBank
+from detectors.effects import (
+    Interval,
+    rate_difference,
+    score_difference,
+    total_variation,
+    within_floor,
+)
+from stream.firing import Firing, Patience
+from stream.pane_evidence import Evidence
+from stream.panes import Ints
+from stream.rules import DAY_MS
+from stream.unit_tilts import Terms, tilts_of
+from stream.watched import Key, Watched
+
+ASK_AFTER_MS = 14 * DAY_MS
+_SURE = 0.99  # of the interval that must lie within the floor
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """An account that reached its threshold."""
+
+    row: int
+    column: int  # of the unit: which bin
+    theta: float  # σ; its sign is the direction
+    statistic: float  # nats
+    threshold: float
+    since_ms: int  # start of the first pane after the change
+    n: int  # values since then, the pane of the crossing included
+    x: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a unit tells at a pane."""
+
+    row: int
+    watched: Watched
+    crossing: Crossing | None  # None: it is well again, or has been so for long
+    effect: Interval | None
+    lasting: bool = False
+
+
+class Walk:
+    def __init__(
+        self,
+        *,
+        watched: dict[Key, Watched],
+        firing: dict[Key, Firing],
+        columns: dict[Key, Ints],
+        bank: CusumBank,
+        start_ms: Ints,
+        evidence: Evidence,
+        usual: Callable[[Key], Terms],
+        patience: Patience,
+    ) -> None:
+        """`usual`: the terms of a unit that begins anew."""
+        self.stirred: dict[Key, int] = {}  # the last row at which a unit was not as usual
+        self._usual = usual
+        self._watched, self._firing, self._columns = watched, firing, columns
+        self._bank = bank
+        self._start_ms = start_ms
+        self._evidence = evidence
+        self._patience = patience
+        self._panes = len(start_ms)
+        self._told: list[Told] = []
+
+    def told(self) -> list[Told]:
+        """Everything these panes let the units tell, in the order of the panes."""
+        firing = list(self._firing)
+        self._all_calm()
+        for key in firing:
+            self._follow(key, 0)
+        order = {key: place for place, key in enumerate(self._watched)}
+        return sorted(self._told, key=lambda told: (told.row, order[told.watched.key]))
+
+    def _all_calm(self) -> None:
+        calm = [key for key in self._watched if key not in self._firing]
+        if not calm:
+            return
+        of = np.concatenate([self._columns[key] for key in calm])
+        owner = np.repeat(np.arange(len(calm)), [len(self._columns[key]) for key in calm])
+        first: dict[Key, Crossing] = {}
+        for crossing, column in self._crossings(of, 0, self._panes):
+            key = calm[owner[np.searchsorted(of, column)]]
+            # they come in the order of the panes
+            first.setdefault(key, replace(crossing, column=column - int(self._columns[key][0])))
+        for key, crossing in first.items():
+            self._crossed(key, crossing)
+            self._follow(key, crossing.row + 1)
+
+    def _crossings(self, of: Ints, low: int, high: int) -> list[tuple[Crossing, int]]:
+        """Of these columns over panes low to high, with their column in the bank."""
+        evidence, rows = self._evidence, slice(low, high)
+        found = self._bank.update(
+            self._start_ms[rows], evidence.x[rows][:, of], evidence.n[rows][:, of], series=of
+        )
+        return [
+            (
+                Crossing(
+                    row=low + int(found.pane[i]),
+                    column=0,
+                    theta=float(found.theta[i]),
+                    statistic=float(found.statistic[i]),
+                    threshold=float(found.threshold[i]),
+                    since_ms=int(found.since[i]),
+                    n=int(found.n_since[i]),
+                    x=int(found.x_since[i]),
+                ),
+                int(found.series[i]),
+            )
+            for i in range(len(found))
+        ]
+
+    def _crossed(self, key: Key, crossing: Crossing) -> None:
+        """Tell it, if it is worth a person's time; else begin anew."""
+        one = self._watched[key]
+        self.stirred[key] = crossing.row
+        effect = _effect(one, crossing)
+        is_little = abs(effect.estimate) < one.terms.floor
+        firing = self._firing.get(key)
+        if firing is not None:
+            firing.relearn()  # held until it has: of what is little too, it may be well again
+        elif is_little:
+            self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
+        else:
+            now_ms = int(self._start_ms[crossing.row])
+            self._firing[key] = Firing(one.unit.columns, now_ms + ASK_AFTER_MS, self._patience)
+        if is_little:
+            return
+        self._told.append(Told(crossing.row, one, crossing, effect))
+
+    def _follow(self, key: Key, row: int) -> None:
+        """One unit through the rest of the panes."""
+        while row < self._panes:
+            firing = self._firing.get(key)
+            row = self._calmly(key, row) if firing is None else self._on(key, firing, row)
+
+    def _calmly(self, key: Key, row: int) -> int:
+        crossing = self._crossing(key, row, self._panes)
+        if crossing is None:
+            return self._panes
+        self._crossed(key, crossing)
+        return crossing.row + 1
+
+    def _crossing(self, key: Key, low: int, high: int) -> Crossing | None:
+        """The first one of this unit in panes low to high."""
+        of = self._columns[key]
+        found = self._crossings(of, low, high)
+        if not found:
+            return None
+        crossing, column = found[0]
+        return replace(crossing, column=column - int(of[0]))
+
+    def _on(self, key: Key, firing: Firing, row: int) -> int:
+        """While it fires, up to the next pane at which something happens."""
+        of = self._columns[key]
+        n = self._evidence.n[row:, of[0]]
+        learns, looks = firing.learns_at(n), firing.looks_at(n)
+        asks = firing.asks_at(self._start_ms[row:])
+        stop = row + min(learns, looks, asks, len(n) - 1)
+        is_held = bool(self._bank.held[of].any())
+        crossing = None if is_held else self._crossing(key, row, stop + 1)
+        if crossing is not None:
+            stop = crossing.row
+        rows = slice(row, stop + 1)
+        evidence = self._evidence
+        firing.add(evidence.x[rows][:, of], evidence.n[rows, of[0]], evidence.xx[rows, of[0]])
+        self.stirred[key] = stop
+        if crossing is not None:
+            self._crossed(key, crossing)
+            return stop + 1
+        if stop == row + looks:
+            self._look(key, firing, stop)
+        if key not in self._firing:
+            return stop + 1
+        if stop == row + learns:
+            self._learn(key, firing)
+        if stop == row + asks:
+            firing.asked()
+            self._told.append(Told(stop, self._watched[key], None, None, lasting=True))
+        return stop + 1
+
+    def _learn(self, key: Key, firing: Firing) -> None:
+        """Watch against how things are now, unless they seem to be on the move again."""
+        of = self._columns[key]
+        if self._bank.held[of].any() or not self._bank.warning()[of].any():
+            now = replace(self._watched[key].terms, baseline=firing.learned.baseline, ranks=None)
+            self._bank.restart(of, tilts_of([now]))
+        firing.learn_on()
+
+    def _look(self, key: Key, firing: Firing, row: int) -> None:
+        """Is it well again?"""
+        one = self._watched[key]
+        interval = _interval(one, firing.window.x, firing.window.n)
+        if within_floor(interval, one.terms.floor):
+            del self._firing[key]
+            self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
+            self._told.append(Told(row, one, None, None))
+        elif interval.low > one.terms.floor or interval.high < -one.terms.floor:
+            firing.look_anew()
+        else:
+            firing.look_on()
+
+
+def _effect(one: Watched, crossing: Crossing) -> Interval:
+    """The difference to the reference since the change, with its 95 % interval: of a rate, of the
+    share of the bin that moved, or of ranks in σ."""
+    terms = one.terms
+    if one.unit.measure == "shift":
+        return score_difference(crossing.x, crossing.n, terms.baseline.n)
+    before = terms.baseline.x[crossing.column]
+    return rate_difference(crossing.x, crossing.n, before, terms.baseline.n)
+
+
+def _interval(one: Watched, x: Ints, n: int) -> Interval:
+    """Of how things are now."""
+    before = one.terms.baseline
+    if one.unit.measure == "shift":
+        return score_difference(x[0], n, before.n, level=_SURE)
+    if one.unit.measure == "shape":
+        return total_variation(x, before.x, level=_SURE)
+    return rate_difference(x[0], n, before.x[0], before.n, level=_SURE)

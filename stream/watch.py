@@ -1,0 +1,202 @@
+"""The units of a group under one bank of CUSUMs: which, and what they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.cusum_bank import CusumBank
+from detectors.tilts import Tilts
+from stream.firing import Firing, Patience
+from stream.learning import Learning
+from stream.pane_evidence import PaneReader
+from stream.panes import Ints, PaneTable
+from stream.profile import Profile
+from stream.rules import Rules
+from stream.unit_tilts import Baseline, Terms, tilts_of
+from stream.unit_walk import Told, Walk
+from stream.units import Unit
+from stream.watched import Key, Watched, watched
+
+_GROWN = 1.25  # times as much has been learned: the constants are made anew
+
+
+class Watch:
+    def __init__(self, enough: int) -> None:
+        """`enough`: values that make a reference."""
+        self._enough = enough
+        self.watched: dict[Key, Watched] = {}
+        self.firing: dict[Key, Firing] = {}
+        self._columns: dict[Key, Ints] = {}  # of the bank, in the order of `watched`
+        self._bank: CusumBank | None = None
+        self.learning = Learning()
+        self._usual: Ints = np.zeros((3, 0), np.int64)  # x, n, xx of what is compared with
+        self._tilted: Ints = np.zeros(0, np.int64)  # n when the constants were made
+
+    def arrange(self, units: Iterable[Watched]) -> None:
+        """From the next pane on these are watched, in this order: those that are the very ones
+        watched already go on, the others begin anew. What fires and stays goes on firing."""
+        before, columns, bank = self.watched, self._columns, self._bank
+        usual, tilted = self._usual, self._tilted
+        self.watched = {one.key: one for one in units}
+        self._lay_out()
+        kept = [key for key, one in self.watched.items() if before.get(key) is one]
+        fresh = [one for key, one in self.watched.items() if before.get(key) is not one]
+        self._bank = _bank(bank, [columns[key] for key in kept], fresh)
+        if self._bank is not None:
+            places = [self._columns[key] for key in (*kept, *(one.key for one in fresh))]
+            self._bank = self._bank.take(np.argsort(np.concatenate(places), kind="stable"))
+        moves = [(columns[key], self._columns[key]) for key in kept]
+        self.learning.arrange(sum(map(len, self._columns.values())), moves)
+        self._usual = _sums([one.terms.baseline for one in self.watched.values()])
+        self._tilted = self._usual[1].copy()
+        for was, now in moves:
+            self._usual[:, now], self._tilted[now] = usual[:, was], tilted[was]
+        self.firing = {key: f for key, f in self.firing.items() if key in self.watched}
+        for one in fresh:
+            if one.key in self.firing:
+                former = self.firing[one.key]
+                self.firing[one.key] = Firing(one.unit.columns, former.ask_ms, former.patience)
+
+    def _lay_out(self) -> None:
+        self._columns, first = {}, 0
+        for key, one in self.watched.items():
+            self._columns[key] = np.arange(first, first + one.unit.columns)
+            first += one.unit.columns
+
+    def is_calm(self, key: Key) -> bool:
+        """Neither firing nor on the way to it."""
+        assert self._bank is not None
+        return key not in self.firing and not self._bank.warning()[self._columns[key]].any()
+
+    def run(self, table: PaneTable, rules: Rules) -> list[Told]:
+        """What these panes let the units tell, in the order of the panes."""
+        if self._bank is None:
+            return []
+        reader = PaneReader(table, rules.max_categories)
+        evidence = reader.read([(w.unit, w.profile, w.numeric) for w in self.watched.values()])
+        walk = Walk(
+            watched=self.watched,
+            firing=self.firing,
+            columns=self._columns,
+            bank=self._bank,
+            start_ms=table.pane_end - rules.pane_ms,
+            evidence=evidence,
+            usual=self._usual_terms,
+            patience=Patience(rules.minimum_values, rules.resolve_values, self._enough),
+        )
+        told = walk.told()
+        for key, row in walk.stirred.items():
+            self.learning.forget(self._columns[key])
+            evidence.clear(row + 1, self._columns[key])
+        self.learning.add(evidence)
+        return told
+
+    def levels(self) -> Iterator[tuple[Key, float, bool]]:
+        """Of each unit how near it is to its threshold, 0 to 1, and whether it fires."""
+        level = np.zeros(0) if self._bank is None else self._bank.level()
+        for key, columns in self._columns.items():
+            yield key, float(level[columns].max()), key in self.firing
+
+    # -- learning what is usual
+
+    def learn(self) -> None:
+        """A chunk is complete: what is old enough is usual now, for units that are calm."""
+        sums = self.learning.close()
+        if sums is None or self._bank is None:
+            return
+        due: list[Key] = []
+        for key, columns in self._columns.items():
+            if self.is_calm(key):
+                self._usual[:, columns] += sums[:, columns]
+                if (self._usual[1, columns] >= _GROWN * self._tilted[columns]).all():
+                    due.append(key)
+        if due:
+            of = np.concatenate([self._columns[key] for key in due])
+            tilts = tilts_of([self._usual_terms(key) for key in due])
+            self._bank.replace(self._bank.tilts.put(of, tilts))
+            self._tilted[of] = self._usual[1, of]
+
+    def _usual_terms(self, key: Key) -> Terms:
+        """Those of the reference, and of all that has been learned since."""
+        terms, columns = self.watched[key].terms, self._columns[key]
+        x, n, xx = (
+            self._usual[0, columns],
+            int(self._usual[1, columns[0]]),
+            self._usual[2, columns[0]],
+        )
+        if n == terms.baseline.n:
+            return terms
+        return replace(terms, baseline=Baseline(x, n, int(xx)), ranks=None)
+
+    # -- state
+
+    def snapshot(self) -> dict[str, Any]:
+        bank = self._bank
+        units = [
+            [*key, one.unit.columns, one.profile.reference.id, one.numeric, one.share]
+            for key, one in self.watched.items()
+        ]
+        return {
+            "units": units,
+            "bank": None if bank is None else _flat(bank.snapshot()),
+            "tilts": None if bank is None else _flat(bank.tilts.snapshot()),
+            "firing": [[*key, firing.snapshot()] for key, firing in self.firing.items()],
+            "learning": self.learning.snapshot(),
+            "usual": self._usual.flatten(),
+            "tilted": self._tilted.copy(),
+        }
+
+    def restore(
+        self, profiles: Mapping[str, Profile], rules: Rules, model_id: str, plain: dict[str, Any]
+    ) -> None:
+        """`profiles`: of the references that units are compared with, by id."""
+        for name, measure, columns, reference_id, numeric, share in plain["units"]:
+            unit, profile = Unit(name, measure, columns), profiles[reference_id]
+            one = watched(unit, profile, numeric=numeric, share=share, rules=rules, model=model_id)
+            self.watched[one.key] = one
+        self._lay_out()
+        if plain["bank"] is not None:
+            columns = len(plain["tilted"])
+            tilts = Tilts.restore(_rows(plain["tilts"], columns))
+            self._bank = CusumBank.restore(tilts, _rows(plain["bank"], columns))
+        self.firing = {(name, m): Firing.restore(state) for name, m, state in plain["firing"]}
+        self.learning = Learning.restore(plain["learning"])
+        columns = len(plain["tilted"])
+        self._usual = np.array(plain["usual"]).reshape(3, columns)
+        self._tilted = np.array(plain["tilted"])
+
+
+def _flat(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name: array.flatten() for name, array in arrays.items()}
+
+
+def _rows(arrays: Mapping[str, NDArray[Any]], columns: int) -> dict[str, NDArray[Any]]:
+    """Inverse of `_flat`: one row a column of the bank, where there is more than one number."""
+    return {
+        name: array if len(array) == columns else array.reshape(columns, -1)
+        for name, array in arrays.items()
+    }
+
+
+def _sums(baselines: Iterable[Baseline]) -> Ints:
+    """x, n, xx of all their columns, (3, columns)."""
+    columns = [[b.x, np.full(len(b.x), b.n), np.full(len(b.x), b.xx)] for b in baselines]
+    if not columns:
+        return np.zeros((3, 0), np.int64)
+    return np.concatenate([np.array(column, np.int64) for column in columns], axis=1)
+
+
+def _bank(former: CusumBank | None, kept: list[Ints], fresh: list[Watched]) -> CusumBank | None:
+    """These columns of the former one, then the fresh units."""
+    tilts = tilts_of([one.terms for one in fresh]) if fresh else None
+    if former is None or not kept:
+        return None if tilts is None else CusumBank(tilts)
+    bank = former.take(np.concatenate(kept))
+    if tilts is not None:
+        bank.extend(tilts)
+    return bank

@@ -1,0 +1,41 @@
+"""A unit, and what it is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stream.budget import false_alerts_per_prediction
+from stream.profile import Profile
+from stream.rules import Rules
+from stream.unit_tilts import Terms, baseline_of, floor_of
+from stream.units import Measure, Unit
+
+Key = tuple[str, Measure]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watched:
+    unit: Unit
+    profile: Profile
+    numeric: bool
+    share: float  # of the model's budget
+    terms: Terms
+
+    @property
+    def key(self) -> Key:
+        return self.unit.name, self.unit.measure
+
+
+def watched(
+    unit: Unit, profile: Profile, *, numeric: bool, share: float, rules: Rules, model: str
+) -> Watched:
+    """Compared with this reference, for this share of the model's budget."""
+    reference = profile.reference
+    rate = share * false_alerts_per_prediction(
+        rules.budget_of(model), reference.count, reference.end_ms - reference.start_ms
+    )
+    baseline = baseline_of(unit, profile, numeric=numeric)
+    floor = floor_of(unit, rules.floors_of(model), rules.rates, baseline)
+    numbers = profile.number(unit.name) if unit.measure == "shift" else None
+    ranks = None if numbers is None else numbers.scores
+    return Watched(unit, profile, numeric, share, Terms(unit, baseline, floor, rate, ranks))

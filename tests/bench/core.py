@@ -1,0 +1,139 @@
+"""All stages in one process: bytes in, panes, join, detectors, alerts out.
+
+    scripts/bench core                      200,000 predictions and as many outcomes, 3 times
+    scripts/bench core --predictions 50000 --profile core.prof
+
+xL is the rate over that of msgspec decoding the same bytes into a fixed Struct for each schema, in
+the same process, in turns: what nobody who parses JSON in Python gets below. Rates are events by
+processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from stream.events import Records
+from stream.pipeline import Pipeline, imbalance
+from stream.shedding import Side
+from tests.bench.measure import Spread, interleaved, peak_memory_mb, ratios, table
+from tests.bench.typed import typed
+from tests.bench.workload import RULES, Workload, batches, generate
+
+PARTITIONS = 4
+REPETITIONS = 3
+Batches = list[tuple[Side, Records]]
+
+
+def run(fed: Batches, rules: Any = RULES, partitions: int = PARTITIONS) -> Pipeline:
+    """Everything, up to the end of the input."""
+    pipeline = Pipeline(rules, partitions)
+    feed(pipeline, fed)
+    return pipeline
+
+
+def feed(pipeline: Pipeline, fed: Batches) -> None:
+    for side, records in fed:
+        (pipeline.predictions if side == "predictions" else pipeline.outcomes)(records)
+    pipeline.end_of_input(None)
+
+
+def decode(fed: Batches, workload: Workload) -> None:
+    """The limit: each value into its Struct, and no more."""
+    parse = {
+        side: msgspec.json.Decoder(form).decode for side, form in typed(workload.features).items()
+    }
+    for side, records in fed:
+        list(map(parse[side], records.values))
+
+
+def by_stage(fed: Batches) -> dict[str, float]:
+    """CPU seconds of each stage, in a run of its own."""
+    pipeline, took = Pipeline(RULES, PARTITIONS), Counter[str]()
+
+    def clocked(stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def done(*given: Any) -> Any:
+            began_s = time.process_time()
+            try:
+                return work(*given)
+            finally:
+                took[stage] += time.process_time() - began_s
+
+        return done
+
+    stages: list[Any] = [*pipeline.sources, *pipeline.models, pipeline.alert_stage]
+    calls = {
+        "predictions": "stage 1, predictions",
+        "outcomes": "stage 1, outcomes",
+        "hear": "stage 2",
+        "release": "stage 2",
+        "handle": "stage 3",
+    }
+    for stage in stages:
+        for name in calls.keys() & set(dir(stage)):
+            setattr(stage, name, clocked(calls[name], getattr(stage, name)))
+    feed(pipeline, fed)
+    return {stage: took[stage] for stage in dict.fromkeys(calls.values())}
+
+
+def measure(predictions: int, repetitions: int) -> dict[str, Any]:
+    workload = Workload(predictions=predictions)
+    fed = list(batches(generate(workload), PARTITIONS))
+    ran: list[Pipeline] = []
+
+    def core() -> None:
+        ran[:] = [run(fed)]
+
+    took = interleaved({"limit": lambda: decode(fed, workload), "core": core}, repetitions)
+    rates = {name: [workload.events / s for s in spent] for name, spent in took.items()}
+    pipeline, stages = ran[0], by_stage(fed)
+    wrong = imbalance(pipeline.ledger()["total"])
+    assert not wrong, wrong
+    return {
+        "events": workload.events,
+        "events_per_cpu_s": Spread.of(rates["core"]).plain(),
+        "limit_events_per_cpu_s": Spread.of(rates["limit"]).plain(),
+        "xL": ratios(rates["core"], rates["limit"]).plain(),
+        "stage_us_per_event": {s: spent / workload.events * 1e6 for s, spent in stages.items()},
+        "alerts": len(pipeline.alerts),
+        "joined": pipeline.summary()["joined"],
+        "references": len(pipeline.references),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def told(found: dict[str, Any]) -> str:
+    rate, limit = Spread(**found["events_per_cpu_s"]), Spread(**found["limit_events_per_cpu_s"])
+    rows = [
+        ("core", "events per CPU second", "xL"),
+        ("msgspec into fixed Structs: the limit", limit.told(), "1"),
+        ("bytes in, alerts out", rate.told(), Spread(**found["xL"]).told(".3f")),
+    ]
+    stages = ", ".join(f"{s} {us:.2f}" for s, us in found["stage_us_per_event"].items())
+    return (
+        f"{table(rows)}\nµs per event: {stages}\n{found['events']:,} events, {found['joined']:,} "
+        f"joined, {found['references']} references, {found['alerts']} alerts, at most "
+        f"{found['peak_memory_mb']:.0f} MB with the workload itself"
+    )
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--predictions", type=int, default=200_000, help="and as many outcomes")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    parser.add_argument("--profile", help="write a cProfile of one run here, measure nothing")
+
+
+def main(given: argparse.Namespace) -> dict[str, Any] | None:
+    if given.profile:
+        fed = list(batches(generate(Workload(predictions=given.predictions)), PARTITIONS))
+        with cProfile.Profile() as profile:
+            run(fed)
+        profile.dump_stats(given.profile)
+        return None
+    return measure(given.predictions, given.repetitions)

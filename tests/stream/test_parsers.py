@@ -1,0 +1,286 @@
+"""Two parsers, the same columns: the native one is held against Python's on any bytes."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+import xxhash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream import native_parser
+from stream.columns import text_hash
+from stream.rules import ModelRule, Rules
+from tests.fuzz.one import mutated
+from tests.fuzz.seeds import seeds
+from tests.parsers import both, needs_the_native_parser
+from tests.stream.test_records import BAD_OUTCOMES, BAD_PREDICTIONS
+from tests.streams import SMALL, Side, outcome, prediction, records, value_of
+
+pytestmark = needs_the_native_parser
+RULES = replace(SMALL, max_record_bytes=4_000, max_features=8)
+
+
+def alike(values: list[Any], side: Side = "predictions", rules: Rules = RULES) -> None:
+    native, python = both(records(values, side), side, rules)
+    assert native == python
+
+
+def certain(values: list[Any], side: Side = "predictions") -> int:
+    """How many of these records the native parser reads itself."""
+    batch = records(values, side)
+    read = (
+        native_parser.prediction_columns if side == "predictions" else native_parser.outcome_columns
+    )
+    _, asked = read(batch.values, RULES)
+    alike(values, side)
+    return len(values) - len(asked)
+
+
+# -- what it must read itself, or it would be of no use
+
+FEATURES: dict[str, Any] = {"x": 1.5, "n": None, "t": "größe", "b": True, "l": [1, {"a": "é"}]}
+PLAIN = [
+    prediction("p", 1_763_800_000_000, features=FEATURES, latency_ms=12.25),
+    prediction("p" * 240, 0, role="shadow", segment={"channel": "web"}, feature_set=None),
+    prediction("p", 1, prediction={"score": 0.25, "probabilities": {"a": 0.25, "b": 1}}),
+    prediction("p", 1, prediction={"value": -3}),
+    prediction("ü€😀", 1, prediction={"label": 7}, note={"deep": [[[]]]}),
+    prediction("p", "2026-11-22T10:00:00.123456789Z"),
+    prediction("p", "2026-11-22T10:00:00-05:30", prediction={"label": False}),
+]
+
+
+@pytest.mark.parametrize("form", [{}, {"ensure_ascii": False}, {"indent": 3}, {"sort_keys": True}])
+def test_plain_predictions_are_read_natively_in_any_form_of_json(form: Any) -> None:
+    values = [json.dumps(event, **form).encode() for event in PLAIN]
+    assert certain(values) == len(values)
+    swapped = [json.dumps(dict(reversed(event.items())), **form).encode() for event in PLAIN]
+    assert certain(swapped) == len(values)
+
+
+def test_plain_outcomes_are_read_natively() -> None:
+    events = [
+        outcome("p", 1_000),
+        outcome("p", "2026-11-22T10:00:00Z", actual={"label": 1}, revision=3, retracted=True),
+        outcome("ü", 1_000, actual={"value": 2.5}, note="x"),
+        outcome("p", 1_000, actual={"label": None, "value": 1e-5}),
+        outcome("p", 1_000, actual={"label": True}),
+    ]
+    assert certain(events, "outcomes") == len(events)
+
+
+def test_escapes_and_numbers_of_full_precision_are_read_natively() -> None:
+    numbers = [
+        "0.8444218515250481",
+        "-123456.78901234567",
+        "9007199254740993",
+        "1e-7",
+        "5E+20",
+        "0.1e-300",
+        "1234567890123456789012345",
+        "0.30000000000000004",
+        "1.7976931348623157e308",
+    ]
+    texts = [r'"a\"b"', r'"\u00e9\n\/"', r'"\ud83d\ude00"', '""']
+    values = [
+        value_of(prediction("p", 1)).replace(b"{}", f'{{"x":{cell}}}'.encode())
+        for cell in numbers + texts
+    ]
+    assert certain(values) == len(values)
+
+
+# -- what it leaves to Python comes out the same
+
+ODD = [
+    b'{"x":1e999}', b'{"x":-0}', b'{"x":01}', b'{"x":1.}', b'{"x":.5}', b'{"x":+1}', b'{"x":1e}',
+    b'{"x":NaN}', b'{"x":1,"x":2}', b'{"y":1,"x":2,"y":3}', b'{"x":1,}', b'{,}', b'{"x" 1}',
+    b'{"x":"\\ud800"}', b'{"x":"\\q"}', b'{"x":"\t"}', b'{"x":"\xff"}', b'{"x":"\xed\xa0\x80"}',
+    b'{"x":[1,]}', b'{"x":[1e999]}', b'{"x":{"a":1,"a":2}}', b"{\"x\":'a'}", b'{"x":tru}',
+    b'{"x":[' + b"[" * 70 + b"]" * 70 + b"]}", b'{"x":[' + b"[" * 120 + b"]" * 120 + b"]}",
+    b'{"\\u0078":1,"x":2}', b'{"":1}', b'{"x":-0.0}', b'{"x":1e-400}', b'{"x":1e100}',
+    b'{"x":' + b"9" * 400 + b"}", b'{"x":' + b"1" * 1200 + b"}", b'{"x":"' + b"y" * 300 + b'"}',
+    b"{" + b",".join(b'"f%d":1' % i for i in range(9)) + b"}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("features", ODD)
+def test_odd_features_are_read_alike(features: bytes) -> None:
+    good = prediction("good", 1, features={"x": 2.5})
+    alike([good, value_of(prediction("p", 1)).replace(b"{}", features), good])
+
+
+CELLS = [
+    "null", "true", "false", "0", "-0", "-0.0", "1.0", "1e0", "1.5", '"a"', '""', "[]", "{}", "-1",
+    "1000000000000000000", "9223372036854775807", "9223372036854775808", "4611686018427387904",
+    "4611686018427387905", "7258118400000", "7258118399999", "1e999", "1e300", "NaN", '"2026"',
+    '"2026-02-29T00:00:00Z"', '"2024-02-29T23:59:59.9999999Z"', '"2026-11-22T10:00:00"',
+    '"2026-11-22 10:00:00Z"', '"2026-11-22t10:00:00z"', '"2026-11-22T10:00:60Z"',
+    '"1969-12-31T23:59:59Z"', '"2026-11-22T10:00:00.1234564999Z"', '"2026-11-22T10:00:00.9999995Z"',
+    '"2026-11-22T10:00:00-00:00"', '"2026-11-22T10:00:00+0530"', '"2026-11-22T10:00:00+24:00"',
+    '"1970-01-01T00:30:00+01:00"',
+    '"2199-12-31T23:59:59.999-00:01"', '"' + "y" * 128 + '"', '"' + "y" * 129 + '"',
+    '"' + "y" * 512 + '"', '"' + "y" * 513 + '"', '"' + "ü" * 128 + '"',
+    '"\\u0041"', '{"a":"b"}', '{"a":1}', '{"a":null}',
+]  # fmt: skip
+SIDES: list[tuple[Side, str]] = [
+    *[("predictions", name) for name in (
+        "prediction_id", "model_id", "model_version", "predicted_at", "features", "prediction",
+        "role", "segment", "feature_set", "latency_ms", "prediction.label", "prediction.score",
+        "prediction.value", "prediction.probabilities", "unknown")],
+    *[("outcomes", name) for name in (
+        "prediction_id", "model_id", "observed_at", "actual", "revision", "retracted",
+        "actual.label", "actual.value", "unknown")],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("side", "name"), SIDES)
+def test_every_field_with_every_kind_of_value_is_read_alike(side: Side, name: str) -> None:
+    made = prediction("p", 1) if side == "predictions" else outcome("p", 1)
+    part, _, inner = name.rpartition(".")
+    event = made | ({part: {inner: "@"}} if part else {name: "@"})
+    values = [value_of(event).replace(b'"@"', cell.encode()) for cell in CELLS]
+    twice = [value.replace(b"{", b'{"%s": 1,' % name.encode(), 1) for value in values]
+    alike([*values, *twice, value_of({k: v for k, v in made.items() if k != name})], side)
+
+
+def test_what_is_refused_is_refused_alike() -> None:
+    alike([value for _, value in BAD_PREDICTIONS])
+    alike([value for _, value in BAD_OUTCOMES], "outcomes")
+
+
+def test_a_model_that_is_not_configured_is_unknown_to_both() -> None:
+    rules = replace(RULES, models={"m": ModelRule()})
+    batch = [prediction("a", 1), prediction("b", 2, model_id="n"), b"{", prediction("c", 3)]
+    alike(batch, rules=rules)
+    alike([outcome("a", 1), outcome("b", 2, model_id="n"), outcome("c", 3)], "outcomes", rules)
+
+
+# -- anything at all
+
+words = st.text(max_size=6) | st.sampled_from(["x", "y", "amount", "größe", '"', "\\", "\x00"])
+cells = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | words
+    | st.lists(st.integers(), max_size=2)
+    | st.dictionaries(words, st.integers(), max_size=2)
+)
+times = st.integers(0, 2**43) | st.datetimes().map(lambda t: t.isoformat() + "Z")
+predictions = st.fixed_dictionaries(
+    {
+        "prediction_id": words,
+        "model_id": st.sampled_from(["m", "n"]),
+        "model_version": st.sampled_from(["1", "2"]),
+        "predicted_at": times,
+        "features": st.dictionaries(words, cells, max_size=9),
+        "prediction": st.fixed_dictionaries(
+            {}, optional={"label": cells, "score": cells, "value": cells, "probabilities": cells}
+        ),
+    },
+    optional={"role": words, "latency_ms": cells, "segment": cells, "unknown": cells},
+)
+outcomes = st.fixed_dictionaries(
+    {
+        "prediction_id": words,
+        "model_id": words,
+        "observed_at": times,
+        "actual": st.fixed_dictionaries({}, optional={"label": cells, "value": cells}),
+    },
+    optional={"revision": cells, "retracted": cells, "unknown": cells},
+)
+forms = st.sampled_from([{}, {"ensure_ascii": False}, {"indent": 1}, {"sort_keys": True}])
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(predictions, forms), max_size=6))
+def test_any_predictions_are_read_alike(events: list[tuple[Any, Any]]) -> None:
+    alike([json.dumps(event, **form).encode() for event, form in events])
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(outcomes, forms), max_size=6))
+def test_any_outcomes_are_read_alike(events: list[tuple[Any, Any]]) -> None:
+    alike([json.dumps(event, **form).encode() for event, form in events], "outcomes")
+
+
+@pytest.mark.parametrize("side", ["predictions", "outcomes"])
+def test_damaged_records_are_read_alike(side: Side) -> None:
+    random, inputs = Random(side), seeds(side)
+    for _ in range(150):
+        alike([mutated(random, inputs) for _ in range(20)], side)
+
+
+# -- its parts
+
+decimals = st.builds(
+    lambda sign, digits, point, exponent: (
+        f"{sign}{digits[:point] or 0}.{digits[point:] or 0}{exponent}"
+    ),
+    st.sampled_from(["", "-"]),
+    st.integers(1, 10**24).map(str),
+    st.integers(0, 24),
+    st.just("") | st.integers(-330, 310).map(lambda e: f"e{e}"),
+)
+
+
+@settings(max_examples=2_000, deadline=None, derandomize=True)
+@given(st.floats(allow_nan=False, allow_infinity=False).map(repr) | decimals)
+def test_doubles_are_rounded_as_python_rounds_them(text: str) -> None:
+    value = value_of(prediction("p", 1)).replace(b'"label": "yes"', b'"score":' + text.encode())
+    columns, asked = native_parser.prediction_columns([value], RULES)
+    expected = float(text)
+    if len(asked):
+        assert expected == 0 or abs(expected) == float("inf")
+    else:
+        assert struct.pack("d", columns.said.score[0]) == struct.pack("d", expected)
+
+
+def halfway() -> Iterator[str]:
+    """Decimals next to, and exactly on, the middle between two doubles."""
+    random = Random(7)
+    for _ in range(3_000):
+        mantissa = random.randrange(2**52, 2**53)
+        twos = random.randrange(-12, 12)
+        middle = (2 * mantissa + 1) * (2**twos if twos > 0 else 1)
+        text = str(middle if twos >= 0 else middle * 5**-twos)
+        exponent = min(0, twos)
+        for nudge in (-1, 0, 1):
+            digits = str(int(text) + nudge)
+            yield f"{digits}e{exponent}"
+            if len(digits) > 19:
+                yield f"{digits[:19]}e{exponent + len(digits) - 19}"
+
+
+def test_ties_are_rounded_as_python_rounds_them() -> None:
+    texts = list(halfway())
+    values = [
+        value_of(prediction("p", 1)).replace(b'"label": "yes"', b'"score":' + text.encode())
+        for text in texts
+    ]
+    columns, asked = native_parser.prediction_columns(values, RULES)
+    assert not len(asked)
+    assert columns.said.score.tolist() == [float(text) for text in texts]
+
+
+def test_hashes_are_those_of_the_package_at_every_length() -> None:
+    random = Random(3)
+    ids = ["".join(random.choices("aé€😀\x7f", k=k)) for k in range(1, 90)] + [
+        "x" * k for k in range(1, 250)
+    ]
+    values = [value_of(prediction(text, 1, features={"t": text})) for text in ids]
+    columns, asked = native_parser.prediction_columns(values, RULES)
+    read = [text for place, text in enumerate(ids) if place not in asked.tolist()]
+    assert len(read) == sum(len(text.encode()) <= 240 for text in ids)
+    expected = [xxhash.xxh3_128_intdigest(text.encode()) for text in read]
+    assert [(int(high) << 64) + int(low) for high, low in columns.hashes] == expected
+    (shape,) = columns.shapes
+    assert shape.columns["feature:t"].bits.tolist() == [text_hash(text) for text in read]
