@@ -15,18 +15,23 @@ import cProfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+from unittest import mock
 
 import msgspec
 
+from stream import native_parser, record_columns
 from stream.events import Records
 from stream.pipeline import Pipeline, imbalance
+from stream.record_columns import Parser
 from stream.shedding import Side
 from tests.bench.measure import Spread, interleaved, peak_memory_mb, ratios, table
 from tests.bench.typed import typed
 from tests.bench.workload import RULES, Workload, batches, generate
 
 PARTITIONS = 4
+PARSERS: tuple[Parser, ...] = ("python", "native") if native_parser.IS_BUILT else ("python",)
 REPETITIONS = 3
 Batches = list[tuple[Side, Records]]
 
@@ -87,19 +92,21 @@ def measure(predictions: int, repetitions: int) -> dict[str, Any]:
     fed = list(batches(generate(workload), PARTITIONS))
     ran: list[Pipeline] = []
 
-    def core() -> None:
-        ran[:] = [run(fed)]
+    def core(parser: Parser) -> None:
+        with mock.patch.object(record_columns, "PARSER", parser):
+            ran[:] = [run(fed)]
 
-    took = interleaved({"limit": lambda: decode(fed, workload), "core": core}, repetitions)
+    works: dict[str, Callable[[], object]] = {p: partial(core, p) for p in PARSERS}
+    took = interleaved({"limit": lambda: decode(fed, workload), **works}, repetitions)
     rates = {name: [workload.events / s for s in spent] for name, spent in took.items()}
     pipeline, stages = ran[0], by_stage(fed)
     wrong = imbalance(pipeline.ledger()["total"])
     assert not wrong, wrong
     return {
         "events": workload.events,
-        "events_per_cpu_s": Spread.of(rates["core"]).plain(),
+        "events_per_cpu_s": {p: Spread.of(rates[p]).plain() for p in PARSERS},
         "limit_events_per_cpu_s": Spread.of(rates["limit"]).plain(),
-        "xL": ratios(rates["core"], rates["limit"]).plain(),
+        "xL": {p: ratios(rates[p], rates["limit"]).plain() for p in PARSERS},
         "stage_us_per_event": {s: spent / workload.events * 1e6 for s, spent in stages.items()},
         "alerts": len(pipeline.alerts),
         "joined": pipeline.summary()["joined"],
@@ -109,17 +116,20 @@ def measure(predictions: int, repetitions: int) -> dict[str, Any]:
 
 
 def told(found: dict[str, Any]) -> str:
-    rate, limit = Spread(**found["events_per_cpu_s"]), Spread(**found["limit_events_per_cpu_s"])
+    limit = Spread(**found["limit_events_per_cpu_s"])
     rows = [
         ("core", "events per CPU second", "xL"),
         ("msgspec into fixed Structs: the limit", limit.told(), "1"),
-        ("bytes in, alerts out", rate.told(), Spread(**found["xL"]).told(".3f")),
     ]
+    for parser, rate in found["events_per_cpu_s"].items():
+        share = Spread(**found["xL"][parser]).told(".3f")
+        rows.append((f"bytes in, alerts out, {parser} parser", Spread(**rate).told(), share))
     stages = ", ".join(f"{s} {us:.2f}" for s, us in found["stage_us_per_event"].items())
+    joined, sealed = f"{found['joined']:,} joined", f"{found['references']} references"
+    memory = f"at most {found['peak_memory_mb']:.0f} MB with the workload itself"
     return (
-        f"{table(rows)}\nµs per event: {stages}\n{found['events']:,} events, {found['joined']:,} "
-        f"joined, {found['references']} references, {found['alerts']} alerts, at most "
-        f"{found['peak_memory_mb']:.0f} MB with the workload itself"
+        f"{table(rows)}\nµs per event, {PARSERS[-1]} parser: {stages}\n{found['events']:,} events, "
+        f"{joined}, {sealed}, {found['alerts']} alerts, {memory}"
     )
 
 
