@@ -21,7 +21,7 @@ from unittest import mock
 
 import msgspec
 
-from stream import native_parser, record_columns
+from stream import native, record_columns
 from stream.events import Records
 from stream.pipeline import Pipeline, imbalance
 from stream.record_columns import Parser
@@ -31,7 +31,7 @@ from tests.bench.typed import typed
 from tests.bench.workload import RULES, Workload, batches, generate
 
 PARTITIONS = 4
-PARSERS: tuple[Parser, ...] = ("python", "native") if native_parser.IS_BUILT else ("python",)
+PARSERS: tuple[Parser, ...] = ("python", "native") if native.IS_BUILT else ("python",)
 REPETITIONS = 3
 Batches = list[tuple[Side, Records]]
 
