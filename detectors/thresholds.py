@@ -132,7 +132,7 @@ def bernoulli_roots(p: Floats, win: Floats, loss: Floats) -> tuple[Floats, Float
         going = ~(np.abs(step) <= 1e-9 * (1.0 + np.abs(w[left]))).all(axis=1)
         if not going.any():
             break
-        left, some = left[going], tuple(each[going] for each in some)
+        left, some = left[going], (some[0][going], some[1][going], some[2][going])
     up, down = p * np.exp(w * win), (1.0 - p) * np.exp(-w * loss)
     tilted = np.where(w > 0.0, up * win - down * loss, np.abs(drift))
     flat = np.abs(w) < 1e-4  # the drift vanishes, and with it w: half the variance of a step
