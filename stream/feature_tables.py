@@ -1,9 +1,9 @@
 """One feature over panes: what is summed of its cells, and the exact merging of such sums.
 
-Many features are worked off in one go: the panes of all of them are numbered through, feature
-behind feature, summed as if they were panes of one feature, and dealt back. A call of numpy costs
-a microsecond whatever it is given, and a group has up to thousands of features. The features may
-be those of many groups.
+All features of a group are one table: their panes are numbered through, feature behind feature, as
+if they were panes of one feature, and dealt back where one is asked for. A call of numpy costs a
+microsecond whatever it is given, and a group has up to thousands of features. Small groups are
+worked off many at a time, in the same way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.exact_sum import Binned, binned_sums, merge_bins
+from detectors.exact_sum import Binned, binned_sums, merge_bins, order_of_pairs
 from detectors.log_buckets import bucket_of
 from detectors.moments import two_product
 from stream import native_summary
@@ -26,6 +26,7 @@ from stream.native_summary import Triple
 Ints = NDArray[np.int64]
 _KINDS = 5
 _CELLS_IN_ONE_GO = 1 << 16
+_CELLS_ALONE = 1 << 11  # of a group, from which it is worth a call of its own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +39,7 @@ class Counts:
 
 
 ARRAYS = ("number", "text", "null", "other", "minimum", "maximum")
+LIMITS = ("minimum", "maximum")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,17 +110,35 @@ def _counts_dealt(counts: Counts, starts: Sequence[int]) -> list[Counts]:
 # -- rows to sums
 
 
-def summarise_columns(
-    columns: Sequence[tuple[Column, Ints]], panes: Sequence[int], max_categories: int
-) -> list[FeatureTable]:
-    """Each column with the pane of each of its rows, ascending; and how many panes it has.
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Columns of one group. `order`: its rows by pane; `pane`: of each of them, ascending."""
+
+    columns: Sequence[Column]
+    order: NDArray[np.intp]
+    pane: Ints
+    panes: int
+
+
+def summarise_groups(groups: Sequence[Cells], max_categories: int) -> list[FeatureTable]:
+    """Of each group one table: pane p of column c is at c · panes + p.
 
     O(n log n) in the rows of each column.
     """
-    made: list[FeatureTable] = []
-    for part in _portions([len(of) for _, of in columns]):
-        made += _summarise(columns[part], panes[part], max_categories)
-    return made
+    made: list[list[FeatureTable]] = [[] for _ in groups]
+    small: list[tuple[int, Column]] = []  # of which group
+    for place, group in enumerate(groups):
+        whole = None
+        if len(group.columns) * len(group.order) >= _CELLS_ALONE:
+            whole = _natively(group.columns, group.order, group.pane, group.panes, max_categories)
+        if whole is None:
+            small += [(place, column) for column in group.columns]
+        else:
+            made[place].append(whole)
+    for part in _portions([len(groups[place].order) for place, _ in small]):
+        for place, table in _summarise(groups, small[part], max_categories):
+            made[place].append(table)
+    return [joined(parts) for parts in made]
 
 
 def _portions(sizes: Sequence[int]) -> Iterator[slice]:
@@ -135,17 +155,30 @@ def _portions(sizes: Sequence[int]) -> Iterator[slice]:
 
 
 def _summarise(
-    columns: Sequence[tuple[Column, Ints]], panes: Sequence[int], max_categories: int
-) -> list[FeatureTable]:
-    starts = np.cumsum([0, *panes])
-    kind = np.concatenate([column.kind for column, _ in columns])
-    bits = np.concatenate([column.bits for column, _ in columns])
-    rows = [len(of) for _, of in columns]
-    pane = np.concatenate([of for _, of in columns]) + np.repeat(starts[:-1], rows)
-    total = int(starts[-1])
-    made = native_summary.summary(Column(kind, bits), pane, total, max_categories)
-    whole = _summed(kind, bits, pane, total, max_categories) if made is None else _table(*made)
-    return dealt(whole, starts.tolist())
+    groups: Sequence[Cells], columns: Sequence[tuple[int, Column]], max_categories: int
+) -> Iterator[tuple[int, FeatureTable]]:
+    """Columns of consecutive groups in one go: for each group that of its columns."""
+    of = [groups[place] for place, _ in columns]
+    starts = np.cumsum([0, *(group.panes for group in of)])
+    kind = np.concatenate([c.kind[g.order] for g, (_, c) in zip(of, columns, strict=True)])
+    bits = np.concatenate([c.bits[g.order] for g, (_, c) in zip(of, columns, strict=True)])
+    rows = [len(group.pane) for group in of]
+    pane = np.concatenate([group.pane for group in of]) + np.repeat(starts[:-1], rows)
+    total, together = int(starts[-1]), Column(kind, bits)
+    whole = _natively([together], np.arange(len(pane)), pane, total, max_categories)
+    if whole is None:
+        whole = _summed(kind, bits, pane, total, max_categories)
+    places = [place for place, _ in columns]
+    firsts = [i for i, place in enumerate(places) if i == 0 or place != places[i - 1]]
+    cuts = [int(starts[i]) for i in (*firsts, len(places))]
+    yield from zip((places[i] for i in firsts), dealt(whole, cuts), strict=True)
+
+
+def _natively(
+    columns: Sequence[Column], order: NDArray[np.intp], pane: Ints, panes: int, max_categories: int
+) -> FeatureTable | None:
+    made = native_summary.summary(columns, order, pane, panes, max_categories)
+    return None if made is None else _table(*made)
 
 
 def _table(
@@ -202,24 +235,63 @@ def _occurrences(pane: Ints, key: NDArray[Any]) -> Counts:
 
 # -- sums to sums
 
+
+def joined(tables: Sequence[FeatureTable]) -> FeatureTable:
+    """Tables of features over the same panes behind one another."""
+    if len(tables) == 1:
+        return tables[0]
+    starts = np.cumsum([0, *(len(t.number) for t in tables)]).tolist()
+    shifted = list(zip(tables, starts, strict=False))
+
+    def counts(parts: Sequence[tuple[Counts, int]], kind: type) -> Counts:
+        return Counts(
+            _whole([of.pane + first for of, first in parts], np.int64),
+            _whole([of.key for of, _ in parts], kind),
+            _whole([of.count for of, _ in parts], np.int64),
+        )
+
+    def bins(parts: Sequence[tuple[Binned, int]]) -> Binned:
+        return Binned(
+            _whole([of.group + first for of, first in parts], np.int64),
+            _whole([of.bin for of, _ in parts], np.int64),
+            _whole([of.amount for of, _ in parts], np.int64),
+        )
+
+    arrays = {
+        name: _whole([getattr(t, name) for t in tables], np.float64 if name in LIMITS else np.int64)
+        for name in ARRAYS
+    }
+    return FeatureTable(
+        **arrays,
+        sums=bins([(t.sums, first) for t, first in shifted]),
+        squares=bins([(t.squares, first) for t, first in shifted]),
+        buckets=counts([(t.buckets, first) for t, first in shifted], np.int64),
+        categories=counts([(t.categories, first) for t, first in shifted], np.uint64),
+    )
+
+
+def _whole(parts: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.zeros(0, kind)
+
+
 Having = Sequence[tuple[FeatureTable, Ints]]
-"""Tables of one feature, and for each the place of each of its panes among those of the whole."""
+"""Tables of one group, and for each the place of each of its rows in the whole."""
 
 
-def merge_features(
-    having: Sequence[Having], panes: Sequence[int], max_categories: int
+def merge_groups(
+    having: Sequence[Having], sizes: Sequence[int], max_categories: int
 ) -> list[FeatureTable]:
-    """The tables of each feature made one. O(n log n) in what they hold."""
+    """The tables of each group made one, of so many rows. O(n log n) in what they hold."""
     made: list[FeatureTable] = []
     for part in _portions([sum(len(t.buckets.key) for t, _ in tables) for tables in having]):
-        made += _merge(having[part], panes[part], max_categories)
+        made += _merge(having[part], sizes[part], max_categories)
     return made
 
 
 def _merge(
-    having: Sequence[Having], panes: Sequence[int], max_categories: int
+    having: Sequence[Having], sizes: Sequence[int], max_categories: int
 ) -> list[FeatureTable]:
-    starts = np.cumsum([0, *panes]).tolist()
+    starts = np.cumsum([0, *sizes]).tolist()
     total = starts[-1]
     tables = [table for tables in having for table, _ in tables]
     maps = [m + first for tables, first in zip(having, starts, strict=False) for _, m in tables]
@@ -264,7 +336,7 @@ def _merge(
 def _counted(pane: Ints, key: NDArray[Any], count: Ints) -> Counts:
     if not len(pane):
         return Counts(np.zeros(0, np.int64), key, np.zeros(0, np.int64))
-    order = np.lexsort((key, pane))
+    order = order_of_pairs(pane, key)
     pane, key, count = pane[order], key[order], count[order]
     starts = np.flatnonzero(
         np.concatenate([[True], (pane[1:] != pane[:-1]) | (key[1:] != key[:-1])])

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from stream.columns import Group, Rows, concatenate
 from stream.panes import PaneTable, cut_at, merge, summarise
+from stream.plain_panes import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 from stream.rules import Rules
 from stream.snapshot import Part, pack, unpack
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 
 _COMPACT_CELLS = 1 << 20  # of a group's open rows, beyond which they are summed already
 _BLOCK_BYTES = 500_000  # a block is one record; a single pane of very many features may be larger
@@ -235,17 +235,28 @@ def closed(rows: Sequence[Rows], tables: Sequence[PaneTable], rules: Rules) -> C
     if not rows:
         return Closed(None, merge(tables, rules.pane_rows, rules.max_categories))
     joined = concatenate(rows)
-    ends, place, count = np.unique(joined.pane_end, return_inverse=True, return_counts=True)
+    dense = _is_dense(joined, tables, rules)
+    summed = list(tables)
+    sparse: Rows | None = joined
+    if dense.all():
+        summed.append(_summarised(joined, rules))
+        sparse = None
+    elif dense.any():
+        summed.append(_summarised(joined.take(np.flatnonzero(dense)), rules))
+        sparse = joined.take(np.flatnonzero(~dense))
+    whole = merge(summed, rules.pane_rows, rules.max_categories) if summed else None
+    return Closed(sparse, whole)
+
+
+def _is_dense(rows: Rows, tables: Sequence[PaneTable], rules: Rules) -> NDArray[np.bool_]:
+    """Of each row, whether its pane travels as a summary."""
+    if rows.first_end_ms == rows.last_end_ms and len(rows) > rules.pane_rows:
+        return np.ones(len(rows), np.bool_)
+    ends, place, count = np.unique(rows.pane_end, return_inverse=True, return_counts=True)
     crowded = count > rules.pane_rows
     for table in tables:
         crowded |= np.isin(ends, table.pane_end)
-    dense = crowded[place]
-    summed = list(tables)
-    if dense.any():
-        summed.append(_summarised(joined.take(np.flatnonzero(dense)), rules))
-        joined = joined.take(np.flatnonzero(~dense))
-    whole = merge(summed, rules.pane_rows, rules.max_categories) if summed else None
-    return Closed(joined, whole)
+    return crowded[place]
 
 
 def cut_into_blocks(panes: Closed, rules: Rules) -> Iterator[Closed]:
@@ -260,6 +271,9 @@ def cut_into_blocks(panes: Closed, rules: Rules) -> Iterator[Closed]:
         of_table = place[len(place) - len(panes.table) :]
         size[of_table] += (rules.pane_rows + _SUMMARY_CELLS) * (1 + len(panes.table.features))
     number = np.cumsum(size * _CELL_BYTES) // _BLOCK_BYTES
+    if number[0] == number[-1]:
+        yield Closed(panes.rows or None, panes.table or None)
+        return
     starts = np.flatnonzero(np.diff(number, prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(ends)], strict=True):
         yield panes.between(int(ends[start]), int(ends[stop - 1]))

@@ -110,9 +110,10 @@ class OutcomeJoin:
         self.matured["matured_unlabelled"] += int((~labelled).sum())
         judged = measures(rows, outcomes, labelled)
         end, hashes = pane_end_ms(rows["time"], self._rules.pane_ms), self._held.hashes(rows)
-        for code in np.unique(rows["group"]).tolist():
-            of_group = np.flatnonzero(rows["group"] == code)
-            of_group = of_group[np.lexsort((hashes[of_group], end[of_group]))]
+        order = np.lexsort((hashes, end))
+        of_row = rows["group"][order]
+        for code in np.flatnonzero(np.bincount(of_row)).tolist():
+            of_group = order[of_row == code]
             columns: dict[str, Column] = {n: c.take(of_group) for n, c in judged.items()}
             group = self._held.groups[code]
             assert group is not None

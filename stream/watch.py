@@ -90,6 +90,7 @@ class Watch:
             start_ms=table.pane_end - rules.pane_ms,
             evidence=evidence,
             usual=self._usual_terms,
+            is_current=self._is_current,
             patience=Patience(rules.minimum_values, rules.resolve_values, self._enough),
         )
         told = walk.told()
@@ -150,6 +151,12 @@ class Watch:
         if n == terms.baseline.n:
             return terms
         return replace(terms, baseline=Baseline(x, n, int(xx)), ranks=None)
+
+    def _is_current(self, key: Key) -> bool:
+        """Nothing was learned since the constants were made: they are those of the usual terms, as
+        long as it did not fire."""
+        columns = self._columns[key]
+        return bool((self._usual[1, columns] == self._tilted[columns]).all())
 
     # -- state
 
