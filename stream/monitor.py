@@ -137,6 +137,7 @@ class Monitor:
         quiet from there on."""
         self.rules = rules
         ended = self._means.use(rules)
+        self._standards.use(rules)
         quiet = [self._words.quiet(name, detector, end_ms) for name, detector in ended]
         return quiet + self._arrange(end_ms, anew=True)
 

@@ -12,7 +12,7 @@ which this partition learns a maturity can change what comes out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,15 +190,20 @@ class OutcomeJoin:
     def pending(self) -> int:
         return len(self._held)
 
-    def outcome_terms(self, predictions_ms: int) -> dict[str, int]:
+    def terms_at_hand(self) -> dict[str, int]:
+        """As `WaitingOutcomes.terms_at_hand`: O(1)."""
+        return self._outcomes.terms_at_hand()
+
+    def outcome_terms(self, predictions_ms: int) -> Generator[None, None, dict[str, int]]:
         """How many applied outcomes are in each term now: O(n log n) in what is held, and a byte
-        a waiting outcome."""
+        a waiting outcome. In steps, between which nothing may change."""
         marks = np.zeros(len(self._outcomes.runs), np.uint8)
         ages = self._held.ages(self._rules.horizon_ms)
         for rows in self._held.chunks():
             candidates, counted = self._candidates(rows, ages[rows["group"]])
             marks[self._outcomes.places(candidates)] |= CANDIDATE
             marks[self._outcomes.places(counted)] |= COUNTED
+            yield
         return self._outcomes.terms(predictions_ms, marks)
 
     def purge(self, predictions_ms: int) -> None:

@@ -33,6 +33,13 @@ class Standards:
     def begin(self, so_far: Reference, rules: Rules) -> None:
         self._provisional = _profile(so_far, rules)
 
+    def use(self, rules: Rules) -> None:
+        """What is known well enough is for the rules to say. `arrange` anew must follow."""
+        if self.law is not None:
+            self.law = _profile(self.law.reference, rules)
+        if self._provisional is not None:
+            self._provisional = _profile(self._provisional.reference, rules)
+
     def arrange(
         self,
         watch: Watch,
