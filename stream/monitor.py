@@ -19,6 +19,7 @@ from stream.alarm import Alarm
 from stream.columns import Group
 from stream.feature_types import FeatureType, FeatureTypes
 from stream.findings import Findings
+from stream.joint_watch import MEASURE, SERIES, JointWatch
 from stream.monitor_state import Held
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
 from stream.monitored_series import MonitoredSeries
@@ -57,6 +58,7 @@ class Monitor:
             self._standards.seal(inherited, rules)
         self._watch = Watch(reference.predictions)
         self._means = MonitoredSeries(rules, kind, self._types)
+        self._joint = JointWatch()
         self._recent = RecentRows(rules.window_rows)
         self._ended: list[tuple[str, str]] = []  # what fires and is watched no more
         self.rows = 0
@@ -142,6 +144,7 @@ class Monitor:
     def quiets(self, end_ms: int) -> list[MonitorFinding]:
         """The end of everything that fires, as of a pane that ends then."""
         firing = [*self._watch.firing, *self._means.firing()]
+        firing += [(SERIES, MEASURE)] if self._joint.is_firing else []
         return [self._words.quiet(name, detector, end_ms) for name, detector in firing]
 
     @property
@@ -178,14 +181,25 @@ class Monitor:
         recent = self._recent.window(BEFORE_ALL_MS, end_ms) if self._standards.has_begun else None
         ended = self._standards.arrange(self._watch, numeric, self.rules, recent=recent, anew=anew)
         self._watch.gather(None if self._sealed_own else self._standards.gathered)
-        return [self._words.quiet(name, measure, end_ms) for name, measure in ended]
+        quiet = [self._words.quiet(name, measure, end_ms) for name, measure in ended]
+        if self.kind == "prediction":
+            taus = {key: one.terms.tau for key, one in self._watch.watched.items()}
+            law, model_id = self._standards.law, self.group[0]
+            if self._joint.arrange(law, numeric, taus, self.rules, model_id):
+                quiet.append(self._words.quiet(SERIES, MEASURE, end_ms))
+        return quiet
 
     # -- runs
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
         words, law = self._words, self._standards.law
+        firing = list(self._watch.firing)
         told = self._watch.run(run, self.rules)
         findings = [words.of_unit(one, int(run.pane_end[one.row]), law) for one in told]
+        findings += [
+            words.of_joint(joint, int(run.pane_end[joint.row]), self._joint)
+            for joint in self._joint.run(run, self.rules, firing, told)
+        ]
         for name, series in self._means.values.items():
             if name in run.features:
                 findings += self._run_mean(run, name, series)
@@ -246,6 +260,10 @@ class Monitor:
         """Of every unit, as a share of its threshold, and of the means that have told something."""
         for (name, measure), level, is_firing in self._watch.levels():
             yield SeriesStatus(self.group, name, measure, level, 1.0, is_firing)
+        nearest = self._joint.level()
+        if nearest is not None:
+            is_firing = self._joint.is_firing
+            yield SeriesStatus(self.group, SERIES, MEASURE, nearest, 1.0, is_firing)
         for name, detector, is_firing, last in self._means.all():
             if last is not None:
                 score, threshold = last.statistic, last.threshold
@@ -266,6 +284,7 @@ class Monitor:
             "provisional": self._standards.provisional_id,
             "watch": self._watch.snapshot(),
             "means": self._means.snapshot(),
+            "joint": self._joint.snapshot(),
             "ended": self._ended,
             "rows": self.rows,
             "labelled": self.labelled,
@@ -296,6 +315,7 @@ class Monitor:
             profiles = made._standards.restore(held.bases, plain["provisional"], rules)
             made._watch.restore(profiles, rules, model_id, plain["watch"])
             made._means.restore(plain["means"])
+            made._joint.restore(made._standards.law, plain.get("joint"))
             made._ended = [(name, detector) for name, detector in plain["ended"]]
         else:
             made._ended = _fired_in_version_1(plain)
