@@ -257,6 +257,25 @@ def reference_build(
     )
 
 
+@reference_app.command("accept")
+def reference_accept(
+    model: Annotated[str, typer.Argument(help="model_id")],
+    version: Annotated[str | None, typer.Argument(help="All versions, if not given.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="Event time: RFC 3339, or epoch milliseconds; now, if not given."),
+    ] = None,
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Accept how a model is now: a new reference is gathered, what fires against the old one
+    ends."""
+    settings = load_settings(config, _broker(bootstrap))
+    from stream.cli_config import accept
+
+    accept(settings, model, version, at)
+
+
 def _broker(bootstrap: str | None) -> dict[str, Any]:
     return {} if bootstrap is None else {"kafka": {"bootstrap": bootstrap}}
 

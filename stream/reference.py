@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from stream.columns import Group
 from stream.panes import FeatureTable, PaneTable
@@ -14,6 +14,15 @@ from stream.times import iso
 from stream.wire import PaneKind, table_from_plain, table_to_plain
 
 VERSION = 1
+
+
+class ChangeWithin(NamedTuple):
+    """Found while a reference was gathered: what is from before it was not sealed, or, where it
+    lies within the reference, was (`stream.gathering`)."""
+
+    series: str
+    measure: str
+    since_ms: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +34,7 @@ class Reference:
     start_ms: int
     end_ms: int
     table: PaneTable
+    changes: tuple[ChangeWithin, ...] = ()
 
     @property
     def count(self) -> int:
@@ -41,13 +51,14 @@ class Reference:
         return pack(b"R", VERSION, self.to_plain())
 
     def to_plain(self) -> dict[str, Any]:
-        return {
+        plain = {
             "group": list(self.group),
             "kind": self.kind,
             "start_ms": self.start_ms,
             "end_ms": self.end_ms,
             "table": table_to_plain(self.table),
         }
+        return plain | ({"changes": [list(c) for c in self.changes]} if self.changes else {})
 
     def describe(self) -> dict[str, Any]:
         """For people: what it is of, and the rates and moments of each feature."""
@@ -59,6 +70,11 @@ class Reference:
             "start": iso(self.start_ms),
             "end": iso(self.end_ms),
             "count": self.count,
+            "changes": [
+                {"series": c.series, "measure": c.measure, "since": iso(c.since_ms)}
+                | {"within": c.since_ms >= self.start_ms}
+                for c in self.changes
+            ],
             "features": {name: _shown(f) for name, f in summary["features"].items()},
         }
 
@@ -66,7 +82,8 @@ class Reference:
     def from_plain(cls, plain: dict[str, Any]) -> Reference:
         table = table_from_plain(plain["table"])
         group = tuple(plain["group"])
-        return cls(group, plain["kind"], plain["start_ms"], plain["end_ms"], table)
+        changes = tuple(ChangeWithin(*change) for change in plain.get("changes", ()))
+        return cls(group, plain["kind"], plain["start_ms"], plain["end_ms"], table, changes)
 
     @classmethod
     def decode(cls, data: bytes) -> Reference:
