@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from stream.cli_output import USAGE, Output, fail, load_settings, print_json, say
+from stream.cli_output import USAGE, Output, fail, load_settings, say
 
 app = typer.Typer(
     name="leeway",
@@ -137,20 +137,21 @@ def validate(
     config: Annotated[
         Path, typer.Option("--config", "-c", help="leeway.yaml", exists=True, dir_okay=False)
     ] = Path("leeway.yaml"),
+    features: Annotated[
+        int, typer.Option(min=1, help="Features of a model, for what would be found.")
+    ] = 10,
     output: Format = Output.text,
 ) -> None:
-    """Check a configuration, all errors at once.
+    """Check a configuration, all errors at once, and show what it would let be found.
 
     Each error comes with its path; each model needs an owner and a runbook.
     """
     settings = load_settings(config)
     if settings.has_no_owner:
         raise fail(f"{config}: models: required: name each model with its owner", USAGE)
-    found = {"config_hash": settings.rules().config_hash(), "models": sorted(settings.models)}
-    if output is Output.json:
-        print_json(found)
-    else:
-        print(f"{config}: ok, {len(settings.models)} models, config_hash {found['config_hash']}")
+    from stream.cli_validate import show
+
+    show(settings, config, features, output)
 
 
 @app.command()

@@ -99,6 +99,10 @@ class Gathering:
         if self.scan.frame is None and not self.is_done:
             self.scan.begin(profile, list(units))
 
+    def use(self) -> None:
+        """Other rules: what the scan reads panes by may be too little under them."""
+        self.scan = ReferenceScan()
+
     # -- state
 
     @property

@@ -8,6 +8,7 @@ Findings leave with the progress of each kind, by which stage 3 knows that nothi
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
+from typing import Any
 
 from stream.columns import Group
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
@@ -117,6 +118,16 @@ class ModelStage:
     def status(self) -> list[SeriesStatus]:
         monitors = [m for model in self._models.values() for m in model.monitors.values()]
         return [status for monitor in monitors for status in monitor.status()]
+
+    def powers(self, model_id: str | None = None) -> list[dict[str, Any]]:
+        """Of one model, or of all: of each unit the smallest change that would be found."""
+        return [
+            power
+            for model in self._models.values()
+            if model_id in {None, model.model_id}
+            for monitor in model.monitors.values()
+            for power in monitor.powers()
+        ]
 
     def watched(self) -> tuple[int, int]:
         """Groups watched, and panes of groups for which there was no room, so far."""

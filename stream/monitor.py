@@ -8,6 +8,7 @@ a run ends at a pane, never at a batch, so the batching of the panes does not sh
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from stream.columns import Group
 from stream.feature_types import FeatureType, FeatureTypes
@@ -18,6 +19,7 @@ from stream.monitor_state import Held, fired_in_version_1
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
 from stream.monitored_series import MonitoredSeries
 from stream.panes import PaneTable
+from stream.power import shown
 from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
@@ -141,6 +143,8 @@ class Monitor:
         quiet from there on."""
         self.rules = rules
         ended = self._means.use(rules)
+        self._standards.use(rules)
+        self._gathering.use()
         quiet = [self._words.quiet(name, detector, end_ms) for name, detector in ended]
         return quiet + self._arrange(end_ms, anew=True)
 
@@ -219,6 +223,7 @@ class Monitor:
             sealed.append(gathered.reference)
             if gathered.feature is None:
                 self.references.append(gathered.reference)
+                self._recent.keep(self.rules.kept_rows)
                 for name in self._types:
                     if self._standards.lacks(name, self.rules):
                         self._gathering.begin_late(name)
@@ -244,6 +249,10 @@ class Monitor:
             if last is not None:
                 score, threshold = last.statistic, last.threshold
                 yield SeriesStatus(self.group, name, detector, score, threshold, is_firing)
+
+    def powers(self) -> list[dict[str, Any]]:
+        """The smallest change of each unit that would be found, and how soon."""
+        return shown(self.group, self._watch, self._standards)
 
     # -- state
 
@@ -291,6 +300,8 @@ class Monitor:
             profiles = made._standards.restore(held.bases, plain["provisional"], late, rules)
         gathering, is_done = plain.get("gathering", {}), plain["sealed_own"]
         made._gathering.restore(held.building, gathering, profiles, is_done=is_done)
+        if is_done:
+            made._recent.keep(rules.kept_rows)
         if "watch" in plain:
             made._watch.restore(profiles, rules, model_id, plain["watch"])
             made._means.restore(plain["means"])

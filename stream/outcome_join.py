@@ -12,7 +12,7 @@ which this partition learns a maturity can change what comes out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.log_buckets import duration_edge_ms
+from stream.class_judgement import class_measures
 from stream.columns import Column, Group, Rows
 from stream.judgement import measures
 from stream.pending import HELD, NEVER_MS, Pending
@@ -116,6 +117,13 @@ class OutcomeJoin:
             columns: dict[str, Column] = {n: c.take(of_group) for n, c in judged.items()}
             group = self._held.groups[code]
             assert group is not None
+            own = self._rules.model(group[0])
+            if own.classes or own.costs:
+                said, truth = (
+                    {name: column[of_group] for name, column in side.items()}
+                    for side in (rows, outcomes)
+                )
+                columns |= class_measures(own, said, truth, labelled[of_group])
             yield group, Rows(end[of_group], hashes[of_group], columns, {})
 
     def _candidates(self, rows: Columns, age_ms: NDArray[np.int64]) -> tuple[Found, Found]:
@@ -190,15 +198,20 @@ class OutcomeJoin:
     def pending(self) -> int:
         return len(self._held)
 
-    def outcome_terms(self, predictions_ms: int) -> dict[str, int]:
+    def terms_at_hand(self) -> dict[str, int]:
+        """As `WaitingOutcomes.terms_at_hand`: O(1)."""
+        return self._outcomes.terms_at_hand()
+
+    def outcome_terms(self, predictions_ms: int) -> Generator[None, None, dict[str, int]]:
         """How many applied outcomes are in each term now: O(n log n) in what is held, and a byte
-        a waiting outcome."""
+        a waiting outcome. In steps, between which nothing may change."""
         marks = np.zeros(len(self._outcomes.runs), np.uint8)
         ages = self._held.ages(self._rules.horizon_ms)
         for rows in self._held.chunks():
             candidates, counted = self._candidates(rows, ages[rows["group"]])
             marks[self._outcomes.places(candidates)] |= CANDIDATE
             marks[self._outcomes.places(counted)] |= COUNTED
+            yield
         return self._outcomes.terms(predictions_ms, marks)
 
     def purge(self, predictions_ms: int) -> None:

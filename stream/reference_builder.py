@@ -11,8 +11,9 @@ import xxhash
 from numpy.typing import NDArray
 
 from stream.columns import Group
+from stream.frozen_table import FrozenTable
 from stream.panes import Ints, PaneTable, collapse
-from stream.reference import ChangeWithin, Reference
+from stream.reference import ChangeWithin, Reference, coarse_values
 from stream.rules import ReferenceRule, Rules
 from stream.wire import PaneKind
 
@@ -106,7 +107,10 @@ class ReferenceBuilder:
         table = whole.without_ghosts()
         rows = max(_SAMPLE_BYTES // (9 * max(len(table.features), 1)), self._rules.pane_rows)
         table = table.with_sample_of(min(rows, self._rules.window_rows))
-        return Reference(group, kind, self._start_ms, table.last_end_ms, table)
+        found = {name: coarse_values(table, name) for name in table.features}
+        values = {name: of for name, of in found.items() if of is not None}
+        frozen = FrozenTable(table.with_sample_of(self._rules.kept_rows))
+        return Reference(group, kind, self._start_ms, table.last_end_ms, frozen, values)
 
     def snapshot(self) -> Building:
         return Building(self._start_ms, self._count, self._settled, self._fresh)

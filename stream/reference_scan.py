@@ -94,13 +94,13 @@ class ReferenceScan:
     def snapshot(self) -> list[Any] | None:
         if self.frame is None:
             return None
-        units = [[u.name, u.measure, u.columns, numeric] for u, numeric in self._units]
+        units = [[u.name, u.measure, u.columns, u.scale, numeric] for u, numeric in self._units]
         sums = [one.flatten() for one in self._sums]
         return [self.frame.reference.id, units, self._size, self._rows, list(self._since), sums]
 
     def restore(self, frame: Profile, plain: list[Any]) -> None:
         _, units, self._size, self._rows, since, sums = plain
         self.frame = frame
-        self._units = [(Unit(name, m, columns), numeric) for name, m, columns, numeric in units]
+        self._units = [(Unit(*unit), numeric) for *unit, numeric in units]
         self._since = list(since)
         self._sums = [np.array(one).reshape(3, -1) for one in sums]

@@ -7,7 +7,7 @@ watermarks are announced to every stage-2 partition.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,8 +171,26 @@ class SourceStage:
         return dict(self._intake.judged[side])
 
     def ledger(self) -> dict[str, dict[str, int]]:
+        steps = self.ledger_in_steps()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                ledger: dict[str, dict[str, int]] = end.value
+                return ledger
+
+    def ledger_in_steps(self) -> Generator[None, None, dict[str, dict[str, int]]]:
+        """It looks up what waits, some µs each. Nothing may change between the steps."""
+        return self._ledger(
+            (yield from self._join.outcome_terms(self._intake.marks["predictions"].at_ms))
+        )
+
+    def ledger_at_hand(self) -> dict[str, dict[str, int]]:
+        """O(1); outcomes that wait are `undecided`."""
+        return self._ledger(self._join.terms_at_hand())
+
+    def _ledger(self, outcomes: dict[str, int]) -> dict[str, dict[str, int]]:
         matured = self._join.matured
-        outcomes = self._join.outcome_terms(self._intake.marks["predictions"].at_ms)
         return {
             "predictions": {
                 **self._intake.judged["predictions"],

@@ -58,6 +58,14 @@ class Standards:
         """Whether the law is silent about this feature, or nearly."""
         return self.law is not None and _values(self.law.reference, name) < rules.minimum_values
 
+    def use(self, rules: Rules) -> None:
+        """What is known well enough is for the rules to say. `arrange` anew must follow."""
+        if self.law is not None:
+            self.law = _profile(self.law.reference, rules)
+        if self._provisional is not None:
+            self._provisional = _profile(self._provisional.reference, rules)
+        self._late = {name: _profile(of.reference, rules) for name, of in self._late.items()}
+
     def arrange(
         self,
         watch: Watch,
@@ -102,7 +110,7 @@ class Standards:
     def _features(self, numeric: Mapping[str, bool]) -> Iterator[Feature]:
         for name, is_numeric in numeric.items():
             for profile in (self._late.get(name), self.law, self._provisional):
-                if profile is not None and profile.reference.feature(name) is not None:
+                if profile is not None and profile.reference.knows(name):
                     late = self.law is not None and profile is not self.law
                     yield Feature(name, is_numeric, profile, is_late=late)
                     break
@@ -118,9 +126,11 @@ class Standards:
         features = [
             Feature(name, is_numeric, profile, is_late=False)
             for name, is_numeric in numeric.items()
-            if profile.reference.feature(name) is not None
+            if profile.reference.knows(name)
         ]
-        units = [(u, f.numeric) for f in features for u in units_of(f, self._kind, rules)]
+        units = [
+            (u, f.numeric) for f in features for u in units_of(f, self._kind, rules, self._model_id)
+        ]
         return profile, units
 
     @property

@@ -19,7 +19,8 @@ from stream.sorted_runs import Found, SortedRuns
 from stream.watermark import pane_end_ms
 
 CANDIDATE, COUNTED, DONE = 1, 2, 4  # marks
-TERMS = ("joined", "superseded", "retracted", "orphan_waiting", "orphan_expired")
+DECIDED = ("joined", "superseded", "retracted")
+TERMS = (*DECIDED, "orphan_waiting", "orphan_expired")
 WAITING: Columns = {
     "key": np.zeros(0, np.uint64),
     "check": np.zeros(0, np.uint64),
@@ -48,6 +49,7 @@ class WaitingOutcomes:
         self._count = 0
         self._purge_at = _PURGE_AT_LEAST
         self._finished = dict.fromkeys(TERMS, 0)
+        self._decided = dict.fromkeys(DECIDED, 0)  # of rows that are not done
 
     def __len__(self) -> int:
         return self._count
@@ -65,8 +67,17 @@ class WaitingOutcomes:
         return found.where((self._rows.marks_of(found.place) & DONE) == 0)
 
     def mark(self, candidates: Found, counted: Found) -> None:
+        self._decide(candidates, -1)
         self._rows.set_marks(candidates.place, CANDIDATE)
         self._rows.set_marks(counted.place, COUNTED)
+        self._decide(candidates, 1)
+
+    def _decide(self, found: Found, sign: int) -> None:
+        """Count these rows, each once, in the terms that their marks say."""
+        _, first = np.unique(self.places(found), return_index=True)
+        marks, retracted = self._rows.marks_of(found.place)[first], found.rows["retracted"][first]
+        for term, count in _decided(marks, retracted).items():
+            self._decided[term] += sign * count
 
     def keys_in_panes(self, after_ms: int, until_ms: int) -> Keys:
         """Of outcomes, not retracted, whose pane ends in (after, until]: each once, sorted.
@@ -102,6 +113,8 @@ class WaitingOutcomes:
         counts = self._counted(run.take(rows), run.marks_or_zeros()[rows], predictions_ms)
         for term, count in counts.items():
             self._finished[term] += count
+        for term in DECIDED:
+            self._decided[term] -= counts[term]
         self._count -= len(rows)
         run.mark(rows, DONE)
         if 2 * (int(done_before.sum()) + len(rows)) > len(run):
@@ -114,16 +127,22 @@ class WaitingOutcomes:
         return beyond
 
     def _counted(self, rows: Columns, marks: Marks, predictions_ms: int) -> dict[str, int]:
-        counted = (marks & COUNTED) != 0
-        candidate = (marks & CANDIDATE) != 0
-        orphan = ~counted & ~candidate
+        orphan = (marks & (COUNTED | CANDIDATE)) == 0
         waiting = orphan & ~self._beyond_meeting(rows, predictions_ms)
         return {
-            "joined": int((counted & ~rows["retracted"]).sum()),
-            "superseded": int((candidate & ~counted).sum()),
-            "retracted": int((counted & rows["retracted"]).sum()),
+            **_decided(marks, rows["retracted"]),
             "orphan_waiting": int(waiting.sum()),
             "orphan_expired": int((orphan & ~waiting).sum()),
+        }
+
+    def terms_at_hand(self) -> dict[str, int]:
+        """The terms without looking at what waits, which is `undecided`: whether it joins or is an
+        orphan shows when its prediction matures, or cannot come any more. O(1)."""
+        decided = {term: self._finished[term] + count for term, count in self._decided.items()}
+        return {
+            **decided,
+            "orphan_expired": self._finished["orphan_expired"],
+            "undecided": self._count - sum(self._decided.values()),
         }
 
     def terms(self, predictions_ms: int, also: Marks) -> dict[str, int]:
@@ -160,11 +179,28 @@ class WaitingOutcomes:
         self._rows.restore(plain["runs"], state)
         self._purge_at = plain["purge_at"]
         self._finished = plain["finished"]
-        done = [int(((run.marks_or_zeros() & DONE) != 0).sum()) for run in self._rows.runs]
-        self._count = len(self._rows) - sum(done)
+        self._recount()
+
+    def _recount(self) -> None:
+        self._count, self._decided = 0, dict.fromkeys(DECIDED, 0)
+        for run in self._rows.runs:
+            left = (run.marks_or_zeros() & DONE) == 0
+            self._count += int(left.sum())
+            marks, retracted = run.marks_or_zeros()[left], run.columns["retracted"][left]
+            for term, count in _decided(marks, retracted).items():
+                self._decided[term] += count
 
     def restore_whole(self, rows: Columns, finished: dict[str, int]) -> None:
         """From state of version 1."""
         self._rows.restore_whole({name: rows[name] for name in WAITING}, rows["marks"])
-        self._count = len(self._rows)
         self._finished = finished
+        self._recount()
+
+
+def _decided(marks: Marks, retracted: Mask) -> dict[str, int]:
+    counted, candidate = (marks & COUNTED) != 0, (marks & CANDIDATE) != 0
+    return {
+        "joined": int((counted & ~retracted).sum()),
+        "superseded": int((candidate & ~counted).sum()),
+        "retracted": int((counted & retracted).sum()),
+    }

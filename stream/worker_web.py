@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Generator
 from typing import Any
 
 import msgspec
@@ -14,6 +16,8 @@ from stream.worker_health import Health
 from stream.worker_host import Host
 from stream.worker_slot import MODELS, SOURCES, STAGES
 from stream.worker_watch import Watch
+
+Terms = dict[str, dict[str, int]]
 
 
 def add_pages(
@@ -33,20 +37,31 @@ def add_pages(
 
     @app.page("/ledger", name="ledger")
     async def ledger(web: Any, request: Any) -> Any:  # noqa: ARG001
-        return _json(web, ledgers(host))
+        return _json(web, await ledgers(host))
 
     @app.page("/status", name="status")
-    async def status(web: Any, request: Any) -> Any:  # noqa: ARG001
-        return _json(web, progress(host))
+    async def status(web: Any, request: Any) -> Any:
+        answer, model_id = progress(host), request.query.get("model")
+        if model_id is not None:
+            models = [slot.core for slot in host.models.values()]
+            answer["series"] = [power for core in models for power in core.powers(model_id)]
+        return _json(web, answer)
 
 
 def _json(web: Any, answer: dict[str, Any]) -> Any:
     return web.bytes(msgspec.json.encode(answer), content_type="application/json")
 
 
-def ledgers(host: Host) -> dict[str, Any]:
-    """The ledger of each source partition this worker owns, and their sum."""
-    partitions = {p: slot.core.ledger() for p, slot in sorted(host.sources.items())}
+async def ledgers(host: Host) -> dict[str, Any]:
+    """The ledger of each source partition this worker owns, and their sum.
+
+    With millions of predictions that wait it takes long: only the partition looked at stands still.
+    """
+    partitions = {}
+    for partition, slot in sorted(host.sources.items()):
+        async with host.changing(slot) as is_ours:
+            if is_ours:
+                partitions[partition] = await _in_steps(slot.core.ledger_in_steps())
     total: dict[str, Counter[str]] = {side: Counter() for side in SIDES}
     for ledger in partitions.values():
         for side, terms in ledger.items():
@@ -56,6 +71,16 @@ def ledgers(host: Host) -> dict[str, Any]:
         "total": {side: dict(terms) for side, terms in total.items()},
         "partitions": {str(p): ledger for p, ledger in partitions.items()},
     }
+
+
+async def _in_steps(steps: Generator[None, None, Terms]) -> Terms:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            terms: Terms = end.value
+            return terms
+        await asyncio.sleep(0)
 
 
 def progress(host: Host) -> dict[str, Any]:
@@ -92,7 +117,7 @@ def progress(host: Host) -> dict[str, Any]:
 def show_state(host: Host) -> None:
     """Metrics of ledgers, models and alerts, at the moment they are asked for."""
     for source in host.sources.values():
-        ledger = source.core.ledger()
+        ledger = source.core.ledger_at_hand()
         for side, topic in host.topics.items():
             host.metrics.ledger(topic, source.partition, ledger[side])
         for (side, what), level in source.core.shed_levels().items():

@@ -37,12 +37,15 @@ Message = tuple[int, bool, bytes, bytes]
 """Record timestamp (ms), whether it is a prediction, key, value."""
 
 
-def messages(count: int, seed: int = 7) -> list[Message]:
-    """`count` predictions, one a second, and their outcomes, in order of arrival; x rises by two
-    standard deviations, and the models err more, at 60 % of the way. A few records are unusable,
-    duplicate, revised or late, so that the ledger has something to say."""
+def messages(
+    count: int, seed: int = 7, drift_percent: tuple[int, int] = (60, 100)
+) -> list[Message]:
+    """`count` predictions, one a second, and their outcomes, in order of arrival; x is higher by
+    two standard deviations, and the models err more, on that part of the way. A few records are
+    unusable, duplicate, revised or late, so that the ledger has something to say."""
     rng = np.random.default_rng(seed)
-    drifted = np.arange(count) >= count * 6 // 10
+    begin, end = (count * percent // 100 for percent in drift_percent)
+    drifted = (np.arange(count) >= begin) & (np.arange(count) < end)
     x = np.round(rng.normal(size=count) + 2.0 * drifted, 6)
     wrong = rng.random(count) < np.where(drifted, 0.45, 0.05)
     delay_ms = (rng.lognormal(4.0, 0.5, count) * 1000).astype(int)

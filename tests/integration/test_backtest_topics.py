@@ -138,7 +138,7 @@ def test_a_replay_from_checkpoints_says_what_was_said_live_since(
     async def scenario() -> None:
         job = Job(tmp_path, f"test-{uuid.uuid4().hex[:8]}", kafka, workers=2, idle="1s")
         sent = messages(2_500)
-        begins_at = [len(sent) * tenths // 10 for tenths in (4, 7)]
+        begins_at = [len(sent) * tenths // 10 for tenths in (4, 6)]  # drift follows both
         moments_ms: list[int] = []
         try:
             await job.create_topics()

@@ -7,6 +7,7 @@ a few steps; two ids share the first half of their hash.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -149,14 +150,16 @@ class NaiveJoin:
                 marks[id(best)].add("counted")
         counts = dict.fromkeys(waiting_outcomes.TERMS, 0)
         for o in self.outcomes:
-            term = "superseded"
-            if "counted" in marks[id(o)]:
-                term = "retracted" if o.retracted else "joined"
-            elif not marks[id(o)]:
+            term = decided(o, marks[id(o)])
+            if term is None:
                 gone = end_of(o.effective) + RULES.settled_ms <= predictions_ms
                 term = "orphan_expired" if gone else "orphan_waiting"
             counts[term] += 1
         return counts
+
+    def decided(self) -> Counter[str]:
+        """By the predictions that were judged."""
+        return Counter(term for o in self.outcomes if (term := decided(o, o.marks)) is not None)
 
     def matured(self) -> dict[str, int]:
         states = Counter(p.state for p in self.predictions)
@@ -165,6 +168,12 @@ class NaiveJoin:
             "matured_unlabelled": states["unlabelled"],
             "unjoined": states["unjoined"],
         }
+
+
+def decided(o: Outcome, marks: set[str]) -> str | None:
+    if "counted" in marks:
+        return "retracted" if o.retracted else "joined"
+    return "superseded" if marks else None
 
 
 # -- the same for the join proper
@@ -224,6 +233,15 @@ def rows_of(rows: Rows) -> list[Any]:
         made.append((end, hashed, told))
     assert [row[:2] for row in made] == sorted(row[:2] for row in made)
     return sorted(made, key=repr)
+
+
+def whole(steps: Generator[None, None, dict[str, int]]) -> dict[str, int]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            terms: dict[str, int] = end.value
+            return terms
 
 
 def restored(join: OutcomeJoin) -> OutcomeJoin:
@@ -337,7 +355,17 @@ class Both:
         assert self.join.matured == self.naive.matured()
         assert self.join.pending() == len(self.naive.held())
         marks = self.marks["predictions"]
-        assert self.join.outcome_terms(marks) == self.naive.terms(marks)
+        expected = self.naive.terms(marks)
+        assert whole(self.join.outcome_terms(marks)) == expected
+        at_hand = self.join.terms_at_hand()
+        assert sum(at_hand.values()) == sum(expected.values())
+        decided = self.naive.decided()
+        assert at_hand == {
+            **{term: decided[term] for term in waiting_outcomes.DECIDED},
+            "orphan_expired": at_hand["orphan_expired"],
+            "undecided": at_hand["undecided"],
+        }
+        assert at_hand["orphan_expired"] <= expected["orphan_expired"]
         self.check_held()
         self.check_memory()
 

@@ -87,6 +87,21 @@ def test_a_second_change_while_it_fires_is_told_as_the_same_alert() -> None:
     assert 600 < found[1][0] < 640
 
 
+def test_rules_that_ask_for_more_values_hold_for_references_there_are_and_after_a_restore() -> None:
+    table = panes(600, {300: 2.0})
+    stricter = replace(RULES, minimum_values=700)  # the reference has 600
+    before, after = (table.between(s * PANE_MS + 1, e * PANE_MS) for s, e in ((0, 200), (200, 600)))
+    for asked, drifts in ((RULES, 1), (stricter, 0)):
+        monitor = Monitor(RULES, GROUP, "prediction", RULES.reference)
+        assert monitor.update(before)[0] == []
+        found = monitor.update(after.between(1, 210 * PANE_MS), asked)[0]
+        held = monitor.snapshot()
+        state = Sealed(packed(held.parts())).held(held.to_plain())
+        rest = after.between(210 * PANE_MS + 1, 600 * PANE_MS)
+        for going_on in (monitor, Monitor.restore(asked, asked.reference, state)):
+            assert len(of(found + going_on.update(rest)[0], "FeatureDrift")) == drifts
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_neither_batches_nor_restores_show(seed: int) -> None:
     random = Random(seed)
