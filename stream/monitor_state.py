@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stream.alarm import Alarm
 from stream.panes import PaneTable
 from stream.plain_panes import table_from_plain, table_to_plain
-from stream.recent_rows import Stretch
+from stream.recent_rows import FullStretch, Stretch
 from stream.reference import Reference
 from stream.reference_builder import Building, settled_name
 from stream.snapshot import Part, pack, unpack
@@ -24,7 +25,7 @@ class Held:
     references: list[Reference]
     bases: list[Reference]  # what is compared with as long as there is no better one
     building: Building
-    stretches: list[Stretch]  # of recent rows, full ones
+    stretches: list[FullStretch]  # of recent rows
     newest: Stretch | None
 
     def to_plain(self) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class Sealed:
             [self._reference(name) for name in plain["references"]],
             [self._reference(name) for name in plain["bases"]],
             self._building(*plain["building"]),
-            [Stretch.decode(self._state[name]) for name in plain["stretches"]],
+            [FullStretch.decode(self._state[name]) for name in plain["stretches"]],
             None if newest is None else Stretch.from_plain(newest),
         )
 
@@ -111,3 +112,14 @@ def _of_version_1(plain: dict[str, Any]) -> Held:
         [],
         None if recent[0] is None else Stretch.from_plain(recent),
     )
+
+
+def fired_in_version_1(plain: dict[str, Any]) -> list[tuple[str, str]]:
+    """(series, detector, as it is called now) of what fired under the detectors of 0.1.0."""
+    fired = [
+        (name, "shift" if detector == "adwin" else detector)
+        for name, series in plain["values"].items()
+        for detector, alarm in series["alarms"].items()
+        if Alarm.restore(alarm).firing
+    ]
+    return fired + [(n, rate) for n, rate, s in plain["rates"] if Alarm.restore(s["alarm"]).firing]

@@ -3,8 +3,8 @@
 Brokers, ports, paths and timings of the process are not here: two workers with equal
 `Rules` make equal bytes. `config_hash` is the hash of exactly these fields.
 
-What stored state depends on (`state_hash`; of a model its maturity and reference) is fixed for an
-`app`. The rest may change at a pane: see `rule_book`.
+What stored state depends on (`state_hash`; of a model its maturity, reference, classes and costs)
+is fixed for an `app`. The rest may change at a pane: see `rule_book`.
 """
 
 from __future__ import annotations
@@ -59,6 +59,9 @@ class FloorRule:
     error: float = 0.1  # of an error or a loss: relative to its reference
     shape: float = 0.05  # of a distribution: total variation
     series: tuple[tuple[str, float], ...] = ()  # of single series, by name
+    calibration: float = 0.02  # of how often equal scores come true: share of them
+    unlabelled: float = 0.1  # of judged predictions without an outcome: share
+    joint: float = 0.2  # of what goes together: standard deviations of a product, on ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,15 @@ class RateRule:
 
 
 @dataclass(frozen=True, slots=True)
+class JointRule:
+    """Changes between features, looked for in rows of the panes' samples."""
+
+    enabled: bool = True
+    pairs: int = 32  # of features, at most
+    rows: int = 32  # of a pane, at most
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -93,6 +105,11 @@ class ModelRule:
     labels: tuple[tuple[str, str], ...] = ()
     budget: BudgetRule | None = None
     floors: FloorRule | None = None
+    classes: tuple[str, ...] = ()  # labels whose recall and false-positive rate are watched
+    costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
+
+
+_KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
 
 
 @dataclass(frozen=True)
@@ -108,11 +125,12 @@ class Rules:
     adwin: AdwinRule = AdwinRule()
     page_hinkley: PageHinkleyRule = PageHinkleyRule()
     rates: RateRule = RateRule()
+    joint: JointRule = JointRule()
     minimum_values: int = 200  # before a self-starting detector may alert
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
     resolve_values: int = 500  # that say together that things are as in the reference again
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
-    window_rows: int = 2_048  # k of the recent window's and the reference's row sample
+    window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
     max_record_bytes: int = 1_000_000
     max_features: int = 2_000  # of one event, and of one model version
     max_categories: int = 64  # per pane and feature
@@ -128,6 +146,11 @@ class Rules:
         """This long after a pane's end, every prediction that an outcome of the pane can belong to
         has been accepted or was late: an outcome may be ahead of its prediction by the grace."""
         return self.pane_ms + 2 * self.grace_ms
+
+    @property
+    def kept_rows(self) -> int:
+        """k of the row samples of a sealed reference and, from then on, of the recent window."""
+        return min(self.window_rows, _KEPT_ROWS)
 
     def model(self, model_id: str) -> ModelRule:
         return self.models.get(model_id, _UNCONFIGURED)
@@ -159,13 +182,17 @@ class Rules:
         for model_id in sorted(self.models.keys() | former.models.keys()):
             both_know = self.knows(model_id) and former.knows(model_id)
             if both_know and self.of_state(model_id) != former.of_state(model_id):
-                reasons.append(f"models.{model_id}: its maturity and reference cannot change")
+                reasons.append(f"models.{model_id}: its {_OF_STATE} cannot change")
         return reasons
 
     def of_state(self, model_id: str) -> list[Any]:
         """What stored state of this model depends on beside `state_hash`."""
         reference = self.reference_of(model_id)
-        return [self.maturity_of(model_id), reference.predictions, reference.span_ms]
+        state: list[Any] = [self.maturity_of(model_id), reference.predictions, reference.span_ms]
+        model = self.model(model_id)
+        if model.classes or model.costs:  # newer than 0.1.0
+            state += [list(model.classes), [list(cost) for cost in model.costs]]
+        return state
 
     def config_hash(self) -> str:
         """Of everything here: two alerts with the same hash were made by the same rules."""
@@ -192,7 +219,7 @@ class Rules:
         fields = {n: v for n, v in plain.items() if n not in defaults or v != defaults[n]}
         for model in fields["models"].values():
             for name in _SINCE_0_1_OF_ONE:
-                if model[name] is None:
+                if not model[name]:
                     del model[name]
         return fields
 
@@ -206,6 +233,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
+_OF_STATE = "maturity, reference, classes and costs"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -213,6 +241,7 @@ _ACTIVATED = frozenset(
         "adwin",
         "page_hinkley",
         "rates",
+        "joint",
         "minimum_values",
         "resolve_after_panes",
         "resolve_values",
@@ -222,9 +251,18 @@ _ACTIVATED = frozenset(
 """What may change at a pane."""
 
 _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
-    {"max_ids", "max_outcomes", "max_groups", "forget_ms", "budget", "floors", "resolve_values"}
+    {
+        "max_ids",
+        "max_outcomes",
+        "max_groups",
+        "forget_ms",
+        "budget",
+        "floors",
+        "joint",
+        "resolve_values",
+    }
 )
-_SINCE_0_1_OF_ONE = ("budget", "floors")
+_SINCE_0_1_OF_ONE = ("budget", "floors", "classes", "costs")
 """Fields that 0.1.0 did not have: of all models, and of one."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stream.rules import BudgetRule, FloorRule, Rules
+from stream.rules import BudgetRule, FloorRule, JointRule, Rules
 from stream.setting_types import (
     BudgetCount,
     Count,
@@ -62,9 +62,29 @@ class FloorSettings(Section):
     shape: Share = Field(
         default=_DEFAULT.floors.shape, description="Of a distribution: total variation."
     )
+    calibration: Share = Field(
+        default=_DEFAULT.floors.calibration,
+        description="Of how often equal scores come true: share of them.",
+    )
+    unlabelled: Share = Field(
+        default=_DEFAULT.floors.unlabelled,
+        description="Of judged predictions without an outcome: share.",
+    )
+
+    joint: Positive = Field(
+        default=_DEFAULT.floors.joint,
+        description="Of what goes together: standard deviations of a product, on ranks.",
+    )
 
     def rule(self) -> FloorRule:
-        return FloorRule(self.shift, self.error, self.shape)
+        return FloorRule(
+            self.shift,
+            self.error,
+            self.shape,
+            calibration=self.calibration,
+            unlabelled=self.unlabelled,
+            joint=self.joint,
+        )
 
 
 class ModelFloorSettings(Section):
@@ -73,6 +93,9 @@ class ModelFloorSettings(Section):
     shift: Positive | None = None
     error: Positive | None = None
     shape: Share | None = None
+    calibration: Share | None = None
+    unlabelled: Share | None = None
+    joint: Positive | None = None
     series: dict[str, Positive] = Field(
         default={}, description="By series: feature:amount, prediction:score, outcome:error."
     )
@@ -85,6 +108,9 @@ class ModelFloorSettings(Section):
             self.error or common.error,
             self.shape or common.shape,
             tuple(sorted(self.series.items())),
+            self.calibration or common.calibration,
+            self.unlabelled or common.unlabelled,
+            self.joint or common.joint,
         )
 
 
@@ -106,10 +132,24 @@ class RateSettings(Section):
     ratio: Ratio = _DEFAULT.rates.ratio
 
 
+class JointSettings(Section):
+    """Changes between features that no single one shows."""
+
+    enabled: bool = _DEFAULT.joint.enabled
+    pairs: Count = Field(default=_DEFAULT.joint.pairs, description="Of features, at most.")
+    rows: Count = Field(
+        default=_DEFAULT.joint.rows, description="Of the row sample of a pane, at most."
+    )
+
+    def rule(self) -> JointRule:
+        return JointRule(**self.model_dump())
+
+
 class DetectorSettings(Section):
     adwin: AdwinSettings = AdwinSettings()
     page_hinkley: PageHinkleySettings = PageHinkleySettings()
     rates: RateSettings = RateSettings()
+    joint: JointSettings = JointSettings()
     minimum: Count = Field(
         default=_DEFAULT.minimum_values,
         description="Values before a self-starting detector may alert.",

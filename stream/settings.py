@@ -146,6 +146,7 @@ class Settings(Section):
             adwin=AdwinRule(**self.detectors.adwin.model_dump()),
             page_hinkley=PageHinkleyRule(**self.detectors.page_hinkley.model_dump()),
             rates=RateRule(**self.detectors.rates.model_dump()),
+            joint=self.detectors.joint.rule(),
             minimum_values=self.detectors.minimum,
             resolve_after_panes=self.alerts.resolve_after,
             resolve_values=self.alerts.resolve_values,
@@ -171,6 +172,8 @@ class Settings(Section):
             labels=tuple(sorted(model.labels.items())),
             budget=model.budget.rule(self.budget),
             floors=model.floors.rule(self.floors),
+            classes=tuple(sorted(set(model.classes))),
+            costs=model.cost_rule(),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:
