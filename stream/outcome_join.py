@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.log_buckets import duration_edge_ms
-from stream.columns import Column, Group, Rows
+from stream.columns import Group, Rows
+from stream.grouped_rows import GroupedRows
 from stream.judgement import measures
 from stream.pending import HELD, NEVER_MS, Pending
 from stream.rules import Rules
@@ -29,6 +30,8 @@ from stream.snapshot import Part
 from stream.sorted_runs import Found
 from stream.waiting_outcomes import CANDIDATE, COUNTED, WAITING, WaitingOutcomes
 from stream.watermark import BEFORE_ALL_MS, pane_end_ms
+
+_FORGOTTEN: Group = ("", "", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ class OutcomeJoin:
         self.matured["unjoined"] += self._held.learn(model_id, maturity_ms)
 
     def mature(self, reached_ms: int) -> Iterator[tuple[Group, Rows]]:
-        """The cohorts whose age both watermarks have passed, a group at a time, by pane end."""
+        """The cohorts whose age both watermarks have passed, a group at a time."""
         rows = self._held.take_due(reached_ms)
         if rows is None:
             return
@@ -110,13 +113,9 @@ class OutcomeJoin:
         self.matured["matured_unlabelled"] += int((~labelled).sum())
         judged = measures(rows, outcomes, labelled)
         end, hashes = pane_end_ms(rows["time"], self._rules.pane_ms), self._held.hashes(rows)
-        for code in np.unique(rows["group"]).tolist():
-            of_group = np.flatnonzero(rows["group"] == code)
-            of_group = of_group[np.lexsort((hashes[of_group], end[of_group]))]
-            columns: dict[str, Column] = {n: c.take(of_group) for n, c in judged.items()}
-            group = self._held.groups[code]
-            assert group is not None
-            yield group, Rows(end[of_group], hashes[of_group], columns, {})
+        groups = [group or _FORGOTTEN for group in self._held.groups]
+        made = Rows(end, hashes, judged, {})
+        yield from GroupedRows(made, rows["group"].astype(np.int64), groups).dealt()
 
     def _candidates(self, rows: Columns, age_ms: NDArray[np.int64]) -> tuple[Found, Found]:
         """(all candidates, those that count: the highest revision of each prediction)."""
