@@ -54,7 +54,7 @@ def rate_difference(
     [0.3, 0.219, 0.396]
     """
     ratio = np.asarray(tau, dtype=np.float64)
-    z = _width(level, np.asarray(n1, dtype=np.float64) / ratio, anytime=anytime)
+    z = width(level, np.asarray(n1, dtype=np.float64) / ratio, anytime=anytime)
     now, then = (_wilson(k, n, ratio, z) for k, n in ((k1, n1), (k0, n0)))
     estimate = now.estimate - then.estimate
     down = np.hypot(now.estimate - now.low, then.high - then.estimate)
@@ -88,7 +88,7 @@ def score_difference(
     )
     estimate: Floats = (total / SCORE_UNIT / count - centre) / spread
     ratio = np.asarray(tau, dtype=np.float64)
-    z = _width(level, count / ratio, anytime=anytime)
+    z = width(level, count / ratio, anytime=anytime)
     half = z * np.sqrt(ratio * (1.0 / count + 1.0 / count0))
     return Interval(estimate, estimate - half, estimate + half)
 
@@ -110,13 +110,19 @@ def superiority(difference: Interval) -> Interval:
 
 
 def total_variation(
-    now: npt.ArrayLike, reference: npt.ArrayLike, *, tau: float = 1.0, level: float = 0.95
+    now: npt.ArrayLike,
+    reference: npt.ArrayLike,
+    *,
+    tau: float = 1.0,
+    level: float = 0.95,
+    anytime: bool = False,
 ) -> Interval:
     """Share of the values that would have to move for `now` to be as `reference`: counts (bins,).
 
     ½ Σ |p - q| of two samples is more than 0 also where nothing changed. The estimate takes the
     variance of each difference off its square; the lower end takes off what chance alone gives on
-    average, which leans towards 0; the upper end takes nothing off.
+    average, which leans towards 0; the upper end takes nothing off. `anytime`: for repeated looks,
+    as of `rate_difference`.
 
     Raises:
         ValueError: shapes differ, or an empty side.
@@ -137,7 +143,7 @@ def total_variation(
     more = p > q
     above, below = float(p[more].sum()), float(q[more].sum())
     error = math.sqrt(above * (1.0 - above) / n + below * (1.0 - below) / n0)
-    half = _quantile(level) * error
+    half = float(width(level, np.asarray(n), anytime=anytime)) * error
     estimate = 0.5 * float(np.sqrt(np.maximum((p - q) ** 2 - variance, 0.0)).sum())
     ends = (estimate, max(raw - chance - half, 0.0), min(raw + half, 1.0))
     return Interval(*(np.float64(end) for end in ends))  # type: ignore[arg-type]
@@ -161,7 +167,7 @@ def _quantile(level: float) -> float:
     return _NORMAL.inv_cdf(0.5 + level / 2.0)
 
 
-def _width(level: float, size: Floats, *, anytime: bool) -> Floats:
+def width(level: float, size: Floats, *, anytime: bool) -> Floats:
     """Standard errors to either side of an estimate from `size` independent values."""
     if not anytime:
         return np.full(size.shape, _quantile(level))

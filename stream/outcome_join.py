@@ -13,13 +13,14 @@ which this partition learns a maturity can change what comes out.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.log_buckets import duration_edge_ms
+from stream.class_judgement import class_measures
 from stream.columns import Group, Rows
 from stream.grouped_rows import GroupedRows
 from stream.judgement import measures
@@ -113,9 +114,24 @@ class OutcomeJoin:
         self.matured["matured_unlabelled"] += int((~labelled).sum())
         judged = measures(rows, outcomes, labelled)
         end, hashes = pane_end_ms(rows["time"], self._rules.pane_ms), self._held.hashes(rows)
-        groups = [group or _FORGOTTEN for group in self._held.groups]
-        made = Rows(end, hashes, judged, {})
-        yield from GroupedRows(made, rows["group"].astype(np.int64), groups).dealt()
+        made = GroupedRows(
+            Rows(end, hashes, judged, {}),
+            rows["group"].astype(np.int64),
+            [group or _FORGOTTEN for group in self._held.groups],
+        )
+        of_models = [self._rules.model(group[0]) for group in made.groups]
+        is_own = np.array([bool(of.classes or of.costs) for of in of_models], np.bool_)
+        has_own = is_own[made.code]
+        yield from made.take(np.flatnonzero(~has_own)).dealt() if has_own.any() else made.dealt()
+        for code in np.unique(made.code[has_own]).tolist():
+            of_group = np.flatnonzero(made.code == code)
+            said, truth = (
+                {name: column[of_group] for name, column in side.items()}
+                for side in (rows, outcomes)
+            )
+            own = class_measures(of_models[code], said, truth, labelled[of_group])
+            cells = made.rows.take(of_group)
+            yield made.groups[code], replace(cells, columns=cells.columns | own)
 
     def _candidates(self, rows: Columns, age_ms: NDArray[np.int64]) -> tuple[Found, Found]:
         """(all candidates, those that count: the highest revision of each prediction)."""

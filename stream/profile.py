@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from detectors.rank_scores import RankScores
 from detectors.shape import quantile_bins, top_categories
+from stream.judgement import SCORE_FALSE, SCORE_TRUE
 from stream.panes import FeatureTable, Ints, PaneTable
 from stream.reference import Reference, Values
+from stream.reliability import Reliability
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class Profile:
         self._numbers: dict[str, NumberProfile | None] = {}
         self._texts: dict[str, TextProfile | None] = {}
         self._categories: dict[str, NDArray[Any] | None] = {}
+        self._reliability: Reliability | None = None
 
     def number(self, name: str) -> NumberProfile | None:
         if name not in self._numbers:
@@ -152,6 +155,22 @@ class Profile:
             frozen = self.reference.feature(name)
             self._categories[name] = None if frozen is None else frozen.categories.key
         return self._categories[name]
+
+    def reliability(self) -> Reliability | None:
+        """Of a cohort's scores, where enough have come true or not."""
+        if self._reliability is None:
+            true, false = (self.reference.feature(name) for name in (SCORE_TRUE, SCORE_FALSE))
+            count = sum(int(of.number[0]) for of in (true, false) if of is not None)
+            if count < self._fewest:
+                return None
+            self._reliability = Reliability(true, false)
+        return self._reliability
+
+    def scores_of(self, place: int) -> tuple[float, float]:
+        """From where to where a bin of the scores goes."""
+        of = self.reliability()
+        assert of is not None
+        return of.between(place)
 
     def _number(self, name: str) -> NumberProfile | None:
         frozen = self.reference.feature(name)

@@ -33,7 +33,7 @@ def faults(
     if feature is None:
         return run.rows if rate == "absent" else zeros, zeros if rate in _OF_VALUES else run.rows
     match rate:
-        case "null":
+        case "null" | "unlabelled":
             return feature.null, run.rows
         case "absent":
             return run.rows - feature.present, run.rows
@@ -73,7 +73,7 @@ def rate_of(reference: Reference, name: str, rate: Fault, *, numeric: bool) -> t
         return 0, 0
     rows = reference.count
     match rate:
-        case "null":
+        case "null" | "unlabelled":
             return int(frozen.null[0]), rows
         case "absent":
             return rows - int(frozen.present[0]), rows

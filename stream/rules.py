@@ -3,8 +3,8 @@
 Brokers, ports, paths and timings of the process are not here: two workers with equal
 `Rules` make equal bytes. `config_hash` is the hash of exactly these fields.
 
-What stored state depends on (`state_hash`; of a model its maturity and reference) is fixed for an
-`app`. The rest may change at a pane: see `rule_book`.
+What stored state depends on (`state_hash`; of a model its maturity, reference, classes and costs)
+is fixed for an `app`. The rest may change at a pane: see `rule_book`.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class FloorRule:
     error: float = 0.1  # of an error or a loss: relative to its reference
     shape: float = 0.05  # of a distribution: total variation
     series: tuple[tuple[str, float], ...] = ()  # of single series, by name
+    calibration: float = 0.02  # of how often equal scores come true: share of them
+    unlabelled: float = 0.1  # of judged predictions without an outcome: share
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class ModelRule:
     labels: tuple[tuple[str, str], ...] = ()
     budget: BudgetRule | None = None
     floors: FloorRule | None = None
+    classes: tuple[str, ...] = ()  # labels whose recall and false-positive rate are watched
+    costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -167,13 +171,17 @@ class Rules:
         for model_id in sorted(self.models.keys() | former.models.keys()):
             both_know = self.knows(model_id) and former.knows(model_id)
             if both_know and self.of_state(model_id) != former.of_state(model_id):
-                reasons.append(f"models.{model_id}: its maturity and reference cannot change")
+                reasons.append(f"models.{model_id}: its {_OF_STATE} cannot change")
         return reasons
 
     def of_state(self, model_id: str) -> list[Any]:
         """What stored state of this model depends on beside `state_hash`."""
         reference = self.reference_of(model_id)
-        return [self.maturity_of(model_id), reference.predictions, reference.span_ms]
+        state: list[Any] = [self.maturity_of(model_id), reference.predictions, reference.span_ms]
+        model = self.model(model_id)
+        if model.classes or model.costs:  # newer than 0.1.0
+            state += [list(model.classes), [list(cost) for cost in model.costs]]
+        return state
 
     def config_hash(self) -> str:
         """Of everything here: two alerts with the same hash were made by the same rules."""
@@ -200,7 +208,7 @@ class Rules:
         fields = {n: v for n, v in plain.items() if n not in defaults or v != defaults[n]}
         for model in fields["models"].values():
             for name in _SINCE_0_1_OF_ONE:
-                if model[name] is None:
+                if not model[name]:
                     del model[name]
         return fields
 
@@ -214,6 +222,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
+_OF_STATE = "maturity, reference, classes and costs"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -232,7 +241,7 @@ _ACTIVATED = frozenset(
 _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
     {"max_ids", "max_outcomes", "max_groups", "forget_ms", "budget", "floors", "resolve_values"}
 )
-_SINCE_0_1_OF_ONE = ("budget", "floors")
+_SINCE_0_1_OF_ONE = ("budget", "floors", "classes", "costs")
 """Fields that 0.1.0 did not have: of all models, and of one."""
 
 

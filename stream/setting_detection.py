@@ -62,9 +62,23 @@ class FloorSettings(Section):
     shape: Share = Field(
         default=_DEFAULT.floors.shape, description="Of a distribution: total variation."
     )
+    calibration: Share = Field(
+        default=_DEFAULT.floors.calibration,
+        description="Of how often equal scores come true: share of them.",
+    )
+    unlabelled: Share = Field(
+        default=_DEFAULT.floors.unlabelled,
+        description="Of judged predictions without an outcome: share.",
+    )
 
     def rule(self) -> FloorRule:
-        return FloorRule(self.shift, self.error, self.shape)
+        return FloorRule(
+            self.shift,
+            self.error,
+            self.shape,
+            calibration=self.calibration,
+            unlabelled=self.unlabelled,
+        )
 
 
 class ModelFloorSettings(Section):
@@ -73,6 +87,8 @@ class ModelFloorSettings(Section):
     shift: Positive | None = None
     error: Positive | None = None
     shape: Share | None = None
+    calibration: Share | None = None
+    unlabelled: Share | None = None
     series: dict[str, Positive] = Field(
         default={}, description="By series: feature:amount, prediction:score, outcome:error."
     )
@@ -85,6 +101,8 @@ class ModelFloorSettings(Section):
             self.error or common.error,
             self.shape or common.shape,
             tuple(sorted(self.series.items())),
+            self.calibration or common.calibration,
+            self.unlabelled or common.unlabelled,
         )
 
 

@@ -28,10 +28,9 @@ from stream.columns import TEXT, Column, Group, Rows
 from stream.outcome_join import Delays
 from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
 from stream.snapshot import BrokenRecordError, formed, pack, unpack
-from stream.wire_forms import array, checked_cells, checked_rows, checked_table, fields
+from stream.wire_forms import array, checked_rows, checked_table, fields
 
 VERSION = 1
-BLOCK_VERSION = 2  # the cells of rows in one; blocks of version 1, in columns, are read too
 LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and headers included
 PaneKind = Literal["prediction", "cohort"]
 Verdict = Literal["drift", "lasting", "quiet"]
@@ -103,10 +102,10 @@ def encode_pane_record(record: PaneRecord) -> bytes:
                 "epoch": record.epoch,
                 "kind": record.kind,
                 "group": list(record.group),
-                "rows": None if record.rows is None else cells_to_plain(record.rows),
+                "rows": None if record.rows is None else rows_to_plain(record.rows),
                 "table": None if record.table is None else table_to_plain(record.table),
             }
-            return pack(b"B", BLOCK_VERSION, body)
+            return pack(b"B", VERSION, body)
         case DelayBlock():
             d = record.delays
             arrays = [d.outcome_pane_end, d.prediction_pane_end, d.edge_ms, d.count]
@@ -140,8 +139,7 @@ def encode_in_fragments(record: PaneRecord) -> list[bytes]:
 def decode_pane_record(data: bytes) -> PaneRecord:
     """Raises BrokenRecordError."""
     magic = bytes(data[:1])
-    is_block = magic == b"B" and data[1:2] == bytes([BLOCK_VERSION])
-    body = unpack(magic, BLOCK_VERSION if is_block else VERSION, data)
+    body = unpack(magic, VERSION, data)
     return formed(magic, partial(_pane_record, magic), body)
 
 
@@ -170,24 +168,9 @@ def _block(body: dict[str, Any]) -> Block:
         epoch,
         KINDS[KINDS.index(kind)],
         (model_id, version, role, segment),
-        None if rows is None else _rows_of_block(rows),
+        None if rows is None else checked_rows(rows_from_plain(rows)),
         None if table is None else checked_table(table_from_plain(table)),
     )
-
-
-def _rows_of_block(plain: dict[str, Any]) -> Rows:
-    return checked_cells(plain) if "names" in plain else checked_rows(rows_from_plain(plain))
-
-
-def cells_to_plain(rows: Rows) -> dict[str, Any]:
-    """As `rows_to_plain`, but all cells in one: most blocks are of few rows."""
-    kinds, bits = np.zeros(0, np.uint8), np.zeros(0, np.uint64)
-    if rows.columns:
-        kinds = np.concatenate([c.kind for c in rows.columns.values()])
-        bits = np.concatenate([c.bits for c in rows.columns.values()])
-    texts = {code: rows.texts[code] for code in sorted({*bits[kinds == TEXT].tolist()})}
-    plain = {"end": rows.pane_end, "hash": rows.hash, "names": list(rows.columns)}
-    return plain | {"kinds": kinds, "bits": bits, "texts": texts}
 
 
 def rows_to_plain(rows: Rows, used: frozenset[int] = frozenset()) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.exact_sum import Binned
-from stream.columns import OTHER, TEXT, Column, Rows
+from stream.columns import OTHER, TEXT, Rows
 from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
 from stream.snapshot import BrokenRecordError
 
@@ -51,26 +51,6 @@ def checked_rows(rows: Rows, *, also_shown: frozenset[int] = frozenset()) -> Row
     _must(all(type(text) is str for text in rows.texts.values()), "a text that is none")
     _must(used <= rows.texts.keys(), "a text is missing")
     return rows
-
-
-def checked_cells(plain: dict[str, Any]) -> Rows:
-    """Rows whose cells came in one, column behind column. Raises BrokenRecordError."""
-    names, texts = plain["names"], plain["texts"]
-    length = len(array(plain["end"], np.int64))
-    array(plain["hash"], np.uint64, length)
-    _must(len(set(names)) == len(names), "two columns of one name")
-    _must(all(type(name) is str for name in names), "a column without a name")
-    kinds = array(plain["kinds"], np.uint8, length * len(names))
-    bits = array(plain["bits"], np.uint64, length * len(names))
-    _must(not len(kinds) or int(kinds.max()) <= OTHER, "an unknown kind of cell")
-    used = set(bits[kinds == TEXT].tolist())
-    _must(all(type(text) is str for text in texts.values()), "a text that is none")
-    _must(used <= texts.keys(), "a text is missing")
-    columns = {
-        name: Column(kinds[i * length : (i + 1) * length], bits[i * length : (i + 1) * length])
-        for i, name in enumerate(names)
-    }
-    return Rows(plain["end"], plain["hash"], columns, texts)
 
 
 def checked_table(table: PaneTable) -> PaneTable:

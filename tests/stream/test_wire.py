@@ -29,7 +29,6 @@ from stream.wire import (
     encode_finding,
     encode_journal,
     encode_pane_record,
-    rows_to_plain,
 )
 from tests.cells import feature_columns
 
@@ -57,25 +56,6 @@ def test_blocks_of_rows_and_of_tables_come_back() -> None:
     assert summaries(summarise(found.rows, 9, 9)) == summaries(summarise(rows(), 9, 9))
     assert summaries(found.table) == summaries(table)
     assert found.table.limit.tolist() == table.limit.tolist()
-
-
-def test_blocks_of_version_1_are_read() -> None:
-    """They had a list of two arrays for each column."""
-    given = rows()
-    body = {
-        "source": 3,
-        "epoch": 7,
-        "kind": "prediction",
-        "group": list(GROUP),
-        "rows": rows_to_plain(given),
-        "table": None,
-    }
-    found = decode_pane_record(pack(b"B", 1, body))
-    again = decode_pane_record(encode_pane_record(Block(3, 7, "prediction", GROUP, given, None)))
-    for block in (found, again):
-        assert isinstance(block, Block)
-        assert block.rows is not None
-        assert str(rows_to_plain(block.rows)) == str(rows_to_plain(given))
 
 
 def test_texts_of_dropped_rows_do_not_travel_but_those_of_kept_categories_do() -> None:
