@@ -34,11 +34,11 @@ class GroupedRows:
         inside = (self.rows.pane_end > after_ms) & (self.rows.pane_end <= until_ms)
         return self if inside.all() else self.take(np.flatnonzero(inside))
 
-    def dealt(self) -> Iterator[tuple[Group, Rows]]:
-        """Each group with its rows, as views."""
+    def dealt(self, *, in_order: bool = False) -> Iterator[tuple[Group, Rows]]:
+        """Each group with its rows, as views; `in_order`: by (pane end, hash)."""
         if not len(self):
             return
-        if (self.code == self.code[0]).all():
+        if not in_order and (self.code == self.code[0]).all():
             yield self.groups[int(self.code[0])], self.rows
             return
         order = np.lexsort((self.rows.hash, self.rows.pane_end, self.code))

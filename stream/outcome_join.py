@@ -103,7 +103,7 @@ class OutcomeJoin:
         self.matured["unjoined"] += self._held.learn(model_id, maturity_ms)
 
     def mature(self, reached_ms: int) -> Iterator[tuple[Group, Rows]]:
-        """The cohorts whose age both watermarks have passed, a group at a time."""
+        """The cohorts whose age both watermarks have passed, a group at a time, by pane end."""
         rows = self._held.take_due(reached_ms)
         if rows is None:
             return
@@ -122,9 +122,11 @@ class OutcomeJoin:
         of_models = [self._rules.model(group[0]) for group in made.groups]
         is_own = np.array([bool(of.classes or of.costs) for of in of_models], np.bool_)
         has_own = is_own[made.code]
-        yield from made.take(np.flatnonzero(~has_own)).dealt() if has_own.any() else made.dealt()
+        plain = made.take(np.flatnonzero(~has_own)) if has_own.any() else made
+        yield from plain.dealt(in_order=True)
         for code in np.unique(made.code[has_own]).tolist():
             of_group = np.flatnonzero(made.code == code)
+            of_group = of_group[np.lexsort((hashes[of_group], end[of_group]))]
             said, truth = (
                 {name: column[of_group] for name, column in side.items()}
                 for side in (rows, outcomes)
