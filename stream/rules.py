@@ -18,10 +18,16 @@ from typing import Any, Literal
 import msgspec
 
 SECOND_MS = 1_000
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 Maturity = int | None | Literal["auto"]
 """Age in ms at which a prediction is judged; None: never; "auto": decided from the data."""
+
+Season = Literal["none", "day", "week"]
+"""What values come and go with."""
+
+SEASON_HOURS: dict[Season, int] = {"none": 0, "day": 24, "week": 168}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class ModelRule:
     runbook_url: str = ""
     maturity: Maturity | Literal["inherit"] = "inherit"
     reference: ReferenceRule | None = None
+    season: Season | None = None
     labels: tuple[tuple[str, str], ...] = ()
     budget: BudgetRule | None = None
     floors: FloorRule | None = None
@@ -110,6 +117,7 @@ class Rules:
     maturity: Maturity = "auto"
     horizon_ms: int = 30 * DAY_MS
     reference: ReferenceRule = ReferenceRule()
+    season: Season = "none"
     budget: BudgetRule = BudgetRule()
     floors: FloorRule = FloorRule()
     adwin: AdwinRule = AdwinRule()
@@ -155,6 +163,9 @@ class Rules:
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
 
+    def season_of(self, model_id: str) -> Season:
+        return self.model(model_id).season or self.season
+
     def budget_of(self, model_id: str) -> BudgetRule:
         return self.model(model_id).budget or self.budget
 
@@ -181,7 +192,8 @@ class Rules:
         model = self.model(model_id)
         if model.classes or model.costs:  # newer than 0.1.0
             state += [list(model.classes), [list(cost) for cost in model.costs]]
-        return state
+        season = self.season_of(model_id)
+        return state if season == "none" else [*state, season]
 
     def config_hash(self) -> str:
         """Of everything here: two alerts with the same hash were made by the same rules."""
@@ -222,7 +234,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, reference, classes and costs"
+_OF_STATE = "maturity, reference, season, classes and costs"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -239,9 +251,18 @@ _ACTIVATED = frozenset(
 """What may change at a pane."""
 
 _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
-    {"max_ids", "max_outcomes", "max_groups", "forget_ms", "budget", "floors", "resolve_values"}
+    {
+        "season",
+        "max_ids",
+        "max_outcomes",
+        "max_groups",
+        "forget_ms",
+        "budget",
+        "floors",
+        "resolve_values",
+    }
 )
-_SINCE_0_1_OF_ONE = ("budget", "floors", "classes", "costs")
+_SINCE_0_1_OF_ONE = ("season", "budget", "floors", "classes", "costs")
 """Fields that 0.1.0 did not have: of all models, and of one."""
 
 

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from stream.rules import Rules
+from stream.rules import Rules, Season
 from stream.setting_detection import ModelBudgetSettings, ModelFloorSettings, Section
 from stream.setting_types import (
     Bytes,
@@ -267,6 +267,7 @@ class ModelSettings(Section):
     runbook_url: str = Field(pattern=r"^https?://\S+$")
     maturity: MaturityAge | None = None
     reference: ModelReferenceSettings = ModelReferenceSettings()
+    season: Season | None = None
     budget: ModelBudgetSettings = ModelBudgetSettings()
     floors: ModelFloorSettings = ModelFloorSettings()
     labels: dict[str, str] = Field(default={})

@@ -53,6 +53,7 @@ grace: 1m
 future: 2h
 outcomes: {maturity: 3d, horizon: 40d}
 reference: {predictions: 500, span: 2d}
+season: day
 budget: {predictions: 5000, span: 3d}
 floors: {shift: 0.3, error: 0.4, shape: 0.2}
 detectors:
@@ -71,6 +72,7 @@ models:
     runbook_url: https://example.com/fraud
     maturity: none
     reference: {predictions: 9}
+    season: none
     budget: {span: 1d}
     floors: {shift: 0.5, series: {"outcome:error": 0.7, "feature:a": 0.6}}
     labels: {env: prod, area: eu}
@@ -83,6 +85,7 @@ models:
         runbook_url="https://example.com/fraud",
         maturity=None,
         reference=ReferenceRule(9, 2 * 86_400_000),
+        season="none",
         labels=(("area", "eu"), ("env", "prod")),
         budget=BudgetRule(5_000, 86_400_000),
         floors=FloorRule(0.5, 0.4, 0.2, (("feature:a", 0.6), ("outcome:error", 0.7))),
