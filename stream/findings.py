@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.alarm import Signal
+from stream.budget import WEIGHTS
 from stream.columns import Group
 from stream.evidence import current_evidence, reference_evidence
+from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch
 from stream.judgement import DELAY
 from stream.monitor_told import MonitorFinding
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
 from stream.times import iso
-from stream.unit_walk import ASK_AFTER_MS, Crossing, Told
-from stream.verdicts import Context, describe, describe_crossing
+from stream.unit_walk import Crossing, Told
+from stream.verdicts import Context, describe, describe_crossing, describe_joint
 from stream.wire import PaneKind
 
 
@@ -31,8 +33,9 @@ class Findings:
     def context(self, name: str, detector: str, share: float) -> Context:
         return Context(self.rules, self.kind, self.group, name, detector, share)
 
-    def quiet(self, name: str, detector: str, end_ms: int) -> MonitorFinding:
-        return MonitorFinding(end_ms, name, self.context(name, detector, 0.0).alertname, None)
+    def quiet(self, name: str, detector: str, end_ms: int, because: str = "") -> MonitorFinding:
+        alertname = self.context(name, detector, 0.0).alertname
+        return MonitorFinding(end_ms, name, alertname, None, because=because)
 
     def of_unit(self, told: Told, end_ms: int, *, is_sealed: bool) -> MonitorFinding:
         watched, crossing, effect = told.watched, told.crossing, told.effect
@@ -73,6 +76,26 @@ class Findings:
         detail["evidence"] = self._evidence(name, signal.change_at_ms, end_ms, reference)
         return MonitorFinding(end_ms, name, context.alertname, detail)
 
+    def of_joint(self, told: JointTold, end_ms: int, watch: JointWatch) -> MonitorFinding:
+        context = self.context(SERIES, MEASURE, WEIGHTS["joint"])
+        if told.lasting:
+            return MonitorFinding(
+                end_ms, SERIES, context.alertname, _lasting(context), lasting=True
+            )
+        crossing, effect, rows, terms = told.crossing, told.effect, watch.rows, watch.terms
+        if crossing is None or effect is None or rows is None or terms is None:
+            return self.quiet(SERIES, MEASURE, end_ms)
+        window = self.recent.window(crossing.since_ms, end_ms)
+        before, now = rows.correlations(told.contrast, window)
+        detail = describe_joint(context, told, end_ms, (before, now))
+        detail["reference"] = {"id": terms.reference_id, "count": told.known}
+        sampled = 0 if window is None else len(window)
+        detail["evidence"] = {
+            "current": {"correlations": now, "sampled": sampled},
+            "reference": {"correlations": before, "sampled": told.known},
+        }
+        return MonitorFinding(end_ms, SERIES, context.alertname, detail)
+
     def _evidence(
         self, name: str, since_ms: int, end_ms: int, reference: Reference | None
     ) -> dict[str, Any]:
@@ -82,10 +105,11 @@ class Findings:
 
 
 def _lasting(context: Context) -> dict[str, Any]:
-    name, days = context.series.partition(":")[2], ASK_AFTER_MS // DAY_MS
+    name, (model, version, *_) = context.series.partition(":")[2], context.group
+    days = f"{context.rules.ask_after_ms / DAY_MS:.3g}"
     summary = (
-        f"{context.who}: {name} has differed from its reference for {days} days; "
-        "accept a new one if it is to stay so"
+        f"{context.who}: {name} has differed from its reference for {days} days; if it is to stay "
+        f"so, accept a new one: leeway reference accept {model} {version}"
     )
     return {"summary": summary}
 

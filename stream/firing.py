@@ -28,6 +28,7 @@ class Patience:
     learn: int  # to be watched again
     look: int  # to be well again, in two panes at least
     enough: int  # to know how things are now
+    ask_after_ms: int = 0  # from when it begins to fire
 
 
 @dataclass(slots=True)

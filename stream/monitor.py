@@ -14,6 +14,7 @@ from stream.columns import Group
 from stream.feature_types import FeatureType, FeatureTypes
 from stream.findings import Findings
 from stream.gathering import Gathering
+from stream.joint_watch import MEASURE, SERIES, JointWatch
 from stream.label_counts import LabelCounts
 from stream.monitor_state import Held, fired_in_version_1
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
@@ -67,6 +68,7 @@ class Monitor:
         self._standards = Standards(self.kind, self.group[0])
         self._watch = Watch(self._rule.predictions)
         self._means = MonitoredSeries(self.rules, self.kind, self._types)
+        self._joint = JointWatch()
 
     @property
     def reference(self) -> Reference | None:
@@ -83,7 +85,8 @@ class Monitor:
 
         `rules`: those in force from these panes on; None: as before."""
         ended, self._ended = self._ended, []
-        findings = [self._words.quiet(*one, table.first_end_ms) for one in ended]
+        because = "it is watched no more"
+        findings = [self._words.quiet(*one, table.first_end_ms, because) for one in ended]
         if not (rules is None or rules is self.rules or rules == self.rules):
             findings += self._use(rules, table.first_end_ms)
         if self.first_end_ms is None:
@@ -117,7 +120,7 @@ class Monitor:
     def renew(self, renewed_at: int | None, end_ms: int) -> list[MonitorFinding]:
         """The owner accepts how things are: the old reference ends before the pane that ends then,
         and what fires with it; a new one is gathered."""
-        quiet = self.quiets(end_ms)
+        quiet = self.quiets(end_ms, "a new reference was accepted")
         self._begin_anew()
         for name in self._types:
             self._means.watch(name)
@@ -148,10 +151,11 @@ class Monitor:
         quiet = [self._words.quiet(name, detector, end_ms) for name, detector in ended]
         return quiet + self._arrange(end_ms, anew=True)
 
-    def quiets(self, end_ms: int) -> list[MonitorFinding]:
+    def quiets(self, end_ms: int, because: str) -> list[MonitorFinding]:
         """The end of everything that fires, as of a pane that ends then."""
         firing = [*self._watch.firing, *self._means.firing()]
-        return [self._words.quiet(name, detector, end_ms) for name, detector in firing]
+        firing += [(SERIES, MEASURE)] if self._joint.is_firing else []
+        return [self._words.quiet(name, detector, end_ms, because) for name, detector in firing]
 
     @property
     def refused_features(self) -> int:
@@ -188,7 +192,15 @@ class Monitor:
             self._watch, self._numeric, self.rules, recent=recent, anew=anew
         )
         self._watch.gather(None if self._gathering.is_done else self._standards.gathered)
-        return [self._words.quiet(name, measure, end_ms) for name, measure in ended]
+        quiet = [self._words.quiet(name, measure, end_ms) for name, measure in ended]
+        if self.kind == "prediction":
+            taus = {key: one.terms.tau for key, one in self._watch.watched.items()}
+            law, model_id = self._standards.law, self.group[0]
+            if law is not None and law.reference.seasons:
+                law = None  # between features the hours are not told apart
+            if self._joint.arrange(law, self._numeric, taus, self.rules, model_id):
+                quiet.append(self._words.quiet(SERIES, MEASURE, end_ms))
+        return quiet
 
     @property
     def _numeric(self) -> dict[str, bool]:
@@ -198,11 +210,17 @@ class Monitor:
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
         words, standards = self._words, self._standards
+        firing = list(self._watch.firing)
+        told = self._watch.run(run, self.rules)
         findings = [
             words.of_unit(
                 one, int(run.pane_end[one.row]), is_sealed=standards.is_sealed(one.watched.profile)
             )
-            for one in self._watch.run(run, self.rules)
+            for one in told
+        ]
+        findings += [
+            words.of_joint(joint, int(run.pane_end[joint.row]), self._joint)
+            for joint in self._joint.run(run, self.rules, firing, told)
         ]
         findings += self._means.run(run, words, self.reference)
         if self.kind == "cohort":
@@ -245,6 +263,10 @@ class Monitor:
         """Of every unit, as a share of its threshold, and of the means that have told something."""
         for (name, measure), level, is_firing in self._watch.levels():
             yield SeriesStatus(self.group, name, measure, level, 1.0, is_firing)
+        nearest = self._joint.level()
+        if nearest is not None:
+            is_firing = self._joint.is_firing
+            yield SeriesStatus(self.group, SERIES, MEASURE, nearest, 1.0, is_firing)
         for name, detector, is_firing, last in self._means.all():
             if last is not None:
                 score, threshold = last.statistic, last.threshold
@@ -273,6 +295,7 @@ class Monitor:
             "provisional": self._standards.provisional_id,
             "watch": self._watch.snapshot(),
             "means": self._means.snapshot(),
+            "joint": self._joint.snapshot(),
             "ended": self._ended,
             **self._labels.snapshot(),
         }
@@ -305,6 +328,7 @@ class Monitor:
         if "watch" in plain:
             made._watch.restore(profiles, rules, model_id, plain["watch"])
             made._means.restore(plain["means"])
+            made._joint.restore(made._standards.law, plain.get("joint"))
             made._ended = [(name, detector) for name, detector in plain["ended"]]
         else:
             made._ended = fired_in_version_1(plain)

@@ -67,6 +67,7 @@ class FloorRule:
     series: tuple[tuple[str, float], ...] = ()  # of single series, by name
     calibration: float = 0.02  # of how often equal scores come true: share of them
     unlabelled: float = 0.1  # of judged predictions without an outcome: share
+    joint: float = 0.2  # of what goes together: standard deviations of a product, on ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,15 @@ class RateRule:
     enabled: bool = True
     min_rise: float = 0.01
     ratio: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class JointRule:
+    """Changes between features, looked for in rows of the panes' samples."""
+
+    enabled: bool = True
+    pairs: int = 32  # of features, at most
+    rows: int = 32  # of a pane, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +133,10 @@ class Rules:
     adwin: AdwinRule = AdwinRule()
     page_hinkley: PageHinkleyRule = PageHinkleyRule()
     rates: RateRule = RateRule()
+    joint: JointRule = JointRule()
     minimum_values: int = 200  # before a self-starting detector may alert
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
+    ask_after_ms: int = 14 * DAY_MS  # of firing, the owner is asked to accept a new reference
     resolve_values: int = 500  # that say together that things are as in the reference again
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
@@ -242,9 +254,11 @@ _ACTIVATED = frozenset(
         "adwin",
         "page_hinkley",
         "rates",
+        "joint",
         "minimum_values",
         "resolve_after_panes",
         "resolve_values",
+        "ask_after_ms",
         "models",
     }
 )
@@ -253,12 +267,14 @@ _ACTIVATED = frozenset(
 _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
     {
         "season",
+        "ask_after_ms",
         "max_ids",
         "max_outcomes",
         "max_groups",
         "forget_ms",
         "budget",
         "floors",
+        "joint",
         "resolve_values",
     }
 )

@@ -170,6 +170,10 @@ class AlertSettings(Section):
         default=_DEFAULT.resolve_values,
         description="Values that together lie within the floor before an alert is resolved.",
     )
+    ask_after: PositiveDuration = Field(
+        default=whole_ms(_DEFAULT.ask_after_ms),
+        description="Of firing, after which the owner is asked to accept a new reference.",
+    )
 
 
 class DeadLetterLimit(Section):

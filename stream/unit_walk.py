@@ -26,11 +26,9 @@ from detectors.effects import (
 from stream.firing import Firing, Patience
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
-from stream.rules import DAY_MS
 from stream.unit_tilts import Terms, tilts_of
 from stream.watched import Key, Watched
 
-ASK_AFTER_MS = 14 * DAY_MS
 _SURE = 0.99  # of the interval that must lie within the floor
 
 
@@ -168,7 +166,9 @@ class Walk:
             self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
         else:
             now_ms = int(self._start_ms[crossing.row])
-            self._firing[key] = Firing(one.unit.columns, now_ms + ASK_AFTER_MS, self._patience)
+            self._firing[key] = Firing(
+                one.unit.columns, now_ms + self._patience.ask_after_ms, self._patience
+            )
         if is_little:
             return
         self._told.append(Told(crossing.row, one, crossing, effect))

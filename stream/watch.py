@@ -91,7 +91,9 @@ class Watch:
             start_ms=table.pane_end - rules.pane_ms,
             evidence=evidence,
             usual=self._usual_terms,
-            patience=Patience(rules.minimum_values, rules.resolve_values, self._enough),
+            patience=Patience(
+                rules.minimum_values, rules.resolve_values, self._enough, rules.ask_after_ms
+            ),
         )
         told = walk.told()
         for key, row in walk.stirred.items():
