@@ -306,6 +306,6 @@ def _resolve(firing: Alert, finding: Finding) -> Alert:
         sequence=sequence,
         ends_at=now,
         evaluated_at=now,
-        summary=f"resolved{because}: {firing.summary}",
+        summary=f"resolved{because}: {firing.summary.partition('; ')[0]}",
         recommended_action="none",
     )

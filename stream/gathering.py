@@ -25,6 +25,7 @@ from stream.season import SeasonGathering
 from stream.units import Unit
 from stream.wire import PaneKind, table_from_plain, table_to_plain
 
+_LATE = 64  # features gathered for by themselves, at a time
 _ANEW = 2  # times that a reference with a change inside is begun anew; the next is sealed
 
 
@@ -49,12 +50,10 @@ class Gathering:
         self._season = SeasonGathering(hours) if hours else None
 
     def begin_late(self, name: str) -> None:
-        """Of this feature alone, from the next pane on, unless all are gathered anyway."""
-        if self.is_done:
+        """Of this feature alone, from the next pane on, unless all are gathered anyway, or there
+        is no room."""
+        if self.is_done and len(self._late) < _LATE:
             self._late.setdefault(name, ReferenceBuilder(self._rule, self._rules))
-
-    def forget_late(self, name: str) -> None:
-        self._late.pop(name, None)
 
     def next_stop(self, table: PaneTable, start: int, first: int) -> int | None:
         """Index of the first pane from `start` on with which something is gathered; see `add`."""

@@ -63,7 +63,9 @@ class Watch:
         for one in fresh:
             if one.key in self.firing:
                 former = self.firing[one.key]
-                self.firing[one.key] = Firing(one.unit.columns, former.ask_ms, former.patience)
+                begun = Firing(one.unit.columns, former.ask_ms, former.patience)
+                begun.told = former.told
+                self.firing[one.key] = begun
 
     def _lay_out(self) -> None:
         self._columns, first = {}, 0

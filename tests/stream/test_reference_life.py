@@ -271,6 +271,16 @@ def test_a_stay_at_half_of_the_way_back_is_not_resolved_and_all_of_it_is() -> No
     assert back[1][0] > 400 + 100 / 5, "not before enough values agree"
 
 
+def test_less_than_half_of_what_was_told_must_be_left_however_little_the_reference_can_tell() -> (
+    None
+):
+    """600 values: only changes of .6 σ are told for sure; .8 was, and .55 of it stays."""
+    left = drifts_of(steps(0, 0.8, *[0.55] * 10, each=1_000), CALM)
+    assert all(fires for _, fires in left)
+    gone = drifts_of(steps(0, 0.8, *[0.0] * 10, each=1_000), CALM)
+    assert [fires for _, fires in gone] == [True, False]
+
+
 def test_values_as_they_have_become_are_not_well_while_they_are_not_as_sealed() -> None:
     """Watched again against what was learned since, it is calm there; that resolves nothing."""
     found = drifts_of(steps(0, 2, 2, 2, 2, 2, 2, 2, each=1_000))
