@@ -297,7 +297,8 @@ def _update(firing: Alert, finding: Finding, rules: Rules) -> Alert:
 
 def _resolve(firing: Alert, finding: Finding) -> Alert:
     sequence = firing.sequence + 1
-    now = iso(finding.ready_ms)
+    now, reason = iso(finding.ready_ms), finding.detail.get("because")
+    because = f" ({reason})" if reason else ""
     return msgspec.structs.replace(
         firing,
         id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
@@ -305,6 +306,6 @@ def _resolve(firing: Alert, finding: Finding) -> Alert:
         sequence=sequence,
         ends_at=now,
         evaluated_at=now,
-        summary=f"resolved: {firing.summary}",
+        summary=f"resolved{because}: {firing.summary.partition('; ')[0]}",
         recommended_action="none",
     )

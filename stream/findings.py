@@ -16,7 +16,7 @@ from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
 from stream.times import iso
-from stream.unit_walk import ASK_AFTER_MS, Crossing, Told
+from stream.unit_walk import Crossing, Told
 from stream.verdicts import Context, describe, describe_crossing, describe_joint
 from stream.wire import PaneKind
 
@@ -33,8 +33,9 @@ class Findings:
     def context(self, name: str, detector: str, share: float) -> Context:
         return Context(self.rules, self.kind, self.group, name, detector, share)
 
-    def quiet(self, name: str, detector: str, end_ms: int) -> MonitorFinding:
-        return MonitorFinding(end_ms, name, self.context(name, detector, 0.0).alertname, None)
+    def quiet(self, name: str, detector: str, end_ms: int, because: str = "") -> MonitorFinding:
+        alertname = self.context(name, detector, 0.0).alertname
+        return MonitorFinding(end_ms, name, alertname, None, because=because)
 
     def of_unit(self, told: Told, end_ms: int, *, is_sealed: bool) -> MonitorFinding:
         watched, crossing, effect = told.watched, told.crossing, told.effect
@@ -104,10 +105,11 @@ class Findings:
 
 
 def _lasting(context: Context) -> dict[str, Any]:
-    name, days = context.series.partition(":")[2], ASK_AFTER_MS // DAY_MS
+    name, (model, version, *_) = context.series.partition(":")[2], context.group
+    days = f"{context.rules.ask_after_ms / DAY_MS:.3g}"
     summary = (
-        f"{context.who}: {name} has differed from its reference for {days} days; "
-        "accept a new one if it is to stay so"
+        f"{context.who}: {name} has differed from its reference for {days} days; if it is to stay "
+        f"so, accept a new one: leeway reference accept {model} {version}"
     )
     return {"summary": summary}
 

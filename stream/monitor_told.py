@@ -15,6 +15,7 @@ class MonitorFinding:
     alertname: str
     detail: dict[str, Any] | None  # None: quiet again
     lasting: bool = False  # nothing new: it has been so for long
+    because: str = ""  # of a quiet one: why it ends, where it is not well again
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,9 @@ from detectors.effects import (
 from stream.firing import Firing, Patience
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
-from stream.rules import DAY_MS
 from stream.unit_tilts import Terms, tilts_of
 from stream.watched import Key, Watched
 
-ASK_AFTER_MS = 14 * DAY_MS
 _SURE = 0.99  # of the interval that must lie within the floor
 
 
@@ -168,9 +166,13 @@ class Walk:
             self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
         else:
             now_ms = int(self._start_ms[crossing.row])
-            self._firing[key] = Firing(one.unit.columns, now_ms + ASK_AFTER_MS, self._patience)
+            self._firing[key] = Firing(
+                one.unit.columns, now_ms + self._patience.ask_after_ms, self._patience
+            )
         if is_little:
             return
+        firing = self._firing[key]
+        firing.told = min(firing.told, abs(float(effect.estimate)))
         self._told.append(Told(crossing.row, one, crossing, effect))
 
     def _follow(self, key: Key, row: int) -> None:
@@ -240,7 +242,7 @@ class Walk:
         interval, floor = _interval(one, firing), one.terms.floor
         if interval.low > floor or interval.high < -floor:
             firing.look_anew()
-        elif within_floor(interval, _room(one)):
+        elif within_floor(interval, _room(one, firing)):
             del self._firing[key]
             self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
             self._told.append(Told(row, one, None, None))
@@ -274,9 +276,12 @@ def _interval(one: Watched, firing: Firing) -> Interval:
     return rate_difference(*now, *then, tau=tau, level=_SURE, anytime=looks)
 
 
-def _room(one: Watched) -> float:
-    """In which a difference is none: the floor, or what is within the error of the reference."""
+def _room(one: Watched, firing: Firing) -> float:
+    """In which a difference is none: the floor, or what is within the error of the reference and
+    less than half of what was told."""
     tilts = tilts_of([one.terms])
     least = tilts.smallest * (1.0 if one.unit.measure == "shift" else tilts.sd)
     able = least[np.isfinite(least)]
-    return max(one.terms.floor, float(able.max()) if len(able) else 0.0)
+    room = float(able.max()) if len(able) else 0.0
+    half = 0.5 * firing.told if one.unit.measure != "calibration" else np.inf
+    return max(one.terms.floor, min(room, half))
