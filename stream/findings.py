@@ -7,6 +7,7 @@ from typing import Any
 
 from stream.alarm import Signal
 from stream.columns import Group
+from stream.estimated_error import ESTIMATE, SCORE
 from stream.evidence import current_evidence, reference_evidence
 from stream.judgement import DELAY
 from stream.monitor_told import MonitorFinding
@@ -17,6 +18,7 @@ from stream.rules import DAY_MS, Rules
 from stream.times import iso
 from stream.unit_walk import ASK_AFTER_MS, Crossing, Told
 from stream.verdicts import Context, describe, describe_crossing
+from stream.watched import Key
 from stream.wire import PaneKind
 
 
@@ -33,21 +35,42 @@ class Findings:
         return Context(self.rules, self.kind, self.group, name, detector, share)
 
     def quiet(self, name: str, detector: str, end_ms: int) -> MonitorFinding:
-        return MonitorFinding(end_ms, name, self.context(name, detector, 0.0).alertname, None)
+        alertname = self.context(name, detector, 0.0).alertname
+        return MonitorFinding(end_ms, name, alertname, None, "quiet")
 
-    def of_unit(self, told: Told, end_ms: int, law: Profile | None) -> MonitorFinding:
+    def raised(self, key: Key, end_ms: int) -> MonitorFinding:
+        """A feature's alert is graver: predictions have moved too."""
+        detail = {"severity": "warning", "summary": "predictions have moved too"}
+        name, measure = key
+        alertname = self.context(name, measure, 0.0).alertname
+        return MonitorFinding(end_ms, name, alertname, detail, "raised")
+
+    def of_unit(
+        self, told: Told, end_ms: int, law: Profile | None, *, moved_along: bool = False
+    ) -> MonitorFinding | None:
+        """None: it tells nothing. `moved_along`: predictions have moved too."""
         watched, crossing, effect = told.watched, told.crossing, told.effect
         name, measure = watched.key
         context = self.context(name, measure, watched.share)
+        if told.refuted:
+            return MonitorFinding(end_ms, ESTIMATE, context.alertname, None, "withdrawn")
+        if watched.unit.is_twin:
+            return None
         if told.lasting:
-            return MonitorFinding(end_ms, name, context.alertname, _lasting(context), lasting=True)
+            return MonitorFinding(end_ms, name, context.alertname, _lasting(context), "lasting")
         if crossing is None or effect is None:
             return self.quiet(name, measure, end_ms)
         detail = describe_crossing(context, told, crossing, effect, end_ms)
         reference = watched.profile.reference
         shown = reference.id if watched.profile is law else f"self:{iso(reference.end_ms)}"
         detail["reference"] = {"id": shown, "count": reference.count}
-        detail["evidence"] = self._evidence(name, crossing.since_ms, end_ms, reference)
+        if moved_along and detail["severity"] == "info":
+            detail["severity"] = "warning"
+            detail["summary"] += "; predictions have moved too"
+        shown_of = SCORE if name == ESTIMATE else name
+        detail["evidence"] = self._evidence(shown_of, crossing.since_ms, end_ms, reference)
+        if name == ESTIMATE:
+            detail["impact"] |= _expectation(told, crossing)
         if self.kind == "cohort":
             detail["impact"] |= _impact(name, detail["evidence"])
             if watched.unit.is_split:
@@ -104,6 +127,13 @@ def _of_scores(told: Told, crossing: Crossing) -> dict[str, Any]:
         side: {**scores, "count": n, "come_true": _short(x / max(n, 1))}
         for side, (x, n) in sides.items()
     }
+
+
+def _expectation(told: Told, crossing: Crossing) -> dict[str, Any]:
+    unit, baseline = told.watched.unit, told.watched.terms.baseline
+    sides = (crossing.x / crossing.n, float(baseline.x[0]) / float(baseline.n[0]))
+    now, before = (_short(share * unit.scale / unit.steps) for share in sides)
+    return {"metric": "estimated_error", "value": now, "reference": before}
 
 
 def _short(value: float) -> float:

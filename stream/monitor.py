@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from detectors.moments import mean_and_variance
 from stream.alarm import Alarm
 from stream.columns import Group
+from stream.concert import Concert, Raised
 from stream.feature_types import FeatureType, FeatureTypes
 from stream.findings import Findings
 from stream.monitor_state import Held
@@ -184,8 +185,16 @@ class Monitor:
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
         words, law = self._words, self._standards.law
-        told = self._watch.run(run, self.rules)
-        findings = [words.of_unit(one, int(run.pane_end[one.row]), law) for one in told]
+        concert = Concert(self._watch.firing)
+        findings: list[MonitorFinding] = []
+        for one in concert.of(self._watch.run(run, self.rules)):
+            end_ms = int(run.pane_end[one.row])
+            if isinstance(one, Raised):
+                findings.append(words.raised(one.key, end_ms))
+            else:
+                moved_along = concert.moved_along(one)
+                found = words.of_unit(one, end_ms, law, moved_along=moved_along)
+                findings += [] if found is None else [found]
         for name, series in self._means.values.items():
             if name in run.features:
                 findings += self._run_mean(run, name, series)
@@ -319,5 +328,5 @@ def _quantiles(delays: NDArray[np.float64]) -> tuple[int, int]:
 
 
 def _add_coverage(finding: MonitorFinding, judged: tuple[int, int]) -> None:
-    if finding.detail is not None and not finding.lasting:
+    if finding.detail is not None and finding.verdict == "drift":
         finding.detail["impact"]["label_coverage"] = float(f"{judged[0] / judged[1]:.6g}")
