@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.panes import FeatureTable, Ints, PaneTable
 from stream.profile import Profile
@@ -37,24 +40,24 @@ def faults(
         case "type_error":
             return (feature.text if numeric else feature.number) + feature.other, run.rows
         case "unseen":
-            frozen = profile.reference.feature(name)
-            return _unseen(feature, len(run), frozen, max_categories), feature.text
+            known = profile.categories(name)
+            return _unseen(feature, len(run), known, max_categories), feature.text
         case "out_of_range":
             of = profile.number(name)
             return zeros if of is None else of.outside(feature, len(run)), feature.number
 
 
 def _unseen(
-    feature: FeatureTable, panes: int, frozen: FeatureTable | None, max_categories: int
+    feature: FeatureTable, panes: int, known: NDArray[Any] | None, max_categories: int
 ) -> Ints:
-    if frozen is None:
+    if known is None:
         return np.zeros(panes, np.int64)
     cells = feature.categories
-    known = np.isin(cells.key, frozen.categories.key)
-    seen = np.bincount(cells.pane[known], weights=cells.count[known], minlength=panes)
-    if len(frozen.categories.key) >= max_categories:
+    is_known = np.isin(cells.key, known)
+    seen = np.bincount(cells.pane[is_known], weights=cells.count[is_known], minlength=panes)
+    if len(known) >= max_categories:
         # more categories than are counted: only those counted on both sides can be judged
-        comparable = cells.key <= frozen.categories.key.max()
+        comparable = cells.key <= known.max()
         counted = np.bincount(
             cells.pane[comparable], weights=cells.count[comparable], minlength=panes
         )

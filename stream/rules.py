@@ -99,6 +99,9 @@ class ModelRule:
     costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
 
 
+_KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
+
+
 @dataclass(frozen=True)
 class Rules:
     pane_ms: int = 10 * SECOND_MS
@@ -116,7 +119,7 @@ class Rules:
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
     resolve_values: int = 500  # that say together that things are as in the reference again
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
-    window_rows: int = 2_048  # k of the recent window's and the reference's row sample
+    window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
     max_record_bytes: int = 1_000_000
     max_features: int = 2_000  # of one event, and of one model version
     max_categories: int = 64  # per pane and feature
@@ -132,6 +135,11 @@ class Rules:
         """This long after a pane's end, every prediction that an outcome of the pane can belong to
         has been accepted or was late: an outcome may be ahead of its prediction by the grace."""
         return self.pane_ms + 2 * self.grace_ms
+
+    @property
+    def kept_rows(self) -> int:
+        """k of the row samples of a sealed reference and, from then on, of the recent window."""
+        return min(self.window_rows, _KEPT_ROWS)
 
     def model(self, model_id: str) -> ModelRule:
         return self.models.get(model_id, _UNCONFIGURED)

@@ -24,16 +24,17 @@ def effect_of(one: Watched, column: int, x: int, n: int) -> Interval:
     return rate_difference(x / one.unit.steps, n, *then, tau=tau)
 
 
-def interval_of(one: Watched, x: Ints, n: Ints) -> Interval:
-    """Of how things are now, from sums over its columns; it is looked at again and again."""
+def interval_of(one: Watched, x: Ints, n: Ints, looks: float) -> Interval:
+    """Of how things are now, from sums over its columns; it is looked at again and again, from so
+    many values on."""
     unit, before, tau = one.unit, one.terms.baseline, max(one.terms.tau)
     if unit.measure == "shift":
-        return score_difference(x[0], n[0], before.n[0], tau=tau, level=_SURE, anytime=True)
+        return score_difference(x[0], n[0], before.n[0], tau=tau, level=_SURE, anytime=looks)
     if unit.measure == "shape":
-        return total_variation(x, before.x, tau=tau, level=_SURE, anytime=True)
+        return total_variation(x, before.x, tau=tau, level=_SURE, anytime=looks)
     if unit.measure == "calibration":
-        return reliability_difference(x, n, before.x, before.n, tau=tau, level=_SURE, anytime=True)
-    return _rate(one, 0, x, n)
+        return reliability_difference(x, n, before.x, before.n, tau=tau, level=_SURE, anytime=looks)
+    return _rate(one, 0, x, n, looks)
 
 
 def room_of(one: Watched) -> float:
@@ -45,18 +46,18 @@ def room_of(one: Watched) -> float:
     return max(one.terms.floor, float(able.max()) if len(able) else 0.0)
 
 
-def is_refuted(one: Watched, expected: Interval, x: Ints, n: Ints) -> bool:
+def is_refuted(one: Watched, expected: Interval, x: Ints, n: Ints, looks: float) -> bool:
     """Of a twin: whether judged predictions rule out that errors moved by half of what their
     scores let expect."""
     if abs(expected.estimate) < one.terms.floor or not (n[1] and one.terms.baseline.n[1]):
         return False
     half = 0.5 * float(expected.estimate) * one.unit.scale
-    measured = _rate(one, 1, x, n)
+    measured = _rate(one, 1, x, n, looks)
     return bool(measured.high < half) if half > 0 else bool(measured.low > half)
 
 
-def _rate(one: Watched, column: int, x: Ints, n: Ints) -> Interval:
+def _rate(one: Watched, column: int, x: Ints, n: Ints, looks: float) -> Interval:
     before, steps = one.terms.baseline, one.unit.steps
     then = (before.x[column] / steps, before.n[column])
     tau = max(one.terms.tau)
-    return rate_difference(x[column] / steps, n[column], *then, tau=tau, level=_SURE, anytime=True)
+    return rate_difference(x[column] / steps, n[column], *then, tau=tau, level=_SURE, anytime=looks)

@@ -231,8 +231,9 @@ class Walk:
         """Is it well again?"""
         one = self._watched[key]
         window, floor = firing.window, one.terms.floor
-        interval = interval_of(one, window.x, window.n)
-        if one.unit.is_twin and is_refuted(one, interval, window.x, window.n):
+        looks = float(firing.patience.look)
+        interval = interval_of(one, window.x, window.n, looks)
+        if one.unit.is_twin and is_refuted(one, interval, window.x, window.n, looks):
             self._told.append(Told(row, one, None, None, refuted=True))
             firing.look_on()
         elif interval.low > floor or interval.high < -floor:
