@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.alarm import Signal
+from stream.budget import WEIGHTS
 from stream.columns import Group
 from stream.estimated_error import ESTIMATE, SCORE
 from stream.evidence import current_evidence, reference_evidence
+from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch
 from stream.judgement import DELAY
 from stream.monitor_told import MonitorFinding
-from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
 from stream.times import iso
 from stream.unit_walk import ASK_AFTER_MS, Crossing, Told
-from stream.verdicts import Context, describe, describe_crossing
+from stream.verdicts import Context, describe, describe_crossing, describe_joint
 from stream.watched import Key
 from stream.wire import PaneKind
 
@@ -46,7 +47,7 @@ class Findings:
         return MonitorFinding(end_ms, name, alertname, detail, "raised")
 
     def of_unit(
-        self, told: Told, end_ms: int, law: Profile | None, *, moved_along: bool = False
+        self, told: Told, end_ms: int, *, is_sealed: bool, moved_along: bool = False
     ) -> MonitorFinding | None:
         """None: it tells nothing. `moved_along`: predictions have moved too."""
         watched, crossing, effect = told.watched, told.crossing, told.effect
@@ -62,7 +63,7 @@ class Findings:
             return self.quiet(name, measure, end_ms)
         detail = describe_crossing(context, told, crossing, effect, end_ms)
         reference = watched.profile.reference
-        shown = reference.id if watched.profile is law else f"self:{iso(reference.end_ms)}"
+        shown = reference.id if is_sealed else f"self:{iso(reference.end_ms)}"
         detail["reference"] = {"id": shown, "count": reference.count}
         if moved_along and detail["severity"] == "info":
             detail["severity"] = "warning"
@@ -96,6 +97,24 @@ class Findings:
         detail["reference"] = sealed or own
         detail["evidence"] = self._evidence(name, signal.change_at_ms, end_ms, reference)
         return MonitorFinding(end_ms, name, context.alertname, detail)
+
+    def of_joint(self, told: JointTold, end_ms: int, watch: JointWatch) -> MonitorFinding:
+        context = self.context(SERIES, MEASURE, WEIGHTS["joint"])
+        if told.lasting:
+            return MonitorFinding(end_ms, SERIES, context.alertname, _lasting(context), "lasting")
+        crossing, effect, rows, terms = told.crossing, told.effect, watch.rows, watch.terms
+        if crossing is None or effect is None or rows is None or terms is None:
+            return self.quiet(SERIES, MEASURE, end_ms)
+        window = self.recent.window(crossing.since_ms, end_ms)
+        before, now = rows.correlations(told.contrast, window)
+        detail = describe_joint(context, told, end_ms, (before, now))
+        detail["reference"] = {"id": terms.reference_id, "count": told.known}
+        sampled = 0 if window is None else len(window)
+        detail["evidence"] = {
+            "current": {"correlations": now, "sampled": sampled},
+            "reference": {"correlations": before, "sampled": told.known},
+        }
+        return MonitorFinding(end_ms, SERIES, context.alertname, detail)
 
     def _evidence(
         self, name: str, since_ms: int, end_ms: int, reference: Reference | None

@@ -61,6 +61,7 @@ class FloorRule:
     series: tuple[tuple[str, float], ...] = ()  # of single series, by name
     calibration: float = 0.02  # of how often equal scores come true: share of them
     unlabelled: float = 0.1  # of judged predictions without an outcome: share
+    joint: float = 0.2  # of what goes together: standard deviations of a product, on ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,15 @@ class RateRule:
     enabled: bool = True
     min_rise: float = 0.01
     ratio: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class JointRule:
+    """Changes between features, looked for in rows of the panes' samples."""
+
+    enabled: bool = True
+    pairs: int = 32  # of features, at most
+    rows: int = 32  # of a pane, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +125,7 @@ class Rules:
     adwin: AdwinRule = AdwinRule()
     page_hinkley: PageHinkleyRule = PageHinkleyRule()
     rates: RateRule = RateRule()
+    joint: JointRule = JointRule()
     minimum_values: int = 200  # before a self-starting detector may alert
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
     resolve_values: int = 500  # that say together that things are as in the reference again
@@ -230,6 +241,7 @@ _ACTIVATED = frozenset(
         "adwin",
         "page_hinkley",
         "rates",
+        "joint",
         "minimum_values",
         "resolve_after_panes",
         "resolve_values",
@@ -239,7 +251,16 @@ _ACTIVATED = frozenset(
 """What may change at a pane."""
 
 _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
-    {"max_ids", "max_outcomes", "max_groups", "forget_ms", "budget", "floors", "resolve_values"}
+    {
+        "max_ids",
+        "max_outcomes",
+        "max_groups",
+        "forget_ms",
+        "budget",
+        "floors",
+        "joint",
+        "resolve_values",
+    }
 )
 _SINCE_0_1_OF_ONE = ("budget", "floors", "classes", "costs")
 """Fields that 0.1.0 did not have: of all models, and of one."""

@@ -146,6 +146,7 @@ class Settings(Section):
             adwin=AdwinRule(**self.detectors.adwin.model_dump()),
             page_hinkley=PageHinkleyRule(**self.detectors.page_hinkley.model_dump()),
             rates=RateRule(**self.detectors.rates.model_dump()),
+            joint=self.detectors.joint.rule(),
             minimum_values=self.detectors.minimum,
             resolve_after_panes=self.alerts.resolve_after,
             resolve_values=self.alerts.resolve_values,
