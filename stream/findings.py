@@ -8,6 +8,7 @@ from typing import Any
 from stream.alarm import Signal
 from stream.budget import WEIGHTS
 from stream.columns import Group
+from stream.constant import Constant, constant_of
 from stream.estimated_error import ESTIMATE, SCORE
 from stream.evidence import current_evidence, reference_evidence
 from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch
@@ -70,6 +71,9 @@ class Findings:
             detail["summary"] += "; predictions have moved too"
         shown_of = SCORE if name == ESTIMATE else name
         detail["evidence"] = self._evidence(shown_of, crossing.since_ms, end_ms, reference)
+        if detail["kind"] == "feature_drift":
+            window = self.recent.window(crossing.since_ms, end_ms)
+            detail |= self._constant(context, constant_of(window, name, reference))
         if name == ESTIMATE:
             detail["impact"] |= _expectation(told, crossing)
         if self.kind == "cohort":
@@ -77,6 +81,17 @@ class Findings:
             if watched.unit.is_split:
                 detail["evidence"] = _of_scores(told, crossing)
         return MonitorFinding(end_ms, name, context.alertname, detail)
+
+    def _constant(self, context: Context, found: Constant | None) -> dict[str, Any]:
+        if found is None:
+            return {}
+        what = f"{context.feature} is {found.value} in all of its last {found.count} values"
+        return {
+            "kind": "data_quality",
+            "severity": "error",
+            "recommended_action": "fix_pipeline",
+            "summary": f"{context.who}: {what}: it has stopped varying",
+        }
 
     def of_mean(
         self,
