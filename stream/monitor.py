@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stream.columns import Group
+from stream.concert import Concert, Raised
 from stream.feature_types import FeatureType, FeatureTypes
 from stream.findings import Findings
 from stream.gathering import Gathering
@@ -212,12 +213,17 @@ class Monitor:
         words, standards = self._words, self._standards
         firing = list(self._watch.firing)
         told = self._watch.run(run, self.rules)
-        findings = [
-            words.of_unit(
-                one, int(run.pane_end[one.row]), is_sealed=standards.is_sealed(one.watched.profile)
-            )
-            for one in told
-        ]
+        concert = Concert(firing)
+        findings: list[MonitorFinding] = []
+        for one in concert.of(told):
+            end_ms = int(run.pane_end[one.row])
+            if isinstance(one, Raised):
+                findings.append(words.raised(one.key, end_ms))
+                continue
+            sealed = standards.is_sealed(one.watched.profile)
+            moved_along = concert.moved_along(one)
+            found = words.of_unit(one, end_ms, is_sealed=sealed, moved_along=moved_along)
+            findings += [] if found is None else [found]
         findings += [
             words.of_joint(joint, int(run.pane_end[joint.row]), self._joint)
             for joint in self._joint.run(run, self.rules, firing, told)
