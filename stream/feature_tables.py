@@ -1,4 +1,4 @@
-"""One feature over panes: what is summed of its cells, and the exact merging of such sums.
+"""Cells of features to sums over panes, and the exact merging of such sums.
 
 All features of a group are one table: their panes are numbered through, feature behind feature, as
 if they were panes of one feature, and dealt back where one is asked for. A call of numpy costs a
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,90 +20,12 @@ from detectors.log_buckets import bucket_of
 from detectors.moments import two_product
 from stream import native_summary
 from stream.columns import NULL, NUMBER, OTHER, TEXT, Column
+from stream.feature_table import ARRAYS, Counts, FeatureTable, Ints, dealt, joined
 from stream.native_summary import Triple
 
-Ints = NDArray[np.int64]
 _KINDS = 5
 _CELLS_IN_ONE_GO = 1 << 16
 _CELLS_ALONE = 1 << 11  # of a group, from which it is worth a call of its own
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Counts:
-    """Sparse counts, sorted by (pane, key): three parallel arrays. `pane` is an index."""
-
-    pane: Ints
-    key: NDArray[Any]
-    count: Ints
-
-
-ARRAYS = ("number", "text", "null", "other", "minimum", "maximum")
-LIMITS = ("minimum", "maximum")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FeatureTable:
-    """One feature over P panes; `absent` is the pane's rows less the other four."""
-
-    number: Ints
-    text: Ints
-    null: Ints
-    other: Ints
-    minimum: NDArray[np.float64]  # nan where there is no number
-    maximum: NDArray[np.float64]
-    sums: Binned  # group: index of the pane
-    squares: Binned
-    buckets: Counts
-    categories: Counts  # of the K smallest hashes of each pane
-
-    @property
-    def present(self) -> Ints:
-        """Rows in which the feature is there, whatever its value."""
-        return self.number + self.text + self.null + self.other
-
-    def between(self, low: int, high: int) -> FeatureTable:
-        """The panes from `low` to before `high`."""
-        return dealt(self, [low, high])[0]
-
-
-def dealt(table: FeatureTable, starts: Sequence[int]) -> list[FeatureTable]:
-    """The panes from each start to before the next one. O(what they hold)."""
-    sums, squares = _bins_dealt(table.sums, starts), _bins_dealt(table.squares, starts)
-    buckets, categories = (
-        _counts_dealt(table.buckets, starts),
-        _counts_dealt(table.categories, starts),
-    )
-    return [
-        FeatureTable(
-            table.number[low:high],
-            table.text[low:high],
-            table.null[low:high],
-            table.other[low:high],
-            table.minimum[low:high],
-            table.maximum[low:high],
-            sums[i],
-            squares[i],
-            buckets[i],
-            categories[i],
-        )
-        for i, (low, high) in enumerate(pairwise(starts))
-    ]
-
-
-def _bins_dealt(bins: Binned, starts: Sequence[int]) -> list[Binned]:
-    places = np.searchsorted(bins.group, starts).tolist()
-    return [
-        Binned(bins.group[low:high] - first, bins.bin[low:high], bins.amount[low:high])
-        for first, (low, high) in zip(starts, pairwise(places), strict=False)
-    ]
-
-
-def _counts_dealt(counts: Counts, starts: Sequence[int]) -> list[Counts]:
-    places = np.searchsorted(counts.pane, starts).tolist()
-    return [
-        Counts(counts.pane[low:high] - first, counts.key[low:high], counts.count[low:high])
-        for first, (low, high) in zip(starts, pairwise(places), strict=False)
-    ]
 
 
 # -- rows to sums
@@ -234,44 +155,6 @@ def _occurrences(pane: Ints, key: NDArray[Any]) -> Counts:
 
 
 # -- sums to sums
-
-
-def joined(tables: Sequence[FeatureTable]) -> FeatureTable:
-    """Tables of features over the same panes behind one another."""
-    if len(tables) == 1:
-        return tables[0]
-    starts = np.cumsum([0, *(len(t.number) for t in tables)]).tolist()
-    shifted = list(zip(tables, starts, strict=False))
-
-    def counts(parts: Sequence[tuple[Counts, int]], kind: type) -> Counts:
-        return Counts(
-            _whole([of.pane + first for of, first in parts], np.int64),
-            _whole([of.key for of, _ in parts], kind),
-            _whole([of.count for of, _ in parts], np.int64),
-        )
-
-    def bins(parts: Sequence[tuple[Binned, int]]) -> Binned:
-        return Binned(
-            _whole([of.group + first for of, first in parts], np.int64),
-            _whole([of.bin for of, _ in parts], np.int64),
-            _whole([of.amount for of, _ in parts], np.int64),
-        )
-
-    arrays = {
-        name: _whole([getattr(t, name) for t in tables], np.float64 if name in LIMITS else np.int64)
-        for name in ARRAYS
-    }
-    return FeatureTable(
-        **arrays,
-        sums=bins([(t.sums, first) for t, first in shifted]),
-        squares=bins([(t.squares, first) for t, first in shifted]),
-        buckets=counts([(t.buckets, first) for t, first in shifted], np.int64),
-        categories=counts([(t.categories, first) for t, first in shifted], np.uint64),
-    )
-
-
-def _whole(parts: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else np.zeros(0, kind)
 
 
 Having = Sequence[tuple[FeatureTable, Ints]]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.exact_sum import Binned
-from stream.feature_tables import Counts, FeatureTable, Ints, dealt, joined
+from stream.feature_table import Counts, FeatureTable, Ints, dealt, joined
 
 
 class PaneFeatures(Mapping[str, FeatureTable]):

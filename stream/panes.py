@@ -17,19 +17,20 @@ from numpy.typing import NDArray
 
 from detectors.exact_sum import BIN_BITS, Binned
 from stream.columns import Column, Rows, concatenate
-from stream.feature_tables import (
-    ARRAYS,
-    Cells,
-    Counts,
-    FeatureTable,
-    Ints,
-    merge_groups,
-    summarise_groups,
-)
+from stream.feature_table import ARRAYS, Counts, FeatureTable, Ints, regrouped
+from stream.feature_tables import Cells, merge_groups, summarise_groups
 from stream.pane_features import PaneFeatures
 
 __all__ = ["ARRAYS", "WHOLE", "Counts", "FeatureTable", "Ints", "PaneTable"]  # told of as one
-__all__ += ["collapse", "cut_at", "merge", "merge_all", "summarise", "summarise_all"]
+__all__ += [
+    "collapse",
+    "cut_at",
+    "merge",
+    "merge_all",
+    "summarise",
+    "summarise_all",
+    "summarise_grouped",
+]
 WHOLE = np.uint64(2**64 - 1)  # sample limit of a pane whose rows are all in the sample
 
 
@@ -92,8 +93,11 @@ class PaneTable:
 
     def only(self, name: str) -> PaneTable:
         """With no feature but this one."""
-        others = {*self.features, *self.sample.columns} - {name}
-        return self.without(others)
+        features = {name: self.features[name]} if name in self.features else {}
+        columns = {n: self.sample.columns[n] for n in (name,) if n in self.sample.columns}
+        texts = {h: self.texts[h] for h in sorted(_texts_used(features, columns))}
+        sample = replace(self.sample, columns=columns, texts=texts)
+        return replace(self, features=features, sample=sample)
 
     def with_sample_of(self, rows: int) -> PaneTable:
         """With at most this many rows of each pane in the sample."""
@@ -151,14 +155,45 @@ def summarise_all(parts: Sequence[Rows], sample_rows: int, max_categories: int) 
     for part in parts:
         order = np.lexsort((part.hash, part.pane_end))
         ends, pane, count = _numbered(part.pane_end[order])
-        sample = _smallest_rows(part, order, pane, count, sample_rows)
-        made.append((ends, count, [*part.columns], sample))
+        kept, limit = _smallest_rows(part.hash, order, pane, count, sample_rows)
+        made.append((ends, count, [*part.columns], (part.take(order[kept]), limit)))
         groups.append(Cells([*part.columns.values()], order, pane, len(ends)))
     wholes = summarise_groups(groups, max_categories)
     return [
         PaneTable(ends, count, PaneFeatures(names, len(ends), whole), *sample)
         for (ends, count, names, sample), whole in zip(made, wholes, strict=True)
     ]
+
+
+def summarise_grouped(
+    rows: Rows, code: Ints, texts: Sequence[dict[int, str]], sample_rows: int, max_categories: int
+) -> list[PaneTable]:
+    """Of rows of many groups, the panes of each group: those of code 0, 1, and so on, each with its
+    texts. All rows have the same columns."""
+    order = np.lexsort((rows.hash, rows.pane_end, code))
+    sorted_ends, code = rows.pane_end[order], code[order]
+    is_first = np.ones(len(order), np.bool_)
+    is_first[1:] = (code[1:] != code[:-1]) | (sorted_ends[1:] != sorted_ends[:-1])
+    first = np.flatnonzero(is_first)
+    pane = np.cumsum(is_first) - 1
+    ends, count = sorted_ends[first], np.diff(first, append=len(order))
+    kept, limit = _smallest_rows(rows.hash, order, pane, count, sample_rows)
+    sample, sampled = rows.take(order[kept]), code[kept]
+    numbers = np.arange(len(texts) + 1)
+    panes = np.searchsorted(code[first], numbers)
+    columns = [*rows.columns.values()]
+    (whole,) = summarise_groups([Cells(columns, order, pane, len(first))], max_categories)
+    wholes = regrouped(whole, len(columns), panes)
+    made = []
+    places = np.searchsorted(sampled, numbers).tolist()
+    cuts = panes.tolist()
+    for i, shown in enumerate(texts):
+        mine, low, high = slice(cuts[i], cuts[i + 1]), places[i], places[i + 1]
+        of = PaneFeatures([*rows.columns], cuts[i + 1] - cuts[i], wholes[i])
+        cells = {n: Column(c.kind[low:high], c.bits[low:high]) for n, c in sample.columns.items()}
+        part = Rows(sample.pane_end[low:high], sample.hash[low:high], cells, shown)
+        made.append(PaneTable(ends[mine], count[mine], of, part, limit[mine]))
+    return made
 
 
 def _numbered(sorted_ends: Ints) -> tuple[Ints, Ints, Ints]:
@@ -171,19 +206,19 @@ def _numbered(sorted_ends: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def _smallest_rows(
-    rows: Rows, order: NDArray[np.intp], pane: Ints, count: Ints, keep: int
-) -> tuple[Rows, NDArray[np.uint64]]:
-    """At most `keep` rows of each pane, those with the smallest hashes, and where they end.
-    `order` sorts the rows by pane and hash."""
+    hashes: NDArray[np.uint64], order: NDArray[np.intp], pane: Ints, count: Ints, keep: int
+) -> tuple[NDArray[np.bool_], NDArray[np.uint64]]:
+    """Which of the ordered rows are among the `keep` with the smallest hashes of their pane, and
+    where those end. `order` sorts the rows by pane and hash."""
     limit = np.full(len(count), WHOLE)
     crowded = np.flatnonzero(count > keep)
     if not len(crowded):
-        return rows.take(order), limit
+        return np.ones(len(order), np.bool_), limit
     starts = np.cumsum(count) - count
-    hashes = rows.hash[order]
-    limit[crowded] = hashes[starts[crowded] + keep]
+    sorted_hashes = hashes[order]
+    limit[crowded] = sorted_hashes[starts[crowded] + keep]
     of_row = limit[pane]
-    return rows.take(order[(of_row == WHOLE) | (hashes < of_row)]), limit
+    return (of_row == WHOLE) | (sorted_hashes < of_row), limit
 
 
 def merge(tables: Sequence[PaneTable], sample_rows: int, max_categories: int) -> PaneTable:
