@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.alarm import Signal
-from stream.budget import WEIGHTS
 from stream.columns import Group
 from stream.evidence import current_evidence, reference_evidence
-from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch
+from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch, joint_share
 from stream.monitor_told import MonitorFinding
 from stream.profile import Profile
 from stream.recent_rows import RecentRows
@@ -74,7 +73,7 @@ class Findings:
         return MonitorFinding(end_ms, name, context.alertname, detail)
 
     def of_joint(self, told: JointTold, end_ms: int, watch: JointWatch) -> MonitorFinding:
-        context = self.context(SERIES, MEASURE, WEIGHTS["joint"])
+        context = self.context(SERIES, MEASURE, joint_share(self.rules))
         if told.lasting:
             return MonitorFinding(
                 end_ms, SERIES, context.alertname, _lasting(context), lasting=True

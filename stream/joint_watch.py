@@ -375,6 +375,11 @@ def spells(
         now -= {one.watched.key for one in at if one.crossing is None}
 
 
+def joint_share(rules: Rules) -> float:
+    """Of a model's budget."""
+    return WEIGHTS["joint"] / rules.sources
+
+
 def _terms(
     law: Profile | None, numeric: Mapping[str, bool], taus: Mapping[Key, Iterable[float]],
     rules: Rules, model_id: str,
@@ -385,7 +390,7 @@ def _terms(
     if not features:
         return None
     reference, rule = law.reference, rules.joint
-    rate = WEIGHTS["joint"] * false_alerts_per_prediction(
+    rate = joint_share(rules) * false_alerts_per_prediction(
         rules.budget_of(model_id), reference.count, reference.end_ms - reference.start_ms
     )
     # products and sums of series depend no longer than the series that they are made of

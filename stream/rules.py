@@ -65,15 +65,15 @@ class FloorRule:
 @dataclass(frozen=True, slots=True)
 class AdwinRule:
     enabled: bool = False
-    delta: float = 0.002
+    delta: float | None = None  # of all series together; None: what the budget gives each
     clock: int = 32
 
 
 @dataclass(frozen=True, slots=True)
 class PageHinkleyRule:
     enabled: bool = False
-    delta: float = 0.005
-    threshold: float = 50.0
+    delta: float = 0.005  # with a threshold
+    threshold: float | None = None  # None: what the budget gives each series
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,12 @@ class Rules:
     def floors_of(self, model_id: str) -> FloorRule:
         return self.model(model_id).floors or self.floors
 
+    @property
+    def sources(self) -> int:
+        """What raises alerts at a budget: they have equal parts of it."""
+        adwin = self.adwin.enabled and self.adwin.delta is None
+        return 1 + adwin + (self.page_hinkley.enabled and self.page_hinkley.threshold is None)
+
     def cannot_follow(self, former: Rules) -> list[str]:
         """Why these cannot take over what was held under the former rules; empty if they can."""
         reasons = []
@@ -201,6 +207,9 @@ class Rules:
         defaults = {n: msgspec.to_builtins(getattr(Rules, n)) for n in _SINCE_0_1_OF_ALL}
         plain = self.to_plain()
         fields = {n: v for n, v in plain.items() if n not in defaults or v != defaults[n]}
+        for name, setting, default in _WITHOUT_EFFECT:
+            if not fields[name]["enabled"] and fields[name][setting] is None:
+                fields[name][setting] = default
         for model in fields["models"].values():
             for name in _SINCE_0_1_OF_ONE:
                 if model[name] is None:
@@ -247,6 +256,10 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
 )
 _SINCE_0_1_OF_ONE = ("budget", "floors")
 """Fields that 0.1.0 did not have: of all models, and of one."""
+
+
+_WITHOUT_EFFECT = (("adwin", "delta", 0.002), ("page_hinkley", "threshold", 50.0))
+"""What 0.1.0 had for a setting of a detector that is off, where the default is another one now."""
 
 
 def _hash(fields: dict[str, Any]) -> str:

@@ -26,11 +26,9 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as SourceError
 
 from stream.rules import (
-    AdwinRule,
     Maturity,
     ModelRule,
     Owners,
-    PageHinkleyRule,
     RateRule,
     ReferenceRule,
     Rules,
@@ -143,8 +141,8 @@ class Settings(Section):
             reference=ReferenceRule(self.reference.predictions, ms(self.reference.span)),
             budget=self.budget.rule(),
             floors=self.floors.rule(),
-            adwin=AdwinRule(**self.detectors.adwin.model_dump()),
-            page_hinkley=PageHinkleyRule(**self.detectors.page_hinkley.model_dump()),
+            adwin=self.detectors.adwin.rule(self.detectors.river),
+            page_hinkley=self.detectors.page_hinkley.rule(self.detectors.river),
             rates=RateRule(**self.detectors.rates.model_dump()),
             joint=self.detectors.joint.rule(),
             minimum_values=self.detectors.minimum,
