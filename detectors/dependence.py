@@ -65,7 +65,8 @@ def variance_ratio(n: npt.ArrayLike, x: npt.ArrayLike, xx: npt.ArrayLike) -> Dep
     while len(count) >= _FEWEST:
         batches = len(count)
         ratio = float((apart**2).sum() / count.sum()) * batches / (batches - 1)
-        r = float((apart[:-1] * apart[1:]).sum() / (apart**2).sum())
+        energy = float((apart**2).sum())
+        r = float((apart[:-1] * apart[1:]).sum()) / energy if energy else 0.0
         r_upper = max(r + _Z / math.sqrt(batches), 0.0)
         estimate = ratio * (1.0 + 2.0 * max(r, 0.0))
         upper = ratio * (batches - 1) / _chi_squared(1.0 - _UPPER, batches - 1)

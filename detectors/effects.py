@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 _NORMAL = NormalDist()
-_MIXED = 200.0  # values at which an interval for repeated looks is narrowest, nearly
+_MIXED = 0.4  # of the values of the first of repeated looks: narrow there and for long after
 _erf = np.frompyfunc(math.erf, 1, 1)
 
 
@@ -34,7 +34,7 @@ def rate_difference(
     *,
     tau: npt.ArrayLike = 1.0,
     level: float = 0.95,
-    anytime: bool = False,
+    anytime: float = 0.0,
 ) -> Interval:
     """Rate now less rate of the reference: k1 of n1 against k0 of n0 values.
 
@@ -42,7 +42,8 @@ def rate_difference(
     at rates of 0 too. All arguments broadcast; n1 and n0 positive. The change was looked for, so
     right after an alarm the estimate leans away from 0; the interval does not know that.
 
-    `anytime` makes it wide enough to be looked at again and again as n1 grows, until it pleases:
+    `anytime`, the independent values of the first look, makes it wide enough to be looked at again
+    and again as n1 grows, until it pleases (0: for one look):
     Robbins' normal mixture for the mean of n1 values, some 1.4 times as wide; holds for n1 large
     enough for normal sums, not for the first few values.
 
@@ -54,7 +55,7 @@ def rate_difference(
     [0.3, 0.219, 0.396]
     """
     ratio = np.asarray(tau, dtype=np.float64)
-    z = _width(level, np.asarray(n1, dtype=np.float64) / ratio, anytime=anytime)
+    z = width(level, np.asarray(n1, dtype=np.float64) / ratio, anytime=anytime)
     now, then = (_wilson(k, n, ratio, z) for k, n in ((k1, n1), (k0, n0)))
     estimate = now.estimate - then.estimate
     down = np.hypot(now.estimate - now.low, then.high - then.estimate)
@@ -71,7 +72,7 @@ def score_difference(
     mean: npt.ArrayLike = 0.0,
     sd: npt.ArrayLike = 1.0,
     level: float = 0.95,
-    anytime: bool = False,
+    anytime: float = 0.0,
 ) -> Interval:
     """Mean score of n values with sum x (`RankScores`), less that of a reference of n0; in σ.
 
@@ -88,7 +89,7 @@ def score_difference(
     )
     estimate: Floats = (total / SCORE_UNIT / count - centre) / spread
     ratio = np.asarray(tau, dtype=np.float64)
-    z = _width(level, count / ratio, anytime=anytime)
+    z = width(level, count / ratio, anytime=anytime)
     half = z * np.sqrt(ratio * (1.0 / count + 1.0 / count0))
     return Interval(estimate, estimate - half, estimate + half)
 
@@ -110,13 +111,19 @@ def superiority(difference: Interval) -> Interval:
 
 
 def total_variation(
-    now: npt.ArrayLike, reference: npt.ArrayLike, *, tau: float = 1.0, level: float = 0.95
+    now: npt.ArrayLike,
+    reference: npt.ArrayLike,
+    *,
+    tau: float = 1.0,
+    level: float = 0.95,
+    anytime: float = 0.0,
 ) -> Interval:
     """Share of the values that would have to move for `now` to be as `reference`: counts (bins,).
 
     ½ Σ |p - q| of two samples is more than 0 also where nothing changed. The estimate takes the
     variance of each difference off its square; the lower end takes off what chance alone gives on
-    average, which leans towards 0; the upper end takes nothing off.
+    average, which leans towards 0; the upper end takes nothing off. `anytime`: for repeated looks,
+    as of `rate_difference`.
 
     Raises:
         ValueError: shapes differ, or an empty side.
@@ -137,7 +144,7 @@ def total_variation(
     more = p > q
     above, below = float(p[more].sum()), float(q[more].sum())
     error = math.sqrt(above * (1.0 - above) / n + below * (1.0 - below) / n0)
-    half = _quantile(level) * error
+    half = float(width(level, np.asarray(n), anytime=anytime)) * error
     estimate = 0.5 * float(np.sqrt(np.maximum((p - q) ** 2 - variance, 0.0)).sum())
     ends = (estimate, max(raw - chance - half, 0.0), min(raw + half, 1.0))
     return Interval(*(np.float64(end) for end in ends))  # type: ignore[arg-type]
@@ -161,14 +168,16 @@ def _quantile(level: float) -> float:
     return _NORMAL.inv_cdf(0.5 + level / 2.0)
 
 
-def _width(level: float, size: Floats, *, anytime: bool) -> Floats:
-    """Standard errors to either side of an estimate from `size` independent values."""
+def width(level: float, size: Floats, *, anytime: float) -> Floats:
+    """Standard errors to either side of an estimate from `size` independent values; `anytime` as
+    of `rate_difference`."""
     if not anytime:
         return np.full(size.shape, _quantile(level))
     _quantile(level)  # refuses what is no level
     alpha = 1.0 - level
-    inside = np.log((size + _MIXED) / (_MIXED * alpha * alpha))
-    errors: Floats = np.sqrt((1.0 + _MIXED / size) * inside)
+    mixed = _MIXED * anytime
+    inside = np.log((size + mixed) / (mixed * alpha * alpha))
+    errors: Floats = np.sqrt((1.0 + mixed / size) * inside)
     return errors
 
 

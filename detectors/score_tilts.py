@@ -102,9 +102,14 @@ def score_tilts(
 
 def heights(theta: Floats, n_eff: Floats, tau: Floats, rate: Floats) -> Floats:
     """Thresholds in nats per effective value: a walk of steps θ z - θ²/2 whose mean may be off."""
-    size = np.where(theta == 0.0, 1.0, np.abs(theta))
-    off = thresholds.OFFSETS / np.sqrt(n_eff)[:, None]
-    root = 1.0 - 2.0 * off[:, None, :] / size[..., None]
-    c = 1.166 * size / tau[:, None]
-    share = per_tilt(theta, rate) * tau[:, None]
-    return thresholds.solve(share, c, root, (0.5 * size**2)[..., None], thresholds.normal_error())
+    height = np.full(theta.shape, np.inf)
+    series, tilt = np.nonzero(theta)
+    size = np.abs(theta[series, tilt])
+    off = (thresholds.OFFSETS / np.sqrt(n_eff)[:, None])[series]
+    root = 1.0 - 2.0 * off / size[:, None]
+    c = 1.166 * size / tau[series]
+    share = (per_tilt(theta, rate) * tau[:, None])[series, tilt]
+    half = np.broadcast_to((0.5 * size**2)[:, None], root.shape)
+    weight = np.broadcast_to(thresholds.normal_error(), root.shape)
+    height[series, tilt] = thresholds.solve(share, c, root, half, weight)
+    return height

@@ -98,9 +98,13 @@ def constant_column(kind: int, length: int) -> Column:
 
 def number_column(values: NDArray[np.float64], kind: NDArray[np.uint8] | None = None) -> Column:
     """Finite numbers (made here, not parsed), where `kind` does not say otherwise."""
+    size = np.abs(values)
+    is_plain = len(size) == 0 or bool(size.min() >= _SMALLEST_NUMBER)
     if kind is None:
         kind = np.full(len(values), NUMBER, np.uint8)
-    numbers = np.where(np.abs(values) < _SMALLEST_NUMBER, 0.0, values)  # one zero, not two
+        if is_plain:
+            return Column(kind, values.astype(np.float64, copy=False).view(np.uint64))
+    numbers = np.where(size < _SMALLEST_NUMBER, 0.0, values)  # one zero, not two
     bits = numbers.astype(np.float64).view(np.uint64)
     return Column(kind, np.where(kind == NUMBER, bits, np.uint64(0)))
 
@@ -126,7 +130,7 @@ def column(values: Sequence[Any], texts: dict[int, str]) -> Column:
             numbers = _packed(values)
         except (struct.error, OverflowError):
             return _mixed(values, texts)
-        if (np.abs(numbers) <= LARGEST_NUMBER).all():
+        if float(np.abs(numbers).max()) <= LARGEST_NUMBER:
             return number_column(numbers)
     elif set(map(type, values)) == {str}:
         seen = {text: text_hash(text) for text in set(values)}

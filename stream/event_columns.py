@@ -63,6 +63,10 @@ class Said:
             given |= ~np.isnan(numbers) * np.uint8(flag)
         return given
 
+    def is_something(self) -> NDArray[np.bool_]:
+        """Whether a label, a score or a value is given."""
+        return self.has_label | ~np.isnan(self.score) | ~np.isnan(self.value)
+
     def take(self, rows: Rows) -> Said:
         return Said(
             self.has_label[rows],

@@ -9,14 +9,16 @@ from stream.alarm import Signal
 from stream.columns import Group
 from stream.evidence import current_evidence, reference_evidence
 from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch, joint_share
+from stream.joint_words import describe_joint
+from stream.judgement import DELAY
 from stream.monitor_told import MonitorFinding
 from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
 from stream.times import iso
-from stream.unit_walk import ASK_AFTER_MS, Told
-from stream.verdicts import Context, describe, describe_crossing, describe_joint
+from stream.unit_walk import ASK_AFTER_MS, Crossing, Told
+from stream.verdicts import Context, describe, describe_crossing
 from stream.wire import PaneKind
 
 
@@ -50,6 +52,8 @@ class Findings:
         detail["evidence"] = self._evidence(name, crossing.since_ms, end_ms, reference)
         if self.kind == "cohort":
             detail["impact"] |= _impact(name, detail["evidence"])
+            if watched.unit.is_split:
+                detail["evidence"] = _of_scores(told, crossing)
         return MonitorFinding(end_ms, name, context.alertname, detail)
 
     def of_mean(
@@ -109,7 +113,30 @@ def _lasting(context: Context) -> dict[str, Any]:
     return {"summary": summary}
 
 
+def _of_scores(told: Told, crossing: Crossing) -> dict[str, Any]:
+    """How often scores of the bin that moved come true."""
+    baseline, column = told.watched.terms.baseline, crossing.column
+    low, high = told.watched.profile.scores_of(column)
+    sides = {
+        "current": (crossing.x, crossing.n),
+        "reference": (int(baseline.x[column]), int(baseline.n[column])),
+    }
+    scores = {"score_from": _short(low), "score_to": _short(high)}
+    return {
+        side: {**scores, "count": n, "come_true": _short(x / max(n, 1))}
+        for side, (x, n) in sides.items()
+    }
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
 def _impact(name: str, evidence: dict[str, Any]) -> dict[str, Any]:
+    if name == DELAY:
+        shares = (1.0 - evidence[side].get("null_rate", 0.0) for side in ("current", "reference"))
+        now, before = map(_short, shares)
+        return {"metric": "label_coverage", "value": now, "reference": before}
     return {
         "metric": name.partition(":")[2],
         "value": evidence["current"].get("mean"),

@@ -35,27 +35,29 @@ class Sums:
     """Over the columns of a unit."""
 
     x: Ints
-    n: int = 0
+    n: Ints
+    count: int = 0  # values, each once
     xx: int = 0
     panes: int = 0
 
-    def add(self, x: Ints, n: Ints, xx: Ints) -> None:
-        """Panes: `x` (panes, columns), `n` and `xx` (panes,)."""
+    def add(self, x: Ints, n: Ints, count: Ints, xx: Ints) -> None:
+        """Panes: `x` and `n` (panes, columns), `count` and `xx` (panes,)."""
         self.x = self.x + x.sum(axis=0)
-        self.n += int(n.sum())
+        self.n = self.n + n.sum(axis=0)
+        self.count += int(count.sum())
         self.xx += int(xx.sum())
-        self.panes += int((n > 0).sum())
+        self.panes += int((count > 0).sum())
 
     @property
     def baseline(self) -> Baseline:
         return Baseline(self.x, self.n, self.xx)
 
     def snapshot(self) -> list[Any]:
-        return [self.x, self.n, self.xx, self.panes]
+        return [self.x, self.n, self.count, self.xx, self.panes]
 
 
 def nothing(columns: int) -> Sums:
-    return Sums(np.zeros(columns, np.int64))
+    return Sums(np.zeros(columns, np.int64), np.zeros(columns, np.int64))
 
 
 @dataclass(slots=True)
@@ -83,31 +85,31 @@ class Firing:
 
     def learn_on(self) -> None:
         """To twice as many values, unless these are as many as a reference has."""
-        done = self.learned.n >= self.patience.enough
-        self.next_learn = _NEVER if done else 2 * self.learned.n
+        done = self.learned.count >= self.patience.enough
+        self.next_learn = _NEVER if done else 2 * self.learned.count
 
     def look_on(self) -> None:
-        self.next_look = 2 * self.window.n
+        self.next_look = 2 * self.window.count
 
     def asked(self) -> None:
         self.ask_ms = _NEVER
 
     # -- when something happens
 
-    def learns_at(self, n: Ints) -> int:
-        """Row of the pane that completes what is to be learned; len(n): none of these."""
-        return _first(self.learned.n + np.cumsum(n) >= self.next_learn)
+    def learns_at(self, count: Ints) -> int:
+        """Row of the pane that completes what is to be learned; len(count): none of these."""
+        return _first(self.learned.count + np.cumsum(count) >= self.next_learn)
 
-    def looks_at(self, n: Ints) -> int:
-        enough = self.window.n + np.cumsum(n) >= self.next_look
-        return _first(enough & (self.window.panes + np.cumsum(n > 0) >= 2))
+    def looks_at(self, count: Ints) -> int:
+        enough = self.window.count + np.cumsum(count) >= self.next_look
+        return _first(enough & (self.window.panes + np.cumsum(count > 0) >= 2))
 
     def asks_at(self, start_ms: Ints) -> int:
         return _first(start_ms >= self.ask_ms)
 
-    def add(self, x: Ints, n: Ints, xx: Ints) -> None:
-        self.learned.add(x, n, xx)
-        self.window.add(x, n, xx)
+    def add(self, x: Ints, n: Ints, count: Ints, xx: Ints) -> None:
+        self.learned.add(x, n, count, xx)
+        self.window.add(x, n, count, xx)
 
     def snapshot(self) -> list[Any]:
         sums = [self.learned.snapshot(), self.window.snapshot()]

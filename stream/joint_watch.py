@@ -170,9 +170,10 @@ class JointWatch:
                 stop = min(end, self._joins_at(cells, row) + 1)
                 n, x = cells.counts(row, stop), self.rows.sums(cells, row, stop)
                 n[:, off] = x[:, off] = 0
+                was_calm = self.is_calm
                 done, one = self._step(_Panes(start_ms[row:stop], n, x), patience)
                 found += [] if one is None else [replace(one, row=row + one.row)]
-                if self.is_calm:
+                if was_calm and self.is_calm:
                     self._gather(cells, row, row + done, off)
                 row += done
         return found
@@ -281,13 +282,15 @@ class JointWatch:
         looks, asks = firing.looks_at(n), firing.asks_at(panes.start_ms)
         last = min(looks, asks, len(n) - 1)
         upto = slice(0, last + 1)
-        firing.add(panes.x[upto, of : of + 1], n[upto], np.zeros_like(n[upto]))
+        one = slice(of, of + 1)
+        firing.add(panes.x[upto, one], panes.n[upto, one], n[upto], np.zeros_like(n[upto]))
         names = self.rows.contrasts[of]
         if last == looks:
             window, floor = firing.window, self._floor(of)
             now = score_difference(
-                window.x[0], window.n, self._known_of(of), tau=self.terms.tau, level=_SURE
-            )
+                window.x[0], window.n[0], self._known_of(of), tau=self.terms.tau, level=_SURE,
+                anytime=float(firing.patience.look),
+            )  # fmt: skip
             if within_floor(now, floor):
                 self._firing = None
                 return last + 1, JointTold(last, names, of, None, None)

@@ -1,6 +1,8 @@
-"""A matured prediction against its outcome: delay, error, Brier, absolute and squared error."""
+"""A matured prediction against its outcome: delay, error, losses, classes, scores by truth."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,10 @@ from stream.sorted_runs import Columns
 
 HAS_LABEL, HAS_SCORE, HAS_VALUE = 1, 2, 4
 BINARY, POSITIVE = 8, 16  # an actual label that is 0/1 or false/true; one that means "positive"
+
+DELAY, COST = "outcome:delay_ms", "outcome:cost"
+RECALL, FALSE_POSITIVES = "outcome:recall", "outcome:false_positive_rate"
+SCORE_TRUE, SCORE_FALSE = "outcome:score_true", "outcome:score_false"
 
 _BINARY_TEXTS = frozenset({"0", "1", "false", "true"})
 _POSITIVE_TEXTS = frozenset({"1", "true", "yes", "positive"})
@@ -28,6 +34,19 @@ def label_flags(text: str) -> int:
     flags |= BINARY if text in _BINARY_TEXTS else 0
     flags |= POSITIVE if text.lower() in _POSITIVE_TEXTS else 0
     return flags
+
+
+def is_of_class(name: str) -> bool:
+    """Whether a measure is of one class: of the positive one, or of one that was declared."""
+    return name.partition(":")[2].partition(":")[0] in {"recall", "false_positive_rate"}
+
+
+def cells(values: NDArray[Any], applies: NDArray[np.bool_], labelled: NDArray[np.bool_]) -> Column:
+    """A measure: null where unlabelled, absent where it does not apply."""
+    kind = np.where(labelled, np.where(applies, NUMBER, ABSENT), NULL).astype(np.uint8)
+    numbers = values.astype(np.float64)
+    kind[(kind == NUMBER) & ~(numbers <= LARGEST_NUMBER)] = OTHER
+    return number_column(np.where(kind == NUMBER, numbers, 0.0), kind)
 
 
 def measures(
@@ -53,20 +72,21 @@ def measures(
     happened = np.where(binary, positive, agrees)
     deviation = np.where((both & HAS_VALUE) != 0, predictions["value"] - outcomes["value"], 0.0)
 
-    def cells(values: NDArray[np.float64], applies: NDArray[np.bool_]) -> Column:
-        kind = np.where(labelled, np.where(applies, NUMBER, ABSENT), NULL).astype(np.uint8)
-        kind[(kind == NUMBER) & ~(values <= LARGEST_NUMBER)] = OTHER
-        return number_column(np.where(kind == NUMBER, values, 0.0), kind)
-
     delay_ms = np.maximum(outcomes["effective"] - predictions["time"], 0)
     has_value = (both & HAS_VALUE) != 0
     miss = np.where(probable, score - happened, 0.0)
     with np.errstate(over="ignore"):  # what overflows becomes `other`
         squared = deviation**2
-    return {
-        "outcome:absolute_error": cells(np.abs(deviation), has_value),
-        "outcome:brier": cells(miss**2, probable & (binary | named)),
-        "outcome:delay_ms": cells(delay_ms.astype(np.float64), np.ones(len(said), np.bool_)),
-        "outcome:error": cells(wrong.astype(np.float64), has_error),
-        "outcome:squared_error": cells(squared, has_value),
+    is_probability = probable & (binary | named)
+    found = {
+        "outcome:absolute_error": (np.abs(deviation), has_value),
+        "outcome:brier": (miss**2, is_probability),
+        DELAY: (delay_ms, np.ones(len(said), np.bool_)),
+        "outcome:error": (wrong, has_error),
+        FALSE_POSITIVES: (wrong, has_error & binary & ~positive),
+        RECALL: (~wrong, has_error & binary & positive),
+        SCORE_FALSE: (score, is_probability & ~happened),
+        SCORE_TRUE: (score, is_probability & happened),
+        "outcome:squared_error": (squared, has_value),
     }
+    return {name: cells(*found[name], labelled) for name in sorted(found)}

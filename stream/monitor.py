@@ -252,6 +252,7 @@ class Monitor:
         reference = self._builder.seal(self.group, self.kind)
         self.references.append(reference)
         self._sealed_own = True
+        self._recent.keep(self.rules.kept_rows)
         self._standards.seal(reference, self.rules)
         return reference
 
@@ -314,6 +315,8 @@ class Monitor:
         made._sealed_own = plain["sealed_own"]
         made._types.restore(plain["types"], plain.get("admissions", [[], 0]))  # since 0.2
         made._recent.restore(held.stretches, held.newest)
+        if made._sealed_own:
+            made._recent.keep(rules.kept_rows)
         made.rows, made.labelled = plain["rows"], plain["labelled"]
         if made.reference is not None:
             made._standards.seal(made.reference, rules)

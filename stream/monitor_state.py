@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.panes import PaneTable
-from stream.recent_rows import Stretch
+from stream.recent_rows import FullStretch, Stretch
 from stream.reference import Reference
 from stream.reference_builder import Building, settled_name
 from stream.snapshot import Part, pack, unpack
@@ -24,7 +24,7 @@ class Held:
     references: list[Reference]
     bases: list[Reference]  # what is compared with as long as there is no better one
     building: Building
-    stretches: list[Stretch]  # of recent rows, full ones
+    stretches: list[FullStretch]  # of recent rows
     newest: Stretch | None
 
     def to_plain(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Sealed:
             [self._reference(name) for name in plain["references"]],
             [self._reference(name) for name in plain["bases"]],
             self._building(*plain["building"]),
-            [Stretch.decode(self._state[name]) for name in plain["stretches"]],
+            [FullStretch.decode(self._state[name]) for name in plain["stretches"]],
             None if newest is None else Stretch.from_plain(newest),
         )
 

@@ -19,3 +19,5 @@ def _extension() -> Any:
 
 EXTENSION = _extension()
 IS_BUILT = EXTENSION is not None
+IN_USE = IS_BUILT
+"""Of what is not parsing (see `record_columns`): False does all of it without the extension."""

@@ -14,14 +14,13 @@ from stream.columns import Column
 Ints = NDArray[np.int64]
 Triple = tuple[Ints, NDArray[Any], Ints]
 Summary = tuple[list[NDArray[Any]], Triple, Triple, Triple, Triple]
-IN_USE = native.IS_BUILT
 
 
 def summary(column: Column, pane: Ints, panes: int, max_categories: int) -> Summary | None:
     """The arrays of `feature_tables.ARRAYS`, then sums, squares, buckets and categories, each as
     (pane, key, count). `pane`: of each row, rising. None where the extension was not built, or
     where a number is beyond those that events have (1e-140 to 1e150, and 0). O(cells)."""
-    if not IN_USE:
+    if not native.IN_USE:
         return None
     cells = (np.ascontiguousarray(column.kind), np.ascontiguousarray(column.bits))
     made = native.EXTENSION.summaries([cells], np.ascontiguousarray(pane), panes, max_categories)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.log_buckets import duration_edge_ms
+from stream.class_judgement import class_measures
 from stream.columns import Column, Group, Rows
 from stream.judgement import measures
 from stream.pending import HELD, NEVER_MS, Pending
@@ -116,6 +117,13 @@ class OutcomeJoin:
             columns: dict[str, Column] = {n: c.take(of_group) for n, c in judged.items()}
             group = self._held.groups[code]
             assert group is not None
+            own = self._rules.model(group[0])
+            if own.classes or own.costs:
+                said, truth = (
+                    {name: column[of_group] for name, column in side.items()}
+                    for side in (rows, outcomes)
+                )
+                columns |= class_measures(own, said, truth, labelled[of_group])
             yield group, Rows(end[of_group], hashes[of_group], columns, {})
 
     def _candidates(self, rows: Columns, age_ms: NDArray[np.int64]) -> tuple[Found, Found]:

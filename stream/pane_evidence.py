@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from stream.bounded_mean import steps_of
 from stream.panes import FeatureTable, Ints, PaneTable
 from stream.profile import Cells, NumberProfile, Profile
 from stream.rate_events import faults
@@ -28,6 +30,11 @@ class Evidence:
         """The first rows of these columns say nothing."""
         for array in (self.x, self.n, self.xx):
             array[:rows, columns] = 0
+
+    def leave_out(self, panes: NDArray[np.bool_], columns: Ints) -> None:
+        """These columns say nothing in these panes."""
+        for array in (self.x, self.n, self.xx):
+            array[np.ix_(panes, columns)] = 0
 
 
 class PaneReader:
@@ -55,8 +62,17 @@ class PaneReader:
                 )  # fmt: skip
                 x[:, at], n[:, at] = events[:, None], weights[:, None]
                 xx[:, at] = x[:, at]
+            elif unit.measure == "calibration":
+                reliability = profile.reliability()
+                assert reliability is not None
+                x[:, at], n[:, at] = reliability.sums(self._run)
+                xx[:, at] = x[:, at]
             elif feature is None:
                 continue
+            elif unit.measure == "mean":
+                total, squares = steps_of(feature, panes, unit.scale)
+                x[:, at], xx[:, at] = total[:, None], squares[:, None]
+                n[:, at] = feature.number[:, None]
             elif unit.measure == "rate":
                 cells = feature.buckets
                 ones = np.where(cells.key != 0, cells.count, 0)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from detectors.log_buckets import bucket_of
 from detectors.rank_scores import RankScores
 from detectors.shape import quantile_bins, top_categories
+from stream.judgement import SCORE_FALSE, SCORE_TRUE
 from stream.panes import FeatureTable, Ints, PaneTable
-from stream.reference import Reference
-
-_FINE = 0.05  # share of the values up to which a bucket tells where in the distribution one is
+from stream.reference import Reference, Values
+from stream.reliability import Reliability
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +38,21 @@ class NumberProfile:
     within 3 %) the values of the row sample, and the panes' row samples are compared with it.
     """
 
-    def __init__(self, frozen: FeatureTable, sample: NDArray[np.float64]) -> None:
+    def __init__(self, frozen: FeatureTable, values: Values | None) -> None:
+        """`values`: where the buckets are not fine enough."""
         buckets, counts = frozen.buckets.key, frozen.buckets.count
-        self._by_value = not _is_fine(buckets, counts, sample)
-        if self._by_value:
-            self.scores = RankScores.from_values(sample)
+        self._by_value = values is not None
+        if values is not None:
+            self.scores = RankScores(values.counts, values.distinct)
             assert self.scores.values is not None
             self._keys: NDArray[Any] = self.scores.values
         else:
             self.scores = RankScores.from_counts(counts)
-            self._keys = buckets
+            self._keys = buckets.astype(np.int32)
         self._ends = (int(buckets[0]), int(buckets[-1]))
-        mixed = np.empty(2 * len(self._keys) + 1, np.int64)
-        mixed[0::2], mixed[1::2] = self.scores.gap_scores, self.scores.cell_scores
-        self._score = mixed
         bins = quantile_bins(self.scores.cell_counts)
-        self._bin = np.repeat(np.append(bins, bins[-1]), 2)[: len(mixed)]  # a gap: of the next cell
+        gaps = np.repeat(np.append(bins, bins[-1]), 2)[:-1]  # a gap: of the next cell
+        self._bin = gaps.astype(np.uint8)
         self.bins = np.bincount(bins, weights=self.scores.cell_counts).astype(np.int64)
 
     @property
@@ -80,11 +79,12 @@ class NumberProfile:
 
     def scores_of(self, values: NDArray[np.float64]) -> Ints:
         """Scores of single values, shape (n,)."""
-        return self._score[self._place(values if self._by_value else bucket_of(values))]
+        place = self._place(values if self._by_value else bucket_of(values))
+        return self.scores.mixed[place].astype(np.int64)
 
     def sums(self, cells: Cells, panes: int) -> tuple[Ints, Ints, Ints]:
         """(values, sum of scores, sum of their squares) of each pane."""
-        score = self._score[cells.cell]
+        score = self.scores.mixed[cells.cell]
         total = cells.count * score
         columns = (cells.count, total, total * score)
         order = np.argsort(cells.pane, kind="stable")
@@ -156,6 +156,8 @@ class Profile:
         self._fewest, self._max_categories = fewest, max_categories
         self._numbers: dict[str, NumberProfile | None] = {}
         self._texts: dict[str, TextProfile | None] = {}
+        self._categories: dict[str, NDArray[Any] | None] = {}
+        self._reliability: Reliability | None = None
 
     def number(self, name: str) -> NumberProfile | None:
         if name not in self._numbers:
@@ -167,13 +169,34 @@ class Profile:
             self._texts[name] = self._text(name)
         return self._texts[name]
 
+    def categories(self, name: str) -> NDArray[Any] | None:
+        """Those that the reference counted, ascending; None: it does not know the feature."""
+        if name not in self._categories:
+            frozen = self.reference.feature(name)
+            self._categories[name] = None if frozen is None else frozen.categories.key
+        return self._categories[name]
+
+    def reliability(self) -> Reliability | None:
+        """Of a cohort's scores, where enough have come true or not."""
+        if self._reliability is None:
+            true, false = (self.reference.feature(name) for name in (SCORE_TRUE, SCORE_FALSE))
+            count = sum(int(of.number[0]) for of in (true, false) if of is not None)
+            if count < self._fewest:
+                return None
+            self._reliability = Reliability(true, false)
+        return self._reliability
+
+    def scores_of(self, place: int) -> tuple[float, float]:
+        """From where to where a bin of the scores goes."""
+        of = self.reliability()
+        assert of is not None
+        return of.between(place)
+
     def _number(self, name: str) -> NumberProfile | None:
         frozen = self.reference.feature(name)
         if frozen is None or int(frozen.number[0]) < self._fewest:
             return None
-        column = self.reference.table.sample.columns.get(name)
-        values = np.zeros(0) if column is None else column.numbers()[1]
-        made = NumberProfile(frozen, values)
+        made = NumberProfile(frozen, self.reference.values_of(name))
         return made if made.count >= self._fewest else None
 
     def _text(self, name: str) -> TextProfile | None:
@@ -186,16 +209,6 @@ class Profile:
         return TextProfile(frozen, counts_unseen=not name.startswith("feature:"))
 
 
-def _is_fine(buckets: Ints, counts: Ints, sample: NDArray[np.float64]) -> bool:
-    """Whether no bucket holds more than a few of the values, or one value many times."""
-    heavy = buckets[counts > _FINE * counts.sum()]
-    if not len(heavy) or not len(sample):
-        return True
-    values = np.unique(sample)
-    mine, distinct = np.unique(bucket_of(values), return_counts=True)
-    return not np.isin(heavy, mine[distinct > 1]).any()
-
-
-def _tally(pane: Ints, place: Ints, count: Ints, panes: int, places: int) -> Ints:
+def _tally(pane: Ints, place: NDArray[Any], count: Ints, panes: int, places: int) -> Ints:
     flat = np.bincount(pane * places + place, weights=count, minlength=panes * places)
     return flat.astype(np.int64).reshape(panes, places)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.panes import FeatureTable, Ints, PaneTable
 from stream.profile import Profile
@@ -30,31 +33,31 @@ def faults(
     if feature is None:
         return run.rows if rate == "absent" else zeros, zeros if rate in _OF_VALUES else run.rows
     match rate:
-        case "null":
+        case "null" | "unlabelled":
             return feature.null, run.rows
         case "absent":
             return run.rows - feature.present, run.rows
         case "type_error":
             return (feature.text if numeric else feature.number) + feature.other, run.rows
         case "unseen":
-            frozen = profile.reference.feature(name)
-            return _unseen(feature, len(run), frozen, max_categories), feature.text
+            known = profile.categories(name)
+            return _unseen(feature, len(run), known, max_categories), feature.text
         case "out_of_range":
             of = profile.number(name)
             return zeros if of is None else of.outside(feature, len(run)), feature.number
 
 
 def _unseen(
-    feature: FeatureTable, panes: int, frozen: FeatureTable | None, max_categories: int
+    feature: FeatureTable, panes: int, known: NDArray[Any] | None, max_categories: int
 ) -> Ints:
-    if frozen is None:
+    if known is None:
         return np.zeros(panes, np.int64)
     cells = feature.categories
-    known = np.isin(cells.key, frozen.categories.key)
-    seen = np.bincount(cells.pane[known], weights=cells.count[known], minlength=panes)
-    if len(frozen.categories.key) >= max_categories:
+    is_known = np.isin(cells.key, known)
+    seen = np.bincount(cells.pane[is_known], weights=cells.count[is_known], minlength=panes)
+    if len(known) >= max_categories:
         # more categories than are counted: only those counted on both sides can be judged
-        comparable = cells.key <= frozen.categories.key.max()
+        comparable = cells.key <= known.max()
         counted = np.bincount(
             cells.pane[comparable], weights=cells.count[comparable], minlength=panes
         )
@@ -70,7 +73,7 @@ def rate_of(reference: Reference, name: str, rate: Fault, *, numeric: bool) -> t
         return 0, 0
     rows = reference.count
     match rate:
-        case "null":
+        case "null" | "unlabelled":
             return int(frozen.null[0]), rows
         case "absent":
             return rows - int(frozen.present[0]), rows

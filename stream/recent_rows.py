@@ -12,12 +12,14 @@ import xxhash
 from numpy.typing import NDArray
 
 from stream.columns import Column, Rows, concatenate
+from stream.packed_rows import packed, unpacked
 from stream.panes import WHOLE, PaneTable
 from stream.snapshot import pack, unpack
 from stream.wire import rows_from_plain, rows_to_plain
 
 _MAGIC, _VERSION = b"W", 1
 _STRETCHES = 4  # in `keep` rows: a stretch is written once, what is newer with every checkpoint
+_MOST_NEWEST = 8  # tables that are not joined yet: each has arrays of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,20 @@ class Stretch:
             content.update(name.encode() + cells.kind.tobytes() + cells.bits.tobytes())
         return f"rows/{content.hexdigest()}"
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def first_end_ms(self) -> int:
+        return int(self.ends[0])
+
+    @property
+    def last_end_ms(self) -> int:
+        return int(self.ends[-1])
+
+    def opened(self) -> Stretch:
+        return self
+
     def latest(self, keep: int) -> Stretch:
         """From the pane that holds the `keep`-th last row on."""
         if len(self.rows) <= keep:
@@ -57,9 +73,38 @@ class Stretch:
     def encode(self) -> bytes:
         return pack(_MAGIC, _VERSION, self.to_plain())
 
+
+class FullStretch:
+    """One that never changes: its rows are packed until somebody asks."""
+
+    __slots__ = ("_count", "_ends", "_limits", "_rows", "name")
+
+    def __init__(self, stretch: Stretch) -> None:
+        self.name = stretch.name
+        self._count = len(stretch)
+        self._ends, self._limits = stretch.ends, stretch.limits
+        self._rows = packed(stretch.rows)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def first_end_ms(self) -> int:
+        return int(self._ends[0])
+
+    @property
+    def last_end_ms(self) -> int:
+        return int(self._ends[-1])
+
+    def opened(self) -> Stretch:
+        return Stretch(unpacked(self._rows), self._ends, self._limits)
+
+    def encode(self) -> bytes:
+        return self.opened().encode()
+
     @classmethod
-    def decode(cls, data: bytes) -> Stretch:
-        return cls.from_plain(unpack(_MAGIC, _VERSION, data))
+    def decode(cls, data: bytes) -> FullStretch:
+        return cls(Stretch.from_plain(unpack(_MAGIC, _VERSION, data)))
 
 
 class RecentRows:
@@ -71,32 +116,39 @@ class RecentRows:
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
-        self._stretches: list[Stretch] = []  # full ones, oldest first; they never change
+        self._stretches: list[FullStretch] = []  # oldest first
         self._newest: list[Stretch] = []
+
+    def keep(self, rows: int) -> None:
+        """So many from now on."""
+        self._keep = rows
 
     def add(self, table: PaneTable) -> None:
         self._newest.append(Stretch(table.sample, table.pane_end, table.limit))
 
     def trim(self) -> None:
         """Forget what no window can reach any more."""
-        if sum(len(part.rows) for part in self._newest) * _STRETCHES >= self._keep:
-            self._stretches.append(_joined(self._newest).latest(self._keep))
+        if sum(map(len, self._newest)) * _STRETCHES >= self._keep:
+            full = _joined(self._newest).latest(self._keep)
+            self._stretches.append(FullStretch(full))
             self._newest = []
-        held = sum(len(part.rows) for part in self._parts)
-        while self._stretches and held - len(self._stretches[0].rows) >= self._keep:
-            held -= len(self._stretches.pop(0).rows)
+        elif len(self._newest) > _MOST_NEWEST:
+            self._newest = [_joined(self._newest)]
+        held = sum(map(len, self._parts))
+        while self._stretches and held - len(self._stretches[0]) >= self._keep:
+            held -= len(self._stretches.pop(0))
 
     @property
-    def _parts(self) -> list[Stretch]:
+    def _parts(self) -> list[FullStretch | Stretch]:
         return [*self._stretches, *self._newest]
 
     @property
     def last_end_ms(self) -> int:
-        return int(self._parts[-1].ends[-1])
+        return self._parts[-1].last_end_ms
 
     def window(self, since_ms: int, until_end_ms: int) -> Rows | None:
         """Sampled rows of the panes that start at or after `since_ms`, up to this pane's end."""
-        parts = [part for part in self._parts if part.ends[0] <= until_end_ms]
+        parts = [part.opened() for part in self._parts if part.first_end_ms <= until_end_ms]
         if not parts:
             return None
         ends = np.concatenate([part.rows.pane_end for part in parts])
@@ -105,7 +157,7 @@ class RecentRows:
             return None
         # from the end of the pane that holds the `keep`-th last row
         first_ms = max(int(ends[max(upto - self._keep, 0)]), since_ms + 1)
-        whole = _joined([part for part in parts if part.ends[-1] >= first_ms] or parts[-1:])
+        whole = _joined([part for part in parts if part.last_end_ms >= first_ms] or parts[-1:])
         inside = (whole.ends >= first_ms) & (whole.ends <= until_end_ms)
         limit = whole.limits[inside].min() if inside.any() else WHOLE
         rows = whole.rows.between(first_ms, until_end_ms)
@@ -116,10 +168,12 @@ class RecentRows:
         kept: list[Column] = []
         left = self._keep
         for part in reversed(self._parts):
-            cells = part.rows.columns.get(name)
-            if left > 0 and len(part.rows) and cells is not None:
+            if left <= 0:
+                break
+            cells = part.opened().rows.columns.get(name)
+            if len(part) and cells is not None:
                 kept.append(Column(cells.kind[-left:], cells.bits[-left:]))
-            left -= len(part.rows)
+            left -= len(part)
         if not kept:
             return None
         return Column(
@@ -129,13 +183,13 @@ class RecentRows:
 
     # -- state
 
-    def snapshot(self) -> tuple[list[Stretch], Stretch | None]:
+    def snapshot(self) -> tuple[list[FullStretch], Stretch | None]:
         """The full stretches, and what is newer; nobody changes either."""
         if len(self._newest) > 1:
             self._newest = [_joined(self._newest)]
         return list(self._stretches), self._newest[0] if self._newest else None
 
-    def restore(self, stretches: Sequence[Stretch], newest: Stretch | None) -> None:
+    def restore(self, stretches: Sequence[FullStretch], newest: Stretch | None) -> None:
         self._stretches = list(stretches)
         self._newest = [] if newest is None else [newest]
 

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from stream import native, native_parser, typed_columns
 from stream.event_columns import OutcomeColumns, PredictionColumns
 from stream.events import Records, ToDeadLetters
+from stream.familiar import Forms, read_outcomes, read_predictions
+from stream.judgement import HAS_LABEL, HAS_VALUE
 from stream.records import decode_outcomes, decode_predictions
 from stream.rules import Rules
 
@@ -26,6 +28,7 @@ PARSER: Parser = "native" if native.IS_BUILT else "python"
 
 Columns = TypeVar("Columns", PredictionColumns, OutcomeColumns)
 Places = NDArray[np.int64]
+_forms = Forms()  # of the batches before: see `familiar`
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,18 @@ def prediction_columns(
         return Usable(typed_columns.prediction_columns(decoded), decoded.dead)
 
     if PARSER == "python":
-        return in_python(records)
-    columns, asked = native_parser.prediction_columns(records.values, rules)
+        form = _forms.latest
+        read = None if form is None else read_predictions(records.values, form, rules)
+        if form is None or read is None:
+            decoded = decode_predictions(records, rules, include_payload=include_payload)
+            _forms.meet(decoded.events)
+            return Usable(typed_columns.prediction_columns(decoded), decoded.dead)
+        columns, asked = typed_columns.familiar_predictions(read, form), read.asked
+    else:
+        columns, asked = native_parser.prediction_columns(records.values, rules)
     known = np.array([rules.knows(group[0]) for group in columns.groups], np.bool_)
-    return _with_others(records, columns, known[columns.group], asked, in_python)
+    usable = known[columns.group] & columns.said.is_something()
+    return _with_others(records, columns, usable, asked, in_python)
 
 
 def outcome_columns(
@@ -58,24 +69,29 @@ def outcome_columns(
         return Usable(typed_columns.outcome_columns(decoded), decoded.dead)
 
     if PARSER == "python":
-        return in_python(records)
-    columns, asked = native_parser.outcome_columns(records.values, rules)
+        read = read_outcomes(records.values, rules)
+        if read is None:
+            return in_python(records)
+        columns, asked = typed_columns.outcome_columns(read), read.asked
+    else:
+        columns, asked = native_parser.outcome_columns(records.values, rules)
     known = np.array([rules.knows(model) for model in columns.models], np.bool_)
-    return _with_others(records, columns, known[columns.model], asked, in_python)
+    usable = known[columns.model] & ((columns.has & np.uint8(HAS_LABEL | HAS_VALUE)) != 0)
+    return _with_others(records, columns, usable, asked, in_python)
 
 
 def _with_others(
     records: Records,
     columns: Columns,
-    known: NDArray[np.bool_],
+    usable: NDArray[np.bool_],
     asked: Places,
     in_python: Callable[[Records], Usable[Columns]],
 ) -> Usable[Columns]:
-    """With what Python makes of the records that were left to it, and of those whose model is not
-    known."""
-    if not known.all():
-        asked = np.sort(np.concatenate([asked, columns.place[~known]]))
-        columns = columns.take(np.flatnonzero(known))
+    """With what the general way makes of the records that were left to it, and of those that are
+    not usable."""
+    if not usable.all():
+        asked = np.sort(np.concatenate([asked, columns.place[~usable]]))
+        columns = columns.take(np.flatnonzero(usable))
     if not len(asked):
         return Usable(columns, [])
     places = asked.tolist()

@@ -11,7 +11,7 @@ import base64
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -30,7 +30,8 @@ _predictions = msgspec.json.Decoder(Prediction)
 _outcomes = msgspec.json.Decoder(Outcome)
 
 MAX_DEPTH = 100
-_PARSE_ERRORS = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+_CHUNK_BYTES = 1 << 16
+PARSE_ERRORS = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
 _NOT_FINITE_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)|NaN|Infinity', re.DOTALL)
 
@@ -156,7 +157,7 @@ class _Parsing(Generic[Event]):
                 self._one(start)
             return
         if not self._doubtful[start:stop].any():
-            with contextlib.suppress(*_PARSE_ERRORS):  # then one of them; it is found below
+            with contextlib.suppress(*PARSE_ERRORS):  # then one of them; it is found below
                 self.events += list(map(self._call, self._values[start:stop]))
                 self.index += range(start, stop)
                 return
@@ -171,7 +172,7 @@ class _Parsing(Generic[Event]):
             self.index.append(place)
         except UnusableError as error:
             self.unusable[place] = error
-        except _PARSE_ERRORS as error:
+        except PARSE_ERRORS as error:
             self.unusable[place] = UnusableError(_reason(error, value), str(error))
 
 
@@ -191,8 +192,7 @@ def _doubtful_bytes(values: Sequence[bytes], rules: Rules) -> NDArray[np.bool_]:
     """Which values may be refused before they are parsed: `_parsable` has to look at them."""
     sizes = np.array(list(map(len, values)), np.int64)
     joined = b"".join(values)
-    # "[" and "{" differ by one bit, and with it set are equal
-    opening = np.flatnonzero((np.frombuffer(joined, np.uint8) | 0x20) == ord("{"))
+    opening = np.concatenate([np.zeros(0, np.int64), *openings_in(joined)])
     count = np.diff(np.searchsorted(opening, np.cumsum(sizes)), prepend=0)
     doubtful: NDArray[np.bool_] = (
         (sizes == 0) | (sizes > rules.max_record_bytes) | (count > MAX_DEPTH)
@@ -200,6 +200,15 @@ def _doubtful_bytes(values: Sequence[bytes], rules: Rules) -> NDArray[np.bool_]:
     if not joined.isascii():
         doubtful |= np.array([not value.isascii() for value in values], np.bool_)
     return doubtful
+
+
+def openings_in(joined: bytes) -> Iterator[NDArray[np.int64]]:
+    """Places of the brackets that open something, a part that stays in the cache at a time."""
+    cells = np.frombuffer(joined, np.uint8)
+    for start in range(0, len(cells), _CHUNK_BYTES):
+        # "[" and "{" differ by one bit, and with it set are equal
+        is_open = (cells[start : start + _CHUNK_BYTES] | 0x20) == ord("{")
+        yield np.flatnonzero(is_open) + start
 
 
 def _refuse(refused: bool, reason: str, detail: str) -> None:

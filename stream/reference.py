@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.log_buckets import bucket_of
 from stream.columns import Group
+from stream.frozen_table import FrozenTable
 from stream.panes import FeatureTable, PaneTable
 from stream.snapshot import pack, unpack
 from stream.times import iso
 from stream.wire import PaneKind, table_from_plain, table_to_plain
 
 VERSION = 1
+
+
+_FINE = 0.05  # share of the values up to which a bucket tells where in the distribution one is
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Values:
+    """Distinct values of a sample, ascending, and how often each occurs."""
+
+    distinct: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+
+def coarse_values(table: PaneTable, name: str) -> Values | None:
+    """Those of the row sample, if a bucket of this feature holds more than a few of all values,
+    of more than one size."""
+    feature, column = table.features[name], table.sample.columns.get(name)
+    count = feature.buckets.count
+    heavy = feature.buckets.key[count > _FINE * count.sum()]
+    if column is None or not len(heavy):
+        return None
+    distinct, counts = np.unique(column.numbers()[1], return_counts=True)
+    mine, sizes = np.unique(bucket_of(distinct), return_counts=True)
+    is_coarse = np.isin(heavy, mine[sizes > 1]).any()
+    return Values(distinct, counts.astype(np.int64)) if is_coarse else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,30 +55,46 @@ class Reference:
     kind: PaneKind
     start_ms: int
     end_ms: int
-    table: PaneTable
+    frozen: FrozenTable
+    values: Mapping[str, Values] = field(default_factory=dict)
+    """By feature, as `values_of` says, of more rows than the sample of the table has."""
+
+    @property
+    def table(self) -> PaneTable:
+        return self.frozen.open()
 
     @property
     def count(self) -> int:
-        return int(self.table.rows[0])
+        return self.frozen.count
+
+    def knows(self, name: str) -> bool:
+        return name in self.frozen.names
 
     @cached_property
     def id(self) -> str:
         return "ref-" + hashlib.sha256(self.encode()).hexdigest()[:16]
 
     def feature(self, name: str) -> FeatureTable | None:
-        return self.table.features.get(name)
+        return self.table.features.get(name) if self.knows(name) else None
+
+    def values_of(self, name: str) -> Values | None:
+        """Of a numeric feature whose buckets say too little of where a value lies."""
+        found = self.values.get(name)
+        return coarse_values(self.table, name) if found is None else found
 
     def encode(self) -> bytes:
         return pack(b"R", VERSION, self.to_plain())
 
     def to_plain(self) -> dict[str, Any]:
-        return {
+        plain = {
             "group": list(self.group),
             "kind": self.kind,
             "start_ms": self.start_ms,
             "end_ms": self.end_ms,
             "table": table_to_plain(self.table),
         }
+        values = {name: [of.distinct, of.counts] for name, of in self.values.items()}
+        return plain | ({"values": values} if values else {})
 
     def describe(self) -> dict[str, Any]:
         """For people: what it is of, and the rates and moments of each feature."""
@@ -64,9 +111,10 @@ class Reference:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Reference:
-        table = table_from_plain(plain["table"])
+        frozen = FrozenTable(table_from_plain(plain["table"]))
         group = tuple(plain["group"])
-        return cls(group, plain["kind"], plain["start_ms"], plain["end_ms"], table)
+        values = {name: Values(*of) for name, of in plain.get("values", {}).items()}
+        return cls(group, plain["kind"], plain["start_ms"], plain["end_ms"], frozen, values)
 
     @classmethod
     def decode(cls, data: bytes) -> Reference:

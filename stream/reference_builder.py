@@ -9,8 +9,9 @@ import numpy as np
 import xxhash
 
 from stream.columns import Group
+from stream.frozen_table import FrozenTable
 from stream.panes import PaneTable, collapse
-from stream.reference import Reference
+from stream.reference import Reference, coarse_values
 from stream.rules import ReferenceRule, Rules
 from stream.wire import PaneKind
 
@@ -97,7 +98,10 @@ class ReferenceBuilder:
         table = whole.without_ghosts()
         rows = max(_SAMPLE_BYTES // (9 * max(len(table.features), 1)), self._rules.pane_rows)
         table = table.with_sample_of(min(rows, self._rules.window_rows))
-        return Reference(group, kind, self._start_ms, table.last_end_ms, table)
+        found = {name: coarse_values(table, name) for name in table.features}
+        values = {name: of for name, of in found.items() if of is not None}
+        frozen = FrozenTable(table.with_sample_of(self._rules.kept_rows))
+        return Reference(group, kind, self._start_ms, table.last_end_ms, frozen, values)
 
     def snapshot(self) -> Building:
         return Building(self._start_ms, self._count, self._settled, self._fresh)

@@ -3,8 +3,8 @@
 Brokers, ports, paths and timings of the process are not here: two workers with equal
 `Rules` make equal bytes. `config_hash` is the hash of exactly these fields.
 
-What stored state depends on (`state_hash`; of a model its maturity and reference) is fixed for an
-`app`. The rest may change at a pane: see `rule_book`.
+What stored state depends on (`state_hash`; of a model its maturity, reference, classes and costs)
+is fixed for an `app`. The rest may change at a pane: see `rule_book`.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class FloorRule:
     shape: float = 0.05  # of a distribution: total variation
     series: tuple[tuple[str, float], ...] = ()  # of single series, by name
     joint: float = 0.2  # of what goes together: standard deviations of a product, on ranks
+    calibration: float = 0.02  # of how often equal scores come true: share of them
+    unlabelled: float = 0.1  # of judged predictions without an outcome: share
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,11 @@ class ModelRule:
     labels: tuple[tuple[str, str], ...] = ()
     budget: BudgetRule | None = None
     floors: FloorRule | None = None
+    classes: tuple[str, ...] = ()  # labels whose recall and false-positive rate are watched
+    costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
+
+
+_KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ class Rules:
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
     resolve_values: int = 500  # that say together that things are as in the reference again
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
-    window_rows: int = 2_048  # k of the recent window's and the reference's row sample
+    window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
     max_record_bytes: int = 1_000_000
     max_features: int = 2_000  # of one event, and of one model version
     max_categories: int = 64  # per pane and feature
@@ -139,6 +146,11 @@ class Rules:
         """This long after a pane's end, every prediction that an outcome of the pane can belong to
         has been accepted or was late: an outcome may be ahead of its prediction by the grace."""
         return self.pane_ms + 2 * self.grace_ms
+
+    @property
+    def kept_rows(self) -> int:
+        """k of the row samples of a sealed reference and, from then on, of the recent window."""
+        return min(self.window_rows, _KEPT_ROWS)
 
     def model(self, model_id: str) -> ModelRule:
         return self.models.get(model_id, _UNCONFIGURED)
@@ -176,13 +188,17 @@ class Rules:
         for model_id in sorted(self.models.keys() | former.models.keys()):
             both_know = self.knows(model_id) and former.knows(model_id)
             if both_know and self.of_state(model_id) != former.of_state(model_id):
-                reasons.append(f"models.{model_id}: its maturity and reference cannot change")
+                reasons.append(f"models.{model_id}: its {_OF_STATE} cannot change")
         return reasons
 
     def of_state(self, model_id: str) -> list[Any]:
         """What stored state of this model depends on beside `state_hash`."""
         reference = self.reference_of(model_id)
-        return [self.maturity_of(model_id), reference.predictions, reference.span_ms]
+        state: list[Any] = [self.maturity_of(model_id), reference.predictions, reference.span_ms]
+        model = self.model(model_id)
+        if model.classes or model.costs:  # newer than 0.1.0
+            state += [list(model.classes), [list(cost) for cost in model.costs]]
+        return state
 
     def config_hash(self) -> str:
         """Of everything here: two alerts with the same hash were made by the same rules."""
@@ -212,7 +228,7 @@ class Rules:
                 fields[name][setting] = default
         for model in fields["models"].values():
             for name in _SINCE_0_1_OF_ONE:
-                if model[name] is None:
+                if not model[name]:
                     del model[name]
         return fields
 
@@ -226,6 +242,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
+_OF_STATE = "maturity, reference, classes and costs"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -254,7 +271,7 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "resolve_values",
     }
 )
-_SINCE_0_1_OF_ONE = ("budget", "floors")
+_SINCE_0_1_OF_ONE = ("budget", "floors", "classes", "costs")
 """Fields that 0.1.0 did not have: of all models, and of one."""
 
 

@@ -74,6 +74,14 @@ class FloorSettings(Section):
     shape: Share = Field(
         default=_DEFAULT.floors.shape, description="Of a distribution: total variation."
     )
+    calibration: Share = Field(
+        default=_DEFAULT.floors.calibration,
+        description="Of how often equal scores come true: share of them.",
+    )
+    unlabelled: Share = Field(
+        default=_DEFAULT.floors.unlabelled,
+        description="Of judged predictions without an outcome: share.",
+    )
 
     joint: Positive = Field(
         default=_DEFAULT.floors.joint,
@@ -81,7 +89,14 @@ class FloorSettings(Section):
     )
 
     def rule(self) -> FloorRule:
-        return FloorRule(self.shift, self.error, self.shape, joint=self.joint)
+        return FloorRule(
+            self.shift,
+            self.error,
+            self.shape,
+            joint=self.joint,
+            calibration=self.calibration,
+            unlabelled=self.unlabelled,
+        )
 
 
 class ModelFloorSettings(Section):
@@ -91,6 +106,8 @@ class ModelFloorSettings(Section):
     error: Positive | None = None
     shape: Share | None = None
     joint: Positive | None = None
+    calibration: Share | None = None
+    unlabelled: Share | None = None
     series: dict[str, Positive] = Field(
         default={}, description="By series: feature:amount, prediction:score, outcome:error."
     )
@@ -104,6 +121,8 @@ class ModelFloorSettings(Section):
             self.shape or common.shape,
             tuple(sorted(self.series.items())),
             self.joint or common.joint,
+            self.calibration or common.calibration,
+            self.unlabelled or common.unlabelled,
         )
 
 

@@ -20,8 +20,10 @@ from stream.rules import Rules
 from stream.setting_detection import ModelBudgetSettings, ModelFloorSettings, Section
 from stream.setting_types import (
     Bytes,
+    Cost,
     Count,
     Duration,
+    LabelText,
     MaturityAge,
     Port,
     PositiveDuration,
@@ -268,3 +270,18 @@ class ModelSettings(Section):
     budget: ModelBudgetSettings = ModelBudgetSettings()
     floors: ModelFloorSettings = ModelFloorSettings()
     labels: dict[str, str] = Field(default={})
+    classes: tuple[LabelText, ...] = Field(
+        default=(),
+        description="Labels whose recall and false-positive rate are watched.",
+    )
+    costs: dict[LabelText, dict[LabelText, Cost]] = Field(
+        default={},
+        description="Of a prediction, by what was true and by what was said; 0 where left out.",
+    )
+
+    def cost_rule(self) -> tuple[tuple[str, str, float], ...]:
+        return tuple(
+            (true, said, cost)
+            for true, of in sorted(self.costs.items())
+            for said, cost in sorted(of.items())
+        )

@@ -21,6 +21,8 @@ from pydantic import (
     WrapValidator,
 )
 
+from stream.judgement import label_text
+
 _MS_PER = {
     "ms": 1,
     "s": 1_000,
@@ -178,6 +180,12 @@ PartitionCount = Annotated[int, Field(ge=1, le=10_000), _NUMBER]
 ReplicaCount = Annotated[int, Field(ge=1, le=100), _NUMBER]
 Port = Annotated[int, Field(ge=1, le=65_535), _NUMBER]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _NUMBER]
+Cost = Annotated[float, Field(ge=0, allow_inf_nan=False), _NUMBER]
+LabelText = Annotated[
+    str,
+    Field(min_length=1),
+    BeforeValidator(lambda v: label_text(v) if isinstance(v, bool | int) else v),
+]
 Ratio = Annotated[float, Field(gt=1, allow_inf_nan=False), _NUMBER]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), _NUMBER]
 _AS_IT_IS = PlainSerializer(lambda value: value)

@@ -170,6 +170,8 @@ class Settings(Section):
             labels=tuple(sorted(model.labels.items())),
             budget=model.budget.rule(self.budget),
             floors=model.floors.rule(self.floors),
+            classes=tuple(sorted(set(model.classes))),
+            costs=model.cost_rule(),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:

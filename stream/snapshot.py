@@ -62,8 +62,9 @@ class ChangedRulesError(ValueError):
 def must_be_the_same(model_id: str, was: Any, now: Any) -> None:
     if was != now:
         raise ChangedRulesError(
-            f"model {model_id}: maturity and reference were {was} and are now {now}: what is held "
-            "of it means something else. Restore its former rules, or start afresh (another `app`)"
+            f"model {model_id}: maturity, reference, classes and costs were {was} and are now "
+            f"{now}: what is held of it means something else. Restore its former rules, or start "
+            "afresh (another `app`)"
         )
 
 

@@ -85,7 +85,7 @@ class Standards:
     def _features(self, numeric: Mapping[str, bool]) -> Iterator[Feature]:
         for name, is_numeric in numeric.items():
             for profile in (self.law, self._provisional):
-                if profile is not None and profile.reference.feature(name) is not None:
+                if profile is not None and profile.reference.knows(name):
                     late = self.law is not None and profile is not self.law
                     yield Feature(name, is_numeric, profile, is_late=late)
                     break

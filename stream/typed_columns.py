@@ -9,9 +9,17 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import FEATURE, Column, column, numbers_of, text_hash, text_shown
+from stream.columns import (
+    FEATURE,
+    Column,
+    column,
+    numbers_of,
+    text_hash,
+    text_shown,
+)
 from stream.event_columns import OutcomeColumns, PredictionColumns, Rows, Said, Shape
 from stream.events import Label, Outcome, Prediction
+from stream.familiar import Form, Read
 from stream.identity import hash_ids
 from stream.judgement import HAS_VALUE, label_flags, label_text
 from stream.records import Decoded
@@ -22,25 +30,16 @@ _of_prediction = attrgetter(
     *("prediction_id", "model_id", "model_version", "role", "features", "latency_ms"),
     *("prediction.label", "prediction.score", "prediction.value"),
 )
-_of_outcome = attrgetter(
-    *("prediction_id", "model_id", "revision", "retracted", "actual.label", "actual.value")
-)
 
 
 def prediction_columns(decoded: Decoded[Prediction]) -> PredictionColumns:
     """O(cells), and some microseconds for each column of each shape."""
     parts = list(zip(*map(_of_prediction, decoded.events), strict=True)) or [()] * 9
-    ids, models, versions, roles, features, latencies, labels, scores, values = parts
+    *parts, labels, scores, values = parts
+    ids, models, versions, roles, features, latencies = parts
+    said, texts = _said(latencies, labels, scores, values)
+    shapes = list(_shapes(features, said, texts))
     group, groups = _coded(zip(models, versions, roles, strict=True))
-    label, of_label = _coded(_label_texts(labels))
-    said = Said(
-        has_label=np.array([text is not None for text in of_label], np.bool_)[label],
-        label=_hashes(of_label)[label],
-        score=numbers_of(scores),
-        value=numbers_of(values),
-        latency_ms=numbers_of(latencies),
-    )
-    texts = {(code := text_hash(t)): text_shown(t, code) for t in of_label if t is not None}
     return PredictionColumns(
         decoded.time_ms,
         decoded.place,
@@ -48,27 +47,87 @@ def prediction_columns(decoded: Decoded[Prediction]) -> PredictionColumns:
         group,
         [(model, version, role, "") for model, version, role in groups],
         said,
-        list(_shapes(features, said, texts)),
+        shapes,
         texts,
     )
 
 
-def outcome_columns(decoded: Decoded[Outcome]) -> OutcomeColumns:
+def familiar_predictions(read: Read, form: Form) -> PredictionColumns:
+    """The same of predictions that all have this form."""
+    features, values = _each(read.events, "features"), _each(read.events, "prediction")
+    of_each = dict.fromkeys(("label", "score", "value"), [None] * len(values))
+    of_each |= {field: _each(values, field) for field in form.said}
+    said, texts = _said(_each(read.events, "latency_ms"), **of_each)
+    cells = {name: _each(features, form.field(i)) for i, name in enumerate(form.names)}
+    ordered = {f"{FEATURE}{name}": column(cells[name], texts) for name in sorted(cells)}
+    given, shapes = said.given(), []
+    for code in np.unique(given).tolist():
+        rows = np.flatnonzero(given == code)
+        some = ordered
+        if len(rows) < len(given):
+            some = {name: one.take(rows) for name, one in ordered.items()}
+        shapes.append(Shape(rows, some | said.measures(rows, code)))
+    parts = [_each(read.events, name) for name in ("model_id", "model_version", "role")]
+    group, groups = _coded_together(parts)
+    return PredictionColumns(
+        read.time_ms,
+        read.place,
+        hash_ids(_each(read.events, "prediction_id")),
+        group,
+        [(model, version, role, "") for model, version, role in groups],
+        said,
+        shapes,
+        texts,
+    )
+
+
+def _each(events: Sequence[Any], field: str) -> list[Any]:
+    """A field of all of them. One tuple an event, with all fields at once, would be what Python's
+    collector of garbage looks through over and over."""
+    return list(map(attrgetter(field), events))
+
+
+def _coded_together(parts: Sequence[Sequence[Value]]) -> tuple[NDArray[np.int64], list[Any]]:
+    """As `_coded`, of tuples with one value of each part."""
+    if all(len(set(part)) == 1 for part in parts):
+        return np.zeros(len(parts[0]), np.int64), [tuple(part[0] for part in parts)]
+    return _coded(zip(*parts, strict=True))
+
+
+def _said(
+    latencies: Sequence[float | None],
+    label: Sequence[Label | None],
+    score: Sequence[float | None],
+    value: Sequence[float | None],
+) -> tuple[Said, dict[int, str]]:
+    """What predictions say, and the texts of their labels."""
+    codes, of_label = _coded(_label_texts(label))
+    said = Said(
+        has_label=np.array([text is not None for text in of_label], np.bool_)[codes],
+        label=_hashes(of_label)[codes],
+        score=numbers_of(score),
+        value=numbers_of(value),
+        latency_ms=numbers_of(latencies),
+    )
+    return said, {(code := text_hash(t)): text_shown(t, code) for t in of_label if t is not None}
+
+
+def outcome_columns(decoded: Decoded[Outcome] | Read) -> OutcomeColumns:
     """O(n)."""
-    parts = list(zip(*map(_of_outcome, decoded.events), strict=True)) or [()] * 6
-    ids, models, revisions, retracted, labels, values = parts
-    model, of_model = _coded(models)
-    label, of_label = _coded(_label_texts(labels))
+    events = decoded.events
+    actual = _each(events, "actual")
+    model, of_model = _coded(_each(events, "model_id"))
+    label, of_label = _coded(_label_texts(_each(actual, "label")))
     flags = [0 if text is None else label_flags(text) for text in of_label]
-    value = numbers_of(values)
+    value = numbers_of(_each(actual, "value"))
     return OutcomeColumns(
         decoded.time_ms,
         decoded.place,
-        hash_ids(ids),
+        hash_ids(_each(events, "prediction_id")),
         model,
         of_model,
-        revision=np.array(revisions, np.int64),
-        retracted=np.array(retracted, np.bool_),
+        revision=np.fromiter(_each(events, "revision"), np.int64, len(events)),
+        retracted=np.fromiter(_each(events, "retracted"), np.bool_, len(events)),
         has=np.array(flags, np.uint8)[label] | ~np.isnan(value) * np.uint8(HAS_VALUE),
         label=_hashes(of_label)[label],
         value=np.where(np.isnan(value), 0.0, value),
@@ -78,9 +137,9 @@ def outcome_columns(decoded: Decoded[Outcome]) -> OutcomeColumns:
 def _coded(values: Iterable[Value]) -> tuple[NDArray[np.int64], list[Value]]:
     """(codes, what each code stands for), in the order in which they come."""
     values = list(values)
+    if len(set(values)) == 1:
+        return np.zeros(len(values), np.int64), values[:1]
     distinct = list(dict.fromkeys(values))
-    if len(distinct) == 1:
-        return np.zeros(len(values), np.int64), distinct
     codes = {value: code for code, value in enumerate(distinct)}
     return np.fromiter(map(codes.__getitem__, values), np.int64, len(values)), distinct
 

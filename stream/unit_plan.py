@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from detectors.shape import split
 from stream.budget import shares
+from stream.judged_units import judged_units
 from stream.profile import Profile
 from stream.rules import Rules
-from stream.units import JUDGED, OF_NUMBERS, OF_TEXTS, SHAPED, Item, Measure, Unit, is_fault
+from stream.units import OF_NUMBERS, OF_TEXTS, SHAPED, Item, Measure, Unit, is_fault
 from stream.watched import Key, Watched, watched
 from stream.wire import PaneKind
 
@@ -24,12 +25,11 @@ class Feature:
     is_late: bool  # it came when the others had their reference
 
 
-def units_of(feature: Feature, kind: PaneKind, rules: Rules) -> list[Unit]:
+def units_of(feature: Feature, kind: PaneKind, rules: Rules, model_id: str) -> list[Unit]:
     name, profile = feature.name, feature.profile
-    numbers = profile.number(name) if feature.numeric else None
     if kind == "cohort":
-        measure = JUDGED.get(name)
-        return [] if measure is None or numbers is None else [Unit(name, measure)]
+        return judged_units(name, profile, rules.model(model_id))
+    numbers = profile.number(name) if feature.numeric else None
     of_features = name.startswith("feature:")
     units: list[Unit] = []
     if numbers is not None:
@@ -62,7 +62,7 @@ def plan(
 ) -> list[Watched]:
     """What is to be watched, in order. `keep`: a unit that goes on as it is watched now; `tau`: how
     much the values of its columns depend."""
-    wanted = [(f, unit) for f in features for unit in units_of(f, kind, rules)]
+    wanted = [(f, unit) for f in features for unit in units_of(f, kind, rules, model_id)]
     items = list(dict.fromkeys(_item(f, unit) for f, unit in wanted))
     parts = [part / rules.sources for part in shares(item[0] for item in items)]
     share = dict(zip(items, parts, strict=True))

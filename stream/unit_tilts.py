@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from detectors.bernoulli_tilts import bernoulli_tilts
 from detectors.rank_scores import SCORE_UNIT, RankScores
 from detectors.score_tilts import score_tilts
 from detectors.tilts import Tilts
+from stream.bounded_mean import STEPS, steps_of
 from stream.panes import Ints
 from stream.profile import Profile
 from stream.rate_events import rate_of
@@ -27,18 +28,18 @@ class Baseline:
     """What a unit is compared with: sums over `n` values; of scores also of their squares."""
 
     x: Ints  # (columns,)
-    n: int
+    n: Ints  # (columns,); the same in all of them, unless the unit is split
     xx: int = 0
 
     @property
     def mean(self) -> float:
         """Of scores, in z."""
-        return float(self.x[0]) / self.n / SCORE_UNIT
+        return float(self.x[0]) / float(self.n[0]) / SCORE_UNIT
 
     @property
     def spread(self) -> float:
         """Of scores, in z."""
-        variance = self.xx / self.n / SCORE_UNIT**2 - self.mean**2
+        variance = self.xx / float(self.n[0]) / SCORE_UNIT**2 - self.mean**2
         return float(np.sqrt(max(variance, _LEAST_SPREAD**2)))
 
 
@@ -47,27 +48,40 @@ def baseline_of(unit: Unit, profile: Profile, *, numeric: bool) -> Baseline:
     reference = profile.reference
     if is_fault(unit.measure):
         events, count = rate_of(reference, unit.name, unit.measure, numeric=numeric)
-        return Baseline(np.array([events]), count)
+        return Baseline(np.array([events]), np.array([count]))
+    if unit.measure == "calibration":
+        reliability = profile.reliability()
+        assert reliability is not None
+        return Baseline(reliability.true, reliability.count)
     frozen = reference.feature(unit.name)
     assert frozen is not None
     if unit.measure == "rate":
         ones = frozen.buckets.count[frozen.buckets.key != 0].sum()
-        return Baseline(np.array([ones]), int(frozen.number[0]))
+        return Baseline(np.array([ones]), frozen.number)
+    if unit.measure == "mean":
+        return Baseline(steps_of(frozen, 1, unit.scale)[0], frozen.number)
     of = profile.number(unit.name) if numeric else profile.text(unit.name)
     assert of is not None
     if unit.measure == "shape":
-        return Baseline(of.bins, int(of.bins.sum()))
-    return Baseline(np.zeros(1, np.int64), of.count, of.count * SCORE_UNIT**2)
+        return Baseline(of.bins, np.full(len(of.bins), of.bins.sum()))
+    return Baseline(np.zeros(1, np.int64), np.array([of.count]), of.count * SCORE_UNIT**2)
 
 
 def floor_of(unit: Unit, floors: FloorRule, rates: RateRule, sealed: Baseline) -> float:
     """The smallest difference worth telling, in the unit's own terms."""
     own = dict(floors.series).get(unit.name)
+    if unit.measure == "unlabelled":
+        return own or floors.unlabelled
+    if unit.measure == "calibration":
+        return own or floors.calibration
+    share = float(sealed.x[0]) / float(sealed.n[0])
     if is_fault(unit.measure):
-        tripled = (rates.ratio - 1.0) * float(sealed.x[0]) / sealed.n
+        tripled = (rates.ratio - 1.0) * share
         return min(rates.min_rise, tripled) if tripled > 0.0 else rates.min_rise
     if unit.measure == "rate":
-        return (own or floors.error) * float(sealed.x[0]) / sealed.n
+        return (own or floors.error) * share
+    if unit.measure == "mean":
+        return (own or floors.error) * share / STEPS
     if unit.measure == "shape":
         return floors.shape
     return own or floors.shift
@@ -88,6 +102,8 @@ class Terms:
     def family(self) -> str:
         if self.unit.measure == "shift":
             return "learned" if self.ranks is None else "ranks"
+        if self.unit.measure == "mean":
+            return "means"
         return "faults" if self.unit.up_only else "shares"
 
 
@@ -109,8 +125,10 @@ def _family_tilts(family: str, terms: Sequence[Terms]) -> Tilts:
     def each(values: Iterable[float]) -> NDArray[np.float64]:
         return np.repeat(np.array(list(values), np.float64), columns)
 
-    count = each(t.baseline.n for t in terms)
-    rate = each(min(t.rate / t.unit.columns, _HIGHEST_RATE) for t in terms)
+    count = np.maximum(np.concatenate([t.baseline.n for t in terms]), 1).astype(np.float64)
+    # the columns of a split unit have their values among them: those have the unit's rate together
+    of_unit = [1 if t.unit.is_split else t.unit.columns for t in terms]
+    rate = each(min(t.rate / n, _HIGHEST_RATE) for t, n in zip(terms, of_unit, strict=True))
     floor = each(t.floor for t in terms)
     tau = np.concatenate([np.broadcast_to(t.tau, t.unit.columns) for t in terms])
     if family in {"faults", "shares"}:
@@ -118,6 +136,11 @@ def _family_tilts(family: str, terms: Sequence[Terms]) -> Tilts:
         return bernoulli_tilts(
             events, count, rate=rate, tau=tau, floor=floor, up_only=family == "faults"
         )
+    if family == "means":
+        # of values in [0, 1] the exponential of an account is at most that of events of their mean
+        share = np.concatenate([t.baseline.x for t in terms]) / STEPS
+        of_events = bernoulli_tilts(share, count, rate=rate, tau=tau, floor=floor)
+        return replace(of_events, gain=np.rint(of_events.gain / STEPS).astype(np.int64))
     if family == "ranks":
         scores = [t.ranks for t in terms if t.ranks]
         return score_tilts(count, rate=rate, tau=tau, floor=floor, scores=scores)

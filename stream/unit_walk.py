@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from detectors.calibration import reliability_difference
 from detectors.cusum_bank import CusumBank
 from detectors.effects import (
     Interval,
@@ -84,15 +85,39 @@ class Walk:
 
     def told(self) -> list[Told]:
         """Everything these panes let the units tell, in the order of the panes."""
-        firing = list(self._firing)
+        firing = [key for key in self._firing if not self._watched[key].unit.is_coverage]
+        self._leave_undecided()
         self._all_calm()
         for key in firing:
             self._follow(key, 0)
         order = {key: place for place, key in enumerate(self._watched)}
         return sorted(self._told, key=lambda told: (told.row, order[told.watched.key]))
 
+    def _leave_undecided(self) -> None:
+        """Panes at which too many outcomes are missing say nothing of the others: what came early
+        is another selection than the reference's."""
+        for key, one in self._watched.items():
+            if one.unit.is_coverage:
+                since = 0 if key in self._firing else self._panes
+                self._follow(key, 0)
+                undecided = np.zeros(self._panes, np.bool_)
+                for told in self._told:  # all of it is this unit's as yet
+                    if told.crossing is not None:
+                        since = min(since, told.row)
+                    elif not told.lasting:
+                        undecided[since : told.row + 1] = True
+                        since = self._panes
+                undecided[since:] = True
+                others = [of for other, of in self._columns.items() if other != key]
+                if others and undecided.any():
+                    self._evidence.leave_out(undecided, np.concatenate(others))
+
     def _all_calm(self) -> None:
-        calm = [key for key in self._watched if key not in self._firing]
+        calm = [
+            key
+            for key, one in self._watched.items()
+            if key not in self._firing and not one.unit.is_coverage
+        ]
         if not calm:
             return
         of = np.concatenate([self._columns[key] for key in calm])
@@ -172,18 +197,20 @@ class Walk:
 
     def _on(self, key: Key, firing: Firing, row: int) -> int:
         """While it fires, up to the next pane at which something happens."""
-        of = self._columns[key]
-        n = self._evidence.n[row:, of[0]]
-        learns, looks = firing.learns_at(n), firing.looks_at(n)
+        of, evidence = self._columns[key], self._evidence
+        of_columns = evidence.n[row:, of]
+        is_split = self._watched[key].unit.is_split
+        count = of_columns.sum(axis=1) if is_split else of_columns[:, 0]
+        learns, looks = firing.learns_at(count), firing.looks_at(count)
         asks = firing.asks_at(self._start_ms[row:])
-        stop = row + min(learns, looks, asks, len(n) - 1)
+        stop = row + min(learns, looks, asks, len(count) - 1)
         is_held = bool(self._bank.held[of].any())
         crossing = None if is_held else self._crossing(key, row, stop + 1)
         if crossing is not None:
             stop = crossing.row
-        rows = slice(row, stop + 1)
-        evidence = self._evidence
-        firing.add(evidence.x[rows][:, of], evidence.n[rows, of[0]], evidence.xx[rows, of[0]])
+        rows, upto = slice(row, stop + 1), stop + 1 - row
+        x, xx = evidence.x[rows][:, of], evidence.xx[rows, of[0]]
+        firing.add(x, of_columns[:upto], count[:upto], xx)
         self.stirred[key] = stop
         if crossing is not None:
             self._crossed(key, crossing)
@@ -210,13 +237,13 @@ class Walk:
     def _look(self, key: Key, firing: Firing, row: int) -> None:
         """Is it well again?"""
         one = self._watched[key]
-        interval = _interval(one, firing.window.x, firing.window.n)
-        if within_floor(interval, one.terms.floor):
+        interval, floor = _interval(one, firing), one.terms.floor
+        if interval.low > floor or interval.high < -floor:
+            firing.look_anew()
+        elif within_floor(interval, _room(one)):
             del self._firing[key]
             self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
             self._told.append(Told(row, one, None, None))
-        elif interval.low > one.terms.floor or interval.high < -one.terms.floor:
-            firing.look_anew()
         else:
             firing.look_on()
 
@@ -225,17 +252,31 @@ def _effect(one: Watched, crossing: Crossing) -> Interval:
     """The difference to the reference since the change, with its 95 % interval: of a rate, of the
     share of the bin that moved, or of ranks in σ."""
     terms = one.terms
+    before, column, tau = terms.baseline, crossing.column, max(terms.tau)
     if one.unit.measure == "shift":
-        return score_difference(crossing.x, crossing.n, terms.baseline.n, tau=max(terms.tau))
-    before = terms.baseline.x[crossing.column]
-    return rate_difference(crossing.x, crossing.n, before, terms.baseline.n, tau=max(terms.tau))
+        return score_difference(crossing.x, crossing.n, before.n[0], tau=tau)
+    now = (crossing.x / one.unit.steps, crossing.n)
+    then = (before.x[column] / one.unit.steps, max(before.n[column], 1))
+    return rate_difference(*now, *then, tau=tau)
 
 
-def _interval(one: Watched, x: Ints, n: int) -> Interval:
-    """Of how things are now."""
-    before, tau = one.terms.baseline, max(one.terms.tau)
-    if one.unit.measure == "shift":
-        return score_difference(x[0], n, before.n, tau=tau, level=_SURE)
-    if one.unit.measure == "shape":
-        return total_variation(x, before.x, tau=tau, level=_SURE)
-    return rate_difference(x[0], n, before.x[0], before.n, tau=tau, level=_SURE)
+def _interval(one: Watched, firing: Firing) -> Interval:
+    """Of how things are now; it is looked at again and again."""
+    x, n, looks = firing.window.x, firing.window.n, float(firing.patience.look)
+    unit, before, tau = one.unit, one.terms.baseline, max(one.terms.tau)
+    if unit.measure == "shift":
+        return score_difference(x[0], n[0], before.n[0], tau=tau, level=_SURE, anytime=looks)
+    if unit.measure == "shape":
+        return total_variation(x, before.x, tau=tau, level=_SURE, anytime=looks)
+    if unit.measure == "calibration":
+        return reliability_difference(x, n, before.x, before.n, tau=tau, level=_SURE, anytime=looks)
+    now, then = (x[0] / unit.steps, n[0]), (before.x[0] / unit.steps, before.n[0])
+    return rate_difference(*now, *then, tau=tau, level=_SURE, anytime=looks)
+
+
+def _room(one: Watched) -> float:
+    """In which a difference is none: the floor, or what is within the error of the reference."""
+    tilts = tilts_of([one.terms])
+    least = tilts.smallest * (1.0 if one.unit.measure == "shift" else tilts.sd)
+    able = least[np.isfinite(least)]
+    return max(one.terms.floor, float(able.max()) if len(able) else 0.0)

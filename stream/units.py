@@ -1,7 +1,8 @@
 """What is watched of a group: units, each of one series or of the bins of one distribution.
 
 A unit is what an alert is about: the ranks of a numeric series (`shift`), the shares of its bins or
-categories (`shape`), or the rate of one kind of fault or error.
+categories (`shape`), the rate of an error or of one kind of fault, the mean of what lies between 0
+and a largest value (`mean`), or how often scores come true (`calibration`).
 """
 
 from __future__ import annotations
@@ -9,22 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeGuard, get_args
 
+from stream.bounded_mean import STEPS
 from stream.budget import Purse
 
 Item = tuple[Purse, str, str]
-Fault = Literal["null", "absent", "type_error", "out_of_range", "unseen"]
-Measure = Literal["shift", "shape", "rate"] | Fault
+Fault = Literal["null", "absent", "type_error", "out_of_range", "unseen", "unlabelled"]
+Measure = Literal["shift", "shape", "rate", "mean", "calibration"] | Fault
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 OF_NUMBERS: tuple[Fault, ...] = ("null", "absent", "type_error", "out_of_range")
 OF_TEXTS: tuple[Fault, ...] = ("null", "absent", "type_error", "unseen")
 SHAPED = ("prediction:label", "prediction:score", "prediction:value")
-JUDGED: dict[str, Measure] = {
-    "outcome:error": "rate",
-    "outcome:brier": "shift",
-    "outcome:absolute_error": "shift",
-}
-"""Of a cohort; the other measures are evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +28,22 @@ class Unit:
     name: str  # feature:<name>, prediction:<measure>, outcome:<measure>
     measure: Measure
     columns: int = 1
+    scale: float = 1.0  # the largest value, of a mean
+
+    @property
+    def steps(self) -> int:
+        """Of a value 1, as it is summed."""
+        return STEPS if self.measure == "mean" else 1
+
+    @property
+    def is_coverage(self) -> bool:
+        """While it tells, the others of its kind of panes are undecided."""
+        return self.measure == "unlabelled"
+
+    @property
+    def is_split(self) -> bool:
+        """Each of its columns counts values of its own, not all of them the same ones."""
+        return self.measure == "calibration"
 
     @property
     def purse(self) -> Purse:

@@ -13,8 +13,7 @@ from detectors.base import Change
 from detectors.effects import Interval
 from stream.columns import Group
 from stream.events import Action, Kind, Severity
-from stream.joint_rows import called
-from stream.joint_watch import JointTold
+from stream.judgement import RECALL
 from stream.rules import Rules
 from stream.times import iso
 from stream.unit_walk import Crossing, Told
@@ -34,6 +33,10 @@ _SHIFTS: dict[str, Facts] = {
     "outcome:error": ("ErrorRateDrift", "performance", "error", "retrain"),
     "outcome:brier": ("BrierScoreDrift", "performance", "error", "retrain"),
     "outcome:absolute_error": ("AbsoluteErrorDrift", "performance", "error", "retrain"),
+    "outcome:calibration": ("CalibrationDrift", "calibration", "error", "retrain"),
+    "outcome:cost": ("CostDrift", "performance", "error", "retrain"),
+    "outcome:recall": ("RecallDrift", "performance", "error", "retrain"),
+    "outcome:false_positive_rate": ("FalsePositiveRateDrift", "performance", "error", "retrain"),
 }
 _SHAPES: dict[str, Facts] = {
     "feature": ("FeatureShapeDrift", "feature_drift", "info", "investigate"),
@@ -45,6 +48,7 @@ _FAULTS: dict[str, Facts] = {
     "type_error": ("TypeErrors", "schema", "error", "fix_pipeline"),
     "out_of_range": ("OutOfRange", "data_quality", "warning", "fix_pipeline"),
     "unseen": ("UnseenCategories", "data_quality", "warning", "fix_pipeline"),
+    "unlabelled": ("LabelDelay", "label_delay", "error", "fix_pipeline"),
 }
 _FAULT_WORDS = {
     "null": "nulls",
@@ -52,9 +56,10 @@ _FAULT_WORDS = {
     "type_error": "values of a wrong type",
     "out_of_range": "values out of range",
     "unseen": "values of unseen categories",
+    "unlabelled": "missing at maturity",
 }
 _JOINT: Facts = ("JointDrift", "feature_drift", "info", "investigate")
-_NO_IMPACT: dict[str, Any] = {
+NO_IMPACT: dict[str, Any] = {
     "metric": None, "value": None, "reference": None, "label_coverage": None,
 }  # fmt: skip
 
@@ -77,7 +82,7 @@ class Context:
             return _SHAPES[what]
         if self.detector == "joint":
             return _JOINT
-        return _SHIFTS["feature" if what == "feature" else self.series]
+        return _SHIFTS["feature" if what == "feature" else ":".join(self.series.split(":")[:2])]
 
     @property
     def alertname(self) -> str:
@@ -111,11 +116,12 @@ def describe_crossing(
 ) -> dict[str, Any]:
     """The fields of an alert that a crossing decides; the caller adds reference and evidence."""
     _, kind, severity, action = context.facts
-    up = crossing.theta > 0
+    up, scale = crossing.theta > 0, told.watched.unit.scale
     if kind == "feature_drift":
         large = LARGE_SHAPE if context.detector == "shape" else LARGE_SHIFT
         severity = "warning" if abs(effect.estimate) >= large else "info"
-    if kind == "performance" and not up:
+    is_better = not up if not context.series.startswith(RECALL) else up
+    if kind == "performance" and is_better:
         severity, action = "info", "investigate"  # it has become better
     return {
         "alertname": context.alertname,
@@ -133,14 +139,14 @@ def describe_crossing(
         },
         "window": {"start": iso(crossing.since_ms), "end": iso(end_ms), "count": crossing.n},
         "effect": {
-            "estimate": float(effect.estimate),
-            "low": float(effect.low),
-            "high": float(effect.high),
-            "floor": told.watched.terms.floor,
+            "estimate": float(effect.estimate) * scale,
+            "low": float(effect.low) * scale,
+            "high": float(effect.high) * scale,
+            "floor": told.watched.terms.floor * scale,
             "change_at": iso(crossing.since_ms),
         },
         "change_at_ms": crossing.since_ms,
-        "impact": dict(_NO_IMPACT),
+        "impact": dict(NO_IMPACT),
         "summary": f"{context.who}: {_found(context, told, crossing, effect)}",
     }
 
@@ -150,61 +156,26 @@ def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -
     moved = "rose" if crossing.theta > 0 else "fell"
     if context.detector == "shift":
         return f"{name} {moved} by {abs(effect.estimate):.2f} σ on ranks"
-    before = float(baseline.x[crossing.column]) / baseline.n
+    unit, column = told.watched.unit, crossing.column
+    before = float(baseline.x[column]) / max(float(baseline.n[column]), 1.0)
+    if context.detector == "mean":
+        amounts = (
+            _figure(share / unit.steps * unit.scale) for share in (before, crossing.x / crossing.n)
+        )
+        return f"{name} {moved} from {' to '.join(amounts)} a prediction"
     share = f"{_percent(before)} to {_percent(crossing.x / crossing.n)}"
+    if context.detector == "calibration":
+        low, high = told.watched.profile.scores_of(column)
+        return f"of scores from {low:.2g} to {high:.2g} what comes true {moved} from {share}"
+    if context.detector == "unlabelled":
+        return (
+            f"outcomes {_FAULT_WORDS['unlabelled']} {moved} from {share}: performance is undecided"
+        )
     if context.detector == "shape":
         return f"distribution of {name} changed: a part of it {moved} from {share}"
     if context.detector == "rate":
         return f"{name} {moved} from {share}"
     return f"{name} {_FAULT_WORDS[context.detector]} {moved} from {share}"
-
-
-def describe_joint(
-    context: Context,
-    told: JointTold,
-    end_ms: int,
-    correlations: tuple[dict[str, float], dict[str, float]],
-) -> dict[str, Any]:
-    """The same of features that no longer go together as they did."""
-    crossing, effect = told.crossing, told.effect
-    assert crossing is not None
-    assert effect is not None
-    name, kind, _, action = context.facts
-    pair = called(told.names) if len(told.names) == 2 else None
-    return {
-        "alertname": name,
-        "kind": kind,
-        "severity": "warning" if abs(effect.estimate) >= LARGE_SHIFT else "info",
-        "recommended_action": action,
-        "feature": pair,
-        "detector": {
-            "name": "joint_cusum",
-            "params_hash": context.params_hash,
-            "statistic": crossing.statistic,
-            "threshold": crossing.threshold,
-            "budget_share": context.budget_share,
-            "direction": "up" if crossing.theta > 0 else "down",
-        },
-        "window": {"start": iso(crossing.since_ms), "end": iso(end_ms), "count": crossing.n},
-        "effect": {
-            "estimate": float(effect.estimate),
-            "low": float(effect.low),
-            "high": float(effect.high),
-            "floor": told.floor,
-            "change_at": iso(crossing.since_ms),
-        },
-        "change_at_ms": crossing.since_ms,
-        "impact": dict(_NO_IMPACT),
-        "summary": f"{context.who}: {_together(told, correlations)}",
-    }
-
-
-def _together(told: JointTold, correlations: tuple[dict[str, float], dict[str, float]]) -> str:
-    before, now = correlations
-    moved = [f"{name} {before[name]:.2f} to {now[name]:.2f}" for name in now]
-    which = f"{len(told.names)} features" if len(told.names) > 2 else called(told.names)
-    shown = f": correlation of ranks {', '.join(moved)}" if moved else ""
-    return f"{which} no longer go together as they did, each by itself as before{shown}"
 
 
 def _percent(share: float) -> str:
@@ -222,7 +193,7 @@ def describe(context: Context, change: Change, change_at_ms: int, end_ms: int) -
     moved = "rose" if change.direction == "up" else "fell"
     before, after = _figure(change.before_mean), _figure(change.after_mean)
     name = context.series.partition(":")[2]
-    impact = dict(_NO_IMPACT)
+    impact = dict(NO_IMPACT)
     if context.kind == "cohort":
         impact |= {"metric": name, "value": change.after_mean, "reference": change.before_mean}
     return {

@@ -142,12 +142,8 @@ class Watch:
     def _usual_terms(self, key: Key) -> Terms:
         """Those of the reference, and of all that has been learned since."""
         terms, columns = self.watched[key].terms, self._columns[key]
-        x, n, xx = (
-            self._usual[0, columns],
-            int(self._usual[1, columns[0]]),
-            self._usual[2, columns[0]],
-        )
-        if n == terms.baseline.n:
+        x, n, xx = (*self._usual[:2, columns], self._usual[2, columns[0]])
+        if (n == terms.baseline.n).all():
             return terms
         return replace(terms, baseline=Baseline(x, n, int(xx)), ranks=None)
 
@@ -159,6 +155,7 @@ class Watch:
             [
                 *key,
                 one.unit.columns,
+                one.unit.scale,
                 one.profile.reference.id,
                 one.numeric,
                 one.share,
@@ -181,8 +178,8 @@ class Watch:
         self, profiles: Mapping[str, Profile], rules: Rules, model_id: str, plain: dict[str, Any]
     ) -> None:
         """`profiles`: of the references that units are compared with, by id."""
-        for name, measure, columns, reference_id, numeric, share, tau in plain["units"]:
-            unit, profile = Unit(name, measure, columns), profiles[reference_id]
+        for name, measure, columns, scale, reference_id, numeric, share, tau in plain["units"]:
+            unit, profile = Unit(name, measure, columns, scale), profiles[reference_id]
             one = watched(
                 unit,
                 profile,
@@ -220,7 +217,7 @@ def _rows(arrays: Mapping[str, NDArray[Any]], columns: int) -> dict[str, NDArray
 
 def _sums(baselines: Iterable[Baseline]) -> Ints:
     """x, n, xx of all their columns, (3, columns)."""
-    columns = [[b.x, np.full(len(b.x), b.n), np.full(len(b.x), b.xx)] for b in baselines]
+    columns = [[b.x, b.n, np.full(len(b.x), b.xx)] for b in baselines]
     if not columns:
         return np.zeros((3, 0), np.int64)
     return np.concatenate([np.array(column, np.int64) for column in columns], axis=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stream.budget import false_alerts_per_prediction
+from stream.judgement import is_of_class
 from stream.profile import Profile
 from stream.rules import Rules
 from stream.unit_tilts import Terms, baseline_of, floor_of
@@ -42,6 +43,8 @@ def watched(
         rules.budget_of(model), reference.count, reference.end_ms - reference.start_ms
     )
     baseline = baseline_of(unit, profile, numeric=numeric)
+    if is_of_class(unit.name):  # counted in what is of the class: those are so many fewer
+        rate *= reference.count / max(int(baseline.n[0]), 1)
     floor = floor_of(unit, rules.floors_of(model), rules.rates, baseline)
     numbers = profile.number(unit.name) if unit.measure == "shift" else None
     ranks = None if numbers is None else numbers.scores

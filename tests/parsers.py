@@ -23,7 +23,7 @@ needs_the_native_parser = pytest.mark.skipif(
 )
 
 
-def _told(usable: Usable[Any]) -> list[Any]:
+def told(usable: Usable[Any]) -> list[Any]:
     """Everything of a batch, row by row, in an order of its own."""
     columns = usable.columns
     letters = [effect.value for effect in usable.dead]
@@ -66,5 +66,5 @@ def both(batch: Records, side: Side, rules: Rules) -> tuple[list[Any], list[Any]
     for parser in ("native", "python"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(record_columns, "PARSER", parser)
-            found.append(_told(read(batch, rules, include_payload=True)))
+            found.append(told(read(batch, rules, include_payload=True)))
     return found[0], found[1]

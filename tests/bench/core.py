@@ -33,6 +33,7 @@ from tests.bench.workload import RULES, Workload, batches, generate
 PARTITIONS = 4
 PARSERS: tuple[Parser, ...] = ("python", "native") if native.IS_BUILT else ("python",)
 REPETITIONS = 3
+_WITH = {"python": "Python and numpy alone", "native": "with the extension"}
 Batches = list[tuple[Side, Records]]
 
 
@@ -93,7 +94,11 @@ def measure(predictions: int, repetitions: int) -> dict[str, Any]:
     ran: list[Pipeline] = []
 
     def core(parser: Parser) -> None:
-        with mock.patch.object(record_columns, "PARSER", parser):
+        """Python's parser: nothing else by the extension either."""
+        with (
+            mock.patch.object(record_columns, "PARSER", parser),
+            mock.patch.object(native, "IN_USE", parser == "native"),
+        ):
             ran[:] = [run(fed)]
 
     works: dict[str, Callable[[], object]] = {p: partial(core, p) for p in PARSERS}
@@ -123,12 +128,12 @@ def told(found: dict[str, Any]) -> str:
     ]
     for parser, rate in found["events_per_cpu_s"].items():
         share = Spread(**found["xL"][parser]).told(".3f")
-        rows.append((f"bytes in, alerts out, {parser} parser", Spread(**rate).told(), share))
+        rows.append((f"bytes in, alerts out, {_WITH[parser]}", Spread(**rate).told(), share))
     stages = ", ".join(f"{s} {us:.2f}" for s, us in found["stage_us_per_event"].items())
     joined, sealed = f"{found['joined']:,} joined", f"{found['references']} references"
     memory = f"at most {found['peak_memory_mb']:.0f} MB with the workload itself"
     return (
-        f"{table(rows)}\nµs per event, {PARSERS[-1]} parser: {stages}\n{found['events']:,} events, "
+        f"{table(rows)}\nµs per event, {_WITH[PARSERS[-1]]}: {stages}\n{found['events']:,} events, "
         f"{joined}, {sealed}, {found['alerts']} alerts, {memory}"
     )
 

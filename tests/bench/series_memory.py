@@ -64,7 +64,7 @@ def measure() -> dict[str, Any]:
         if monitor.references
     ]
     assert len(sealed) == 2 * MODELS, len(sealed)
-    series = sum(len(reference.table.features) for reference in sealed)
+    series = sum(len(reference.frozen.names) for reference in sealed)
     return {"series": series, "groups": MODELS, "bytes": used, "bytes_per_series": used / series}
 
 

@@ -103,7 +103,17 @@ def cohort_panes(
     return {key: tally(found, world.pane_rows, world.max_categories) for key, found in rows.items()}
 
 
-LOSSES = ("delay_ms", "error", "brier", "absolute_error", "squared_error")
+LOSSES = (
+    "delay_ms",
+    "error",
+    "brier",
+    "absolute_error",
+    "squared_error",
+    "recall",
+    "false_positive_rate",
+    "score_true",
+    "score_false",
+)
 
 
 def losses(prediction: Prediction, counted: Outcome | None) -> dict[str, Cell]:
@@ -116,11 +126,18 @@ def losses(prediction: Prediction, counted: Outcome | None) -> dict[str, Cell]:
         row["outcome:error"] = float(prediction.label != actual)
     elif actual is not None and prediction.score is not None:
         row["outcome:error"] = float((prediction.score >= 0.5) != (actual.lower() in POSITIVE))
+    if actual in BINARY and "outcome:error" in row:
+        wrong = row["outcome:error"]
+        if BINARY[actual]:
+            row["outcome:recall"] = 1.0 - wrong
+        else:
+            row["outcome:false_positive_rate"] = wrong
     if actual is not None and prediction.score is not None and 0 <= prediction.score <= 1:
         named = None if prediction.label is None else float(actual == prediction.label)
         truth = BINARY.get(actual, named)
         if truth is not None:
             row["outcome:brier"] = (prediction.score - truth) * (prediction.score - truth)
+            row["outcome:score_true" if truth else "outcome:score_false"] = prediction.score
     if prediction.value is not None and counted.value is not None:
         difference = prediction.value - counted.value
         row["outcome:absolute_error"] = abs(difference)

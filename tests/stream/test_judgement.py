@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import pytest
 
 from stream.pipeline import Pipeline
+from stream.rules import ModelRule, Rules
 from tests.streams import SMALL, outcome, prediction, records
 
-MEASURES = ("delay_ms", "error", "brier", "absolute_error", "squared_error")
+MEASURES = (
+    "delay_ms",
+    "error",
+    "brier",
+    "absolute_error",
+    "squared_error",
+    "recall",
+    "false_positive_rate",
+    "score_true",
+    "score_false",
+)
 
 
-def judged(said: dict[str, Any], actual: dict[str, Any] | None) -> dict[str, Any]:
+def judged(
+    said: dict[str, Any], actual: dict[str, Any] | None, rules: Rules = SMALL
+) -> dict[str, Any]:
     """Measure -> number, "null" (unlabelled) or "other"; a measure that does not apply is left
     out."""
     summaries: list[dict[str, Any]] = []
@@ -22,7 +36,7 @@ def judged(said: dict[str, Any], actual: dict[str, Any] | None) -> dict[str, Any
         if kind == "cohort":
             summaries.append(table.summary(0))
 
-    pipeline = Pipeline(SMALL, 1, observe=observe)
+    pipeline = Pipeline(rules, 1, observe=observe)
     pipeline.predictions(records([prediction("p", 0, prediction=said)]))
     if actual is not None:
         pipeline.outcomes(records([outcome("p", 1_000, actual=actual)], "outcomes"))
@@ -42,18 +56,52 @@ def judged(said: dict[str, Any], actual: dict[str, Any] | None) -> dict[str, Any
     [
         ({"label": "a"}, {"label": "a"}, {"error": 0}),
         ({"label": "a"}, {"label": "b"}, {"error": 1}),
-        ({"label": 1}, {"label": "1"}, {"error": 0}),
-        ({"label": True}, {"label": "true"}, {"error": 0}),
-        ({"label": True}, {"label": 1}, {"error": 1}),  # as text: "true" is not "1"
+        ({"label": 1}, {"label": "1"}, {"error": 0, "recall": 1}),
+        ({"label": True}, {"label": "true"}, {"error": 0, "recall": 1}),
+        ({"label": True}, {"label": 1}, {"error": 1, "recall": 0}),  # as text: "true" is not "1"
         ({"label": "A"}, {"label": "a"}, {"error": 1}),
         # the score is of the positive label where the actual one is binary
-        ({"score": 0.75}, {"label": 1}, {"error": 0, "brier": Fraction(1, 16)}),
-        ({"score": 0.75}, {"label": False}, {"error": 1, "brier": Fraction(9, 16)}),
-        ({"score": 0.5}, {"label": "true"}, {"error": 0, "brier": Fraction(1, 4)}),
-        ({"label": "0", "score": 0.25}, {"label": 0}, {"error": 0, "brier": Fraction(1, 16)}),
+        (
+            {"score": 0.75},
+            {"label": 1},
+            {"error": 0, "recall": 1, "score_true": 0.75, "brier": Fraction(1, 16)},
+        ),
+        (
+            {"score": 0.75},
+            {"label": False},
+            {
+                "error": 1,
+                "false_positive_rate": 1,
+                "score_false": 0.75,
+                "brier": Fraction(9, 16),
+            },
+        ),
+        (
+            {"score": 0.5},
+            {"label": "true"},
+            {"error": 0, "recall": 1, "score_true": 0.5, "brier": Fraction(1, 4)},
+        ),
+        (
+            {"label": "0", "score": 0.25},
+            {"label": 0},
+            {
+                "error": 0,
+                "false_positive_rate": 0,
+                "score_false": 0.25,
+                "brier": Fraction(1, 16),
+            },
+        ),
         # else of the named label
-        ({"label": "a", "score": 0.75}, {"label": "a"}, {"error": 0, "brier": Fraction(1, 16)}),
-        ({"label": "a", "score": 0.75}, {"label": "b"}, {"error": 1, "brier": Fraction(9, 16)}),
+        (
+            {"label": "a", "score": 0.75},
+            {"label": "a"},
+            {"error": 0, "score_true": 0.75, "brier": Fraction(1, 16)},
+        ),
+        (
+            {"label": "a", "score": 0.75},
+            {"label": "b"},
+            {"error": 1, "score_false": 0.75, "brier": Fraction(9, 16)},
+        ),
         # a positive word, but no name: an error, no Brier
         ({"score": 0.75}, {"label": "Yes"}, {"error": 0}),
         ({"score": 0.25}, {"label": "positive"}, {"error": 1}),
@@ -75,3 +123,32 @@ def test_a_labelled_prediction_has_the_measures_that_apply(
 
 def test_an_unlabelled_prediction_is_null_in_every_measure() -> None:
     assert judged({"label": "a"}, None) == dict.fromkeys(MEASURES, "null")
+
+
+DECLARED = replace(
+    SMALL,
+    models={"m": ModelRule(classes=("a", "b"), costs=(("a", "b", 5.0), ("c", "c", 0.5)))},
+)
+OF_CLASSES = ("cost", "recall:", "false_positive_rate:")
+
+
+@pytest.mark.parametrize(
+    ("said", "actual", "expected"),
+    [
+        ("a", "a", {"recall:a": 1, "false_positive_rate:b": 0, "cost": 0}),
+        ("b", "a", {"recall:a": 0, "false_positive_rate:b": 1, "cost": 5}),
+        ("a", "b", {"recall:b": 0, "false_positive_rate:a": 1, "cost": 0}),
+        ("c", "c", {"false_positive_rate:a": 0, "false_positive_rate:b": 0, "cost": 0.5}),
+        (None, "a", {}),  # a score alone names no class
+    ],
+)
+def test_declared_classes_and_costs_are_judged_by_the_labels(
+    said: str | None, actual: str, expected: dict[str, Any]
+) -> None:
+    found = judged({"label": said, "score": 0.5}, {"label": actual}, DECLARED)
+    assert {name: value for name, value in found.items() if name.startswith(OF_CLASSES)} == expected
+
+
+def test_without_an_outcome_they_are_null_too() -> None:
+    found = judged({"label": "a"}, None, DECLARED)
+    assert found["cost"] == found["recall:a"] == found["false_positive_rate:b"] == "null"

@@ -32,12 +32,12 @@ rows = st.tuples(
 
 def both(made: Rows) -> tuple[PaneTable, PaneTable]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native_summary, "IN_USE", False)
+        patch.setattr(native, "IN_USE", False)
         return summarise(made, 5, FEW_TEXTS), _in_c(made, patch)
 
 
 def _in_c(made: Rows, patch: pytest.MonkeyPatch) -> PaneTable:
-    patch.setattr(native_summary, "IN_USE", True)
+    patch.setattr(native, "IN_USE", True)
     return summarise(made, 5, FEW_TEXTS)
 
 

@@ -1,0 +1,38 @@
+"""What is watched of judged predictions: errors, losses, classes, costs, calibration, coverage."""
+
+from __future__ import annotations
+
+from stream.judgement import COST, DELAY, SCORE_FALSE, SCORE_TRUE, is_of_class
+from stream.profile import Profile
+from stream.rules import ModelRule
+from stream.units import Measure, Unit
+
+CALIBRATION = "outcome:calibration"
+_BY_NAME: dict[str, Measure] = {
+    "outcome:error": "rate",
+    "outcome:brier": "shift",
+    "outcome:absolute_error": "shift",
+    DELAY: "unlabelled",
+    COST: "mean",
+}
+"""The other measures are evidence."""
+
+
+def judged_units(name: str, profile: Profile, rule: ModelRule) -> list[Unit]:
+    """Of one measure of a cohort; calibration goes with the first of its two columns."""
+    if name in {SCORE_TRUE, SCORE_FALSE}:
+        known = [n for n in (SCORE_FALSE, SCORE_TRUE) if profile.reference.feature(n) is not None]
+        of = profile.reliability()
+        if of is None or name != known[0]:
+            return []
+        return [Unit(CALIBRATION, "calibration", of.bins)]
+    measure = "rate" if is_of_class(name) else _BY_NAME.get(name)
+    if measure is None or profile.number(name) is None:
+        return []
+    if measure == "mean":
+        return [Unit(name, measure, scale=largest_cost(rule))]
+    return [Unit(name, measure)]
+
+
+def largest_cost(rule: ModelRule) -> float:
+    return max((cost for _, _, cost in rule.costs), default=1.0) or 1.0

@@ -1,0 +1,238 @@
+"""Reading by a form that was learned is reading: held against the general way on any bytes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream import familiar, record_columns
+from stream.events import LATEST_MS
+from stream.familiar import Form, Forms, form_of, read_outcomes, read_predictions
+from stream.records import decode_predictions
+from stream.rules import ModelRule, Rules
+from stream.times import EPOCH, UNCERTAIN, moments_ms, to_ms
+from tests.fuzz.one import mutated
+from tests.fuzz.seeds import seeds
+from tests.parsers import told
+from tests.stream.test_parsers import CELLS, ODD, RULES, SIDES, outcomes, predictions
+from tests.stream.test_records import BAD_OUTCOMES, BAD_PREDICTIONS
+from tests.streams import Side, outcome, prediction, records, value_of
+
+FEATURES: dict[str, Any] = {"x": 2.5, "n": None, "t": "größe", "b": True, "i": 7}
+USUAL = [
+    prediction(f"p{i}", "2026-11-22T10:00:00.123Z", features=FEATURES, latency_ms=1.5)
+    for i in range(20)
+]
+USUAL[3]["features"] = FEATURES | {"n": 1.25, "x": 3}
+LABELS = [outcome(f"p{i}", "2026-11-22T10:00:00.123Z") for i in range(20)]
+
+
+def learned(events: list[Any]) -> Forms:
+    forms = Forms()
+    forms.meet(decode_predictions(records(events), RULES, include_payload=False).events)
+    return forms
+
+
+def read(values: list[Any], side: Side, rules: Rules, forms: Forms | None) -> list[Any]:
+    """By a form wherever one record has it, or all the general way."""
+    columns = (
+        record_columns.prediction_columns
+        if side == "predictions"
+        else record_columns.outcome_columns
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record_columns, "PARSER", "python")
+        patch.setattr(familiar, "_UNFAMILIAR", 1)
+        if forms is None:
+            patch.setattr(record_columns, "read_predictions", lambda *_: None)
+            patch.setattr(record_columns, "read_outcomes", lambda *_: None)
+        patch.setattr(record_columns, "_forms", forms or Forms())
+        return told(columns(records(values, side), rules, include_payload=True))
+
+
+def alike(values: list[Any], side: Side = "predictions", rules: Rules = RULES) -> None:
+    usual = USUAL if side == "predictions" else LABELS
+    values = [*usual[:3], *values, *usual[3:]]
+    assert read(values, side, rules, learned(USUAL)) == read(values, side, rules, None)
+
+
+def form() -> Form:
+    found = learned(USUAL).latest
+    assert found is not None
+    return found
+
+
+# -- what it must read, or it would be of no use
+
+
+def test_what_is_as_before_is_read_by_its_form() -> None:
+    assert form() == Form(
+        ("x", "n", "t", "b", "i"), ("number", "number or null", "text", "any", "number"), ("label",)
+    )
+    found = read_predictions(records(USUAL).values, form(), RULES)
+    assert found is not None
+    assert (len(found.events), found.asked.tolist()) == (20, [])
+    of_outcomes = read_outcomes(records(LABELS, "outcomes").values, RULES)
+    assert of_outcomes is not None
+    assert len(of_outcomes.events) == 20
+    alike([])
+    alike([], "outcomes")
+
+
+def test_a_record_that_is_not_as_before_is_left_and_the_others_are_read() -> None:
+    values = records([*USUAL, {**USUAL[0], "features": {}}, *USUAL[:14]]).values
+    found = read_predictions(values, form(), RULES)
+    assert found is not None
+    assert found.asked.tolist() == [20]
+    assert found.place.tolist() == [*range(20), *range(21, 35)]
+
+
+def test_a_batch_of_something_else_is_not_read() -> None:
+    assert read_predictions(records([prediction("p", 1)] * 40).values, form(), RULES) is None
+
+
+def test_predictions_that_differ_have_no_form_and_are_looked_at_less_and_less() -> None:
+    mixed = decode_predictions(
+        records([prediction("a", 1, features={"x": 1}), prediction("b", 1)]),
+        RULES,
+        include_payload=False,
+    ).events
+    assert form_of(mixed) is None
+    forms, usual = Forms(), decode_predictions(records(USUAL), RULES, include_payload=False).events
+    forms.meet(mixed)
+    forms.meet(usual)
+    assert forms.latest is None
+    forms.meet(usual)
+    assert forms.latest == form()
+
+
+# -- what it leaves comes out the same
+
+
+@pytest.mark.parametrize("features", ODD)
+def test_odd_features_are_read_alike(features: bytes) -> None:
+    alike([value_of(prediction("p", 1)).replace(b"{}", features)])
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_every_feature_with_every_kind_of_value_is_read_alike(name: str) -> None:
+    event = USUAL[0] | {"features": FEATURES | {name: "@"}}
+    cells = [*CELLS, "12345678901234567890123", "9007199254740993", "1" + "0" * 120, "-1e101"]
+    values = [value_of(event).replace(b'"@"', cell.encode()) for cell in cells]
+    twice = [
+        value.replace(b'"features": {', b'"features": {"%s": 1,' % name.encode())
+        for value in values
+    ]
+    for value in (*values, *twice):
+        alike([value])
+    alike([*values, *twice])
+
+
+@pytest.mark.parametrize(("side", "name"), SIDES)
+def test_every_field_with_every_kind_of_value_is_read_alike(side: Side, name: str) -> None:
+    made = USUAL[0] if side == "predictions" else LABELS[0]
+    part, _, inner = name.rpartition(".")
+    event = made | ({part: {inner: "@"}} if part else {name: "@"})
+    values = [value_of(event).replace(b'"@"', cell.encode()) for cell in CELLS]
+    twice = [value.replace(b"{", b'{"%s": 1,' % name.encode(), 1) for value in values]
+    alike([*values, *twice, value_of({k: v for k, v in made.items() if k != name})], side)
+
+
+def test_what_is_refused_is_refused_alike() -> None:
+    alike([value for _, value in BAD_PREDICTIONS])
+    alike([value for _, value in BAD_OUTCOMES], "outcomes")
+    for _, value in BAD_PREDICTIONS:
+        alike([value])
+    for _, value in BAD_OUTCOMES:
+        alike([value], "outcomes")
+
+
+def test_what_is_nested_too_deep_where_nobody_looks_is_refused_alike() -> None:
+    for depth in (90, 97, 98, 99, 100, 101, 300):
+        nested = b"[" * depth + b"]" * depth
+        for value, side in ((USUAL[0], "predictions"), (LABELS[0], "outcomes")):
+            alike([value_of(value)[:-1] + b',"unknown":' + nested + b"}"], side)  # type: ignore[arg-type]
+    alike([value_of(USUAL[0] | {"note": "[" * 300})])
+
+
+def test_a_model_that_is_not_configured_is_unknown() -> None:
+    rules = replace(RULES, models={"m": ModelRule()})
+    alike([USUAL[0] | {"model_id": "n"}], rules=rules)
+    alike([outcome("b", 2, model_id="n")], "outcomes", rules)
+
+
+def test_more_features_than_the_limit_are_refused() -> None:
+    rules = replace(RULES, max_features=4)
+    assert read(USUAL, "predictions", rules, learned(USUAL)) == read(
+        USUAL, "predictions", rules, None
+    )
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(predictions, max_size=4), st.lists(predictions, min_size=1, max_size=2))
+def test_any_predictions_are_read_alike(events: list[Any], before: list[Any]) -> None:
+    forms = learned(before)
+    values = [json.dumps(event).encode() for event in (*events, *before)]
+    assert read(values, "predictions", RULES, forms) == read(values, "predictions", RULES, None)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(outcomes, max_size=6))
+def test_any_outcomes_are_read_alike(events: list[Any]) -> None:
+    alike([json.dumps(event).encode() for event in events], "outcomes")
+
+
+@pytest.mark.parametrize("side", ["predictions", "outcomes"])
+def test_damaged_records_are_read_alike(side: Side) -> None:
+    random, inputs = Random(side), [*seeds(side), *map(value_of, USUAL[:2])]
+    for _ in range(80):
+        alike([mutated(random, inputs) for _ in range(3)], side)
+
+
+# -- times
+
+seconds = st.integers(-200_000, LATEST_MS // 1_000 + 200_000)
+moments = st.builds(
+    lambda s, micros: EPOCH + timedelta(0, s, micros), seconds, st.integers(0, 10**6 - 1)
+)
+texts_of_moments = moments.map(lambda t: t.replace(tzinfo=None)).flatmap(
+    lambda t: st.sampled_from(
+        [
+            t.isoformat() + "Z",
+            t.isoformat(timespec="milliseconds") + "Z",
+            t.isoformat(timespec="seconds") + "+00:00",
+            t.isoformat(),
+            t.isoformat(timespec="milliseconds") + "+01:00",
+            t.isoformat(timespec="seconds").replace("T", " ") + "Z",
+        ]
+    )
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(texts_of_moments | st.text("0123456789-:.TZ+", max_size=30), max_size=5))
+def test_times_are_read_together_as_one_by_one_or_not_at_all(texts: list[str]) -> None:
+    for text, at_ms in zip(texts, moments_ms(texts).tolist(), strict=True):
+        if at_ms != UNCERTAIN:
+            assert at_ms == to_ms(datetime.fromisoformat(text).astimezone(UTC))
+            assert 0 <= at_ms < LATEST_MS
+
+
+@pytest.mark.parametrize("end", ["Z", ".5Z", ".123Z", ".123456Z", "+00:00", ".123+00:00"])
+def test_plain_times_in_utc_are_read_together(end: str) -> None:
+    days = ["1970-01-01", "2024-02-29", "2199-12-31"]
+    texts = [f"{day}T{hour}{end}" for day in days for hour in ("00:00:00", "23:59:59")]
+    expected = [to_ms(datetime.fromisoformat(text)) for text in texts]
+    assert moments_ms(texts).tolist() == expected
+    assert moments_ms([*texts, "1970-01-01T00:00:00.25Z", "?"]).tolist() == [
+        *expected,
+        250,
+        UNCERTAIN,
+    ]
