@@ -42,7 +42,8 @@ def run(settings: Settings, history: History, *, alerts: Path, summary: Path | N
         return FAILURE
     facts = _facts(pipeline, history, elapsed_s)
     if summary is not None:
-        summary.write_bytes(msgspec.json.format(encode(facts)) + b"\n")
+        series = [power for model in pipeline.models for power in model.powers()]
+        summary.write_bytes(msgspec.json.format(encode(facts | {"series": series})) + b"\n")
     _print(facts, pipeline, alerts, history.remarks(facts))
     if facts["events"] and facts["dead_lettered"] == facts["events"]:
         say("every record was dead-lettered: these are not the events that Leeway reads")

@@ -12,7 +12,6 @@ from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch, joint_sha
 from stream.joint_words import describe_joint
 from stream.judgement import DELAY
 from stream.monitor_told import MonitorFinding
-from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
@@ -37,7 +36,7 @@ class Findings:
     def quiet(self, name: str, detector: str, end_ms: int) -> MonitorFinding:
         return MonitorFinding(end_ms, name, self.context(name, detector, 0.0).alertname, None)
 
-    def of_unit(self, told: Told, end_ms: int, law: Profile | None) -> MonitorFinding:
+    def of_unit(self, told: Told, end_ms: int, *, is_sealed: bool) -> MonitorFinding:
         watched, crossing, effect = told.watched, told.crossing, told.effect
         name, measure = watched.key
         context = self.context(name, measure, watched.share)
@@ -47,7 +46,7 @@ class Findings:
             return self.quiet(name, measure, end_ms)
         detail = describe_crossing(context, told, crossing, effect, end_ms)
         reference = watched.profile.reference
-        shown = reference.id if watched.profile is law else f"self:{iso(reference.end_ms)}"
+        shown = reference.id if is_sealed else f"self:{iso(reference.end_ms)}"
         detail["reference"] = {"id": shown, "count": reference.count}
         detail["evidence"] = self._evidence(name, crossing.since_ms, end_ms, reference)
         if self.kind == "cohort":

@@ -88,6 +88,11 @@ class PaneTable:
             self, features=features, sample=replace(self.sample, columns=columns, texts=texts)
         )
 
+    def only(self, name: str) -> PaneTable:
+        """With no feature but this one."""
+        others = {*self.features, *self.sample.columns} - {name}
+        return self.without(others)
+
     def with_sample_of(self, rows: int) -> PaneTable:
         """With at most this many rows of each pane in the sample."""
         pane = np.searchsorted(self.pane_end, self.sample.pane_end).astype(np.int64)

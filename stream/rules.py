@@ -59,9 +59,9 @@ class FloorRule:
     error: float = 0.1  # of an error or a loss: relative to its reference
     shape: float = 0.05  # of a distribution: total variation
     series: tuple[tuple[str, float], ...] = ()  # of single series, by name
-    joint: float = 0.2  # of what goes together: standard deviations of a product, on ranks
     calibration: float = 0.02  # of how often equal scores come true: share of them
     unlabelled: float = 0.1  # of judged predictions without an outcome: share
+    joint: float = 0.2  # of what goes together: standard deviations of a product, on ranks
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,9 +93,9 @@ class FloorSettings(Section):
             self.shift,
             self.error,
             self.shape,
-            joint=self.joint,
             calibration=self.calibration,
             unlabelled=self.unlabelled,
+            joint=self.joint,
         )
 
 
@@ -105,9 +105,9 @@ class ModelFloorSettings(Section):
     shift: Positive | None = None
     error: Positive | None = None
     shape: Share | None = None
-    joint: Positive | None = None
     calibration: Share | None = None
     unlabelled: Share | None = None
+    joint: Positive | None = None
     series: dict[str, Positive] = Field(
         default={}, description="By series: feature:amount, prediction:score, outcome:error."
     )
@@ -120,9 +120,9 @@ class ModelFloorSettings(Section):
             self.error or common.error,
             self.shape or common.shape,
             tuple(sorted(self.series.items())),
-            self.joint or common.joint,
             self.calibration or common.calibration,
             self.unlabelled or common.unlabelled,
+            self.joint or common.joint,
         )
 
 

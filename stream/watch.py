@@ -107,6 +107,10 @@ class Watch:
         for key, columns in self._columns.items():
             yield key, float(level[columns].max()), key in self.firing
 
+    def terms(self) -> list[Terms]:
+        """On which each unit is watched, what has been learned included."""
+        return [self._usual_terms(key) for key in self.watched]
+
     # -- how much values depend
 
     def gather(self, rows: int | None) -> None:

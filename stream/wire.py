@@ -11,7 +11,8 @@ Panes topic (partition = murmur2(model_id); what stage 1 says to stage 2):
 - Fragment: a part of one of these that is too large for a record; parts come one after another.
 
 Findings topic (one partition; what stage 2 says to stage 3): Finding, Progress.
-Journal: Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted; see `JournalEntry`.
+Journal: Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted, Renewed; see
+`JournalEntry`.
 """
 
 from __future__ import annotations
@@ -360,7 +361,19 @@ class Accepted(msgspec.Struct, tag="accepted"):
     config_hash: str
 
 
-JournalEntry = Claim | Idle | Shed | MaturityDecision | Founding | Activation | Accepted
+class Renewed(msgspec.Struct, tag="renewed"):
+    """The ready time from which on a new reference of a model is gathered."""
+
+    stage: int
+    partition: int
+    epoch: int
+    announced_at: int
+    at_ms: int
+    model_id: str
+    version: str | None  # None: of all versions
+
+
+JournalEntry = Claim | Idle | Shed | MaturityDecision | Founding | Activation | Accepted | Renewed
 _plain_encoder = msgspec.msgpack.Encoder()
 _journal_decoder: msgspec.msgpack.Decoder[JournalEntry] = msgspec.msgpack.Decoder(JournalEntry)
 

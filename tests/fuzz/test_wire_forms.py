@@ -33,6 +33,7 @@ from stream.wire import (
     MaturityDecision,
     PaneRecord,
     Progress,
+    Renewed,
     Shed,
     decode_finding,
     decode_journal,
@@ -108,6 +109,7 @@ journal_entries: st.SearchStrategy[JournalEntry] = st.one_of(
     st.builds(Founding, names, details),
     st.builds(Activation, count, count, count, count, names, int64, st.none() | details),
     st.builds(Accepted, count, count, count, sides, count, count, names),
+    st.builds(Renewed, count, count, count, count, int64, names, st.none() | names),
 )
 
 
@@ -191,7 +193,7 @@ def body(record: PaneRecord) -> Any:
 def test_every_kind_of_record_is_drawn() -> None:
     drawn = {Block, DelayBlock, Learned, Announcement, Fragment}
     assert set(get_args(PaneRecord)) == drawn
-    entries = {Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted}
+    entries = {Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted, Renewed}
     assert set(get_args(JournalEntry)) == entries
 
 

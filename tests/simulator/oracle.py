@@ -20,6 +20,7 @@ from stream.wire import (
     Idle,
     JournalEntry,
     MaturityDecision,
+    Renewed,
     Shed,
     decode_journal,
     encode_journal,
@@ -136,7 +137,7 @@ def decisions_of(entries: list[tuple[int, JournalEntry]]) -> tuple[tuple[Any, ..
         elif isinstance(entry, Shed):  # of one place the last counts
             at = entry.partition, entry.side, entry.at_offset, entry.what
             others[at] = encode_journal(msgspec.structs.replace(entry, epoch=0))
-        elif isinstance(entry, Activation | Accepted):
+        elif isinstance(entry, Activation | Accepted | Renewed):
             said = encode_journal(msgspec.structs.replace(entry, epoch=0))
             others[said] = said
     return tuple(sorted(silences.items())), tuple(others.values())
