@@ -107,6 +107,7 @@ class ModelRule:
     floors: FloorRule | None = None
     classes: tuple[str, ...] = ()  # labels whose recall and false-positive rate are watched
     costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
+    proven: bool | None = None  # whether rates are under the e-detector
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -126,6 +127,7 @@ class Rules:
     page_hinkley: PageHinkleyRule = PageHinkleyRule()
     rates: RateRule = RateRule()
     joint: JointRule = JointRule()
+    proven: bool = False  # rates under the e-detector, whose own rate is a theorem
     minimum_values: int = 200  # before a self-starting detector may alert
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
     resolve_values: int = 500  # that say together that things are as in the reference again
@@ -178,6 +180,10 @@ class Rules:
         adwin = self.adwin.enabled and self.adwin.delta is None
         return 1 + adwin + (self.page_hinkley.enabled and self.page_hinkley.threshold is None)
 
+    def is_proven(self, model_id: str) -> bool:
+        own = self.model(model_id).proven
+        return self.proven if own is None else own
+
     def cannot_follow(self, former: Rules) -> list[str]:
         """Why these cannot take over what was held under the former rules; empty if they can."""
         reasons = []
@@ -228,7 +234,7 @@ class Rules:
                 fields[name][setting] = default
         for model in fields["models"].values():
             for name in _SINCE_0_1_OF_ONE:
-                if not model[name]:
+                if model[name] is None or model[name] in _NOTHING:
                     del model[name]
         return fields
 
@@ -251,6 +257,7 @@ _ACTIVATED = frozenset(
         "page_hinkley",
         "rates",
         "joint",
+        "proven",
         "minimum_values",
         "resolve_after_panes",
         "resolve_values",
@@ -268,10 +275,12 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "budget",
         "floors",
         "joint",
+        "proven",
         "resolve_values",
     }
 )
-_SINCE_0_1_OF_ONE = ("budget", "floors", "classes", "costs")
+_SINCE_0_1_OF_ONE = ("budget", "floors", "classes", "costs", "proven")
+_NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
 
 

@@ -198,6 +198,10 @@ class DetectorSettings(Section):
     )
     rates: RateSettings = RateSettings()
     joint: JointSettings = JointSettings()
+    proven: bool = Field(
+        default=_DEFAULT.proven,
+        description="Rates under the e-detector: a proven rate of false alerts, found later.",
+    )
     minimum: Count = Field(
         default=_DEFAULT.minimum_values,
         description="Values before a self-starting detector may alert.",

@@ -145,6 +145,7 @@ class Settings(Section):
             page_hinkley=self.detectors.page_hinkley.rule(self.detectors.river),
             rates=RateRule(**self.detectors.rates.model_dump()),
             joint=self.detectors.joint.rule(),
+            proven=self.detectors.proven,
             minimum_values=self.detectors.minimum,
             resolve_after_panes=self.alerts.resolve_after,
             resolve_values=self.alerts.resolve_values,
@@ -172,6 +173,7 @@ class Settings(Section):
             floors=model.floors.rule(self.floors),
             classes=tuple(sorted(set(model.classes))),
             costs=model.cost_rule(),
+            proven=model.proven,
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:

@@ -26,6 +26,7 @@ from detectors.effects import (
 from stream.firing import Firing, Patience
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
+from stream.proven import MixedBank
 from stream.rules import DAY_MS
 from stream.unit_tilts import Terms, tilts_of
 from stream.watched import Key, Watched
@@ -66,7 +67,7 @@ class Walk:
         watched: dict[Key, Watched],
         firing: dict[Key, Firing],
         columns: dict[Key, Ints],
-        bank: CusumBank,
+        bank: CusumBank | MixedBank,
         start_ms: Ints,
         evidence: Evidence,
         usual: Callable[[Key], Terms],

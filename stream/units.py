@@ -46,6 +46,11 @@ class Unit:
         return self.measure == "calibration"
 
     @property
+    def is_rate(self) -> bool:
+        """Of values in [0, 1] that no reference was fitted to."""
+        return is_fault(self.measure) or self.measure in {"rate", "mean"}
+
+    @property
     def purse(self) -> Purse:
         if self.name.startswith("outcome:"):
             return "performance"

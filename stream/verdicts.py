@@ -130,7 +130,7 @@ def describe_crossing(
         "recommended_action": action,
         "feature": context.feature,
         "detector": {
-            "name": "score_cusum" if context.detector == "shift" else "bernoulli_cusum",
+            "name": _detector(context, told),
             "params_hash": context.params_hash,
             "statistic": crossing.statistic,
             "threshold": crossing.threshold,
@@ -149,6 +149,12 @@ def describe_crossing(
         "impact": dict(NO_IMPACT),
         "summary": f"{context.who}: {_found(context, told, crossing, effect)}",
     }
+
+
+def _detector(context: Context, told: Told) -> str:
+    if told.watched.proven:
+        return "e_detector"
+    return "score_cusum" if context.detector == "shift" else "bernoulli_cusum"
 
 
 def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -> str:

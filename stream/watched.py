@@ -21,6 +21,7 @@ class Watched:
     numeric: bool
     share: float  # of the model's budget
     terms: Terms
+    proven: bool = False  # under an e-detector, not the bank
 
     @property
     def key(self) -> Key:
@@ -48,4 +49,5 @@ def watched(
     floor = floor_of(unit, rules.floors_of(model), rules.rates, baseline)
     numbers = profile.number(unit.name) if unit.measure == "shift" else None
     ranks = None if numbers is None else numbers.scores
-    return Watched(unit, profile, numeric, share, Terms(unit, baseline, floor, rate, ranks, tau))
+    terms = Terms(unit, baseline, floor, rate, ranks, tau)
+    return Watched(unit, profile, numeric, share, terms, rules.is_proven(model) and unit.is_rate)
