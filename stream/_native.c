@@ -6,6 +6,7 @@
 #include <Python.h>
 
 #include "native/batch.h"
+#include "native/records.h"
 #include "native/summary.h"
 
 #if !defined(__GNUC__) || !defined(__SIZEOF_INT128__)
@@ -465,6 +466,7 @@ static PyMethodDef METHODS[] = {
     {"summary", summary, METH_VARARGS,
      "([(kinds, bits), …], rows, pane of each of them, panes, most texts)"},
     {"search", search, METH_VARARGS, "(sorted needles, sorted keys, bitmap of prefixes, shift)"},
+    {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
     {NULL, NULL, 0, NULL},
 };
 
