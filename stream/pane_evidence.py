@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.bounded_mean import steps_of
+from stream.estimated_error import estimates
 from stream.panes import FeatureTable, Ints, PaneTable
 from stream.profile import Cells, NumberProfile, Profile
 from stream.rate_events import faults
@@ -68,6 +69,8 @@ class PaneReader:
                 assert reliability is not None
                 x[:, at], n[:, at] = reliability.sums(self._run)
                 xx[:, at] = x[:, at]
+            elif unit.measure == "estimate":
+                x[:, at], n[:, at], xx[:, at] = estimates(self._run, unit.name, unit.scale)
             elif feature is None:
                 continue
             elif unit.measure == "mean":
