@@ -309,7 +309,8 @@ def _update(firing: Alert, finding: Finding, rules: Rules) -> Alert:
 
 def _resolve(firing: Alert, finding: Finding) -> Alert:
     sequence = firing.sequence + 1
-    now = iso(finding.ready_ms)
+    now, reason = iso(finding.ready_ms), finding.detail.get("because")
+    because = f" ({reason})" if reason else ""
     return msgspec.structs.replace(
         firing,
         id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
@@ -317,6 +318,6 @@ def _resolve(firing: Alert, finding: Finding) -> Alert:
         sequence=sequence,
         ends_at=now,
         evaluated_at=now,
-        summary=f"{_ENDS[finding.verdict]}: {firing.summary}",
+        summary=f"{_ENDS[finding.verdict]}{because}: {firing.summary.partition('; ')[0]}",
         recommended_action="none",
     )

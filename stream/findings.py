@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.alarm import Signal
-from stream.budget import WEIGHTS
 from stream.columns import Group
 from stream.constant import Constant, constant_of
 from stream.estimated_error import ESTIMATE, SCORE
 from stream.evidence import current_evidence, reference_evidence
-from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch
+from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch, joint_share
+from stream.joint_words import describe_joint
 from stream.monitor_told import MonitorFinding
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
 from stream.times import iso
-from stream.unit_walk import ASK_AFTER_MS, Crossing, Told
-from stream.verdicts import Context, describe, describe_crossing, describe_joint
+from stream.unit_walk import Crossing, Told
+from stream.verdicts import Context, describe, describe_crossing
 from stream.watched import Key
 from stream.wire import PaneKind
 
@@ -35,9 +35,9 @@ class Findings:
     def context(self, name: str, detector: str, share: float) -> Context:
         return Context(self.rules, self.kind, self.group, name, detector, share)
 
-    def quiet(self, name: str, detector: str, end_ms: int) -> MonitorFinding:
+    def quiet(self, name: str, detector: str, end_ms: int, because: str = "") -> MonitorFinding:
         alertname = self.context(name, detector, 0.0).alertname
-        return MonitorFinding(end_ms, name, alertname, None, "quiet")
+        return MonitorFinding(end_ms, name, alertname, None, "quiet", because)
 
     def raised(self, key: Key, end_ms: int) -> MonitorFinding:
         """A feature's alert is graver: predictions have moved too."""
@@ -117,7 +117,7 @@ class Findings:
         return MonitorFinding(end_ms, name, context.alertname, detail)
 
     def of_joint(self, told: JointTold, end_ms: int, watch: JointWatch) -> MonitorFinding:
-        context = self.context(SERIES, MEASURE, WEIGHTS["joint"])
+        context = self.context(SERIES, MEASURE, joint_share(self.rules))
         if told.lasting:
             return MonitorFinding(end_ms, SERIES, context.alertname, _lasting(context), "lasting")
         crossing, effect, rows, terms = told.crossing, told.effect, watch.rows, watch.terms
@@ -143,10 +143,11 @@ class Findings:
 
 
 def _lasting(context: Context) -> dict[str, Any]:
-    name, days = context.series.partition(":")[2], ASK_AFTER_MS // DAY_MS
+    name, (model, version, *_) = context.series.partition(":")[2], context.group
+    days = f"{context.rules.ask_after_ms / DAY_MS:.3g}"
     summary = (
-        f"{context.who}: {name} has differed from its reference for {days} days; "
-        "accept a new one if it is to stay so"
+        f"{context.who}: {name} has differed from its reference for {days} days; if it is to stay "
+        f"so, accept a new one: leeway reference accept {model} {version}"
     )
     return {"summary": summary}
 

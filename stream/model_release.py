@@ -18,7 +18,7 @@ from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
-from stream.rules import Rules
+from stream.rules import DAY_MS, Rules
 from stream.wire import Finding, PaneKind
 
 Observer = Callable[[PaneKind, Group, PaneTable], None]
@@ -42,7 +42,7 @@ class Told:
             series=finding.series,
             alertname=finding.alertname,
             verdict=finding.verdict,
-            detail=finding.detail or {},
+            detail=finding.detail or ({"because": finding.because} if finding.because else {}),
         )
 
 
@@ -160,7 +160,8 @@ class Release:
         """What fires is resolved: nobody would do it later."""
         end_ms = self._end_ms(model, monitor)
         del model.monitors[due.kind, monitor.group]
-        for finding in monitor.quiets(end_ms):
+        because = f"no predictions for {self._forget_ms / DAY_MS:.3g} days"
+        for finding in monitor.quiets(end_ms, because):
             yield Told(monitor.group, finding, due.ready_ms(end_ms) + 1)
 
 

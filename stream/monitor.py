@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from stream.budget import false_alerts_per_prediction
 from stream.columns import Group
 from stream.concert import Concert, Raised
 from stream.feature_types import FeatureType, FeatureTypes
@@ -86,7 +87,8 @@ class Monitor:
 
         `rules`: those in force from these panes on; None: as before."""
         ended, self._ended = self._ended, []
-        findings = [self._words.quiet(*one, table.first_end_ms) for one in ended]
+        because = "it is watched no more"
+        findings = [self._words.quiet(*one, table.first_end_ms, because) for one in ended]
         if not (rules is None or rules is self.rules or rules == self.rules):
             findings += self._use(rules, table.first_end_ms)
         if self.first_end_ms is None:
@@ -120,7 +122,7 @@ class Monitor:
     def renew(self, renewed_at: int | None, end_ms: int) -> list[MonitorFinding]:
         """The owner accepts how things are: the old reference ends before the pane that ends then,
         and what fires with it; a new one is gathered."""
-        quiet = self.quiets(end_ms)
+        quiet = self.quiets(end_ms, "a new reference was accepted")
         self._begin_anew()
         for name in self._types:
             self._means.watch(name)
@@ -136,7 +138,7 @@ class Monitor:
             self._give_birth(name, numeric=bool(feature.number[start] >= feature.text[start]))
             self._gathering.begin_late(name)
         changed = [name for name in settlings if self._settle_type(name)]
-        self._means.share()
+        self._means.share(self._false_alerts())
         if not (births or changed):
             return []
         return self._arrange(int(table.pane_end[start]))
@@ -151,11 +153,11 @@ class Monitor:
         quiet = [self._words.quiet(name, detector, end_ms) for name, detector in ended]
         return quiet + self._arrange(end_ms, anew=True)
 
-    def quiets(self, end_ms: int) -> list[MonitorFinding]:
+    def quiets(self, end_ms: int, because: str) -> list[MonitorFinding]:
         """The end of everything that fires, as of a pane that ends then."""
         firing = [*self._watch.firing, *self._means.firing()]
         firing += [(SERIES, MEASURE)] if self._joint.is_firing else []
-        return [self._words.quiet(name, detector, end_ms) for name, detector in firing]
+        return [self._words.quiet(name, detector, end_ms, because) for name, detector in firing]
 
     @property
     def refused_features(self) -> int:
@@ -169,6 +171,14 @@ class Monitor:
     @property
     def _words(self) -> Findings:
         return Findings(self.rules, self.group, self.kind, self._recent)
+
+    def _false_alerts(self) -> float:
+        """That the model may raise, a prediction."""
+        budget, newest = self.rules.budget_of(self.group[0]), self._standards.newest
+        if newest is None:  # its traffic is not known yet
+            return 1.0 / budget.predictions
+        span_ms = newest.end_ms - newest.start_ms
+        return false_alerts_per_prediction(budget, newest.count, span_ms)
 
     # -- what is watched
 
@@ -196,6 +206,8 @@ class Monitor:
         if self.kind == "prediction":
             taus = {key: one.terms.tau for key, one in self._watch.watched.items()}
             law, model_id = self._standards.law, self.group[0]
+            if law is not None and law.reference.seasons:
+                law = None  # between features the hours are not told apart
             if self._joint.arrange(law, self._numeric, taus, self.rules, model_id):
                 quiet.append(self._words.quiet(SERIES, MEASURE, end_ms))
         return quiet

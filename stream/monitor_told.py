@@ -16,6 +16,7 @@ class MonitorFinding:
     alertname: str
     detail: dict[str, Any] | None  # None: nothing more than the verdict
     verdict: Verdict = "drift"
+    because: str = ""  # of a quiet one: why it ends, where it is not well again
 
 
 @dataclass(frozen=True, slots=True)

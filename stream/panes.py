@@ -99,8 +99,11 @@ class PaneTable:
 
     def only(self, name: str) -> PaneTable:
         """With no feature but this one."""
-        others = {*self.features, *self.sample.columns} - {name}
-        return self.without(others)
+        features = {name: self.features[name]} if name in self.features else {}
+        columns = {n: self.sample.columns[n] for n in (name,) if n in self.sample.columns}
+        texts = {h: self.texts[h] for h in sorted(_texts_used(features, columns))}
+        sample = replace(self.sample, columns=columns, texts=texts)
+        return replace(self, features=features, sample=sample)
 
     def with_sample_of(self, rows: int) -> PaneTable:
         """With at most this many rows of each pane in the sample."""

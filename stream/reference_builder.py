@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stream.columns import Group
 from stream.frozen_table import FrozenTable
 from stream.panes import Ints, PaneTable, collapse
-from stream.reference import ChangeWithin, Reference, coarse_values
+from stream.reference import Reference, coarse_values
 from stream.rules import ReferenceRule, Rules
 from stream.wire import PaneKind
 
@@ -105,10 +105,10 @@ class ReferenceBuilder:
         rules = self._rules
         return collapse(parts, parts[-1].last_end_ms, rules.window_rows, rules.max_categories)
 
-    def seal(self, group: Group, kind: PaneKind, changes: Sequence[ChangeWithin] = ()) -> Reference:
+    def seal(self, group: Group, kind: PaneKind) -> Reference:
         whole = self._merged([self._settled, *self._fresh])
         self._settled, self._fresh = None, []
-        return replace(self._reference(whole, group, kind), changes=tuple(changes))
+        return self._reference(whole, group, kind)
 
     def _reference(self, whole: PaneTable | None, group: Group, kind: PaneKind) -> Reference:
         if whole is None or self._start_ms is None:

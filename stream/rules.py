@@ -18,10 +18,16 @@ from typing import Any, Literal
 import msgspec
 
 SECOND_MS = 1_000
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 Maturity = int | None | Literal["auto"]
 """Age in ms at which a prediction is judged; None: never; "auto": decided from the data."""
+
+Season = Literal["none", "day", "week"]
+"""What values come and go with."""
+
+SEASON_HOURS: dict[Season, int] = {"none": 0, "day": 24, "week": 168}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +73,15 @@ class FloorRule:
 @dataclass(frozen=True, slots=True)
 class AdwinRule:
     enabled: bool = False
-    delta: float = 0.002
+    delta: float | None = None  # of all series together; None: what the budget gives each
     clock: int = 32
 
 
 @dataclass(frozen=True, slots=True)
 class PageHinkleyRule:
     enabled: bool = False
-    delta: float = 0.005
-    threshold: float = 50.0
+    delta: float = 0.005  # with a threshold
+    threshold: float | None = None  # None: what the budget gives each series
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +108,13 @@ class ModelRule:
     runbook_url: str = ""
     maturity: Maturity | Literal["inherit"] = "inherit"
     reference: ReferenceRule | None = None
+    season: Season | None = None
     labels: tuple[tuple[str, str], ...] = ()
     budget: BudgetRule | None = None
     floors: FloorRule | None = None
     classes: tuple[str, ...] = ()  # labels whose recall and false-positive rate are watched
     costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
+    proven: bool | None = None  # whether rates are under the e-detector
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -120,14 +128,17 @@ class Rules:
     maturity: Maturity = "auto"
     horizon_ms: int = 30 * DAY_MS
     reference: ReferenceRule = ReferenceRule()
+    season: Season = "none"
     budget: BudgetRule = BudgetRule()
     floors: FloorRule = FloorRule()
     adwin: AdwinRule = AdwinRule()
     page_hinkley: PageHinkleyRule = PageHinkleyRule()
     rates: RateRule = RateRule()
     joint: JointRule = JointRule()
+    proven: bool = False  # rates under the e-detector, whose own rate is a theorem
     minimum_values: int = 200  # before a self-starting detector may alert
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
+    ask_after_ms: int = 14 * DAY_MS  # of firing, the owner is asked to accept a new reference
     resolve_values: int = 500  # that say together that things are as in the reference again
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
@@ -166,11 +177,24 @@ class Rules:
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
 
+    def season_of(self, model_id: str) -> Season:
+        return self.model(model_id).season or self.season
+
     def budget_of(self, model_id: str) -> BudgetRule:
         return self.model(model_id).budget or self.budget
 
     def floors_of(self, model_id: str) -> FloorRule:
         return self.model(model_id).floors or self.floors
+
+    @property
+    def sources(self) -> int:
+        """What raises alerts at a budget: they have equal parts of it."""
+        adwin = self.adwin.enabled and self.adwin.delta is None
+        return 1 + adwin + (self.page_hinkley.enabled and self.page_hinkley.threshold is None)
+
+    def is_proven(self, model_id: str) -> bool:
+        own = self.model(model_id).proven
+        return self.proven if own is None else own
 
     def cannot_follow(self, former: Rules) -> list[str]:
         """Why these cannot take over what was held under the former rules; empty if they can."""
@@ -192,7 +216,8 @@ class Rules:
         model = self.model(model_id)
         if model.classes or model.costs:  # newer than 0.1.0
             state += [list(model.classes), [list(cost) for cost in model.costs]]
-        return state
+        season = self.season_of(model_id)
+        return state if season == "none" else [*state, season]
 
     def config_hash(self) -> str:
         """Of everything here: two alerts with the same hash were made by the same rules."""
@@ -217,9 +242,12 @@ class Rules:
         defaults = {n: msgspec.to_builtins(getattr(Rules, n)) for n in _SINCE_0_1_OF_ALL}
         plain = self.to_plain()
         fields = {n: v for n, v in plain.items() if n not in defaults or v != defaults[n]}
+        for name, setting, default in _WITHOUT_EFFECT:
+            if not fields[name]["enabled"] and fields[name][setting] is None:
+                fields[name][setting] = default
         for model in fields["models"].values():
             for name in _SINCE_0_1_OF_ONE:
-                if not model[name]:
+                if model[name] is None or model[name] in _NOTHING:
                     del model[name]
         return fields
 
@@ -233,7 +261,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, reference, classes and costs"
+_OF_STATE = "maturity, reference, season, classes and costs"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -242,9 +270,11 @@ _ACTIVATED = frozenset(
         "page_hinkley",
         "rates",
         "joint",
+        "proven",
         "minimum_values",
         "resolve_after_panes",
         "resolve_values",
+        "ask_after_ms",
         "models",
     }
 )
@@ -252,6 +282,8 @@ _ACTIVATED = frozenset(
 
 _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
     {
+        "season",
+        "ask_after_ms",
         "max_ids",
         "max_outcomes",
         "max_groups",
@@ -259,11 +291,17 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "budget",
         "floors",
         "joint",
+        "proven",
         "resolve_values",
     }
 )
-_SINCE_0_1_OF_ONE = ("budget", "floors", "classes", "costs")
+_SINCE_0_1_OF_ONE = ("season", "budget", "floors", "classes", "costs", "proven")
+_NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
+
+
+_WITHOUT_EFFECT = (("adwin", "delta", 0.002), ("page_hinkley", "threshold", 50.0))
+"""What 0.1.0 had for a setting of a detector that is off, where the default is another one now."""
 
 
 def _hash(fields: dict[str, Any]) -> str:

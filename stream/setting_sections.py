@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from stream.rules import Rules
+from stream.rules import Rules, Season
 from stream.setting_detection import ModelBudgetSettings, ModelFloorSettings, Section
 from stream.setting_types import (
     Bytes,
@@ -170,6 +170,10 @@ class AlertSettings(Section):
         default=_DEFAULT.resolve_values,
         description="Values that together lie within the floor before an alert is resolved.",
     )
+    ask_after: PositiveDuration = Field(
+        default=whole_ms(_DEFAULT.ask_after_ms),
+        description="Of firing, after which the owner is asked to accept a new reference.",
+    )
 
 
 class DeadLetterLimit(Section):
@@ -267,6 +271,7 @@ class ModelSettings(Section):
     runbook_url: str = Field(pattern=r"^https?://\S+$")
     maturity: MaturityAge | None = None
     reference: ModelReferenceSettings = ModelReferenceSettings()
+    season: Season | None = None
     budget: ModelBudgetSettings = ModelBudgetSettings()
     floors: ModelFloorSettings = ModelFloorSettings()
     labels: dict[str, str] = Field(default={})
@@ -277,6 +282,10 @@ class ModelSettings(Section):
     costs: dict[LabelText, dict[LabelText, Cost]] = Field(
         default={},
         description="Of a prediction, by what was true and by what was said; 0 where left out.",
+    )
+
+    proven: bool | None = Field(
+        default=None, description="Whether rates are under the e-detector; null: as for all."
     )
 
     def cost_rule(self) -> tuple[tuple[str, str, float], ...]:

@@ -34,7 +34,7 @@ def effect_of(one: Watched, column: int, x: int, n: int) -> Interval:
     return rate_difference(x / one.unit.steps, n, *then, tau=tau)
 
 
-def standing(one: Watched, x: Ints, n: Ints, looks: float) -> Standing:
+def standing(one: Watched, x: Ints, n: Ints, looks: float, told: float) -> Standing:
     """Of a unit that fires, from sums over its columns; it is looked at again and again, from so
     many values on. Of scores each bin must be well that has values."""
     floor, unit = one.terms.floor, one.unit
@@ -42,9 +42,9 @@ def standing(one: Watched, x: Ints, n: Ints, looks: float) -> Standing:
     if not len(columns):
         return "open"
     if unit.is_split:
-        found, room = _rate(one, columns, x, n, looks), _room(one)[columns]
+        found, room = _rate(one, columns, x, n, looks), _room(one, told)[columns]
     else:
-        found, room = interval_of(one, x, n, looks), _room(one).max()
+        found, room = interval_of(one, x, n, looks), _room(one, told).max()
     if ((found.low > floor) | (found.high < -floor)).any():
         return "ill"
     return "well" if within_floor(found, room).all() else "open"
@@ -60,15 +60,14 @@ def interval_of(one: Watched, x: Ints, n: Ints, looks: float) -> Interval:
     return _rate(one, 0, x, n, looks)
 
 
-def _room(one: Watched) -> NDArray[np.float64]:
+def _room(one: Watched, told: float) -> NDArray[np.float64]:
     """In which a difference of each column is none: the floor, or what is within the error of the
-    reference."""
+    reference and less than half of what was told."""
     tilts = tilts_of([one.terms])
     of_values = one.unit.measure == "shift"  # its floor is in σ
     least = tilts.smallest * (1.0 if of_values else tilts.sd)
-    room: NDArray[np.float64] = np.maximum(
-        np.where(np.isfinite(least), least, 0.0), one.terms.floor
-    )
+    able = np.where(np.isfinite(least), least, 0.0)
+    room: NDArray[np.float64] = np.maximum(np.minimum(able, 0.5 * told), one.terms.floor)
     return room
 
 

@@ -68,6 +68,9 @@ def baseline_of(unit: Unit, profile: Profile, *, numeric: bool) -> Baseline:
     assert of is not None
     if unit.measure == "shape":
         return Baseline(of.bins, np.full(len(of.bins), of.bins.sum()))
+    season = profile.season(unit.name)
+    if season is not None:
+        return Baseline(np.array([season.x]), np.array([of.count]), season.xx)
     return Baseline(np.zeros(1, np.int64), np.array([of.count]), of.count * SCORE_UNIT**2)
 
 

@@ -19,12 +19,10 @@ from detectors.effects import Interval
 from stream.firing import Firing, Patience
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
-from stream.rules import DAY_MS
+from stream.proven import MixedBank
 from stream.unit_effects import effect_of, is_refuted, standing
 from stream.unit_tilts import Terms, tilts_of
 from stream.watched import Key, Watched
-
-ASK_AFTER_MS = 14 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ class Walk:
         watched: dict[Key, Watched],
         firing: dict[Key, Firing],
         columns: dict[Key, Ints],
-        bank: CusumBank,
+        bank: CusumBank | MixedBank,
         start_ms: Ints,
         evidence: Evidence,
         usual: Callable[[Key], Terms],
@@ -162,9 +160,13 @@ class Walk:
             self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
         else:
             now_ms = int(self._start_ms[crossing.row])
-            self._firing[key] = Firing(one.unit.columns, now_ms + ASK_AFTER_MS, self._patience)
+            self._firing[key] = Firing(
+                one.unit.columns, now_ms + self._patience.ask_after_ms, self._patience
+            )
         if is_little:
             return
+        firing = self._firing[key]
+        firing.told = min(firing.told, abs(float(effect.estimate)))
         self._told.append(Told(crossing.row, one, crossing, effect))
 
     def _follow(self, key: Key, row: int) -> None:
@@ -235,7 +237,7 @@ class Walk:
             self._told.append(Told(row, one, None, None, refuted=True))
             firing.look_on()
             return
-        match standing(one, *seen):
+        match standing(one, *seen, firing.told):
             case "ill":
                 firing.look_anew()
             case "well":

@@ -17,6 +17,7 @@ from stream.learning import Learning
 from stream.pane_evidence import PaneReader
 from stream.panes import Ints, PaneTable
 from stream.profile import Profile
+from stream.proven import MixedBank, Proven, begun
 from stream.rules import Rules
 from stream.unit_tilts import Baseline, Terms, tilts_of
 from stream.unit_walk import Told, Walk
@@ -34,8 +35,10 @@ class Watch:
         self.firing: dict[Key, Firing] = {}
         self._columns: dict[Key, Ints] = {}  # of the bank, in the order of `watched`
         self._bank: CusumBank | None = None
+        self._proven: dict[Key, Proven] = {}
         self.learning = Learning()
         self._batches: Batches | None = None  # while a reference is being gathered
+        self._taus: dict[Key, tuple[float, ...]] = {}  # as last measured, also of what fires
         self._usual: Ints = np.zeros((3, 0), np.int64)  # x, n, xx of what is compared with
         self._tilted: Ints = np.zeros(0, np.int64)  # n when the constants were made
 
@@ -52,6 +55,8 @@ class Watch:
         if self._bank is not None:
             places = [self._columns[key] for key in (*kept, *(one.key for one in fresh))]
             self._bank = self._bank.take(np.argsort(np.concatenate(places), kind="stable"))
+        wanted = {key: one.terms for key, one in self.watched.items() if one.proven}
+        self._proven = begun(self._proven, kept, wanted)
         moves = [(columns[key], self._columns[key]) for key in kept]
         self.learning.arrange(sum(map(len, self._columns.values())), moves)
         self._usual = _sums([one.terms.baseline for one in self.watched.values()])
@@ -62,7 +67,9 @@ class Watch:
         for one in fresh:
             if one.key in self.firing:
                 former = self.firing[one.key]
-                self.firing[one.key] = Firing(one.unit.columns, former.ask_ms, former.patience)
+                anew = Firing(one.unit.columns, former.ask_ms, former.patience)
+                anew.told = former.told
+                self.firing[one.key] = anew
 
     def _lay_out(self) -> None:
         self._columns, first = {}, 0
@@ -73,6 +80,8 @@ class Watch:
     def is_calm(self, key: Key) -> bool:
         """Neither firing nor on the way to it."""
         assert self._bank is not None
+        if key in self._proven:
+            return key not in self.firing and not self._proven[key].is_warning
         return key not in self.firing and not self._bank.warning()[self._columns[key]].any()
 
     def run(self, table: PaneTable, rules: Rules) -> list[Told]:
@@ -86,11 +95,13 @@ class Watch:
             watched=self.watched,
             firing=self.firing,
             columns=self._columns,
-            bank=self._bank,
+            bank=self._mixed(self._bank),
             start_ms=table.pane_end - rules.pane_ms,
             evidence=evidence,
             usual=self._usual_terms,
-            patience=Patience(rules.minimum_values, rules.resolve_values, self._enough),
+            patience=Patience(
+                rules.minimum_values, rules.resolve_values, self._enough, rules.ask_after_ms
+            ),
         )
         told = walk.told()
         for key, row in walk.stirred.items():
@@ -101,9 +112,12 @@ class Watch:
         self.learning.add(evidence)
         return told
 
+    def _mixed(self, bank: CusumBank) -> CusumBank | MixedBank:
+        return MixedBank(bank, self._proven, self._columns) if self._proven else bank
+
     def levels(self) -> Iterator[tuple[Key, float, bool]]:
         """Of each unit how near it is to its threshold, 0 to 1, and whether it fires."""
-        level = np.zeros(0) if self._bank is None else self._bank.level()
+        level = np.zeros(0) if self._bank is None else self._mixed(self._bank).level()
         for key, columns in self._columns.items():
             yield key, float(level[columns].max()), key in self.firing
 
@@ -120,9 +134,9 @@ class Watch:
     def taus(self) -> dict[Key, tuple[float, ...]]:
         """Of the columns of each unit: as measured of late, else as they were taken to be."""
         measured = None if self._batches is None else self._batches.taus()
-        if measured is None:
-            return {key: one.terms.tau for key, one in self.watched.items()}
-        return {key: tuple(measured[at].tolist()) for key, at in self._columns.items()}
+        if measured is not None:
+            self._taus |= {key: tuple(measured[at].tolist()) for key, at in self._columns.items()}
+        return {key: self._taus.get(key, one.terms.tau) for key, one in self.watched.items()}
 
     # -- learning what is usual
 
@@ -171,9 +185,11 @@ class Watch:
             "units": units,
             "bank": None if bank is None else _flat(bank.snapshot()),
             "tilts": None if bank is None else _flat(bank.tilts.snapshot()),
+            "proven": [[*key, one.snapshot()] for key, one in self._proven.items()],
             "firing": [[*key, firing.snapshot()] for key, firing in self.firing.items()],
             "learning": self.learning.snapshot(),
             "batches": None if self._batches is None else self._batches.snapshot(),
+            "taus": [[*key, list(tau)] for key, tau in self._taus.items()],
             "usual": self._usual.flatten(),
             "tilted": self._tilted.copy(),
         }
@@ -195,6 +211,9 @@ class Watch:
             )
             self.watched[one.key] = one
         self._lay_out()
+        for name, measure, state in plain.get("proven", []):  # since 0.2
+            self._proven[name, measure] = Proven(self.watched[name, measure].terms)
+            self._proven[name, measure].restore(state)
         if plain["bank"] is not None:
             columns = len(plain["tilted"])
             tilts = Tilts.restore(_rows(plain["tilts"], columns))
@@ -203,6 +222,7 @@ class Watch:
         self.learning = Learning.restore(plain["learning"])
         batches, columns = plain["batches"], len(plain["tilted"])
         self._batches = None if batches is None else Batches.restore(batches)
+        self._taus = {(name, m): tuple(tau) for name, m, tau in plain.get("taus", ())}
         self._usual = np.array(plain["usual"]).reshape(3, columns)
         self._tilted = np.array(plain["tilted"])
 
