@@ -6,7 +6,8 @@
 Findings wait until every stage-2 partition has passed their ready time with their kind, and are
 then taken in (ready time, pane end, series) order, so that what alerts say does not depend on
 which worker was faster. The two kinds do not wait for each other: a label feed that is hours
-behind must not delay what the inputs tell. No alert is of both kinds.
+behind must not delay what the inputs tell. No alert is of both kinds, but for those of expected
+errors, which cohorts may not bear out: these wait for both.
 """
 
 from __future__ import annotations
@@ -39,11 +40,12 @@ from stream.rules import Rules
 from stream.snapshot import Part, pack, unpack
 from stream.times import iso
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import KINDS, Finding, PaneKind, Progress, decode_finding
+from stream.wire import FINDING_KINDS, Finding, FindingKind, Progress, decode_finding
 
 STATE_VERSION = 2
 BUCKETS = 1_024  # of firing alerts, by fingerprint: so many parts at most
 _MAGIC = b"3"
+_ENDS = {"quiet": "resolved", "withdrawn": "withdrawn, judged predictions do not bear it out"}
 _IDS = uuid.UUID("6f1d6a5e-6c0b-5b1e-9d59-1e0e6a5b7c11")  # namespace of alert ids
 _plain = msgspec.json.Decoder(Alert)
 
@@ -56,7 +58,7 @@ class AlertStage:
         self._listener = Listener()
         self._progress: dict[int, Progress] = {}
         self._waiting: dict[tuple[Any, ...], Finding] = {}
-        self._released_ms: dict[PaneKind, int] = dict.fromkeys(KINDS, BEFORE_ALL_MS)
+        self._released_ms: dict[FindingKind, int] = dict.fromkeys(FINDING_KINDS, BEFORE_ALL_MS)
         self._firing: dict[str, Alert] = {}
         self._changes = 0  # of what fires, so far
         self._versions: dict[int, int] = {}  # of a bucket: the latest of its changes
@@ -99,11 +101,14 @@ class AlertStage:
 
     def _release(self) -> list[Effect]:
         said = self._progress.values()
+        prediction_ms = min(p.prediction_ms for p in said)
+        cohort_ms = min(p.cohort_ms for p in said)
         reached_ms = {
-            "prediction": min(p.prediction_ms for p in said),
-            "cohort": min(p.cohort_ms for p in said),
+            "prediction": prediction_ms,
+            "cohort": cohort_ms,
+            "estimate": min(prediction_ms, cohort_ms),
         }
-        for kind in KINDS:
+        for kind in FINDING_KINDS:
             # a new owner of a stage-2 partition may say less than the one before it has said
             self._released_ms[kind] = max(self._released_ms[kind], reached_ms[kind])
         due = [o for o, f in self._waiting.items() if f.ready_ms <= self._released_ms[f.pane_kind]]
@@ -124,7 +129,9 @@ class AlertStage:
             return alert
         if firing is None:
             return None
-        if finding.verdict != "quiet":
+        if finding.verdict == "raised" and firing.severity != "info":
+            return None
+        if finding.verdict not in {"quiet", "withdrawn"}:
             alert = _update(firing, finding, self._schedule.at(finding.ready_ms))
             self._firing[fingerprint] = alert
             self._note(fingerprint)
@@ -221,7 +228,9 @@ class AlertStage:
         for record in base["waiting"]:
             finding = msgspec.convert(record, Finding)
             stage._waiting[finding.order] = finding
-        stage._released_ms = base["released_ms"]
+        released_ms = base["released_ms"]
+        least_ms = min(released_ms.values())  # 0.1.0 knew no estimates
+        stage._released_ms = {kind: released_ms.get(kind, least_ms) for kind in FINDING_KINDS}
         return stage
 
     def _restore_firing(self, alerts: Iterable[bytes]) -> None:
@@ -282,6 +291,9 @@ def _update(firing: Alert, finding: Finding, rules: Rules) -> Alert:
     )
     if finding.verdict == "lasting":
         return told
+    if finding.verdict == "raised":
+        summary = f"{firing.summary}; {detail['summary']}"
+        return msgspec.structs.replace(told, severity=detail["severity"], summary=summary)
     return msgspec.structs.replace(
         told,
         severity=detail["severity"],
@@ -297,7 +309,8 @@ def _update(firing: Alert, finding: Finding, rules: Rules) -> Alert:
 
 def _resolve(firing: Alert, finding: Finding) -> Alert:
     sequence = firing.sequence + 1
-    now = iso(finding.ready_ms)
+    now, reason = iso(finding.ready_ms), finding.detail.get("because")
+    because = f" ({reason})" if reason else ""
     return msgspec.structs.replace(
         firing,
         id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
@@ -305,6 +318,6 @@ def _resolve(firing: Alert, finding: Finding) -> Alert:
         sequence=sequence,
         ends_at=now,
         evaluated_at=now,
-        summary=f"resolved: {firing.summary}",
+        summary=f"{_ENDS[finding.verdict]}{because}: {firing.summary.partition('; ')[0]}",
         recommended_action="none",
     )

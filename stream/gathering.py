@@ -11,7 +11,7 @@ the same rule.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stream.columns import Group
@@ -20,10 +20,12 @@ from stream.profile import Profile
 from stream.reference import ChangeWithin, Reference
 from stream.reference_builder import Building, ReferenceBuilder
 from stream.reference_scan import ReferenceScan
-from stream.rules import ReferenceRule, Rules
+from stream.rules import SEASON_HOURS, ReferenceRule, Rules
+from stream.season import SeasonGathering
 from stream.units import Unit
 from stream.wire import PaneKind, table_from_plain, table_to_plain
 
+_LATE = 64  # features gathered for by themselves, at a time
 _ANEW = 2  # times that a reference with a change inside is begun anew; the next is sealed
 
 
@@ -44,14 +46,14 @@ class Gathering:
         self._late: dict[str, ReferenceBuilder] = {}
         self._changes: list[ChangeWithin] = []
         self.scan = ReferenceScan()
+        hours = SEASON_HOURS[rules.season_of(group[0])]
+        self._season = SeasonGathering(hours) if hours else None
 
     def begin_late(self, name: str) -> None:
-        """Of this feature alone, from the next pane on, unless all are gathered anyway."""
-        if self.is_done:
+        """Of this feature alone, from the next pane on, unless all are gathered anyway, or there
+        is no room."""
+        if self.is_done and len(self._late) < _LATE:
             self._late.setdefault(name, ReferenceBuilder(self._rule, self._rules))
-
-    def forget_late(self, name: str) -> None:
-        self._late.pop(name, None)
 
     def next_stop(self, table: PaneTable, start: int, first: int) -> int | None:
         """Index of the first pane from `start` on with which something is gathered; see `add`."""
@@ -68,6 +70,8 @@ class Gathering:
         found: list[Gathered] = []
         if not self.is_done:
             self.scan.add(run, self._rules.pane_ms, self._rules.max_categories)
+            if self._season is not None:
+                self._season.add(run)
             progress = self._own.add(run, first)
             if progress == "complete":
                 found += self._complete()
@@ -83,21 +87,28 @@ class Gathering:
         return found
 
     def _complete(self) -> list[Gathered]:
-        change = self.scan.find()
+        found = self.scan.find()
+        changes = [] if found is None else [found]
+        reference = self._own.seal(*self._place)
+        if self._season is not None:
+            rules = self._rules
+            profile = Profile(reference, rules.minimum_values, rules.max_categories)
+            seasons, of_seasons = self._season.seasons(profile)
+            reference, changes = replace(reference, seasons=seasons), changes + of_seasons
+            self._season = SeasonGathering(SEASON_HOURS[rules.season_of(self._place[0][0])])
         self.scan = ReferenceScan()
-        if change is not None:
-            is_again = len(self._changes) < _ANEW
-            self._changes.append(change)
-            if is_again:
-                self._own = ReferenceBuilder(self._rule, self._rules)
-                return []
-        self.is_done = True
-        return [Gathered(None, self._own.seal(*self._place, self._changes), is_sealed=True)]
+        self._changes += changes[:1]
+        if changes and len(self._changes) <= _ANEW:
+            self._own = ReferenceBuilder(self._rule, self._rules)
+            return []
+        self.is_done, self._season = True, None
+        return [Gathered(None, replace(reference, changes=tuple(self._changes)), is_sealed=True)]
 
     def frame(self, profile: Profile, units: Iterable[tuple[Unit, bool]]) -> None:
         """Scan by these units, if there is nothing to scan by yet."""
         if self.scan.frame is None and not self.is_done:
-            self.scan.begin(profile, list(units))
+            of_season = {"shift", "shape"} if self._season is not None else set[str]()
+            self.scan.begin(profile, [one for one in units if one[0].measure not in of_season])
 
     def use(self) -> None:
         """Other rules: what the scan reads panes by may be too little under them."""
@@ -117,6 +128,7 @@ class Gathering:
             "late": [[name, *_plain(b.snapshot())] for name, b in self._late.items()],
             "changes": [list(change) for change in self._changes],
             "scan": self.scan.snapshot(),
+            "season": None if self._season is None else self._season.snapshot(),
         }
 
     def restore(
@@ -134,6 +146,11 @@ class Gathering:
             self.begin_late(name)
             self._late[name].restore(Building(start_ms, count, _table(settled), _table(fresh)))
         self._changes = [ChangeWithin(*change) for change in plain.get("changes", ())]
+        season = plain.get("season")
+        if is_done:
+            self._season = None
+        elif self._season is not None and season is not None:
+            self._season.restore(season)
         scan = plain.get("scan")
         if scan is not None:
             self.scan.restore(profiles[scan[0]], scan)

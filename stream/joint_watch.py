@@ -32,7 +32,7 @@ from stream.joint_rows import Cells, JointRows, known_features
 from stream.panes import Ints, PaneTable
 from stream.profile import Profile
 from stream.rules import Rules
-from stream.unit_walk import ASK_AFTER_MS, Told
+from stream.unit_walk import Told
 from stream.watched import Key
 
 SERIES, MEASURE = "joint:features", "joint"
@@ -159,7 +159,7 @@ class JointWatch:
         """What these panes let it tell. `firing`: units before them; `told`: what units told."""
         if self.rows is None or self._bank is None or self.terms is None:
             return []
-        patience = Patience(rules.minimum_values, rules.resolve_values, _ENOUGH)
+        patience = Patience(rules.minimum_values, rules.resolve_values, _ENOUGH, rules.ask_after_ms)
         cells, start_ms = self.rows.read(run), run.pane_end - rules.pane_ms
         found: list[JointTold] = []
         for first, end, names in spells(firing, told, len(run)):
@@ -269,7 +269,7 @@ class JointWatch:
         effect = score_difference(suspect.x, suspect.n, known, tau=terms.tau)
         if float(effect.estimate) * np.sign(suspect.theta) < floor:
             return done, None
-        ask_ms = int(panes.start_ms[done - 1]) + ASK_AFTER_MS
+        ask_ms = int(panes.start_ms[done - 1]) + patience.ask_after_ms
         self._firing = of, Firing(1, ask_ms, patience)
         names = self.rows.contrasts[of]
         return done, JointTold(done - 1, names, of, suspect, effect, known=known, floor=floor)

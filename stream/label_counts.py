@@ -22,7 +22,7 @@ class LabelCounts:
         labelled = self._labelled + np.cumsum(run.features[_DELAY].number)
         rows = self._rows + np.cumsum(run.rows)
         for finding in findings:
-            if finding.detail is not None and not finding.lasting:
+            if finding.detail is not None and finding.verdict == "drift":
                 at = int(np.searchsorted(run.pane_end, finding.pane_end_ms))
                 covered = float(f"{int(labelled[at]) / int(rows[at]):.6g}")
                 finding.detail["impact"]["label_coverage"] = covered

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from stream.columns import Group
+from stream.estimated_error import OF_BOTH
 from stream.model_state import ModelState
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
@@ -17,8 +18,8 @@ from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
-from stream.rules import Rules
-from stream.wire import Finding, PaneKind, Verdict
+from stream.rules import DAY_MS, Rules
+from stream.wire import Finding, PaneKind
 
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
@@ -34,21 +35,15 @@ class Told:
         return Finding(
             partition=partition,
             epoch=epoch,
-            pane_kind=kind,
+            pane_kind="estimate" if finding.series in OF_BOTH else kind,
             ready_ms=self.ready_ms,
             pane_end_ms=finding.pane_end_ms,
             group=self.group,
             series=finding.series,
             alertname=finding.alertname,
-            verdict=_verdict(finding),
-            detail=finding.detail or {},
+            verdict=finding.verdict,
+            detail=finding.detail or ({"because": finding.because} if finding.because else {}),
         )
-
-
-def _verdict(finding: MonitorFinding) -> Verdict:
-    if finding.detail is None:
-        return "quiet"
-    return "lasting" if finding.lasting else "drift"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +160,8 @@ class Release:
         """What fires is resolved: nobody would do it later."""
         end_ms = self._end_ms(model, monitor)
         del model.monitors[due.kind, monitor.group]
-        for finding in monitor.quiets(end_ms):
+        because = f"no predictions for {self._forget_ms / DAY_MS:.3g} days"
+        for finding in monitor.quiets(end_ms, because):
             yield Told(monitor.group, finding, due.ready_ms(end_ms) + 1)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from stream.budget import false_alerts_per_prediction
 from stream.columns import Group
+from stream.concert import Concert, Raised
 from stream.distance_watch import DistanceWatch
 from stream.feature_types import FeatureType, FeatureTypes
 from stream.findings import Findings
@@ -88,7 +89,8 @@ class Monitor:
 
         `rules`: those in force from these panes on; None: as before."""
         ended, self._ended = self._ended, []
-        findings = [self._words.quiet(*one, table.first_end_ms) for one in ended]
+        because = "it is watched no more"
+        findings = [self._words.quiet(*one, table.first_end_ms, because) for one in ended]
         if not (rules is None or rules is self.rules or rules == self.rules):
             findings += self._use(rules, table.first_end_ms)
         if self.first_end_ms is None:
@@ -122,7 +124,7 @@ class Monitor:
     def renew(self, renewed_at: int | None, end_ms: int) -> list[MonitorFinding]:
         """The owner accepts how things are: the old reference ends before the pane that ends then,
         and what fires with it; a new one is gathered."""
-        quiet = self.quiets(end_ms)
+        quiet = self.quiets(end_ms, "a new reference was accepted")
         self._begin_anew()
         for name in self._types:
             self._means.watch(name)
@@ -154,11 +156,11 @@ class Monitor:
         quiet = [self._words.quiet(name, detector, end_ms) for name, detector in ended]
         return quiet + self._arrange(end_ms, anew=True)
 
-    def quiets(self, end_ms: int) -> list[MonitorFinding]:
+    def quiets(self, end_ms: int, because: str) -> list[MonitorFinding]:
         """The end of everything that fires, as of a pane that ends then."""
         firing = [*self._watch.firing, *self._means.firing(), *self._distances.firing]
         firing += [(SERIES, MEASURE)] if self._joint.is_firing else []
-        return [self._words.quiet(name, detector, end_ms) for name, detector in firing]
+        return [self._words.quiet(name, detector, end_ms, because) for name, detector in firing]
 
     @property
     def refused_features(self) -> int:
@@ -207,6 +209,8 @@ class Monitor:
         if self.kind == "prediction":
             taus = {key: one.terms.tau for key, one in self._watch.watched.items()}
             law, model_id = self._standards.law, self.group[0]
+            if law is not None and law.reference.seasons:
+                law = None  # between features the hours are not told apart
             if self._joint.arrange(law, self._numeric, taus, self.rules, model_id):
                 quiet.append(self._words.quiet(SERIES, MEASURE, end_ms))
         return quiet
@@ -221,12 +225,17 @@ class Monitor:
         words, standards = self._words, self._standards
         firing = list(self._watch.firing)
         told = self._watch.run(run, self.rules)
-        findings = [
-            words.of_unit(
-                one, int(run.pane_end[one.row]), is_sealed=standards.is_sealed(one.watched.profile)
-            )
-            for one in told
-        ]
+        concert = Concert(firing)
+        findings: list[MonitorFinding] = []
+        for one in concert.of(told):
+            end_ms = int(run.pane_end[one.row])
+            if isinstance(one, Raised):
+                findings.append(words.raised(one.key, end_ms))
+                continue
+            sealed = standards.is_sealed(one.watched.profile)
+            moved_along = concert.moved_along(one)
+            found = words.of_unit(one, end_ms, is_sealed=sealed, moved_along=moved_along)
+            findings += [] if found is None else [found]
         findings += [
             words.of_joint(joint, int(run.pane_end[joint.row]), self._joint)
             for joint in self._joint.run(run, self.rules, firing, told)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.power import expected_delay, smallest_change
-from stream.bounded_mean import STEPS
 from stream.columns import Group
 from stream.reference import Reference
 from stream.standards import Standards
@@ -61,6 +60,8 @@ def shown(group: Group, watch: Watch, standards: Standards) -> list[dict[str, An
     ones = list(watch.watched.values())
     found = []
     for one, power in zip(ones, powers(watch.terms()), strict=True):
+        if one.unit.is_twin:  # it tells nothing
+            continue
         reference, sealed = one.profile.reference, one.terms.baseline
         predictions = None
         if power.values is not None:
@@ -99,8 +100,8 @@ def _sizes(terms: Sequence[Terms]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """(units,): the smallest change, values until it is told, whether there is one."""
     columns = [of.unit.columns for of in terms]
     tilts = tilts_of(terms)
-    is_mean = np.repeat([of.unit.measure == "mean" for of in terms], columns)
-    tilts = replace(tilts, gain=np.where(is_mean[:, None], tilts.gain * STEPS, tilts.gain))
+    steps = np.repeat([of.unit.steps for of in terms], columns)
+    tilts = replace(tilts, gain=tilts.gain * steps[:, None])
     scale = np.where(tilts.is_rate, tilts.sd, 1.0)
     floor = np.repeat([of.floor for of in terms], columns) / scale
     room = np.where(tilts.is_rate, (1.0 - tilts.mean) / tilts.sd * _EDGE, np.inf)
@@ -111,6 +112,6 @@ def _sizes(terms: Sequence[Terms]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     starts = np.cumsum([0, *columns[:-1]])
     sizes = np.maximum.reduceat(np.where(has, change * scale, -np.inf), starts)
     found = np.isfinite(sizes)
-    unit = np.array([of.unit.scale if of.unit.measure == "mean" else 1.0 for of in terms])
+    unit = np.array([of.unit.scale for of in terms])
     late = np.maximum.reduceat(np.where(has, delay, -np.inf), starts)
     return np.where(found, sizes, 1.0) * unit, late, found

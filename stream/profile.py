@@ -18,7 +18,7 @@ from detectors.rank_scores import RankScores
 from detectors.shape import quantile_bins, top_categories
 from stream.judgement import SCORE_FALSE, SCORE_TRUE
 from stream.panes import FeatureTable, Ints, PaneTable
-from stream.reference import Reference, Values
+from stream.reference import Reference, Season, Values
 from stream.reliability import Reliability
 
 
@@ -70,6 +70,10 @@ class NumberProfile:
             return Cells(none, none, none)
         rows, values = column.numbers()
         return Cells(sample_pane[rows], self._place(values), np.ones(len(rows), np.int64))
+
+    def bucket_scores(self, buckets: Ints) -> Ints | None:
+        """Of values in these buckets of the reference; None: they are not told apart by buckets."""
+        return None if self._by_value else self.scores.mixed[self._place(buckets)].astype(np.int64)
 
     def _place(self, keys: NDArray[Any]) -> Ints:
         at = np.searchsorted(self._keys, keys)
@@ -175,6 +179,10 @@ class Profile:
             frozen = self.reference.feature(name)
             self._categories[name] = None if frozen is None else frozen.categories.key
         return self._categories[name]
+
+    def season(self, name: str) -> Season | None:
+        """What is usual of the ranks of a numeric feature at each hour."""
+        return self.reference.seasons.get(name)
 
     def reliability(self) -> Reliability | None:
         """Of a cohort's scores, where enough have come true or not."""

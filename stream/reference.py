@@ -47,6 +47,17 @@ def coarse_values(table: PaneTable, name: str) -> Values | None:
     return Values(distinct, counts.astype(np.int64)) if is_coarse else None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Season:
+    """What is usual of a numeric feature at each hour of the day or week: see `stream.season`."""
+
+    mean: NDArray[np.int64]  # (hours,) of the scores, which are integers; 0 where it is not known
+    x: int  # of all scores, each less the mean of its hour; and of their squares
+    xx: int
+    tau: float  # how much what is left depends
+    unknown: int  # hours of which there are too few values
+
+
 class ChangeWithin(NamedTuple):
     """Found while a reference was gathered: what is from before it was not sealed, or, where it
     lies within the reference, was (`stream.gathering`)."""
@@ -68,6 +79,7 @@ class Reference:
     values: Mapping[str, Values] = field(default_factory=dict)
     """By feature, as `values_of` says, of more rows than the sample of the table has."""
     changes: tuple[ChangeWithin, ...] = ()
+    seasons: Mapping[str, Season] = field(default_factory=dict)
 
     @property
     def table(self) -> PaneTable:
@@ -105,6 +117,11 @@ class Reference:
         }
         values = {name: [of.distinct, of.counts] for name, of in self.values.items()}
         plain |= {"values": values} if values else {}
+        if self.seasons:
+            plain["seasons"] = {
+                name: [of.mean, of.x, of.xx, of.tau, of.unknown]
+                for name, of in self.seasons.items()
+            }
         return plain | ({"changes": [list(c) for c in self.changes]} if self.changes else {})
 
     def describe(self) -> dict[str, Any]:
@@ -132,7 +149,8 @@ class Reference:
         values = {name: Values(*of) for name, of in plain.get("values", {}).items()}
         changes = tuple(ChangeWithin(*change) for change in plain.get("changes", ()))
         place = (group, plain["kind"], plain["start_ms"], plain["end_ms"])
-        return cls(*place, frozen, values, changes)
+        seasons = {name: Season(*of) for name, of in plain.get("seasons", {}).items()}
+        return cls(*place, frozen, values, changes, seasons)
 
     @classmethod
     def decode(cls, data: bytes) -> Reference:

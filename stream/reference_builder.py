@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from stream.columns import Group
 from stream.frozen_table import FrozenTable
 from stream.panes import Ints, PaneTable, collapse
-from stream.reference import ChangeWithin, Reference, coarse_values
+from stream.reference import Reference, coarse_values
 from stream.rules import ReferenceRule, Rules
 from stream.wire import PaneKind
 
 Progress = Literal["milestone", "complete"]
 _SAMPLE_BYTES = 500_000  # of the row sample, unless the features are very many
 _FRESH = 4  # a fourth of the sample's rows: so many are merged into the settled part at once
+_MOST_FRESH = 16  # tables, before they are made one
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class ReferenceBuilder:
         self._start_ms: int | None = None
         self._count = 0
         self._settled: PaneTable | None = None
-        self._fresh: PaneTable | None = None
+        self._fresh: list[PaneTable] = []
 
     def next_stop(self, rows: Ints, pane_end: Ints, first: int) -> int | None:
         """Index of the first of these panes that completes the reference, or else `first`
@@ -70,7 +71,7 @@ class ReferenceBuilder:
 
     def so_far(self, group: Group, kind: PaneKind) -> Reference:
         """What there is, as a reference: to begin with before there is a better one."""
-        self._settled, self._fresh = self._merged([self._settled, self._fresh]), None
+        self._settled, self._fresh = self._merged([self._settled, *self._fresh]), []
         return self._reference(self._settled, group, kind)
 
     def add(self, table: PaneTable, first: int) -> Progress | None:
@@ -81,13 +82,21 @@ class ReferenceBuilder:
             self._start_ms = int(table.pane_end[0]) - self._rules.pane_ms
         due = self._next_milestone(first)
         self._count += int(table.rows.sum())
-        self._fresh = self._merged([self._fresh, table])
-        if self._fresh is not None and len(self._fresh.sample) * _FRESH >= self._rules.window_rows:
-            self._settled, self._fresh = self._merged([self._settled, self._fresh]), None
+        self._fresh.append(table)
+        if sum(len(t.sample) for t in self._fresh) * _FRESH >= self._rules.window_rows:
+            self._settled, self._fresh = self._merged([self._settled, *self._fresh]), []
+        elif len(self._fresh) >= _MOST_FRESH:
+            self._gather()
         span_ms = np.array([table.last_end_ms - self._start_ms])
         if self._is_enough(np.array([self._count]), span_ms).all():
             return "complete"
         return "milestone" if self._count >= due else None
+
+    def _gather(self) -> None:
+        """Into one pane."""
+        if sum(map(len, self._fresh)) > 1:
+            fresh = self._merged(self._fresh)
+            self._fresh = [] if fresh is None else [fresh]
 
     def _merged(self, tables: Sequence[PaneTable | None]) -> PaneTable | None:
         parts = [table for table in tables if table is not None]
@@ -96,10 +105,10 @@ class ReferenceBuilder:
         rules = self._rules
         return collapse(parts, parts[-1].last_end_ms, rules.window_rows, rules.max_categories)
 
-    def seal(self, group: Group, kind: PaneKind, changes: Sequence[ChangeWithin] = ()) -> Reference:
-        whole = self._merged([self._settled, self._fresh])
-        self._settled = self._fresh = None
-        return replace(self._reference(whole, group, kind), changes=tuple(changes))
+    def seal(self, group: Group, kind: PaneKind) -> Reference:
+        whole = self._merged([self._settled, *self._fresh])
+        self._settled, self._fresh = None, []
+        return self._reference(whole, group, kind)
 
     def _reference(self, whole: PaneTable | None, group: Group, kind: PaneKind) -> Reference:
         if whole is None or self._start_ms is None:
@@ -113,11 +122,14 @@ class ReferenceBuilder:
         return Reference(group, kind, self._start_ms, table.last_end_ms, frozen, values)
 
     def snapshot(self) -> Building:
-        return Building(self._start_ms, self._count, self._settled, self._fresh)
+        self._gather()
+        fresh = self._fresh[0] if self._fresh else None
+        return Building(self._start_ms, self._count, self._settled, fresh)
 
     def restore(self, building: Building) -> None:
         self._start_ms, self._count = building.start_ms, building.count
-        self._settled, self._fresh = building.settled, building.fresh
+        self._settled = building.settled
+        self._fresh = [] if building.fresh is None else [building.fresh]
 
 
 def settled_name(group: Group, kind: PaneKind, building: Building) -> str:

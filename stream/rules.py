@@ -18,10 +18,16 @@ from typing import Any, Literal
 import msgspec
 
 SECOND_MS = 1_000
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 Maturity = int | None | Literal["auto"]
 """Age in ms at which a prediction is judged; None: never; "auto": decided from the data."""
+
+Season = Literal["none", "day", "week"]
+"""What values come and go with."""
+
+SEASON_HOURS: dict[Season, int] = {"none": 0, "day": 24, "week": 168}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,7 @@ class ModelRule:
     runbook_url: str = ""
     maturity: Maturity | Literal["inherit"] = "inherit"
     reference: ReferenceRule | None = None
+    season: Season | None = None
     labels: tuple[tuple[str, str], ...] = ()
     budget: BudgetRule | None = None
     floors: FloorRule | None = None
@@ -133,6 +140,7 @@ class Rules:
     maturity: Maturity = "auto"
     horizon_ms: int = 30 * DAY_MS
     reference: ReferenceRule = ReferenceRule()
+    season: Season = "none"
     budget: BudgetRule = BudgetRule()
     floors: FloorRule = FloorRule()
     adwin: AdwinRule = AdwinRule()
@@ -143,6 +151,7 @@ class Rules:
     proven: bool = False  # rates under the e-detector, whose own rate is a theorem
     minimum_values: int = 200  # before a self-starting detector may alert
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
+    ask_after_ms: int = 14 * DAY_MS  # of firing, the owner is asked to accept a new reference
     resolve_values: int = 500  # that say together that things are as in the reference again
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
@@ -180,6 +189,9 @@ class Rules:
 
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
+
+    def season_of(self, model_id: str) -> Season:
+        return self.model(model_id).season or self.season
 
     def budget_of(self, model_id: str) -> BudgetRule:
         return self.model(model_id).budget or self.budget
@@ -220,7 +232,8 @@ class Rules:
         model = self.model(model_id)
         if model.classes or model.costs:  # newer than 0.1.0
             state += [list(model.classes), [list(cost) for cost in model.costs]]
-        return state
+        season = self.season_of(model_id)
+        return state if season == "none" else [*state, season]
 
     def config_hash(self) -> str:
         """Of everything here: two alerts with the same hash were made by the same rules."""
@@ -264,7 +277,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, reference, classes and costs"
+_OF_STATE = "maturity, reference, season, classes and costs"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -278,6 +291,7 @@ _ACTIVATED = frozenset(
         "minimum_values",
         "resolve_after_panes",
         "resolve_values",
+        "ask_after_ms",
         "models",
     }
 )
@@ -285,6 +299,8 @@ _ACTIVATED = frozenset(
 
 _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
     {
+        "season",
+        "ask_after_ms",
         "max_ids",
         "max_outcomes",
         "max_groups",
@@ -297,7 +313,7 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "resolve_values",
     }
 )
-_SINCE_0_1_OF_ONE = ("budget", "floors", "classes", "costs", "proven", "thresholds")
+_SINCE_0_1_OF_ONE = ("season", "budget", "floors", "classes", "costs", "proven", "thresholds")
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
 

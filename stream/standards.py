@@ -98,6 +98,9 @@ class Standards:
         def tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
             # values out of range come together as the values do: there are none to tell it from
             of = Unit(unit.name, "shift") if unit.measure == "out_of_range" else unit
+            season = feature.profile.season(of.name) if of.measure == "shift" else None
+            if season is not None:
+                return (season.tau,)
             found = measured.get((of.name, of.measure))
             if found is None:
                 return _first_tau(feature, of, first)

@@ -30,6 +30,8 @@ _SHIFTS: dict[str, Facts] = {
     "prediction:score": ("PredictionDrift", "prediction_drift", "warning", "investigate"),
     "prediction:value": ("PredictionDrift", "prediction_drift", "warning", "investigate"),
     "prediction:latency_ms": ("LatencyDrift", "latency", "warning", "investigate"),
+    "prediction:estimated_error": ("EstimatedErrorDrift", "performance", "info", "none"),
+    "outcome:estimated_error": ("EstimatedErrorDrift", "performance", "info", "none"),
     "outcome:error": ("ErrorRateDrift", "performance", "error", "retrain"),
     "outcome:brier": ("BrierScoreDrift", "performance", "error", "retrain"),
     "outcome:absolute_error": ("AbsoluteErrorDrift", "performance", "error", "retrain"),
@@ -134,7 +136,7 @@ def describe_crossing(
         large = LARGE_SHAPE if context.detector == "shape" else LARGE_SHIFT
         severity = "warning" if abs(effect.estimate) >= large else "info"
     is_better = not up if not context.series.startswith(RECALL) else up
-    if kind == "performance" and is_better:
+    if kind == "performance" and severity != "info" and is_better:
         severity, action = "info", "investigate"  # it has become better
     return {
         "alertname": context.alertname,
@@ -182,7 +184,12 @@ def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -
             _figure(share / unit.steps * unit.scale) for share in (before, crossing.x / crossing.n)
         )
         return f"{name} {moved} from {' to '.join(amounts)} a prediction"
-    share = f"{_percent(before)} to {_percent(crossing.x / crossing.n)}"
+    now = crossing.x / crossing.n
+    if context.detector == "estimate":
+        unit_of = unit.scale / unit.steps
+        shares = f"{_percent(before * unit_of)} to {_percent(now * unit_of)}"
+        return f"expected error {moved} from {shares}, if scores come true as before"
+    share = f"{_percent(before)} to {_percent(now)}"
     if context.detector == "calibration":
         low, high = told.watched.profile.scores_of(column)
         return f"of scores from {low:.2g} to {high:.2g} what comes true {moved} from {share}"

@@ -34,8 +34,11 @@ from stream.wire_forms import array, checked_rows, checked_table, fields
 VERSION = 1
 LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and headers included
 PaneKind = Literal["prediction", "cohort"]
-Verdict = Literal["drift", "lasting", "quiet"]
-"""Of a finding: news, none for long, well again."""
+FindingKind = Literal["prediction", "cohort", "estimate"]
+"""Of a finding: of which panes, or of both: expected errors and what became of them."""
+Verdict = Literal["drift", "lasting", "quiet", "raised", "withdrawn"]
+"""Of a finding: news, none for long, well again, graver for what else happens, not borne out."""
+FINDING_KINDS: tuple[FindingKind, ...] = ("prediction", "cohort", "estimate")
 KINDS: tuple[PaneKind, ...] = ("prediction", "cohort")
 
 
@@ -236,7 +239,7 @@ class Finding(msgspec.Struct, tag="finding"):
 
     partition: int
     epoch: int
-    pane_kind: PaneKind
+    pane_kind: FindingKind
     ready_ms: int
     pane_end_ms: int
     group: Group
@@ -249,11 +252,12 @@ class Finding(msgspec.Struct, tag="finding"):
     def order(self) -> tuple[Any, ...]:
         return (
             self.ready_ms,
-            KINDS.index(self.pane_kind),
+            FINDING_KINDS.index(self.pane_kind),
             self.pane_end_ms,
             self.group,
             self.series,
             self.alertname,
+            self.verdict,
         )
 
 

@@ -40,6 +40,7 @@ _LARGEST_BATCH = 30
 class Answer:
     alerts: dict[bytes, str]  # -> kind
     resolved: int
+    renewed: int  # of these, because a new reference was accepted
     maturities: int  # decided
     dead_letters: list[bytes]
     firing: dict[str, bytes]
@@ -153,6 +154,7 @@ def _answer(pipeline: Pipeline) -> Answer:
     alerts = pipeline.sorted_alerts()
     return Answer(
         alerts={alert.value: alert.alert.kind for alert in alerts},
+        renewed=sum("(a new reference was accepted)" in alert.alert.summary for alert in alerts),
         resolved=sum(alert.alert.status == "resolved" for alert in alerts),
         maturities=sum(isinstance(decode_journal(v), MaturityDecision) for v in pipeline.journal),
         dead_letters=[letter.value for letter in pipeline.dead_letters],

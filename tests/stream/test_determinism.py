@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stream import open_panes, pending, sorted_runs, waiting_outcomes
+from stream import closed_panes, open_panes, pending, sorted_runs, waiting_outcomes
 from stream import run as runs
 from stream.alert_stage import AlertStage
 from stream.columns import Group
@@ -141,7 +141,7 @@ def test_any_batching_and_interleaving_gives_the_same_panes_ledger_and_alert_byt
 def tiny_limits() -> Iterator[None]:
     """Blocks of a few rows, panes summed early, memories purged at every chance."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(open_panes, "_BLOCK_BYTES", 300)
+        patch.setattr(closed_panes, "_BLOCK_BYTES", 300)
         patch.setattr(open_panes, "_COMPACT_CELLS", 24)
         patch.setattr(open_panes, "_MOST_SEGMENTS", 3)
         patch.setattr(waiting_outcomes, "_PURGE_AT_LEAST", 0)

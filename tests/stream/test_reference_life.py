@@ -196,6 +196,7 @@ def test_what_fires_ends_when_a_new_reference_is_accepted_and_the_new_one_is_the
         ("firing", 1),
     ]
     assert told[1].ends_at == "1970-01-01T00:04:20.000Z"
+    assert told[1].summary.startswith("resolved (a new reference was accepted): m v1: x rose")
     assert second.start_ms >= 257_000, "from the first pane that was not released yet"
     assert (told[0].reference.id, told[2].reference.id) == (first.id, second.id)
     assert told[2].effect.estimate < 0, "it fell, against how it was when it was accepted"
@@ -230,3 +231,83 @@ def test_an_acceptance_is_in_the_state_and_comes_into_force_once() -> None:
     assert again.has_activated(7)
     assert not again.has_activated(8)
     assert again._renewals.snapshot() == [[260_000, 7, "m", ""]]
+
+
+def test_the_owner_is_asked_once_and_told_how_to_accept_a_new_reference() -> None:
+    rules = replace(CALM, ask_after_ms=100 * PANE_MS)
+    found, _, _ = watched(panes(steps(0.0, 2.0, each=1_000)), rules=rules)
+    drifts = [f for f in found if f.alertname == "FeatureDrift"]
+    assert [f.lasting for f in drifts] == [False, True]
+    asked = drifts[1].detail
+    assert asked is not None
+    assert asked["summary"].endswith("accept a new one: leeway reference accept m 1")
+    assert 100 <= (drifts[1].pane_end_ms - drifts[0].pane_end_ms) / PANE_MS <= 101
+
+
+# -- resolved by the sealed reference, and never by silence
+
+
+def drifts_of(values: Series, rules: Any = CALM, *, rows: int = 5) -> list[tuple[int, bool]]:
+    """(pane, whether it fires) of what is told of the mean of x."""
+    found, _, _ = watched(panes(values, rows=rows), rules=rules)
+    mine = [f for f in found if f.alertname == "FeatureDrift"]
+    return [(f.pane_end_ms // PANE_MS, f.detail is not None) for f in mine if not f.lasting]
+
+
+def test_a_feature_that_falls_silent_while_it_fires_is_not_resolved() -> None:
+    values = steps(0.0, 2.0, 0.0, each=1_000)
+    values["x"][1_300:] = np.nan
+    values["y"] = np.zeros(3_000)
+    assert [fires for _, fires in drifts_of(values)] == [True]
+
+
+def test_a_stay_at_half_of_the_way_back_is_not_resolved_and_all_of_it_is() -> None:
+    rules = replace(CALM, floors=FloorRule(shift=0.3))
+    assert [fires for _, fires in drifts_of(steps(0, 2, 1, each=1_000), rules)][:1] == [True]
+    half = drifts_of(steps(0, 2, 1, 1, 1, each=1_000), rules)
+    assert all(fires for _, fires in half)
+    back = drifts_of(steps(0, 2, 0, 0, 0, each=1_000), rules)
+    assert [fires for _, fires in back] == [True, False]
+    assert back[1][0] > 400 + 100 / 5, "not before enough values agree"
+
+
+def test_less_than_half_of_what_was_told_must_be_left_however_little_the_reference_can_tell() -> (
+    None
+):
+    """600 values: only changes of .6 σ are told for sure; .8 was, and .55 of it stays."""
+    left = drifts_of(steps(0, 0.8, *[0.55] * 10, each=1_000), CALM)
+    assert all(fires for _, fires in left)
+    gone = drifts_of(steps(0, 0.8, *[0.0] * 10, each=1_000), CALM)
+    assert [fires for _, fires in gone] == [True, False]
+
+
+def test_values_as_they_have_become_are_not_well_while_they_are_not_as_sealed() -> None:
+    """Watched again against what was learned since, it is calm there; that resolves nothing."""
+    found = drifts_of(steps(0, 2, 2, 2, 2, 2, 2, 2, each=1_000))
+    assert [fires for _, fires in found] == [True]
+
+
+def test_a_drift_so_slow_that_what_is_usual_follows_it_is_found_against_the_sealed_reference() -> (
+    None
+):
+    """Half a σ in 390,000 values: older panes join what is compared with, all the while."""
+    hour, size, rows = 3_600_000, 400_000, 100
+    reference = ReferenceRule(10_000, 24 * hour)
+    rules = replace(CALM, pane_ms=hour, reference=reference, floors=FloorRule(), grace_ms=0)
+    random = np.random.default_rng(4)
+    drift = np.concatenate([np.zeros(10_000), np.linspace(0.0, 0.5, size - 10_000)])
+    x = random.standard_normal(size) + drift
+    ends = (np.arange(size) // rows + 1) * hour
+    hashes = random.integers(0, 2**63, size).astype(np.uint64)
+    columns = {"feature:x": column([float(value) for value in x], {})}
+    table = summarise(Rows(ends, hashes, columns, {}), rules.pane_rows, rules.max_categories)
+    monitor = Monitor(rules, GROUP, "prediction", reference)
+    found, (sealed,) = monitor.update(table)
+    told = [f for f in found if f.alertname == "FeatureDrift" and f.detail]
+    first = told[0].detail
+    assert first is not None
+    assert first["reference"] == {"id": sealed.id, "count": 10_000}
+    assert 0.1 <= first["effect"]["estimate"] < 0.15, "told at the floor"
+    before = Monitor(rules, GROUP, "prediction", reference)
+    before.update(table.between(0, told[0].pane_end_ms - hour))
+    assert int(before._watch.terms()[0].baseline.n[0]) > 20_000, "as many more have joined by then"

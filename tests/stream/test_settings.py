@@ -53,6 +53,7 @@ grace: 1m
 future: 2h
 outcomes: {maturity: 3d, horizon: 40d}
 reference: {predictions: 500, span: 2d}
+season: day
 budget: {predictions: 5000, span: 3d}
 floors: {shift: 0.3, error: 0.4, shape: 0.2, joint: 0.8}
 detectors:
@@ -63,7 +64,7 @@ detectors:
   proven: true
   minimum: 77
 thresholds: {psi: 0.9}
-alerts: {resolve_after: 9, resolve_values: 10}
+alerts: {resolve_after: 9, resolve_values: 10, ask_after: 7d}
 limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
    groups: 18, forget: 19d}
@@ -74,6 +75,7 @@ models:
     runbook_url: https://example.com/fraud
     maturity: none
     reference: {predictions: 9}
+    season: none
     proven: false
     budget: {span: 1d}
     floors: {shift: 0.5, series: {"outcome:error": 0.7, "feature:a": 0.6}}
@@ -87,6 +89,7 @@ models:
         runbook_url="https://example.com/fraud",
         maturity=None,
         reference=ReferenceRule(9, 2 * 86_400_000),
+        season="none",
         labels=(("area", "eu"), ("env", "prod")),
         budget=BudgetRule(5_000, 86_400_000),
         floors=FloorRule(0.5, 0.4, 0.2, (("feature:a", 0.6), ("outcome:error", 0.7)), joint=0.8),
