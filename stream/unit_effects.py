@@ -36,7 +36,8 @@ def effect_of(one: Watched, column: int, x: int, n: int) -> Interval:
 
 def standing(one: Watched, x: Ints, n: Ints, looks: float, told: float) -> Standing:
     """Of a unit that fires, from sums over its columns; it is looked at again and again, from so
-    many values on. Of scores each bin must be well that has values."""
+    many values on. `told`: the smallest effect that its alert told. Of scores each bin
+    must be well that has values."""
     floor, unit = one.terms.floor, one.unit
     columns = np.flatnonzero((n > 0) & (one.terms.baseline.n > 0))
     if not len(columns):
