@@ -118,6 +118,7 @@ class Rules:
     minimum_values: int = 200  # before a self-starting detector may alert
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
     resolve_values: int = 500  # that say together that things are as in the reference again
+    cooldown_ms: int = DAY_MS  # an alert that comes back within it is of the same incident
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
     max_record_bytes: int = 1_000_000
@@ -233,13 +234,23 @@ _ACTIVATED = frozenset(
         "minimum_values",
         "resolve_after_panes",
         "resolve_values",
+        "cooldown_ms",
         "models",
     }
 )
 """What may change at a pane."""
 
 _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
-    {"max_ids", "max_outcomes", "max_groups", "forget_ms", "budget", "floors", "resolve_values"}
+    {
+        "max_ids",
+        "max_outcomes",
+        "max_groups",
+        "forget_ms",
+        "budget",
+        "floors",
+        "resolve_values",
+        "cooldown_ms",
+    }
 )
 _SINCE_0_1_OF_ONE = ("budget", "floors", "classes", "costs")
 """Fields that 0.1.0 did not have: of all models, and of one."""

@@ -170,6 +170,10 @@ class AlertSettings(Section):
         default=_DEFAULT.resolve_values,
         description="Values that together lie within the floor before an alert is resolved.",
     )
+    cooldown: Duration = Field(
+        default=whole_ms(_DEFAULT.cooldown_ms),
+        description="An alert that comes back within it belongs to the incident it was of.",
+    )
 
 
 class DeadLetterLimit(Section):

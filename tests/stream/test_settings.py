@@ -60,7 +60,7 @@ detectors:
   page_hinkley: {enabled: true, delta: 0.1, threshold: 7}
   rates: {enabled: false, min_rise: 0.2, ratio: 4}
   minimum: 77
-alerts: {resolve_after: 9, resolve_values: 10}
+alerts: {resolve_after: 9, resolve_values: 10, cooldown: 2h}
 limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
    groups: 18, forget: 19d}
