@@ -16,7 +16,7 @@ def reliability_difference(
     *,
     tau: float = 1.0,
     level: float = 0.95,
-    anytime: bool = False,
+    anytime: float = 0.0,
 ) -> Interval:
     """Σ w |p - p0| over bins of scores: true of count now and in a reference, shape (bins,) each;
     w is the share of the values now. What the expected calibration error is against the scores

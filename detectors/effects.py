@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 _NORMAL = NormalDist()
-_MIXED = 200.0  # values at which an interval for repeated looks is narrowest, nearly
+_MIXED = 0.4  # of the values of the first of repeated looks: narrow there and for long after
 _erf = np.frompyfunc(math.erf, 1, 1)
 
 
@@ -34,7 +34,7 @@ def rate_difference(
     *,
     tau: npt.ArrayLike = 1.0,
     level: float = 0.95,
-    anytime: bool = False,
+    anytime: float = 0.0,
 ) -> Interval:
     """Rate now less rate of the reference: k1 of n1 against k0 of n0 values.
 
@@ -42,7 +42,8 @@ def rate_difference(
     at rates of 0 too. All arguments broadcast; n1 and n0 positive. The change was looked for, so
     right after an alarm the estimate leans away from 0; the interval does not know that.
 
-    `anytime` makes it wide enough to be looked at again and again as n1 grows, until it pleases:
+    `anytime`, the independent values of the first look, makes it wide enough to be looked at again
+    and again as n1 grows, until it pleases (0: for one look):
     Robbins' normal mixture for the mean of n1 values, some 1.4 times as wide; holds for n1 large
     enough for normal sums, not for the first few values.
 
@@ -71,7 +72,7 @@ def score_difference(
     mean: npt.ArrayLike = 0.0,
     sd: npt.ArrayLike = 1.0,
     level: float = 0.95,
-    anytime: bool = False,
+    anytime: float = 0.0,
 ) -> Interval:
     """Mean score of n values with sum x (`RankScores`), less that of a reference of n0; in σ.
 
@@ -115,7 +116,7 @@ def total_variation(
     *,
     tau: float = 1.0,
     level: float = 0.95,
-    anytime: bool = False,
+    anytime: float = 0.0,
 ) -> Interval:
     """Share of the values that would have to move for `now` to be as `reference`: counts (bins,).
 
@@ -167,14 +168,16 @@ def _quantile(level: float) -> float:
     return _NORMAL.inv_cdf(0.5 + level / 2.0)
 
 
-def width(level: float, size: Floats, *, anytime: bool) -> Floats:
-    """Standard errors to either side of an estimate from `size` independent values."""
+def width(level: float, size: Floats, *, anytime: float) -> Floats:
+    """Standard errors to either side of an estimate from `size` independent values; `anytime` as
+    of `rate_difference`."""
     if not anytime:
         return np.full(size.shape, _quantile(level))
     _quantile(level)  # refuses what is no level
     alpha = 1.0 - level
-    inside = np.log((size + _MIXED) / (_MIXED * alpha * alpha))
-    errors: Floats = np.sqrt((1.0 + _MIXED / size) * inside)
+    mixed = _MIXED * anytime
+    inside = np.log((size + mixed) / (mixed * alpha * alpha))
+    errors: Floats = np.sqrt((1.0 + mixed / size) * inside)
     return errors
 
 

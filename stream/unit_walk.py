@@ -237,7 +237,7 @@ class Walk:
     def _look(self, key: Key, firing: Firing, row: int) -> None:
         """Is it well again?"""
         one = self._watched[key]
-        interval, floor = _interval(one, firing.window.x, firing.window.n), one.terms.floor
+        interval, floor = _interval(one, firing), one.terms.floor
         if interval.low > floor or interval.high < -floor:
             firing.look_anew()
         elif within_floor(interval, _room(one)):
@@ -260,17 +260,18 @@ def _effect(one: Watched, crossing: Crossing) -> Interval:
     return rate_difference(*now, *then, tau=tau)
 
 
-def _interval(one: Watched, x: Ints, n: Ints) -> Interval:
+def _interval(one: Watched, firing: Firing) -> Interval:
     """Of how things are now; it is looked at again and again."""
+    x, n, looks = firing.window.x, firing.window.n, float(firing.patience.look)
     unit, before, tau = one.unit, one.terms.baseline, max(one.terms.tau)
     if unit.measure == "shift":
-        return score_difference(x[0], n[0], before.n[0], tau=tau, level=_SURE, anytime=True)
+        return score_difference(x[0], n[0], before.n[0], tau=tau, level=_SURE, anytime=looks)
     if unit.measure == "shape":
-        return total_variation(x, before.x, tau=tau, level=_SURE, anytime=True)
+        return total_variation(x, before.x, tau=tau, level=_SURE, anytime=looks)
     if unit.measure == "calibration":
-        return reliability_difference(x, n, before.x, before.n, tau=tau, level=_SURE, anytime=True)
+        return reliability_difference(x, n, before.x, before.n, tau=tau, level=_SURE, anytime=looks)
     now, then = (x[0] / unit.steps, n[0]), (before.x[0] / unit.steps, before.n[0])
-    return rate_difference(*now, *then, tau=tau, level=_SURE, anytime=True)
+    return rate_difference(*now, *then, tau=tau, level=_SURE, anytime=looks)
 
 
 def _room(one: Watched) -> float:

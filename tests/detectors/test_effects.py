@@ -42,8 +42,8 @@ def test_anytime_intervals_hold_the_truth_at_every_look() -> None:
     z = np.cumsum(rng.standard_normal((1000, 4000)), axis=1)
     k = np.cumsum(rng.random((1000, 4000)) < 0.1, axis=1)
     looks = np.arange(100, 4001, 25)
-    score = score_difference(z[:, looks - 1] * SCORE_UNIT, looks, 10**9, level=0.95, anytime=True)
-    rate = rate_difference(k[:, looks - 1], looks, 10**8, 10**9, level=0.95, anytime=True)
+    score = score_difference(z[:, looks - 1] * SCORE_UNIT, looks, 10**9, level=0.95, anytime=500.0)
+    rate = rate_difference(k[:, looks - 1], looks, 10**8, 10**9, level=0.95, anytime=500.0)
     for found, truth in ((score, 0.0), (rate, 0.0)):
         held = ((found.low <= truth) & (truth <= found.high)).all(axis=1)
         assert held.mean() >= 0.95
