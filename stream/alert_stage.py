@@ -193,9 +193,14 @@ class AlertStage:
             action=alert.recommended_action,
             size=size(finding.detail["effect"]),
             fired_ms=ready_ms,
+            fired_as=alert.severity,
+            is_cause=sign.kind in FAULTS and cause is None,
             is_folded=cause is not None,
             flaps=0 if former is None else former.flaps + 1,
         )
+        earlier = book.explained(member, finding.pane_kind)
+        if other is None and earlier:  # its incident had begun before it was found
+            member.incident_id = earlier[0].incident_at(ready_ms)
         book.add(member)
         if cause is not None:
             return folded(alert, cause, ready_ms), member
@@ -230,7 +235,7 @@ class AlertStage:
         for n, member in enumerate(self._incidents.explained(fault, kind)):
             alert = told_again(self._firing[member.fingerprint], fault.fired_ms, rules)
             self._incidents.fold(member, fault, fault.fired_ms)
-            grew[fault.incident_id] = None
+            grew[fault.incident_at(fault.fired_ms)] = None
             yield self._told((*turn, n), folded(alert, fault, fault.fired_ms))
 
     def _tell_root(self, incident_id: str, ready_ms: int) -> Iterator[ToAlerts]:

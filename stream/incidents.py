@@ -68,7 +68,7 @@ class Incidents:
 
     def related(self, sign: Sign, ready_ms: int) -> Member | None:
         """The first alert whose cause may be the same."""
-        return next((m for m in self._seen(sign, ready_ms) if m.relates_to(sign)), None)
+        return next((m for m in self._seen(sign, ready_ms) if m.relates_to(sign, ready_ms)), None)
 
     def explained(self, fault: Member, kind: PaneKind) -> list[Member]:
         """What fires of this kind of panes, is not folded, and is explained by a new fault."""
@@ -123,14 +123,18 @@ class Incidents:
         return member
 
     def fold(self, member: Member, cause: Member, ready_ms: int) -> None:
-        self._unindex_incident(member)
-        member.moved_ms, member.moved_to = ready_ms, cause.incident_at(ready_ms)
         member.is_folded = True
-        self._index_incident(member)
+        incident_id = cause.incident_at(ready_ms)
+        if incident_id != member.incident_at(ready_ms):
+            self._unindex_incident(member)
+            member.moves = [*member.moves, (ready_ms, incident_id)]
+            self._index_incident(member)
         self._note(member)
 
     def renew(self, member: Member, severity: Severity, action: Action) -> None:
-        """Its own, as of what it tells now."""
+        """Its own, as of what it tells now. Cohorts know a fault as it was when it fired."""
+        if member.sign.kind in FAULTS:
+            return
         member.severity, member.action = severity, action
         self._note(member)
 
@@ -167,12 +171,11 @@ class Incidents:
 
     def _index_incident(self, member: Member) -> None:
         if member.sign.pane_kind == "prediction":
-            incident = member.moved_to or member.incident_id
-            self._of_incident.setdefault(incident, []).append(member)
+            self._of_incident.setdefault(member.last_incident, []).append(member)
 
     def _unindex_incident(self, member: Member) -> None:
         if member.sign.pane_kind == "prediction":
-            _drop(self._of_incident, member.moved_to or member.incident_id, member)
+            _drop(self._of_incident, member.last_incident, member)
 
     def _is_over(self, member: Member) -> None:
         assert member.quiet_ms is not None

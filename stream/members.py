@@ -1,7 +1,8 @@
 """Members of incidents: alerts as far as others may be of the same cause.
 
-An onset is an estimate. What was found between an onset and a pane end says where the onset lies to
-about a third of that window: the last third alone would not have been told.
+An onset is an estimate, the worse the longer it took to find: it is known to a part of the window
+from the onset to the pane that told. To call two onsets one, half of both windows; to blame a fault
+for what seems to have begun before it, which changes what is to be done, a third.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ OF_A_MODEL: frozenset[Kind] = frozenset(
     {"prediction_drift", "concept_drift", "performance", "calibration"}
 )
 DRIFTS: frozenset[Kind] = OF_A_MODEL | {"feature_drift"}
-ONSET_SHARE = 3  # an onset is known to this part of its window
+OF_VALUES = ("OutOfRange", "UnseenCategories")  # faults, or where a drift has come to
+_LAYERS: dict[Kind, int] = {"feature_drift": 1, "prediction_drift": 2}
+_OF_OUTCOMES = 3
 EXPLAINS_MS = 14 * DAY_MS  # a fault that is older is how things are
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 
@@ -49,19 +52,17 @@ class Sign(msgspec.Struct, frozen=True):
             finding.pane_end_ms,
         )
 
-    @property
-    def _onset_slack_ms(self) -> int:
-        return max(self.found_ms - self.start_ms, 0) // ONSET_SHARE
+    def window_ms(self, other: Sign) -> int:
+        """Both windows together."""
+        return max(self.found_ms - self.start_ms, 0) + max(other.found_ms - other.start_ms, 0)
 
     def begins_with(self, other: Sign) -> bool:
         """Whether both onsets may be one."""
-        apart_ms = abs(self.start_ms - other.start_ms)
-        return apart_ms <= self._onset_slack_ms + other._onset_slack_ms
+        return 2 * abs(self.start_ms - other.start_ms) <= self.window_ms(other)
 
     def may_begin_before(self, other: Sign) -> bool:
-        """Whether all that is known lets this one's onset be the earlier."""
-        slack_ms = self._onset_slack_ms + other._onset_slack_ms
-        return self.start_ms <= other.start_ms + slack_ms
+        """Whether this onset may well be the earlier one."""
+        return 3 * (self.start_ms - other.start_ms) <= self.window_ms(other)
 
 
 class Member(msgspec.Struct):
@@ -78,15 +79,16 @@ class Member(msgspec.Struct):
     fired_ms: int
     ended_ms: int | None = None  # pane end, and
     quiet_ms: int | None = None  # ready time
-    moved_ms: int | None = None
-    moved_to: str = ""
+    moves: list[tuple[int, str]] = []  # ready time, and the incident it belongs to from there on
+    fired_as: Severity = "warning"  # its own severity when it fired
+    is_cause: bool = False  # a fault that follows from nothing
     is_folded: bool = False
     told: int = 1  # of the root: the members that it has told of
     flaps: int = 0  # times that it has come back within the cooldown
 
     @property
     def is_root(self) -> bool:
-        return self.alert_id == self.incident_id and self.moved_ms is None
+        return self.alert_id == self.incident_id and not self.moves
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -94,41 +96,68 @@ class Member(msgspec.Struct):
         return self.fired_ms, KINDS.index(self.sign.pane_kind), self.number
 
     def incident_at(self, ready_ms: int) -> str:
-        is_moved = self.moved_ms is not None and self.moved_ms <= ready_ms
-        return self.moved_to if is_moved else self.incident_id
+        moved = [to for at_ms, to in self.moves if at_ms <= ready_ms]
+        return moved[-1] if moved else self.incident_id
+
+    @property
+    def last_incident(self) -> str:
+        return self.moves[-1][1] if self.moves else self.incident_id
 
     def is_over(self, ready_ms: int) -> bool:
         return self.quiet_ms is not None and self.quiet_ms <= ready_ms
 
     def explains(self, sign: Sign, ready_ms: int) -> bool:
-        """Whether this fault accounts for a drift: of its own feature, or of what the model makes
-        of its features, with an onset while the fault lasted."""
+        """Whether an alert is to be folded under this one: under a fault a drift of its feature, or
+        of what the model makes of its features; values beyond the reference under a drift that
+        had led there."""
         mine = self.sign
-        if mine.kind not in FAULTS or sign.kind not in DRIFTS or mine.group != sign.group:
+        if mine.group != sign.group:
             return False
-        if sign.kind not in OF_A_MODEL and sign.feature != mine.feature:
+        if sign.kind in FAULTS:
+            return (
+                mine.kind == "feature_drift"
+                and sign.alertname in OF_VALUES
+                and mine.feature == sign.feature
+                and not self.is_over(ready_ms)
+                and mine.start_ms < sign.start_ms
+                and not mine.begins_with(sign)
+            )
+        is_of_it = sign.kind in OF_A_MODEL or mine.feature == sign.feature
+        return self.is_cause and sign.kind in DRIFTS and is_of_it and self._covers(sign, ready_ms)
+
+    def relates_to(self, sign: Sign, ready_ms: int) -> bool:
+        """Whether one cause may be behind both."""
+        mine = self.sign
+        both = (mine.kind, sign.kind)
+        if not all(kind in FAULTS | DRIFTS for kind in both):
             return False
-        until_ms = mine.start_ms + EXPLAINS_MS
+        if sign.kind in FAULTS and mine.kind not in FAULTS:
+            return False  # drifts do not account for a fault
+        same_feature = sign.feature is not None and mine.feature == sign.feature
+        if mine.group == sign.group:
+            return sign.begins_with(mine) or self._leads_to(sign, ready_ms)
+        return same_feature and mine.alertname == sign.alertname and sign.begins_with(mine)
+
+    def _leads_to(self, sign: Sign, ready_ms: int) -> bool:
+        """Features move predictions, and these what outcomes say; two alerts may be of the same."""
+        if self.is_over(ready_ms) or not self._covers(sign, ready_ms):
+            return False
+        mine, its = layer(self.sign.kind), layer(sign.kind)
+        if mine == its:
+            return self.sign.feature == sign.feature
+        return mine < its and its > 1 and self.fired_as != "info"
+
+    def _covers(self, sign: Sign, ready_ms: int) -> bool:
+        """Whether that one's onset may lie between this one's and its end."""
+        until_ms = self.sign.start_ms + EXPLAINS_MS
         if self.is_over(ready_ms) and self.ended_ms is not None:
             until_ms = min(until_ms, self.ended_ms)
-        return (
-            mine.may_begin_before(sign)
-            and mine.start_ms <= sign.found_ms
-            and sign.start_ms <= until_ms
-        )
+        return self.sign.may_begin_before(sign) and sign.start_ms <= until_ms
 
-    def relates_to(self, sign: Sign) -> bool:
-        """Whether one cause may be behind both: an onset that may be one, in the same model
-        version, or of the same feature wherever it is read. A fault follows from faults only."""
-        mine = self.sign
-        if sign.kind in FAULTS:
-            kinds_fit = mine.kind in FAULTS
-        else:
-            kinds_fit = sign.kind in DRIFTS and mine.kind in FAULTS | DRIFTS
-        if not kinds_fit or not sign.begins_with(mine):
-            return False
-        same_feature = sign.feature is not None and mine.feature == sign.feature
-        return mine.group == sign.group or (same_feature and mine.alertname == sign.alertname)
+
+def layer(kind: Kind) -> int:
+    """Faults 0, features 1, predictions 2, what outcomes say 3."""
+    return 0 if kind in FAULTS else _LAYERS.get(kind, _OF_OUTCOMES)
 
 
 def lesser(one: Severity, other: Severity) -> Severity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import accumulate, pairwise
+from random import Random
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from stream.wire import Finding, Progress, encode_finding
 from tests.stream.test_alert_stage import DETAIL
 from tests.streams import SMALL
 
+END = (10**9, 10**9)
 AGE_MS = 500  # of a cohort when it is judged
 FEATURES = ("x", "y", "z")
 KINDS_OF: dict[str, tuple[str, str, str]] = {
@@ -28,6 +30,7 @@ KINDS_OF: dict[str, tuple[str, str, str]] = {
     "FeatureDrift": ("feature_drift", "warning", "investigate"),
     "PredictionDrift": ("prediction_drift", "warning", "investigate"),
     "ErrorRateDrift": ("performance", "error", "retrain"),
+    "OutOfRange": ("data_quality", "warning", "fix_pipeline"),
     "LatencyDrift": ("latency", "warning", "investigate"),
 }
 
@@ -142,7 +145,9 @@ def test_what_had_fired_before_its_cause_is_told_again() -> None:
         "investigate",
     )
     assert (again.fingerprint, again.sequence) == (first.fingerprint, 2)
-    assert (again.incident_id, again.recommended_action) == (cause.id, "fix_pipeline")
+    assert again.recommended_action == "fix_pipeline"
+    assert again.evidence["folded_under"]["fingerprint"] == cause.fingerprint
+    assert {a.incident_id for a in (first, cause, again)} == {first.id}
 
 
 @pytest.mark.parametrize(
@@ -203,6 +208,36 @@ def test_drifts_that_begin_together_are_one_incident_and_keep_their_actions() ->
     assert by_name["ErrorRateDrift"].recommended_action == "retrain"
     (later,) = [a for a in alerts if a.scope.feature == "z"]
     assert later.incident_id == later.id
+
+
+def test_what_a_firing_drift_leads_to_later_is_of_its_incident() -> None:
+    alerts = told(
+        [
+            finding(1_000, "FeatureDrift", "x"),
+            finding(5_000, "PredictionDrift"),
+            finding(9_000, "ErrorRateDrift"),
+            finding(9_000, "FeatureDrift", "y"),
+        ]
+    )
+    ids = {(a.alertname, a.scope.feature): a.incident_id for a in alerts}
+    assert len(set(ids.values())) == 2
+    assert ids["FeatureDrift", "x"] == ids["ErrorRateDrift", None] != ids["FeatureDrift", "y"]
+
+
+def test_values_beyond_the_reference_follow_from_a_drift_that_had_led_there() -> None:
+    drift, beyond, error = told(
+        [
+            finding(1_000, "FeatureDrift", "x"),
+            finding(5_000, "OutOfRange", "x"),
+            finding(5_100, "ErrorRateDrift", since_ms=4_990),
+        ]
+    )
+    assert beyond.incident_id == drift.id
+    assert beyond.recommended_action == "investigate"
+    assert beyond.evidence["folded_under"]["alertname"] == "FeatureDrift"
+    assert (error.incident_id, error.recommended_action) == (drift.id, "retrain")
+    _, beyond = told([finding(1_000, "FeatureDrift", "x"), finding(1_010, "OutOfRange", "x")])[:2]
+    assert beyond.recommended_action == "fix_pipeline"  # both at once: another unit
 
 
 def test_the_same_fault_of_the_same_feature_in_several_models_is_one_incident() -> None:
@@ -308,7 +343,7 @@ stage is restored then."""
 def lived(lives: list[Any]) -> list[Finding]:
     found = []
     for at, alertname, of, model, version, before_ms, verdicts in lives:
-        is_of_feature = alertname in ("NullRate", "UnseenCategories", "FeatureDrift")
+        is_of_feature = alertname in ("NullRate", "OutOfRange", "UnseenCategories", "FeatureDrift")
         feature = of if is_of_feature else None
         where = {"model": model, "version": version, "since_ms": 20 * at - before_ms}
         found.append(finding(20 * at, alertname, feature, **where))
@@ -322,23 +357,49 @@ def lived(lives: list[Any]) -> list[Finding]:
 def test_bytes_do_not_depend_on_how_the_kinds_and_restarts_interleave(
     lives: list[Any], moves: list[Any], cooldown_ms: int
 ) -> None:
-    findings = lived(lives)
+    is_the_same_however(lived(lives), moves, cooldown_ms)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_nor_where_much_happens_to_one_model(seed: int) -> None:
+    random = Random(seed)
+    verdicts = ("drift", "lasting", "quiet", "quiet")
+    lives = [
+        (
+            random.randint(0, 60),
+            random.choice(sorted(KINDS_OF)),
+            random.choice("xxxy"),
+            random.choice("mmmn"),
+            "1",
+            random.choice((0, 30, 100, 300)),
+            [(random.randint(1, 20), random.choice(verdicts)) for _ in range(3)],
+        )
+        for _ in range(20)
+    ]
+    moves = [(random.choice((10, 60)), random.random(), random.random() < 0.2) for _ in range(40)]
+    is_the_same_however(lived(lives), moves, random.choice((0, 200, DAY_MS)))
+
+
+def is_the_same_however(findings: list[Finding], moves: list[Any], cooldown_ms: int) -> None:
+    """Both kinds released at the end, both step by step, and as `moves` has it."""
     rules = replace(SMALL, cooldown_ms=cooldown_ms, horizon_ms=1_000)
-    at_once = run(findings, [(10**9, 10**9)], rules=rules)
+    at_once = run(findings, [END], rules=rules)
+    in_step = run(findings, [*((at, at) for at in range(0, 3_000, 20)), END], rules=rules)
     steps, prediction_ms, cohort_ms = [], 0, 0
     for further_ms, part, _ in moves:
         prediction_ms += further_ms
         cohort_ms += int(part * (prediction_ms - cohort_ms))
         steps.append((prediction_ms, cohort_ms))
     restored_at = frozenset(n for n, (_, _, is_restored) in enumerate(moves) if is_restored)
-    in_steps = run(findings, [*steps, (10**9, 10**9)], rules=rules, restored_at=restored_at)
+    in_moves = run(findings, [*steps, END], rules=rules, restored_at=restored_at)
+    for effects in (in_step, in_moves):
+        assert in_order(effects) == in_order(at_once)
+        for fingerprint in {e.fingerprint for e in at_once}:  # and of each alert in this order
+            one = [e.value for e in effects if e.fingerprint == fingerprint]
+            assert one == [e.value for e in at_once if e.fingerprint == fingerprint]
+            sequences = [msgspec.json.decode(value)["sequence"] for value in one]
+            assert all(after in (before + 1, 1) for before, after in pairwise(sequences))
 
-    def in_order(effects: list[ToAlerts]) -> list[tuple[Any, ...]]:
-        return sorted((e.order, e.value) for e in effects)
 
-    assert in_order(in_steps) == in_order(at_once)
-    for fingerprint in {e.fingerprint for e in at_once}:  # and of each alert in this order
-        one = [e.value for e in in_steps if e.fingerprint == fingerprint]
-        assert one == [e.value for e in at_once if e.fingerprint == fingerprint]
-        sequences = [msgspec.json.decode(value)["sequence"] for value in one]
-        assert all(after in (before + 1, 1) for before, after in pairwise(sequences))
+def in_order(effects: list[ToAlerts]) -> list[tuple[Any, ...]]:
+    return sorted((e.order, e.value) for e in effects)
