@@ -6,15 +6,13 @@ Reading order:
 2. `adwin` on `exponential_histogram`: changes of a mean, without a reference.
 3. `page_hinkley`: the same question with one cumulative sum a side; `calibrated` sets both by a
    budget.
-4. `rate_cusum`: a rate above its reference (null, absent, type error, unseen category).
-5. `rank_scores`, `tilts` (with `bernoulli_tilts`, `score_tilts`, `thresholds`, `budget_change`),
+4. `rank_scores`, `tilts` (with `bernoulli_tilts`, `score_tilts`, `thresholds`, `budget_change`),
    `cusum_bank`: a change of any size, in either direction, in many series at once, against
    references, at a budget of false alarms; `working_reference` for how references begin and
    grow, `dependence` for how much they are worth, `effects` and `power` for what people are told,
    `shape` for changes of distribution, `calibration` for what becomes of equal scores,
    `joint_scores` for what only shows between features; `e_detector`, slower, whose false alarm
    rate is a theorem.
-6. `distance`: how far a window lies from the reference (PSI, Kolmogorov-Smirnov): evidence.
-7. `exact_sum`, `moments`, `quantile_sketch`, `category_sketch`, `row_sample`: mergeable summaries.
-8. `reference`: the frozen, versioned profile.
+5. `distance`: how far a window lies from the reference (PSI, Kolmogorov-Smirnov): evidence.
+6. `log_buckets`, `exact_sum`, `moments`: what panes are made of, and merges exactly.
 """

@@ -1,13 +1,13 @@
 """A bank of CUSUMs over many series at once, in integers: exact however the panes are cut."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from detectors.base import State
-from detectors.tilts import NATS, Tilts
+from detectors.tilts import NATS, NEVER, Tilts
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -16,6 +16,7 @@ _CELLS = 1 << 20  # panes x series x tilts worked on at once: bounds the memory 
 _MOST_VALUES = 1 << 30  # of one series in one update: keeps sums of steps within 64 bits
 
 _STATE = ("account", "n_since", "x_since", "since")
+_PER_TILT = ("gain", "cost", "threshold", "theta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class CusumBank:
     A series that crosses is *held*: it tells once, and is deaf until `restart`. A pane with n = 0
     changes nothing for its series, whatever its row holds for others.
 
-    Memory: 56 bytes a series and tilt with its constants. Time: about 10 passes over
-    panes x series x tilts integers; no Python per pane, series or tilt.
+    Memory: 72 bytes a tilt that a series has a use for, with its constants. Time: about 10 passes
+    over as many integers a pane; no Python per pane, series or tilt.
 
     Source: Page, Biometrika 41, 1954; Lorden, Ann. Math. Stat. 42, 1971 (also of the bank);
     Moustakides, Ann. Stat. 14, 1986.
@@ -75,14 +76,53 @@ class CusumBank:
         ([2218], [2049])
     """
 
+    _gain: Ints
+    _cost: Ints
+    _threshold: Ints
+    _theta: npt.NDArray[np.float64]
+    _account: Ints
+    _n_since: Ints
+    _x_since: Ints
+    _since: Ints
+
     def __init__(self, tilts: Tilts) -> None:
-        self.tilts = tilts
-        shape = tilts.gain.shape
-        self._account: Ints = np.zeros(shape, dtype=np.int64)
-        self._n_since: Ints = np.zeros(shape, dtype=np.int64)
-        self._x_since: Ints = np.zeros(shape, dtype=np.int64)
-        self._since: Ints = np.zeros(shape, dtype=np.int64)
-        self.held: Bools = np.zeros(shape[0], dtype=np.bool_)
+        self._lay_out(tilts, np.zeros(tilts.gain.shape, dtype=np.bool_))
+        for name in _STATE:
+            setattr(self, f"_{name}", np.zeros(len(self._row), dtype=np.int64))
+        self.held: Bools = np.zeros(len(tilts), dtype=np.bool_)
+
+    def _lay_out(self, tilts: Tilts, in_use: Bools) -> None:
+        """Cells for the tilts that a series has a use for, series behind series, and for those
+        `in_use`, shape (series, tilts), all the same."""
+        self._place: Bools = in_use | (tilts.threshold < NEVER)
+        for name in ("gain", "cost", "theta"):
+            self._place |= getattr(tilts, name) != 0
+        self._row = np.nonzero(self._place)[0].astype(np.int32)
+        for name in _PER_TILT:
+            setattr(self, f"_{name}", getattr(tilts, name)[self._place])
+        none: Ints = np.zeros((len(tilts), 0), dtype=np.int64)
+        self._reference = replace(
+            tilts, gain=none, cost=none, threshold=none, theta=none.astype(float)
+        )
+
+    @property
+    def tilts(self) -> Tilts:
+        """The constants, made anew: those of tilts without a use are not held."""
+        whole = {name: self._whole(getattr(self, f"_{name}")) for name in _PER_TILT}
+        whole["threshold"][~self._place] = NEVER
+        return replace(self._reference, **whole)
+
+    def _whole(self, cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Shape (series, tilts), 0 where there is no cell."""
+        whole = np.zeros(self._place.shape, dtype=cells.dtype)
+        whole[self._place] = cells
+        return whole
+
+    def _of(self, series: Ints) -> npt.NDArray[np.intp]:
+        """The cells of these series."""
+        is_asked = np.zeros(len(self), dtype=np.bool_)
+        is_asked[series] = True
+        return np.flatnonzero(is_asked[self._row])
 
     def __len__(self) -> int:
         return len(self.held)
@@ -108,12 +148,11 @@ class CusumBank:
             raise ValueError("a negative number of values, or more than 2^30 in one update")
         x, n = np.where(n > 0, x, 0), n.astype(np.int64, copy=False)
         told: list[tuple[int, Crossings]] = []
-        tilts = self._account.shape[1]
-        stretch = max(1, _CELLS // max(1, len(which) * tilts))
+        stretch = max(1, _CELLS // max(1, len(self._row)))
         for start in range(0, len(position), stretch):
             rows, open_ = slice(start, start + stretch), ~self.held[which]
-            if open_.all():  # views, not copies
-                some = slice(None) if series is None else which
+            if open_.all():
+                some = None if series is None else which
                 part = self._advance(some, position[rows], x[rows], n[rows])
             else:
                 part = self._advance(
@@ -123,87 +162,102 @@ class CusumBank:
                 told.append((start, part))
         return _joined(told)
 
-    def _advance(self, which: Ints | slice, position: Ints, x: Ints, n: Ints) -> Crossings:
-        """Panes of one stretch, for series none of which is held."""
-        tilts, before = self.tilts, self._account[which]
-        by_series_x, by_series_n = np.ascontiguousarray(x.T), np.ascontiguousarray(n.T)
-        path = tilts.gain[which][:, :, None] * by_series_x[:, None, :]
-        path += tilts.cost[which][:, :, None] * by_series_n[:, None, :]
-        np.cumsum(path, axis=2, out=path)
-        path += before[:, :, None]
-        low = np.minimum(np.minimum.accumulate(path, axis=2), 0)
+    def _advance(self, which: Ints | None, position: Ints, x: Ints, n: Ints) -> Crossings:
+        """Panes of one stretch, for series none of which is held; None: all of them."""
+        cells: slice | npt.NDArray[np.intp] = slice(None)
+        row: Ints = self._row.astype(np.int64)  # of x and n, turned, for each cell
+        if which is not None:
+            cells = self._of(which)
+            row = np.searchsorted(which, self._row[cells])
+        sums = np.ascontiguousarray(x.T), np.ascontiguousarray(n.T)
+        path = self._gain[cells, None] * sums[0][row]
+        path += self._cost[cells, None] * sums[1][row]
+        np.cumsum(path, axis=1, out=path)
+        path += self._account[cells, None]
+        low = np.minimum(np.minimum.accumulate(path, axis=1), 0)
         account = path - low
-        reached = account >= tilts.threshold[which][:, :, None]
-        last = np.full(len(account), len(position) - 1)
-        crossed = np.flatnonzero(reached.any(axis=(1, 2)))
-        if len(crossed):  # a threshold that was lowered is reached at the next pane with values
-            at = reached[crossed].any(axis=1) & (by_series_n[crossed] > 0)
-            last[crossed] = np.where(at.any(axis=1), at.argmax(axis=1), last[crossed])
-            crossed = crossed[at.any(axis=1)]
-        self._settle(which, position, (by_series_x, by_series_n), account, last)
+        last = np.full(len(sums[0]), len(position) - 1)
+        crossed = self._crossed(account >= self._threshold[cells, None], row, sums[1], last)
+        self._settle((cells, row), position, sums, account, last[row])
         if not len(crossed):
             return _NONE
-        return self._tell(np.arange(len(self))[which], crossed, last)
+        return self._tell(crossed if which is None else which[crossed], last[crossed])
+
+    @staticmethod
+    def _crossed(reached: Bools, row: Ints, n: Ints, last: Ints) -> Ints:
+        """The series that tell, in the order of the panes; where they do goes into `last`."""
+        hit = np.flatnonzero(reached.any(axis=1))
+        if not len(hit):
+            return hit
+        crossed, of = np.unique(row[hit], return_inverse=True)
+        at = np.zeros((len(crossed), reached.shape[1]), dtype=np.bool_)
+        np.logical_or.at(at, of, reached[hit])
+        at &= n[crossed] > 0  # a threshold that was lowered is reached at the next pane with values
+        crossed, at = crossed[at.any(axis=1)], at[at.any(axis=1)]
+        last[crossed] = at.argmax(axis=1)
+        return crossed[np.argsort(last[crossed], kind="stable")]
 
     def _settle(
         self,
-        which: Ints | slice,
+        of: tuple[slice | npt.NDArray[np.intp], Ints],
         position: Ints,
         sums: tuple[Ints, Ints],
         account: Ints,
         last: Ints,
     ) -> None:
-        """State after row `last` of each series: accounts, and what came since they were 0."""
-        rows = np.arange(len(position))
-        zero = (account == 0) & (rows <= last[:, None])[:, None, :]
-        some = zero.any(axis=2)
-        final_zero = np.where(some, len(rows) - 1 - zero[:, :, ::-1].argmax(axis=2), -1)
-        keep = ~some & (self._account[which] > 0)  # goes on rising from before
+        """State after pane `last` of each cell: accounts, and what came since they were 0."""
+        cells, row = of
+        panes = np.arange(len(position))
+        zero = (account == 0) & (panes <= last[:, None])
+        some = zero.any(axis=1)
+        final_zero = np.where(some, len(panes) - 1 - zero[:, ::-1].argmax(axis=1), -1)
+        keep = ~some & (self._account[cells] > 0)  # goes on rising from before
         begin = final_zero + 1
-        end = (last + 1)[:, None]
         for column, held in zip(sums, (self._x_since, self._n_since), strict=True):
-            total = np.zeros((len(column), len(rows) + 1), dtype=np.int64)
+            total = np.zeros((len(column), len(panes) + 1), dtype=np.int64)
             np.cumsum(column, axis=1, out=total[:, 1:])
-            came = np.take_along_axis(total, end, 1) - np.take_along_axis(total, begin, 1)
-            held[which] = np.where(keep, held[which], 0) + came
-        start = position[np.minimum(begin, len(rows) - 1)]
-        self._since[which] = np.where(keep, self._since[which], start)
-        state = np.take_along_axis(account, last[:, None, None], axis=2)[:, :, 0]
+            came = total[row, last + 1] - total[row, begin]
+            held[cells] = np.where(keep, held[cells], 0) + came
+        start = position[np.minimum(begin, len(panes) - 1)]
+        self._since[cells] = np.where(keep, self._since[cells], start)
+        state = account[np.arange(len(account)), last]
         idle = state == 0
-        self._account[which] = state
+        self._account[cells] = state
         for held in (self._n_since, self._x_since, self._since):
-            held[which] = np.where(idle, 0, held[which])
+            held[cells] = np.where(idle, 0, held[cells])
 
-    def _tell(self, which: Ints, crossed: Ints, last: Ints) -> Crossings:
+    def _tell(self, series: Ints, pane: Ints) -> Crossings:
         """Of each series that crossed, the likeliest of the tilts that did; the series are held."""
-        order = crossed[np.argsort(last[crossed], kind="stable")]
-        series = which[order]
-        account, threshold = self._account[series], self.tilts.threshold[series]
-        best = np.where(account >= threshold, account, -1).argmax(axis=1)
-        at = (series, best)
+        best = np.empty(len(series), dtype=np.intp)
+        for i, one in enumerate(series.tolist()):
+            low, high = np.searchsorted(self._row, [one, one + 1]).tolist()
+            account = self._account[low:high]
+            best[i] = low + np.where(account >= self._threshold[low:high], account, -1).argmax()
         told = Crossings(
             series=series,
-            pane=last[order],
-            theta=self.tilts.theta[at],
-            statistic=self._account[at] / NATS,
-            threshold=self.tilts.threshold[at] / NATS,
-            since=self._since[at],
-            n_since=self._n_since[at],
-            x_since=self._x_since[at],
+            pane=pane,
+            theta=self._theta[best],
+            statistic=self._account[best] / NATS,
+            threshold=self._threshold[best] / NATS,
+            since=self._since[best],
+            n_since=self._n_since[best],
+            x_since=self._x_since[best],
         )
         self._clear(series)
         self.held[series] = True
         return told
 
     def _clear(self, series: Ints) -> None:
+        cells = self._of(series)
         for name in _STATE:
-            getattr(self, f"_{name}")[series] = 0
+            getattr(self, f"_{name}")[cells] = 0
 
     # -- reading
 
     def level(self) -> npt.NDArray[np.float64]:
         """Nearest account to its threshold, as a share of it, for each series; 1 where held."""
-        share = (self._account / self.tilts.threshold).max(axis=1, initial=0.0)
+        share = np.zeros(len(self))
+        np.maximum.at(share, self._row, self._account / self._threshold)
         return np.where(self.held, 1.0, share)
 
     def warning(self) -> Bools:
@@ -215,8 +269,8 @@ class CusumBank:
     def restart(self, series: npt.ArrayLike, tilts: Tilts) -> None:
         """Begin these series anew, by these tilts (in the order of `series`): nothing is held."""
         which = np.asarray(series, dtype=np.int64)
-        self.tilts = self.tilts.put(which, tilts)
         self._clear(which)
+        self._change(self.tilts.put(which, tilts), self.snapshot())
         self.held[which] = False
 
     def replace(self, tilts: Tilts) -> None:
@@ -225,16 +279,15 @@ class CusumBank:
         Where a threshold comes to lie at or below its account, the next pane with values tells,
         unless it takes the account below it.
         """
-        if tilts.gain.shape != self.tilts.gain.shape:
-            raise ValueError(f"{tilts.gain.shape} tilts for {self.tilts.gain.shape}")
-        self.tilts = tilts
+        if tilts.gain.shape != self._place.shape:
+            raise ValueError(f"{tilts.gain.shape} tilts for {self._place.shape}")
+        self._change(tilts, self.snapshot())
 
     def extend(self, tilts: Tilts) -> None:
         """More series, behind those there are."""
-        more = CusumBank(tilts)
-        for name in (*(f"_{name}" for name in _STATE), "held"):
-            setattr(self, name, np.concatenate([getattr(self, name), getattr(more, name)]))
-        self.tilts = Tilts.concat([self.tilts, tilts])
+        mine, more = self.snapshot(), CusumBank(tilts).snapshot()
+        state = {name: np.concatenate([mine[name], more[name]]) for name in mine}
+        self._change(Tilts.concat([self.tilts, tilts]), state)
 
     def take(self, series: npt.ArrayLike) -> Self:
         """A bank of these series only, in this order."""
@@ -242,21 +295,27 @@ class CusumBank:
         state = {name: values[which] for name, values in self.snapshot().items()}
         return type(self).restore(self.tilts.take(which), state)
 
+    def _change(self, tilts: Tilts, state: State) -> None:
+        self._lay_out(tilts, state["account"] != 0)
+        for name in _STATE:
+            setattr(self, f"_{name}", state[name][self._place])
+        self.held = state["held"]
+
     def snapshot(self) -> State:
-        """Arrays that change; the tilts, which do not, have a snapshot of their own."""
-        return {**{name: getattr(self, f"_{name}").copy() for name in _STATE},
-                "held": self.held.copy()}  # fmt: skip
+        """Arrays that change, (series, tilts) each; the tilts, which do not, have a snapshot of
+        their own."""
+        state = {name: self._whole(getattr(self, f"_{name}")) for name in _STATE}
+        return {**state, "held": self.held.copy()}
 
     @classmethod
     def restore(cls, tilts: Tilts, state: State) -> Self:
         """The bank `snapshot` described, by these tilts."""
         bank = cls(tilts)
-        for name in _STATE:
-            value = np.array(state[name], dtype=np.int64)
+        found = {name: np.array(state[name], dtype=np.int64) for name in _STATE}
+        for name, value in found.items():
             if value.shape != tilts.gain.shape:
                 raise ValueError(f"{name} of shape {value.shape} for {tilts.gain.shape} tilts")
-            setattr(bank, f"_{name}", value)
-        bank.held = np.array(state["held"], dtype=np.bool_)
+        bank._change(tilts, {**found, "held": np.array(state["held"], dtype=np.bool_)})
         return bank
 
 

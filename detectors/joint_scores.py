@@ -1,20 +1,26 @@
 """Changes between features that no single feature shows: contrasts of rows, each a series."""
 
 import hashlib
+import math
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from detectors.base import State
-from detectors.rank_scores import RankScores
+from detectors.rank_scores import SCORE_UNIT, RankScores
 
 Ints = npt.NDArray[np.int64]
 
-PAIRS = 64  # products of two features at most
+PAIRS = 64  # products of two features at most, unless told otherwise
 PROJECTIONS = 8  # sums of all features, but for the first with random signs
-_CELLS = 64  # that the reference's values of a contrast are counted in
+_SIDE = np.array([0.03, 0.08, 0.16, 0.26, 0.4, 0.55, 0.75, 1.0, 1.3, 1.7, 2.2, 2.9, 3.9, 5.5, 8.0])
+_OF_PRODUCTS = np.rint(np.concatenate([-_SIDE[::-1], [0.0], _SIDE]) * SCORE_UNIT**2).astype(
+    np.int64
+)
+_OF_SUMS = np.rint(np.geomspace(0.06, 8.0, 31) * SCORE_UNIT).astype(np.int64)  # of one feature
+CELLS = 32  # that values of a contrast are counted in: their edges are the same for all
 _LARGEST = 2**31  # of a row's scores: keeps products and sums within 64 bits
 
 
@@ -29,21 +35,25 @@ class JointScores:
     watched by a `CusumBank` with `score_tilts`, whose budget the contrasts share in equal parts.
 
     Which features make contrasts is fixed by hashes of their names: all pairs where there are no
-    more than 64, else the 64 with the smallest hashes; 7 rows of signs. With many features most
+    more than `pairs`, else those with the smallest hashes; 7 rows of signs. With many features most
     pairs are left to the projections, which see a change of one pair among d features only d / 2
     times fainter in variance.
 
     Guarantee: that of `score_tilts`, for independent rows: the rate asked for, over all contrasts.
 
-    Memory: about 1.5 KB a contrast. Time: O(contrasts) a row, O(features) a row and projection.
+    The reference of a contrast is counts in fixed cells, so more rows of it may join at any time
+    (`join`), and merge in any order; a distribution is known to a few percent of its width.
+
+    Memory: about 0.5 KB a contrast. Time: O(contrasts) a row, O(features) a row and projection.
 
     Args:
         names: of the features, each once, at least 2.
         rows: integer scores of the reference (`RankScores`), shape (rows, features); 0 where a
             feature is missing.
+        pairs: of two features at most.
 
     Raises:
-        ValueError: fewer than 2 features or 200 rows, names that repeat, scores out of range.
+        ValueError: fewer than 2 features, no row, names that repeat, scores out of range.
 
     Example:
         >>> rng = np.random.default_rng(12345)
@@ -61,36 +71,33 @@ class JointScores:
     Achlioptas, J. Computer and System Sciences 66, 2003.
     """
 
-    def __init__(self, names: Sequence[str], rows: npt.ArrayLike) -> None:
+    def __init__(self, names: Sequence[str], rows: npt.ArrayLike, *, pairs: int = PAIRS) -> None:
+        self._choose(names, pairs)
+        self.counts = np.zeros((len(self._pairs) + PROJECTIONS, CELLS), np.int32)
         scores = _checked(rows, len(names))
-        if len(scores) < 200:
-            raise ValueError(f"200 rows at least, not {len(scores)}")
-        self._choose(names)
-        values = self._values(scores)
-        self._edges: Ints = np.quantile(
-            values, np.arange(1, _CELLS) / _CELLS, axis=0, method="lower"
-        ).T.astype(np.int64)
-        cells = self._cells(values)
-        self._counts: Ints = np.stack([np.bincount(c, minlength=_CELLS) for c in cells.T])
-        self._rank()
+        if not len(scores):
+            raise ValueError("a reference has at least one row")
+        self.join(self.tally(self.cells(scores)))
 
-    def _choose(self, names: Sequence[str]) -> None:
-        self.names = tuple(names)
+    def _choose(self, names: Sequence[str], most: int) -> None:
+        self.names, self._most = tuple(names), most
         if len(set(self.names)) != len(self.names) or len(self.names) < 2:
             raise ValueError("at least 2 features, each named once")
         pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
-        if len(pairs) > PAIRS:
-            pairs = sorted(pairs, key=lambda p: _hash(*sorted((names[p[0]], names[p[1]]))))[:PAIRS]
+        if len(pairs) > most:
+            pairs = sorted(pairs, key=lambda p: _hash(*sorted((names[p[0]], names[p[1]]))))[:most]
             pairs.sort()
-        self._pairs: Ints = np.array(pairs, dtype=np.int64)
+        self._pairs: Ints = np.array(pairs, dtype=np.int64).reshape(-1, 2)
         bits = np.array([_hash(name) for name in names], dtype=np.uint64)
         place = np.arange(PROJECTIONS, dtype=np.uint64)[:, None]
         self._signs: Ints = 1 - 2 * ((bits >> place) & np.uint64(1)).astype(np.int64)
         self._signs[0] = 1
 
-    def _rank(self) -> None:
-        self.count = int(self._counts[0].sum())
-        self._cell_scores = np.stack([RankScores.from_counts(c).cell_scores for c in self._counts])
+    def join(self, counts: npt.NDArray[np.integer[Any]]) -> None:
+        """More rows of the reference, as `tally` counts them: ranks follow."""
+        self.counts = self.counts + counts.astype(np.int32)
+        scores = np.stack([RankScores.from_counts(c).cell_scores for c in self.counts])
+        self._scores = scores.astype(np.int32)
 
     @property
     def contrasts(self) -> list[tuple[str, ...]]:
@@ -100,29 +107,39 @@ class JointScores:
 
     def score(self, rows: npt.ArrayLike) -> Ints:
         """Integer scores (rows, contrasts) of rows of features' scores (rows, features)."""
-        cells = self._cells(self._values(_checked(rows, len(self.names))))
-        return self._cell_scores[np.arange(len(self._cell_scores)), cells]
+        return self.scores_of(self.cells(_checked(rows, len(self.names))))
 
-    def _values(self, scores: Ints) -> Ints:
+    def cells(self, scores: Ints) -> Ints:
+        """The cell of each row in each contrast, (rows, contrasts): whatever joins, it stays."""
         products = scores[:, self._pairs[:, 0]] * scores[:, self._pairs[:, 1]]
-        return np.concatenate([products, np.abs(scores @ self._signs.T)], axis=1)
+        sums = np.abs(scores @ self._signs.T) / math.sqrt(len(self.names))
+        return np.concatenate(
+            [np.searchsorted(_OF_PRODUCTS, products), np.searchsorted(_OF_SUMS, sums)], axis=1
+        )
 
-    def _cells(self, values: Ints) -> Ints:
-        found = [np.searchsorted(e, v) for e, v in zip(self._edges, values.T, strict=True)]
-        return np.stack(found, axis=1)
+    def scores_of(self, cells: Ints) -> Ints:
+        """Of the contrasts of `cells`, by the reference there is now."""
+        scores: Ints = self._scores[np.arange(len(self._scores)), cells].astype(np.int64)
+        return scores
+
+    def tally(self, cells: Ints) -> Ints:
+        """Rows in each cell of each contrast, (contrasts, CELLS)."""
+        contrasts = len(self._pairs) + PROJECTIONS
+        flat = cells + CELLS * np.arange(contrasts)
+        return np.bincount(flat.ravel(), minlength=contrasts * CELLS).reshape(contrasts, CELLS)
 
     def snapshot(self) -> State:
-        """Names, edges and counts: all else follows."""
-        return {"names": list(self.names), "edges": self._edges, "counts": self._counts}
+        """Names and counts: all else follows."""
+        return {"names": list(self.names), "pairs": self._most, "counts": self.counts}
 
     @classmethod
     def restore(cls, state: State) -> Self:
         """The scores `snapshot` described."""
         joint = cls.__new__(cls)
-        joint._choose(state["names"])
-        joint._edges = np.asarray(state["edges"], dtype=np.int64)
-        joint._counts = np.asarray(state["counts"], dtype=np.int64)
-        joint._rank()
+        joint._choose(state["names"], state["pairs"])
+        counts = np.asarray(state["counts"], dtype=np.int32)
+        joint.counts = np.zeros_like(counts)
+        joint.join(counts)
         return joint
 
 

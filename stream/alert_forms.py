@@ -24,6 +24,7 @@ from stream.rules import Rules
 from stream.times import iso
 from stream.wire import Finding
 
+_ENDS = {"quiet": "resolved", "withdrawn": "withdrawn, judged predictions do not bear it out"}
 _IDS = uuid.UUID("6f1d6a5e-6c0b-5b1e-9d59-1e0e6a5b7c11")  # namespace of alert ids
 
 
@@ -84,6 +85,9 @@ def updated(firing: Alert, finding: Finding, rules: Rules) -> Alert:
     told = msgspec.structs.replace(told, summary=detail["summary"])
     if finding.verdict == "lasting":
         return told
+    if finding.verdict == "raised":
+        summary = f"{firing.summary}; {detail['summary']}"
+        return msgspec.structs.replace(told, severity=detail["severity"], summary=summary)
     return msgspec.structs.replace(
         told,
         severity=detail["severity"],
@@ -99,7 +103,8 @@ def updated(firing: Alert, finding: Finding, rules: Rules) -> Alert:
 
 def resolved(firing: Alert, finding: Finding) -> Alert:
     sequence = firing.sequence + 1
-    now = iso(finding.ready_ms)
+    now, reason = iso(finding.ready_ms), finding.detail.get("because")
+    because = f" ({reason})" if reason else ""
     return msgspec.structs.replace(
         firing,
         id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
@@ -107,7 +112,7 @@ def resolved(firing: Alert, finding: Finding) -> Alert:
         sequence=sequence,
         ends_at=now,
         evaluated_at=now,
-        summary=f"resolved: {firing.summary}",
+        summary=f"{_ENDS[finding.verdict]}{because}: {firing.summary.partition('; ')[0]}",
         recommended_action="none",
     )
 
@@ -132,7 +137,7 @@ def folded(alert: Alert, cause: Member, ready_ms: int) -> Alert:
         severity=lesser(alert.severity, cause.severity),
         recommended_action=cause.action,
         evidence={**alert.evidence, "folded_under": under},
-        summary=alert.summary + ("" if alert.summary.endswith(because) else because),
+        summary=alert.summary + ("" if because in alert.summary else because),
     )
 
 

@@ -6,8 +6,9 @@
 Findings wait until every stage-2 partition has passed their ready time with their kind, and are
 then taken in (ready time, pane end, faults first, series) order, so that what alerts say does not
 depend on which worker was faster. The two kinds do not wait for each other: a label feed that is
-hours behind must not delay what the inputs tell. No alert is of both kinds, and what cohorts may
-know of the other kind is in `incidents`.
+hours behind must not delay what the inputs tell. No alert is of both kinds; what cohorts may
+know of the other kind is in `incidents`. Those of expected errors, which cohorts may not bear out,
+wait for both.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from stream.alert_forms import (
 )
 from stream.events import Alert, Effect, ToAlerts
 from stream.incidents import Incidents, ranked
-from stream.members import FAULTS, Member, Sign, size
+from stream.members import FAULTS, INPUTS, Member, Sign, size
 from stream.numbering import Listener
 from stream.records import encode
 from stream.rule_book import Schedule
 from stream.rules import Rules
 from stream.snapshot import Part, pack, unpack
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import KINDS, Finding, PaneKind, Progress, decode_finding
+from stream.wire import FINDING_KINDS, Finding, FindingKind, Progress, decode_finding
 
 STATE_VERSION = 3
 OLDER_VERSIONS = (1, 2)  # which this reads: 1 is of 0.1.0, 2 knew no incidents
@@ -60,7 +61,7 @@ class AlertStage:
         self._listener = Listener()
         self._progress: dict[int, Progress] = {}
         self._waiting: dict[Order, Finding] = {}
-        self._released_ms: dict[PaneKind, int] = dict.fromkeys(KINDS, BEFORE_ALL_MS)
+        self._released_ms: dict[FindingKind, int] = dict.fromkeys(FINDING_KINDS, BEFORE_ALL_MS)
         self._firing: dict[str, Alert] = {}
         self._changes = 0  # of what fires, so far
         self._versions: dict[int, int] = {}  # of a bucket: the latest of its changes
@@ -107,27 +108,28 @@ class AlertStage:
     def _release(self) -> list[Effect]:
         said = self._progress.values()
         prediction_ms = min(p.prediction_ms for p in said)
-        cohort_ms = min(prediction_ms, *(p.cohort_ms for p in said))
-        # a new owner of a stage-2 partition may say less than the one before it has said
-        for kind, reached_ms in zip(KINDS, (prediction_ms, cohort_ms), strict=True):
+        both_ms = min(prediction_ms, *(p.cohort_ms for p in said))
+        for kind in FINDING_KINDS:
+            # a new owner of a stage-2 partition may say less than the one before it has said
+            reached_ms = prediction_ms if kind == INPUTS else both_ms
             self._released_ms[kind] = max(self._released_ms[kind], reached_ms)
-        effects: list[Effect] = list(self._predictions(self._due("prediction")))
-        effects += self._cohorts(self._due("cohort"))
+        effects: list[Effect] = list(self._inputs(self._due({INPUTS})))
+        effects += self._judged(self._due({*FINDING_KINDS} - {INPUTS}))
         self._incidents.forget(self._released_ms["cohort"])
         return effects
 
-    def _due(self, kind: PaneKind) -> list[tuple[Order, Finding]]:
+    def _due(self, kinds: set[FindingKind]) -> list[tuple[Order, Finding]]:
         """A heap of what is ready."""
-        upto_ms = self._released_ms[kind]
         due = [
-            (_turn(finding), self._waiting[order])
-            for order, finding in self._waiting.items()
-            if finding.pane_kind == kind and finding.ready_ms <= upto_ms
+            (_turn(finding), finding)
+            for finding in self._waiting.values()
+            if finding.pane_kind in kinds
+            and finding.ready_ms <= self._released_ms[finding.pane_kind]
         ]
         heapq.heapify(due)
         return due
 
-    def _predictions(self, due: list[tuple[Order, Finding]]) -> Iterator[ToAlerts]:
+    def _inputs(self, due: list[tuple[Order, Finding]]) -> Iterator[ToAlerts]:
         while due:
             ready_ms = due[0][1].ready_ms
             grew: dict[str, None] = {}
@@ -137,13 +139,13 @@ class AlertStage:
             for incident_id in grew:
                 yield from self._tell_root(incident_id, ready_ms)
 
-    def _cohorts(self, due: list[tuple[Order, Finding]]) -> Iterator[ToAlerts]:
+    def _judged(self, due: list[tuple[Order, Finding]]) -> Iterator[ToAlerts]:
         """With the faults of prediction panes at their ready times, before cohorts of the same."""
         for fault in self._incidents.take_ahead(self._released_ms["cohort"]):
             while due and due[0][1].ready_ms < fault.fired_ms:
                 yield from self._decide(*heapq.heappop(due), due, {})
-            turn = (fault.fired_ms, KINDS.index("cohort"), BEFORE_ALL_MS, fault.number)
-            yield from self._fold_explained(fault, "cohort", turn, {})
+            turn = (fault.fired_ms, FINDING_KINDS.index("cohort"), BEFORE_ALL_MS, fault.number)
+            yield from self._fold_explained(fault, turn, {}, of_inputs=False)
         while due:
             yield from self._decide(*heapq.heappop(due), due, {})
 
@@ -161,19 +163,23 @@ class AlertStage:
         fingerprint = fingerprint_of(finding)
         firing = self._firing.get(fingerprint)
         member = self._incidents.firing(fingerprint)
-        if finding.verdict == "quiet":
+        if finding.verdict in {"quiet", "withdrawn"}:
             if firing is not None and not self._hold(finding, member, due):
                 self._set(fingerprint, None)
                 self._incidents.end(fingerprint, finding.pane_end_ms, finding.ready_ms)
                 yield _to_alerts(resolved(firing, finding), turn)
         elif firing is not None:
-            yield self._told(turn, self._update(firing, member, finding))
+            own = firing.severity if member is None else member.severity
+            if finding.verdict != "raised" or own == "info":
+                yield self._told(turn, self._update(firing, member, finding))
         elif finding.verdict == "drift":
             alert, member = self._begin(fingerprint, finding)
             yield self._told(turn, alert)
             grew[member.incident_id] = None
             if member.sign.kind in FAULTS:
-                yield from self._fold_explained(member, finding.pane_kind, turn, grew)
+                yield from self._fold_explained(
+                    member, turn, grew, of_inputs=member.sign.is_of_inputs
+                )
 
     def _begin(self, fingerprint: str, finding: Finding) -> tuple[Alert, Member]:
         """A new alert, and the incident it belongs to."""
@@ -198,7 +204,7 @@ class AlertStage:
             is_folded=cause is not None,
             flaps=0 if former is None else former.flaps + 1,
         )
-        earlier = book.explained(member, finding.pane_kind)
+        earlier = book.explained(member, of_inputs=sign.is_of_inputs)
         if other is None and earlier:  # its incident had begun before it was found
             member.incident_id = earlier[0].incident_at(ready_ms)
         book.add(member)
@@ -218,6 +224,8 @@ class AlertStage:
         sign = Sign.of(finding) if is_news else member.sign
         if is_news:
             book.renew(member, alert.severity, alert.recommended_action)
+        elif finding.verdict == "raised":
+            book.renew(member, alert.severity, member.action)
         cause = book.cause(sign, ready_ms, None if is_news else finding.pane_end_ms)
         if cause is not None and (is_news or member.is_folded):
             book.fold(member, cause, ready_ms)
@@ -228,11 +236,11 @@ class AlertStage:
         return alert
 
     def _fold_explained(
-        self, fault: Member, kind: PaneKind, turn: Order, grew: dict[str, None]
+        self, fault: Member, turn: Order, grew: dict[str, None], *, of_inputs: bool
     ) -> Iterator[ToAlerts]:
         """What had fired before its cause did is told again."""
         rules = self._schedule.at(fault.fired_ms)
-        for n, member in enumerate(self._incidents.explained(fault, kind)):
+        for n, member in enumerate(self._incidents.explained(fault, of_inputs=of_inputs)):
             alert = told_again(self._firing[member.fingerprint], fault.fired_ms, rules)
             self._incidents.fold(member, fault, fault.fired_ms)
             grew[fault.incident_at(fault.fired_ms)] = None
@@ -246,7 +254,7 @@ class AlertStage:
         self._incidents.has_told(root, len(members))
         rules = self._schedule.at(ready_ms)
         alert = told_again(self._firing[root.fingerprint], ready_ms, rules)
-        turn = (ready_ms, KINDS.index("prediction"), _LAST_MS, root.number)
+        turn = (ready_ms, FINDING_KINDS.index(INPUTS), _LAST_MS, root.number)
         yield self._told(turn, grown(alert, len(members), ranked(members, RANKED)))
 
     def _hold(
@@ -254,10 +262,17 @@ class AlertStage:
     ) -> bool:
         """Whether it is too early to call this quiet: it has come and gone too often."""
         cooldown_ms = self._schedule.at(finding.ready_ms).cooldown_ms
-        if member is None or member.flaps < FLAPPING or finding.detail or not cooldown_ms:
+        if (
+            member is None
+            or member.flaps < FLAPPING
+            or finding.detail.get("held")
+            or not cooldown_ms
+        ):
             return False
         later = msgspec.structs.replace(
-            finding, ready_ms=finding.ready_ms + cooldown_ms, detail={"held": True}
+            finding,
+            ready_ms=finding.ready_ms + cooldown_ms,
+            detail={**finding.detail, "held": True},
         )
         self._waiting[later.order] = later
         if later.ready_ms <= self._released_ms[later.pane_kind]:
@@ -332,7 +347,9 @@ class AlertStage:
         for record in base["waiting"]:
             finding = msgspec.convert(record, Finding)
             stage._waiting[finding.order] = finding
-        stage._released_ms = base["released_ms"]
+        released_ms = base["released_ms"]
+        least_ms = min(released_ms.values())  # 0.1.0 knew no estimates
+        stage._released_ms = {kind: released_ms.get(kind, least_ms) for kind in FINDING_KINDS}
         if "incidents" in base:
             stage._incidents.restore(base["incidents"], state, stage._released_ms["cohort"])
         return stage

@@ -26,6 +26,7 @@ _LISTED = 1_000  # dead letters listed in the summary; all are counted
 def run(settings: Settings, history: History, *, alerts: Path, summary: Path | None) -> int:
     """Alerts to a file, the summary to a file and in short to stdout. Returns the exit code."""
     pipeline = _pipeline(settings)
+    pipeline.asks_power = summary is not None
     try:
         started = time.perf_counter()
         with _progress() as meter:
@@ -42,7 +43,8 @@ def run(settings: Settings, history: History, *, alerts: Path, summary: Path | N
         return FAILURE
     facts = _facts(pipeline, history, elapsed_s)
     if summary is not None:
-        summary.write_bytes(msgspec.json.format(encode(facts)) + b"\n")
+        more = {"series": pipeline.powers()}
+        summary.write_bytes(msgspec.json.format(encode(facts | more)) + b"\n")
     _print(facts, pipeline, alerts, history.remarks(facts))
     if facts["events"] and facts["dead_lettered"] == facts["events"]:
         say("every record was dead-lettered: these are not the events that Leeway reads")

@@ -221,7 +221,7 @@ def warm_up(pipeline: Pipeline) -> dict[str, Any]:
         until.setdefault((reference.group[0], reference.kind), reference.end_ms)
 
     def is_early(told: ToAlerts) -> bool:
-        kind = KINDS[told.order[1]]
+        kind = "cohort" if told.order[1] == KINDS.index("cohort") else "prediction"
         until_ms = until.get((told.alert.model.id, kind), -BEFORE_ALL_MS)
         return moment_ms(told.alert.window.end) <= until_ms
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from stream.rules import BudgetRule
 
-Purse = Literal["performance", "quality", "features", "prediction", "reserve"]
+Purse = Literal["performance", "quality", "features", "prediction", "joint", "reserve"]
 """What a series is paid from."""
 
 WEIGHTS: dict[Purse, float] = {
@@ -21,7 +21,8 @@ WEIGHTS: dict[Purse, float] = {
     "quality": 0.25,  # nulls, absences, wrong types, ranges, unseen categories
     "features": 0.25,  # means and shapes of the inputs
     "prediction": 0.15,  # of what the model says, and how fast
-    "reserve": 0.05,  # series that came after the others
+    "joint": 0.02,  # what goes together with what
+    "reserve": 0.03,  # series that came after the others
 }
 
 

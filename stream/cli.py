@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from stream.cli_output import USAGE, Output, fail, load_settings, print_json, say
+from stream.cli_output import USAGE, Output, fail, load_settings, say
 
 app = typer.Typer(
     name="leeway",
@@ -137,20 +137,21 @@ def validate(
     config: Annotated[
         Path, typer.Option("--config", "-c", help="leeway.yaml", exists=True, dir_okay=False)
     ] = Path("leeway.yaml"),
+    features: Annotated[
+        int, typer.Option(min=1, help="Features of a model, for what would be found.")
+    ] = 10,
     output: Format = Output.text,
 ) -> None:
-    """Check a configuration, all errors at once.
+    """Check a configuration, all errors at once, and show what it would let be found.
 
     Each error comes with its path; each model needs an owner and a runbook.
     """
     settings = load_settings(config)
     if settings.has_no_owner:
         raise fail(f"{config}: models: required: name each model with its owner", USAGE)
-    found = {"config_hash": settings.rules().config_hash(), "models": sorted(settings.models)}
-    if output is Output.json:
-        print_json(found)
-    else:
-        print(f"{config}: ok, {len(settings.models)} models, config_hash {found['config_hash']}")
+    from stream.cli_validate import show
+
+    show(settings, config, features, output)
 
 
 @app.command()
@@ -255,6 +256,25 @@ def reference_build(
             settings, predictions=predictions, outcomes=outcomes or [], references=references
         )
     )
+
+
+@reference_app.command("accept")
+def reference_accept(
+    model: Annotated[str, typer.Argument(help="model_id")],
+    version: Annotated[str | None, typer.Argument(help="All versions, if not given.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="Event time: RFC 3339, or epoch milliseconds; now, if not given."),
+    ] = None,
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Accept how a model is now: a new reference is gathered, what fires against the old one
+    ends."""
+    settings = load_settings(config, _broker(bootstrap))
+    from stream.cli_config import accept
+
+    accept(settings, model, version, at)
 
 
 def _broker(bootstrap: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`leeway config`: which configuration is in force, and how another one comes into force."""
+"""`leeway config` and `leeway reference accept`: what is announced to a running app."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from stream import control
 from stream.cli_output import USAGE, Output, fail, print_json, print_rows, say
 from stream.journal import Journal, read_whole
 from stream.kafka_admin import AdminError
+from stream.renewals import Renewal
 from stream.rule_book import ConfigChange, RefusedConfigError, RuleBook
 from stream.settings import Settings
 from stream.times import iso, moment_ms
@@ -23,10 +24,7 @@ from stream.worker_configs import publish
 
 def activate(settings: Settings, at: str | None) -> None:
     """Announces; exit 1 and nothing announced where the configuration cannot follow."""
-    try:
-        at_ms = time.time_ns() // 1_000_000 if at is None else moment_ms(at)
-    except ValueError as error:
-        raise fail(f"--at: {error}", USAGE) from None
+    at_ms = _at_ms(at)
     change = ConfigChange(at_ms, settings.rules())
     config_hash = change.rules.config_hash()
     book, changes, _ = _run(_read(settings))
@@ -42,6 +40,23 @@ def activate(settings: Settings, at: str | None) -> None:
         raise fail(str(error)) from None
     _run(publish(settings, settings.topics.control, None, change.encode()))
     say(f"announced config {config_hash}, in force from {iso(at_ms)} on")
+
+
+def accept(settings: Settings, model_id: str, version: str | None, at: str | None) -> None:
+    """Announces that a new reference of the model is to be gathered."""
+    if not settings.rules().knows(model_id) or not model_id or version == "":
+        raise fail(f"no model {model_id!r} in this configuration", USAGE)
+    renewal = Renewal(_at_ms(at), model_id, version)
+    _run(publish(settings, settings.topics.control, None, renewal.encode()))
+    which = model_id if version is None else f"{model_id} v{version}"
+    say(f"announced: a new reference of {which} from {iso(renewal.effective_at_ms)} on")
+
+
+def _at_ms(at: str | None) -> int:
+    try:
+        return time.time_ns() // 1_000_000 if at is None else moment_ms(at)
+    except ValueError as error:
+        raise fail(f"--at: {error}", USAGE) from None
 
 
 def show(settings: Settings, output: Output) -> None:

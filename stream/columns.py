@@ -72,7 +72,7 @@ class Rows:
     def between(self, first_ms: int, last_ms: int) -> Rows:
         """The rows of panes that end within [first_ms, last_ms]."""
         inside = (self.pane_end >= first_ms) & (self.pane_end <= last_ms)
-        return self.take(np.flatnonzero(inside))
+        return self if inside.all() else self.take(np.flatnonzero(inside))
 
     def take(self, rows: NDArray[Any]) -> Rows:
         return Rows(

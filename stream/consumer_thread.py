@@ -25,6 +25,8 @@ from stream.refusals import Refusal, out_of_range, unreadable
 
 log = logging.getLogger(__name__)
 
+_FETCH_WAIT_MS = 50
+
 
 def _try_again(coordinator: Any) -> None:
     """The coordinator waits until somebody has taken notice of its error."""
@@ -50,6 +52,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = super()._create_worker_consumer(transport)
         # Faust asks for it only under exactly_once. The fetcher is made from this at start.
         consumer._isolation_level = "read_committed"
+        # Faust's 1,500 ms: while one request to a broker waits for data of the partitions it names,
+        # aiokafka asks it for no other partition, and an alert passes four topics.
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
         # Without tables Faust takes aiokafka's round robin, which tears the partitions of
         # predictions and outcomes apart.
         self._assignor = self.consumer.app.assignor

@@ -1,4 +1,4 @@
-"""Records of the control topic: the end of the input, and changes of the configuration."""
+"""Records of the control topic: the end of the input, configurations, new references."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from stream.events import LATEST_MS
+from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
 from stream.times import to_ms
 
@@ -26,6 +27,8 @@ class _Record(msgspec.Struct):
     offsets: dict[str, dict[str, Offset]] = {}
     config_hash: str = ""
     rules: dict[str, Any] = {}
+    model_id: str = ""
+    model_version: str | None = None
 
 
 _decoder = msgspec.json.Decoder(_Record)
@@ -57,13 +60,17 @@ def must_name_inputs(end: EndOfInput, topics: Collection[str], partitions: int) 
         raise ControlError(f"offsets of partition {beyond[0]}: there are {partitions}")
 
 
-def decode(value: bytes) -> EndOfInput | ConfigChange | None:
+def decode(value: bytes) -> EndOfInput | ConfigChange | Renewal | None:
     """None: a type this build does not know. Raises ControlError for what is malformed."""
     try:
         record = _decoder.decode(value)
         if record.type == "config":
             at_ms = _ms(record.effective_at)
             return ConfigChange.of_plain(at_ms, record.config_hash, record.rules)
+        if record.type == "reference":
+            if not record.model_id or record.model_version == "":
+                raise ControlError("a reference of no model or version")
+            return Renewal(_ms(record.effective_at), record.model_id, record.model_version)
         if record.type != "end_of_input":
             return None
         offsets = {

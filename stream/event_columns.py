@@ -117,6 +117,13 @@ class Shape:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def take(self, places: Rows) -> Shape:
+        """Of these places among its rows, ascending."""
+        if len(places) == len(self):
+            return self
+        columns = {name: column.take(places) for name, column in self.columns.items()}
+        return Shape(self.rows[places], columns)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictionColumns:

@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from detectors.distance import ks, psi, psi_numeric
+from detectors.distance import (
+    chi_squared,
+    jensen_shannon,
+    jensen_shannon_numeric,
+    ks,
+    psi,
+    psi_numeric,
+    wasserstein,
+)
 from detectors.moments import mean_and_variance
 from stream.columns import Column, Rows
 from stream.panes import FeatureTable
@@ -48,12 +56,20 @@ def current_evidence(window: Rows | None, name: str, reference: Reference | None
 
 
 def distances(reference: Column, current: Column) -> dict[str, float]:
-    """PSI and, of numbers, Kolmogorov-Smirnov, between two row samples."""
+    """Between two row samples: of numbers PSI, KS, Jensen-Shannon and Wasserstein (in standard
+    deviations of the reference); of texts PSI, Jensen-Shannon and the p of chi²."""
     _, before = reference.numbers()
     _, after = current.numbers()
     if min(len(before), len(after)) >= _FEWEST:
-        statistic = ks(np.sort(before), after)
-        return {"ks": _short(statistic), "psi": _short(psi_numeric(before, after))}
+        ordered, spread = np.sort(before), float(before.std())
+        found = {
+            "jensen_shannon": jensen_shannon_numeric(before, after),
+            "ks": ks(ordered, after),
+            "psi": psi_numeric(before, after),
+        }
+        if spread > 0.0:
+            found["wasserstein"] = wasserstein(ordered, after) / spread
+        return {name: _short(value) for name, value in found.items()}
     _, texts_before = reference.texts()
     _, texts_after = current.texts()
     if min(len(texts_before), len(texts_after)) >= _FEWEST:
@@ -62,7 +78,12 @@ def distances(reference: Column, current: Column) -> dict[str, float]:
             np.bincount(np.searchsorted(names, side), minlength=len(names))
             for side in (texts_before, texts_after)
         ]
-        return {"psi": _short(psi(counts[0], counts[1]))}
+        found = {
+            "chi2": chi_squared(*counts).p,
+            "jensen_shannon": jensen_shannon(*counts),
+            "psi": psi(*counts),
+        }
+        return {name: _short(value) for name, value in found.items()}
     return {}
 
 

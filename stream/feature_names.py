@@ -22,6 +22,7 @@ from stream.snapshot import Part, pack, unpack
 Alike = tuple[NDArray[np.intp], Mapping[str, Column]]
 """Rows of a batch that have the same columns, ascending; the columns, sorted by name."""
 Times = NDArray[np.int64]
+_NOTHING: frozenset[tuple[str, ...]] = frozenset()
 _PART = "features"
 _VERSION = 1
 
@@ -31,6 +32,7 @@ class FeatureNames:
         self._limit = rules.max_features
         self._silence_ms = rules.pane_ms + rules.grace_ms
         self._taken: dict[Group, set[str]] = {}
+        self._whole: dict[Group, set[tuple[str, ...]]] = {}  # columns of which none is refused
         self._last_ms: dict[Group, int] = {}  # the watermark behind the last record of each
         self._version = 0  # of what is taken
         self.refused = 0  # values of names for which there was no room
@@ -53,6 +55,53 @@ class FeatureNames:
             kept += self._of_session(group, session)
         return kept
 
+    def going_on(
+        self,
+        groups: Sequence[Group],
+        code: NDArray[np.int64],
+        parts: Sequence[tuple[NDArray[np.intp], tuple[str, ...]]],
+        before_ms: Times,
+        after_ms: Times,
+    ) -> NDArray[np.bool_]:
+        """By code: the groups whose rows of this batch are all taken, so that `take` need not be
+        asked: they bring no new name, or begin with few enough. `parts`: rows, and the names of
+        their columns."""
+        going = np.ones(len(groups), np.bool_)
+        fresh: dict[int, tuple[str, ...]] = {}  # code -> the columns of a group that begins
+        for rows, names in parts:
+            has_room = sum(name.startswith(FEATURE) for name in names) <= self._limit
+            for one in np.unique(code[rows]).tolist():
+                is_new = groups[one] not in self._last_ms
+                going[one] &= (
+                    has_room and one not in fresh
+                    if is_new
+                    else names in self._whole.get(groups[one], _NOTHING)
+                )
+                if is_new:
+                    fresh[one] = names
+        order = np.argsort(code, kind="stable")
+        codes = code[order]
+        starts = np.flatnonzero(np.diff(codes, prepend=-1))
+        said_ms = np.empty(len(order), np.int64)
+        said_ms[1:] = after_ms[order[:-1]]
+        present = codes[starts].tolist()
+        said_ms[starts] = [
+            self._last_ms.get(groups[one], first_ms)
+            for one, first_ms in zip(present, before_ms[order[starts]].tolist(), strict=True)
+        ]
+        is_cut = np.logical_or.reduceat(before_ms[order] - said_ms > self._silence_ms, starts)
+        going[codes[starts[is_cut]]] = False
+        lasts = after_ms[order[np.append(starts[1:], len(order)) - 1]].tolist()
+        for one, last_ms in zip(present, lasts, strict=True):
+            if going[one]:
+                self._last_ms[groups[one]] = last_ms
+        for one, names in fresh.items():
+            if going[one]:
+                self._taken[groups[one]] = {n for n in names if n.startswith(FEATURE)}
+                self._whole[groups[one]] = {names}
+                self._version += bool(self._taken[groups[one]])
+        return going
+
     def purge(self, watermark_ms: int) -> None:
         """Forget groups that begin anew with their next record, whenever that comes."""
         since_ms = watermark_ms - self._silence_ms
@@ -61,6 +110,7 @@ class FeatureNames:
             self._forget(group)
 
     def _forget(self, group: Group) -> None:
+        self._whole.pop(group, None)
         if self._taken.pop(group, None) is not None:
             self._version += 1
 
@@ -73,6 +123,8 @@ class FeatureNames:
             taken.update(new[:room])
             refused = {*new[room:]}
             self.refused += len(rows) * len(refused)
+            if not refused:
+                self._whole.setdefault(group, set()).add(tuple(columns))
             yield rows, _without(refused, columns)
         self._version += len(taken) > before
 

@@ -73,11 +73,9 @@ class FeatureTypes:
 
     def births(self, table: PaneTable) -> dict[int, list[str]]:
         """pane index -> new features whose first number or text is there."""
-        first = [
-            (int((feature.number + feature.text > 0).argmax()), name)
-            for name, feature in table.features.items()
-            if name not in self._known and (feature.number + feature.text).any()
-        ]
+        unknown = [name for name in table.features if name not in self._known]
+        values = [(n, table.features[n].number + table.features[n].text) for n in unknown]
+        first = [(int((of > 0).argmax()), name) for name, of in values if of.any()]
         births: dict[int, list[str]] = {}
         for pane, name in sorted(first):
             births.setdefault(pane, []).append(name)
@@ -93,6 +91,8 @@ class FeatureTypes:
                 continue
             feature = table.features.get(name)
             values = np.zeros(0, np.int64) if feature is None else feature.number + feature.text
+            if known.count + int(values.sum()) < minimum_values:
+                continue
             count = known.count + np.concatenate([[0], np.cumsum(values)])
             enough = count[: len(table)] >= minimum_values
             if enough.any():

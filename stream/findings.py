@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.alarm import Signal
+from stream.budget import WEIGHTS
 from stream.columns import Group
+from stream.constant import Constant, constant_of
+from stream.estimated_error import ESTIMATE, SCORE
 from stream.evidence import current_evidence, reference_evidence
+from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch
 from stream.judgement import DELAY
 from stream.monitor_told import MonitorFinding
-from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
 from stream.times import iso
-from stream.unit_walk import ASK_AFTER_MS, Crossing, Told
-from stream.verdicts import Context, describe, describe_crossing
+from stream.unit_walk import Crossing, Told
+from stream.verdicts import Context, describe, describe_crossing, describe_joint
+from stream.watched import Key
 from stream.wire import PaneKind
 
 
@@ -32,27 +36,62 @@ class Findings:
     def context(self, name: str, detector: str, share: float) -> Context:
         return Context(self.rules, self.kind, self.group, name, detector, share)
 
-    def quiet(self, name: str, detector: str, end_ms: int) -> MonitorFinding:
-        return MonitorFinding(end_ms, name, self.context(name, detector, 0.0).alertname, None)
+    def quiet(self, name: str, detector: str, end_ms: int, because: str = "") -> MonitorFinding:
+        alertname = self.context(name, detector, 0.0).alertname
+        return MonitorFinding(end_ms, name, alertname, None, "quiet", because)
 
-    def of_unit(self, told: Told, end_ms: int, law: Profile | None) -> MonitorFinding:
+    def raised(self, key: Key, end_ms: int) -> MonitorFinding:
+        """A feature's alert is graver: predictions have moved too."""
+        detail = {"severity": "warning", "summary": "predictions have moved too"}
+        name, measure = key
+        alertname = self.context(name, measure, 0.0).alertname
+        return MonitorFinding(end_ms, name, alertname, detail, "raised")
+
+    def of_unit(
+        self, told: Told, end_ms: int, *, is_sealed: bool, moved_along: bool = False
+    ) -> MonitorFinding | None:
+        """None: it tells nothing. `moved_along`: predictions have moved too."""
         watched, crossing, effect = told.watched, told.crossing, told.effect
         name, measure = watched.key
         context = self.context(name, measure, watched.share)
+        if told.refuted:
+            return MonitorFinding(end_ms, ESTIMATE, context.alertname, None, "withdrawn")
+        if watched.unit.is_twin:
+            return None
         if told.lasting:
-            return MonitorFinding(end_ms, name, context.alertname, _lasting(context), lasting=True)
+            return MonitorFinding(end_ms, name, context.alertname, _lasting(context), "lasting")
         if crossing is None or effect is None:
             return self.quiet(name, measure, end_ms)
         detail = describe_crossing(context, told, crossing, effect, end_ms)
         reference = watched.profile.reference
-        shown = reference.id if watched.profile is law else f"self:{iso(reference.end_ms)}"
+        shown = reference.id if is_sealed else f"self:{iso(reference.end_ms)}"
         detail["reference"] = {"id": shown, "count": reference.count}
-        detail["evidence"] = self._evidence(name, crossing.since_ms, end_ms, reference)
+        if moved_along and detail["severity"] == "info":
+            detail["severity"] = "warning"
+            detail["summary"] += "; predictions have moved too"
+        shown_of = SCORE if name == ESTIMATE else name
+        detail["evidence"] = self._evidence(shown_of, crossing.since_ms, end_ms, reference)
+        if detail["kind"] == "feature_drift":
+            window = self.recent.window(crossing.since_ms, end_ms)
+            detail |= self._constant(context, constant_of(window, name, reference))
+        if name == ESTIMATE:
+            detail["impact"] |= _expectation(told, crossing)
         if self.kind == "cohort":
             detail["impact"] |= _impact(name, detail["evidence"])
             if watched.unit.is_split:
                 detail["evidence"] = _of_scores(told, crossing)
         return MonitorFinding(end_ms, name, context.alertname, detail)
+
+    def _constant(self, context: Context, found: Constant | None) -> dict[str, Any]:
+        if found is None:
+            return {}
+        what = f"{context.feature} is {found.value} in all of its last {found.count} values"
+        return {
+            "kind": "data_quality",
+            "severity": "error",
+            "recommended_action": "fix_pipeline",
+            "summary": f"{context.who}: {what}: it has stopped varying",
+        }
 
     def of_mean(
         self,
@@ -74,6 +113,24 @@ class Findings:
         detail["evidence"] = self._evidence(name, signal.change_at_ms, end_ms, reference)
         return MonitorFinding(end_ms, name, context.alertname, detail)
 
+    def of_joint(self, told: JointTold, end_ms: int, watch: JointWatch) -> MonitorFinding:
+        context = self.context(SERIES, MEASURE, WEIGHTS["joint"])
+        if told.lasting:
+            return MonitorFinding(end_ms, SERIES, context.alertname, _lasting(context), "lasting")
+        crossing, effect, rows, terms = told.crossing, told.effect, watch.rows, watch.terms
+        if crossing is None or effect is None or rows is None or terms is None:
+            return self.quiet(SERIES, MEASURE, end_ms)
+        window = self.recent.window(crossing.since_ms, end_ms)
+        before, now = rows.correlations(told.contrast, window)
+        detail = describe_joint(context, told, end_ms, (before, now))
+        detail["reference"] = {"id": terms.reference_id, "count": told.known}
+        sampled = 0 if window is None else len(window)
+        detail["evidence"] = {
+            "current": {"correlations": now, "sampled": sampled},
+            "reference": {"correlations": before, "sampled": told.known},
+        }
+        return MonitorFinding(end_ms, SERIES, context.alertname, detail)
+
     def _evidence(
         self, name: str, since_ms: int, end_ms: int, reference: Reference | None
     ) -> dict[str, Any]:
@@ -83,10 +140,11 @@ class Findings:
 
 
 def _lasting(context: Context) -> dict[str, Any]:
-    name, days = context.series.partition(":")[2], ASK_AFTER_MS // DAY_MS
+    name, (model, version, *_) = context.series.partition(":")[2], context.group
+    days = f"{context.rules.ask_after_ms / DAY_MS:.3g}"
     summary = (
-        f"{context.who}: {name} has differed from its reference for {days} days; "
-        "accept a new one if it is to stay so"
+        f"{context.who}: {name} has differed from its reference for {days} days; if it is to stay "
+        f"so, accept a new one: leeway reference accept {model} {version}"
     )
     return {"summary": summary}
 
@@ -104,6 +162,13 @@ def _of_scores(told: Told, crossing: Crossing) -> dict[str, Any]:
         side: {**scores, "count": n, "come_true": _short(x / max(n, 1))}
         for side, (x, n) in sides.items()
     }
+
+
+def _expectation(told: Told, crossing: Crossing) -> dict[str, Any]:
+    unit, baseline = told.watched.unit, told.watched.terms.baseline
+    sides = (crossing.x / crossing.n, float(baseline.x[0]) / float(baseline.n[0]))
+    now, before = (_short(share * unit.scale / unit.steps) for share in sides)
+    return {"metric": "estimated_error", "value": now, "reference": before}
 
 
 def _short(value: float) -> float:

@@ -10,6 +10,7 @@ Everything happens at counts of values, never at the end of a batch.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ class Patience:
     learn: int  # to be watched again
     look: int  # to be well again, in two panes at least
     enough: int  # to know how things are now
+    ask_after_ms: int = 0  # from when it begins to fire
 
 
 @dataclass(slots=True)
@@ -71,6 +73,7 @@ class Firing:
     next_learn: int = 0
     window: Sums = field(init=False)
     next_look: int = 0
+    told: float = math.inf  # the smallest effect that was, in the unit's own terms
 
     def __post_init__(self) -> None:
         self.relearn()
@@ -114,14 +117,16 @@ class Firing:
     def snapshot(self) -> list[Any]:
         sums = [self.learned.snapshot(), self.window.snapshot()]
         patience = [self.patience.learn, self.patience.look, self.patience.enough]
-        return [self.columns, self.ask_ms, patience, *sums, self.next_learn, self.next_look]
+        moments = [self.next_learn, self.next_look]
+        return [self.columns, self.ask_ms, patience, *sums, *moments, self.told]
 
     @classmethod
     def restore(cls, plain: list[Any]) -> Firing:
-        columns, ask_ms, patience, learned, window, next_learn, next_look = plain
+        columns, ask_ms, patience, learned, window, next_learn, next_look, *told = plain
         firing = cls(columns, ask_ms, Patience(*patience))
         firing.learned, firing.window = Sums(*learned), Sums(*window)
         firing.next_learn, firing.next_look = next_learn, next_look
+        firing.told = told[0] if told else math.inf
         return firing
 
 

@@ -3,9 +3,9 @@
 A fault of a feature is a cause: what drifts with it is *folded* under it, and says what the fault
 says is to be done. Beside that, alerts whose onsets may be one belong to one incident.
 
-Prediction panes see alerts of prediction panes only. Cohort panes, which come later, see both, of
-prediction panes exactly what had been said up to their own ready time, however far those have
-come meanwhile. So nothing depends on how the two kinds interleave.
+Alerts on inputs (prediction panes) know those on inputs only. Alerts on what was judged, which come
+later, know both, of inputs exactly what had been said up to their own ready time, however far
+those have come meanwhile. So nothing depends on how the two interleave.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stream.events import Action, Severity
 from stream.members import FAULTS, Member, Sign
 from stream.rules import DAY_MS
 from stream.snapshot import Part, pack, unpack
-from stream.wire import KINDS, PaneKind
+from stream.wire import FINDING_KINDS, FindingKind
 
 KEPT_MS = 7 * DAY_MS  # and the horizon: so long an alert that is over still counts
 BUCKETS = 256  # of members, by model: so many parts at most
@@ -33,7 +33,7 @@ _MAGIC, _VERSION = b"I", 1
 class Incidents:
     def __init__(self, horizon_ms: int) -> None:
         self._kept_ms = KEPT_MS + horizon_ms
-        self._numbers: dict[PaneKind, int] = dict.fromkeys(KINDS, 0)
+        self._numbers: dict[FindingKind, int] = dict.fromkeys(FINDING_KINDS, 0)
         self._firing: dict[str, Member] = {}
         self._former: dict[str, Member] = {}  # the last one that is over, by fingerprint
         self._of_group: dict[Group, list[Member]] = {}
@@ -70,12 +70,13 @@ class Incidents:
         """The first alert whose cause may be the same."""
         return next((m for m in self._seen(sign, ready_ms) if m.relates_to(sign, ready_ms)), None)
 
-    def explained(self, fault: Member, kind: PaneKind) -> list[Member]:
-        """What fires of this kind of panes, is not folded, and is explained by a new fault."""
+    def explained(self, fault: Member, *, of_inputs: bool) -> list[Member]:
+        """What fires, is not folded, and is explained by a new fault."""
         return [
             member
             for member in self._of_group.get(fault.sign.group, ())
-            if member.sign.pane_kind == kind and not member.is_folded and member.quiet_ms is None
+            if member.sign.is_of_inputs == of_inputs
+            if not member.is_folded and member.quiet_ms is None
             if member.fired_ms <= fault.fired_ms and fault.explains(member.sign, fault.fired_ms)
         ]
 
@@ -96,10 +97,10 @@ class Incidents:
         found = {id(m): m for m in self._of_group.get(sign.group, ())}
         if sign.feature is not None:
             found |= {id(m): m for m in self._of_feature.get(sign.feature, ())}
-        kinds = KINDS[: KINDS.index(sign.pane_kind) + 1]
         for member in sorted(found.values(), key=lambda m: m.place):
             is_kept = member.quiet_ms is None or member.quiet_ms + self._kept_ms >= ready_ms
-            if is_kept and member.sign.pane_kind in kinds and member.fired_ms <= ready_ms:
+            is_seen = member.sign.is_of_inputs or not sign.is_of_inputs
+            if is_kept and is_seen and member.fired_ms <= ready_ms:
                 yield member
 
     # -- changes
@@ -110,7 +111,7 @@ class Incidents:
         self._numbers[kind] += 1
         member.number = self._numbers[kind]
         self._index(member)
-        if kind == "prediction" and member.sign.kind in FAULTS:
+        if member.sign.is_of_inputs and member.sign.kind in FAULTS:
             self._ahead.append(member)
         self._note(member)
 
@@ -151,7 +152,7 @@ class Incidents:
         while self._over and self._over[0][0] + self._kept_ms < reached_ms:
             member = heapq.heappop(self._over)[-1]
             _drop(self._of_group, member.sign.group, member)
-            if member.sign.feature is not None and member.sign.pane_kind == "prediction":
+            if member.sign.feature is not None and member.sign.is_of_inputs:
                 _drop(self._of_feature, member.sign.feature, member)
             self._unindex_incident(member)
             if self._former.get(member.fingerprint) is member:
@@ -161,7 +162,7 @@ class Incidents:
     def _index(self, member: Member) -> None:
         sign = member.sign
         self._of_group.setdefault(sign.group, []).append(member)
-        if sign.feature is not None and sign.pane_kind == "prediction":
+        if sign.feature is not None and sign.is_of_inputs:
             self._of_feature.setdefault(sign.feature, []).append(member)
         self._index_incident(member)
         if member.quiet_ms is None:
@@ -170,17 +171,17 @@ class Incidents:
             self._is_over(member)
 
     def _index_incident(self, member: Member) -> None:
-        if member.sign.pane_kind == "prediction":
+        if member.sign.is_of_inputs:
             self._of_incident.setdefault(member.last_incident, []).append(member)
 
     def _unindex_incident(self, member: Member) -> None:
-        if member.sign.pane_kind == "prediction":
+        if member.sign.is_of_inputs:
             _drop(self._of_incident, member.last_incident, member)
 
     def _is_over(self, member: Member) -> None:
         assert member.quiet_ms is not None
         self._former[member.fingerprint] = member
-        kind = KINDS.index(member.sign.pane_kind)
+        kind = FINDING_KINDS.index(member.sign.pane_kind)
         heapq.heappush(self._over, (member.quiet_ms, kind, member.number, member))
 
     def _note(self, member: Member) -> None:
@@ -208,7 +209,7 @@ class Incidents:
     def restore(self, plain: Mapping[str, Any], state: Mapping[str, bytes], cohort_ms: int) -> None:
         """`cohort_ms`: how far cohort panes have come. Raises BrokenRecordError."""
         self._changes = plain["changes"]
-        self._numbers = {kind: plain["numbers"][kind] for kind in KINDS}
+        self._numbers = {kind: plain["numbers"][kind] for kind in FINDING_KINDS}
         members: list[Member] = []
         for name in sorted(name for name in state if name.startswith("incidents/")):
             version, found = unpack(_MAGIC, _VERSION, state[name])
@@ -216,7 +217,7 @@ class Incidents:
             members += msgspec.convert(found, list[Member])
         for member in sorted(members, key=lambda m: m.place):
             self._index(member)
-            is_fault = member.sign.kind in FAULTS and member.sign.pane_kind == "prediction"
+            is_fault = member.sign.kind in FAULTS and member.sign.is_of_inputs
             if is_fault and member.fired_ms > cohort_ms:
                 self._ahead.append(member)
 

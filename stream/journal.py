@@ -28,6 +28,7 @@ from stream.wire import (
     Idle,
     JournalEntry,
     MaturityDecision,
+    Renewed,
     Shed,
 )
 
@@ -44,6 +45,7 @@ class Journal:
         self.founding: Founding | None = None
         self._activations: dict[tuple[int, int], dict[int, Activation]] = defaultdict(dict)
         self._accepted: dict[int, dict[tuple[str, int], Accepted]] = defaultdict(dict)
+        self._renewed: dict[int, dict[int, Renewed]] = defaultdict(dict)
         self._epochs: dict[tuple[int, int], int] = {}
         self._idle: dict[int, dict[tuple[str, int], Idle]] = defaultdict(dict)
         self._sheds: dict[int, dict[tuple[str, int, str], Shed]] = defaultdict(dict)
@@ -75,6 +77,8 @@ class Journal:
             case Accepted():
                 announced = entry.side, entry.announced_at
                 self._accepted[entry.partition].setdefault(announced, entry)
+            case Renewed():
+                self._renewed[entry.partition].setdefault(entry.announced_at, entry)
         return True
 
     def _add_idle(self, entry: Idle) -> None:
@@ -91,6 +95,10 @@ class Journal:
 
     def accepted_of(self, partition: int) -> list[Accepted]:
         return list(self._accepted[partition].values())
+
+    def renewed_of(self, partition: int) -> list[Renewed]:
+        """Of the models of a partition of stage 2, in the order in which they were decided."""
+        return list(self._renewed[partition].values())
 
     def is_in_force_everywhere(self, announced_at: int, partitions: int) -> bool:
         """Whether all owners of stages 2 and 3 have decided from when on."""
@@ -131,6 +139,8 @@ def journal_key(entry: JournalEntry, moment: int = 0) -> bytes:
         case Accepted():
             place = [entry.partition, entry.epoch, entry.side]
             parts = ["accepted", *place, entry.announced_at]
+        case Renewed():
+            parts = ["renewed", entry.partition, entry.epoch, entry.announced_at]
     return msgspec.json.encode(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stream.estimated_error import ERROR, TWIN, largest_of
 from stream.judgement import COST, DELAY, SCORE_FALSE, SCORE_TRUE, is_of_class
 from stream.profile import Profile
 from stream.rules import ModelRule
@@ -25,7 +26,10 @@ def judged_units(name: str, profile: Profile, rule: ModelRule) -> list[Unit]:
         of = profile.reliability()
         if of is None or name != known[0]:
             return []
-        return [Unit(CALIBRATION, "calibration", of.bins)]
+        units = [Unit(CALIBRATION, "calibration", of.bins)]
+        if profile.reference.feature(ERROR) is not None:
+            units.append(Unit(TWIN, "estimate", 2, largest_of(profile.reference)))
+        return units
     measure = "rate" if is_of_class(name) else _BY_NAME.get(name)
     if measure is None or profile.number(name) is None:
         return []

@@ -102,6 +102,14 @@ class Learning:
             return None
         return self._young.pop(0).sums
 
+    def traffic(self) -> float | None:
+        """Rows a millisecond of late."""
+        chunks = [chunk for chunk in (*self._young, self._open) if chunk.rows]
+        if not chunks or chunks[-1].end_ms <= chunks[0].start_ms:
+            return None
+        span_ms = chunks[-1].end_ms - chunks[0].start_ms
+        return sum(chunk.rows for chunk in chunks) / span_ms
+
     def snapshot(self) -> list[Any]:
         return [self._open.snapshot(), [chunk.snapshot() for chunk in self._young]]
 

@@ -14,13 +14,15 @@ import msgspec
 from stream.columns import Group
 from stream.events import Action, Kind, Severity
 from stream.rules import DAY_MS
-from stream.wire import KINDS, Finding, PaneKind
+from stream.wire import FINDING_KINDS, Finding, FindingKind
 
 FAULTS: frozenset[Kind] = frozenset({"data_quality", "schema"})
 OF_A_MODEL: frozenset[Kind] = frozenset(
     {"prediction_drift", "concept_drift", "performance", "calibration"}
 )
 DRIFTS: frozenset[Kind] = OF_A_MODEL | {"feature_drift"}
+BETWEEN = " × "  # the two features of a joint drift
+INPUTS: FindingKind = "prediction"
 OF_VALUES = ("OutOfRange", "UnseenCategories")  # faults, or where a drift has come to
 _LAYERS: dict[Kind, int] = {"feature_drift": 1, "prediction_drift": 2}
 _OF_OUTCOMES = 3
@@ -31,7 +33,7 @@ SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 class Sign(msgspec.Struct, frozen=True):
     """What decides where an alert belongs."""
 
-    pane_kind: PaneKind
+    pane_kind: FindingKind
     group: Group
     feature: str | None
     alertname: str
@@ -51,6 +53,10 @@ class Sign(msgspec.Struct, frozen=True):
             detail["change_at_ms"],
             finding.pane_end_ms,
         )
+
+    @property
+    def is_of_inputs(self) -> bool:
+        return self.pane_kind == INPUTS
 
     def window_ms(self, other: Sign) -> int:
         """Both windows together."""
@@ -93,7 +99,7 @@ class Member(msgspec.Struct):
     @property
     def place(self) -> tuple[int, int, int]:
         """Sorts members by when they fired."""
-        return self.fired_ms, KINDS.index(self.sign.pane_kind), self.number
+        return self.fired_ms, FINDING_KINDS.index(self.sign.pane_kind), self.number
 
     def incident_at(self, ready_ms: int) -> str:
         moved = [to for at_ms, to in self.moves if at_ms <= ready_ms]
@@ -122,7 +128,8 @@ class Member(msgspec.Struct):
                 and mine.start_ms < sign.start_ms
                 and not mine.begins_with(sign)
             )
-        is_of_it = sign.kind in OF_A_MODEL or mine.feature == sign.feature
+        its = sign.feature
+        is_of_it = its in (mine.feature, None) or mine.feature in its.split(BETWEEN)
         return self.is_cause and sign.kind in DRIFTS and is_of_it and self._covers(sign, ready_ms)
 
     def relates_to(self, sign: Sign, ready_ms: int) -> bool:

@@ -9,15 +9,17 @@ from itertools import pairwise
 import numpy as np
 
 from stream.columns import Group
+from stream.estimated_error import OF_BOTH
 from stream.model_state import ModelState
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
 from stream.panes import PaneTable
 from stream.reference import Reference
+from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
-from stream.rules import Rules
-from stream.wire import Finding, PaneKind, Verdict
+from stream.rules import DAY_MS, Rules
+from stream.wire import Finding, PaneKind
 
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
@@ -33,21 +35,15 @@ class Told:
         return Finding(
             partition=partition,
             epoch=epoch,
-            pane_kind=kind,
+            pane_kind="estimate" if finding.series in OF_BOTH else kind,
             ready_ms=self.ready_ms,
             pane_end_ms=finding.pane_end_ms,
             group=self.group,
             series=finding.series,
             alertname=finding.alertname,
-            verdict=_verdict(finding),
-            detail=finding.detail or {},
+            verdict=finding.verdict,
+            detail=finding.detail or ({"because": finding.because} if finding.because else {}),
         )
-
-
-def _verdict(finding: MonitorFinding) -> Verdict:
-    if finding.detail is None:
-        return "quiet"
-    return "lasting" if finding.lasting else "drift"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +60,12 @@ class Due:
 
 
 class Release:
-    def __init__(self, schedule: Schedule, rules: Rules, observe: Observer | None) -> None:
+    def __init__(
+        self, schedule: Schedule, renewals: Renewals, rules: Rules, observe: Observer | None
+    ) -> None:
         self._schedule = schedule
-        self._forget_ms = rules.forget_ms
+        self._renewals = renewals
+        self._forget_ms, self._pane_ms = rules.forget_ms, rules.pane_ms
         self._observe = observe
 
     def work_off(
@@ -89,51 +88,57 @@ class Release:
             known = model.monitors.get((due.kind, group))
             if known is not None and known.life_ms < life.first_end_ms:
                 yield from self._forget(model, due, known)
-            for rules, part in self._by_rules(panes, due):
-                place = (due.kind, group)
-                monitor = model.monitors.get(place) or self._born(model, place, rules, life, part)
+            for rules, part in self._by_rules(group, panes, due):
+                place, ended = (due.kind, group), list[MonitorFinding]()
+                monitor = model.monitors.get(place)
+                if monitor is None:
+                    inherited = self._predecessor(model, due, group, part.first_end_ms)
+                    monitor = Monitor(rules, group, due.kind, model.reference, inherited)
+                    monitor.life_ms, model.monitors[place] = life.first_end_ms, monitor
+                    monitor.renewed_at = self._renewed_at(group, part, due)
+                elif (at := self._renewed_at(group, part, due)) != monitor.renewed_at:
+                    ended = monitor.renew(at, part.first_end_ms)
                 findings, sealed = monitor.update(part, rules)
                 yield from sealed
-                for finding in findings:
+                for finding in (*ended, *findings):
                     yield Told(group, finding, due.ready_ms(finding.pane_end_ms))
 
-    def _by_rules(self, table: PaneTable, due: Due) -> Iterator[tuple[Rules, PaneTable]]:
-        """The panes in parts, each with the rules that are in force at its ready times."""
+    def _by_rules(
+        self, group: Group, table: PaneTable, due: Due
+    ) -> Iterator[tuple[Rules, PaneTable]]:
+        """The panes in parts, each with the rules that are in force at its ready times; a renewal
+        begins a part too."""
         first_ms, last_ms = table.first_end_ms, table.last_end_ms
-        changes = self._schedule.changes_within(due.ready_ms(first_ms), due.ready_ms(last_ms))
-        starts = [at_ms - due.age_ms for at_ms in changes]
+        ready = due.ready_ms(first_ms), due.ready_ms(last_ms)
+        changes = {*self._schedule.changes_within(*ready), *self._renewals.within(group, *ready)}
+        starts = [at_ms - due.age_ms for at_ms in sorted(changes)]
         for start_ms, stop_ms in pairwise([first_ms, *starts, last_ms + 1]):
             panes = table.between(start_ms, stop_ms - 1)
             if len(panes):
                 yield self._schedule.at(due.ready_ms(start_ms)), panes
 
-    def _born(
-        self,
-        model: ModelState,
-        place: tuple[PaneKind, Group],
-        rules: Rules,
-        life: Life,
-        panes: PaneTable,
-    ) -> Monitor:
-        kind, group = place
-        inherited = self._predecessor(model, kind, group, panes.first_end_ms)
-        monitor = Monitor(rules, group, kind, model.reference, inherited)
-        monitor.life_ms = life.first_end_ms
-        model.monitors[place] = monitor
-        return monitor
+    def _renewed_at(self, group: Group, panes: PaneTable, due: Due) -> int | None:
+        """The renewal that holds for these panes, by its offset."""
+        held = self._renewals.latest(group, due.ready_ms(panes.first_end_ms))
+        return None if held is None else held.announced_at
 
     def _predecessor(
-        self, model: ModelState, kind: PaneKind, group: Group, first_end_ms: int
+        self, model: ModelState, due: Due, group: Group, first_end_ms: int
     ) -> Reference | None:
         """The latest reference sealed, before this group began, by an older one of its role that
-        was not forgotten by then."""
+        was not forgotten by then; a renewal of either that holds by then has ended those before."""
+        ready_ms = due.ready_ms(first_end_ms)
         older = [
             (monitor.first_end_ms or 0, monitor.group, reference)
             for (of_kind, other), monitor in model.monitors.items()
-            if of_kind == kind and other[2:] == group[2:]
+            if of_kind == due.kind and other[2:] == group[2:]
             if self._end_ms(model, monitor) >= first_end_ms
             for reference in monitor.references
             if reference.end_ms < first_end_ms
+            if all(
+                held is None or held.at_ms <= due.ready_ms(reference.start_ms + self._pane_ms)
+                for held in (self._renewals.latest(of, ready_ms) for of in (other, group))
+            )
         ]
         return max(older, key=lambda o: (*o[:2], o[2].end_ms))[2] if older else None
 
@@ -155,7 +160,8 @@ class Release:
         """What fires is resolved: nobody would do it later."""
         end_ms = self._end_ms(model, monitor)
         del model.monitors[due.kind, monitor.group]
-        for finding in monitor.quiets(end_ms):
+        because = f"no predictions for {self._forget_ms / DAY_MS:.3g} days"
+        for finding in monitor.quiets(end_ms, because):
             yield Told(monitor.group, finding, due.ready_ms(end_ms) + 1)
 
 

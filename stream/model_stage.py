@@ -8,6 +8,7 @@ Findings leave with the progress of each kind, by which stage 3 knows that nothi
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
+from typing import Any
 
 from stream.columns import Group
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
@@ -21,6 +22,7 @@ from stream.monitor_state import Sealed
 from stream.monitor_told import LabelStatus, SeriesStatus
 from stream.numbering import Said, Speaker
 from stream.reference import Reference
+from stream.renewals import Renewals
 from stream.rule_book import Schedule
 from stream.rules import Rules
 from stream.snapshot import Part
@@ -34,6 +36,7 @@ from stream.wire import (
     MaturityDecision,
     PaneKind,
     Progress,
+    Renewed,
     encode_finding,
     encode_journal,
 )
@@ -50,8 +53,10 @@ class ModelStage:
     ) -> None:
         self.rules = rules  # for what is the same in all that may come into force
         self._schedule = Schedule(rules)
+        self._renewals = Renewals()
         self._changes = Changes()
-        self._watch = GroupWatch(rules, self._changes, Release(self._schedule, rules, observe))
+        release = Release(self._schedule, self._renewals, rules, observe)
+        self._watch = GroupWatch(rules, self._changes, release)
         self.partition = partition
         self._speaker = Speaker(partition)
         self._inbox = Inbox(source_partitions)
@@ -113,6 +118,16 @@ class ModelStage:
     def status(self) -> list[SeriesStatus]:
         monitors = [m for model in self._models.values() for m in model.monitors.values()]
         return [status for monitor in monitors for status in monitor.status()]
+
+    def powers(self, model_id: str | None = None) -> list[dict[str, Any]]:
+        """Of one model, or of all: of each unit the smallest change that would be found."""
+        return [
+            power
+            for model in self._models.values()
+            if model_id in {None, model.model_id}
+            for monitor in model.monitors.values()
+            for power in monitor.powers()
+        ]
 
     def watched(self) -> tuple[int, int]:
         """Groups watched, and panes of groups for which there was no room, so far."""
@@ -225,8 +240,13 @@ class ModelStage:
         journaled it, and `at_ms` is at least `next_ready_ms`."""
         self._schedule.add(at_ms, rules, announced_at)
 
+    def renew(self, renewed: Renewed) -> None:
+        """From its ready time on a new reference is gathered; journaled as `activate` has it."""
+        self._renewals.add(renewed.at_ms, renewed.announced_at, renewed.model_id, renewed.version)
+
     def has_activated(self, announced_at: int) -> bool:
-        return self._schedule.has(announced_at)
+        """What was announced at this offset: a configuration, or a renewal."""
+        return self._schedule.has(announced_at) or self._renewals.has(announced_at)
 
     def _decide(self, model_id: str, model: ModelState, cohort_ms: int) -> list[Effect]:
         if model.configured_maturity != "auto":
@@ -264,6 +284,7 @@ class ModelStage:
                 "progress": list(self._progress),
                 "changes": self._changes.latest,
                 "schedule": self._schedule.snapshot(),
+                "renewals": self._renewals.snapshot(),
                 "refused": self._watch.roster.refused,
             }
         )
@@ -292,7 +313,8 @@ class ModelStage:
             base = decode(state["base"])
             models = stage._changes.restore(base["changes"], state)
             stage._schedule = Schedule.restore(base["schedule"], state)
-            release = Release(stage._schedule, rules, observe)
+            stage._renewals = Renewals.restore(base.get("renewals", ()))
+            release = Release(stage._schedule, stage._renewals, rules, observe)
             stage._watch = GroupWatch(rules, stage._changes, release)
             stage._watch.roster.refused = base["refused"]
         stage._inbox.restore(base["inbox"])

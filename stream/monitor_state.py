@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stream.alarm import Alarm
 from stream.panes import PaneTable
 from stream.recent_rows import FullStretch, Stretch
 from stream.reference import Reference
@@ -111,3 +112,14 @@ def _of_version_1(plain: dict[str, Any]) -> Held:
         [],
         None if recent[0] is None else Stretch.from_plain(recent),
     )
+
+
+def fired_in_version_1(plain: dict[str, Any]) -> list[tuple[str, str]]:
+    """(series, detector, as it is called now) of what fired under the detectors of 0.1.0."""
+    fired = [
+        (name, "shift" if detector == "adwin" else detector)
+        for name, series in plain["values"].items()
+        for detector, alarm in series["alarms"].items()
+        if Alarm.restore(alarm).firing
+    ]
+    return fired + [(n, rate) for n, rate, s in plain["rates"] if Alarm.restore(s["alarm"]).firing]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.columns import Group
+from stream.wire import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +14,9 @@ class MonitorFinding:
     pane_end_ms: int
     series: str
     alertname: str
-    detail: dict[str, Any] | None  # None: quiet again
-    lasting: bool = False  # nothing new: it has been so for long
+    detail: dict[str, Any] | None  # None: nothing more than the verdict
+    verdict: Verdict = "drift"
+    because: str = ""  # of a quiet one: why it ends, where it is not well again
 
 
 @dataclass(frozen=True, slots=True)

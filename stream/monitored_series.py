@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from detectors.base import Change
+from detectors.moments import mean_and_variance
 from stream.alarm import SharedTimes, with_times
 from stream.feature_types import FeatureTypes
+from stream.findings import Findings
+from stream.monitor_told import MonitorFinding
+from stream.panes import PaneTable
+from stream.reference import Reference
 from stream.rules import Rules
-from stream.value_series import ValueSeries
+from stream.value_series import ValuePanes, ValueSeries
 from stream.wire import PaneKind
 
 _WATCHED_OUTCOMES = ("outcome:error", "outcome:brier")  # in [0, 1]; unbounded losses are not
@@ -60,6 +67,31 @@ class MonitoredSeries:
             self.watch(name)
         self.share()
         return ended
+
+    def run(self, run: PaneTable, words: Findings, law: Reference | None) -> list[MonitorFinding]:
+        """What a run of panes lets them tell, series by series."""
+        found: list[MonitorFinding] = []
+        for name, series in self.values.items():
+            feature = run.features.get(name)
+            if feature is None or not feature.number.any():
+                continue
+            having = np.flatnonzero(feature.number)
+            mean, variance = mean_and_variance(feature.number, feature.sums, feature.squares)
+            ends, share = run.pane_end[having], self.budget_share
+            panes = ValuePanes(
+                ends - self._rules.pane_ms,
+                feature.number[having],
+                mean[having],
+                variance[having],
+                feature.minimum[having],
+                feature.maximum[having],
+            )
+            for detector, signal in series.update(words.context(name, "adwin", share), panes):
+                end_ms = int(ends[signal.pane])
+                found.append(
+                    words.of_mean(name, detector, signal, end_ms, share=share, reference=law)
+                )
+        return found
 
     # -- reading
 

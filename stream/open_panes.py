@@ -1,7 +1,4 @@
-"""Stage 1's open panes, and how closed panes are cut into blocks.
-
-A pane of at most k rows travels as its rows, a larger one as its summary; both merge alike.
-"""
+"""Stage 1's open panes: rows, and summaries where they are many."""
 
 from __future__ import annotations
 
@@ -9,42 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from stream.closed_panes import Closed, closed, summarised
 from stream.columns import Group, Rows, concatenate
-from stream.panes import PaneTable, cut_at, merge, summarise
+from stream.grouped_rows import GroupedRows, together
+from stream.panes import PaneTable, cut_at, merge
 from stream.rules import Rules
 from stream.snapshot import Part, pack, unpack
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 
 _COMPACT_CELLS = 1 << 20  # of a group's open rows, beyond which they are summed already
-_BLOCK_BYTES = 500_000  # a block is one record; a single pane of very many features may be larger
-_CELL_BYTES = 9
-_SUMMARY_CELLS = 200  # about what a summary holds of a feature beside its sample
 _MANY_TABLES = 4  # of a group, beside those in segments: they are made one
 _MOST_SEGMENTS = 16
 _SEGMENT_VERSION = 1
 RowsOrTable = TypeVar("RowsOrTable", Rows, PaneTable)
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """Panes that are whole, some as rows, some as summaries; no pane in both."""
-
-    rows: Rows | None
-    table: PaneTable | None
-
-    def ends(self) -> NDArray[np.int64]:
-        """Pane ends, rising."""
-        parts = [part.pane_end for part in (self.rows, self.table) if part is not None]
-        return np.unique(np.concatenate(parts))
-
-    def between(self, first_ms: int, last_ms: int) -> Closed:
-        rows = None if self.rows is None else self.rows.between(first_ms, last_ms)
-        table = None if self.table is None else self.table.between(first_ms, last_ms)
-        return Closed(rows or None, table or None)  # none of no pane
 
 
 @dataclass(slots=True)
@@ -103,6 +78,8 @@ class OpenPanes:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._groups: dict[Group, _Open] = {}
+        self._undealt: list[GroupedRows] = []  # added since a snapshot, of groups that are many
+        self._undealt_cells = 0
         self._closed_ms = BEFORE_ALL_MS  # panes that end by then have left
         self._segments: list[_Segment] = []
         self._next = 0
@@ -114,13 +91,39 @@ class OpenPanes:
         if opened.cells() > _COMPACT_CELLS:
             _, left = cut_at(opened.rows, self._closed_ms)
             if left:
-                opened.tables.append(_summarised(concatenate(left), self._rules))
+                opened.tables.append(summarised(concatenate(left), self._rules))
             opened.rows, opened.sealed_rows, opened.rows_since = [], 0, self._next
             opened.names = set()
             if len(opened.tables) - opened.sealed_tables >= _MANY_TABLES:
                 opened.tables[opened.sealed_tables :] = [
                     self._merged(opened.tables[opened.sealed_tables :])
                 ]
+
+    def add_all(self, rows: GroupedRows) -> None:
+        """Rows of many groups. They are dealt to their groups when these are asked for: a batch
+        has few of each."""
+        self._undealt.append(rows)
+        self._undealt_cells += len(rows) * (2 + len(rows.rows.columns))
+        if self._undealt_cells > _COMPACT_CELLS:
+            self._deal()
+
+    def _deal(self) -> None:
+        undealt, self._undealt, self._undealt_cells = self._undealt, [], 0
+        for alike in together(undealt):
+            for group, rows in alike.dealt():
+                self.add(group, rows)
+
+    def _due(self, after_ms: int) -> dict[Group, list[Rows]]:
+        """What of the undealt rows has closed since."""
+        due = together([part.between(after_ms, self._closed_ms) for part in self._undealt])
+        left = [part.between(self._closed_ms, -BEFORE_ALL_MS) for part in self._undealt]
+        self._undealt = [part for part in left if len(part)]
+        self._undealt_cells = sum(len(p) * (2 + len(p.rows.columns)) for p in self._undealt)
+        of: dict[Group, list[Rows]] = {}
+        for alike in due:
+            for group, rows in alike.dealt():
+                of.setdefault(group, []).append(rows)
+        return of
 
     def _merged(self, tables: Sequence[PaneTable]) -> PaneTable:
         return merge(tables, self._rules.pane_rows, self._rules.max_categories)
@@ -130,10 +133,14 @@ class OpenPanes:
         if until_ms // self._rules.pane_ms <= self._closed_ms // self._rules.pane_ms:
             return  # no pane ends in between
         after_ms, self._closed_ms = self._closed_ms, max(self._closed_ms, until_ms)
-        for group, opened in list(self._groups.items()):
-            rows = _between(opened.rows, after_ms, self._closed_ms)
-            tables = _between(opened.tables, after_ms, self._closed_ms)
-            self._drop_closed(group)
+        due = self._due(after_ms)
+        for group in list(dict.fromkeys([*self._groups, *due])):
+            rows, tables = due.pop(group, []), []
+            opened = self._groups.get(group)
+            if opened is not None:
+                rows += _between(opened.rows, after_ms, self._closed_ms)
+                tables = _between(opened.tables, after_ms, self._closed_ms)
+                self._drop_closed(group)
             if rows or tables:
                 yield group, closed(rows, tables, self._rules)
 
@@ -153,6 +160,7 @@ class OpenPanes:
 
     def parts(self) -> list[Part]:
         """What came since the last call is a segment from now on."""
+        self._deal()
         self._segments = [s for s in self._segments if s.last_end_ms > self._closed_ms]
         if len(self._segments) >= _MOST_SEGMENTS:
             self._gather()
@@ -228,42 +236,3 @@ def _between(parts: Sequence[RowsOrTable], after_ms: int, until_ms: int) -> list
     """What is of panes that end in (after, until]."""
     due, _ = cut_at(parts, until_ms)
     return cut_at(due, after_ms)[1]
-
-
-def closed(rows: Sequence[Rows], tables: Sequence[PaneTable], rules: Rules) -> Closed:
-    """Whole panes in the form each travels in: rows, or a summary if it has more than k."""
-    if not rows:
-        return Closed(None, merge(tables, rules.pane_rows, rules.max_categories))
-    joined = concatenate(rows)
-    ends, place, count = np.unique(joined.pane_end, return_inverse=True, return_counts=True)
-    crowded = count > rules.pane_rows
-    for table in tables:
-        crowded |= np.isin(ends, table.pane_end)
-    dense = crowded[place]
-    summed = list(tables)
-    if dense.any():
-        summed.append(_summarised(joined.take(np.flatnonzero(dense)), rules))
-        joined = joined.take(np.flatnonzero(~dense))
-    whole = merge(summed, rules.pane_rows, rules.max_categories) if summed else None
-    return Closed(joined, whole)
-
-
-def cut_into_blocks(panes: Closed, rules: Rules) -> Iterator[Closed]:
-    """Parts of about half a megabyte, pane ends rising; a pane is never cut."""
-    parts = [part for part in (panes.rows, panes.table) if part is not None]
-    ends, place = np.unique(np.concatenate([p.pane_end for p in parts]), return_inverse=True)
-    size = np.zeros(len(ends), np.int64)
-    if panes.rows is not None:
-        of_rows = place[: len(panes.rows)]
-        size += np.bincount(of_rows, minlength=len(ends)) * (2 + len(panes.rows.columns))
-    if panes.table is not None:
-        of_table = place[len(place) - len(panes.table) :]
-        size[of_table] += (rules.pane_rows + _SUMMARY_CELLS) * (1 + len(panes.table.features))
-    number = np.cumsum(size * _CELL_BYTES) // _BLOCK_BYTES
-    starts = np.flatnonzero(np.diff(number, prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(ends)], strict=True):
-        yield panes.between(int(ends[start]), int(ends[stop - 1]))
-
-
-def _summarised(rows: Rows, rules: Rules) -> PaneTable:
-    return summarise(rows, rules.pane_rows, rules.max_categories)

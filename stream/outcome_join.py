@@ -13,7 +13,7 @@ which this partition learns a maturity can change what comes out.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from detectors.log_buckets import duration_edge_ms
 from stream.class_judgement import class_measures
-from stream.columns import Column, Group, Rows
+from stream.columns import Group, Rows
+from stream.grouped_rows import GroupedRows
 from stream.judgement import measures
 from stream.pending import HELD, NEVER_MS, Pending
 from stream.rules import Rules
@@ -30,6 +31,8 @@ from stream.snapshot import Part
 from stream.sorted_runs import Found
 from stream.waiting_outcomes import CANDIDATE, COUNTED, WAITING, WaitingOutcomes
 from stream.watermark import BEFORE_ALL_MS, pane_end_ms
+
+_FORGOTTEN: Group = ("", "", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +114,26 @@ class OutcomeJoin:
         self.matured["matured_unlabelled"] += int((~labelled).sum())
         judged = measures(rows, outcomes, labelled)
         end, hashes = pane_end_ms(rows["time"], self._rules.pane_ms), self._held.hashes(rows)
-        for code in np.unique(rows["group"]).tolist():
-            of_group = np.flatnonzero(rows["group"] == code)
+        made = GroupedRows(
+            Rows(end, hashes, judged, {}),
+            rows["group"].astype(np.int64),
+            [group or _FORGOTTEN for group in self._held.groups],
+        )
+        of_models = [self._rules.model(group[0]) for group in made.groups]
+        is_own = np.array([bool(of.classes or of.costs) for of in of_models], np.bool_)
+        has_own = is_own[made.code]
+        plain = made.take(np.flatnonzero(~has_own)) if has_own.any() else made
+        yield from plain.dealt(in_order=True)
+        for code in np.unique(made.code[has_own]).tolist():
+            of_group = np.flatnonzero(made.code == code)
             of_group = of_group[np.lexsort((hashes[of_group], end[of_group]))]
-            columns: dict[str, Column] = {n: c.take(of_group) for n, c in judged.items()}
-            group = self._held.groups[code]
-            assert group is not None
-            own = self._rules.model(group[0])
-            if own.classes or own.costs:
-                said, truth = (
-                    {name: column[of_group] for name, column in side.items()}
-                    for side in (rows, outcomes)
-                )
-                columns |= class_measures(own, said, truth, labelled[of_group])
-            yield group, Rows(end[of_group], hashes[of_group], columns, {})
+            said, truth = (
+                {name: column[of_group] for name, column in side.items()}
+                for side in (rows, outcomes)
+            )
+            own = class_measures(of_models[code], said, truth, labelled[of_group])
+            cells = made.rows.take(of_group)
+            yield made.groups[code], replace(cells, columns=cells.columns | own)
 
     def _candidates(self, rows: Columns, age_ms: NDArray[np.int64]) -> tuple[Found, Found]:
         """(all candidates, those that count: the highest revision of each prediction)."""

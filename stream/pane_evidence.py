@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.bounded_mean import steps_of
+from stream.estimated_error import estimates
 from stream.panes import FeatureTable, Ints, PaneTable
 from stream.profile import Cells, NumberProfile, Profile
 from stream.rate_events import faults
+from stream.rules import HOUR_MS
 from stream.units import Unit, is_fault
 
 
@@ -67,6 +69,8 @@ class PaneReader:
                 assert reliability is not None
                 x[:, at], n[:, at] = reliability.sums(self._run)
                 xx[:, at] = x[:, at]
+            elif unit.measure == "estimate":
+                x[:, at], n[:, at], xx[:, at] = estimates(self._run, unit.name, unit.scale)
             elif feature is None:
                 continue
             elif unit.measure == "mean":
@@ -86,8 +90,12 @@ class PaneReader:
             else:
                 of = profile.number(unit.name)
                 assert of is not None
-                sums = of.sums(self._cells_of(unit.name, of), panes)
-                for column, found in zip((n, x, xx), sums, strict=True):
+                count, total, square = of.sums(self._cells_of(unit.name, of), panes)
+                season = profile.season(unit.name)
+                if season is not None:
+                    mean = season.mean[hours_of(self._run) % len(season.mean)]
+                    total, square = without_mean(mean, count, total, square)
+                for column, found in zip((n, x, xx), (count, total, square), strict=True):
                     column[:, at] = found[:, None]
         return Evidence(x, n, xx)
 
@@ -107,3 +115,14 @@ class PaneReader:
         if place not in self._cells:
             self._cells[place] = of.cells(self._run, name, self._sample_pane)
         return self._cells[place]
+
+
+def hours_of(run: PaneTable) -> Ints:
+    """The hour since 1970 in which each pane ends."""
+    hours: Ints = (run.pane_end - 1) // HOUR_MS
+    return hours
+
+
+def without_mean(mean: Ints, n: Ints, x: Ints, xx: Ints) -> tuple[Ints, Ints]:
+    """Sum and sum of squares of n scores, each less its mean."""
+    return x - n * mean, xx - 2 * mean * x + n * mean * mean

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+from stream.closed_panes import Closed, cut_into_blocks
 from stream.columns import Group
 from stream.events import ToPanes
 from stream.numbering import Speaker
-from stream.open_panes import Closed, cut_into_blocks
 from stream.partitioning import partition_of
 from stream.rules import Rules
 from stream.watermark import BEFORE_ALL_MS

@@ -22,12 +22,21 @@ from stream.feature_tables import (
     Counts,
     FeatureTable,
     Ints,
+    dealt,
     merge_features,
     summarise_columns,
 )
 
 __all__ = ["ARRAYS", "WHOLE", "Counts", "FeatureTable", "Ints", "PaneTable"]  # told of as one
-__all__ += ["collapse", "cut_at", "merge", "merge_all", "summarise", "summarise_all"]
+__all__ += [
+    "collapse",
+    "cut_at",
+    "merge",
+    "merge_all",
+    "summarise",
+    "summarise_all",
+    "summarise_grouped",
+]
 WHOLE = np.uint64(2**64 - 1)  # sample limit of a pane whose rows are all in the sample
 
 
@@ -87,6 +96,14 @@ class PaneTable:
         return replace(
             self, features=features, sample=replace(self.sample, columns=columns, texts=texts)
         )
+
+    def only(self, name: str) -> PaneTable:
+        """With no feature but this one."""
+        features = {name: self.features[name]} if name in self.features else {}
+        columns = {n: self.sample.columns[n] for n in (name,) if n in self.sample.columns}
+        texts = {h: self.texts[h] for h in sorted(_texts_used(features, columns))}
+        sample = replace(self.sample, columns=columns, texts=texts)
+        return replace(self, features=features, sample=sample)
 
     def with_sample_of(self, rows: int) -> PaneTable:
         """With at most this many rows of each pane in the sample."""
@@ -155,6 +172,36 @@ def summarise_all(parts: Sequence[Rows], sample_rows: int, max_categories: int) 
         PaneTable(ends, count, {name: next(tables) for name in names}, *sample)
         for ends, count, names, sample in made
     ]
+
+
+def summarise_grouped(
+    rows: Rows, code: Ints, texts: Sequence[dict[int, str]], sample_rows: int, max_categories: int
+) -> list[PaneTable]:
+    """Of rows of many groups, the panes of each group: those of code 0, 1, and so on, each with its
+    texts. All rows have the same columns."""
+    order = np.lexsort((rows.hash, rows.pane_end, code))
+    rows, code = rows.take(order), code[order]
+    is_first = np.ones(len(rows), np.bool_)
+    is_first[1:] = (code[1:] != code[:-1]) | (rows.pane_end[1:] != rows.pane_end[:-1])
+    first = np.flatnonzero(is_first)
+    pane = np.cumsum(is_first) - 1
+    ends, count = rows.pane_end[first], np.diff(first, append=len(rows))
+    sample, limit = _bottom(rows, pane, np.full(len(first), WHOLE), sample_rows)
+    sampled = code[(limit[pane] == WHOLE) | (rows.hash < limit[pane])]
+    numbers = np.arange(len(texts) + 1)
+    panes = np.searchsorted(code[first], numbers).tolist()
+    columns = [(column, pane) for column in rows.columns.values()]
+    whole = summarise_columns(columns, [len(first)] * len(columns), max_categories)
+    features = [dealt(table, panes) for table in whole]
+    made = []
+    places = np.searchsorted(sampled, numbers).tolist()
+    for i, shown in enumerate(texts):
+        mine, low, high = slice(panes[i], panes[i + 1]), places[i], places[i + 1]
+        of = {name: tables[i] for name, tables in zip(rows.columns, features, strict=True)}
+        cells = {n: Column(c.kind[low:high], c.bits[low:high]) for n, c in sample.columns.items()}
+        kept = Rows(sample.pane_end[low:high], sample.hash[low:high], cells, shown)
+        made.append(PaneTable(ends[mine], count[mine], of, kept, limit[mine]))
+    return made
 
 
 def merge(tables: Sequence[PaneTable], sample_rows: int, max_categories: int) -> PaneTable:

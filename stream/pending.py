@@ -35,6 +35,7 @@ HELD: Columns = {
     "value": np.zeros(0, np.float64),
 }
 _FORGET_AT_LEAST = 1_000  # groups
+_UNKNOWN = -1  # an age that is not decided yet
 _CHUNK_ROWS = 1 << 17
 
 
@@ -120,17 +121,17 @@ class Pending:
 
     def ages(self, unknown_ms: int) -> NDArray[np.int64]:
         """By code; of groups that are never joined BEFORE_ALL_MS."""
-        ages: list[int] = []
-        for group in self.groups:
-            age = self.known_maturity(group)
-            known_ms = age if isinstance(age, int) else unknown_ms
-            ages.append(BEFORE_ALL_MS if age is None else known_ms)
-        return np.array(ages, np.int64)
+        if self._ages is None:
+            ages: list[int] = []
+            for group in self.groups:
+                age = self.known_maturity(group)
+                known_ms = age if isinstance(age, int) else _UNKNOWN
+                ages.append(BEFORE_ALL_MS if age is None else known_ms)
+            self._ages = np.array(ages, np.int64)
+        return np.where(self._ages == _UNKNOWN, unknown_ms, self._ages)
 
     def _due_ms(self, times: NDArray[np.int64], codes: NDArray[Any]) -> NDArray[np.int64]:
-        if self._ages is None:
-            self._ages = self.ages(NEVER_MS)
-        ages = self._ages[codes]
+        ages = self.ages(NEVER_MS)[codes]
         due = pane_end_ms(times, self._rules.pane_ms) + self._rules.grace_ms + ages
         return np.where(ages == BEFORE_ALL_MS, BEFORE_ALL_MS, np.minimum(due, NEVER_MS))
 

@@ -44,6 +44,8 @@ class Pipeline:
         does not depend on it; merging many small panes at once is cheaper than one by one."""
         self._options = (partitions, include_payload, observe)
         self._release_every = release_every
+        self.asks_power = False
+        self._powers: list[dict[str, Any]] | None = None
         self.decides_caps = True  # else what is shed is decided by a journal alone
         self._unreleased = 0  # records since stage 2 last heard
         self._held: list[ToPanes] = []
@@ -118,6 +120,9 @@ class Pipeline:
 
     def end_of_input(self, event_time_ms: int | None) -> None:
         """Close everything up to the greatest event time; None: of what was fed."""
+        if self.asks_power:
+            self.release()
+            self._note_powers()
         if event_time_ms is None:
             times = [s.watermark_ms(side) for s in self.sources for side in _SIDES]
             seen = [t for t in times if t is not None]
@@ -188,6 +193,16 @@ class Pipeline:
         ]
 
     # -- reading
+
+    def _note_powers(self) -> None:
+        if self.asks_power and self._powers is None:
+            self._powers = [power for model in self.models for power in model.powers()]
+
+    def powers(self) -> list[dict[str, Any]]:
+        """Of every unit the smallest change that would be found: before the end of the input, at
+        which the silent may be forgotten, if that has come. Where it is asked for."""
+        self._note_powers()
+        return self._powers or []
 
     def sorted_alerts(self) -> list[ToAlerts]:
         """In event-time order: the same list, however the input was batched."""

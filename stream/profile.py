@@ -7,16 +7,18 @@ scores, counts of bins, counts of faults, which add up alike however panes are c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.log_buckets import bucket_of
 from detectors.rank_scores import RankScores
 from detectors.shape import quantile_bins, top_categories
 from stream.judgement import SCORE_FALSE, SCORE_TRUE
 from stream.panes import FeatureTable, Ints, PaneTable
-from stream.reference import Reference, Values
+from stream.reference import Reference, Season, Values
 from stream.reliability import Reliability
 
 
@@ -69,11 +71,20 @@ class NumberProfile:
         rows, values = column.numbers()
         return Cells(sample_pane[rows], self._place(values), np.ones(len(rows), np.int64))
 
+    def bucket_scores(self, buckets: Ints) -> Ints | None:
+        """Of values in these buckets of the reference; None: they are not told apart by buckets."""
+        return None if self._by_value else self.scores.mixed[self._place(buckets)].astype(np.int64)
+
     def _place(self, keys: NDArray[Any]) -> Ints:
         at = np.searchsorted(self._keys, keys)
         inside = np.minimum(at, len(self._keys) - 1)
         place: Ints = 2 * at + (self._keys[inside] == keys)
         return place
+
+    def scores_of(self, values: NDArray[np.float64]) -> Ints:
+        """Scores of single values, shape (n,)."""
+        place = self._place(values if self._by_value else bucket_of(values))
+        return self.scores.mixed[place].astype(np.int64)
 
     def sums(self, cells: Cells, panes: int) -> tuple[Ints, Ints, Ints]:
         """(values, sum of scores, sum of their squares) of each pane."""
@@ -119,11 +130,24 @@ class TextProfile:
     def count(self) -> int:
         return int(self.bins.sum())
 
+    def scores_of(self, hashes: NDArray[np.uint64]) -> Ints:
+        """Scores of single texts, shape (n,): categories in the order of their hashes, as good as
+        any; 0 of those never seen."""
+        return self._scores[np.minimum(self._bins_of(hashes), len(self._scores) - 1)]
+
+    @cached_property
+    def _scores(self) -> Ints:
+        return np.append(RankScores.from_counts(self.bins).cell_scores, 0)
+
+    def _bins_of(self, keys: NDArray[Any]) -> Ints:
+        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        bins: Ints = np.where(self._keys[at] == keys, self._bin[at], self._unseen)
+        return bins
+
     def shape(self, feature: FeatureTable, panes: int) -> Ints:
         """Values in each bin of each pane, (panes, bins)."""
         cells = feature.categories
-        at = np.minimum(np.searchsorted(self._keys, cells.key), len(self._keys) - 1)
-        bins = np.where(self._keys[at] == cells.key, self._bin[at], self._unseen)
+        bins = self._bins_of(cells.key)
         counts = _tally(cells.pane, bins, cells.count, panes, self._unseen + 1)
         return counts[:, : len(self.bins)]
 
@@ -155,6 +179,10 @@ class Profile:
             frozen = self.reference.feature(name)
             self._categories[name] = None if frozen is None else frozen.categories.key
         return self._categories[name]
+
+    def season(self, name: str) -> Season | None:
+        """What is usual of the ranks of a numeric feature at each hour."""
+        return self.reference.seasons.get(name)
 
     def reliability(self) -> Reliability | None:
         """Of a cohort's scores, where enough have come true or not."""

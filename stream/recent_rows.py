@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from stream.wire import rows_from_plain, rows_to_plain
 
 _MAGIC, _VERSION = b"W", 1
 _STRETCHES = 4  # in `keep` rows: a stretch is written once, what is newer with every checkpoint
+_unpacked = lru_cache(maxsize=8)(unpacked)  # one window is asked for again for each finding
 _MOST_NEWEST = 8  # tables that are not joined yet: each has arrays of its own
 
 
@@ -97,7 +98,7 @@ class FullStretch:
         return int(self._ends[-1])
 
     def opened(self) -> Stretch:
-        return Stretch(unpacked(self._rows), self._ends, self._limits)
+        return Stretch(_unpacked(self._rows), self._ends, self._limits)
 
     def encode(self) -> bytes:
         return self.opened().encode()

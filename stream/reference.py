@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,26 @@ def coarse_values(table: PaneTable, name: str) -> Values | None:
     return Values(distinct, counts.astype(np.int64)) if is_coarse else None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Season:
+    """What is usual of a numeric feature at each hour of the day or week: see `stream.season`."""
+
+    mean: NDArray[np.int64]  # (hours,) of the scores, which are integers; 0 where it is not known
+    x: int  # of all scores, each less the mean of its hour; and of their squares
+    xx: int
+    tau: float  # how much what is left depends
+    unknown: int  # hours of which there are too few values
+
+
+class ChangeWithin(NamedTuple):
+    """Found while a reference was gathered: what is from before it was not sealed, or, where it
+    lies within the reference, was (`stream.gathering`)."""
+
+    series: str
+    measure: str
+    since_ms: int
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """One merged pane over [start, end) of one group and kind; no raw row beyond the sample."""
@@ -58,6 +78,8 @@ class Reference:
     frozen: FrozenTable
     values: Mapping[str, Values] = field(default_factory=dict)
     """By feature, as `values_of` says, of more rows than the sample of the table has."""
+    changes: tuple[ChangeWithin, ...] = ()
+    seasons: Mapping[str, Season] = field(default_factory=dict)
 
     @property
     def table(self) -> PaneTable:
@@ -94,7 +116,13 @@ class Reference:
             "table": table_to_plain(self.table),
         }
         values = {name: [of.distinct, of.counts] for name, of in self.values.items()}
-        return plain | ({"values": values} if values else {})
+        plain |= {"values": values} if values else {}
+        if self.seasons:
+            plain["seasons"] = {
+                name: [of.mean, of.x, of.xx, of.tau, of.unknown]
+                for name, of in self.seasons.items()
+            }
+        return plain | ({"changes": [list(c) for c in self.changes]} if self.changes else {})
 
     def describe(self) -> dict[str, Any]:
         """For people: what it is of, and the rates and moments of each feature."""
@@ -106,6 +134,11 @@ class Reference:
             "start": iso(self.start_ms),
             "end": iso(self.end_ms),
             "count": self.count,
+            "changes": [
+                {"series": c.series, "measure": c.measure, "since": iso(c.since_ms)}
+                | {"within": c.since_ms >= self.start_ms}
+                for c in self.changes
+            ],
             "features": {name: _shown(f) for name, f in summary["features"].items()},
         }
 
@@ -114,7 +147,10 @@ class Reference:
         frozen = FrozenTable(table_from_plain(plain["table"]))
         group = tuple(plain["group"])
         values = {name: Values(*of) for name, of in plain.get("values", {}).items()}
-        return cls(group, plain["kind"], plain["start_ms"], plain["end_ms"], frozen, values)
+        changes = tuple(ChangeWithin(*change) for change in plain.get("changes", ()))
+        place = (group, plain["kind"], plain["start_ms"], plain["end_ms"])
+        seasons = {name: Season(*of) for name, of in plain.get("seasons", {}).items()}
+        return cls(*place, frozen, values, changes, seasons)
 
     @classmethod
     def decode(cls, data: bytes) -> Reference:

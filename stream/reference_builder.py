@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from stream.columns import Group
 from stream.frozen_table import FrozenTable
-from stream.panes import PaneTable, collapse
+from stream.panes import Ints, PaneTable, collapse
 from stream.reference import Reference, coarse_values
 from stream.rules import ReferenceRule, Rules
 from stream.wire import PaneKind
 
+Progress = Literal["milestone", "complete"]
 _SAMPLE_BYTES = 500_000  # of the row sample, unless the features are very many
 _FRESH = 4  # a fourth of the sample's rows: so many are merged into the settled part at once
+_MOST_FRESH = 16  # tables, before they are made one
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,43 +46,57 @@ class ReferenceBuilder:
         self._start_ms: int | None = None
         self._count = 0
         self._settled: PaneTable | None = None
-        self._fresh: PaneTable | None = None
+        self._fresh: list[PaneTable] = []
 
-    def sealing_pane(self, table: PaneTable) -> int | None:
-        """Index of the pane that completes the reference; None: none of these does."""
+    def next_stop(self, rows: Ints, pane_end: Ints, first: int) -> int | None:
+        """Index of the first of these panes that completes the reference, or else `first`
+        predictions, twice as many, and so on; None: none of them does."""
+        total = self._count + np.cumsum(rows)
+        milestone = int(np.searchsorted(total, self._next_milestone(first)))
         start_ms = self._start_ms
         if start_ms is None:
-            start_ms = table.first_end_ms - self._rules.pane_ms
-        enough = (self._count + np.cumsum(table.rows) >= self._rule.predictions) & (
-            table.pane_end - start_ms >= self._rule.span_ms
-        )
-        return int(enough.argmax()) if enough.any() else None
+            start_ms = int(pane_end[0]) - self._rules.pane_ms
+        enough = self._is_enough(total, pane_end - start_ms)
+        stop = min(milestone, int(enough.argmax())) if enough.any() else milestone
+        return stop if stop < len(rows) else None
 
-    def milestones(self, table: PaneTable, first: int) -> list[int]:
-        """Indexes of the panes that complete `first` predictions, twice as many, and so on."""
-        total = self._count + np.cumsum(table.rows)
-        found: list[int] = []
+    def _next_milestone(self, first: int) -> int:
         due = first
-        while due <= total[-1]:
-            if due > self._count:
-                found.append(int(np.searchsorted(total, due)))
+        while due <= self._count:
             due *= 2
-        return sorted(set(found))
+        return due
+
+    def _is_enough(self, count: Ints, span_ms: Ints) -> NDArray[np.bool_]:
+        return (count >= self._rule.predictions) & (span_ms >= self._rule.span_ms)
 
     def so_far(self, group: Group, kind: PaneKind) -> Reference:
         """What there is, as a reference: to begin with before there is a better one."""
-        self._settled, self._fresh = self._merged([self._settled, self._fresh]), None
+        self._settled, self._fresh = self._merged([self._settled, *self._fresh]), []
         return self._reference(self._settled, group, kind)
 
-    def add(self, table: PaneTable) -> None:
+    def add(self, table: PaneTable, first: int) -> Progress | None:
+        """Panes up to the next stop at most; what they complete, if that is with the last one."""
         if not len(table):
-            return
+            return None
         if self._start_ms is None:
             self._start_ms = int(table.pane_end[0]) - self._rules.pane_ms
+        due = self._next_milestone(first)
         self._count += int(table.rows.sum())
-        self._fresh = self._merged([self._fresh, table])
-        if self._fresh is not None and len(self._fresh.sample) * _FRESH >= self._rules.window_rows:
-            self._settled, self._fresh = self._merged([self._settled, self._fresh]), None
+        self._fresh.append(table)
+        if sum(len(t.sample) for t in self._fresh) * _FRESH >= self._rules.window_rows:
+            self._settled, self._fresh = self._merged([self._settled, *self._fresh]), []
+        elif len(self._fresh) >= _MOST_FRESH:
+            self._gather()
+        span_ms = np.array([table.last_end_ms - self._start_ms])
+        if self._is_enough(np.array([self._count]), span_ms).all():
+            return "complete"
+        return "milestone" if self._count >= due else None
+
+    def _gather(self) -> None:
+        """Into one pane."""
+        if sum(map(len, self._fresh)) > 1:
+            fresh = self._merged(self._fresh)
+            self._fresh = [] if fresh is None else [fresh]
 
     def _merged(self, tables: Sequence[PaneTable | None]) -> PaneTable | None:
         parts = [table for table in tables if table is not None]
@@ -88,8 +106,8 @@ class ReferenceBuilder:
         return collapse(parts, parts[-1].last_end_ms, rules.window_rows, rules.max_categories)
 
     def seal(self, group: Group, kind: PaneKind) -> Reference:
-        whole = self._merged([self._settled, self._fresh])
-        self._settled = self._fresh = None
+        whole = self._merged([self._settled, *self._fresh])
+        self._settled, self._fresh = None, []
         return self._reference(whole, group, kind)
 
     def _reference(self, whole: PaneTable | None, group: Group, kind: PaneKind) -> Reference:
@@ -104,11 +122,14 @@ class ReferenceBuilder:
         return Reference(group, kind, self._start_ms, table.last_end_ms, frozen, values)
 
     def snapshot(self) -> Building:
-        return Building(self._start_ms, self._count, self._settled, self._fresh)
+        self._gather()
+        fresh = self._fresh[0] if self._fresh else None
+        return Building(self._start_ms, self._count, self._settled, fresh)
 
     def restore(self, building: Building) -> None:
         self._start_ms, self._count = building.start_ms, building.count
-        self._settled, self._fresh = building.settled, building.fresh
+        self._settled = building.settled
+        self._fresh = [] if building.fresh is None else [building.fresh]
 
 
 def settled_name(group: Group, kind: PaneKind, building: Building) -> str:

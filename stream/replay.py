@@ -26,6 +26,7 @@ from stream.wire import (
     Idle,
     JournalEntry,
     MaturityDecision,
+    Renewed,
     Shed,
 )
 
@@ -57,6 +58,7 @@ class ReplayedRules:
     def __init__(self, entries: Sequence[JournalEntry]) -> None:
         foundings = [entry for entry in entries if isinstance(entry, Founding)]
         self._activations = [entry for entry in entries if isinstance(entry, Activation)]
+        self._renewed = [entry for entry in entries if isinstance(entry, Renewed)]
         self._by_hash = {e.config_hash: e.rules for e in self._activations if e.rules is not None}
         self._founding = foundings[0] if foundings else None  # the first counts
         self.is_followed = False
@@ -75,7 +77,10 @@ class ReplayedRules:
             pipeline.found(self._of(founding.config_hash))
 
     def activate(self, pipeline: Pipeline) -> None:
-        """All changes at once: they wait for their ready time in the stages."""
+        """All changes at once: they wait for their ready time in the stages. A reference that was
+        accepted is so under any configuration."""
+        for renewed in self._renewed:
+            pipeline.models[renewed.partition].renew(renewed)
         for entry in self._activations if self.is_followed else ():
             rules = self._of(entry.config_hash)
             stage = pipeline.models[entry.partition] if entry.stage == _MODELS else None
@@ -119,7 +124,7 @@ def decision(entry: JournalEntry, rules: ReplayedRules) -> Decision | None:
         case Accepted(partition=partition, side=side, at_offset=at_offset):
             accept = partial(rules.accept, entry=entry)
             return Decision(side, partition, at_offset, accept, is_lasting=True)
-        case Claim() | MaturityDecision() | Founding() | Activation():
+        case Claim() | MaturityDecision() | Founding() | Activation() | Renewed():
             return None
         case _:  # a new kind of entry must say what a replay does with it
             assert_never(entry)

@@ -18,10 +18,16 @@ from typing import Any, Literal
 import msgspec
 
 SECOND_MS = 1_000
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 Maturity = int | None | Literal["auto"]
 """Age in ms at which a prediction is judged; None: never; "auto": decided from the data."""
+
+Season = Literal["none", "day", "week"]
+"""What values come and go with."""
+
+SEASON_HOURS: dict[Season, int] = {"none": 0, "day": 24, "week": 168}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class FloorRule:
     series: tuple[tuple[str, float], ...] = ()  # of single series, by name
     calibration: float = 0.02  # of how often equal scores come true: share of them
     unlabelled: float = 0.1  # of judged predictions without an outcome: share
+    joint: float = 0.2  # of what goes together: standard deviations of a product, on ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,15 @@ class RateRule:
 
 
 @dataclass(frozen=True, slots=True)
+class JointRule:
+    """Changes between features, looked for in rows of the panes' samples."""
+
+    enabled: bool = True
+    pairs: int = 32  # of features, at most
+    rows: int = 32  # of a pane, at most
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -92,6 +108,7 @@ class ModelRule:
     runbook_url: str = ""
     maturity: Maturity | Literal["inherit"] = "inherit"
     reference: ReferenceRule | None = None
+    season: Season | None = None
     labels: tuple[tuple[str, str], ...] = ()
     budget: BudgetRule | None = None
     floors: FloorRule | None = None
@@ -110,13 +127,16 @@ class Rules:
     maturity: Maturity = "auto"
     horizon_ms: int = 30 * DAY_MS
     reference: ReferenceRule = ReferenceRule()
+    season: Season = "none"
     budget: BudgetRule = BudgetRule()
     floors: FloorRule = FloorRule()
     adwin: AdwinRule = AdwinRule()
     page_hinkley: PageHinkleyRule = PageHinkleyRule()
     rates: RateRule = RateRule()
+    joint: JointRule = JointRule()
     minimum_values: int = 200  # before a self-starting detector may alert
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
+    ask_after_ms: int = 14 * DAY_MS  # of firing, the owner is asked to accept a new reference
     resolve_values: int = 500  # that say together that things are as in the reference again
     cooldown_ms: int = DAY_MS  # an alert that comes back within it is of the same incident
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
@@ -156,6 +176,9 @@ class Rules:
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
 
+    def season_of(self, model_id: str) -> Season:
+        return self.model(model_id).season or self.season
+
     def budget_of(self, model_id: str) -> BudgetRule:
         return self.model(model_id).budget or self.budget
 
@@ -182,7 +205,8 @@ class Rules:
         model = self.model(model_id)
         if model.classes or model.costs:  # newer than 0.1.0
             state += [list(model.classes), [list(cost) for cost in model.costs]]
-        return state
+        season = self.season_of(model_id)
+        return state if season == "none" else [*state, season]
 
     def config_hash(self) -> str:
         """Of everything here: two alerts with the same hash were made by the same rules."""
@@ -223,7 +247,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, reference, classes and costs"
+_OF_STATE = "maturity, reference, season, classes and costs"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -231,10 +255,12 @@ _ACTIVATED = frozenset(
         "adwin",
         "page_hinkley",
         "rates",
+        "joint",
         "minimum_values",
         "resolve_after_panes",
         "resolve_values",
         "cooldown_ms",
+        "ask_after_ms",
         "models",
     }
 )
@@ -242,17 +268,20 @@ _ACTIVATED = frozenset(
 
 _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
     {
+        "season",
+        "ask_after_ms",
         "max_ids",
         "max_outcomes",
         "max_groups",
         "forget_ms",
         "budget",
         "floors",
+        "joint",
         "resolve_values",
         "cooldown_ms",
     }
 )
-_SINCE_0_1_OF_ONE = ("budget", "floors", "classes", "costs")
+_SINCE_0_1_OF_ONE = ("season", "budget", "floors", "classes", "costs")
 """Fields that 0.1.0 did not have: of all models, and of one."""
 
 

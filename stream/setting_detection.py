@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stream.rules import BudgetRule, FloorRule, Rules
+from stream.rules import BudgetRule, FloorRule, JointRule, Rules
 from stream.setting_types import (
     BudgetCount,
     Count,
@@ -71,6 +71,11 @@ class FloorSettings(Section):
         description="Of judged predictions without an outcome: share.",
     )
 
+    joint: Positive = Field(
+        default=_DEFAULT.floors.joint,
+        description="Of what goes together: standard deviations of a product, on ranks.",
+    )
+
     def rule(self) -> FloorRule:
         return FloorRule(
             self.shift,
@@ -78,6 +83,7 @@ class FloorSettings(Section):
             self.shape,
             calibration=self.calibration,
             unlabelled=self.unlabelled,
+            joint=self.joint,
         )
 
 
@@ -89,6 +95,7 @@ class ModelFloorSettings(Section):
     shape: Share | None = None
     calibration: Share | None = None
     unlabelled: Share | None = None
+    joint: Positive | None = None
     series: dict[str, Positive] = Field(
         default={}, description="By series: feature:amount, prediction:score, outcome:error."
     )
@@ -103,6 +110,7 @@ class ModelFloorSettings(Section):
             tuple(sorted(self.series.items())),
             self.calibration or common.calibration,
             self.unlabelled or common.unlabelled,
+            self.joint or common.joint,
         )
 
 
@@ -124,10 +132,24 @@ class RateSettings(Section):
     ratio: Ratio = _DEFAULT.rates.ratio
 
 
+class JointSettings(Section):
+    """Changes between features that no single one shows."""
+
+    enabled: bool = _DEFAULT.joint.enabled
+    pairs: Count = Field(default=_DEFAULT.joint.pairs, description="Of features, at most.")
+    rows: Count = Field(
+        default=_DEFAULT.joint.rows, description="Of the row sample of a pane, at most."
+    )
+
+    def rule(self) -> JointRule:
+        return JointRule(**self.model_dump())
+
+
 class DetectorSettings(Section):
     adwin: AdwinSettings = AdwinSettings()
     page_hinkley: PageHinkleySettings = PageHinkleySettings()
     rates: RateSettings = RateSettings()
+    joint: JointSettings = JointSettings()
     minimum: Count = Field(
         default=_DEFAULT.minimum_values,
         description="Values before a self-starting detector may alert.",

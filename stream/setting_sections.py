@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from stream.rules import Rules
+from stream.rules import Rules, Season
 from stream.setting_detection import ModelBudgetSettings, ModelFloorSettings, Section
 from stream.setting_types import (
     Bytes,
@@ -174,6 +174,10 @@ class AlertSettings(Section):
         default=whole_ms(_DEFAULT.cooldown_ms),
         description="An alert that comes back within it belongs to the incident it was of.",
     )
+    ask_after: PositiveDuration = Field(
+        default=whole_ms(_DEFAULT.ask_after_ms),
+        description="Of firing, after which the owner is asked to accept a new reference.",
+    )
 
 
 class DeadLetterLimit(Section):
@@ -271,6 +275,7 @@ class ModelSettings(Section):
     runbook_url: str = Field(pattern=r"^https?://\S+$")
     maturity: MaturityAge | None = None
     reference: ModelReferenceSettings = ModelReferenceSettings()
+    season: Season | None = None
     budget: ModelBudgetSettings = ModelBudgetSettings()
     floors: ModelFloorSettings = ModelFloorSettings()
     labels: dict[str, str] = Field(default={})

@@ -26,6 +26,9 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as SourceError
 
 from stream.rules import (
+    DAY_MS,
+    HOUR_MS,
+    SEASON_HOURS,
     AdwinRule,
     Maturity,
     ModelRule,
@@ -34,6 +37,7 @@ from stream.rules import (
     RateRule,
     ReferenceRule,
     Rules,
+    Season,
 )
 from stream.setting_detection import BudgetSettings, DetectorSettings, FloorSettings, Section
 from stream.setting_sections import (
@@ -93,6 +97,9 @@ class Settings(Section):
     )
     outcomes: OutcomeSettings = OutcomeSettings()
     reference: ReferenceSettings = ReferenceSettings()
+    season: Season = Field(
+        default="none", description="What values come and go with: the hours of a day, of a week."
+    )
     budget: BudgetSettings = BudgetSettings()
     floors: FloorSettings = FloorSettings()
     detectors: DetectorSettings = DetectorSettings()
@@ -123,6 +130,19 @@ class Settings(Section):
                 raise ValueError(f"models.{name}.maturity is beyond outcomes.horizon")
         return self
 
+    @model_validator(mode="after")
+    def _references_hold_two_seasons(self) -> Self:
+        rules = self.rules()
+        for name in ("", *self.models):
+            place = f"models.{name}." if name else ""
+            least_ms = 2 * SEASON_HOURS[rules.season_of(name)] * HOUR_MS
+            if rules.reference_of(name).span_ms < least_ms:
+                days = least_ms // DAY_MS
+                raise ValueError(
+                    f"{place}reference.span: a season needs two of it: {days}d at least"
+                )
+        return self
+
     def internal_topic(self, name: str) -> str:
         """`<app>-panes` and its siblings, by the names of `INTERNAL_TOPICS`."""
         return f"{self.app}-{name}"
@@ -141,15 +161,18 @@ class Settings(Section):
             maturity=_maturity(self.outcomes.maturity),
             horizon_ms=ms(self.outcomes.horizon),
             reference=ReferenceRule(self.reference.predictions, ms(self.reference.span)),
+            season=self.season,
             budget=self.budget.rule(),
             floors=self.floors.rule(),
             adwin=AdwinRule(**self.detectors.adwin.model_dump()),
             page_hinkley=PageHinkleyRule(**self.detectors.page_hinkley.model_dump()),
             rates=RateRule(**self.detectors.rates.model_dump()),
+            joint=self.detectors.joint.rule(),
             minimum_values=self.detectors.minimum,
             resolve_after_panes=self.alerts.resolve_after,
             resolve_values=self.alerts.resolve_values,
             cooldown_ms=ms(self.alerts.cooldown),
+            ask_after_ms=ms(self.alerts.ask_after),
             pane_rows=self.sample.pane,
             window_rows=self.sample.window,
             max_record_bytes=self.limits.record_bytes,
@@ -169,6 +192,7 @@ class Settings(Section):
             runbook_url=model.runbook_url,
             maturity="inherit" if model.maturity is None else _maturity(model.maturity),
             reference=self._reference_rule(model.reference),
+            season=model.season,
             labels=tuple(sorted(model.labels.items())),
             budget=model.budget.rule(self.budget),
             floors=model.floors.rule(self.floors),

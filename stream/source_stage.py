@@ -13,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.acceptance import Acceptance
-from stream.columns import Column, Rows
+from stream.closed_panes import closed
+from stream.columns import Rows
 from stream.event_columns import PredictionColumns
 from stream.events import Effect, Records
 from stream.feature_names import Alike, FeatureNames
+from stream.grouped_rows import GroupedRows
 from stream.identity import Hashes
 from stream.intake import Intake
 from stream.numbering import Said
-from stream.open_panes import OpenPanes, closed
+from stream.open_panes import OpenPanes
 from stream.outcome_join import OutcomeJoin
 from stream.pane_outbox import PaneOutbox
 from stream.record_columns import outcome_columns, prediction_columns
@@ -221,13 +223,19 @@ class SourceStage:
         """Into the open panes of their groups, and held for the join."""
         end = pane_end_ms(columns.time_ms, self.rules.pane_ms)
         after_ms = np.maximum(before_ms, columns.time_ms)
+        names = [(shape.rows, tuple(shape.columns)) for shape in columns.shapes]
+        is_known = self._names.going_on(columns.groups, columns.group, names, before_ms, after_ms)
         parts: dict[int, list[Alike]] = {}
         for shape in columns.shapes:
+            places = np.flatnonzero(is_known[columns.group[shape.rows]])
+            if len(places):
+                known, at = shape.take(places), shape.rows[places]
+                made = Rows(end[at], columns.hashes[at, 0], known.columns, columns.texts)
+                self._open.add_all(GroupedRows(made, columns.group[at], columns.groups))
             for code, rows in _by_code(columns.group[shape.rows]):
-                cells: Mapping[str, Column] = shape.columns
-                if len(rows) < len(shape):
-                    cells = {name: column.take(rows) for name, column in cells.items()}
-                parts.setdefault(code, []).append((shape.rows[rows], cells))
+                if is_known[code]:
+                    continue
+                parts.setdefault(code, []).append((shape.rows[rows], shape.take(rows).columns))
         for code, of_group in parts.items():
             group = columns.groups[code]
             for rows, cells in self._names.take(group, of_group, before_ms, after_ms):

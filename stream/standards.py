@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from stream.batches import taus_of
 from stream.columns import Rows
+from stream.gathering import Gathered
 from stream.pane_evidence import PaneReader
 from stream.panes import summarise
 from stream.profile import Profile
 from stream.reference import Reference
 from stream.rules import Rules
-from stream.unit_plan import Feature, plan
+from stream.unit_plan import Feature, plan, units_of
 from stream.units import Unit
 from stream.watch import Watch
 from stream.watched import Key, Watched
@@ -20,18 +21,42 @@ from stream.wire import PaneKind
 
 class Standards:
     """The law is a sealed reference. Until there is one, and for features that it does not know,
-    what has been gathered so far is a provisional one, again at every doubling."""
+    what has been gathered so far is a provisional one, again at every doubling. A feature that
+    came when the law was sealed has a standard of its own."""
 
     def __init__(self, kind: PaneKind, model_id: str) -> None:
         self._kind, self._model_id = kind, model_id
         self.law: Profile | None = None
         self._provisional: Profile | None = None
+        self._late: dict[str, Profile] = {}
+        self._late_laws: set[str] = set()  # features whose own is sealed
 
     def seal(self, reference: Reference, rules: Rules) -> None:
         self.law, self._provisional = _profile(reference, rules), None
 
-    def begin(self, so_far: Reference, rules: Rules) -> None:
-        self._provisional = _profile(so_far, rules)
+    def take(self, gathered: Gathered, rules: Rules) -> bool:
+        """Compare with this from now on; False: there is too little in it."""
+        name, reference = gathered.feature, gathered.reference
+        if name is None:
+            if gathered.is_sealed:
+                self.seal(reference, rules)
+            else:
+                self._provisional = _profile(reference, rules)
+            return True
+        if _values(reference, name) < rules.minimum_values:
+            return False
+        self._late[name] = _profile(reference, rules)
+        if gathered.is_sealed:
+            self._late_laws.add(name)
+        return True
+
+    def is_sealed(self, profile: Profile) -> bool:
+        """Whether it is the law, or that of a late feature."""
+        return profile is self.law or any(self._late[n] is profile for n in self._late_laws)
+
+    def lacks(self, name: str, rules: Rules) -> bool:
+        """Whether the law is silent about this feature, or nearly."""
+        return self.law is not None and _values(self.law.reference, name) < rules.minimum_values
 
     def use(self, rules: Rules) -> None:
         """What is known well enough is for the rules to say. `arrange` anew must follow."""
@@ -39,6 +64,7 @@ class Standards:
             self.law = _profile(self.law.reference, rules)
         if self._provisional is not None:
             self._provisional = _profile(self._provisional.reference, rules)
+        self._late = {name: _profile(of.reference, rules) for name, of in self._late.items()}
 
     def arrange(
         self,
@@ -61,8 +87,7 @@ class Standards:
             if known.profile is feature.profile:
                 return known
             # an alert and its beginnings are not disturbed by what is only provisional
-            is_law = feature.profile is self.law
-            return None if is_law or watch.is_calm(key) else known
+            return None if self.is_sealed(feature.profile) or watch.is_calm(key) else known
 
         measured = watch.taus()
         panes = None
@@ -73,6 +98,9 @@ class Standards:
         def tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
             # values out of range come together as the values do: there are none to tell it from
             of = Unit(unit.name, "shift") if unit.measure == "out_of_range" else unit
+            season = feature.profile.season(of.name) if of.measure == "shift" else None
+            if season is not None:
+                return (season.tau,)
             found = measured.get((of.name, of.measure))
             if found is None:
                 return _first_tau(feature, of, first)
@@ -84,11 +112,29 @@ class Standards:
 
     def _features(self, numeric: Mapping[str, bool]) -> Iterator[Feature]:
         for name, is_numeric in numeric.items():
-            for profile in (self.law, self._provisional):
+            for profile in (self._late.get(name), self.law, self._provisional):
                 if profile is not None and profile.reference.knows(name):
                     late = self.law is not None and profile is not self.law
                     yield Feature(name, is_numeric, profile, is_late=late)
                     break
+
+    def frame(
+        self, numeric: Mapping[str, bool], rules: Rules
+    ) -> tuple[Profile, list[tuple[Unit, bool]]] | None:
+        """Of the provisional reference, all units that there are; each with whether it is of
+        numbers."""
+        profile = self._provisional
+        if profile is None:
+            return None
+        features = [
+            Feature(name, is_numeric, profile, is_late=False)
+            for name, is_numeric in numeric.items()
+            if profile.reference.knows(name)
+        ]
+        units = [
+            (u, f.numeric) for f in features for u in units_of(f, self._kind, rules, self._model_id)
+        ]
+        return profile, units
 
     @property
     def has_begun(self) -> bool:
@@ -106,20 +152,32 @@ class Standards:
     def provisional_id(self) -> str | None:
         return None if self._provisional is None else self._provisional.reference.id
 
+    def late(self) -> list[tuple[str, str, bool]]:
+        """(feature, id of its reference, whether that is sealed)."""
+        return [(name, of.reference.id, name in self._late_laws) for name, of in self._late.items()]
+
     def bases(self, watch: Watch) -> list[Reference]:
-        """Provisional references that something is compared with."""
-        used = [one.profile for one in watch.watched.values()]
+        """References that something is compared with, beside the law."""
+        used = [*(one.profile for one in watch.watched.values()), *self._late.values()]
         used += [] if self._provisional is None else [self._provisional]
         bases = {of.reference.id: of.reference for of in used if of is not self.law}
         return list(bases.values())
 
     def restore(
-        self, bases: Iterable[Reference], provisional_id: str | None, rules: Rules
+        self,
+        bases: Iterable[Reference],
+        provisional_id: str | None,
+        late: Iterable[tuple[str, str, bool]],
+        rules: Rules,
     ) -> dict[str, Profile]:
         """Of the bases, behind the law; all profiles by id."""
         profiles = {basis.id: _profile(basis, rules) for basis in bases}
         if provisional_id is not None:
             self._provisional = profiles[provisional_id]
+        for name, reference_id, is_sealed in late:
+            self._late[name] = profiles[reference_id]
+            if is_sealed:
+                self._late_laws.add(name)
         if self.law is not None:
             profiles[self.law.reference.id] = self.law
         return profiles
@@ -131,6 +189,11 @@ def _first_tau(feature: Feature, unit: Unit, first: PaneReader | None) -> tuple[
         return (1.0,)
     read = first.read([(unit, feature.profile, feature.numeric)])
     return tuple(taus_of(read.x, read.n, read.xx).tolist())
+
+
+def _values(reference: Reference, name: str) -> int:
+    frozen = reference.feature(name)
+    return 0 if frozen is None else int(frozen.number[0] + frozen.text[0])
 
 
 def _profile(reference: Reference, rules: Rules) -> Profile:

@@ -27,6 +27,7 @@ from stream.journal import TopicTail
 from stream.kafka_admin import AdminError, connection
 from stream.metrics import Metrics
 from stream.record_columns import PARSER
+from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
 from stream.settings import Settings
 from stream.transport import App, BatchSchema
@@ -177,7 +178,7 @@ class Worker:
                 log.warning("control record %d of partition %d: type not known", offset, partition)
             case EndOfInput():
                 await self.host.input_ends(record)
-            case ConfigChange():
+            case ConfigChange() | Renewal():
                 self.configs.announce(offset, record)
 
 

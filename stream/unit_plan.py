@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from detectors.shape import split
 from stream.budget import shares
+from stream.estimated_error import ESTIMATE, SCORE, is_probability, largest_of
 from stream.judged_units import judged_units
 from stream.profile import Profile
 from stream.rules import Rules
@@ -34,6 +35,8 @@ def units_of(feature: Feature, kind: PaneKind, rules: Rules, model_id: str) -> l
     units: list[Unit] = []
     if numbers is not None:
         units.append(Unit(name, "shift"))
+    if name == SCORE and is_probability(profile.reference):
+        units.append(Unit(ESTIMATE, "estimate", scale=largest_of(profile.reference)))
     shape = numbers if feature.numeric else profile.text(name)
     if shape is not None and (of_features or name in SHAPED):
         units.append(Unit(name, "shape", len(shape.bins)))

@@ -13,6 +13,7 @@ from detectors.rank_scores import SCORE_UNIT, RankScores
 from detectors.score_tilts import score_tilts
 from detectors.tilts import Tilts
 from stream.bounded_mean import STEPS, steps_of
+from stream.estimated_error import estimates
 from stream.panes import Ints
 from stream.profile import Profile
 from stream.rate_events import rate_of
@@ -53,6 +54,9 @@ def baseline_of(unit: Unit, profile: Profile, *, numeric: bool) -> Baseline:
         reliability = profile.reliability()
         assert reliability is not None
         return Baseline(reliability.true, reliability.count)
+    if unit.measure == "estimate":
+        x, n, _ = estimates(reference.table, unit.name, unit.scale)
+        return Baseline(x[0], n[0])
     frozen = reference.feature(unit.name)
     assert frozen is not None
     if unit.measure == "rate":
@@ -64,6 +68,9 @@ def baseline_of(unit: Unit, profile: Profile, *, numeric: bool) -> Baseline:
     assert of is not None
     if unit.measure == "shape":
         return Baseline(of.bins, np.full(len(of.bins), of.bins.sum()))
+    season = profile.season(unit.name)
+    if season is not None:
+        return Baseline(np.array([season.x]), np.array([of.count]), season.xx)
     return Baseline(np.zeros(1, np.int64), np.array([of.count]), of.count * SCORE_UNIT**2)
 
 
@@ -80,8 +87,8 @@ def floor_of(unit: Unit, floors: FloorRule, rates: RateRule, sealed: Baseline) -
         return min(rates.min_rise, tripled) if tripled > 0.0 else rates.min_rise
     if unit.measure == "rate":
         return (own or floors.error) * share
-    if unit.measure == "mean":
-        return (own or floors.error) * share / STEPS
+    if unit.measure in {"mean", "estimate"}:
+        return (own or floors.error) * share / unit.steps
     if unit.measure == "shape":
         return floors.shape
     return own or floors.shift
@@ -102,7 +109,7 @@ class Terms:
     def family(self) -> str:
         if self.unit.measure == "shift":
             return "learned" if self.ranks is None else "ranks"
-        if self.unit.measure == "mean":
+        if self.unit.measure in {"mean", "estimate"}:
             return "means"
         return "faults" if self.unit.up_only else "shares"
 
@@ -139,6 +146,8 @@ def _family_tilts(family: str, terms: Sequence[Terms]) -> Tilts:
     if family == "means":
         # of values in [0, 1] the exponential of an account is at most that of events of their mean
         share = np.concatenate([t.baseline.x for t in terms]) / STEPS
+        # the errors beside an estimate are only compared: they have no tilts
+        floor = np.concatenate([[t.floor, 1.0][: t.unit.columns] for t in terms])
         of_events = bernoulli_tilts(share, count, rate=rate, tau=tau, floor=floor)
         return replace(of_events, gain=np.rint(of_events.gain / STEPS).astype(np.int64))
     if family == "ranks":

@@ -14,24 +14,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detectors.calibration import reliability_difference
 from detectors.cusum_bank import CusumBank
-from detectors.effects import (
-    Interval,
-    rate_difference,
-    score_difference,
-    total_variation,
-    within_floor,
-)
+from detectors.effects import Interval, within_floor
 from stream.firing import Firing, Patience
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
-from stream.rules import DAY_MS
+from stream.unit_effects import effect_of, interval_of, is_refuted, room_of
 from stream.unit_tilts import Terms, tilts_of
 from stream.watched import Key, Watched
-
-ASK_AFTER_MS = 14 * DAY_MS
-_SURE = 0.99  # of the interval that must lie within the floor
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +47,7 @@ class Told:
     crossing: Crossing | None  # None: it is well again, or has been so for long
     effect: Interval | None
     lasting: bool = False
+    refuted: bool = False  # what scores let expect is not what came
 
 
 class Walk:
@@ -158,7 +149,7 @@ class Walk:
         """Tell it, if it is worth a person's time; else begin anew."""
         one = self._watched[key]
         self.stirred[key] = crossing.row
-        effect = _effect(one, crossing)
+        effect = effect_of(one, crossing.column, crossing.x, crossing.n)
         is_little = bool(abs(effect.estimate) < one.terms.floor)
         firing = self._firing.get(key)
         if firing is not None:
@@ -168,9 +159,13 @@ class Walk:
             self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
         else:
             now_ms = int(self._start_ms[crossing.row])
-            self._firing[key] = Firing(one.unit.columns, now_ms + ASK_AFTER_MS, self._patience)
+            self._firing[key] = Firing(
+                one.unit.columns, now_ms + self._patience.ask_after_ms, self._patience
+            )
         if is_little:
             return
+        firing = self._firing[key]
+        firing.told = min(firing.told, abs(float(effect.estimate)))
         self._told.append(Told(crossing.row, one, crossing, effect))
 
     def _follow(self, key: Key, row: int) -> None:
@@ -199,8 +194,7 @@ class Walk:
         """While it fires, up to the next pane at which something happens."""
         of, evidence = self._columns[key], self._evidence
         of_columns = evidence.n[row:, of]
-        is_split = self._watched[key].unit.is_split
-        count = of_columns.sum(axis=1) if is_split else of_columns[:, 0]
+        count = self._watched[key].unit.counted(of_columns)
         learns, looks = firing.learns_at(count), firing.looks_at(count)
         asks = firing.asks_at(self._start_ms[row:])
         stop = row + min(learns, looks, asks, len(count) - 1)
@@ -237,46 +231,17 @@ class Walk:
     def _look(self, key: Key, firing: Firing, row: int) -> None:
         """Is it well again?"""
         one = self._watched[key]
-        interval, floor = _interval(one, firing), one.terms.floor
-        if interval.low > floor or interval.high < -floor:
+        window, floor = firing.window, one.terms.floor
+        looks = float(firing.patience.look)
+        interval = interval_of(one, window.x, window.n, looks)
+        if one.unit.is_twin and is_refuted(one, interval, window.x, window.n, looks):
+            self._told.append(Told(row, one, None, None, refuted=True))
+            firing.look_on()
+        elif interval.low > floor or interval.high < -floor:
             firing.look_anew()
-        elif within_floor(interval, _room(one)):
+        elif within_floor(interval, room_of(one, firing.told)):
             del self._firing[key]
             self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
             self._told.append(Told(row, one, None, None))
         else:
             firing.look_on()
-
-
-def _effect(one: Watched, crossing: Crossing) -> Interval:
-    """The difference to the reference since the change, with its 95 % interval: of a rate, of the
-    share of the bin that moved, or of ranks in σ."""
-    terms = one.terms
-    before, column, tau = terms.baseline, crossing.column, max(terms.tau)
-    if one.unit.measure == "shift":
-        return score_difference(crossing.x, crossing.n, before.n[0], tau=tau)
-    now = (crossing.x / one.unit.steps, crossing.n)
-    then = (before.x[column] / one.unit.steps, max(before.n[column], 1))
-    return rate_difference(*now, *then, tau=tau)
-
-
-def _interval(one: Watched, firing: Firing) -> Interval:
-    """Of how things are now; it is looked at again and again."""
-    x, n, looks = firing.window.x, firing.window.n, float(firing.patience.look)
-    unit, before, tau = one.unit, one.terms.baseline, max(one.terms.tau)
-    if unit.measure == "shift":
-        return score_difference(x[0], n[0], before.n[0], tau=tau, level=_SURE, anytime=looks)
-    if unit.measure == "shape":
-        return total_variation(x, before.x, tau=tau, level=_SURE, anytime=looks)
-    if unit.measure == "calibration":
-        return reliability_difference(x, n, before.x, before.n, tau=tau, level=_SURE, anytime=looks)
-    now, then = (x[0] / unit.steps, n[0]), (before.x[0] / unit.steps, before.n[0])
-    return rate_difference(*now, *then, tau=tau, level=_SURE, anytime=looks)
-
-
-def _room(one: Watched) -> float:
-    """In which a difference is none: the floor, or what is within the error of the reference."""
-    tilts = tilts_of([one.terms])
-    least = tilts.smallest * (1.0 if one.unit.measure == "shift" else tilts.sd)
-    able = least[np.isfinite(least)]
-    return max(one.terms.floor, float(able.max()) if len(able) else 0.0)

@@ -2,7 +2,8 @@
 
 A unit is what an alert is about: the ranks of a numeric series (`shift`), the shares of its bins or
 categories (`shape`), the rate of an error or of one kind of fault, the mean of what lies between 0
-and a largest value (`mean`), or how often scores come true (`calibration`).
+and a largest value (`mean`), how often scores come true (`calibration`), or the errors that scores
+let expect (`estimate`).
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from typing import Literal, TypeGuard, get_args
 
 from stream.bounded_mean import STEPS
 from stream.budget import Purse
+from stream.estimated_error import TWIN
+from stream.feature_tables import Ints
 
 Item = tuple[Purse, str, str]
 Fault = Literal["null", "absent", "type_error", "out_of_range", "unseen", "unlabelled"]
-Measure = Literal["shift", "shape", "rate", "mean", "calibration"] | Fault
+Measure = Literal["shift", "shape", "rate", "mean", "calibration", "estimate"] | Fault
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 OF_NUMBERS: tuple[Fault, ...] = ("null", "absent", "type_error", "out_of_range")
@@ -33,7 +36,7 @@ class Unit:
     @property
     def steps(self) -> int:
         """Of a value 1, as it is summed."""
-        return STEPS if self.measure == "mean" else 1
+        return STEPS if self.measure in {"mean", "estimate"} else 1
 
     @property
     def is_coverage(self) -> bool:
@@ -46,7 +49,19 @@ class Unit:
         return self.measure == "calibration"
 
     @property
+    def is_twin(self) -> bool:
+        """It tells nothing by itself: see `estimated_error`."""
+        return self.name == TWIN
+
+    def counted(self, n: Ints) -> Ints:
+        """Values of each pane, each once, from those of the columns: (panes, columns)."""
+        counted: Ints = n.sum(axis=1) if self.is_split else n[:, 0]
+        return counted
+
+    @property
     def purse(self) -> Purse:
+        if self.is_twin:
+            return "reserve"
         if self.name.startswith("outcome:"):
             return "performance"
         if self.name.startswith("prediction:"):

@@ -13,6 +13,8 @@ from detectors.base import Change
 from detectors.effects import Interval
 from stream.columns import Group
 from stream.events import Action, Kind, Severity
+from stream.joint_rows import called
+from stream.joint_watch import JointTold
 from stream.judgement import RECALL
 from stream.rules import Rules
 from stream.times import iso
@@ -30,6 +32,8 @@ _SHIFTS: dict[str, Facts] = {
     "prediction:score": ("PredictionDrift", "prediction_drift", "warning", "investigate"),
     "prediction:value": ("PredictionDrift", "prediction_drift", "warning", "investigate"),
     "prediction:latency_ms": ("LatencyDrift", "latency", "warning", "investigate"),
+    "prediction:estimated_error": ("EstimatedErrorDrift", "performance", "info", "none"),
+    "outcome:estimated_error": ("EstimatedErrorDrift", "performance", "info", "none"),
     "outcome:error": ("ErrorRateDrift", "performance", "error", "retrain"),
     "outcome:brier": ("BrierScoreDrift", "performance", "error", "retrain"),
     "outcome:absolute_error": ("AbsoluteErrorDrift", "performance", "error", "retrain"),
@@ -58,6 +62,7 @@ _FAULT_WORDS = {
     "unseen": "values of unseen categories",
     "unlabelled": "missing at maturity",
 }
+_JOINT: Facts = ("JointDrift", "feature_drift", "info", "investigate")
 _NO_IMPACT: dict[str, Any] = {
     "metric": None, "value": None, "reference": None, "label_coverage": None,
 }  # fmt: skip
@@ -69,7 +74,7 @@ class Context:
     kind: PaneKind
     group: Group
     series: str  # feature:<name>, prediction:<measure>, outcome:<measure>
-    detector: str  # shift, shape, rate or a fault, of the bank; adwin, page_hinkley
+    detector: str  # shift, shape, rate or a fault, of the bank; joint; adwin, page_hinkley
     budget_share: float
 
     @property
@@ -79,6 +84,8 @@ class Context:
             return _FAULTS[self.detector]
         if self.detector == "shape":
             return _SHAPES[what]
+        if self.detector == "joint":
+            return _JOINT
         return _SHIFTS["feature" if what == "feature" else ":".join(self.series.split(":")[:2])]
 
     @property
@@ -99,6 +106,7 @@ class Context:
             model = self.group[0]
             params = [asdict(rules.budget_of(model)), asdict(rules.floors_of(model))]
             params += [asdict(rules.rates)] if is_fault(self.detector) else []
+            params += [asdict(rules.joint)] if self.detector == "joint" else []
         return hashlib.sha256(msgspec.json.encode(params, order="deterministic")).hexdigest()[:12]
 
     @property
@@ -117,7 +125,7 @@ def describe_crossing(
         large = LARGE_SHAPE if context.detector == "shape" else LARGE_SHIFT
         severity = "warning" if abs(effect.estimate) >= large else "info"
     is_better = not up if not context.series.startswith(RECALL) else up
-    if kind == "performance" and is_better:
+    if kind == "performance" and severity != "info" and is_better:
         severity, action = "info", "investigate"  # it has become better
     return {
         "alertname": context.alertname,
@@ -159,7 +167,12 @@ def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -
             _figure(share / unit.steps * unit.scale) for share in (before, crossing.x / crossing.n)
         )
         return f"{name} {moved} from {' to '.join(amounts)} a prediction"
-    share = f"{_percent(before)} to {_percent(crossing.x / crossing.n)}"
+    now = crossing.x / crossing.n
+    if context.detector == "estimate":
+        unit_of = unit.scale / unit.steps
+        shares = f"{_percent(before * unit_of)} to {_percent(now * unit_of)}"
+        return f"expected error {moved} from {shares}, if scores come true as before"
+    share = f"{_percent(before)} to {_percent(now)}"
     if context.detector == "calibration":
         low, high = told.watched.profile.scores_of(column)
         return f"of scores from {low:.2g} to {high:.2g} what comes true {moved} from {share}"
@@ -172,6 +185,54 @@ def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -
     if context.detector == "rate":
         return f"{name} {moved} from {share}"
     return f"{name} {_FAULT_WORDS[context.detector]} {moved} from {share}"
+
+
+def describe_joint(
+    context: Context,
+    told: JointTold,
+    end_ms: int,
+    correlations: tuple[dict[str, float], dict[str, float]],
+) -> dict[str, Any]:
+    """The same of features that no longer go together as they did."""
+    crossing, effect = told.crossing, told.effect
+    assert crossing is not None
+    assert effect is not None
+    name, kind, _, action = context.facts
+    pair = called(told.names) if len(told.names) == 2 else None
+    return {
+        "alertname": name,
+        "kind": kind,
+        "severity": "warning" if abs(effect.estimate) >= LARGE_SHIFT else "info",
+        "recommended_action": action,
+        "feature": pair,
+        "detector": {
+            "name": "joint_cusum",
+            "params_hash": context.params_hash,
+            "statistic": crossing.statistic,
+            "threshold": crossing.threshold,
+            "budget_share": context.budget_share,
+            "direction": "up" if crossing.theta > 0 else "down",
+        },
+        "window": {"start": iso(crossing.since_ms), "end": iso(end_ms), "count": crossing.n},
+        "effect": {
+            "estimate": float(effect.estimate),
+            "low": float(effect.low),
+            "high": float(effect.high),
+            "floor": told.floor,
+            "change_at": iso(crossing.since_ms),
+        },
+        "change_at_ms": crossing.since_ms,
+        "impact": dict(_NO_IMPACT),
+        "summary": f"{context.who}: {_together(told, correlations)}",
+    }
+
+
+def _together(told: JointTold, correlations: tuple[dict[str, float], dict[str, float]]) -> str:
+    before, now = correlations
+    moved = [f"{name} {before[name]:.2f} to {now[name]:.2f}" for name in now]
+    which = f"{len(told.names)} features" if len(told.names) > 2 else called(told.names)
+    shown = f": correlation of ranks {', '.join(moved)}" if moved else ""
+    return f"{which} no longer go together as they did, each by itself as before{shown}"
 
 
 def _percent(share: float) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from stream.columns import Rows, concatenate
-from stream.panes import PaneTable, cut_at, merge_all, summarise_all
+from stream.panes import PaneTable, cut_at, merge_all, summarise_grouped
 from stream.rules import Rules
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
@@ -24,10 +26,38 @@ class Taken:
 def merged(taken: Sequence[Taken], rules: Rules) -> list[PaneTable]:
     """Of each its panes, merged. What is done for each group alone is little: at a release there
     are as many as there are models."""
-    sparse = [concatenate(of.rows) for of in taken if of.rows]
-    summed = iter(summarise_all(sparse, rules.pane_rows, rules.max_categories))
-    whole = [[*of.tables, next(summed)] if of.rows else of.tables for of in taken]
+    summed = _summed([of.rows for of in taken], rules)
+    whole = [
+        of.tables if table is None else [*of.tables, table]
+        for of, table in zip(taken, summed, strict=True)
+    ]
     return merge_all(whole, rules.pane_rows, rules.max_categories)
+
+
+def _summed(of: Sequence[Sequence[Rows]], rules: Rules) -> list[PaneTable | None]:
+    """The rows of each group; those of groups with the same columns in one go."""
+    found: list[PaneTable | None] = [None] * len(of)
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for place, parts in enumerate(of):
+        names = {tuple(part.columns) for part in parts}
+        if names:
+            alike.setdefault(tuple(sorted(set().union(*names))), []).append(place)
+    for places in alike.values():
+        parts = [part for place in places for part in of[place]]
+        code = np.repeat(np.arange(len(places)), [sum(map(len, of[place])) for place in places])
+        texts = [_texts(of[place]) for place in places]
+        rows = concatenate(parts)
+        tables = summarise_grouped(rows, code, texts, rules.pane_rows, rules.max_categories)
+        for place, table in zip(places, tables, strict=True):
+            found[place] = table
+    return found
+
+
+def _texts(parts: Sequence[Rows]) -> dict[int, str]:
+    texts: dict[int, str] = {}
+    for part in parts:
+        texts.update(part.texts)
+    return texts
 
 
 class Waiting:

@@ -36,6 +36,7 @@ class Watch:
         self._bank: CusumBank | None = None
         self.learning = Learning()
         self._batches: Batches | None = None  # while a reference is being gathered
+        self._taus: dict[Key, tuple[float, ...]] = {}  # as last measured, also of what fires
         self._usual: Ints = np.zeros((3, 0), np.int64)  # x, n, xx of what is compared with
         self._tilted: Ints = np.zeros(0, np.int64)  # n when the constants were made
 
@@ -62,7 +63,9 @@ class Watch:
         for one in fresh:
             if one.key in self.firing:
                 former = self.firing[one.key]
-                self.firing[one.key] = Firing(one.unit.columns, former.ask_ms, former.patience)
+                begun = Firing(one.unit.columns, former.ask_ms, former.patience)
+                begun.told = former.told
+                self.firing[one.key] = begun
 
     def _lay_out(self) -> None:
         self._columns, first = {}, 0
@@ -90,7 +93,9 @@ class Watch:
             start_ms=table.pane_end - rules.pane_ms,
             evidence=evidence,
             usual=self._usual_terms,
-            patience=Patience(rules.minimum_values, rules.resolve_values, self._enough),
+            patience=Patience(
+                rules.minimum_values, rules.resolve_values, self._enough, rules.ask_after_ms
+            ),
         )
         told = walk.told()
         for key, row in walk.stirred.items():
@@ -107,6 +112,10 @@ class Watch:
         for key, columns in self._columns.items():
             yield key, float(level[columns].max()), key in self.firing
 
+    def terms(self) -> list[Terms]:
+        """On which each unit is watched, what has been learned included."""
+        return [self._usual_terms(key) for key in self.watched]
+
     # -- how much values depend
 
     def gather(self, rows: int | None) -> None:
@@ -116,9 +125,9 @@ class Watch:
     def taus(self) -> dict[Key, tuple[float, ...]]:
         """Of the columns of each unit: as measured of late, else as they were taken to be."""
         measured = None if self._batches is None else self._batches.taus()
-        if measured is None:
-            return {key: one.terms.tau for key, one in self.watched.items()}
-        return {key: tuple(measured[at].tolist()) for key, at in self._columns.items()}
+        if measured is not None:
+            self._taus |= {key: tuple(measured[at].tolist()) for key, at in self._columns.items()}
+        return {key: self._taus.get(key, one.terms.tau) for key, one in self.watched.items()}
 
     # -- learning what is usual
 
@@ -170,6 +179,7 @@ class Watch:
             "firing": [[*key, firing.snapshot()] for key, firing in self.firing.items()],
             "learning": self.learning.snapshot(),
             "batches": None if self._batches is None else self._batches.snapshot(),
+            "taus": [[*key, list(tau)] for key, tau in self._taus.items()],
             "usual": self._usual.flatten(),
             "tilted": self._tilted.copy(),
         }
@@ -199,6 +209,7 @@ class Watch:
         self.learning = Learning.restore(plain["learning"])
         batches, columns = plain["batches"], len(plain["tilted"])
         self._batches = None if batches is None else Batches.restore(batches)
+        self._taus = {(name, m): tuple(tau) for name, m, tau in plain.get("taus", ())}
         self._usual = np.array(plain["usual"]).reshape(3, columns)
         self._tilted = np.array(plain["tilted"])
 

@@ -47,5 +47,6 @@ def watched(
         rate *= reference.count / max(int(baseline.n[0]), 1)
     floor = floor_of(unit, rules.floors_of(model), rules.rates, baseline)
     numbers = profile.number(unit.name) if unit.measure == "shift" else None
-    ranks = None if numbers is None else numbers.scores
+    has_season = profile.season(unit.name) is not None
+    ranks = None if numbers is None or has_season else numbers.scores
     return Watched(unit, profile, numeric, share, Terms(unit, baseline, floor, rate, ranks, tau))

@@ -11,7 +11,8 @@ Panes topic (partition = murmur2(model_id); what stage 1 says to stage 2):
 - Fragment: a part of one of these that is too large for a record; parts come one after another.
 
 Findings topic (one partition; what stage 2 says to stage 3): Finding, Progress.
-Journal: Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted; see `JournalEntry`.
+Journal: Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted, Renewed; see
+`JournalEntry`.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ from stream.wire_forms import array, checked_rows, checked_table, fields
 VERSION = 1
 LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and headers included
 PaneKind = Literal["prediction", "cohort"]
-Verdict = Literal["drift", "lasting", "quiet"]
-"""Of a finding: news, none for long, well again."""
+FindingKind = Literal["prediction", "cohort", "estimate"]
+"""Of a finding: of which panes, or of both: expected errors and what became of them."""
+Verdict = Literal["drift", "lasting", "quiet", "raised", "withdrawn"]
+"""Of a finding: news, none for long, well again, graver for what else happens, not borne out."""
+FINDING_KINDS: tuple[FindingKind, ...] = ("prediction", "cohort", "estimate")
 KINDS: tuple[PaneKind, ...] = ("prediction", "cohort")
 
 
@@ -235,7 +239,7 @@ class Finding(msgspec.Struct, tag="finding"):
 
     partition: int
     epoch: int
-    pane_kind: PaneKind
+    pane_kind: FindingKind
     ready_ms: int
     pane_end_ms: int
     group: Group
@@ -248,11 +252,12 @@ class Finding(msgspec.Struct, tag="finding"):
     def order(self) -> tuple[Any, ...]:
         return (
             self.ready_ms,
-            KINDS.index(self.pane_kind),
+            FINDING_KINDS.index(self.pane_kind),
             self.pane_end_ms,
             self.group,
             self.series,
             self.alertname,
+            self.verdict,
         )
 
 
@@ -360,7 +365,19 @@ class Accepted(msgspec.Struct, tag="accepted"):
     config_hash: str
 
 
-JournalEntry = Claim | Idle | Shed | MaturityDecision | Founding | Activation | Accepted
+class Renewed(msgspec.Struct, tag="renewed"):
+    """The ready time from which on a new reference of a model is gathered."""
+
+    stage: int
+    partition: int
+    epoch: int
+    announced_at: int
+    at_ms: int
+    model_id: str
+    version: str | None  # None: of all versions
+
+
+JournalEntry = Claim | Idle | Shed | MaturityDecision | Founding | Activation | Accepted | Renewed
 _plain_encoder = msgspec.msgpack.Encoder()
 _journal_decoder: msgspec.msgpack.Decoder[JournalEntry] = msgspec.msgpack.Decoder(JournalEntry)
 

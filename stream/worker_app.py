@@ -18,6 +18,7 @@ _REQUEST_TIMEOUT_S = 90.0  # Faust's own default, which must be beyond the sessi
 _REQUEST_MARGIN_S = 30.0
 _FETCH_BYTES = 1 << 20
 _PRODUCER_BATCH_BYTES = 1 << 18
+_LINGER_S = 0.005  # what several slots say at a time leaves in one request
 # Faust refuses an assignment made for another URL than its own: with static membership one is
 # handed on from process to process. Nothing is routed by it here, so all have the same.
 _CANONICAL_URL = "http://leeway"
@@ -55,6 +56,7 @@ def new_app(settings: Settings) -> App:
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
         producer_acks=-1,
+        producer_linger=_LINGER_S,
         producer_max_batch_size=_PRODUCER_BATCH_BYTES,
         producer_max_request_size=largest_record_bytes(settings),
         producer_request_timeout=PRODUCE_TIMEOUT_S,

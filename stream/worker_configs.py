@@ -1,9 +1,10 @@
-"""Announced configurations come into force: in the stages that this worker owns, by the journal.
+"""What is announced comes into force: in the stages that this worker owns, by the journal.
 
 As with idleness: first the entry, acknowledged and read back (a claim before it would void it),
 then the change. Stages 2 and 3 take the announced ready time, or the first that they have not
 released yet. Stage 1 takes the models of a configuration once all of stages 2 and 3 know it, when
-a side has reached the announced time, from the next record on that is not in the log yet.
+a side has reached the announced time, from the next record on that is not in the log yet. A new
+reference that was accepted is a matter of the partition of stage 2 that has the model.
 
 A former owner may have been further than its last checkpoint, and told others so. So stages 2 and
 3 decide once they have applied what it can have been heard on, and stage 1 behind all it can read.
@@ -22,15 +23,17 @@ from aiokafka import AIOKafkaProducer
 from stream.idle import SIDES, Side
 from stream.journal import TopicTail, journal_key
 from stream.kafka_admin import connection
+from stream.partitioning import partition_of
 from stream.refusals import UnannouncedConfigError
+from stream.renewals import Renewal
 from stream.rule_book import ConfigChange, RefusedConfigError, RuleBook
 from stream.rules import Rules
 from stream.settings import Settings
 from stream.source_stage import SourceStage
-from stream.wire import Accepted, Activation, Founding, encode_journal
+from stream.wire import Accepted, Activation, Founding, Renewed, encode_journal
 from stream.worker_host import Host
 from stream.worker_routes import Outgoing
-from stream.worker_slot import ALERTS, SOURCES, Slot
+from stream.worker_slot import ALERTS, MODELS, SOURCES, Slot
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ class Configs:
         self._book: RuleBook | None = None
         self._heard: list[tuple[int, ConfigChange]] = []  # not judged: the founding is not known
         self._changes: list[tuple[int, ConfigChange]] = []  # offset of the announcement
+        self._renewals: list[tuple[int, Renewal]] = []
 
     # -- the beginning
 
@@ -83,7 +87,11 @@ class Configs:
 
     # -- announcements
 
-    def announce(self, offset: int, change: ConfigChange) -> None:
+    def announce(self, offset: int, change: ConfigChange | Renewal) -> None:
+        if isinstance(change, Renewal):
+            self._renewals.append((offset, change))
+            log.info("a new reference of model %s was accepted", change.model_id)
+            return
         self._heard.append((offset, change))
         if self._book is not None:
             self._judge()
@@ -124,6 +132,14 @@ class Configs:
                 for source in list(host.sources.values()):
                     await self._accept(source, offset, change)
 
+        for offset, renewal in list(self._renewals):
+            partition = partition_of(renewal.model_id.encode(), host.settings.partitions)
+            owned = host.models.get(partition)
+            if owned is None or owned.core.has_activated(offset):
+                continue
+            if await self._has_caught_up(owned):
+                await self._renew(owned, offset, renewal)
+
     async def _has_caught_up(self, slot: Slot[Any]) -> bool:
         """What a former owner has released must not be judged again by other rules."""
         if slot.spoken_at is None and slot.has_spoken:
@@ -146,6 +162,23 @@ class Configs:
             )
             if await self._is_journaled(slot, entry):
                 core.activate(entry.at_ms, rules, offset)
+                slot.touched()
+
+    async def _renew(self, slot: Slot[Any], offset: int, renewal: Renewal) -> None:
+        async with self._host.changing(slot) as is_ours:
+            if not is_ours or self._host.is_draining or slot.core.has_activated(offset):
+                return
+            entry = Renewed(
+                stage=MODELS,
+                partition=slot.partition,
+                epoch=slot.core.epoch,
+                announced_at=offset,
+                at_ms=max(renewal.effective_at_ms, slot.core.next_ready_ms()),
+                model_id=renewal.model_id,
+                version=renewal.version,
+            )
+            if await self._is_journaled(slot, entry):
+                slot.core.renew(entry)
                 slot.touched()
 
     async def _accept(self, slot: Slot[SourceStage], offset: int, change: ConfigChange) -> None:
@@ -174,7 +207,7 @@ class Configs:
                     await self._host.apply_idle(slot, side, slot.offsets[topic])
                     slot.touched()
 
-    async def _is_journaled(self, slot: Slot[Any], entry: Activation | Accepted) -> bool:
+    async def _is_journaled(self, slot: Slot[Any], entry: Activation | Accepted | Renewed) -> bool:
         topic = self._host.settings.internal_topic("journal")
         record = Outgoing(topic, slot.partition, journal_key(entry), encode_journal(entry))
         written = await (await self._host.send(record))
@@ -189,6 +222,9 @@ class Configs:
         for activation in journal.activations_of(slot.stage, slot.partition):
             rules = await self.rules(activation.config_hash, activation.announced_at)
             slot.core.activate(activation.at_ms, rules, activation.announced_at)
+        if slot.stage == MODELS:
+            for renewed in journal.renewed_of(slot.partition):
+                slot.core.renew(renewed)
         if slot.stage != SOURCES:
             return
         for entry in journal.accepted_of(slot.partition):

@@ -40,8 +40,12 @@ def add_pages(
         return _json(web, await ledgers(host))
 
     @app.page("/status", name="status")
-    async def status(web: Any, request: Any) -> Any:  # noqa: ARG001
-        return _json(web, progress(host))
+    async def status(web: Any, request: Any) -> Any:
+        answer, model_id = progress(host), request.query.get("model")
+        if model_id is not None:
+            models = [slot.core for slot in host.models.values()]
+            answer["series"] = [power for core in models for power in core.powers(model_id)]
+        return _json(web, answer)
 
 
 def _json(web: Any, answer: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""PSI and Kolmogorov-Smirnov: exact, safe on offset data, with the errors they promise."""
+"""Distances: exact, safe on offset data, with the errors they promise."""
 
 import math
 from fractions import Fraction
@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.distance import ks, ks_sample_bound, psi, psi_numeric
+from detectors.distance import (
+    _chi_squared_tail,
+    chi_squared,
+    jensen_shannon,
+    jensen_shannon_numeric,
+    ks,
+    ks_sample_bound,
+    psi,
+    psi_numeric,
+    wasserstein,
+)
 
 OFFSETS = {"zero": 0.0, "years": 2020.0, "balances": 5e8, "epochs": 1.7e9}
 
@@ -137,3 +147,78 @@ def test_other_misuse_is_refused() -> None:
         psi_numeric([1.0], [1.0], bins=1)
     with pytest.raises(ValueError, match="alpha"):
         ks_sample_bound(100, 100, 0.0)
+
+
+some_counts = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=2, max_size=12)
+
+
+@given(left=few_values | any_values, right=few_values | any_values)
+def test_wasserstein_is_what_moving_costs(left: list[float], right: list[float]) -> None:
+    many = sorted(left * len(right)), sorted(right * len(left))  # as many on either side
+    moved = sum(abs(Fraction(a) - Fraction(b)) for a, b in zip(*many, strict=True)) / len(many[0])
+    assert wasserstein(sorted(left), right) == pytest.approx(float(moved), rel=1e-9, abs=1e-6)
+
+
+@given(counts=some_counts)
+def test_jensen_shannon_is_the_definition_and_does_not_mind_which_is_which(
+    counts: list[tuple[int, int]],
+) -> None:
+    before, after = ([pair[side] for pair in counts] for side in (0, 1))
+    if not (sum(before) and sum(after)):
+        return
+    p, q = np.array(before) / sum(before), np.array(after) / sum(after)
+
+    def entropy(shares: npt.NDArray[np.float64]) -> float:
+        some = shares[shares > 0]
+        return -float((some * np.log2(some)).sum())
+
+    naive = entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2
+    found = jensen_shannon(before, after)
+    assert found**2 == pytest.approx(max(naive, 0.0), abs=1e-9)
+    assert jensen_shannon(after, before) == pytest.approx(found, abs=1e-9)
+    assert 0.0 <= found <= 1.0
+
+
+def test_the_tail_of_chi_squared_is_that_of_tables() -> None:
+    # Abramowitz & Stegun, table 26.8: upper 5 % and 0.1 % points
+    for degrees, five, thousandth in ((1, 3.841, 10.828), (2, 5.991, 13.816), (9, 16.919, 27.877)):
+        for point, p in ((five, 0.05), (thousandth, 0.001)):
+            assert _chi_squared_tail(point, degrees) == pytest.approx(p, rel=2e-3)
+
+
+def test_p_of_chi_squared_is_uniform_where_nothing_differs() -> None:
+    rng = np.random.default_rng(4)
+    shares = np.array([0.4, 0.3, 0.2, 0.1])
+    found = np.array(
+        [
+            chi_squared(rng.multinomial(2000, shares), rng.multinomial(300, shares)).p
+            for _ in range(1000)
+        ]
+    )
+    assert abs((found <= 0.1).mean() - 0.1) < 0.03
+    assert abs(found.mean() - 0.5) < 0.04
+
+
+def test_without_a_shift_they_are_what_they_promise_and_with_one_they_see_it() -> None:
+    rng = np.random.default_rng(5)
+    m, n = 5000, 1000
+    chance = math.sqrt(1 / m + 1 / n)
+    moved, diverged = [], []
+    for _ in range(100):
+        before, same = np.sort(rng.normal(size=m)), rng.normal(size=n)
+        moved.append(wasserstein(before, same))
+        diverged.append(jensen_shannon_numeric(before, same))
+    assert np.mean(moved) == pytest.approx(1.3 * chance, rel=0.15)
+    promised = math.sqrt(9 / (8 * math.log(2))) * chance
+    assert np.mean(diverged) == pytest.approx(promised, rel=0.15)
+    assert wasserstein(before, same + 0.5) == pytest.approx(0.5, abs=0.1)
+    assert jensen_shannon_numeric(before, same + 0.5) > 0.15
+
+
+def test_distances_refuse_what_cannot_be() -> None:
+    with pytest.raises(ValueError, match="different bins"):
+        jensen_shannon([1, 2], [1, 2, 3])
+    with pytest.raises(ValueError, match="neither side"):
+        chi_squared([1, 2], [0, 0])
+    with pytest.raises(ValueError, match="not sorted"):
+        wasserstein([2.0, 1.0], [1.0])

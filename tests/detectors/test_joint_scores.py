@@ -26,7 +26,7 @@ def names(features: int) -> list[str]:
 
 def watched(joint: JointScores, rate: float = RATE) -> CusumBank:
     contrasts = len(joint.contrasts)
-    return CusumBank(score_tilts([joint.count] * contrasts, rate=rate / contrasts))
+    return CusumBank(score_tilts(joint.counts.sum(axis=1), rate=rate / contrasts))
 
 
 def test_a_correlation_that_vanishes_is_found_where_no_feature_changes() -> None:
@@ -88,12 +88,22 @@ def test_a_snapshot_scores_alike_and_rows_one_by_one_score_as_together() -> None
     np.testing.assert_array_equal(np.concatenate([joint.score(r[None]) for r in more]), expected)
 
 
+def test_rows_that_join_are_as_if_they_had_been_there() -> None:
+    rng = np.random.default_rng(7)
+    all_rows = rows(rng, 900, 4, 0.3)
+    joint = JointScores(names(4), all_rows[:300])
+    joint.join(joint.tally(joint.cells(all_rows[300:])))
+    whole = JointScores(names(4), all_rows)
+    np.testing.assert_array_equal(joint.counts, whole.counts)
+    np.testing.assert_array_equal(joint.score(all_rows), whole.score(all_rows))
+
+
 def test_what_cannot_be_is_refused() -> None:
     some = rows(np.random.default_rng(6), 300, 3, 0.0)
     with pytest.raises(ValueError, match="named once"):
         JointScores(["a", "a", "b"], some)
-    with pytest.raises(ValueError, match="200 rows"):
-        JointScores(names(3), some[:100])
+    with pytest.raises(ValueError, match="one row"):
+        JointScores(names(3), some[:0])
     with pytest.raises(ValueError, match="rows of 4"):
         JointScores(names(4), some)
     with pytest.raises(ValueError, match="too large"):

@@ -15,6 +15,7 @@ from stream.events import Effect, Records, ToPanes
 from stream.identity import hash_ids
 from stream.numbering import content
 from stream.panes import summarise
+from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
 from stream.rules import Rules
 from stream.snapshot import unpack
@@ -31,6 +32,7 @@ from stream.wire import (
     JournalEntry,
     MaturityDecision,
     Progress,
+    Renewed,
     Shed,
     encode_finding,
     encode_journal,
@@ -76,7 +78,8 @@ def seeds(target: str) -> list[bytes]:
         case "control":
             offsets = {"leeway.predictions": {0: 5, 1: 7}}
             change = ConfigChange(1_000, RULES).encode()
-            return [control.encode(control.EndOfInput(1_000, offsets)), change, b'{"type":"other"}']
+            ends = control.encode(control.EndOfInput(1_000, offsets))
+            return [ends, change, Renewal(1_000, "m", "1").encode(), b'{"type":"other"}']
         case "configuration":
             return [CONFIGURATION, b"pane: 1m\ngrace: 0s\n"]
         case "panes":
@@ -173,6 +176,7 @@ def _journal() -> list[bytes]:
         Founding("hash", {"pane_ms": 1_000}),
         Activation(2, 0, 9, 5, "hash", 7, {"models": {}}),
         Accepted(1, 2, 3, "outcomes", 4, 5, "hash"),
+        Renewed(2, 0, 9, 6, 7, "m", None),
     ]
     return [encode_journal(entry) for entry in entries]
 

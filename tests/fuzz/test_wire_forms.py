@@ -16,6 +16,7 @@ from stream.outcome_join import Delays
 from stream.panes import PaneTable, summarise
 from stream.snapshot import BrokenRecordError, pack, unpack
 from stream.wire import (
+    FINDING_KINDS,
     KINDS,
     VERSION,
     Accepted,
@@ -33,7 +34,9 @@ from stream.wire import (
     MaturityDecision,
     PaneRecord,
     Progress,
+    Renewed,
     Shed,
+    Verdict,
     decode_finding,
     decode_journal,
     decode_pane_record,
@@ -48,6 +51,7 @@ count = st.integers(0, 2**63 - 1)
 names = st.text(max_size=12)
 groups = st.tuples(names, names, names, names)
 kinds = st.sampled_from(KINDS)
+finding_kinds = st.sampled_from(FINDING_KINDS)
 
 
 @st.composite
@@ -93,10 +97,12 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
     max_leaves=6,
 )
-verdicts = st.sampled_from(["drift", "quiet"])
+verdicts = st.sampled_from(get_args(Verdict))
 details = st.dictionaries(names, plain, max_size=3)
 finding_records: st.SearchStrategy[Finding | Progress] = st.one_of(
-    st.builds(Finding, count, count, kinds, int64, int64, groups, names, names, verdicts, details),
+    st.builds(
+        Finding, count, count, finding_kinds, int64, int64, groups, names, names, verdicts, details
+    ),
     st.builds(Progress, count, count, count, int64, int64),
 )
 sides = st.sampled_from(["predictions", "outcomes"])
@@ -108,6 +114,7 @@ journal_entries: st.SearchStrategy[JournalEntry] = st.one_of(
     st.builds(Founding, names, details),
     st.builds(Activation, count, count, count, count, names, int64, st.none() | details),
     st.builds(Accepted, count, count, count, sides, count, count, names),
+    st.builds(Renewed, count, count, count, count, int64, names, st.none() | names),
 )
 
 
@@ -191,7 +198,7 @@ def body(record: PaneRecord) -> Any:
 def test_every_kind_of_record_is_drawn() -> None:
     drawn = {Block, DelayBlock, Learned, Announcement, Fragment}
     assert set(get_args(PaneRecord)) == drawn
-    entries = {Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted}
+    entries = {Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted, Renewed}
     assert set(get_args(JournalEntry)) == entries
 
 

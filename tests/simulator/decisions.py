@@ -6,10 +6,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stream.control import decode
+from stream.partitioning import partition_of
+from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
 from stream.shedding import Wish
-from stream.wire import Accepted, Activation, Idle, Shed
-from tests.simulator.slot import ALERTS, CONTROL, SIDES, SOURCES, Slot, Steps, Task
+from stream.wire import Accepted, Activation, Idle, Renewed, Shed
+from tests.simulator.slot import ALERTS, CONTROL, MODELS, SIDES, SOURCES, Slot, Steps, Task
 
 if TYPE_CHECKING:
     from tests.simulator.worker import Worker
@@ -21,8 +23,8 @@ class Decisions:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._control = worker.log.part((CONTROL, 0))
-        self._changes: list[tuple[int, ConfigChange]] = []  # of what is there, as far as read
-        self.sheds = self.activations = self.accepted = 0
+        self._changes: list[tuple[int, ConfigChange | Renewal]] = []  # as far as read
+        self.sheds = self.activations = self.accepted = self.renewals = 0
         self.is_looking = False
         is_crowded = worker.rules.max_ids < _FAR_AHEAD
         self._ahead = _AHEAD if is_crowded else _FAR_AHEAD
@@ -53,12 +55,12 @@ class Decisions:
 
     # -- configurations
 
-    def changes(self) -> list[tuple[int, ConfigChange]]:
+    def changes(self) -> list[tuple[int, ConfigChange | Renewal]]:
         """All that are announced by now, with their offsets."""
         for entry in self._control[len(self._changes) :]:
             assert entry.value is not None
             change = decode(entry.value)
-            assert isinstance(change, ConfigChange)
+            assert isinstance(change, ConfigChange | Renewal)
             self._changes.append((entry.offset, change))
         return self._changes
 
@@ -73,7 +75,15 @@ class Decisions:
             else self._sides_to_accept(slot, offset, change)
             for offset, change in self.changes()
             for slot in self._worker.slots.values()
+            if self._is_of(slot, change)
         )
+
+    def _is_of(self, slot: Slot, change: ConfigChange | Renewal) -> bool:
+        """A renewal is a matter of the partition of stage 2 that has the model."""
+        if isinstance(change, ConfigChange):
+            return True
+        partition = partition_of(change.model_id.encode(), self._worker.scenario.partitions)
+        return (slot.stage, slot.partition) == (MODELS, partition)
 
     def look(self) -> None:
         self.is_looking = True
@@ -83,6 +93,11 @@ class Decisions:
         for offset, change in self.changes():
             for slot in list(self._worker.slots.values()):
                 if self._worker.slots.get(slot.key) is not slot or slot.is_locked:
+                    continue
+                if not self._is_of(slot, change):
+                    continue
+                if isinstance(change, Renewal):
+                    yield from self._renew(slot, offset, change)
                     continue
                 if slot.stage != SOURCES:
                     yield from self._activate(slot, offset, change)
@@ -111,11 +126,30 @@ class Decisions:
             slot.is_dirty = True
             self.activations += 1
 
-    def _sides_to_accept(self, slot: Slot, offset: int, change: ConfigChange) -> list[str]:
+    def _renew(self, slot: Slot, offset: int, renewal: Renewal) -> Steps:
+        if slot.core.has_activated(offset) or not self._may_activate(slot):
+            return
+        entry = Renewed(
+            stage=slot.stage,
+            partition=slot.partition,
+            epoch=slot.core.epoch,
+            announced_at=offset,
+            at_ms=max(renewal.effective_at_ms, slot.core.next_ready_ms()),
+            model_id=renewal.model_id,
+            version=renewal.version,
+        )
+        if (yield from self._worker.decide(slot, entry)):
+            slot.core.renew(entry)
+            slot.is_dirty = True
+            self.renewals += 1
+
+    def _sides_to_accept(
+        self, slot: Slot, offset: int, change: ConfigChange | Renewal
+    ) -> list[str]:
         is_in_force = self._worker.journal.is_in_force_everywhere(
             offset, self._worker.scenario.partitions
         )
-        if slot.stage != SOURCES or not is_in_force:
+        if slot.stage != SOURCES or not is_in_force or isinstance(change, Renewal):
             return []
         return [side for side in SIDES if self._is_time(slot, side, offset, change)]
 
@@ -150,12 +184,14 @@ class Decisions:
 
     # -- taking over
 
-    def unsealed(self, slot: Slot) -> list[Idle | Shed | Accepted | Activation]:
+    def unsealed(self, slot: Slot) -> list[Idle | Shed | Accepted | Activation | Renewed]:
         """What counts in the journal and the restored state does not know."""
         journal, partition = self._worker.journal, slot.partition
         if slot.stage != SOURCES:
-            activations = journal.activations_of(slot.stage, partition)
-            return [said for said in activations if not slot.core.has_activated(said.announced_at)]
+            decided: list[Idle | Shed | Accepted | Activation | Renewed]
+            decided = [*journal.activations_of(slot.stage, partition)]
+            decided += journal.renewed_of(partition) if slot.stage == MODELS else []
+            return [said for said in decided if not slot.core.has_activated(said.announced_at)]
         said = [
             *journal.idle_of(partition),
             *journal.sheds_of(partition),
@@ -167,9 +203,13 @@ class Decisions:
     def restore(self, slot: Slot) -> None:
         """What the journal says of a partition, and the state that was restored may not know."""
         journal = self._worker.journal
-        rules = {change.rules.config_hash(): change.rules for _, change in self.changes()}
+        changes = [c for _, c in self.changes() if isinstance(c, ConfigChange)]
+        rules = {change.rules.config_hash(): change.rules for change in changes}
         for said in journal.activations_of(slot.stage, slot.partition):
             slot.core.activate(said.at_ms, rules[said.config_hash], said.announced_at)
+        if slot.stage == MODELS:
+            for renewed in journal.renewed_of(slot.partition):
+                slot.core.renew(renewed)
         if slot.stage != SOURCES:
             return
         for entry in journal.sheds_of(slot.partition):

@@ -20,6 +20,7 @@ from stream.wire import (
     Idle,
     JournalEntry,
     MaturityDecision,
+    Renewed,
     Shed,
     decode_journal,
     encode_journal,
@@ -39,6 +40,7 @@ _LARGEST_BATCH = 30
 class Answer:
     alerts: dict[bytes, str]  # -> kind
     resolved: int
+    renewed: int  # of these, because a new reference was accepted
     maturities: int  # decided
     dead_letters: list[bytes]
     firing: dict[str, bytes]
@@ -136,7 +138,7 @@ def decisions_of(entries: list[tuple[int, JournalEntry]]) -> tuple[tuple[Any, ..
         elif isinstance(entry, Shed):  # of one place the last counts
             at = entry.partition, entry.side, entry.at_offset, entry.what
             others[at] = encode_journal(msgspec.structs.replace(entry, epoch=0))
-        elif isinstance(entry, Activation | Accepted):
+        elif isinstance(entry, Activation | Accepted | Renewed):
             said = encode_journal(msgspec.structs.replace(entry, epoch=0))
             others[said] = said
     return tuple(sorted(silences.items())), tuple(others.values())
@@ -152,6 +154,7 @@ def _answer(pipeline: Pipeline) -> Answer:
     alerts = pipeline.sorted_alerts()
     return Answer(
         alerts={alert.value: alert.alert.kind for alert in alerts},
+        renewed=sum("(a new reference was accepted)" in alert.alert.summary for alert in alerts),
         resolved=sum(alert.alert.status == "resolved" for alert in alerts),
         maturities=sum(isinstance(decode_journal(v), MaturityDecision) for v in pipeline.journal),
         dead_letters=[letter.value for letter in pipeline.dead_letters],

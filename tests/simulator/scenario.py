@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
 
+from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
 from stream.rules import ModelRule, Rules
 from tests.simulator.events import draw_events, draw_rules, draw_theme
@@ -34,6 +35,8 @@ class Scenario:
     idle_s: float | None  # None: nothing is ever idle
     change: ConfigChange | None = None  # of the configuration
     announced_after: int = 0  # arrivals
+    renewal: Renewal | None = None  # of a model's reference
+    renewed_after: int = 0  # arrivals
     workers: int = 2
     faults: int = 0
     repeat: float = 0.0  # chance that a record of a topic between the stages is there twice
@@ -53,7 +56,7 @@ def draw(random: Random, seed: int) -> Scenario:
 def calm(name: str = CALM) -> Scenario:
     """A fixed scenario in which nothing fails by itself: an alert fires and is resolved, and a
     maturity is decided. For crashes at places that are counted."""
-    return replace(_of_stream(name), idle_s=None, change=None)
+    return replace(_of_stream(name), idle_s=None, change=None, renewal=None)
 
 
 @lru_cache(maxsize=8)
@@ -63,7 +66,8 @@ def _of_stream(name: str) -> Scenario:
     idle_s = random.choice((None, None, 1.0, 3.0))
     rules, stream = _telling(random, partitions)
     made = scenario_of(name, random, rules, stream, idle_s)
-    return made if random.random() < 0.7 else _changing(random, made)
+    made = made if random.random() < 0.7 else _changing(random, made)
+    return made if random.random() < 0.7 else _renewing(random, made)
 
 
 def _changing(random: Random, scenario: Scenario) -> Scenario:
@@ -77,6 +81,14 @@ def _changing(random: Random, scenario: Scenario) -> Scenario:
         models={"m": ModelRule(runbook_url="https://runbooks.example/m")},
     )
     return replace(scenario, change=ConfigChange(at_ms, rules), announced_after=after)
+
+
+def _renewing(random: Random, scenario: Scenario) -> Scenario:
+    """A new reference is accepted, some way ahead or too late."""
+    after = random.randrange(len(scenario.arrivals))
+    at_ms = max(0, scenario.arrivals[after][2][0] + random.randint(*_AHEAD_MS))
+    renewal = Renewal(at_ms, "m", random.choice((None, None, "1")))
+    return replace(scenario, renewal=renewal, renewed_after=after)
 
 
 def scenario_of(

@@ -89,6 +89,7 @@ class Simulation:
             self.happened["states repaired"] += worker.states.repaired
             self.happened["caps"] += worker.decisions.sheds
             self.happened["activations"] += worker.decisions.activations
+            self.happened["renewals"] += worker.decisions.renewals
             self.happened["accepted"] += worker.decisions.accepted
             self.happened["reclaims"] += worker.reclaims
             self.happened["records twice"] += worker.producer.repeats
@@ -135,6 +136,9 @@ class Simulation:
         change, after = self.scenario.change, self.scenario.announced_after
         if change is not None and self._fed <= after < self._fed + count:
             self.log.append((CONTROL, 0), change.encode())
+        renewal, after = self.scenario.renewal, self.scenario.renewed_after
+        if renewal is not None and self._fed <= after < self._fed + count:
+            self.log.append((CONTROL, 0), renewal.encode())
         for side, partition, (timestamp, value) in self.scenario.arrivals[
             self._fed : self._fed + count
         ]:

@@ -57,6 +57,7 @@ def _count(run: Run, answer: Answer, told: list[bytes]) -> None:
     happened["alerts"] += len(answer.alerts)
     happened["performance alerts"] += list(answer.alerts.values()).count("performance")
     happened["resolved"] += answer.resolved
+    happened["ended by a renewal"] += answer.renewed
     happened["maturities"] += answer.maturities
     happened["repeated alerts"] += len(told) - len(set(told))
     for side in ledger.values():

@@ -167,6 +167,33 @@ def test_a_finding_on_inputs_does_not_wait_for_outcomes() -> None:
     assert len(alerts([of_cohort, finding(100), ahead, progress(1_000)])) == 2
 
 
+def test_what_both_kinds_have_a_say_in_waits_for_both() -> None:
+    """Or what is withdrawn would depend on which feed is ahead."""
+    ahead = encode_finding(Progress(0, 1, 0, 1_000, 250))
+    of_both: dict[str, Any] = {"pane_kind": "estimate", "series": "prediction:estimated_error"}
+    values = [
+        finding(300, **of_both),
+        finding(100, **of_both),
+        ahead,
+        finding(200, "withdrawn", **of_both),
+    ]
+    assert [a.evaluated_at for a in alerts(values)] == ["1970-01-01T00:00:00.100Z"]
+    values = [values[3], *values[:3], progress(1_000)]
+    told = alerts(values)
+    assert [(a.status, a.sequence) for a in told] == [("firing", 1), ("resolved", 2), ("firing", 1)]
+    assert told[1].summary == "withdrawn, judged predictions do not bear it out: x rose"
+
+
+def test_a_graver_severity_is_an_update_and_told_once() -> None:
+    detail = {"severity": "warning", "summary": "predictions have moved too"}
+    values = [finding(100, detail=DETAIL | {"severity": "info"})]
+    values += [finding(ms, "raised", detail=detail) for ms in (200, 300)]
+    told = alerts([*values, progress(1_000)])
+    assert [(a.sequence, a.severity) for a in told] == [(1, "info"), (2, "warning")]
+    assert told[1].summary == "x rose; predictions have moved too"
+    assert alerts([finding(100, "raised", detail=detail), progress(1_000)]) == []
+
+
 def test_what_a_replaced_owner_still_writes_is_ignored() -> None:
     values = [progress(10, epoch=5), finding(100, epoch=4), progress(1_000, epoch=4)]
     assert alerts(values) == []

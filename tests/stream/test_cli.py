@@ -62,6 +62,8 @@ def test_several_files_after_one_flag_are_several_flags(
         (["worker", "--bogus"], "No such option: --bogus"),
         (["validate", "-c", "/none.yaml"], "'/none.yaml' does not exist"),
         (["schema", "nope"], "no schema nope"),
+        (["reference", "accept", ""], "no model ''"),
+        (["reference", "accept", "m", "1", "--at", "noon"], "--at: 'noon' is no time"),
         (["backtest", "--predictions", "/none", "--outcomes", "/none", "--alerts", "a"],
          "'/none' does not exist"),
         (["backtest", "--outcomes", __file__, "--alerts", "a"], "Missing option '--predictions'"),

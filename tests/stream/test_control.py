@@ -1,10 +1,11 @@
-"""The control topic: the end of the input."""
+"""The control topic: the end of the input, new references."""
 
 from __future__ import annotations
 
 import pytest
 
 from stream.control import ControlError, EndOfInput, decode, encode, must_name_inputs
+from stream.renewals import Renewal
 
 END = EndOfInput(1_700_000_000_123, {"p": {0: 5, 3: 7}, "o": {0: 2}})
 
@@ -24,6 +25,12 @@ def test_a_partition_has_ended_when_all_its_topics_are_there() -> None:
     assert END.is_reached(1, {"p": 0, "o": 0}), "a partition it does not name is empty"
 
 
+@pytest.mark.parametrize("version", [None, "42"])
+def test_an_acceptance_of_a_reference_comes_back(version: str | None) -> None:
+    renewal = Renewal(1_700_000_000_123, "fraud", version)
+    assert decode(renewal.encode()) == renewal
+
+
 def test_other_types_are_not_for_this_build() -> None:
     assert decode(b'{"type":"retrained","effective_at":1,"model_id":"m"}') is None
 
@@ -41,6 +48,9 @@ def test_other_types_are_not_for_this_build() -> None:
         b'{"type":"end_of_input","effective_at":-1,"offsets":{}}',
         b'{"type":"end_of_input","effective_at":7258118400000,"offsets":{}}',
         b'{"type":"end_of_input","effective_at":"0001-01-01T00:00:00+23:59"}',
+        b'{"type":"reference","effective_at":1}',
+        b'{"type":"reference","model_id":"m"}',
+        b'{"type":"reference","effective_at":1,"model_id":"m","model_version":""}',
         b'{"type":"retrained","note":' + b"[" * 100_000,
         b"\xff",
     ],

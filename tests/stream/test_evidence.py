@@ -67,7 +67,7 @@ def test_a_window_thins_all_panes_to_the_hash_limit_of_the_thinnest() -> None:
     assert len(window) >= K
 
 
-def test_distances_of_numbers_are_ks_and_psi_and_of_texts_psi() -> None:
+def test_distances_of_numbers_and_of_texts() -> None:
     numbers = [
         table_of([f"{s}{i}" for i in range(8)], list(range(8)), list(range(8))) for s in "ab"
     ]
@@ -80,12 +80,15 @@ def test_distances_of_numbers_are_ks_and_psi_and_of_texts_psi() -> None:
     found = distances(sides[0].sample.columns["x"], sides[1].sample.columns["x"])
     assert found["ks"] == 0.5
     assert found["psi"] > 0.25
+    assert found["jensen_shannon"] > 0.3
+    assert found["wasserstein"] == pytest.approx(20 / np.std(big), rel=1e-5)
     texts = [
         table_of([f"{i}" for i in range(40)], list(range(40)), [side[i % 2] for i in range(40)])
         for side in ("ab", "ac")
     ]
     found = distances(texts[0].sample.columns["x"], texts[1].sample.columns["x"])
-    assert set(found) == {"psi"}
+    assert set(found) == {"chi2", "jensen_shannon", "psi"}
+    assert found["chi2"] < 1e-4
     assert found["psi"] > 0.25
 
 

@@ -12,6 +12,7 @@ from stream.wire import (
     Idle,
     JournalEntry,
     MaturityDecision,
+    Renewed,
     Shed,
     decode_journal,
     encode_journal,
@@ -65,6 +66,7 @@ DECIDED: list[JournalEntry] = [
     Shed(1, 0, 0, "predictions", 9, "pending", 2),
     Accepted(1, 0, 0, "outcomes", 8, announced_at=3, config_hash="c"),
     Activation(1, 0, 0, announced_at=3, config_hash="c", at_ms=5),
+    Renewed(1, 0, 0, announced_at=4, at_ms=6, model_id="m", version=None),
 ]
 
 
@@ -77,6 +79,7 @@ def test_what_is_said_again_under_a_later_epoch_changes_nothing() -> None:
         (once.sheds_of(0), twice.sheds_of(0)),
         (once.accepted_of(0), twice.accepted_of(0)),
         (once.activations_of(1, 0), twice.activations_of(1, 0)),
+        (once.renewed_of(0), twice.renewed_of(0)),
     ):
         assert len(said) == 1
         assert heard == said or heard == [msgspec.structs.replace(said[0], epoch=5)]

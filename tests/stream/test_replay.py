@@ -10,7 +10,7 @@ from stream.events import Records
 from stream.pipeline import Pipeline
 from stream.replay import ReplayedJournal
 from stream.rules import ModelRule, Rules
-from stream.wire import Accepted, Activation, Claim, Founding, Idle, JournalEntry
+from stream.wire import Accepted, Activation, Claim, Founding, Idle, JournalEntry, Renewed
 
 OFFSETS = [3, 4, 7, 11, 12]  # markers, aborted and compacted records lie between
 
@@ -97,6 +97,7 @@ def configs(configured: Rules) -> Pipeline:
         (3, Claim(3, 0, "w")),
         (4, Activation(2, 0, 2, 9, SECOND.config_hash(), 500)),
         (5, Activation(3, 0, 3, 9, SECOND.config_hash(), 600, SECOND.to_plain())),
+        (7, Renewed(2, 0, 2, 10, 700, "m", None)),
         (6, Accepted(1, 0, 1, "predictions", 7, 9, SECOND.config_hash())),
     ]
     replayed, pipeline = ReplayedJournal(entries), Pipeline(configured, 1)
@@ -105,6 +106,7 @@ def configs(configured: Rules) -> Pipeline:
     replayed.skip("predictions", 0, 8)  # of a replay that begins behind it
     for _ in replayed.before(pipeline, "predictions", records([8])):
         pass
+    assert pipeline.models[0].has_activated(10), "a new reference is accepted under any rules"
     assert bool(replayed.rules.remarks()) == (configured == THIRD)
     return pipeline
 

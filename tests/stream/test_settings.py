@@ -53,14 +53,16 @@ grace: 1m
 future: 2h
 outcomes: {maturity: 3d, horizon: 40d}
 reference: {predictions: 500, span: 2d}
+season: day
 budget: {predictions: 5000, span: 3d}
-floors: {shift: 0.3, error: 0.4, shape: 0.2}
+floors: {shift: 0.3, error: 0.4, shape: 0.2, joint: 0.8}
 detectors:
   adwin: {enabled: true, delta: 0.01, clock: 8}
   page_hinkley: {enabled: true, delta: 0.1, threshold: 7}
   rates: {enabled: false, min_rise: 0.2, ratio: 4}
+  joint: {enabled: false, pairs: 5, rows: 6}
   minimum: 77
-alerts: {resolve_after: 9, resolve_values: 10, cooldown: 2h}
+alerts: {resolve_after: 9, resolve_values: 10, ask_after: 7d, cooldown: 2h}
 limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
    groups: 18, forget: 19d}
@@ -71,6 +73,7 @@ models:
     runbook_url: https://example.com/fraud
     maturity: none
     reference: {predictions: 9}
+    season: none
     budget: {span: 1d}
     floors: {shift: 0.5, series: {"outcome:error": 0.7, "feature:a": 0.6}}
     labels: {env: prod, area: eu}
@@ -83,9 +86,10 @@ models:
         runbook_url="https://example.com/fraud",
         maturity=None,
         reference=ReferenceRule(9, 2 * 86_400_000),
+        season="none",
         labels=(("area", "eu"), ("env", "prod")),
         budget=BudgetRule(5_000, 86_400_000),
-        floors=FloorRule(0.5, 0.4, 0.2, (("feature:a", 0.6), ("outcome:error", 0.7))),
+        floors=FloorRule(0.5, 0.4, 0.2, (("feature:a", 0.6), ("outcome:error", 0.7)), joint=0.8),
     )
     assert rules.budget_of("fraud") == BudgetRule(5_000, 86_400_000)
     assert rules.budget_of("other") == BudgetRule(5_000, 3 * 86_400_000)

@@ -355,6 +355,7 @@ def test_the_pinned_aiokafka_still_has_what_the_transport_replaces() -> None:
 
     async def names() -> tuple[Any, str, set[str]]:
         consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
+        assert consumer._fetch_max_wait_ms == 500
         return consumer._subscription, consumer._isolation_level, set(vars(consumer))
 
     subscription, isolation_level, attributes = asyncio.run(names())
@@ -425,13 +426,15 @@ def test_only_committed_transactions_are_read() -> None:
     app = build(Settings(partitions=1))
     app.finalize()
 
-    async def asked() -> tuple[str, list[Any]]:
+    async def asked() -> tuple[str, int, list[Any]]:
         thread = _consumer(app)._new_consumer_thread()
         made = thread._create_worker_consumer(app.transport)
-        return made._isolation_level, made._partition_assignment_strategy
+        how = made._isolation_level, made._fetch_max_wait_ms
+        return *how, made._partition_assignment_strategy
 
-    level, strategy = asyncio.run(asked())
+    level, wait_ms, strategy = asyncio.run(asked())
     assert level == "read_committed"
+    assert wait_ms <= 100, "an alert passes four topics"
     assert strategy == [app.assignor], "siblings stay together"
 
 

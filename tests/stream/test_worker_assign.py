@@ -20,6 +20,7 @@ from stream.wire import (
     Claim,
     Idle,
     JournalEntry,
+    Renewed,
     Shed,
     decode_journal,
     encode_journal,
@@ -116,7 +117,8 @@ def decided(entries: list[tuple[int, JournalEntry]]) -> list[JournalEntry]:
     for offset, entry in entries:
         journal.add(offset, entry)
     found = [*journal.idle_of(0), *journal.sheds_of(0), *journal.accepted_of(0)]
-    return [msgspec.structs.replace(e, epoch=0) for e in [*found, *journal.activations_of(2, 0)]]
+    found += [*journal.activations_of(2, 0), *journal.renewed_of(0)]
+    return [msgspec.structs.replace(entry, epoch=0) for entry in found]
 
 
 def test_what_a_producer_sends_again_behind_a_claim_deletes_no_decision_of_any_kind() -> None:
@@ -125,6 +127,7 @@ def test_what_a_producer_sends_again_behind_a_claim_deletes_no_decision_of_any_k
         Shed(1, 0, 0, "predictions", 9, "pending", 2),
         Accepted(1, 0, 0, "outcomes", 8, announced_at=3, config_hash="c"),
         Activation(2, 0, 1, announced_at=3, config_hash="c", at_ms=5),
+        Renewed(2, 0, 1, announced_at=4, at_ms=6, model_id="m", version="1"),
     ]
 
     async def scenario() -> None:

@@ -17,6 +17,7 @@ from stream.alert_stage import AlertStage
 from stream.metrics import Metrics
 from stream.model_stage import ModelStage
 from stream.refusals import UnannouncedConfigError
+from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
 from stream.rules import Rules
 from stream.settings import Settings
@@ -27,6 +28,7 @@ from stream.wire import (
     Claim,
     Founding,
     JournalEntry,
+    Renewed,
     decode_journal,
     encode_journal,
 )
@@ -108,7 +110,7 @@ class Worker:
             slots[0].has_spoken = True
 
 
-CHANGES: dict[bytes, ConfigChange] = {}
+CHANGES: dict[bytes, ConfigChange | Renewal] = {}
 JOURNAL, CONTROL = Topic(), Topic()
 
 
@@ -125,7 +127,10 @@ def _topics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def announce(at_ms: int, rules: Rules) -> None:
-    change = ConfigChange(at_ms, rules)
+    put(ConfigChange(at_ms, rules))
+
+
+def put(change: ConfigChange | Renewal) -> None:
     CHANGES[change.encode()] = change
     CONTROL.values.append(change.encode())
 
@@ -213,6 +218,29 @@ def test_stages_2_and_3_decide_first_and_stage_1_takes_the_models_behind_them() 
         written = len(JOURNAL.values)
         await worker.configs.look()
         assert len(JOURNAL.values) == written, "each comes into force once"
+
+    asyncio.run(scenario())
+
+
+def test_a_renewal_is_journaled_once_by_stage_2_and_a_new_owner_knows_it() -> None:
+    async def scenario() -> None:
+        worker = Worker(JOURNAL, CONTROL)
+        await worker.configs.begin()
+        worker.own()
+        put(Renewal(NOW_MS, "fraud", "42"))
+        await worker.host.reader.reached({})
+        await worker.configs._control.reached({})
+        for _ in range(2):
+            await worker.configs.look()
+        (entry,) = made(Renewed)
+        assert (entry.stage, entry.at_ms, entry.announced_at) == (MODELS, NOW_MS, 0)
+        assert (entry.model_id, entry.version) == ("fraud", "42")
+        assert made(Activation) == made(Accepted) == []
+        fresh: Any = ModelStage(worker.host.rules, 0, 1)
+        slot = Slot(MODELS, 0, fresh, {"leeway-panes": 0}, "changelog")
+        assert not fresh.has_activated(0)
+        await worker.configs.restore(slot)
+        assert fresh.has_activated(0)
 
     asyncio.run(scenario())
 

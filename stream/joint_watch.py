@@ -1,0 +1,421 @@
+"""What goes together in the rows of a group, under a bank of its own.
+
+    calm --a contrast crosses--> suspect --as many rows again--> firing --well again--> calm
+                                    |  a feature of it tells something by itself, or too little
+                                    +--> calm
+
+A change of one feature moves what it is part of, too. So a contrast counts only while none of its
+features fires, and is told only when none has begun to while as many rows again came.
+
+What contrasts are compared with is the row sample of the reference, and rows that came since while
+all was calm: they join at every doubling, until there are enough.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.cusum_bank import CusumBank
+from detectors.effects import Interval, score_difference, within_floor
+from detectors.score_tilts import score_tilts
+from detectors.tilts import DOUBT, Tilts
+from stream.budget import WEIGHTS, false_alerts_per_prediction
+from stream.firing import Firing, Patience
+from stream.joint_rows import Cells, JointRows, known_features
+from stream.panes import Ints, PaneTable
+from stream.profile import Profile
+from stream.rules import Rules
+from stream.unit_walk import Told
+from stream.watched import Key
+
+SERIES, MEASURE = "joint:features", "joint"
+_FIRST, _ENOUGH = 256, 8_192  # rows, from which ranks are
+_AGAIN = 32  # rows at least, from a crossing to its being told
+_SURE = 0.99
+_HIGHEST_RATE = 0.01  # that thresholds are made for
+_ARRAYS = ("account", "n_since", "x_since", "since")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What contrasts are looked for, and on which terms."""
+
+    reference_id: str
+    features: dict[str, bool]  # whether numeric
+    pairs: int
+    rows: int
+    rate: float  # false alarms a row, of all contrasts together
+    tau: float
+    floor: float
+
+    def to_plain(self) -> list[Any]:
+        features = [[name, numeric] for name, numeric in self.features.items()]
+        few = [self.pairs, self.rows, self.rate, self.tau, self.floor]
+        return [self.reference_id, features, *few]
+
+    @classmethod
+    def from_plain(cls, plain: list[Any]) -> Terms:
+        reference_id, features, *few = plain
+        return cls(reference_id, dict(features), *few)
+
+
+@dataclass(slots=True)
+class Crossing:
+    """A contrast whose account reached its threshold."""
+
+    contrast: int
+    theta: float
+    statistic: float
+    threshold: float
+    since_ms: int
+    n: int  # rows since then
+    x: int
+    until_n: int  # rows at which it is told
+
+    def to_plain(self) -> list[Any]:
+        return [getattr(self, name) for name in self.__slots__]
+
+
+@dataclass(frozen=True, slots=True)
+class JointTold:
+    row: int
+    names: tuple[str, ...]
+    contrast: int
+    crossing: Crossing | None  # None: it is well again, or has been so for long
+    effect: Interval | None
+    lasting: bool = False
+    known: int = 0  # rows that it was compared with
+    floor: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Panes:
+    start_ms: Ints
+    n: Ints  # (panes, contrasts): rows
+    x: Ints  # sums of their scores
+
+
+class JointWatch:
+    def __init__(self) -> None:
+        self.terms: Terms | None = None
+        self.rows: JointRows | None = None
+        self._bank: CusumBank | None = None
+        self._known = 0  # rows that ranks are from
+        self._fresh: NDArray[np.int32] = np.zeros((0, 0), np.int32)  # rows that are to join
+        self._gathered = 0  # how many these are
+        self._suspect: Crossing | None = None
+        self._firing: tuple[int, Firing] | None = None  # the contrast that was told
+
+    @property
+    def is_firing(self) -> bool:
+        return self._firing is not None
+
+    def arrange(
+        self, law: Profile | None, numeric: Mapping[str, bool], taus: Mapping[Key, Iterable[float]],
+        rules: Rules, model_id: str,
+    ) -> bool:  # fmt: skip
+        """Watch this from the next pane on, anew if it is something else than before; whether an
+        alert ends by that. `taus`: of the units of the features."""
+        terms = _terms(law, numeric, taus, rules, model_id)
+        if terms == self.terms:
+            return False
+        was = self._firing
+        told = None if was is None or self.rows is None else self.rows.contrasts[was[0]]
+        self._begin(terms, law)
+        if was is None:
+            return False
+        contrasts = [] if self.rows is None else self.rows.contrasts
+        if told not in contrasts:
+            return True
+        self._firing = contrasts.index(told), Firing(1, was[1].ask_ms, was[1].patience)
+        return False
+
+    def _begin(self, terms: Terms | None, law: Profile | None) -> None:
+        self.terms, self.rows, self._bank = terms, None, None
+        self._suspect = self._firing = None
+        if terms is None or law is None:
+            return
+        self.rows = JointRows(law, terms.features, pairs=terms.pairs, per_pane=terms.rows)
+        self._known = len(law.reference.table.sample)
+        self._forget_fresh()
+        self._bank = CusumBank(_tilts(terms, self.rows))
+
+    def _forget_fresh(self) -> None:
+        assert self.rows is not None
+        self._fresh, self._gathered = np.zeros_like(self.rows.joint.counts), 0
+
+    # -- panes
+
+    def run(
+        self, run: PaneTable, rules: Rules, firing: Iterable[Key], told: Iterable[Told]
+    ) -> list[JointTold]:
+        """What these panes let it tell. `firing`: units before them; `told`: what units told."""
+        if self.rows is None or self._bank is None or self.terms is None:
+            return []
+        patience = Patience(rules.minimum_values, rules.resolve_values, _ENOUGH, rules.ask_after_ms)
+        cells, start_ms = self.rows.read(run), run.pane_end - rules.pane_ms
+        found: list[JointTold] = []
+        for first, end, names in spells(firing, told, len(run)):
+            off = [i for i, made_of in enumerate(self.rows.contrasts) if names & {*made_of}]
+            self._disturb(np.array(off, np.int64))
+            row = first
+            while row < end:
+                stop = min(end, self._joins_at(cells, row) + 1)
+                n, x = cells.counts(row, stop), self.rows.sums(cells, row, stop)
+                n[:, off] = x[:, off] = 0
+                was_calm = (
+                    self.is_calm
+                )  # rows of a doubt that passed do not join: batches would show
+                done, one = self._step(_Panes(start_ms[row:stop], n, x), patience)
+                found += [] if one is None else [replace(one, row=row + one.row)]
+                if was_calm and self.is_calm:
+                    self._gather(cells, row, row + done, off)
+                row += done
+        return found
+
+    @property
+    def is_calm(self) -> bool:
+        return self._suspect is None and self._firing is None
+
+    # -- rows that join
+
+    @property
+    def _due(self) -> int | None:
+        """Rows at which those that were gathered join; None: there are enough."""
+        return None if self._known >= _ENOUGH else max(self._known, _FIRST)
+
+    def _joins_at(self, cells: Cells, first: int) -> int:
+        """The pane with which they are due."""
+        due = self._due
+        if due is None or not self.is_calm:
+            return len(cells.cuts)
+        left = int(cells.cuts[first]) + due - self._gathered
+        return int(np.searchsorted(cells.cuts[1:], left))
+
+    def _gather(self, cells: Cells, first: int, end: int, off: list[int]) -> None:
+        due = self._due
+        if due is None or self.rows is None or self._bank is None or self.terms is None:
+            return
+        rows = cells.rows(first, end)
+        counts = self.rows.joint.tally(rows).astype(np.int32)
+        counts[off] = 0
+        self._fresh += counts
+        self._gathered += len(rows)
+        if self._gathered >= due:
+            self.rows.joint.join(self._fresh)
+            self._known += self._gathered
+            self._forget_fresh()
+            self._bank.replace(_tilts(self.terms, self.rows))
+
+    def _step(self, panes: _Panes, patience: Patience) -> tuple[int, JointTold | None]:
+        """How many of the panes are done, and what the last of them tells."""
+        if self._firing is not None:
+            return self._on(panes, *self._firing)
+        if self._suspect is not None:
+            return self._confirm(panes, self._suspect, patience)
+        return self._calmly(panes), None
+
+    def _disturb(self, off: Ints) -> None:
+        """Some feature of these contrasts tells something by itself."""
+        if not len(off):
+            return
+        assert self._bank is not None
+        self._bank.restart(off, self._bank.tilts.take(off))
+        self._fresh[off] = 0
+        if self._suspect is not None and self._suspect.contrast in off:
+            self._suspect = None
+
+    def _calmly(self, panes: _Panes) -> int:
+        """Up to the first crossing."""
+        assert self._bank is not None
+        found = self._bank.update(panes.start_ms, panes.x, panes.n)
+        if not len(found):
+            return len(panes.n)
+        self._bank.restart(np.arange(len(self._bank)), self._bank.tilts)
+        self._forget_fresh()
+        crossed = int(found.n_since[0])
+        self._suspect = Crossing(
+            contrast=int(found.series[0]),
+            theta=float(found.theta[0]),
+            statistic=float(found.statistic[0]),
+            threshold=float(found.threshold[0]),
+            since_ms=int(found.since[0]),
+            n=crossed,
+            x=int(found.x_since[0]),
+            until_n=crossed + max(crossed, _AGAIN),
+        )
+        return int(found.pane[0]) + 1
+
+    def _confirm(
+        self, panes: _Panes, suspect: Crossing, patience: Patience
+    ) -> tuple[int, JointTold | None]:
+        assert self.terms is not None
+        assert self.rows is not None
+        of = suspect.contrast
+        enough = suspect.n + np.cumsum(panes.n[:, of]) >= suspect.until_n
+        is_enough = bool(enough.any())
+        done = int(enough.argmax()) + 1 if is_enough else len(enough)
+        suspect.n += int(panes.n[:done, of].sum())
+        suspect.x += int(panes.x[:done, of].sum())
+        if not is_enough:
+            return done, None
+        self._suspect = None
+        known, floor, terms = self._known_of(of), self._floor(of), self.terms
+        effect = score_difference(suspect.x, suspect.n, known, tau=terms.tau)
+        if float(effect.estimate) * np.sign(suspect.theta) < floor:
+            return done, None
+        ask_ms = int(panes.start_ms[done - 1]) + patience.ask_after_ms
+        self._firing = of, Firing(1, ask_ms, patience)
+        names = self.rows.contrasts[of]
+        return done, JointTold(done - 1, names, of, suspect, effect, known=known, floor=floor)
+
+    def _on(self, panes: _Panes, of: int, firing: Firing) -> tuple[int, JointTold | None]:
+        """Until it is looked at, whether it is well again."""
+        assert self.terms is not None
+        assert self.rows is not None
+        n = panes.n[:, of]
+        looks, asks = firing.looks_at(n), firing.asks_at(panes.start_ms)
+        last = min(looks, asks, len(n) - 1)
+        upto = slice(0, last + 1)
+        firing.add(
+            panes.x[upto, of : of + 1], panes.n[upto, of : of + 1], n[upto], np.zeros_like(n[upto])
+        )
+        names = self.rows.contrasts[of]
+        if last == looks:
+            window, floor = firing.window, self._floor(of)
+            now = score_difference(
+                window.x[0],
+                window.count,
+                self._known_of(of),
+                tau=self.terms.tau,
+                level=_SURE,
+                anytime=float(firing.patience.look),
+            )
+            if within_floor(now, floor):
+                self._firing = None
+                return last + 1, JointTold(last, names, of, None, None)
+            if now.low > floor or now.high < -floor:
+                firing.look_anew()
+            else:
+                firing.look_on()
+        if last != asks:
+            return last + 1, None
+        firing.asked()
+        return last + 1, JointTold(last, names, of, None, None, lasting=True)
+
+    # -- reading
+
+    def _known_of(self, contrast: int) -> int:
+        """Rows that it is compared with."""
+        assert self.rows is not None
+        return int(self.rows.known[contrast])
+
+    def _floor(self, contrast: int) -> float:
+        """As configured, but no less than what its reference can tell."""
+        assert self.terms is not None
+        least = DOUBT * math.sqrt(self.terms.tau / self._known_of(contrast))
+        return max(self.terms.floor, least)
+
+    def level(self) -> float | None:
+        """How near the nearest contrast is to its threshold, 0 to 1; None: nothing is watched."""
+        if self._bank is None:
+            return None
+        busy = self._firing is not None or self._suspect is not None
+        return 1.0 if busy else float(self._bank.level().max())
+
+    # -- state
+
+    def snapshot(self) -> list[Any] | None:
+        if self.terms is None:
+            return None
+        bank = None if self._bank is None else self._bank.snapshot()
+        joint = None if self.rows is None else self.rows.joint
+        return [
+            self.terms.to_plain(),
+            None if joint is None else joint.counts.flatten(),
+            [self._known, self._gathered, self._fresh.flatten()],
+            None if bank is None else {name: bank[name].flatten() for name in _ARRAYS},
+            None if self._suspect is None else self._suspect.to_plain(),
+            None if self._firing is None else [self._firing[0], self._firing[1].snapshot()],
+        ]
+
+    def restore(self, law: Profile | None, plain: list[Any] | None) -> None:
+        if plain is None:
+            return
+        terms, counts, gathered, bank, suspect, firing = plain
+        self._begin(Terms.from_plain(terms), law)
+        if self.rows is not None and self.terms is not None:
+            joint = self.rows.joint
+            shape = joint.counts.shape
+            joint.join(np.array(counts, np.int32).reshape(shape) - joint.counts)
+            self._known, self._gathered, fresh = gathered
+            self._fresh = np.array(fresh, np.int32).reshape(shape)
+            self._bank = CusumBank(_tilts(self.terms, self.rows))
+        if bank is not None and self._bank is not None:
+            tilts = self._bank.tilts
+            state = {name: np.array(bank[name]).reshape(tilts.gain.shape) for name in _ARRAYS}
+            held = np.zeros(len(tilts.gain), np.bool_)
+            self._bank = CusumBank.restore(tilts, state | {"held": held})
+        self._suspect = None if suspect is None else Crossing(*suspect)
+        self._firing = None if firing is None else (firing[0], Firing.restore(firing[1]))
+
+
+def spells(
+    firing: Iterable[Key], told: Iterable[Told], panes: int
+) -> Iterator[tuple[int, int, set[str]]]:
+    """(first pane, end, series of which some unit fires): a pane at which one begins or ends counts
+    as firing."""
+    now = set(firing)
+    by_row: dict[int, list[Told]] = {}
+    for one in told:
+        if not one.lasting:
+            by_row.setdefault(one.row, []).append(one)
+    cuts = sorted({0, panes, *(cut for row in by_row for cut in (row, row + 1))})
+    for first, end in pairwise(cuts):
+        at = by_row.get(first, [])
+        now |= {one.watched.key for one in at}
+        yield first, end, {name for name, _ in now}
+        now -= {one.watched.key for one in at if one.crossing is None}
+
+
+def _terms(
+    law: Profile | None, numeric: Mapping[str, bool], taus: Mapping[Key, Iterable[float]],
+    rules: Rules, model_id: str,
+) -> Terms | None:  # fmt: skip
+    if law is None or not rules.joint.enabled:
+        return None
+    features = known_features(law, numeric)
+    if not features:
+        return None
+    reference, rule = law.reference, rules.joint
+    rate = WEIGHTS["joint"] * false_alerts_per_prediction(
+        rules.budget_of(model_id), reference.count, reference.end_ms - reference.start_ms
+    )
+    # products and sums of series depend no longer than the series that they are made of
+    of_features = [
+        max(of)
+        for (name, measure), of in taus.items()
+        if name in features and measure == ("shift" if features[name] else "shape")
+    ]
+    tau = max(of_features, default=1.0)
+    floor = rules.floors_of(model_id).joint
+    rate = min(rate, _HIGHEST_RATE)
+    return Terms(reference.id, features, rule.pairs, rule.rows, rate, tau, floor)
+
+
+def _tilts(terms: Terms, rows: JointRows) -> Tilts:
+    """Of all contrasts, without those tilts that only a larger reference has a use for."""
+    known = np.maximum(rows.known, 1)
+    rate = terms.rate / len(known)
+    tilts = score_tilts(known, rate=rate, tau=terms.tau, floor=terms.floor)
+    most = score_tilts([4 * _ENOUGH], rate=rate, tau=terms.tau, floor=terms.floor)
+    used = most.theta[0] != 0.0
+    names = ("gain", "cost", "threshold", "theta")
+    return replace(tilts, **{name: getattr(tilts, name)[:, used] for name in names})

@@ -1,0 +1,117 @@
+"""What would be found: of each unit the smallest change that is told, and how soon.
+
+For people who choose budgets, references and floors; nothing that is decided depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.power import expected_delay, smallest_change
+from stream.columns import Group
+from stream.reference import Reference
+from stream.standards import Standards
+from stream.unit_tilts import Terms, tilts_of
+from stream.watch import Watch
+
+WITHIN = 20_000
+"""Values within which a change that counts as found is told."""
+
+_MUCH = 1.5  # loss of power worth a note
+_EDGE = 1.0 - 1e-9  # of the room between a rate and 0 or 1
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """`smallest`: in σ on ranks, else a difference of shares or costs; not below the floor, which
+    nothing is told below. None: no change is found within `WITHIN` values."""
+
+    smallest: float | None
+    values: float | None  # until one of that size is told, on average
+    loss: float  # times as large as if values did not depend on each other
+
+
+def powers(terms: Sequence[Terms]) -> list[Power]:
+    """Of each unit, on its terms; of several columns, that of the one least sure. Rises and
+    falls of a rate differ: it is for rises, where there is room for one."""
+    if not terms:
+        return []
+    sizes, delays, found = _sizes(terms)
+    bound = [i for i, of in enumerate(terms) if max(of.tau) > 1.0]
+    loss = np.ones(len(terms))
+    if bound:
+        alone, _, _ = _sizes([replace(terms[i], tau=(1.0,)) for i in bound])
+        loss[bound] = np.maximum(sizes[bound] / alone, 1.0)
+    return [
+        Power(float(size), float(delay), float(times)) if is_found else Power(None, None, 1.0)
+        for size, delay, times, is_found in zip(sizes, delays, loss, found, strict=True)
+    ]
+
+
+def shown(group: Group, watch: Watch, standards: Standards) -> list[dict[str, Any]]:
+    """Of all that is watched of a group, at the traffic of late."""
+    per_ms = watch.learning.traffic()
+    ones = list(watch.watched.values())
+    found = []
+    for one, power in zip(ones, powers(watch.terms()), strict=True):
+        if one.unit.is_twin:  # it tells nothing
+            continue
+        reference, sealed = one.profile.reference, one.terms.baseline
+        predictions = None
+        if power.values is not None:
+            predictions = power.values * reference.count / max(int(sealed.n.sum()), 1)
+            predictions *= one.unit.columns if not one.unit.is_split else 1
+        found.append(
+            {"model": group[0], "version": group[1], "role": group[2]}
+            | {"series": one.unit.name, "measure": one.unit.measure}
+            | {"reference": reference.id if standards.is_sealed(one.profile) else None}
+            | {"values": int(sealed.n.max()), "tau": _short(max(one.terms.tau))}
+            | {"budget_share": one.share, "floor": _short(one.terms.floor)}
+            | {"smallest": _short(power.smallest), "predictions": _short(predictions)}
+            | {"seconds": _short(predictions / per_ms / 1_000 if predictions and per_ms else None)}
+            | {"note": _note(reference, one.unit.name, power)}
+        )
+    return found
+
+
+def _note(reference: Reference, name: str, power: Power) -> str | None:
+    """What the reference is too short for."""
+    inside = [c for c in reference.changes if c.since_ms >= reference.start_ms]
+    if any(change.series == name for change in inside):
+        return "it changed within its reference: take a longer one, if it comes and goes"
+    if power.smallest is None:
+        return "no change is found: the reference is too short for how its values depend"
+    if power.loss >= _MUCH:
+        return f"its values depend: only changes {power.loss:.2g} times as large are found"
+    return None
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def _sizes(terms: Sequence[Terms]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """(units,): the smallest change, values until it is told, whether there is one."""
+    columns = [of.unit.columns for of in terms]
+    tilts = tilts_of(terms)
+    steps = np.repeat([of.unit.steps for of in terms], columns)
+    tilts = replace(tilts, gain=tilts.gain * steps[:, None])
+    scale = np.where(tilts.is_rate, tilts.sd, 1.0)
+    floor = np.repeat([of.floor for of in terms], columns) / scale
+    room = np.where(tilts.is_rate, (1.0 - tilts.mean) / tilts.sd * _EDGE, np.inf)
+    change = smallest_change(tilts, within=WITHIN)
+    has = np.isfinite(change)
+    change = np.minimum(np.fmax(change, floor), room)
+    delay = expected_delay(tilts, change)
+    starts = np.cumsum([0, *columns[:-1]])
+    sizes = np.maximum.reduceat(np.where(has, change * scale, -np.inf), starts)
+    found = np.isfinite(sizes)
+    unit = np.array([of.unit.scale for of in terms])
+    late = np.maximum.reduceat(np.where(has, delay, -np.inf), starts)
+    return np.where(found, sizes, 1.0) * unit, late, found

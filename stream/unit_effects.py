@@ -1,0 +1,66 @@
+"""How large a change of a unit is, with its interval, and in which one is none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detectors.calibration import reliability_difference
+from detectors.effects import Interval, rate_difference, score_difference, total_variation
+from stream.panes import Ints
+from stream.unit_tilts import tilts_of
+from stream.watched import Watched
+
+_SURE = 0.99  # of the interval that must lie within the floor
+
+
+def effect_of(one: Watched, column: int, x: int, n: int) -> Interval:
+    """The difference to the reference since a change, with its 95 % interval, from the sum of n
+    values: of a rate, of the share of the bin that moved, of a mean, or of ranks in σ."""
+    terms = one.terms
+    before, tau = terms.baseline, max(terms.tau)
+    if one.unit.measure == "shift":
+        return score_difference(x, n, before.n[0], tau=tau)
+    then = (before.x[column] / one.unit.steps, max(before.n[column], 1))
+    return rate_difference(x / one.unit.steps, n, *then, tau=tau)
+
+
+def interval_of(one: Watched, x: Ints, n: Ints, looks: float) -> Interval:
+    """Of how things are now, from sums over its columns; it is looked at again and again, from so
+    many values on."""
+    unit, before, tau = one.unit, one.terms.baseline, max(one.terms.tau)
+    if unit.measure == "shift":
+        return score_difference(x[0], n[0], before.n[0], tau=tau, level=_SURE, anytime=looks)
+    if unit.measure == "shape":
+        return total_variation(x, before.x, tau=tau, level=_SURE, anytime=looks)
+    if unit.measure == "calibration":
+        return reliability_difference(x, n, before.x, before.n, tau=tau, level=_SURE, anytime=looks)
+    return _rate(one, 0, x, n, looks)
+
+
+def room_of(one: Watched, told: float) -> float:
+    """In which a difference is none: the floor, or what is within the error of the reference and
+    less than half of what was told."""
+    tilts = tilts_of([one.terms])
+    of_values = one.unit.measure == "shift"  # its floor is in σ
+    least = tilts.smallest * (1.0 if of_values else tilts.sd)
+    able = least[np.isfinite(least)]
+    room = float(able.max()) if len(able) else 0.0
+    half = 0.5 * told if one.unit.measure != "calibration" else np.inf
+    return max(one.terms.floor, min(room, half))
+
+
+def is_refuted(one: Watched, expected: Interval, x: Ints, n: Ints, looks: float) -> bool:
+    """Of a twin: whether judged predictions rule out that errors moved by half of what their
+    scores let expect."""
+    if abs(expected.estimate) < one.terms.floor or not (n[1] and one.terms.baseline.n[1]):
+        return False
+    half = 0.5 * float(expected.estimate) * one.unit.scale
+    measured = _rate(one, 1, x, n, looks)
+    return bool(measured.high < half) if half > 0 else bool(measured.low > half)
+
+
+def _rate(one: Watched, column: int, x: Ints, n: Ints, looks: float) -> Interval:
+    before, steps = one.terms.baseline, one.unit.steps
+    then = (before.x[column] / steps, before.n[column])
+    tau = max(one.terms.tau)
+    return rate_difference(x[column] / steps, n[column], *then, tau=tau, level=_SURE, anytime=looks)

@@ -1,0 +1,134 @@
+"""Rows of many groups are dealt to them as if each had been alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.columns import Group, Rows
+from stream.feature_names import FeatureNames
+from stream.grouped_rows import GroupedRows, together
+from stream.identity import hash_ids
+from stream.panes import summarise, summarise_grouped
+from stream.rules import Rules
+from tests.cells import feature_columns
+
+CELLS = st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from([None, 1.5, -2, "a", "b"]))
+EVENTS = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3), CELLS), min_size=1, max_size=30)
+Event = tuple[int, int, dict[str, Any]]
+RULES = Rules(max_features=3, pane_ms=1_000, grace_ms=1_000)
+
+
+def group(code: int) -> Group:
+    return f"m{code}", "1", "champion", ""
+
+
+def rows_of(events: list[Event], first: int = 0) -> Rows:
+    texts: dict[int, str] = {}
+    columns = feature_columns([cells for _, _, cells in events], "feature:", texts)
+    ends = 1_000 * np.array([pane for _, pane, _ in events], np.int64)
+    hashes = hash_ids([f"p{first + i}" for i in range(len(events))])[:, 0].copy()
+    return Rows(ends, hashes, columns, texts)
+
+
+def contents(rows: Rows) -> list[Any]:
+    """Row by row, in an order of their own; a column that is absent is none."""
+    return sorted(
+        (
+            int(rows.pane_end[i]),
+            int(rows.hash[i]),
+            [(n, int(c.kind[i]), int(c.bits[i])) for n, c in rows.columns.items() if c.kind[i]],
+        )
+        for i in range(len(rows))
+    )
+
+
+@given(EVENTS, st.integers(0, 30))
+def test_parts_are_put_together_and_dealt_to_their_groups(events: list[Event], cut: int) -> None:
+    parts = [(0, events[:cut]), (cut, events[cut:])]
+    made = [
+        GroupedRows(
+            rows_of(part, first),
+            np.array([code for code, _, _ in part]),
+            [group(code) for code in range(4)],
+        )
+        for first, part in parts
+        if part
+    ]
+    dealt: dict[Group, list[Any]] = {}
+    for alike in together(made):
+        for of, rows in alike.dealt():
+            dealt[of] = sorted(dealt.get(of, []) + contents(rows))
+    whole = rows_of(events)
+    for code in range(4):
+        mine = np.array([i for i, event in enumerate(events) if event[0] == code], np.intp)
+        assert dealt.get(group(code), []) == contents(whole.take(mine))
+
+
+@given(EVENTS, st.integers(1, 9))
+def test_summaries_of_many_groups_are_those_of_each(events: list[Event], sample: int) -> None:
+    codes, code = np.unique([code for code, _, _ in events], return_inverse=True)
+    whole = rows_of(events)
+    texts = [whole.texts] * len(codes)
+    found = summarise_grouped(whole, code.astype(np.int64), texts, sample, 2)
+    for place, table in enumerate(found):
+        alone = summarise(whole.take(np.flatnonzero(code == place)), sample, 2)
+        assert table.pane_end.tolist() == alone.pane_end.tolist()
+        assert table.limit.tolist() == alone.limit.tolist()
+        assert contents(table.sample) == contents(alone.sample)
+        for pane in range(len(alone)):
+            assert repr(table.summary(pane)) == repr(alone.summary(pane))
+
+
+NAMES = st.lists(st.sampled_from("abcde"), min_size=1, max_size=4, unique=True)
+BATCHES = st.lists(
+    st.lists(st.tuples(st.integers(0, 2), NAMES, st.integers(0, 2_500)), min_size=1, max_size=8),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(BATCHES)
+def test_groups_that_go_on_would_have_had_all_names_taken(
+    batches: list[list[tuple[int, list[str], int]]],
+) -> None:
+    """`going_on` decides for whole batches what `take` decides group by group."""
+    asked, alone = FeatureNames(RULES), FeatureNames(RULES)
+    now_ms = 10_000
+    groups = [group(code) for code in range(3)]
+    for batch in batches:
+        before, after = [], []
+        for _, _, step_ms in batch:
+            before.append(now_ms)
+            now_ms += step_ms
+            after.append(now_ms)
+        before_ms, after_ms = np.array(before), np.array(after)
+        code = np.array([of for of, _, _ in batch])
+        shapes: dict[tuple[str, ...], list[int]] = {}
+        for row, (_, names, _) in enumerate(batch):
+            columns = tuple(f"feature:{name}" for name in sorted(names))
+            shapes.setdefault(columns, []).append(row)
+        parts = [(np.array(rows, np.intp), names) for names, rows in shapes.items()]
+        going = asked.going_on(groups, code, parts, before_ms, after_ms)
+        for one in np.unique(code).tolist():
+            mine = []
+            for rows, names in parts:
+                of_group = rows[code[rows] == one]
+                if len(of_group):
+                    cells = feature_columns([dict.fromkeys(names, 1)] * len(of_group), "", {})
+                    mine.append((of_group, cells))
+            expected = alone.take(groups[one], mine, before_ms, after_ms)
+            if going[one]:
+                kept = [(rows.tolist(), [*cells]) for rows, cells in expected]
+                whole = [(rows.tolist(), [*cells]) for rows, cells in mine]
+                assert sorted(kept) == sorted(whole)
+            else:
+                asked.take(groups[one], mine, before_ms, after_ms)
+        asked.purge(now_ms)
+        alone.purge(now_ms)
+        assert asked.refused == alone.refused
+        assert asked._taken == alone._taken
+        assert asked._last_ms == alone._last_ms

@@ -1,0 +1,134 @@
+"""Values that come and go with the hours: a reference that knows them, and one that does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from stream.columns import Rows, column
+from stream.monitor import Monitor
+from stream.monitor_state import Sealed
+from stream.monitor_told import MonitorFinding
+from stream.panes import PaneTable, summarise
+from stream.reference import Reference
+from stream.rules import DAY_MS, HOUR_MS, BudgetRule, FloorRule, ReferenceRule, Rules
+from stream.settings import Settings
+from stream.snapshot import packed
+from tests.stream.test_watch import GROUP
+
+HOURLY, ROWS = HOUR_MS // 4, 40  # four panes an hour
+RULES = Rules(
+    pane_ms=HOURLY,
+    grace_ms=0,
+    maturity=None,
+    season="day",
+    reference=ReferenceRule(predictions=4_000, span_ms=4 * DAY_MS),
+    budget=BudgetRule(),
+    floors=FloorRule(),
+    pane_rows=64,
+    window_rows=256,
+)
+GATHERED = 4 * 24 * 4  # panes of the reference
+
+
+def panes(days: int, shift: float = 0.0, *, since: int = 0, seed: int = 1) -> PaneTable:
+    """x swings by a σ in a day, and is shifted from a day on."""
+    random = np.random.default_rng(seed)
+    count = days * 24 * 4
+    ends = np.repeat(np.arange(1, count + 1) * HOURLY, ROWS)
+    x = random.standard_normal(len(ends)) + np.sin(2 * np.pi * (ends - HOURLY / 2) / DAY_MS)
+    x[ends > since * DAY_MS] += shift
+    texts: dict[int, str] = {}
+    hashes = random.integers(0, 2**63, len(ends)).astype(np.uint64)
+    columns = {"feature:x": column([float(value) for value in x], texts)}
+    return summarise(Rows(ends, hashes, columns, texts), RULES.pane_rows, RULES.max_categories)
+
+
+def watched(
+    table: PaneTable, rules: Rules = RULES, cuts: list[int] | None = None
+) -> tuple[list[MonitorFinding], list[Reference], Monitor]:
+    """By a monitor that is restored at every cut."""
+    monitor = Monitor(rules, GROUP, "prediction", rules.reference)
+    found: list[MonitorFinding] = []
+    references: list[Reference] = []
+    for start, end in pairwise([0, *(cuts or []), len(table)]):
+        findings, sealed = monitor.update(table.between(start * HOURLY + 1, end * HOURLY))
+        found += findings
+        references += sealed
+        held = monitor.snapshot()
+        state = packed(held.parts())
+        monitor = Monitor.restore(rules, rules.reference, Sealed(state).held(held.to_plain()))
+    return found, references, monitor
+
+
+def shift_of(monitor: Monitor) -> dict[str, Any]:
+    return next(p for p in monitor.powers() if p["measure"] == "shift")
+
+
+def drifts(found: list[MonitorFinding]) -> list[int]:
+    """Panes behind the reference, of those that tell a shift."""
+    ends = [f.pane_end_ms // HOURLY for f in found if f.alertname == "FeatureDrift" and f.detail]
+    return [end - GATHERED for end in ends if end > GATHERED]
+
+
+def test_the_mean_of_each_hour_is_in_the_reference_and_comes_back() -> None:
+    _, (sealed,), _ = watched(panes(5))
+    season = sealed.seasons["feature:x"]
+    assert season.unknown == 0
+    assert np.argmax(season.mean) in {5, 6}
+    assert np.argmin(season.mean) in {17, 18}
+    again = Reference.decode(sealed.encode())
+    assert again.id == sealed.id
+    assert np.array_equal(again.seasons["feature:x"].mean, season.mean)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_comes_and_goes_as_ever_is_silent(seed: int) -> None:
+    found, _, _ = watched(panes(12, seed=seed))
+    assert drifts(found) == []
+
+
+def test_a_shift_is_found_that_the_hours_would_hide() -> None:
+    table = panes(9, 0.3, since=6)
+    known, _, monitor = watched(table)
+    blind, _, other = watched(table, replace(RULES, season="none"))
+    assert 2 * 96 < drifts(known)[0] < 3 * 96
+    assert drifts(blind) == []
+    assert shift_of(monitor)["smallest"] < shift_of(other)["smallest"] / 2
+    assert "its values depend" in shift_of(other)["note"], "it says what the hours cost"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_neither_batches_nor_restores_show(seed: int) -> None:
+    table = panes(7, 0.5, since=5, seed=seed)
+    found, references, _ = watched(table)
+    cuts = sorted(Random(seed).sample(range(1, len(table)), 8))
+    again, the_same, _ = watched(table, RULES, cuts)
+    assert again == found
+    assert [r.id for r in the_same] == [r.id for r in references]
+
+
+def test_a_change_within_is_seen_behind_the_hours() -> None:
+    _, (sealed,), _ = watched(panes(8, 1.0, since=2))
+    (change,) = sealed.changes
+    assert (change.series, change.measure) == ("feature:x", "shift")
+    assert abs(change.since_ms - 2 * DAY_MS) <= 2 * HOUR_MS
+    assert sealed.start_ms == 4 * DAY_MS
+
+
+def test_a_reference_that_cannot_hold_two_seasons_is_refused() -> None:
+    with pytest.raises(ValidationError, match="a season needs two of it: 14d at least"):
+        Settings.model_validate({"season": "week"})
+    two_weeks = {"season": "week", "reference": {"span": "14d"}}
+    assert Settings.model_validate(two_weeks).rules().season == "week"
+
+
+def test_without_a_season_nothing_has_another_hash() -> None:
+    assert replace(Rules(), season="none").config_hash() == Rules().config_hash()
+    assert replace(Rules(), season="day").state_hash() != Rules().state_hash()
