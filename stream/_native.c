@@ -6,6 +6,7 @@
 #include <Python.h>
 
 #include "native/batch.h"
+#include "native/records.h"
 #include "native/summary.h"
 
 #if !defined(__GNUC__) || !defined(__SIZEOF_INT128__)
@@ -390,6 +391,7 @@ done:
 static PyMethodDef METHODS[] = {
     {"predictions", predictions, METH_VARARGS, "(values, longest record, most features)"},
     {"outcomes", outcomes, METH_VARARGS, "(values, longest record)"},
+    {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
     {"summaries", summaries, METH_VARARGS, "([(kinds, bits), …], pane of each row, panes, most texts)"},
     {NULL, NULL, 0, NULL},
 };

@@ -9,6 +9,7 @@ import logging
 from collections import OrderedDict
 from typing import Any
 
+from aiokafka.consumer import fetcher as fetching
 from aiokafka.consumer.fetcher import OffsetResetStrategy
 from aiokafka.errors import (
     BrokerResponseError,
@@ -20,6 +21,7 @@ from aiokafka.errors import (
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 
+from stream.raw_records import RawMemoryRecords
 from stream.record_batch import RawRecordBuffer
 from stream.refusals import Refusal, out_of_range, unreadable
 
@@ -66,6 +68,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         fetcher: Any = getattr(self._consumer, "_fetcher", None)
         if type(getattr(fetcher, "_records", None)) is OrderedDict:
             fetcher._records = RawRecordBuffer(self.consumer.batched)
+            fetching.MemoryRecords = RawMemoryRecords
         else:
             log.warning("aiokafka's fetch buffer is not as known: records are read the slow way")
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.alarm import Signal
-from stream.budget import WEIGHTS
 from stream.columns import Group
 from stream.constant import Constant, constant_of
 from stream.estimated_error import ESTIMATE, SCORE
 from stream.evidence import current_evidence, reference_evidence
-from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch
+from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch, joint_share
+from stream.joint_words import describe_joint
 from stream.judgement import DELAY
 from stream.monitor_told import MonitorFinding
 from stream.recent_rows import RecentRows
@@ -19,7 +19,7 @@ from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
 from stream.times import iso
 from stream.unit_walk import Crossing, Told
-from stream.verdicts import Context, describe, describe_crossing, describe_joint
+from stream.verdicts import Context, describe, describe_crossing
 from stream.watched import Key
 from stream.wire import PaneKind
 
@@ -114,7 +114,7 @@ class Findings:
         return MonitorFinding(end_ms, name, context.alertname, detail)
 
     def of_joint(self, told: JointTold, end_ms: int, watch: JointWatch) -> MonitorFinding:
-        context = self.context(SERIES, MEASURE, WEIGHTS["joint"])
+        context = self.context(SERIES, MEASURE, joint_share(self.rules))
         if told.lasting:
             return MonitorFinding(end_ms, SERIES, context.alertname, _lasting(context), "lasting")
         crossing, effect, rows, terms = told.crossing, told.effect, watch.rows, watch.terms

@@ -170,9 +170,7 @@ class JointWatch:
                 stop = min(end, self._joins_at(cells, row) + 1)
                 n, x = cells.counts(row, stop), self.rows.sums(cells, row, stop)
                 n[:, off] = x[:, off] = 0
-                was_calm = (
-                    self.is_calm
-                )  # rows of a doubt that passed do not join: batches would show
+                was_calm = self.is_calm
                 done, one = self._step(_Panes(start_ms[row:stop], n, x), patience)
                 found += [] if one is None else [replace(one, row=row + one.row)]
                 if was_calm and self.is_calm:
@@ -284,20 +282,15 @@ class JointWatch:
         looks, asks = firing.looks_at(n), firing.asks_at(panes.start_ms)
         last = min(looks, asks, len(n) - 1)
         upto = slice(0, last + 1)
-        firing.add(
-            panes.x[upto, of : of + 1], panes.n[upto, of : of + 1], n[upto], np.zeros_like(n[upto])
-        )
+        one = slice(of, of + 1)
+        firing.add(panes.x[upto, one], panes.n[upto, one], n[upto], np.zeros_like(n[upto]))
         names = self.rows.contrasts[of]
         if last == looks:
             window, floor = firing.window, self._floor(of)
             now = score_difference(
-                window.x[0],
-                window.count,
-                self._known_of(of),
-                tau=self.terms.tau,
-                level=_SURE,
+                window.x[0], window.n[0], self._known_of(of), tau=self.terms.tau, level=_SURE,
                 anytime=float(firing.patience.look),
-            )
+            )  # fmt: skip
             if within_floor(now, floor):
                 self._firing = None
                 return last + 1, JointTold(last, names, of, None, None)
@@ -385,6 +378,11 @@ def spells(
         now -= {one.watched.key for one in at if one.crossing is None}
 
 
+def joint_share(rules: Rules) -> float:
+    """Of a model's budget."""
+    return WEIGHTS["joint"] / rules.sources
+
+
 def _terms(
     law: Profile | None, numeric: Mapping[str, bool], taus: Mapping[Key, Iterable[float]],
     rules: Rules, model_id: str,
@@ -395,7 +393,7 @@ def _terms(
     if not features:
         return None
     reference, rule = law.reference, rules.joint
-    rate = WEIGHTS["joint"] * false_alerts_per_prediction(
+    rate = joint_share(rules) * false_alerts_per_prediction(
         rules.budget_of(model_id), reference.count, reference.end_ms - reference.start_ms
     )
     # products and sums of series depend no longer than the series that they are made of

@@ -23,7 +23,7 @@ class Misplaced:
         self._warned: set[str] = set()
 
     def look(self, batch: RecordBatch) -> None:
-        key = next((record.key for record in batch.records if record.key is not None), None)
+        key = batch.records.key
         if key is None:
             return
         belongs = partition_of(key, self._partitions)

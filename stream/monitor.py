@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from stream.budget import false_alerts_per_prediction
 from stream.columns import Group
 from stream.concert import Concert, Raised
 from stream.feature_types import FeatureType, FeatureTypes
@@ -137,7 +138,7 @@ class Monitor:
             self._give_birth(name, numeric=bool(feature.number[start] >= feature.text[start]))
             self._gathering.begin_late(name)
         changed = [name for name in settlings if self._settle_type(name)]
-        self._means.share()
+        self._means.share(self._false_alerts())
         if not (births or changed):
             return []
         return self._arrange(int(table.pane_end[start]))
@@ -170,6 +171,14 @@ class Monitor:
     @property
     def _words(self) -> Findings:
         return Findings(self.rules, self.group, self.kind, self._recent)
+
+    def _false_alerts(self) -> float:
+        """That the model may raise, a prediction."""
+        budget, newest = self.rules.budget_of(self.group[0]), self._standards.newest
+        if newest is None:  # its traffic is not known yet
+            return 1.0 / budget.predictions
+        span_ms = newest.end_ms - newest.start_ms
+        return false_alerts_per_prediction(budget, newest.count, span_ms)
 
     # -- what is watched
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from detectors.base import Change
+from detectors.calibrated import adwin_delta
 from detectors.moments import mean_and_variance
 from stream.alarm import SharedTimes, with_times
 from stream.feature_types import FeatureTypes
@@ -30,6 +31,7 @@ class MonitoredSeries:
         self._kind = kind
         self._types = types
         self.values: dict[str, ValueSeries] = {}
+        self._rate = 0.0  # of false alerts a prediction
 
     def watch(self, name: str) -> None:
         """Begin the series of a feature, if the rules want it."""
@@ -44,15 +46,20 @@ class MonitoredSeries:
         self.values.pop(name, None)
         self.watch(name)
 
-    def share(self) -> None:
-        """δ follows the number of series, from the next pane on."""
-        delta = self._rules.adwin.delta * self.budget_share
+    def share(self, rate: float) -> None:
+        """δ and λ follow the number of series and `rate`, the false alerts that the model may
+        raise a prediction, from the next pane on."""
+        self._rate = rate
+        if not self.values:
+            return
+        own, fixed = rate * self.budget_share, self._rules.adwin.delta
+        delta = adwin_delta(own) if fixed is None else fixed * self.budget_share
         for series in self.values.values():
-            series.share(delta)
+            series.share(delta, own)
 
     @property
     def budget_share(self) -> float:
-        return SHARE[self._kind] / max(len(self.values), 1)
+        return SHARE[self._kind] / max(len(self.values), 1) / self._rules.sources
 
     def use(self, rules: Rules) -> list[tuple[str, str]]:
         """Under these rules from the next pane on; the (feature, detector) that they end while it
@@ -65,7 +72,7 @@ class MonitoredSeries:
                 del self.values[name]
         for name in self._types:
             self.watch(name)
-        self.share()
+        self.share(self._rate)
         return ended
 
     def run(self, run: PaneTable, words: Findings, law: Reference | None) -> list[MonitorFinding]:

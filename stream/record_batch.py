@@ -11,39 +11,44 @@ from typing import Any
 from aiokafka.consumer.fetcher import FetchResult
 
 from stream.events import Records
+from stream.raw_records import RawRecords
 from stream.whole_batches import take_whole_batches
 
 _PART_RECORDS = 2_000  # the loop breathes between parts of a batch
 
 
 class RecordBatch:
-    """Consecutive records of one partition; each has offset, timestamp (ms), key and value."""
+    """Consecutive records of one partition."""
 
     __slots__ = ("first", "last", "partition", "records", "topic")
 
-    def __init__(self, tp: Any, records: list[Any]) -> None:
+    def __init__(self, tp: Any, records: RawRecords | list[Any]) -> None:
         self.topic: str = tp.topic
         self.partition: int = tp.partition
-        self.records = records
-        self.first: int = records[0].offset
-        self.last: int = records[-1].offset
+        self.records = records if isinstance(records, RawRecords) else RawRecords.of(records)
+        self.first: int = self.records.offsets[0]
+        self.last: int = self.records.offsets[-1]
 
     def __len__(self) -> int:
         return len(self.records)
 
+    def drop(self) -> None:
+        """The records: they are applied."""
+        self.records = RawRecords.none()
+
     def parts(self, from_offset: int, cut_at: Iterable[int] = ()) -> Iterator[Records]:
         """The records from an offset on; no part reaches over one of the offsets `cut_at`."""
-        offsets = [record.offset for record in self.records]
+        offsets = self.records.offsets
         first, end = bisect_left(offsets, from_offset), len(offsets)
         cuts = {bisect_left(offsets, at) for at in cut_at} | set(range(first, end, _PART_RECORDS))
         for start, stop in pairwise(sorted({cut for cut in cuts if first <= cut < end} | {end})):
-            part = self.records[start:stop]
+            part = slice(start, stop)
             yield Records(
                 self.topic,
                 self.partition,
-                offsets[start:stop],
-                [record.timestamp for record in part],
-                [record.value for record in part],
+                offsets[part],
+                self.records.timestamps[part],
+                self.records.values[part],
             )
 
 
@@ -61,7 +66,7 @@ def longest_acked_prefix(inflight: deque[int], acked: MutableSet[int]) -> int | 
 
 
 class RawRecordBuffer(OrderedDict[Any, Any]):
-    """aiokafka's fetch buffer, in which batched topics keep their Cython records."""
+    """aiokafka's fetch buffer, in which batched topics keep their records as columns."""
 
     def __init__(self, is_batched: Any) -> None:
         super().__init__()

@@ -73,15 +73,15 @@ class FloorRule:
 @dataclass(frozen=True, slots=True)
 class AdwinRule:
     enabled: bool = False
-    delta: float = 0.002
+    delta: float | None = None  # of all series together; None: what the budget gives each
     clock: int = 32
 
 
 @dataclass(frozen=True, slots=True)
 class PageHinkleyRule:
     enabled: bool = False
-    delta: float = 0.005
-    threshold: float = 50.0
+    delta: float = 0.005  # with a threshold
+    threshold: float | None = None  # None: what the budget gives each series
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,7 @@ class ModelRule:
     floors: FloorRule | None = None
     classes: tuple[str, ...] = ()  # labels whose recall and false-positive rate are watched
     costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
+    proven: bool | None = None  # whether rates are under the e-detector
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -134,6 +135,7 @@ class Rules:
     page_hinkley: PageHinkleyRule = PageHinkleyRule()
     rates: RateRule = RateRule()
     joint: JointRule = JointRule()
+    proven: bool = False  # rates under the e-detector, whose own rate is a theorem
     minimum_values: int = 200  # before a self-starting detector may alert
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
     ask_after_ms: int = 14 * DAY_MS  # of firing, the owner is asked to accept a new reference
@@ -185,6 +187,16 @@ class Rules:
     def floors_of(self, model_id: str) -> FloorRule:
         return self.model(model_id).floors or self.floors
 
+    @property
+    def sources(self) -> int:
+        """What raises alerts at a budget: they have equal parts of it."""
+        adwin = self.adwin.enabled and self.adwin.delta is None
+        return 1 + adwin + (self.page_hinkley.enabled and self.page_hinkley.threshold is None)
+
+    def is_proven(self, model_id: str) -> bool:
+        own = self.model(model_id).proven
+        return self.proven if own is None else own
+
     def cannot_follow(self, former: Rules) -> list[str]:
         """Why these cannot take over what was held under the former rules; empty if they can."""
         reasons = []
@@ -231,9 +243,12 @@ class Rules:
         defaults = {n: msgspec.to_builtins(getattr(Rules, n)) for n in _SINCE_0_1_OF_ALL}
         plain = self.to_plain()
         fields = {n: v for n, v in plain.items() if n not in defaults or v != defaults[n]}
+        for name, setting, default in _WITHOUT_EFFECT:
+            if not fields[name]["enabled"] and fields[name][setting] is None:
+                fields[name][setting] = default
         for model in fields["models"].values():
             for name in _SINCE_0_1_OF_ONE:
-                if not model[name]:
+                if model[name] is None or model[name] in _NOTHING:
                     del model[name]
         return fields
 
@@ -256,6 +271,7 @@ _ACTIVATED = frozenset(
         "page_hinkley",
         "rates",
         "joint",
+        "proven",
         "minimum_values",
         "resolve_after_panes",
         "resolve_values",
@@ -277,12 +293,18 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "budget",
         "floors",
         "joint",
+        "proven",
         "resolve_values",
         "cooldown_ms",
     }
 )
-_SINCE_0_1_OF_ONE = ("season", "budget", "floors", "classes", "costs")
+_SINCE_0_1_OF_ONE = ("season", "budget", "floors", "classes", "costs", "proven")
+_NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
+
+
+_WITHOUT_EFFECT = (("adwin", "delta", 0.002), ("page_hinkley", "threshold", 50.0))
+"""What 0.1.0 had for a setting of a detector that is off, where the default is another one now."""
 
 
 def _hash(fields: dict[str, Any]) -> str:

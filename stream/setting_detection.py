@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Any, Literal
 
-from stream.rules import BudgetRule, FloorRule, JointRule, Rules
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from stream.rules import (
+    AdwinRule,
+    BudgetRule,
+    FloorRule,
+    JointRule,
+    PageHinkleyRule,
+    Rules,
+)
 from stream.setting_types import (
     BudgetCount,
     Count,
     Positive,
     PositiveDuration,
+    PositiveOrAuto,
     Ratio,
     Share,
+    ShareOrAuto,
     ms,
     whole_ms,
 )
 
+_AUTO: Any = "auto"
 _DEFAULT = Rules()  # the core's defaults are the only ones: a second list would drift
 
 
@@ -116,14 +128,26 @@ class ModelFloorSettings(Section):
 
 class AdwinSettings(Section):
     enabled: bool = _DEFAULT.adwin.enabled
-    delta: Share = _DEFAULT.adwin.delta
+    delta: ShareOrAuto = Field(
+        default=_AUTO, description="δ, shared by all series; auto: from the budget."
+    )
     clock: Count = _DEFAULT.adwin.clock
+
+    def rule(self, river: tuple[str, ...]) -> AdwinRule:
+        delta = None if str(self.delta) == "auto" else self.delta
+        return AdwinRule(self.enabled or "ADWIN" in river, delta, self.clock)
 
 
 class PageHinkleySettings(Section):
     enabled: bool = _DEFAULT.page_hinkley.enabled
     delta: Positive = _DEFAULT.page_hinkley.delta
-    threshold: Positive = _DEFAULT.page_hinkley.threshold
+    threshold: PositiveOrAuto = Field(
+        default=_AUTO, description="λ, in scaled units; auto: from the budget, with its own δ."
+    )
+
+    def rule(self, river: tuple[str, ...]) -> PageHinkleyRule:
+        threshold = None if str(self.threshold) == "auto" else self.threshold
+        return PageHinkleyRule(self.enabled or "PageHinkley" in river, self.delta, threshold)
 
 
 class RateSettings(Section):
@@ -145,11 +169,39 @@ class JointSettings(Section):
         return JointRule(**self.model_dump())
 
 
+_EVENTS_ONLY = (
+    "it takes right and wrong predictions one by one, in their order, and a pane counts them; "
+    "ErrorRateDrift watches the same error"
+)
+_REFUSED = {
+    **dict.fromkeys(("DDM", "EDDM", "HDDM_A", "HDDM_W", "FHDDM"), _EVENTS_ONLY),
+    "KSWIN": "it needs every single value, at some 2,000 a second, and alarms up to 1,300 times in "
+    "1M values that do not change; evidence has KS, and thresholds.ks alerts on it",
+    "DummyDriftDetector": "it alarms at random",
+}
+
+
+def _of_river(name: str) -> str:
+    if name in _REFUSED:
+        raise ValueError(f"{name} makes no sense here: {_REFUSED[name]}")
+    return name
+
+
+River = Annotated[Literal["ADWIN", "PageHinkley"], BeforeValidator(_of_river)]
+
+
 class DetectorSettings(Section):
     adwin: AdwinSettings = AdwinSettings()
     page_hinkley: PageHinkleySettings = PageHinkleySettings()
+    river: tuple[River, ...] = Field(
+        default=(), description="By river's names: those that make sense on panes."
+    )
     rates: RateSettings = RateSettings()
     joint: JointSettings = JointSettings()
+    proven: bool = Field(
+        default=_DEFAULT.proven,
+        description="Rates under the e-detector: a proven rate of false alerts, found later.",
+    )
     minimum: Count = Field(
         default=_DEFAULT.minimum_values,
         description="Values before a self-starting detector may alert.",

@@ -288,6 +288,10 @@ class ModelSettings(Section):
         description="Of a prediction, by what was true and by what was said; 0 where left out.",
     )
 
+    proven: bool | None = Field(
+        default=None, description="Whether rates are under the e-detector; null: as for all."
+    )
+
     def cost_rule(self) -> tuple[tuple[str, str, float], ...]:
         return tuple(
             (true, said, cost)

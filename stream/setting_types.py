@@ -7,11 +7,19 @@ is exactly the question that a configuration must not leave open.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+    WrapValidator,
+)
 
 from stream.judgement import label_text
 
@@ -125,6 +133,10 @@ def _number_not_bool(value: object) -> object:
     return value
 
 
+def _or_auto(value: object, number: Callable[[object], float]) -> float | str:
+    return "auto" if value == "auto" else number(value)
+
+
 _DURATION_SCHEMA = {"type": "string", "pattern": _DURATION, "examples": ["10s", "30d"]}
 _SIZE_SCHEMA = WithJsonSchema({"type": "string", "pattern": _SIZE, "examples": ["1MB"]})
 
@@ -176,4 +188,18 @@ LabelText = Annotated[
 ]
 Ratio = Annotated[float, Field(gt=1, allow_inf_nan=False), _NUMBER]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), _NUMBER]
+_AS_IT_IS = PlainSerializer(lambda value: value)
+
+
+def _auto_or(**bounds: float) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "number"} | bounds]})
+
+
+# A union would show in the paths of errors; the word stays a word.
+ShareOrAuto = Annotated[
+    Share, WrapValidator(_or_auto), _AS_IT_IS, _auto_or(exclusiveMinimum=0, exclusiveMaximum=1)
+]
+PositiveOrAuto = Annotated[
+    Positive, WrapValidator(_or_auto), _AS_IT_IS, _auto_or(exclusiveMinimum=0)
+]
 ShareOrAll = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), _NUMBER]

@@ -29,11 +29,9 @@ from stream.rules import (
     DAY_MS,
     HOUR_MS,
     SEASON_HOURS,
-    AdwinRule,
     Maturity,
     ModelRule,
     Owners,
-    PageHinkleyRule,
     RateRule,
     ReferenceRule,
     Rules,
@@ -164,10 +162,11 @@ class Settings(Section):
             season=self.season,
             budget=self.budget.rule(),
             floors=self.floors.rule(),
-            adwin=AdwinRule(**self.detectors.adwin.model_dump()),
-            page_hinkley=PageHinkleyRule(**self.detectors.page_hinkley.model_dump()),
+            adwin=self.detectors.adwin.rule(self.detectors.river),
+            page_hinkley=self.detectors.page_hinkley.rule(self.detectors.river),
             rates=RateRule(**self.detectors.rates.model_dump()),
             joint=self.detectors.joint.rule(),
+            proven=self.detectors.proven,
             minimum_values=self.detectors.minimum,
             resolve_after_panes=self.alerts.resolve_after,
             resolve_values=self.alerts.resolve_values,
@@ -198,6 +197,7 @@ class Settings(Section):
             floors=model.floors.rule(self.floors),
             classes=tuple(sorted(set(model.classes))),
             costs=model.cost_rule(),
+            proven=model.proven,
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:

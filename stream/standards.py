@@ -137,6 +137,12 @@ class Standards:
         return profile, units
 
     @property
+    def newest(self) -> Reference | None:
+        """The law, or the provisional one."""
+        profile = self.law or self._provisional
+        return None if profile is None else profile.reference
+
+    @property
     def has_begun(self) -> bool:
         """Whether there is anything to compare with."""
         return self.law is not None or self._provisional is not None

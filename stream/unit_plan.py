@@ -67,7 +67,8 @@ def plan(
     much the values of its columns depend."""
     wanted = [(f, unit) for f in features for unit in units_of(f, kind, rules, model_id)]
     items = list(dict.fromkeys(_item(f, unit) for f, unit in wanted))
-    share = dict(zip(items, shares(item[0] for item in items), strict=True))
+    parts = [part / rules.sources for part in shares(item[0] for item in items)]
+    share = dict(zip(items, parts, strict=True))
     both = {(f.name, unit.item) for f, unit in wanted if unit.measure == "shape"}
     both &= {(f.name, unit.item) for f, unit in wanted if unit.measure == "shift"}
     planned = []

@@ -19,6 +19,7 @@ from detectors.effects import Interval, within_floor
 from stream.firing import Firing, Patience
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
+from stream.proven import MixedBank
 from stream.unit_effects import effect_of, interval_of, is_refuted, room_of
 from stream.unit_tilts import Terms, tilts_of
 from stream.watched import Key, Watched
@@ -57,7 +58,7 @@ class Walk:
         watched: dict[Key, Watched],
         firing: dict[Key, Firing],
         columns: dict[Key, Ints],
-        bank: CusumBank,
+        bank: CusumBank | MixedBank,
         start_ms: Ints,
         evidence: Evidence,
         usual: Callable[[Key], Terms],

@@ -59,6 +59,11 @@ class Unit:
         return counted
 
     @property
+    def is_rate(self) -> bool:
+        """Of values in [0, 1] that no reference was fitted to."""
+        return is_fault(self.measure) or self.measure in {"rate", "mean"}
+
+    @property
     def purse(self) -> Purse:
         if self.is_twin:
             return "reserve"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 
 from detectors.adwin import Adwin
 from detectors.base import Change
+from detectors.calibrated import page_hinkley_threshold
 from detectors.page_hinkley import PageHinkley
 from stream.alarm import Alarm, Signal, Times
 from stream.panes import Ints
 from stream.rules import Rules
 from stream.verdicts import Context, worth_telling
 
+_TOLERANCE = 0.01  # σ: what thresholds are measured at
+_SMALLEST_DELTA, _SMALLEST_RATE = 1e-6, 1e-9
 Floats = NDArray[np.float64]
 
 
@@ -52,15 +56,27 @@ class ValueSeries:
         }
         self._unit_range = unit_range
         self.times = Times()
-        self.delta = rules.adwin.delta
+        self.delta, self.rate = rules.adwin.delta or _SMALLEST_DELTA, 0.0  # until it has its share
+        self._spread = 0.0  # standard deviation of the first values
         self.last: dict[str, Change] = {}
 
-    def share(self, delta: float) -> None:
-        """This series' part of δ from the next update on."""
-        self.delta = delta
-        adwin = self.detectors.get("adwin")
-        if isinstance(adwin, Adwin):
-            adwin.delta = delta
+    def share(self, delta: float, rate: float) -> None:
+        """This series' part of δ, and its false alarms a value, from the next update on."""
+        self.delta, self.rate = delta, rate
+        for detector in self.detectors.values():
+            if isinstance(detector, Adwin):
+                detector.delta = delta
+            else:
+                detector.delta, detector.threshold = self._page_hinkley(detector.scale)
+
+    def _page_hinkley(self, scale: float) -> tuple[float, float]:
+        """δ and λ, in scaled units."""
+        rule = self._rules.page_hinkley
+        if rule.threshold is not None:
+            return rule.delta, rule.threshold
+        spread = self._spread / scale if self._spread > 0.0 else 1.0
+        rate = self.rate if self.rate > 0.0 else _SMALLEST_RATE
+        return _TOLERANCE * spread, page_hinkley_threshold(rate, spread)
 
     def use(self, rules: Rules) -> list[str]:
         """Under these rules from the next pane on; the detectors that they end while they tell.
@@ -84,8 +100,7 @@ class ValueSeries:
             if isinstance(detector, Adwin):
                 detector.clock = rules.adwin.clock
             else:
-                detector.delta = rules.page_hinkley.delta
-                detector.threshold = rules.page_hinkley.threshold
+                detector.delta, detector.threshold = self._page_hinkley(detector.scale)
         return ended
 
     def update(self, context: Context, panes: ValuePanes) -> list[tuple[str, Signal]]:
@@ -131,6 +146,8 @@ class ValueSeries:
         assert self._waiting is not None
         mean, weight, variance = (np.concatenate(part) for part in zip(*self._waiting, strict=True))
         count = weight.astype(np.int64)
+        apart = mean - float((mean * weight).sum() / weight.sum())
+        self._spread = math.sqrt(float((weight * (variance + apart**2)).sum() / weight.sum()))
         self._waiting = None
         for name in self.alarms:
             self.detectors[name] = self._detector(name)
@@ -144,8 +161,8 @@ class ValueSeries:
         if name == "adwin":
             clock = self._rules.adwin.clock
             return Adwin(delta=self.delta, clock=clock, center=center, scale=scale)
-        rule = self._rules.page_hinkley
-        return PageHinkley(delta=rule.delta, threshold=rule.threshold, center=center, scale=scale)
+        delta, threshold = self._page_hinkley(scale)
+        return PageHinkley(delta=delta, threshold=threshold, center=center, scale=scale)
 
     def snapshot(self) -> dict[str, Any]:
         waiting = self._waiting
@@ -158,6 +175,8 @@ class ValueSeries:
             "unit_range": self._unit_range,
             "times": self.times.snapshot(),
             "delta": self.delta,
+            "rate": self.rate,
+            "spread": self._spread,
         }
 
     @classmethod
@@ -167,6 +186,7 @@ class ValueSeries:
         series._waiting = None if waiting is None else [tuple(part) for part in waiting]
         series._range = (plain["range"][0], plain["range"][1])
         series._count, series.delta = plain["count"], plain["delta"]
+        series.rate, series._spread = plain.get("rate", 0.0), plain.get("spread", 0.0)  # since 0.2
         for name, state in plain["detectors"].items():
             kind = Adwin if name == "adwin" else PageHinkley
             series.detectors[name] = kind.restore(state)

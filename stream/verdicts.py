@@ -13,8 +13,6 @@ from detectors.base import Change
 from detectors.effects import Interval
 from stream.columns import Group
 from stream.events import Action, Kind, Severity
-from stream.joint_rows import called
-from stream.joint_watch import JointTold
 from stream.judgement import RECALL
 from stream.rules import Rules
 from stream.times import iso
@@ -63,7 +61,7 @@ _FAULT_WORDS = {
     "unlabelled": "missing at maturity",
 }
 _JOINT: Facts = ("JointDrift", "feature_drift", "info", "investigate")
-_NO_IMPACT: dict[str, Any] = {
+NO_IMPACT: dict[str, Any] = {
     "metric": None, "value": None, "reference": None, "label_coverage": None,
 }  # fmt: skip
 
@@ -134,7 +132,7 @@ def describe_crossing(
         "recommended_action": action,
         "feature": context.feature,
         "detector": {
-            "name": "score_cusum" if context.detector == "shift" else "bernoulli_cusum",
+            "name": _detector(context, told),
             "params_hash": context.params_hash,
             "statistic": crossing.statistic,
             "threshold": crossing.threshold,
@@ -150,9 +148,15 @@ def describe_crossing(
             "change_at": iso(crossing.since_ms),
         },
         "change_at_ms": crossing.since_ms,
-        "impact": dict(_NO_IMPACT),
+        "impact": dict(NO_IMPACT),
         "summary": f"{context.who}: {_found(context, told, crossing, effect)}",
     }
+
+
+def _detector(context: Context, told: Told) -> str:
+    if told.watched.proven:
+        return "e_detector"
+    return "score_cusum" if context.detector == "shift" else "bernoulli_cusum"
 
 
 def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -> str:
@@ -187,54 +191,6 @@ def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -
     return f"{name} {_FAULT_WORDS[context.detector]} {moved} from {share}"
 
 
-def describe_joint(
-    context: Context,
-    told: JointTold,
-    end_ms: int,
-    correlations: tuple[dict[str, float], dict[str, float]],
-) -> dict[str, Any]:
-    """The same of features that no longer go together as they did."""
-    crossing, effect = told.crossing, told.effect
-    assert crossing is not None
-    assert effect is not None
-    name, kind, _, action = context.facts
-    pair = called(told.names) if len(told.names) == 2 else None
-    return {
-        "alertname": name,
-        "kind": kind,
-        "severity": "warning" if abs(effect.estimate) >= LARGE_SHIFT else "info",
-        "recommended_action": action,
-        "feature": pair,
-        "detector": {
-            "name": "joint_cusum",
-            "params_hash": context.params_hash,
-            "statistic": crossing.statistic,
-            "threshold": crossing.threshold,
-            "budget_share": context.budget_share,
-            "direction": "up" if crossing.theta > 0 else "down",
-        },
-        "window": {"start": iso(crossing.since_ms), "end": iso(end_ms), "count": crossing.n},
-        "effect": {
-            "estimate": float(effect.estimate),
-            "low": float(effect.low),
-            "high": float(effect.high),
-            "floor": told.floor,
-            "change_at": iso(crossing.since_ms),
-        },
-        "change_at_ms": crossing.since_ms,
-        "impact": dict(_NO_IMPACT),
-        "summary": f"{context.who}: {_together(told, correlations)}",
-    }
-
-
-def _together(told: JointTold, correlations: tuple[dict[str, float], dict[str, float]]) -> str:
-    before, now = correlations
-    moved = [f"{name} {before[name]:.2f} to {now[name]:.2f}" for name in now]
-    which = f"{len(told.names)} features" if len(told.names) > 2 else called(told.names)
-    shown = f": correlation of ranks {', '.join(moved)}" if moved else ""
-    return f"{which} no longer go together as they did, each by itself as before{shown}"
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
@@ -250,7 +206,7 @@ def describe(context: Context, change: Change, change_at_ms: int, end_ms: int) -
     moved = "rose" if change.direction == "up" else "fell"
     before, after = _figure(change.before_mean), _figure(change.after_mean)
     name = context.series.partition(":")[2]
-    impact = dict(_NO_IMPACT)
+    impact = dict(NO_IMPACT)
     if context.kind == "cohort":
         impact |= {"metric": name, "value": change.after_mean, "reference": change.before_mean}
     return {

@@ -17,6 +17,7 @@ from stream.learning import Learning
 from stream.pane_evidence import PaneReader
 from stream.panes import Ints, PaneTable
 from stream.profile import Profile
+from stream.proven import MixedBank, Proven, begun
 from stream.rules import Rules
 from stream.unit_tilts import Baseline, Terms, tilts_of
 from stream.unit_walk import Told, Walk
@@ -34,6 +35,7 @@ class Watch:
         self.firing: dict[Key, Firing] = {}
         self._columns: dict[Key, Ints] = {}  # of the bank, in the order of `watched`
         self._bank: CusumBank | None = None
+        self._proven: dict[Key, Proven] = {}
         self.learning = Learning()
         self._batches: Batches | None = None  # while a reference is being gathered
         self._taus: dict[Key, tuple[float, ...]] = {}  # as last measured, also of what fires
@@ -53,6 +55,8 @@ class Watch:
         if self._bank is not None:
             places = [self._columns[key] for key in (*kept, *(one.key for one in fresh))]
             self._bank = self._bank.take(np.argsort(np.concatenate(places), kind="stable"))
+        wanted = {key: one.terms for key, one in self.watched.items() if one.proven}
+        self._proven = begun(self._proven, kept, wanted)
         moves = [(columns[key], self._columns[key]) for key in kept]
         self.learning.arrange(sum(map(len, self._columns.values())), moves)
         self._usual = _sums([one.terms.baseline for one in self.watched.values()])
@@ -63,9 +67,9 @@ class Watch:
         for one in fresh:
             if one.key in self.firing:
                 former = self.firing[one.key]
-                begun = Firing(one.unit.columns, former.ask_ms, former.patience)
-                begun.told = former.told
-                self.firing[one.key] = begun
+                anew = Firing(one.unit.columns, former.ask_ms, former.patience)
+                anew.told = former.told
+                self.firing[one.key] = anew
 
     def _lay_out(self) -> None:
         self._columns, first = {}, 0
@@ -76,6 +80,8 @@ class Watch:
     def is_calm(self, key: Key) -> bool:
         """Neither firing nor on the way to it."""
         assert self._bank is not None
+        if key in self._proven:
+            return key not in self.firing and not self._proven[key].is_warning
         return key not in self.firing and not self._bank.warning()[self._columns[key]].any()
 
     def run(self, table: PaneTable, rules: Rules) -> list[Told]:
@@ -89,7 +95,7 @@ class Watch:
             watched=self.watched,
             firing=self.firing,
             columns=self._columns,
-            bank=self._bank,
+            bank=self._mixed(self._bank),
             start_ms=table.pane_end - rules.pane_ms,
             evidence=evidence,
             usual=self._usual_terms,
@@ -106,9 +112,12 @@ class Watch:
         self.learning.add(evidence)
         return told
 
+    def _mixed(self, bank: CusumBank) -> CusumBank | MixedBank:
+        return MixedBank(bank, self._proven, self._columns) if self._proven else bank
+
     def levels(self) -> Iterator[tuple[Key, float, bool]]:
         """Of each unit how near it is to its threshold, 0 to 1, and whether it fires."""
-        level = np.zeros(0) if self._bank is None else self._bank.level()
+        level = np.zeros(0) if self._bank is None else self._mixed(self._bank).level()
         for key, columns in self._columns.items():
             yield key, float(level[columns].max()), key in self.firing
 
@@ -176,6 +185,7 @@ class Watch:
             "units": units,
             "bank": None if bank is None else _flat(bank.snapshot()),
             "tilts": None if bank is None else _flat(bank.tilts.snapshot()),
+            "proven": [[*key, one.snapshot()] for key, one in self._proven.items()],
             "firing": [[*key, firing.snapshot()] for key, firing in self.firing.items()],
             "learning": self.learning.snapshot(),
             "batches": None if self._batches is None else self._batches.snapshot(),
@@ -201,6 +211,9 @@ class Watch:
             )
             self.watched[one.key] = one
         self._lay_out()
+        for name, measure, state in plain.get("proven", []):  # since 0.2
+            self._proven[name, measure] = Proven(self.watched[name, measure].terms)
+            self._proven[name, measure].restore(state)
         if plain["bank"] is not None:
             columns = len(plain["tilted"])
             tilts = Tilts.restore(_rows(plain["tilts"], columns))

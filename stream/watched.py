@@ -21,6 +21,7 @@ class Watched:
     numeric: bool
     share: float  # of the model's budget
     terms: Terms
+    proven: bool = False  # under an e-detector, not the bank
 
     @property
     def key(self) -> Key:
@@ -49,4 +50,5 @@ def watched(
     numbers = profile.number(unit.name) if unit.measure == "shift" else None
     has_season = profile.season(unit.name) is not None
     ranks = None if numbers is None or has_season else numbers.scores
-    return Watched(unit, profile, numeric, share, Terms(unit, baseline, floor, rate, ranks, tau))
+    terms = Terms(unit, baseline, floor, rate, ranks, tau)
+    return Watched(unit, profile, numeric, share, terms, rules.is_proven(model) and unit.is_rate)

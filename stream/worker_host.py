@@ -114,7 +114,7 @@ class Host:
                 await asyncio.sleep(0)
             await self.apply_idle(slot, side, batch.last + 1)
             slot.applied(batch.topic, batch.last + 1, 0, ack)
-            batch.records = []  # the acknowledgement keeps the batch until a checkpoint covers it
+            batch.drop()  # the acknowledgement keeps the batch until a checkpoint covers it
             await self.end_input(slot)
             await journal_wishes(self, slot)
             self._measure(slot, side, time.perf_counter() - began_s)

@@ -3,7 +3,7 @@
 scripts/bench detection                  short form: some three minutes of processor time
 scripts/bench detection --full           some forty
 scripts/bench detection --full --share 0.2    a fifth of that
-scripts/bench detection --only G1,G3     of G1, G1m, G2, G3, G5, adwin, peers (G3 shows G4: misses)
+scripts/bench detection --only G1,G3     of G1, G1m, G2, G3 (with G4: misses), G5, G6, adwin, peers
 scripts/bench detection --plot FILE.svg  delay against false alarms, of peers
 """
 
@@ -20,11 +20,12 @@ from tests.bench import detection_delays as delay
 from tests.bench import detection_false as quiet
 from tests.bench import detection_fresh as fresh
 from tests.bench import detection_peers as peers
+from tests.bench import detection_unseen as unseen
 from tests.bench.detection_delays import SHIFTS
 from tests.bench.detection_draws import DISTRIBUTIONS
 
 Rows = list[dict[str, Any]]
-GOALS = ("G1", "G1m", "G2", "G3", "G5", "adwin", "peers")
+GOALS = ("G1", "G1m", "G2", "G3", "G5", "G6", "adwin", "peers")
 SEED = 20261128
 
 
@@ -41,16 +42,21 @@ class Size:
     dependent: int  # G5, series
     peer_runs: int
     peer_quiet: int
+    unseen: int  # G6, seeds of each stream
+    rows: int
+    change: int
 
     def times(self, share: float) -> Size:
         """Fewer series and runs; streams stay as long, or rare alarms would be cut off."""
-        most = {"references", "models", "fresh", "runs", "dependent", "peer_runs", "peer_quiet"}
-        fewer = {name: max(2, round(share * getattr(self, name))) for name in most}
+        most = {"references", "models", "fresh", "runs", "dependent", "peer_runs", "peer_quiet",
+                "unseen"}  # fmt: skip
+        fewer = {name: max(min(2, getattr(self, name)), round(share * getattr(self, name)))
+                 for name in most}  # fmt: skip
         return replace(self, **fewer)
 
 
-SHORT = Size(200, 50_000, 40, 50_000, 500, 100, 30, 20, 200_000)
-FULL = Size(200, 500_000, 100, 1_000_000, 5_000, 1_000, 100, 100, 3_000_000)
+SHORT = Size(200, 50_000, 40, 50_000, 500, 100, 30, 20, 200_000, 1, 24_000, 18_000)
+FULL = Size(200, 500_000, 100, 1_000_000, 5_000, 1_000, 100, 100, 3_000_000, 4, 60_000, 40_000)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +142,10 @@ def _g5(size: Size) -> Iterator[dict[str, Any]]:
         yield quiet.dependent(kind, count, series=size.dependent, length=size.length, seed=SEED)
 
 
+def _g6(size: Size) -> Iterator[dict[str, Any]]:
+    yield from unseen.table(size.unseen, size.rows, size.change)
+
+
 def _adwin(size: Size) -> Iterator[dict[str, Any]]:
     """ADWIN after the history that Leeway has in G3, about where it alarms as often."""
     for place in range(3):
@@ -170,6 +180,7 @@ COLUMNS = {
     "G2": ("kind", "series", "alerts", "per_million", "change", "within", "found", "early"),
     "G3": ("form", "shift", "delay", "oracle", "published", "ratio", "missed", "worst"),
     "G5": ("dependence", "reference", "tau", "smallest_tilt", "alerts", "per_million", "upper"),
+    "G6": ("stream", "detector", "rows", "false", "missed", "runs", "delay"),
     "adwin": ("detector", "setting", "shift", "per_million", "mean", "missed"),
     "peers": ("detector", "setting", "shift", "per_million", "mean", "missed"),
 }  # fmt: skip

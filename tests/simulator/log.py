@@ -22,6 +22,7 @@ class Entry:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    timestamp_type: int = 0  # the producer's
 
 
 class Log:

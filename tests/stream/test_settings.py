@@ -61,6 +61,7 @@ detectors:
   page_hinkley: {enabled: true, delta: 0.1, threshold: 7}
   rates: {enabled: false, min_rise: 0.2, ratio: 4}
   joint: {enabled: false, pairs: 5, rows: 6}
+  proven: true
   minimum: 77
 alerts: {resolve_after: 9, resolve_values: 10, ask_after: 7d, cooldown: 2h}
 limits:
@@ -74,6 +75,7 @@ models:
     maturity: none
     reference: {predictions: 9}
     season: none
+    proven: false
     budget: {span: 1d}
     floors: {shift: 0.5, series: {"outcome:error": 0.7, "feature:a": 0.6}}
     labels: {env: prod, area: eu}
@@ -90,6 +92,7 @@ models:
         labels=(("area", "eu"), ("env", "prod")),
         budget=BudgetRule(5_000, 86_400_000),
         floors=FloorRule(0.5, 0.4, 0.2, (("feature:a", 0.6), ("outcome:error", 0.7)), joint=0.8),
+        proven=False,
     )
     assert rules.budget_of("fraud") == BudgetRule(5_000, 86_400_000)
     assert rules.budget_of("other") == BudgetRule(5_000, 3 * 86_400_000)

@@ -21,7 +21,9 @@ from faust.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream import native
 from stream.consumer_thread import FencedInstanceIdError
+from stream.raw_records import RawMemoryRecords, RawRecords, records_of
 from stream.record_batch import RawRecordBuffer, RecordBatch, longest_acked_prefix
 from stream.settings import Settings
 from stream.topology import build
@@ -297,14 +299,48 @@ def test_what_a_fetch_from_before_a_rebalance_brings_is_not_delivered(
 # -- aiokafka's private parts
 
 
-def test_records_of_batched_topics_stay_raw() -> None:
+@pytest.mark.parametrize("codec", range(5))
+@pytest.mark.parametrize("fetched", [MemoryRecords, RawMemoryRecords])
+def test_records_of_batched_topics_are_columns(fetched: type[MemoryRecords], codec: int) -> None:
     buffer = RawRecordBuffer(lambda topic: topic == "events")
-    buffer[TP] = _fetch_result(TP)
+    values = [b"a", None, b"c" * 200]
+    buffer[TP] = _fetched(TP, _batch(values, 5, codec), 5, fetched)
     records = buffer[TP].getall()
-    assert [record.offset for record in records] == [5, 6, 7]
-    assert [record.value for record in records] == [b"a", None, b"c"]
-    assert [record.timestamp for record in records] == [1000, 1001, 1002]
-    assert not hasattr(records[0], "topic"), "a ConsumerRecord was built: aiokafka has changed"
+    assert type(records) is RawRecords, "a ConsumerRecord was built: aiokafka has changed"
+    assert records.offsets == [5, 6, 7]
+    assert records.values == values
+    assert records.timestamps == [1000, 1001, 1002]
+    assert records.key == b"k"
+    assert (records[0].timestamp_type, len(records)) == (0, 3)
+
+
+@pytest.mark.skipif(not native.IS_BUILT, reason="no extension")
+@given(
+    st.lists(
+        st.tuples(
+            st.none() | st.binary(max_size=9),
+            st.none() | st.binary(max_size=300),
+            st.integers(0, 2**45),
+            st.lists(st.tuples(st.text(max_size=3), st.none() | st.binary(max_size=3)), max_size=2),
+        ),
+        min_size=1,
+        max_size=9,
+    )
+)
+def test_the_extension_reads_of_a_batch_what_aiokafka_reads(records: list[Any]) -> None:
+    builder = _builder(0)
+    for offset, (key, value, timestamp, headers) in enumerate(records):
+        builder.append(offset, timestamp=timestamp, key=key, value=value, headers=headers)
+    data = b"before" + bytes(builder.build())
+    batch = MemoryRecords(data[6:]).next_batch()
+    found = records_of(batch, data, 6)
+    assert found is not None
+    expected = RawRecords.of([*batch])
+    assert [getattr(found, n) for n in RawRecords.__slots__] == [
+        getattr(expected, n) for n in RawRecords.__slots__
+    ]
+    for cut in range(7, 1, -2):  # what is not whole is left to aiokafka
+        assert native.EXTENSION.records(data[67 : len(data) - cut], len(records), 0, 0, -1) is None
 
 
 @st.composite
@@ -326,7 +362,7 @@ def test_however_many_are_asked_for_each_raw_record_comes_once_and_positions_are
     state, known = ours._assignment.state, theirs._assignment.state
     for most in asked:
         expected = [record.offset for record in theirs.getall(most)]
-        assert [record.offset for record in ours.getall(most)] == expected
+        assert ours.getall(most).offsets == expected
         assert state.position == known.position
         if not theirs.has_more():
             break
@@ -362,6 +398,8 @@ def test_the_pinned_aiokafka_still_has_what_the_transport_replaces() -> None:
     assert isolation_level == "read_uncommitted"
     assert {"_fetcher", "_subscription"} <= attributes
     assert isinstance(subscription, SubscriptionState)
+    names = aiokafka.consumer.fetcher.Fetcher._proc_fetch_request.__code__.co_names
+    assert "MemoryRecords" in names
     assert "_records" in aiokafka.consumer.fetcher.Fetcher.__init__.__code__.co_names
     assert "OrderedDict" in aiokafka.consumer.fetcher.Fetcher.__init__.__code__.co_names
 
@@ -458,6 +496,9 @@ def _consumer(app: Any) -> Consumer:
 
 def _records(offsets: tuple[int, ...]) -> list[Any]:
     class Record:
+        key = value = None
+        timestamp = timestamp_type = 0
+
         def __init__(self, offset: int) -> None:
             self.offset = offset
 
@@ -476,11 +517,15 @@ def _fetch_result(tp: TopicPartition) -> FetchResult:
     return _fetched(tp, _batch([b"a", None, b"c"], 5), 5)
 
 
-def _batch(values: list[bytes | None], base_offset: int) -> bytes:
-    builder = DefaultRecordBatchBuilder(
-        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
-        base_sequence=-1, batch_size=1_000,
+def _builder(codec: int) -> DefaultRecordBatchBuilder:
+    return DefaultRecordBatchBuilder(
+        magic=2, compression_type=codec, is_transactional=0, producer_id=-1, producer_epoch=-1,
+        base_sequence=-1, batch_size=10_000,
     )  # fmt: skip
+
+
+def _batch(values: list[bytes | None], base_offset: int, codec: int = 0) -> bytes:
+    builder = _builder(codec)
     for offset, value in enumerate(values):
         builder.append(offset, timestamp=1000 + offset, key=b"k", value=value, headers=[])
     data = bytearray(builder.build())
@@ -488,8 +533,10 @@ def _batch(values: list[bytes | None], base_offset: int) -> bytes:
     return bytes(data)
 
 
-def _fetched(tp: TopicPartition, data: bytes, first: int) -> FetchResult:
-    records = PartitionRecords(tp, MemoryRecords(data), [], first, None, None, True, 1)
+def _fetched(
+    tp: TopicPartition, data: bytes, first: int, kind: type[MemoryRecords] = RawMemoryRecords
+) -> FetchResult:
+    records = PartitionRecords(tp, kind(data), [], first, None, None, True, 1)
 
     class State:
         paused = False

@@ -81,7 +81,7 @@ def batch(
     first: int, values: list[bytes], topic: str = PREDICTIONS, key: bytes | None = None
 ) -> RecordBatch:
     records = [
-        SimpleNamespace(offset=first + i, timestamp=None, key=key, value=value)
+        SimpleNamespace(timestamp_type=0, offset=first + i, timestamp=None, key=key, value=value)
         for i, value in enumerate(values)
     ]
     return RecordBatch(TopicPartition(topic, 0), records)

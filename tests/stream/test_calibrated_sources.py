@@ -1,0 +1,108 @@
+"""ADWIN and Page-Hinkley as alert sources: a part of the budget, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from detectors.calibrated import adwin_delta, page_hinkley_threshold
+from stream.monitor import Monitor
+from stream.monitored_series import SHARE
+from stream.rules import AdwinRule, PageHinkleyRule, Rules
+from stream.settings import SettingsError, load
+from tests.stream.test_watch import GROUP, RULES, panes, told
+
+AUTO = replace(RULES, adwin=AdwinRule(enabled=True), page_hinkley=PageHinkleyRule(enabled=True))
+SHIFTED = panes(900, {400: 1.5})
+
+
+def test_a_shift_is_told_by_all_three_each_by_its_name_and_for_a_third_of_the_budget() -> None:
+    found = told(SHIFTED, [], AUTO)
+    detail = {f.alertname: f.detail for f in found if f.detail is not None}
+    names = ("FeatureDrift", "FeatureDriftAdwin", "FeatureDriftPageHinkley")
+    assert set(detail) >= set(names)
+    share = {name: (detail[name] or {})["detector"]["budget_share"] for name in names}
+    assert share["FeatureDriftAdwin"] == share["FeatureDriftPageHinkley"]
+    assert share["FeatureDriftAdwin"] == pytest.approx(SHARE["prediction"] / 3)
+    (alone,) = [f for f in told(SHIFTED, []) if f.alertname == "FeatureDrift"]
+    assert alone.detail is not None
+    whole = alone.detail["detector"]["budget_share"]
+    assert share["FeatureDrift"] == pytest.approx(whole / 3)
+
+
+def test_delta_and_threshold_are_those_of_the_tables() -> None:
+    monitor = Monitor(AUTO, GROUP, "prediction", AUTO.reference)
+    monitor.update(SHIFTED.between(0, 300 * RULES.pane_ms))
+    (reference,) = monitor.references
+    seconds = (reference.end_ms - reference.start_ms) / 1000
+    by_time = seconds / reference.count / (AUTO.budget.span_ms / 1000)
+    rate = min(1 / AUTO.budget.predictions, by_time) * SHARE["prediction"] / 3
+    series = monitor._means.values["feature:x"]
+    assert series.delta == pytest.approx(adwin_delta(rate))
+    test = series.detectors["page_hinkley"]
+    spread = test.delta / 0.01  # σ, scaled
+    assert spread * test.scale == pytest.approx(1.0, abs=0.2)  # the values' own
+    assert test.threshold == pytest.approx(page_hinkley_threshold(rate, spread))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_does_not_change_is_silent(seed: int) -> None:
+    assert told(panes(900, {}, seed=seed), [], replace(AUTO, budget=Rules().budget)) == []
+
+
+def test_neither_batches_nor_restores_show() -> None:
+    random = Random(5)
+    cuts = sorted(random.sample(range(1, 900), 12))
+    order = lambda f: (f.pane_end_ms, f.series, f.alertname)  # noqa: E731
+    assert sorted(told(SHIFTED, cuts, AUTO), key=order) == sorted(
+        told(SHIFTED, [], AUTO), key=order
+    )
+
+
+def test_with_settings_of_ones_own_they_are_outside_the_budget() -> None:
+    own = replace(
+        RULES,
+        adwin=AdwinRule(enabled=True, delta=0.002),
+        page_hinkley=PageHinkleyRule(enabled=True, threshold=50.0),
+    )
+    assert (Rules().sources, own.sources, AUTO.sources) == (1, 1, 3)
+
+
+def test_what_was_off_has_the_hash_it_had() -> None:
+    """Of 0.1.0, whose δ and λ were numbers also where nothing used them."""
+    was = Rules(adwin=AdwinRule(delta=0.002), page_hinkley=PageHinkleyRule(threshold=50.0))
+    assert was.config_hash() == Rules().config_hash()
+    on = Rules(adwin=AdwinRule(enabled=True))
+    assert on.config_hash() != Rules(adwin=AdwinRule(enabled=True, delta=0.002)).config_hash()
+
+
+def written(tmp_path: Path, names: str) -> Path:
+    path = tmp_path / "leeway.yaml"
+    path.write_text(f"detectors: {{river: [{names}]}}\n", encoding="utf-8")
+    return path
+
+
+def test_rivers_names_switch_on_those_that_make_sense_on_panes(tmp_path: Path) -> None:
+    rules = load(written(tmp_path, "ADWIN, PageHinkley")).rules()
+    assert rules.adwin == AdwinRule(enabled=True)
+    assert rules.page_hinkley == PageHinkleyRule(enabled=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("KSWIN", "every single value"),
+        ("DDM", "one by one"),
+        ("HDDM_W", "one by one"),
+        ("EDM", "Input should be 'ADWIN' or 'PageHinkley'"),
+    ],
+)
+def test_others_are_refused_with_the_reason(tmp_path: Path, name: str, why: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(written(tmp_path, name))
+    (error,) = caught.value.errors
+    assert error.startswith("detectors.river.0: ")
+    assert why in error
