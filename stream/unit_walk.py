@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detectors.cusum_bank import CusumBank
-from detectors.effects import Interval, within_floor
+from detectors.effects import Interval
 from stream.firing import Firing, Patience
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
 from stream.proven import MixedBank
-from stream.unit_effects import effect_of, interval_of, is_refuted, room_of
+from stream.unit_effects import effect_of, is_refuted, standing
 from stream.unit_tilts import Terms, tilts_of
 from stream.watched import Key, Watched
 
@@ -62,11 +62,13 @@ class Walk:
         start_ms: Ints,
         evidence: Evidence,
         usual: Callable[[Key], Terms],
+        is_current: Callable[[Key], bool],
         patience: Patience,
     ) -> None:
-        """`usual`: the terms of a unit that begins anew."""
+        """`usual`: the terms of a unit that begins anew; `is_current`: whether the constants of a
+        unit that is calm are those of these terms."""
         self.stirred: dict[Key, int] = {}  # the last row at which a unit was not as usual
-        self._usual = usual
+        self._usual, self._is_current = usual, is_current
         self._watched, self._firing, self._columns = watched, firing, columns
         self._bank = bank
         self._start_ms = start_ms
@@ -157,7 +159,9 @@ class Walk:
             firing.relearn()  # held until it has, and looked at anew: it may be well again
             is_little |= bool(effect.low <= 0.0 <= effect.high)
         elif is_little:
-            self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
+            of, tilts = self._columns[key], self._bank.tilts
+            is_current = self._is_current(key)
+            self._bank.restart(of, tilts.take(of) if is_current else tilts_of([self._usual(key)]))
         else:
             now_ms = int(self._start_ms[crossing.row])
             self._firing[key] = Firing(
@@ -232,17 +236,17 @@ class Walk:
     def _look(self, key: Key, firing: Firing, row: int) -> None:
         """Is it well again?"""
         one = self._watched[key]
-        window, floor = firing.window, one.terms.floor
-        looks = float(firing.patience.look)
-        interval = interval_of(one, window.x, window.n, looks)
-        if one.unit.is_twin and is_refuted(one, interval, window.x, window.n, looks):
+        seen = firing.window.x, firing.window.n, float(firing.patience.look)
+        if one.unit.is_twin and is_refuted(one, *seen):
             self._told.append(Told(row, one, None, None, refuted=True))
             firing.look_on()
-        elif interval.low > floor or interval.high < -floor:
-            firing.look_anew()
-        elif within_floor(interval, room_of(one, firing.told)):
-            del self._firing[key]
-            self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
-            self._told.append(Told(row, one, None, None))
-        else:
-            firing.look_on()
+            return
+        match standing(one, *seen, firing.told):
+            case "ill":
+                firing.look_anew()
+            case "well":
+                del self._firing[key]
+                self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
+                self._told.append(Told(row, one, None, None))
+            case "open":
+                firing.look_on()
