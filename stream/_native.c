@@ -463,10 +463,10 @@ static PyObject *search(PyObject *self, PyObject *args)
 static PyMethodDef METHODS[] = {
     {"predictions", predictions, METH_VARARGS, "(values, longest record, most features)"},
     {"outcomes", outcomes, METH_VARARGS, "(values, longest record)"},
-    {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
     {"summary", summary, METH_VARARGS,
      "([(kinds, bits), …], rows, pane of each of them, panes, most texts)"},
     {"search", search, METH_VARARGS, "(sorted needles, sorted keys, bitmap of prefixes, shift)"},
+    {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
     {NULL, NULL, 0, NULL},
 };
 

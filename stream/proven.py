@@ -101,6 +101,7 @@ class MixedBank:
 
     @property
     def tilts(self) -> Tilts:
+        """Of the bank; those of a column under an e-detector are not used."""
         return self._bank.tilts
 
     @property
