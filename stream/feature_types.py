@@ -81,11 +81,10 @@ class FeatureTypes:
         of = PaneFeatures.of(table.features, len(table))
         numbers, texts, _ = of.counts()
         there = numbers + texts > 0
-        places = zip(
-            of.names, there.any(axis=1).tolist(), there.argmax(axis=1).tolist(), strict=True
-        )
         first = [
-            (at, name) for name, is_there, at in places if is_there and name not in self._known
+            (int(row.argmax()), name)
+            for name, row in zip(of.names, there, strict=True)
+            if name not in self._known and row.any()
         ]
         births: dict[int, list[str]] = {}
         for pane, name in sorted(first):
