@@ -135,9 +135,9 @@ class Monitor:
         self, table: PaneTable, start: int, births: Sequence[str], settlings: Sequence[str]
     ) -> list[MonitorFinding]:
         """What is new at this pane: features, and their types."""
+        numeric = self._types.numeric_at(table, start) if births else {}
         for name in births:
-            feature = table.features[name]
-            self._give_birth(name, numeric=bool(feature.number[start] >= feature.text[start]))
+            self._give_birth(name, numeric=numeric[name])
             self._gathering.begin_late(name)
         changed = [name for name in settlings if self._settle_type(name)]
         self._means.share(self._false_alerts())
