@@ -55,7 +55,7 @@ def rate_difference(
     [0.3, 0.219, 0.396]
     """
     ratio = np.asarray(tau, dtype=np.float64)
-    z = width(level, np.asarray(n1, dtype=np.float64) / ratio, anytime=anytime)
+    z = _width(level, np.asarray(n1, dtype=np.float64) / ratio, anytime=anytime)
     now, then = (_wilson(k, n, ratio, z) for k, n in ((k1, n1), (k0, n0)))
     estimate = now.estimate - then.estimate
     down = np.hypot(now.estimate - now.low, then.high - then.estimate)
@@ -89,7 +89,7 @@ def score_difference(
     )
     estimate: Floats = (total / SCORE_UNIT / count - centre) / spread
     ratio = np.asarray(tau, dtype=np.float64)
-    z = width(level, count / ratio, anytime=anytime)
+    z = _width(level, count / ratio, anytime=anytime)
     half = z * np.sqrt(ratio * (1.0 / count + 1.0 / count0))
     return Interval(estimate, estimate - half, estimate + half)
 
@@ -144,7 +144,7 @@ def total_variation(
     more = p > q
     above, below = float(p[more].sum()), float(q[more].sum())
     error = math.sqrt(above * (1.0 - above) / n + below * (1.0 - below) / n0)
-    half = float(width(level, np.asarray(n), anytime=anytime)) * error
+    half = float(_width(level, np.asarray(n), anytime=anytime)) * error
     estimate = 0.5 * float(np.sqrt(np.maximum((p - q) ** 2 - variance, 0.0)).sum())
     ends = (estimate, max(raw - chance - half, 0.0), min(raw + half, 1.0))
     return Interval(*(np.float64(end) for end in ends))  # type: ignore[arg-type]
@@ -168,7 +168,7 @@ def _quantile(level: float) -> float:
     return _NORMAL.inv_cdf(0.5 + level / 2.0)
 
 
-def width(level: float, size: Floats, *, anytime: float) -> Floats:
+def _width(level: float, size: Floats, *, anytime: float) -> Floats:
     """Standard errors to either side of an estimate from `size` independent values; `anytime` as
     of `rate_difference`."""
     if not anytime:

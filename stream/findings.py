@@ -12,7 +12,6 @@ from stream.estimated_error import ESTIMATE, SCORE
 from stream.evidence import current_evidence, reference_evidence
 from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch, joint_share
 from stream.joint_words import describe_joint
-from stream.judgement import DELAY
 from stream.monitor_told import MonitorFinding
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
@@ -75,9 +74,13 @@ class Findings:
             window = self.recent.window(crossing.since_ms, end_ms)
             detail |= self._constant(context, constant_of(window, name, reference))
         if name == ESTIMATE:
-            detail["impact"] |= _expectation(told, crossing)
+            detail["impact"] |= _sums("estimated_error", told, crossing)
         if self.kind == "cohort":
-            detail["impact"] |= _impact(name, detail["evidence"])
+            metric = name.partition(":")[2]
+            if measure == "shift":
+                detail["impact"] |= _impact(metric, detail["evidence"])
+            else:  # counted, not sampled
+                detail["impact"] |= _sums(metric, told, crossing)
             if watched.unit.is_split:
                 detail["evidence"] = _of_scores(told, crossing)
         return MonitorFinding(end_ms, name, context.alertname, detail)
@@ -164,24 +167,23 @@ def _of_scores(told: Told, crossing: Crossing) -> dict[str, Any]:
     }
 
 
-def _expectation(told: Told, crossing: Crossing) -> dict[str, Any]:
-    unit, baseline = told.watched.unit, told.watched.terms.baseline
-    sides = (crossing.x / crossing.n, float(baseline.x[0]) / float(baseline.n[0]))
-    now, before = (_short(share * unit.scale / unit.steps) for share in sides)
-    return {"metric": "estimated_error", "value": now, "reference": before}
+def _sums(metric: str, told: Told, crossing: Crossing) -> dict[str, Any]:
+    """Since the change, and in the reference."""
+    unit, baseline, column = told.watched.unit, told.watched.terms.baseline, crossing.column
+    sides = [(crossing.x, crossing.n), (int(baseline.x[column]), int(baseline.n[column]))]
+    values = [x / max(n, 1) * unit.scale / unit.steps for x, n in sides]
+    if unit.is_coverage:
+        metric, values = "label_coverage", [1.0 - missing for missing in values]
+    return {"metric": metric, "value": _short(values[0]), "reference": _short(values[1])}
 
 
 def _short(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _impact(name: str, evidence: dict[str, Any]) -> dict[str, Any]:
-    if name == DELAY:
-        shares = (1.0 - evidence[side].get("null_rate", 0.0) for side in ("current", "reference"))
-        now, before = map(_short, shares)
-        return {"metric": "label_coverage", "value": now, "reference": before}
+def _impact(metric: str, evidence: dict[str, Any]) -> dict[str, Any]:
     return {
-        "metric": name.partition(":")[2],
+        "metric": metric,
         "value": evidence["current"].get("mean"),
         "reference": evidence["reference"].get("mean"),
     }

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Literal
 
-from detectors.calibration import reliability_difference
-from detectors.effects import Interval, rate_difference, score_difference, total_variation
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.effects import (
+    Interval,
+    rate_difference,
+    score_difference,
+    total_variation,
+    within_floor,
+)
 from stream.panes import Ints
 from stream.unit_tilts import tilts_of
 from stream.watched import Watched
 
 _SURE = 0.99  # of the interval that must lie within the floor
+Standing = Literal["well", "ill", "open"]
+"""As in the reference; clearly beyond the floor; not told yet."""
 
 
 def effect_of(one: Watched, column: int, x: int, n: int) -> Interval:
@@ -24,34 +34,49 @@ def effect_of(one: Watched, column: int, x: int, n: int) -> Interval:
     return rate_difference(x / one.unit.steps, n, *then, tau=tau)
 
 
+def standing(one: Watched, x: Ints, n: Ints, looks: float, told: float) -> Standing:
+    """Of a unit that fires, from sums over its columns; it is looked at again and again, from so
+    many values on. `told`: the smallest effect that its alert told. Of scores each bin
+    must be well that has values."""
+    floor, unit = one.terms.floor, one.unit
+    columns = np.flatnonzero((n > 0) & (one.terms.baseline.n > 0))
+    if not len(columns):
+        return "open"
+    if unit.is_split:
+        found, room = _rate(one, columns, x, n, looks), _room(one, told)[columns]
+    else:
+        found, room = interval_of(one, x, n, looks), _room(one, told).max()
+    if ((found.low > floor) | (found.high < -floor)).any():
+        return "ill"
+    return "well" if within_floor(found, room).all() else "open"
+
+
 def interval_of(one: Watched, x: Ints, n: Ints, looks: float) -> Interval:
-    """Of how things are now, from sums over its columns; it is looked at again and again, from so
-    many values on."""
+    """The difference to the reference of how things are now: in the terms of its floor."""
     unit, before, tau = one.unit, one.terms.baseline, max(one.terms.tau)
     if unit.measure == "shift":
         return score_difference(x[0], n[0], before.n[0], tau=tau, level=_SURE, anytime=looks)
     if unit.measure == "shape":
         return total_variation(x, before.x, tau=tau, level=_SURE, anytime=looks)
-    if unit.measure == "calibration":
-        return reliability_difference(x, n, before.x, before.n, tau=tau, level=_SURE, anytime=looks)
     return _rate(one, 0, x, n, looks)
 
 
-def room_of(one: Watched, told: float) -> float:
-    """In which a difference is none: the floor, or what is within the error of the reference and
-    less than half of what was told."""
+def _room(one: Watched, told: float) -> NDArray[np.float64]:
+    """In which a difference of each column is none: the floor, or what is within the error of the
+    reference and less than half of what was told."""
     tilts = tilts_of([one.terms])
     of_values = one.unit.measure == "shift"  # its floor is in σ
     least = tilts.smallest * (1.0 if of_values else tilts.sd)
-    able = least[np.isfinite(least)]
-    room = float(able.max()) if len(able) else 0.0
-    half = 0.5 * told if one.unit.measure != "calibration" else np.inf
-    return max(one.terms.floor, min(room, half))
+    half = np.inf if one.unit.is_split else 0.5 * told
+    able = np.minimum(np.where(np.isfinite(least), least, 0.0), half)
+    room: NDArray[np.float64] = np.maximum(able, one.terms.floor)
+    return room
 
 
-def is_refuted(one: Watched, expected: Interval, x: Ints, n: Ints, looks: float) -> bool:
+def is_refuted(one: Watched, x: Ints, n: Ints, looks: float) -> bool:
     """Of a twin: whether judged predictions rule out that errors moved by half of what their
     scores let expect."""
+    expected = interval_of(one, x, n, looks)
     if abs(expected.estimate) < one.terms.floor or not (n[1] and one.terms.baseline.n[1]):
         return False
     half = 0.5 * float(expected.estimate) * one.unit.scale
@@ -59,7 +84,7 @@ def is_refuted(one: Watched, expected: Interval, x: Ints, n: Ints, looks: float)
     return bool(measured.high < half) if half > 0 else bool(measured.low > half)
 
 
-def _rate(one: Watched, column: int, x: Ints, n: Ints, looks: float) -> Interval:
+def _rate(one: Watched, column: int | Ints, x: Ints, n: Ints, looks: float) -> Interval:
     before, steps = one.terms.baseline, one.unit.steps
     then = (before.x[column] / steps, before.n[column])
     tau = max(one.terms.tau)

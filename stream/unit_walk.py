@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detectors.cusum_bank import CusumBank
-from detectors.effects import Interval, within_floor
+from detectors.effects import Interval
 from stream.firing import Firing, Patience
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
 from stream.proven import MixedBank
-from stream.unit_effects import effect_of, interval_of, is_refuted, room_of
+from stream.unit_effects import effect_of, is_refuted, standing
 from stream.unit_tilts import Terms, tilts_of
 from stream.watched import Key, Watched
 
@@ -232,17 +232,17 @@ class Walk:
     def _look(self, key: Key, firing: Firing, row: int) -> None:
         """Is it well again?"""
         one = self._watched[key]
-        window, floor = firing.window, one.terms.floor
-        looks = float(firing.patience.look)
-        interval = interval_of(one, window.x, window.n, looks)
-        if one.unit.is_twin and is_refuted(one, interval, window.x, window.n, looks):
+        seen = firing.window.x, firing.window.n, float(firing.patience.look)
+        if one.unit.is_twin and is_refuted(one, *seen):
             self._told.append(Told(row, one, None, None, refuted=True))
             firing.look_on()
-        elif interval.low > floor or interval.high < -floor:
-            firing.look_anew()
-        elif within_floor(interval, room_of(one, firing.told)):
-            del self._firing[key]
-            self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
-            self._told.append(Told(row, one, None, None))
-        else:
-            firing.look_on()
+            return
+        match standing(one, *seen, firing.told):
+            case "ill":
+                firing.look_anew()
+            case "well":
+                del self._firing[key]
+                self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
+                self._told.append(Told(row, one, None, None))
+            case "open":
+                firing.look_on()

@@ -106,6 +106,19 @@ def test_scores_that_come_true_less_often_are_a_loss_of_calibration() -> None:
     assert found.effect.low <= found.effect.estimate <= found.effect.high < 0
 
 
+def of_dear_scores(random: Random, changed: bool) -> tuple[Event, Event]:
+    """Only the highest scores come true less often: few predictions, on the whole."""
+    score = round(random.betavariate(0.5, 2), 3)
+    return scored(score, random.random() < (0.1 * score if changed and score > 0.3 else score))
+
+
+def test_a_loss_in_a_part_of_the_scores_is_not_well_again_on_the_whole() -> None:
+    alerts = told(of_dear_scores, [6_000], count=16_000)
+    statuses = [a.status for a in alerts if a.alertname == "CalibrationDrift"]
+    assert statuses
+    assert set(statuses) == {"firing"}
+
+
 def test_other_scores_that_come_true_as_often_as_they_say_are_none() -> None:
     assert "CalibrationDrift" not in names(told(other_scores, [6_000]))
 
