@@ -67,9 +67,8 @@ def _room(one: Watched, told: float) -> NDArray[np.float64]:
     tilts = tilts_of([one.terms])
     of_values = one.unit.measure == "shift"  # its floor is in σ
     least = tilts.smallest * (1.0 if of_values else tilts.sd)
-    half = np.inf if one.unit.is_split else 0.5 * told
-    able = np.minimum(np.where(np.isfinite(least), least, 0.0), half)
-    room: NDArray[np.float64] = np.maximum(able, one.terms.floor)
+    able = np.where(np.isfinite(least), least, 0.0)
+    room: NDArray[np.float64] = np.maximum(np.minimum(able, 0.5 * told), one.terms.floor)
     return room
 
 
