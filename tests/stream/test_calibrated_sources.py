@@ -40,7 +40,7 @@ def test_delta_and_threshold_are_those_of_the_tables() -> None:
     seconds = (reference.end_ms - reference.start_ms) / 1000
     by_time = seconds / reference.count / (AUTO.budget.span_ms / 1000)
     rate = min(1 / AUTO.budget.predictions, by_time) * SHARE["prediction"] / 3
-    series = monitor._means.values["feature:x"]
+    series = monitor._detection.means.values["feature:x"]
     assert series.delta == pytest.approx(adwin_delta(rate))
     test = series.detectors["page_hinkley"]
     spread = test.delta / 0.01  # σ, scaled
