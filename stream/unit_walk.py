@@ -229,7 +229,7 @@ class Walk:
         """Watch against how things are now, unless they seem to be on the move again."""
         of = self._columns[key]
         if self._bank.held[of].any() or not self._bank.warning()[of].any():
-            now = replace(self._watched[key].terms, baseline=firing.learned.baseline, ranks=None)
+            now = replace(self._watched[key].terms, baseline=firing.learned.baseline)
             self._bank.restart(of, tilts_of([now]))
         firing.learn_on()
 

@@ -164,7 +164,7 @@ class Watch:
         x, n, xx = (*self._usual[:2, columns], self._usual[2, columns[0]])
         if (n == terms.baseline.n).all():
             return terms
-        return replace(terms, baseline=Baseline(x, n, int(xx)), ranks=None)
+        return replace(terms, baseline=Baseline(x, n, int(xx)))
 
     def _is_current(self, key: Key) -> bool:
         """Nothing was learned since the constants were made: they are those of the usual terms, as

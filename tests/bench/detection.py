@@ -3,7 +3,8 @@
 scripts/bench detection                  short form: some three minutes of processor time
 scripts/bench detection --full           some forty
 scripts/bench detection --full --share 0.2    a fifth of that
-scripts/bench detection --only G1,G3     of G1, G1m, G2, G3 (with G4: misses), G5, G6, adwin, peers
+scripts/bench detection --only G1,G3     of G1, G1m, judged, G2, G3 (with G4: misses), G5, G6,
+                                         adwin, peers
 scripts/bench detection --plot FILE.svg  delay against false alarms, of peers
 """
 
@@ -19,13 +20,14 @@ from typing import Any
 from tests.bench import detection_delays as delay
 from tests.bench import detection_false as quiet
 from tests.bench import detection_fresh as fresh
+from tests.bench import detection_judged as judged
 from tests.bench import detection_peers as peers
 from tests.bench import detection_unseen as unseen
 from tests.bench.detection_delays import SHIFTS
 from tests.bench.detection_draws import DISTRIBUTIONS
 
 Rows = list[dict[str, Any]]
-GOALS = ("G1", "G1m", "G2", "G3", "G5", "G6", "adwin", "peers")
+GOALS = ("G1", "G1m", "judged", "G2", "G3", "G5", "G6", "adwin", "peers")
 SEED = 20261128
 
 
@@ -106,6 +108,14 @@ def _g1m(size: Size) -> Iterator[dict[str, Any]]:
     yield quiet.models(models=size.models, length=size.predictions, count=10_000, seed=SEED)
 
 
+def _judged(size: Size) -> Iterator[dict[str, Any]]:
+    models = max(size.models // 8, 1)
+    for scores in judged.SCORES:
+        yield judged.quiet(scores, models=models, length=size.predictions, seed=SEED)
+    for what in judged.CHANGES:
+        yield judged.found(what, models=max(models // 2, 2), length=100_000, seed=SEED)
+
+
 def _g2(size: Size) -> Iterator[dict[str, Any]]:
     rate = quiet.SHIPPED * quiet.BUDGET
     for kind in fresh.KINDS:
@@ -177,6 +187,8 @@ COLUMNS = {
     "G1": ("distribution", "reference", "alerts", "per_million", "upper", "most_of_one_series",
            "firing_share"),
     "G1m": ("models", "predictions", "mean_per_million", "upper", "share_above_3_per_million"),
+    "judged": ("change", "scores", "predictions", "alerts", "per_million", "found", "early",
+               "delay"),
     "G2": ("kind", "series", "alerts", "per_million", "change", "within", "found", "early"),
     "G3": ("form", "shift", "delay", "oracle", "published", "ratio", "missed", "worst"),
     "G5": ("dependence", "reference", "tau", "smallest_tilt", "alerts", "per_million", "upper"),

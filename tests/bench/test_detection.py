@@ -9,6 +9,7 @@ import pytest
 from tests.bench import detection_delays as delay
 from tests.bench import detection_false as quiet
 from tests.bench import detection_fresh as fresh
+from tests.bench import detection_judged as judged
 from tests.bench.detection_plot import svg
 
 SHIPPED = quiet.SHIPPED * quiet.BUDGET
@@ -24,6 +25,14 @@ def test_a_series_alone_keeps_the_budget(name: str) -> None:
 def test_a_model_of_many_series_keeps_the_budget_too() -> None:
     found = quiet.models(models=20, length=50_000, count=10_000, seed=5)
     assert found["mean_per_million"] <= 3.0  # 3 of 1M predictions, where 0.5 are expected
+
+
+def test_judged_predictions_keep_the_budget_and_changes_of_them_are_found() -> None:
+    for scores in judged.SCORES:
+        assert judged.quiet(scores, models=2, length=60_000, seed=5)["alerts"] == 0
+    for what in judged.CHANGES:
+        found = judged.found(what, models=2, length=100_000, seed=5)
+        assert (found["found"], found["early"]) == (1.0, 0)
 
 
 def test_series_without_a_reference_keep_the_budget() -> None:
