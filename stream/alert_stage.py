@@ -14,8 +14,7 @@ wait for both.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -31,6 +30,7 @@ from stream.alert_forms import (
     updated,
 )
 from stream.events import Alert, Effect, ToAlerts
+from stream.firing_alerts import MAGIC, STATE_VERSION, FiringAlerts, unpack_state
 from stream.incidents import Incidents, ranked
 from stream.members import FAULTS, INPUTS, Member, Sign, size
 from stream.numbering import Listener
@@ -41,13 +41,8 @@ from stream.snapshot import Part, pack, unpack
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import FINDING_KINDS, Finding, FindingKind, Progress, decode_finding
 
-STATE_VERSION = 3
-OLDER_VERSIONS = (1, 2)  # which this reads: 1 is of 0.1.0, 2 knew no incidents
-BUCKETS = 1_024  # of firing alerts, by fingerprint: so many parts at most
 RANKED = 20  # members that a root names
 FLAPPING = 2  # times come back within the cooldown: then it is quiet only after another cooldown
-_MAGIC = b"3"
-_plain = msgspec.json.Decoder(Alert)
 
 Order = tuple[Any, ...]
 _LAST_MS = 2**62  # behind every pane end
@@ -62,9 +57,7 @@ class AlertStage:
         self._progress: dict[int, Progress] = {}
         self._waiting: dict[Order, Finding] = {}
         self._released_ms: dict[FindingKind, int] = dict.fromkeys(FINDING_KINDS, BEFORE_ALL_MS)
-        self._firing: dict[str, Alert] = {}
-        self._changes = 0  # of what fires, so far
-        self._versions: dict[int, int] = {}  # of a bucket: the latest of its changes
+        self._firing = FiringAlerts()
         self._incidents = Incidents(rules.horizon_ms)
 
     def handle(self, value: bytes) -> list[Effect]:
@@ -97,7 +90,7 @@ class AlertStage:
     # -- reading
 
     def active(self) -> list[Alert]:
-        return list(self._firing.values())
+        return self._firing.all()
 
     def announce(self) -> list[Effect]:
         """The firing alerts again: a new owner re-asserts the compacted state."""
@@ -165,7 +158,7 @@ class AlertStage:
         member = self._incidents.firing(fingerprint)
         if finding.verdict in {"quiet", "withdrawn"}:
             if firing is not None and not self._hold(finding, member, due):
-                self._set(fingerprint, None)
+                self._firing.end(fingerprint)
                 self._incidents.end(fingerprint, finding.pane_end_ms, finding.ready_ms)
                 yield _to_alerts(resolved(firing, finding), turn)
         elif firing is not None:
@@ -280,29 +273,21 @@ class AlertStage:
         return True
 
     def _told(self, turn: Order, alert: Alert) -> ToAlerts:
-        self._set(alert.fingerprint, alert)
+        self._firing.set(alert)
         return _to_alerts(alert, turn)
-
-    def _set(self, fingerprint: str, alert: Alert | None) -> None:
-        if alert is None:
-            del self._firing[fingerprint]
-        else:
-            self._firing[fingerprint] = alert
-        self._changes += 1
-        self._versions[_bucket(fingerprint)] = self._changes
 
     # -- state
 
     def snapshot(self) -> list[Part]:
         base = pack(
-            _MAGIC,
+            MAGIC,
             STATE_VERSION,
             {
                 "listener": self._listener.snapshot(),
                 "progress": [msgspec.to_builtins(p) for p in self._progress.values()],
                 "waiting": [msgspec.to_builtins(f) for f in self._waiting.values()],
                 "released_ms": self._released_ms,
-                "changes": self._changes,
+                "changes": self._firing.changes,
                 "schedule": self._schedule.snapshot(),
                 "incidents": self._incidents.snapshot(),
             },
@@ -310,17 +295,9 @@ class AlertStage:
         return [
             Part("base", None, lambda: base),
             *self._schedule.parts(),
-            *self._firing_parts(),
+            *self._firing.parts(),
             *self._incidents.parts(),
         ]
-
-    def _firing_parts(self) -> Iterator[Part]:
-        buckets: dict[int, list[Alert]] = {}
-        for fingerprint in sorted(self._firing):
-            buckets.setdefault(_bucket(fingerprint), []).append(self._firing[fingerprint])
-        for bucket, alerts in buckets.items():
-            version = self._versions.get(bucket, 0)
-            yield Part(f"firing/{bucket}", version, partial(_packed, version, alerts))
 
     @classmethod
     def restore(cls, rules: Rules, model_partitions: int, state: Mapping[str, bytes]) -> AlertStage:
@@ -330,16 +307,12 @@ class AlertStage:
         """
         stage = cls(rules, model_partitions)
         if "state" in state:
-            base: dict[str, Any] = unpack(_MAGIC, 1, state["state"])
-            stage._restore_firing(base["firing"])
+            base: dict[str, Any] = unpack(MAGIC, 1, state["state"])
+            stage._firing.restore_alerts(base["firing"])
         else:
-            base = _unpack(state["base"])
-            stage._changes = base["changes"]
+            base = unpack_state(state["base"])
+            stage._firing.restore(base["changes"], state)
             stage._schedule = Schedule.restore(base["schedule"], state)
-            for name in sorted(name for name in state if name.startswith("firing/")):
-                version, alerts = _unpack(state[name])
-                stage._versions[int(name.partition("/")[2])] = version
-                stage._restore_firing(alerts)
         stage._listener.restore(base["listener"])
         for record in base["progress"]:
             progress = msgspec.convert(record, Progress)
@@ -353,15 +326,6 @@ class AlertStage:
         if "incidents" in base:
             stage._incidents.restore(base["incidents"], state, stage._released_ms["cohort"])
         return stage
-
-    def _restore_firing(self, alerts: Iterable[bytes]) -> None:
-        for data in alerts:
-            alert = _plain.decode(data)
-            self._firing[alert.fingerprint] = alert
-
-
-def _bucket(fingerprint: str) -> int:
-    return int(fingerprint[:8], 16) % BUCKETS
 
 
 def _turn(finding: Finding) -> Order:
@@ -378,16 +342,6 @@ def _is_held(waiting: Finding, finding: Finding) -> bool:
         and waiting.series == finding.series
         and waiting.alertname == finding.alertname
     )
-
-
-def _unpack(data: bytes) -> Any:
-    """Of this version or the one before. Raises BrokenRecordError."""
-    version = data[1] if len(data) > 1 else STATE_VERSION
-    return unpack(_MAGIC, version if version in OLDER_VERSIONS[1:] else STATE_VERSION, data)
-
-
-def _packed(version: int, alerts: Iterable[Alert]) -> bytes:
-    return pack(_MAGIC, STATE_VERSION, [version, [encode(alert) for alert in alerts]])
 
 
 def _to_alerts(alert: Alert, order: tuple[Any, ...]) -> ToAlerts:

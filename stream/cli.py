@@ -133,6 +133,35 @@ def backtest(
 
 
 @app.command()
+def explain(
+    alert_id: Annotated[str, typer.Argument(help="Its id, or how that begins.")],
+    alerts: Annotated[
+        Path | None,
+        typer.Option(help="Alerts (.ndjson), instead of the topic.", exists=True, dir_okay=False),
+    ] = None,
+    predictions: OptionalFiles = None,
+    outcomes: OptionalFiles = None,
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Say why an alert fired, what it belongs to, and how to make it again.
+
+    With --predictions, the files that the alert is of, its series is drawn.
+    """
+    settings = load_settings(config, _broker(bootstrap))
+    from stream.cli_explain import explain as show_why
+
+    show_why(
+        settings,
+        alert_id,
+        alerts=alerts,
+        config=config,
+        predictions=predictions or [],
+        outcomes=outcomes or [],
+    )
+
+
+@app.command()
 def validate(
     config: Annotated[
         Path, typer.Option("--config", "-c", help="leeway.yaml", exists=True, dir_okay=False)
