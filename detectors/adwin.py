@@ -56,6 +56,11 @@ class Adwin:
     the next update, where the paper keeps W1. The default here is the paper's;
     `restart_after_change=True` is river's. Both are equal up to the first detection.
 
+    Guarantee: the paper's, that a test of a window without a change cuts with probability at most
+    δ, for independent values in a range of 1; the normal form of its bound is used, as everywhere.
+    How often it alarms in a stream does not follow from δ: `calibrated.adwin_delta` has the δ of a
+    rate, by simulation.
+
     The bound assumes values in a range of 1: they enter as (value - center) / scale, and changes
     are reported in the original units. Give a center near the data when it lies far from 0
     (epochs, balances): sums of large offsets lose digits.

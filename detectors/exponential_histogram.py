@@ -17,6 +17,20 @@ class ExponentialHistogram:
     ones. At most max_buckets * log2(updates / max_buckets) + max_buckets buckets; amortized O(1)
     per update. Summation order follows river's, so that weight 1 gives its sums to the last bit.
 
+    Guarantee: weight, sum and squared deviations of the whole window are those of its values, but
+    for rounding; a cut between two old values is off by at most a bucket of its age.
+
+    Memory: 24 bytes a bucket, some 2 KB after 100,000 updates with 5 buckets a row.
+
+    Example:
+        >>> window = ExponentialHistogram(max_buckets=5)
+        >>> rng = np.random.default_rng(12345)
+        >>> values = rng.standard_normal(1000)
+        >>> for value in values:
+        ...     window.insert(float(value), 1, 0.0)
+        >>> len(window), window.weight, abs(window.variance - float(values.var())) < 1e-12
+        (35, 1000, True)
+
     Source: Datar et al., SODA 2002; variances from Babcock et al., PODS 2003.
     """
 

@@ -12,6 +12,13 @@ def mean_and_variance(count: Ints, sums: Binned, squares: Binned) -> tuple[Float
 
     The subtraction of squares is done in double-double on exact sums, so values far from zero
     (years, epochs, balances) keep their variance. O(P).
+
+    >>> from detectors.exact_sum import binned_sums
+    >>> pane, years = np.array([0, 0, 0, 1]), np.array([2024.0, 2025.0, 2026.0, 1.0])
+    >>> sums, squares = binned_sums(years, pane), binned_sums(years**2, pane)
+    >>> mean, variance = mean_and_variance(np.array([3, 1]), sums, squares)
+    >>> mean.tolist(), variance.round(6).tolist()
+    ([2025.0, 1.0], [0.666667, 0.0])
     """
     n = np.maximum(count, 1).astype(np.float64)
     sum_high, sum_low = to_floats(sums, len(count))

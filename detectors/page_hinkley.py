@@ -39,9 +39,12 @@ class PageHinkley:
     does not, nor does `follow_paper=True` (α = 1). River also starts the falling side's maximum
     at -1 instead of the first sum; that sum is δ >= 0, so this never shows.
 
-    Not calibrated: λ is in the units of the (scaled) values, and river's defaults give 11 to 600
-    false alarms per million on stationary data. With a small δ the sums wander, and the extremum,
-    which dates the change, may lie well before it. O(1) memory and time per update.
+    Guarantee: none by itself. λ is in the units of the (scaled) values, and river's defaults give
+    11 to 600 false alarms per million on stationary data; `calibrated.page_hinkley_threshold` has
+    the λ of a rate, by simulation, for independent and nearly normal values. With a small δ the
+    sums wander, and the extremum, which dates the change, may lie well before it.
+
+    Memory and time: O(1) per update.
 
     Args:
         min_instances: least weight before a change is told.

@@ -37,7 +37,9 @@ def score_tilts(
     """Tilts of series of scores against references of `count` values, shape (series,).
 
     Intuition: the exponential family through the reference: a score z pays θ z - ψ(θ), with ψ the
-    cumulant generating function of the reference's scores, or its normal form θ²/2.
+    cumulant generating function of the reference's scores, or its normal form θ²/2. The normal form
+    is for scores that are nearly normal: where a few values are far from all others (losses of a
+    model that is nearly always right), an account would rise by chance many times as often.
 
     Guarantee: for independent values about `rate` false alarms a value and series, averaged over
     references: thresholds are those of normal steps, averaged over a normal error of the
@@ -50,7 +52,7 @@ def score_tilts(
         floor: smallest change of the mean score worth finding, in σ.
         mean: of the scores in a working reference, in z (0 of the reference that gave the ranks).
         sd: of the scores in a working reference, in z.
-        scores: exact cumulants, where mean is 0 and sd is 1.
+        scores: exact cumulants; where mean or sd have moved, of the same form about those.
 
     Raises:
         ValueError: an argument out of range.
@@ -70,8 +72,8 @@ def score_tilts(
     check_budget(rates, taus, floors)
     if not (sds > 0.0).all() or not np.isfinite(means).all():
         raise ValueError("sd must be positive, mean finite")
-    if scores is not None and (len(scores) != len(n) or (means != 0).any() or (sds != 1).any()):
-        raise ValueError("exact cumulants: one RankScores a series, mean 0 and sd 1")
+    if scores is not None and len(scores) != len(n):
+        raise ValueError("exact cumulants: one RankScores a series")
     n_eff = n / taus
     least = np.maximum(floors, DOUBT / np.sqrt(n_eff))
     theta = np.zeros((len(n), TILTS))

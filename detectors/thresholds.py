@@ -116,10 +116,11 @@ def _halved(rate: float, c: float, root: Floats, half_variance: Floats, weight: 
 def bernoulli_roots(p: Floats, win: Floats, loss: Floats) -> tuple[Floats, Floats]:
     """w and D / w of steps +win with probability p, else -loss (both positive): rows of one shape.
 
-    Newton's method on the convex ln E exp(w z), from outside its root: it cannot overshoot.
+    Newton's method on the convex ln E exp(w z), which is 0 at 0 and at w: from twice the place of
+    its minimum, which is on w's side of it, and nearly w.
     """
+    w = 2.0 * np.log((1.0 - p) * loss / (p * win)) / (win + loss)
     drift = p * win - (1.0 - p) * loss
-    w = np.where(drift < 0.0, -np.log(p) / win, np.log1p(-p) / loss)
     left = np.arange(len(w))
     some = p, win, loss
     for _ in range(60):

@@ -287,50 +287,48 @@ static PyObject *summary_parts(Summary *s, Py_ssize_t panes)
     return parts;
 }
 
-static void sparse_emptied(Summary *s, bool given_back)
+static void sparse_given_back(Summary *s)
 {
     Sparse *sparse[] = {&s->sums, &s->squares, &s->buckets, &s->categories};
     for (int i = 0; i < 4; i++) {
-        Grown *columns[] = {&sparse[i]->pane, &sparse[i]->key, &sparse[i]->count};
-        for (int j = 0; j < 3; j++) {
-            columns[j]->used = 0;
-            if (given_back)
-                PyMem_Free(columns[j]->data);
-        }
+        PyMem_Free(sparse[i]->pane.data);
+        PyMem_Free(sparse[i]->key.data);
+        PyMem_Free(sparse[i]->count.data);
     }
 }
 
-/* The summary of one column; NULL without an error where numpy must make it. */
-static PyObject *one_summary(PyObject *pair, Summary *s, Scratch *w, const Py_buffer *pane,
-                             Py_ssize_t panes, Py_ssize_t most)
+/* One column into the summary, its panes from `first` on: 1, 0 where numpy must do it, -1 with an
+ * error. */
+static int add_column(PyObject *pair, Summary *s, Scratch *w, const Py_buffer *order,
+                      const Py_buffer *pane, int64_t first, Py_ssize_t most)
 {
     Py_buffer kind = {0}, bits = {0};
-    PyObject *made = NULL;
-    const Py_ssize_t n = pane->len / 8;
+    int added = -1;
+    const Py_ssize_t n = order->len / 8;
+    const int64_t *rows = order->buf;
     if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2) {
         PyErr_SetString(PyExc_TypeError, "a column is a pair of kinds and bits");
-        return NULL;
+        return -1;
     }
     if (PyObject_GetBuffer(PyTuple_GET_ITEM(pair, 0), &kind, PyBUF_SIMPLE) < 0)
-        return NULL;
+        return -1;
     if (PyObject_GetBuffer(PyTuple_GET_ITEM(pair, 1), &bits, PyBUF_SIMPLE) < 0)
         goto done;
-    if (kind.len != n || bits.len != 8 * n) {
-        PyErr_SetString(PyExc_ValueError, "columns differ in length");
+    if (bits.len != 8 * kind.len) {
+        PyErr_SetString(PyExc_ValueError, "kinds and bits differ in length");
         goto done;
     }
-    for (int k = 0; k < KINDS; k++)
-        memset(s->counts[k], 0, 8 * (size_t)panes);
-    for (Py_ssize_t p = 0; p < panes; p++)
-        s->minimum[p] = s->maximum[p] = NAN;
-    sparse_emptied(s, false);
-    if (summarised(s, w, kind.buf, bits.buf, pane->buf, (size_t)n, most))
-        made = summary_parts(s, panes);
+    for (Py_ssize_t i = 0; i < n; i++)
+        if ((uint64_t)rows[i] >= (uint64_t)kind.len) {
+            PyErr_SetString(PyExc_ValueError, "a row beyond the column");
+            goto done;
+        }
+    added = summarised(s, w, kind.buf, bits.buf, rows, pane->buf, (size_t)n, first, most);
 done:
     PyBuffer_Release(&kind);
     if (bits.obj)
         PyBuffer_Release(&bits);
-    return made;
+    return added;
 }
 
 static bool rises_within(const Py_buffer *pane, Py_ssize_t panes)
@@ -343,56 +341,132 @@ static bool rises_within(const Py_buffer *pane, Py_ssize_t panes)
     return true;
 }
 
-static PyObject *summaries(PyObject *self, PyObject *args)
+static PyObject *summary(PyObject *self, PyObject *args)
 {
     PyObject *columns, *result = NULL;
     Py_ssize_t panes, most;
-    Py_buffer pane;
+    Py_buffer order, pane;
     (void)self;
-    if (!PyArg_ParseTuple(args, "O!y*nn", &PyList_Type, &columns, &pane, &panes, &most))
+    if (!PyArg_ParseTuple(args, "O!y*y*nn", &PyList_Type, &columns, &order, &pane, &panes, &most))
         return NULL;
+    const Py_ssize_t count = PyList_GET_SIZE(columns);
     Summary s = {0};
     Scratch *w = PyMem_Calloc(1, sizeof(Scratch));
-    int64_t *arrays = panes >= 0 ? PyMem_Calloc((size_t)panes * (KINDS + 2) + 1, 8) : NULL;
+    int64_t *arrays = NULL;
+    if (panes >= 0 && panes < PY_SSIZE_T_MAX / (64 * (count + 1)))
+        arrays = PyMem_Calloc((size_t)(panes * count) * (KINDS + 2) + 1, 8);
     if (!w || !arrays) {
         PyErr_NoMemory();
         goto done;
     }
-    if (!rises_within(&pane, panes)) {
-        PyErr_SetString(PyExc_ValueError, "panes do not rise, or are too many");
+    if (order.len != pane.len || !rises_within(&pane, panes)) {
+        PyErr_SetString(PyExc_ValueError, "panes do not rise, are too many, or not one of each row");
         goto done;
     }
     for (int k = 0; k < KINDS; k++)
-        s.counts[k] = arrays + k * panes;
-    s.minimum = (double *)(arrays + KINDS * panes);
-    s.maximum = s.minimum + panes;
+        s.counts[k] = arrays + k * panes * count;
+    s.minimum = (double *)(arrays + KINDS * panes * count);
+    s.maximum = s.minimum + panes * count;
+    for (Py_ssize_t p = 0; p < panes * count; p++)
+        s.minimum[p] = s.maximum[p] = NAN;
     w->sum.high = w->square.high = w->buckets.high = -1;
     w->sum.low = w->square.low = BINS;
     w->buckets.low = 2 * BUCKETS;
-    result = PyList_New(0);
-    for (Py_ssize_t i = 0; result && i < PyList_GET_SIZE(columns); i++) {
-        PyObject *made = one_summary(PyList_GET_ITEM(columns, i), &s, w, &pane, panes, most);
-        if (!made || PyList_Append(result, made) < 0)
-            Py_CLEAR(result);
-        Py_XDECREF(made);
-    }
+    int added = 1;
+    for (Py_ssize_t i = 0; added == 1 && i < count; i++)
+        added = add_column(PyList_GET_ITEM(columns, i), &s, w, &order, &pane, i * panes, most);
+    if (added == 1)
+        result = summary_parts(&s, panes * count);
 done:
-    sparse_emptied(&s, true);
+    sparse_given_back(&s);
     if (w)
         PyMem_Free(w->texts.data);
     PyMem_Free(w);
     PyMem_Free(arrays);
+    PyBuffer_Release(&order);
     PyBuffer_Release(&pane);
     if (!result && !PyErr_Occurred())
         return Py_NewRef(Py_None);
     return result;
 }
 
+/* -- looking keys up */
+
+/* The first place in [low, n) of a sorted column with a key not below this one: in steps that double,
+ * then by halving. */
+static inline size_t not_below(const uint64_t *keys, size_t low, size_t n, uint64_t key)
+{
+    size_t step = 1;
+    while (low + step < n && keys[low + step] < key) {
+        low += step;
+        step *= 2;
+    }
+    size_t high = low + step < n ? low + step : n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (keys[middle] < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* All pairs of equal keys; false where there is no room. `bitmap`: which prefixes occur, or NULL. */
+static bool found_pairs(const Py_buffer *needles, const Py_buffer *keys, const Py_buffer *bitmap,
+                        unsigned shift, Grown *index, Grown *row)
+{
+    const uint64_t *asked = needles->buf, *all = keys->buf;
+    const uint8_t *bits = bitmap->buf;
+    const size_t m = (size_t)needles->len / 8, n = (size_t)keys->len / 8;
+    size_t low = 0;
+    for (size_t i = 0; i < m; i++) {
+        if (bits) {
+            const uint64_t slot = asked[i] >> shift;
+            if (slot >> 3 >= (uint64_t)bitmap->len || !(bits[slot >> 3] >> (slot & 7) & 1))
+                continue;
+        }
+        low = not_below(all, low, n, asked[i]);
+        for (size_t at = low; at < n && all[at] == asked[i]; at++) {
+            const int64_t pair[] = {(int64_t)i, (int64_t)at};
+            if (!pushed(index, &pair[0], 8) || !pushed(row, &pair[1], 8))
+                return false;
+        }
+    }
+    return true;
+}
+
+static PyObject *search(PyObject *self, PyObject *args)
+{
+    PyObject *result = NULL;
+    Py_buffer needles, keys, bitmap = {0};
+    Grown index = {0}, row = {0};
+    int shift;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*z*i", &needles, &keys, &bitmap, &shift))
+        return NULL;
+    if (shift < 0 || shift > 63)
+        PyErr_SetString(PyExc_ValueError, "a shift is of 0 to 63 bits");
+    else if (!found_pairs(&needles, &keys, &bitmap, (unsigned)shift, &index, &row))
+        PyErr_NoMemory();
+    else
+        result = Py_BuildValue("NN", grown_bytes(&index), grown_bytes(&row));
+    PyMem_Free(index.data);
+    PyMem_Free(row.data);
+    PyBuffer_Release(&needles);
+    PyBuffer_Release(&keys);
+    if (bitmap.obj)
+        PyBuffer_Release(&bitmap);
+    return result;
+}
+
 static PyMethodDef METHODS[] = {
     {"predictions", predictions, METH_VARARGS, "(values, longest record, most features)"},
     {"outcomes", outcomes, METH_VARARGS, "(values, longest record)"},
+    {"summary", summary, METH_VARARGS,
+     "([(kinds, bits), …], rows, pane of each of them, panes, most texts)"},
+    {"search", search, METH_VARARGS, "(sorted needles, sorted keys, bitmap of prefixes, shift)"},
     {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
-    {"summaries", summaries, METH_VARARGS, "([(kinds, bits), …], pane of each row, panes, most texts)"},
     {NULL, NULL, 0, NULL},
 };
 

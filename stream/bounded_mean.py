@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from detectors.exact_sum import to_floats
-from stream.feature_tables import FeatureTable, Ints
+from stream.feature_table import FeatureTable, Ints
 
 STEPS = 4_096
 """Of the largest value: in so many a pane's exact sum is rounded."""

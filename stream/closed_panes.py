@@ -45,17 +45,28 @@ def closed(rows: Sequence[Rows], tables: Sequence[PaneTable], rules: Rules) -> C
     joined = concatenate(rows)
     if not tables and len(joined) <= rules.pane_rows:
         return Closed(joined, None)
-    ends, place, count = np.unique(joined.pane_end, return_inverse=True, return_counts=True)
+    dense = _is_dense(joined, tables, rules)
+    summed = list(tables)
+    sparse: Rows | None = joined
+    if dense.all():
+        summed.append(summarised(joined, rules))
+        sparse = None
+    elif dense.any():
+        summed.append(summarised(joined.take(np.flatnonzero(dense)), rules))
+        sparse = joined.take(np.flatnonzero(~dense))
+    whole = merge(summed, rules.pane_rows, rules.max_categories) if summed else None
+    return Closed(sparse, whole)
+
+
+def _is_dense(rows: Rows, tables: Sequence[PaneTable], rules: Rules) -> NDArray[np.bool_]:
+    """Of each row, whether its pane travels as a summary."""
+    if rows.first_end_ms == rows.last_end_ms and len(rows) > rules.pane_rows:
+        return np.ones(len(rows), np.bool_)
+    ends, place, count = np.unique(rows.pane_end, return_inverse=True, return_counts=True)
     crowded = count > rules.pane_rows
     for table in tables:
         crowded |= np.isin(ends, table.pane_end)
-    dense = crowded[place]
-    summed = list(tables)
-    if dense.any():
-        summed.append(summarised(joined.take(np.flatnonzero(dense)), rules))
-        joined = joined.take(np.flatnonzero(~dense))
-    whole = merge(summed, rules.pane_rows, rules.max_categories) if summed else None
-    return Closed(joined, whole)
+    return crowded[place]
 
 
 def cut_into_blocks(panes: Closed, rules: Rules) -> Iterator[Closed]:
@@ -75,6 +86,9 @@ def cut_into_blocks(panes: Closed, rules: Rules) -> Iterator[Closed]:
         of_table = place[len(place) - len(panes.table) :]
         size[of_table] += (rules.pane_rows + _SUMMARY_CELLS) * (1 + len(panes.table.features))
     number = np.cumsum(size * _CELL_BYTES) // _BLOCK_BYTES
+    if number[0] == number[-1]:
+        yield Closed(panes.rows or None, panes.table or None)
+        return
     starts = np.flatnonzero(np.diff(number, prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(ends)], strict=True):
         yield panes.between(int(ends[start]), int(ends[stop - 1]))

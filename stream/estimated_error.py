@@ -15,7 +15,7 @@ import numpy as np
 
 from detectors.log_buckets import middle_of
 from stream.bounded_mean import STEPS
-from stream.feature_tables import FeatureTable, Ints
+from stream.feature_table import FeatureTable, Ints
 from stream.judgement import (
     BINARY,
     FALSE_POSITIVES,

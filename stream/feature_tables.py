@@ -1,124 +1,65 @@
-"""One feature over panes: what is summed of its cells, and the exact merging of such sums.
+"""Cells of features to sums over panes, and the exact merging of such sums.
 
-Many features are worked off in one go: the panes of all of them are numbered through, feature
-behind feature, summed as if they were panes of one feature, and dealt back. A call of numpy costs
-a microsecond whatever it is given, and a group has up to thousands of features. The features may
-be those of many groups.
+All features of a group are one table: their panes are numbered through, feature behind feature, as
+if they were panes of one feature, and dealt back where one is asked for. A call of numpy costs a
+microsecond whatever it is given, and a group has up to thousands of features. Small groups are
+worked off many at a time, in the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.exact_sum import Binned, binned_sums, merge_bins
+from detectors.exact_sum import Binned, binned_sums, merge_bins, order_of_pairs
 from detectors.log_buckets import bucket_of
 from detectors.moments import two_product
 from stream import native_summary
 from stream.columns import NULL, NUMBER, OTHER, TEXT, Column
+from stream.feature_table import ARRAYS, Counts, FeatureTable, Ints, dealt, joined
 from stream.native_summary import Triple
 
-Ints = NDArray[np.int64]
 _KINDS = 5
 _CELLS_IN_ONE_GO = 1 << 16
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Counts:
-    """Sparse counts, sorted by (pane, key): three parallel arrays. `pane` is an index."""
-
-    pane: Ints
-    key: NDArray[Any]
-    count: Ints
-
-
-ARRAYS = ("number", "text", "null", "other", "minimum", "maximum")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FeatureTable:
-    """One feature over P panes; `absent` is the pane's rows less the other four."""
-
-    number: Ints
-    text: Ints
-    null: Ints
-    other: Ints
-    minimum: NDArray[np.float64]  # nan where there is no number
-    maximum: NDArray[np.float64]
-    sums: Binned  # group: index of the pane
-    squares: Binned
-    buckets: Counts
-    categories: Counts  # of the K smallest hashes of each pane
-
-    @property
-    def present(self) -> Ints:
-        """Rows in which the feature is there, whatever its value."""
-        return self.number + self.text + self.null + self.other
-
-    def between(self, low: int, high: int) -> FeatureTable:
-        """The panes from `low` to before `high`."""
-        return dealt(self, [low, high])[0]
-
-
-def dealt(table: FeatureTable, starts: Sequence[int]) -> list[FeatureTable]:
-    """The panes from each start to before the next one. O(what they hold)."""
-    sums, squares = _bins_dealt(table.sums, starts), _bins_dealt(table.squares, starts)
-    buckets, categories = (
-        _counts_dealt(table.buckets, starts),
-        _counts_dealt(table.categories, starts),
-    )
-    return [
-        FeatureTable(
-            table.number[low:high],
-            table.text[low:high],
-            table.null[low:high],
-            table.other[low:high],
-            table.minimum[low:high],
-            table.maximum[low:high],
-            sums[i],
-            squares[i],
-            buckets[i],
-            categories[i],
-        )
-        for i, (low, high) in enumerate(pairwise(starts))
-    ]
-
-
-def _bins_dealt(bins: Binned, starts: Sequence[int]) -> list[Binned]:
-    places = np.searchsorted(bins.group, starts).tolist()
-    return [
-        Binned(bins.group[low:high] - first, bins.bin[low:high], bins.amount[low:high])
-        for first, (low, high) in zip(starts, pairwise(places), strict=False)
-    ]
-
-
-def _counts_dealt(counts: Counts, starts: Sequence[int]) -> list[Counts]:
-    places = np.searchsorted(counts.pane, starts).tolist()
-    return [
-        Counts(counts.pane[low:high] - first, counts.key[low:high], counts.count[low:high])
-        for first, (low, high) in zip(starts, pairwise(places), strict=False)
-    ]
+_CELLS_ALONE = 1 << 11  # of a group, from which it is worth a call of its own
 
 
 # -- rows to sums
 
 
-def summarise_columns(
-    columns: Sequence[tuple[Column, Ints]], panes: Sequence[int], max_categories: int
-) -> list[FeatureTable]:
-    """Each column with the pane of each of its rows, ascending; and how many panes it has.
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Columns of one group. `order`: its rows by pane; `pane`: of each of them, ascending."""
+
+    columns: Sequence[Column]
+    order: NDArray[np.intp]
+    pane: Ints
+    panes: int
+
+
+def summarise_groups(groups: Sequence[Cells], max_categories: int) -> list[FeatureTable]:
+    """Of each group one table: pane p of column c is at c · panes + p.
 
     O(n log n) in the rows of each column.
     """
-    made: list[FeatureTable] = []
-    for part in _portions([len(of) for _, of in columns]):
-        made += _summarise(columns[part], panes[part], max_categories)
-    return made
+    made: list[list[FeatureTable]] = [[] for _ in groups]
+    small: list[tuple[int, Column]] = []  # of which group
+    for place, group in enumerate(groups):
+        whole = None
+        if len(group.columns) * len(group.order) >= _CELLS_ALONE:
+            whole = _natively(group.columns, group.order, group.pane, group.panes, max_categories)
+        if whole is None:
+            small += [(place, column) for column in group.columns]
+        else:
+            made[place].append(whole)
+    for part in _portions([len(groups[place].order) for place, _ in small]):
+        for place, table in _summarise(groups, small[part], max_categories):
+            made[place].append(table)
+    return [joined(parts) for parts in made]
 
 
 def _portions(sizes: Sequence[int]) -> Iterator[slice]:
@@ -135,17 +76,30 @@ def _portions(sizes: Sequence[int]) -> Iterator[slice]:
 
 
 def _summarise(
-    columns: Sequence[tuple[Column, Ints]], panes: Sequence[int], max_categories: int
-) -> list[FeatureTable]:
-    starts = np.cumsum([0, *panes])
-    kind = np.concatenate([column.kind for column, _ in columns])
-    bits = np.concatenate([column.bits for column, _ in columns])
-    rows = [len(of) for _, of in columns]
-    pane = np.concatenate([of for _, of in columns]) + np.repeat(starts[:-1], rows)
-    total = int(starts[-1])
-    made = native_summary.summary(Column(kind, bits), pane, total, max_categories)
-    whole = _summed(kind, bits, pane, total, max_categories) if made is None else _table(*made)
-    return dealt(whole, starts.tolist())
+    groups: Sequence[Cells], columns: Sequence[tuple[int, Column]], max_categories: int
+) -> Iterator[tuple[int, FeatureTable]]:
+    """Columns of consecutive groups in one go: for each group that of its columns."""
+    of = [groups[place] for place, _ in columns]
+    starts = np.cumsum([0, *(group.panes for group in of)])
+    kind = np.concatenate([c.kind[g.order] for g, (_, c) in zip(of, columns, strict=True)])
+    bits = np.concatenate([c.bits[g.order] for g, (_, c) in zip(of, columns, strict=True)])
+    rows = [len(group.pane) for group in of]
+    pane = np.concatenate([group.pane for group in of]) + np.repeat(starts[:-1], rows)
+    total, together = int(starts[-1]), Column(kind, bits)
+    whole = _natively([together], np.arange(len(pane)), pane, total, max_categories)
+    if whole is None:
+        whole = _summed(kind, bits, pane, total, max_categories)
+    places = [place for place, _ in columns]
+    firsts = [i for i, place in enumerate(places) if i == 0 or place != places[i - 1]]
+    cuts = [int(starts[i]) for i in (*firsts, len(places))]
+    yield from zip((places[i] for i in firsts), dealt(whole, cuts), strict=True)
+
+
+def _natively(
+    columns: Sequence[Column], order: NDArray[np.intp], pane: Ints, panes: int, max_categories: int
+) -> FeatureTable | None:
+    made = native_summary.summary(columns, order, pane, panes, max_categories)
+    return None if made is None else _table(*made)
 
 
 def _table(
@@ -202,24 +156,25 @@ def _occurrences(pane: Ints, key: NDArray[Any]) -> Counts:
 
 # -- sums to sums
 
+
 Having = Sequence[tuple[FeatureTable, Ints]]
-"""Tables of one feature, and for each the place of each of its panes among those of the whole."""
+"""Tables of one group, and for each the place of each of its rows in the whole."""
 
 
-def merge_features(
-    having: Sequence[Having], panes: Sequence[int], max_categories: int
+def merge_groups(
+    having: Sequence[Having], sizes: Sequence[int], max_categories: int
 ) -> list[FeatureTable]:
-    """The tables of each feature made one. O(n log n) in what they hold."""
+    """The tables of each group made one, of so many rows. O(n log n) in what they hold."""
     made: list[FeatureTable] = []
     for part in _portions([sum(len(t.buckets.key) for t, _ in tables) for tables in having]):
-        made += _merge(having[part], panes[part], max_categories)
+        made += _merge(having[part], sizes[part], max_categories)
     return made
 
 
 def _merge(
-    having: Sequence[Having], panes: Sequence[int], max_categories: int
+    having: Sequence[Having], sizes: Sequence[int], max_categories: int
 ) -> list[FeatureTable]:
-    starts = np.cumsum([0, *panes]).tolist()
+    starts = np.cumsum([0, *sizes]).tolist()
     total = starts[-1]
     tables = [table for tables in having for table, _ in tables]
     maps = [m + first for tables, first in zip(having, starts, strict=False) for _, m in tables]
@@ -264,7 +219,7 @@ def _merge(
 def _counted(pane: Ints, key: NDArray[Any], count: Ints) -> Counts:
     if not len(pane):
         return Counts(np.zeros(0, np.int64), key, np.zeros(0, np.int64))
-    order = np.lexsort((key, pane))
+    order = order_of_pairs(pane, key)
     pane, key, count = pane[order], key[order], count[order]
     starts = np.flatnonzero(
         np.concatenate([[True], (pane[1:] != pane[:-1]) | (key[1:] != key[:-1])])

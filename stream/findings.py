@@ -8,6 +8,8 @@ from typing import Any
 from stream.alarm import Signal
 from stream.columns import Group
 from stream.constant import Constant, constant_of
+from stream.distance_watch import DistanceTold
+from stream.distance_words import describe_distance
 from stream.estimated_error import ESTIMATE, SCORE
 from stream.evidence import current_evidence, reference_evidence
 from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch, joint_share
@@ -133,6 +135,16 @@ class Findings:
             "reference": {"correlations": before, "sampled": told.known},
         }
         return MonitorFinding(end_ms, SERIES, context.alertname, detail)
+
+    def of_distance(self, told: DistanceTold, end_ms: int, reference: Reference) -> MonitorFinding:
+        series, name = told.key
+        if told.value is None:
+            return self.quiet(series, name, end_ms)
+        context = self.context(series, name, 0.0)
+        detail = describe_distance(context, told, end_ms)
+        detail["reference"] = {"id": reference.id, "count": told.known}
+        detail["evidence"] = self._evidence(series, told.since_ms, end_ms, reference)
+        return MonitorFinding(end_ms, series, context.alertname, detail)
 
     def _evidence(
         self, name: str, since_ms: int, end_ms: int, reference: Reference | None

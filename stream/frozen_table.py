@@ -11,8 +11,8 @@ import numpy as np
 from stream.columns import Rows
 from stream.packed_rows import packed, unpacked
 from stream.panes import PaneTable
+from stream.plain_panes import table_from_plain, table_to_plain
 from stream.snapshot import pack, unpack
-from stream.wire import table_from_plain, table_to_plain
 
 _MAGIC, _VERSION = b"Z", 1  # of bytes that this process alone reads
 _LEVEL = 3  # of zstd: written once

@@ -16,6 +16,7 @@ from typing import Any
 
 from stream.columns import Group
 from stream.panes import PaneTable
+from stream.plain_panes import table_from_plain, table_to_plain
 from stream.profile import Profile
 from stream.reference import ChangeWithin, Reference
 from stream.reference_builder import Building, ReferenceBuilder
@@ -23,7 +24,7 @@ from stream.reference_scan import ReferenceScan
 from stream.rules import SEASON_HOURS, ReferenceRule, Rules
 from stream.season import SeasonGathering
 from stream.units import Unit
-from stream.wire import PaneKind, table_from_plain, table_to_plain
+from stream.wire import PaneKind
 
 _LATE = 64  # features gathered for by themselves, at a time
 _ANEW = 2  # times that a reference with a change inside is begun anew; the next is sealed

@@ -73,14 +73,19 @@ class IdMemory:
         occur twice in the batch.
         """
         new = np.ones(len(ids), np.bool_)
-        found = self._seen.find(np.ascontiguousarray(ids[:, 0]))
-        alive = (found.rows["check"] == ids[found.index, 1]) & (
-            found.rows["expires"] >= before_ms[found.index]
-        )
-        new[found.index[alive]] = False
-        self._repeats_in_batch(ids, before_ms, expires_ms, new)
-        kept = ids[new]
-        self._seen.append({"key": kept[:, 0], "check": kept[:, 1], "expires": expires_ms[new]})
+        keys = np.ascontiguousarray(ids[:, 0])
+        order = np.argsort(keys)
+        needles = keys[order]
+        found = self._seen.find(keys, (order, needles))
+        if len(found.index):
+            alive = (found.rows["check"] == ids[found.index, 1]) & (
+                found.rows["expires"] >= before_ms[found.index]
+            )
+            new[found.index[alive]] = False
+        if (needles[1:] == needles[:-1]).any():
+            self._repeats_in_batch(ids, before_ms, expires_ms, new)
+        kept, kept_ms = (ids, expires_ms) if new.all() else (ids[new], expires_ms[new])
+        self._seen.append({"key": kept[:, 0], "check": kept[:, 1], "expires": kept_ms})
         return new
 
     @staticmethod
@@ -90,9 +95,7 @@ class IdMemory:
         expires_ms: NDArray[np.int64],
         new: NDArray[np.bool_],
     ) -> None:
-        values, inverse, count = np.unique(ids[:, 0], return_inverse=True, return_counts=True)
-        if len(values) == len(ids):
-            return
+        _, inverse, count = np.unique(ids[:, 0], return_inverse=True, return_counts=True)
         until: dict[tuple[int, int], int] = {}
         for i in np.flatnonzero(count[inverse] > 1).tolist():
             if not new[i]:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from detectors.cusum_bank import CusumBank
 from detectors.effects import Interval, score_difference, within_floor
+from detectors.rank_scores import RankScores
 from detectors.score_tilts import score_tilts
 from detectors.tilts import DOUBT, Tilts
 from stream.budget import WEIGHTS, false_alerts_per_prediction
@@ -412,7 +413,8 @@ def _tilts(terms: Terms, rows: JointRows) -> Tilts:
     """Of all contrasts, without those tilts that only a larger reference has a use for."""
     known = np.maximum(rows.known, 1)
     rate = terms.rate / len(known)
-    tilts = score_tilts(known, rate=rate, tau=terms.tau, floor=terms.floor)
+    scores = [RankScores.from_counts(counts) for counts in rows.joint.counts]
+    tilts = score_tilts(known, rate=rate, tau=terms.tau, floor=terms.floor, scores=scores)
     most = score_tilts([4 * _ENOUGH], rate=rate, tau=terms.tau, floor=terms.floor)
     used = most.theta[0] != 0.0
     names = ("gain", "cost", "threshold", "theta")

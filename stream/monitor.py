@@ -13,6 +13,7 @@ from typing import Any
 from stream.budget import false_alerts_per_prediction
 from stream.columns import Group
 from stream.concert import Concert, Raised
+from stream.distance_watch import DistanceWatch
 from stream.feature_types import FeatureType, FeatureTypes
 from stream.findings import Findings
 from stream.gathering import Gathering
@@ -71,6 +72,7 @@ class Monitor:
         self._watch = Watch(self._rule.predictions)
         self._means = MonitoredSeries(self.rules, self.kind, self._types)
         self._joint = JointWatch()
+        self._distances = DistanceWatch()
 
     @property
     def reference(self) -> Reference | None:
@@ -150,12 +152,13 @@ class Monitor:
         ended = self._means.use(rules)
         self._standards.use(rules)
         self._gathering.use()
+        ended += self._distances.use(rules.thresholds_of(self.group[0]))
         quiet = [self._words.quiet(name, detector, end_ms) for name, detector in ended]
         return quiet + self._arrange(end_ms, anew=True)
 
     def quiets(self, end_ms: int, because: str) -> list[MonitorFinding]:
         """The end of everything that fires, as of a pane that ends then."""
-        firing = [*self._watch.firing, *self._means.firing()]
+        firing = [*self._watch.firing, *self._means.firing(), *self._distances.firing]
         firing += [(SERIES, MEASURE)] if self._joint.is_firing else []
         return [self._words.quiet(name, detector, end_ms, because) for name, detector in firing]
 
@@ -238,9 +241,21 @@ class Monitor:
             for joint in self._joint.run(run, self.rules, firing, told)
         ]
         findings += self._means.run(run, words, self.reference)
+        findings += self._far(run, words)
         if self.kind == "cohort":
             self._labels.count(run, findings)
         return findings
+
+    def _far(self, run: PaneTable, words: Findings) -> list[MonitorFinding]:
+        """What lies beyond thresholds that the owner has set."""
+        rules, law = self.rules, self.reference
+        if law is None or self.kind == "cohort":
+            return []
+        told = self._distances.run(
+            run, self._recent, law, rule=rules.thresholds_of(self.group[0]),
+            window=rules.kept_rows, pane_ms=rules.pane_ms,
+        )  # fmt: skip
+        return [words.of_distance(one, int(run.pane_end[one.row]), law) for one in told]
 
     # -- references
 
@@ -311,6 +326,7 @@ class Monitor:
             "watch": self._watch.snapshot(),
             "means": self._means.snapshot(),
             "joint": self._joint.snapshot(),
+            "distances": self._distances.snapshot(),
             "ended": self._ended,
             **self._labels.snapshot(),
         }
@@ -344,6 +360,7 @@ class Monitor:
             made._watch.restore(profiles, rules, model_id, plain["watch"])
             made._means.restore(plain["means"])
             made._joint.restore(made._standards.law, plain.get("joint"))
+            made._distances.restore(plain.get("distances", [0, []]))
             made._ended = [(name, detector) for name, detector in plain["ended"]]
         else:
             made._ended = fired_in_version_1(plain)

@@ -8,11 +8,11 @@ from typing import Any
 
 from stream.alarm import Alarm
 from stream.panes import PaneTable
+from stream.plain_panes import table_from_plain, table_to_plain
 from stream.recent_rows import FullStretch, Stretch
 from stream.reference import Reference
 from stream.reference_builder import Building, settled_name
 from stream.snapshot import Part, pack, unpack
-from stream.wire import table_from_plain, table_to_plain
 
 _MAGIC, _VERSION = b"T", 1
 

@@ -16,15 +16,21 @@ Triple = tuple[Ints, NDArray[Any], Ints]
 Summary = tuple[list[NDArray[Any]], Triple, Triple, Triple, Triple]
 
 
-def summary(column: Column, pane: Ints, panes: int, max_categories: int) -> Summary | None:
+def summary(
+    columns: Sequence[Column], order: NDArray[np.intp], pane: Ints, panes: int, max_categories: int
+) -> Summary | None:
     """The arrays of `feature_tables.ARRAYS`, then sums, squares, buckets and categories, each as
-    (pane, key, count). `pane`: of each row, rising. None where the extension was not built, or
-    where a number is beyond those that events have (1e-140 to 1e150, and 0). O(cells)."""
+    (pane, key, count): pane p of column c is c · panes + p. `order`: of the rows that are summed;
+    `pane`: of each of them, rising. None where the extension is not in use, or where a number is
+    beyond those that events have (1e-140 to 1e150, and 0). O(cells)."""
     if not native.IN_USE:
         return None
-    cells = (np.ascontiguousarray(column.kind), np.ascontiguousarray(column.bits))
-    made = native.EXTENSION.summaries([cells], np.ascontiguousarray(pane), panes, max_categories)
-    return None if made is None else _summary(made[0])
+    cells = [
+        (np.ascontiguousarray(column.kind), np.ascontiguousarray(column.bits)) for column in columns
+    ]
+    of_rows = np.ascontiguousarray(order, np.int64), np.ascontiguousarray(pane, np.int64)
+    made = native.EXTENSION.summary(cells, *of_rows, panes, max_categories)
+    return None if made is None else _summary(made)
 
 
 def _summary(parts: Sequence[bytearray]) -> Summary:

@@ -10,10 +10,10 @@ from stream.closed_panes import Closed, closed, summarised
 from stream.columns import Group, Rows, concatenate
 from stream.grouped_rows import GroupedRows, together
 from stream.panes import PaneTable, cut_at, merge
+from stream.plain_panes import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 from stream.rules import Rules
 from stream.snapshot import Part, pack, unpack
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 
 _COMPACT_CELLS = 1 << 20  # of a group's open rows, beyond which they are summed already
 _MANY_TABLES = 4  # of a group, beside those in segments: they are made one

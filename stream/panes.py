@@ -7,7 +7,7 @@ are integers, the extremes are extremes, categories and the row sample keep the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -17,15 +17,9 @@ from numpy.typing import NDArray
 
 from detectors.exact_sum import BIN_BITS, Binned
 from stream.columns import Column, Rows, concatenate
-from stream.feature_tables import (
-    ARRAYS,
-    Counts,
-    FeatureTable,
-    Ints,
-    dealt,
-    merge_features,
-    summarise_columns,
-)
+from stream.feature_table import ARRAYS, Counts, FeatureTable, Ints, regrouped
+from stream.feature_tables import Cells, merge_groups, summarise_groups
+from stream.pane_features import PaneFeatures
 
 __all__ = ["ARRAYS", "WHOLE", "Counts", "FeatureTable", "Ints", "PaneTable"]  # told of as one
 __all__ += [
@@ -47,7 +41,7 @@ class PaneTable:
 
     pane_end: Ints
     rows: Ints
-    features: dict[str, FeatureTable]
+    features: Mapping[str, FeatureTable]
     sample: Rows
     limit: NDArray[np.uint64]
 
@@ -71,7 +65,7 @@ class PaneTable:
         low, high = np.searchsorted(self.pane_end, [first_ms, last_ms + 1])
         if low == 0 and high == len(self):
             return self
-        features = {n: f.between(int(low), int(high)) for n, f in self.features.items()}
+        features = PaneFeatures.of(self.features, len(self)).between(int(low), int(high))
         inside = (self.sample.pane_end >= first_ms) & (self.sample.pane_end <= last_ms)
         sample = self.sample.take(np.flatnonzero(inside))
         panes = slice(low, high)
@@ -90,7 +84,7 @@ class PaneTable:
 
     def without(self, names: Collection[str]) -> PaneTable:
         """Without these features."""
-        features = {n: f for n, f in self.features.items() if n not in names}
+        features = PaneFeatures.of(self.features, len(self)).without(names)
         columns = {n: c for n, c in self.sample.columns.items() if n not in names}
         texts = {h: self.texts[h] for h in sorted(_texts_used(features, columns))}
         return replace(
@@ -122,7 +116,7 @@ class PaneTable:
         return {"rows": int(self.rows[pane]), "features": features, "sample": sample.tolist()}
 
 
-def _texts_used(features: dict[str, FeatureTable], columns: dict[str, Column]) -> set[int]:
+def _texts_used(features: Mapping[str, FeatureTable], columns: dict[str, Column]) -> set[int]:
     used: set[int] = set()
     for feature in features.values():
         used.update(feature.categories.key.tolist())
@@ -156,21 +150,18 @@ def summarise(rows: Rows, sample_rows: int, max_categories: int) -> PaneTable:
 
 def summarise_all(parts: Sequence[Rows], sample_rows: int, max_categories: int) -> list[PaneTable]:
     """Of each part its own summaries: the features of all of them in one go."""
-    columns: list[tuple[Column, Ints]] = []
-    panes: list[int] = []
+    groups: list[Cells] = []
     made = []
     for part in parts:
-        rows = part.take(np.lexsort((part.hash, part.pane_end)))
-        ends, places, count = np.unique(rows.pane_end, return_inverse=True, return_counts=True)
-        pane = places.astype(np.int64)
-        sample = _bottom(rows, pane, np.full(len(ends), WHOLE), sample_rows)
-        made.append((ends, count.astype(np.int64), rows.columns, sample))
-        columns += [(column, pane) for column in rows.columns.values()]
-        panes += [len(ends)] * len(rows.columns)
-    tables = iter(summarise_columns(columns, panes, max_categories))
+        order = np.lexsort((part.hash, part.pane_end))
+        ends, pane, count = _numbered(part.pane_end[order])
+        kept, limit = _smallest_rows(part.hash, order, pane, count, sample_rows)
+        made.append((ends, count, [*part.columns], (part.take(order[kept]), limit)))
+        groups.append(Cells([*part.columns.values()], order, pane, len(ends)))
+    wholes = summarise_groups(groups, max_categories)
     return [
-        PaneTable(ends, count, {name: next(tables) for name in names}, *sample)
-        for ends, count, names, sample in made
+        PaneTable(ends, count, PaneFeatures(names, len(ends), whole), *sample)
+        for (ends, count, names, sample), whole in zip(made, wholes, strict=True)
     ]
 
 
@@ -180,28 +171,54 @@ def summarise_grouped(
     """Of rows of many groups, the panes of each group: those of code 0, 1, and so on, each with its
     texts. All rows have the same columns."""
     order = np.lexsort((rows.hash, rows.pane_end, code))
-    rows, code = rows.take(order), code[order]
-    is_first = np.ones(len(rows), np.bool_)
-    is_first[1:] = (code[1:] != code[:-1]) | (rows.pane_end[1:] != rows.pane_end[:-1])
+    sorted_ends, code = rows.pane_end[order], code[order]
+    is_first = np.ones(len(order), np.bool_)
+    is_first[1:] = (code[1:] != code[:-1]) | (sorted_ends[1:] != sorted_ends[:-1])
     first = np.flatnonzero(is_first)
     pane = np.cumsum(is_first) - 1
-    ends, count = rows.pane_end[first], np.diff(first, append=len(rows))
-    sample, limit = _bottom(rows, pane, np.full(len(first), WHOLE), sample_rows)
-    sampled = code[(limit[pane] == WHOLE) | (rows.hash < limit[pane])]
+    ends, count = sorted_ends[first], np.diff(first, append=len(order))
+    kept, limit = _smallest_rows(rows.hash, order, pane, count, sample_rows)
+    sample, sampled = rows.take(order[kept]), code[kept]
     numbers = np.arange(len(texts) + 1)
-    panes = np.searchsorted(code[first], numbers).tolist()
-    columns = [(column, pane) for column in rows.columns.values()]
-    whole = summarise_columns(columns, [len(first)] * len(columns), max_categories)
-    features = [dealt(table, panes) for table in whole]
+    panes = np.searchsorted(code[first], numbers)
+    columns = [*rows.columns.values()]
+    (whole,) = summarise_groups([Cells(columns, order, pane, len(first))], max_categories)
+    wholes = regrouped(whole, len(columns), panes)
     made = []
     places = np.searchsorted(sampled, numbers).tolist()
+    cuts = panes.tolist()
     for i, shown in enumerate(texts):
-        mine, low, high = slice(panes[i], panes[i + 1]), places[i], places[i + 1]
-        of = {name: tables[i] for name, tables in zip(rows.columns, features, strict=True)}
+        mine, low, high = slice(cuts[i], cuts[i + 1]), places[i], places[i + 1]
+        of = PaneFeatures([*rows.columns], cuts[i + 1] - cuts[i], wholes[i])
         cells = {n: Column(c.kind[low:high], c.bits[low:high]) for n, c in sample.columns.items()}
-        kept = Rows(sample.pane_end[low:high], sample.hash[low:high], cells, shown)
-        made.append(PaneTable(ends[mine], count[mine], of, kept, limit[mine]))
+        part = Rows(sample.pane_end[low:high], sample.hash[low:high], cells, shown)
+        made.append(PaneTable(ends[mine], count[mine], of, part, limit[mine]))
     return made
+
+
+def _numbered(sorted_ends: Ints) -> tuple[Ints, Ints, Ints]:
+    """(distinct ends, the place there of each, how often each occurs)."""
+    if not len(sorted_ends):
+        return sorted_ends, np.zeros(0, np.int64), np.zeros(0, np.int64)
+    starts = np.flatnonzero(np.concatenate([[True], sorted_ends[1:] != sorted_ends[:-1]]))
+    count = np.diff(starts, append=len(sorted_ends))
+    return sorted_ends[starts], np.repeat(np.arange(len(starts)), count), count
+
+
+def _smallest_rows(
+    hashes: NDArray[np.uint64], order: NDArray[np.intp], pane: Ints, count: Ints, keep: int
+) -> tuple[NDArray[np.bool_], NDArray[np.uint64]]:
+    """Which of the ordered rows are among the `keep` with the smallest hashes of their pane, and
+    where those end. `order` sorts the rows by pane and hash."""
+    limit = np.full(len(count), WHOLE)
+    crowded = np.flatnonzero(count > keep)
+    if not len(crowded):
+        return np.ones(len(order), np.bool_), limit
+    starts = np.cumsum(count) - count
+    sorted_hashes = hashes[order]
+    limit[crowded] = sorted_hashes[starts[crowded] + keep]
+    of_row = limit[pane]
+    return (of_row == WHOLE) | (sorted_hashes < of_row), limit
 
 
 def merge(tables: Sequence[PaneTable], sample_rows: int, max_categories: int) -> PaneTable:
@@ -246,9 +263,17 @@ class _Merging:
     tables: Sequence[PaneTable]
     maps: list[Ints]
 
-    def having(self, name: str) -> list[tuple[FeatureTable, Ints]]:
-        pairs = zip(self.tables, self.maps, strict=True)
-        return [(t.features[name], m) for t, m in pairs if name in t.features]
+    @property
+    def names(self) -> list[str]:
+        return sorted(set().union(*(t.features for t in self.tables)))
+
+    def having(self) -> list[tuple[FeatureTable, Ints]]:
+        names = {name: place for place, name in enumerate(self.names)}
+        parts = [PaneFeatures.of(t.features, len(t)) for t in self.tables]
+        return [
+            (part.whole, part.places_in(names, ends, len(self.ends)))
+            for part, ends in zip(parts, self.maps, strict=True)
+        ]
 
     def rows(self) -> Ints:
         total = np.zeros(len(self.ends), np.int64)
@@ -268,13 +293,14 @@ class _Merging:
 def _merge_into(
     mergings: Sequence[_Merging], sample_rows: int, max_categories: int
 ) -> list[PaneTable]:
-    names = [sorted(set().union(*(t.features for t in m.tables))) for m in mergings]
-    having = [m.having(name) for m, of in zip(mergings, names, strict=True) for name in of]
-    panes = [len(m.ends) for m, of in zip(mergings, names, strict=True) for _ in of]
-    merged = iter(merge_features(having, panes, max_categories))
+    having = [m.having() for m in mergings]
+    sizes = [len(m.names) * len(m.ends) for m in mergings]
+    wholes = merge_groups(having, sizes, max_categories)
     return [
-        PaneTable(m.ends, m.rows(), {name: next(merged) for name in of}, *m.sample(sample_rows))
-        for m, of in zip(mergings, names, strict=True)
+        PaneTable(
+            m.ends, m.rows(), PaneFeatures(m.names, len(m.ends), whole), *m.sample(sample_rows)
+        )
+        for m, whole in zip(mergings, wholes, strict=True)
     ]
 
 

@@ -18,6 +18,7 @@ from stream.reference import Reference
 from stream.standards import Standards
 from stream.unit_tilts import Terms, tilts_of
 from stream.watch import Watch
+from stream.watched import Watched
 
 WITHIN = 20_000
 """Values within which a change that counts as found is told."""
@@ -65,8 +66,7 @@ def shown(group: Group, watch: Watch, standards: Standards) -> list[dict[str, An
         reference, sealed = one.profile.reference, one.terms.baseline
         predictions = None
         if power.values is not None:
-            predictions = power.values * reference.count / max(int(sealed.n.sum()), 1)
-            predictions *= one.unit.columns if not one.unit.is_split else 1
+            predictions = power.values * reference.count / max(_values(one), 1)
         found.append(
             {"model": group[0], "version": group[1], "role": group[2]}
             | {"series": one.unit.name, "measure": one.unit.measure}
@@ -80,13 +80,22 @@ def shown(group: Group, watch: Watch, standards: Standards) -> list[dict[str, An
     return found
 
 
+def _values(one: Watched) -> int:
+    """Of the reference's predictions, how many the unit has a value of."""
+    frozen = one.profile.reference.feature(one.unit.name)
+    if frozen is not None and one.unit.measure in {"shift", "shape"}:
+        return int(frozen.number[0] + frozen.text[0])  # its ranks may be of a sample
+    n = one.terms.baseline.n
+    return int(n.sum() if one.unit.is_split else n[0])
+
+
 def _note(reference: Reference, name: str, power: Power) -> str | None:
     """What the reference is too short for."""
     inside = [c for c in reference.changes if c.since_ms >= reference.start_ms]
     if any(change.series == name for change in inside):
         return "it changed within its reference: take a longer one, if it comes and goes"
     if power.smallest is None:
-        return "no change is found: the reference is too short for how its values depend"
+        return "no change is found: too few values in the reference, for how they depend"
     if power.loss >= _MUCH:
         return f"its values depend: only changes {power.loss:.2g} times as large are found"
     return None

@@ -100,6 +100,11 @@ class MixedBank:
         self._is_proven[list(self._proven)] = True
 
     @property
+    def tilts(self) -> Tilts:
+        """Of the bank; those of a column under an e-detector are not used."""
+        return self._bank.tilts
+
+    @property
     def held(self) -> NDArray[np.bool_]:
         held = self._bank.held.copy()
         for column, one in self._proven.items():

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from stream.columns import Column, Rows, concatenate
 from stream.packed_rows import packed, unpacked
 from stream.panes import WHOLE, PaneTable
+from stream.plain_panes import rows_from_plain, rows_to_plain
 from stream.snapshot import pack, unpack
-from stream.wire import rows_from_plain, rows_to_plain
 
 _MAGIC, _VERSION = b"W", 1
 _STRETCHES = 4  # in `keep` rows: a stretch is written once, what is newer with every checkpoint

@@ -11,7 +11,7 @@ import numpy as np
 
 from detectors.log_buckets import middle_of
 from detectors.shape import quantile_bins
-from stream.feature_tables import FeatureTable, Ints
+from stream.feature_table import FeatureTable, Ints
 from stream.judgement import SCORE_FALSE, SCORE_TRUE
 from stream.panes import PaneTable
 

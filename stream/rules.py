@@ -101,6 +101,17 @@ class JointRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ThresholdRule:
+    """Distances that are told beyond a threshold; None: not at all."""
+
+    psi: float | None = None
+    ks: float | None = None
+    jensen_shannon: float | None = None
+    wasserstein: float | None = None  # standard deviations of the reference
+    chi2: float | None = None  # p at or below
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -114,6 +125,7 @@ class ModelRule:
     floors: FloorRule | None = None
     classes: tuple[str, ...] = ()  # labels whose recall and false-positive rate are watched
     costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
+    thresholds: ThresholdRule | None = None
     proven: bool | None = None  # whether rates are under the e-detector
 
 
@@ -135,6 +147,7 @@ class Rules:
     page_hinkley: PageHinkleyRule = PageHinkleyRule()
     rates: RateRule = RateRule()
     joint: JointRule = JointRule()
+    thresholds: ThresholdRule = ThresholdRule()
     proven: bool = False  # rates under the e-detector, whose own rate is a theorem
     minimum_values: int = 200  # before a self-starting detector may alert
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
@@ -191,6 +204,9 @@ class Rules:
         """What raises alerts at a budget: they have equal parts of it."""
         adwin = self.adwin.enabled and self.adwin.delta is None
         return 1 + adwin + (self.page_hinkley.enabled and self.page_hinkley.threshold is None)
+
+    def thresholds_of(self, model_id: str) -> ThresholdRule:
+        return self.model(model_id).thresholds or self.thresholds
 
     def is_proven(self, model_id: str) -> bool:
         own = self.model(model_id).proven
@@ -271,6 +287,7 @@ _ACTIVATED = frozenset(
         "rates",
         "joint",
         "proven",
+        "thresholds",
         "minimum_values",
         "resolve_after_panes",
         "resolve_values",
@@ -292,10 +309,11 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "floors",
         "joint",
         "proven",
+        "thresholds",
         "resolve_values",
     }
 )
-_SINCE_0_1_OF_ONE = ("season", "budget", "floors", "classes", "costs", "proven")
+_SINCE_0_1_OF_ONE = ("season", "budget", "floors", "classes", "costs", "proven", "thresholds")
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from stream import native
 from stream.snapshot import Part, pack, unpack
 
 Columns = dict[str, NDArray[Any]]
@@ -55,6 +56,9 @@ class Run(Generic[Facts]):
     def search(self, needles: Keys) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """(index into the sorted needles, row): all pairs of equal keys."""
         keys = self.columns["key"]
+        if native.IN_USE and keys.strides == (8,):
+            found = native.EXTENSION.search(needles, keys, self._bitmap, int(self._shift))
+            return np.frombuffer(found[0], np.int64), np.frombuffer(found[1], np.int64)
         maybe: NDArray[np.intp] | None = None
         if self._bitmap is not None:
             slot = (needles >> self._shift).view(np.int64)
@@ -122,6 +126,13 @@ class Run(Generic[Facts]):
 
 def concatenate(parts: Sequence[Columns]) -> tuple[Columns, NDArray[np.intp]]:
     """(all rows sorted by key, the order that sorted them); one column at a time."""
+    if len(parts) == 1:
+        (part,) = parts
+        order = np.argsort(part["key"])  # quicker, and the same where no key comes twice
+        keys = part["key"][order]
+        if (keys[1:] == keys[:-1]).any():
+            order = np.argsort(part["key"], kind="stable")
+        return {name: values[order] for name, values in part.items()}, order
     order = np.argsort(np.concatenate([part["key"] for part in parts]), kind="stable")
     return {n: np.concatenate([part[n] for part in parts])[order] for n in parts[0]}, order
 
@@ -135,7 +146,7 @@ def _narrow(values: NDArray[Any]) -> NDArray[Any]:
     if values.strides == (0,):
         return values
     bits = values.view(np.int64) if values.dtype.itemsize == 8 else values
-    if len(values) > 1 and (bits == bits[0]).all():
+    if len(values) > 1 and bits[0] == bits[-1] and (bits == bits[0]).all():
         return np.broadcast_to(values[:1].copy(), len(values))
     values.flags.writeable = False
     return values

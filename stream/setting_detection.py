@@ -13,6 +13,7 @@ from stream.rules import (
     JointRule,
     PageHinkleyRule,
     Rules,
+    ThresholdRule,
 )
 from stream.setting_types import (
     BudgetCount,
@@ -124,6 +125,27 @@ class ModelFloorSettings(Section):
             self.unlabelled or common.unlabelled,
             self.joint or common.joint,
         )
+
+
+class ThresholdSettings(Section):
+    """Distances between row samples that are told beyond a threshold, whatever the budget."""
+
+    psi: Positive | None = None
+    ks: Share | None = None
+    jensen_shannon: Share | None = None
+    wasserstein: Positive | None = Field(
+        default=None, description="In standard deviations of the reference."
+    )
+    chi2: Share | None = Field(default=None, description="Told at this p or below.")
+
+    def rule(self) -> ThresholdRule:
+        return ThresholdRule(**self.model_dump())
+
+    def of_model(self, common: ThresholdSettings) -> ThresholdRule | None:
+        if self == ThresholdSettings():
+            return None
+        own = {name: value for name, value in self.model_dump().items() if value is not None}
+        return ThresholdRule(**(common.model_dump() | own))
 
 
 class AdwinSettings(Section):

@@ -17,7 +17,12 @@ from pydantic import (
 )
 
 from stream.rules import Rules, Season
-from stream.setting_detection import ModelBudgetSettings, ModelFloorSettings, Section
+from stream.setting_detection import (
+    ModelBudgetSettings,
+    ModelFloorSettings,
+    Section,
+    ThresholdSettings,
+)
 from stream.setting_types import (
     Bytes,
     Cost,
@@ -284,6 +289,7 @@ class ModelSettings(Section):
         description="Of a prediction, by what was true and by what was said; 0 where left out.",
     )
 
+    thresholds: ThresholdSettings = ThresholdSettings()
     proven: bool | None = Field(
         default=None, description="Whether rates are under the e-detector; null: as for all."
     )

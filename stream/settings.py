@@ -37,7 +37,13 @@ from stream.rules import (
     Rules,
     Season,
 )
-from stream.setting_detection import BudgetSettings, DetectorSettings, FloorSettings, Section
+from stream.setting_detection import (
+    BudgetSettings,
+    DetectorSettings,
+    FloorSettings,
+    Section,
+    ThresholdSettings,
+)
 from stream.setting_sections import (
     AlertSettings,
     CheckpointSettings,
@@ -101,6 +107,7 @@ class Settings(Section):
     budget: BudgetSettings = BudgetSettings()
     floors: FloorSettings = FloorSettings()
     detectors: DetectorSettings = DetectorSettings()
+    thresholds: ThresholdSettings = ThresholdSettings()
     alerts: AlertSettings = AlertSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     limits: LimitSettings = LimitSettings()
@@ -167,6 +174,7 @@ class Settings(Section):
             rates=RateRule(**self.detectors.rates.model_dump()),
             joint=self.detectors.joint.rule(),
             proven=self.detectors.proven,
+            thresholds=self.thresholds.rule(),
             minimum_values=self.detectors.minimum,
             resolve_after_panes=self.alerts.resolve_after,
             resolve_values=self.alerts.resolve_values,
@@ -197,6 +205,7 @@ class Settings(Section):
             classes=tuple(sorted(set(model.classes))),
             costs=model.cost_rule(),
             proven=model.proven,
+            thresholds=model.thresholds.of_model(self.thresholds),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:

@@ -110,13 +110,17 @@ class SortedRuns(Generic[Facts]):
 
     # -- reading
 
-    def find(self, keys: Keys) -> Found:
+    def find(self, keys: Keys, known: tuple[NDArray[np.intp], Keys] | None = None) -> Found:
         """All rows of these keys; a key asked for twice gives its rows twice.
 
-        Per run O(len(keys)), and O(log n) for each that is probably there.
+        Per run O(len(keys)), and O(log n) for each that is probably there. `known`: an order that
+        sorts them, and the keys in this order.
         """
-        order = np.argsort(keys)
-        needles = keys[order]
+        if known is None:
+            order = np.argsort(keys)
+            needles = keys[order]
+        else:
+            order, needles = known
         indices: list[NDArray[np.intp]] = []
         rows: list[Columns] = []
         places: list[NDArray[np.intp]] = []
@@ -132,12 +136,12 @@ class SortedRuns(Generic[Facts]):
 
     def set_marks(self, place: NDArray[np.intp], bits: int) -> None:
         """Set marks of rows just found (before any append or rewrite)."""
-        for number in np.unique(place[0]).tolist():
+        for number in np.flatnonzero(np.bincount(place[0])).tolist():
             self.runs[number].mark(place[1][place[0] == number], bits)
 
     def marks_of(self, place: NDArray[np.intp]) -> NDArray[np.uint8]:
         marks = np.zeros(place.shape[1], np.uint8)
-        for number in np.unique(place[0]).tolist():
+        for number in np.flatnonzero(np.bincount(place[0])).tolist():
             here = place[0] == number
             marks[here] = self.runs[number].marks_or_zeros()[place[1][here]]
         return marks

@@ -241,9 +241,8 @@ class SourceStage:
             for rows, cells in self._names.take(group, of_group, before_ms, after_ms):
                 made = Rows(end[rows], columns.hashes[rows, 0], {**cells}, columns.texts)
                 self._open.add(group, made)
-        codes, first = np.unique(columns.group, return_index=True)
         held_as = np.zeros(len(columns.groups), np.int64)
-        for code in codes[np.argsort(first)].tolist():  # numbered in the order in which they came
+        for code in _in_order(columns.group):  # numbered in the order in which they came
             held_as[code] = self._join.code_of(columns.groups[code])
         self._join.hold(
             {
@@ -341,8 +340,20 @@ class SourceStage:
         return stage
 
 
+def _in_order(codes: NDArray[np.int64]) -> list[int]:
+    """Those that occur, in the order in which they come first."""
+    if (codes == codes[0]).all():
+        return [int(codes[0])]
+    distinct, first = np.unique(codes, return_index=True)
+    found: list[int] = distinct[np.argsort(first)].tolist()
+    return found
+
+
 def _by_code(codes: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.intp]]]:
     """Each code that occurs, with its places, ascending."""
+    if (codes == codes[0]).all():
+        yield int(codes[0]), np.arange(len(codes))
+        return
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):

@@ -102,13 +102,13 @@ class Terms:
     baseline: Baseline
     floor: float
     rate: float  # false alarms per value
-    ranks: RankScores | None  # of a shift that is compared with the values that gave its ranks
+    ranks: RankScores | None  # of a shift: what gave its ranks, whose form the scores keep
     tau: tuple[float, ...] = (1.0,)  # of each column: see `batches`
 
     @property
     def family(self) -> str:
         if self.unit.measure == "shift":
-            return "learned" if self.ranks is None else "ranks"
+            return "normal" if self.ranks is None else "ranks"
         if self.unit.measure in {"mean", "estimate"}:
             return "means"
         return "faults" if self.unit.up_only else "shares"
@@ -150,8 +150,6 @@ def _family_tilts(family: str, terms: Sequence[Terms]) -> Tilts:
         floor = np.concatenate([[t.floor, 1.0][: t.unit.columns] for t in terms])
         of_events = bernoulli_tilts(share, count, rate=rate, tau=tau, floor=floor)
         return replace(of_events, gain=np.rint(of_events.gain / STEPS).astype(np.int64))
-    if family == "ranks":
-        scores = [t.ranks for t in terms if t.ranks]
-        return score_tilts(count, rate=rate, tau=tau, floor=floor, scores=scores)
     mean, sd = each(t.baseline.mean for t in terms), each(t.baseline.spread for t in terms)
-    return score_tilts(count, rate=rate, tau=tau, floor=floor, mean=mean, sd=sd)
+    scores = [t.ranks for t in terms if t.ranks] if family == "ranks" else None
+    return score_tilts(count, rate=rate, tau=tau, floor=floor, mean=mean, sd=sd, scores=scores)

@@ -62,11 +62,13 @@ class Walk:
         start_ms: Ints,
         evidence: Evidence,
         usual: Callable[[Key], Terms],
+        is_current: Callable[[Key], bool],
         patience: Patience,
     ) -> None:
-        """`usual`: the terms of a unit that begins anew."""
+        """`usual`: the terms of a unit that begins anew; `is_current`: whether the constants of a
+        unit that is calm are those of these terms."""
         self.stirred: dict[Key, int] = {}  # the last row at which a unit was not as usual
-        self._usual = usual
+        self._usual, self._is_current = usual, is_current
         self._watched, self._firing, self._columns = watched, firing, columns
         self._bank = bank
         self._start_ms = start_ms
@@ -157,7 +159,9 @@ class Walk:
             firing.relearn()  # held until it has, and looked at anew: it may be well again
             is_little |= bool(effect.low <= 0.0 <= effect.high)
         elif is_little:
-            self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
+            of, tilts = self._columns[key], self._bank.tilts
+            is_current = self._is_current(key)
+            self._bank.restart(of, tilts.take(of) if is_current else tilts_of([self._usual(key)]))
         else:
             now_ms = int(self._start_ms[crossing.row])
             self._firing[key] = Firing(
@@ -225,7 +229,7 @@ class Walk:
         """Watch against how things are now, unless they seem to be on the move again."""
         of = self._columns[key]
         if self._bank.held[of].any() or not self._bank.warning()[of].any():
-            now = replace(self._watched[key].terms, baseline=firing.learned.baseline, ranks=None)
+            now = replace(self._watched[key].terms, baseline=firing.learned.baseline)
             self._bank.restart(of, tilts_of([now]))
         firing.learn_on()
 

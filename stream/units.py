@@ -14,7 +14,7 @@ from typing import Literal, TypeGuard, get_args
 from stream.bounded_mean import STEPS
 from stream.budget import Purse
 from stream.estimated_error import TWIN
-from stream.feature_tables import Ints
+from stream.feature_table import Ints
 
 Item = tuple[Purse, str, str]
 Fault = Literal["null", "absent", "type_error", "out_of_range", "unseen", "unlabelled"]

@@ -60,6 +60,15 @@ _FAULT_WORDS = {
     "unseen": "values of unseen categories",
     "unlabelled": "missing at maturity",
 }
+_OWN_NAMES = {
+    "adwin": "Adwin",
+    "page_hinkley": "PageHinkley",
+    "psi": "Psi",
+    "ks": "Ks",
+    "jensen_shannon": "JensenShannon",
+    "wasserstein": "Wasserstein",
+    "chi2": "ChiSquared",
+}
 _JOINT: Facts = ("JointDrift", "feature_drift", "info", "investigate")
 NO_IMPACT: dict[str, Any] = {
     "metric": None, "value": None, "reference": None, "label_coverage": None,
@@ -72,7 +81,9 @@ class Context:
     kind: PaneKind
     group: Group
     series: str  # feature:<name>, prediction:<measure>, outcome:<measure>
-    detector: str  # shift, shape, rate or a fault, of the bank; joint; adwin, page_hinkley
+    detector: (
+        str  # shift, shape, rate or a fault, of the bank; joint; adwin, page_hinkley; distances
+    )
     budget_share: float
 
     @property
@@ -84,12 +95,14 @@ class Context:
             return _SHAPES[what]
         if self.detector == "joint":
             return _JOINT
+        if self.series == "prediction:label":  # it has no mean that could shift
+            return _SHIFTS["prediction:value"]
         return _SHIFTS["feature" if what == "feature" else ":".join(self.series.split(":")[:2])]
 
     @property
     def alertname(self) -> str:
         name = self.facts[0]
-        return name + {"adwin": "Adwin", "page_hinkley": "PageHinkley"}.get(self.detector, "")
+        return name + _OWN_NAMES.get(self.detector, "")
 
     @property
     def feature(self) -> str | None:

@@ -10,9 +10,9 @@ import numpy as np
 
 from stream.columns import Rows, concatenate
 from stream.panes import PaneTable, cut_at, merge_all, summarise_grouped
+from stream.plain_panes import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 from stream.rules import Rules
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 
 
 @dataclass(frozen=True, slots=True)

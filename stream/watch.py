@@ -99,6 +99,7 @@ class Watch:
             start_ms=table.pane_end - rules.pane_ms,
             evidence=evidence,
             usual=self._usual_terms,
+            is_current=self._is_current,
             patience=Patience(
                 rules.minimum_values, rules.resolve_values, self._enough, rules.ask_after_ms
             ),
@@ -163,7 +164,13 @@ class Watch:
         x, n, xx = (*self._usual[:2, columns], self._usual[2, columns[0]])
         if (n == terms.baseline.n).all():
             return terms
-        return replace(terms, baseline=Baseline(x, n, int(xx)), ranks=None)
+        return replace(terms, baseline=Baseline(x, n, int(xx)))
+
+    def _is_current(self, key: Key) -> bool:
+        """Nothing was learned since the constants were made: they are those of the usual terms, as
+        long as it did not fire."""
+        columns = self._columns[key]
+        return bool((self._usual[1, columns] == self._tilted[columns]).all())
 
     # -- state
 

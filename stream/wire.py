@@ -24,14 +24,22 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from detectors.exact_sum import Binned
-from stream.columns import TEXT, Column, Group, Rows
+from stream.columns import Group, Rows
 from stream.outcome_join import Delays
-from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
+from stream.panes import PaneTable
+from stream.plain_panes import (
+    rows_apart,
+    rows_from_plain,
+    rows_together,
+    table_apart,
+    table_from_plain,
+    table_together,
+)
 from stream.snapshot import BrokenRecordError, formed, pack, unpack
 from stream.wire_forms import array, checked_rows, checked_table, fields
 
 VERSION = 1
+BLOCK_VERSION = 2  # of blocks; those of version 1, with arrays for each feature, are read too
 LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and headers included
 PaneKind = Literal["prediction", "cohort"]
 FindingKind = Literal["prediction", "cohort", "estimate"]
@@ -106,10 +114,10 @@ def encode_pane_record(record: PaneRecord) -> bytes:
                 "epoch": record.epoch,
                 "kind": record.kind,
                 "group": list(record.group),
-                "rows": None if record.rows is None else rows_to_plain(record.rows),
-                "table": None if record.table is None else table_to_plain(record.table),
+                "rows": None if record.rows is None else rows_together(record.rows),
+                "table": None if record.table is None else table_together(record.table),
             }
-            return pack(b"B", VERSION, body)
+            return pack(b"B", BLOCK_VERSION, body)
         case DelayBlock():
             d = record.delays
             arrays = [d.outcome_pane_end, d.prediction_pane_end, d.edge_ms, d.count]
@@ -143,13 +151,16 @@ def encode_in_fragments(record: PaneRecord) -> list[bytes]:
 def decode_pane_record(data: bytes) -> PaneRecord:
     """Raises BrokenRecordError."""
     magic = bytes(data[:1])
-    body = unpack(magic, VERSION, data)
-    return formed(magic, partial(_pane_record, magic), body)
+    version = VERSION
+    if magic == b"B" and data[1:2] == bytes([BLOCK_VERSION]):
+        version = BLOCK_VERSION
+    body = unpack(magic, version, data)
+    return formed(magic, partial(_pane_record, magic, version), body)
 
 
-def _pane_record(magic: bytes, body: Any) -> PaneRecord:
+def _pane_record(magic: bytes, version: int, body: Any) -> PaneRecord:
     if magic == b"B":
-        return _block(body)
+        return _block(body, is_old=version == VERSION)
     if magic == b"D":
         source, epoch, model_id, arrays = fields(body, int, int, str, list)
         delays = Delays(*[array(column, np.int64, len(arrays[0])) for column in arrays])
@@ -163,71 +174,18 @@ def _pane_record(magic: bytes, body: Any) -> PaneRecord:
     raise BrokenRecordError(f"unknown record {magic!r} on the panes topic")
 
 
-def _block(body: dict[str, Any]) -> Block:
+def _block(body: dict[str, Any], *, is_old: bool) -> Block:
     source, epoch, kind = fields([body["source"], body["epoch"], body["kind"]], int, int, str)
     model_id, version, role, segment = fields(body["group"], str, str, str, str)
     rows, table = body["rows"], body["table"]
+    rows_of, table_of = (rows_from_plain, table_from_plain) if is_old else (rows_apart, table_apart)
     return Block(
         source,
         epoch,
         KINDS[KINDS.index(kind)],
         (model_id, version, role, segment),
-        None if rows is None else checked_rows(rows_from_plain(rows)),
-        None if table is None else checked_table(table_from_plain(table)),
-    )
-
-
-def rows_to_plain(rows: Rows, used: frozenset[int] = frozenset()) -> dict[str, Any]:
-    """`used`: texts to send along beside those of the rows themselves."""
-    columns = {name: [c.kind, c.bits] for name, c in rows.columns.items()}
-    if rows.columns:
-        kinds = np.concatenate([c.kind for c in rows.columns.values()])
-        bits = np.concatenate([c.bits for c in rows.columns.values()])
-        used = used.union(bits[kinds == TEXT].tolist())
-    texts = {code: rows.texts[code] for code in sorted(used)}
-    return {"end": rows.pane_end, "hash": rows.hash, "columns": columns, "texts": texts}
-
-
-def rows_from_plain(plain: dict[str, Any]) -> Rows:
-    columns = {name: Column(*cells) for name, cells in plain["columns"].items()}
-    return Rows(plain["end"], plain["hash"], columns, plain["texts"])
-
-
-def table_to_plain(table: PaneTable) -> dict[str, Any]:
-    features = {}
-    kept: set[int] = set()
-    for name, f in table.features.items():
-        kept.update(f.categories.key.tolist())
-        features[name] = [
-            [getattr(f, array) for array in ARRAYS],
-            [f.sums.group, f.sums.bin, f.sums.amount],
-            [f.squares.group, f.squares.bin, f.squares.amount],
-            [f.buckets.pane, f.buckets.key, f.buckets.count],
-            [f.categories.pane, f.categories.key, f.categories.count],
-        ]
-    return {
-        "end": table.pane_end,
-        "rows": table.rows,
-        "limit": table.limit,
-        "features": features,
-        "sample": rows_to_plain(table.sample, frozenset(kept)),
-    }
-
-
-def table_from_plain(plain: dict[str, Any]) -> PaneTable:
-    features = {name: _feature_from_plain(parts) for name, parts in plain["features"].items()}
-    sample = rows_from_plain(plain["sample"])
-    return PaneTable(plain["end"], plain["rows"], features, sample, plain["limit"])
-
-
-def _feature_from_plain(parts: list[Any]) -> FeatureTable:
-    arrays, sums, squares, buckets, categories = parts
-    return FeatureTable(
-        **dict(zip(ARRAYS, arrays, strict=True)),
-        sums=Binned(*sums),
-        squares=Binned(*squares),
-        buckets=Counts(*buckets),
-        categories=Counts(*categories),
+        None if rows is None else checked_rows(rows_of(rows)),
+        None if table is None else checked_table(table_of(table)),
     )
 
 

@@ -6,6 +6,7 @@ What is not of its form is refused here with a name, not by whatever is indexed 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from detectors.exact_sum import Binned
 from stream.columns import OTHER, TEXT, Rows
+from stream.pane_features import PaneFeatures
 from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
 from stream.snapshot import BrokenRecordError
 
@@ -60,9 +62,14 @@ def checked_table(table: PaneTable) -> PaneTable:
     array(table.rows, np.int64, len(ends))
     array(table.limit, np.uint64, len(ends))
     shown: set[int] = set()
-    for name, feature in table.features.items():
-        _must(type(name) is str, "a feature without a name")
-        _check_feature(feature, len(ends))
+    parts: Iterable[tuple[FeatureTable, int]]
+    if isinstance(table.features, PaneFeatures):  # all of them in one
+        parts = [(table.features.whole, len(ends) * len(table.features))]
+    else:
+        parts = [(feature, len(ends)) for feature in table.features.values()]
+    _must(all(type(name) is str for name in table.features), "a feature without a name")
+    for feature, panes in parts:
+        _check_feature(feature, panes)
         shown.update(feature.categories.key.tolist())
     checked_rows(table.sample, also_shown=frozenset(shown))
     _must(bool(np.isin(table.sample.pane_end, ends).all()), "a sample of no pane")

@@ -30,7 +30,7 @@ SMALL = Rules(
     resolve_after_panes=30,
     resolve_values=10,
     budget=BudgetRule(predictions=200, span_ms=60_000),
-    floors=FloorRule(shift=1.5, error=0.5, shape=0.4),
+    floors=FloorRule(shift=2.0, error=0.5, shape=0.4),
     pane_rows=6,
     window_rows=48,
     max_categories=4,

@@ -43,24 +43,19 @@ static inline void emptied(Sum *s)
     s->high = -1;
 }
 
-/* Add m * 2**e, of this sign. */
+/* Add m * 2**e, of this sign: m of at most 53 bits lies in three bins. */
 static inline void add_bits(Sum *s, uint64_t m, int e, bool negative)
 {
-    if (!m)
-        return;
-    int b = (e - BIN_BITS * LOWEST_BIN) / BIN_BITS; /* e is above the lowest bin */
-    int within = e - BIN_BITS * LOWEST_BIN - BIN_BITS * b;
     const uint64_t mask = (1ULL << BIN_BITS) - 1;
-    uint64_t low = (m << within) & mask;
+    const unsigned above = (unsigned)(e - BIN_BITS * LOWEST_BIN); /* e is above the lowest bin */
+    const int b = (int)(above / BIN_BITS);
+    const unsigned within = above % BIN_BITS;
+    const int64_t sign = -(int64_t)negative; /* x ^ -1 less -1 is -x */
+    s->bin[b] += (int64_t)((m << within & mask) ^ (uint64_t)sign) - sign;
+    s->bin[b + 1] += (int64_t)((m >> (BIN_BITS - within) & mask) ^ (uint64_t)sign) - sign;
+    s->bin[b + 2] += (int64_t)((m >> (2 * BIN_BITS - within)) ^ (uint64_t)sign) - sign;
     s->low = b < s->low ? b : s->low;
-    for (m >>= BIN_BITS - within;; m >>= BIN_BITS) {
-        s->bin[b] += negative ? -(int64_t)low : (int64_t)low;
-        if (!m)
-            break;
-        b++;
-        low = m & mask;
-    }
-    s->high = b > s->high ? b : s->high;
+    s->high = b + 2 > s->high ? b + 2 : s->high;
 }
 
 /* |x| as m * 2**e. */
@@ -74,24 +69,22 @@ static inline uint64_t mantissa(double x, int *e)
     return exponent ? bits | 1ULL << 52 : bits;
 }
 
-static inline void add_double(Sum *s, double x)
-{
-    int e;
-    uint64_t m = mantissa(x, &e);
-    add_bits(s, m, e, signbit(x) != 0);
-}
-
-/* x * x is the product rounded and its error, each in its bins. */
-static inline void add_square(Sum *s, double x)
+/* x, and x * x as the product rounded and its error: each in its bins. */
+static inline void add_double(Sum *sum, Sum *square, double x)
 {
     double product = x * x;
     int e, of_product;
     uint64_t m = mantissa(x, &e), p = mantissa(product, &of_product);
-    add_bits(s, p, of_product, false);
-    unsigned __int128 exact = (unsigned __int128)m * m;
-    __int128 error = of_product >= 2 * e ? (__int128)(exact - ((unsigned __int128)p << (of_product - 2 * e)))
-                                         : (__int128)0; /* the product is exact */
-    add_bits(s, (uint64_t)(error < 0 ? -error : error), 2 * e, error < 0);
+    if (!m)
+        return;
+    add_bits(sum, m, e, signbit(x) != 0);
+    add_bits(square, p, of_product, false);
+    if (of_product > 2 * e) { /* else the product is exact */
+        unsigned __int128 exact = (unsigned __int128)m * m;
+        int64_t error = (int64_t)(uint64_t)(exact - ((unsigned __int128)p << (of_product - 2 * e)));
+        if (error)
+            add_bits(square, (uint64_t)(error < 0 ? -error : error), 2 * e, error < 0);
+    }
 }
 
 static inline bool put_sum(Sparse *to, Sum *s, int64_t pane)
@@ -169,33 +162,36 @@ typedef struct {
     Sparse sums, squares, buckets, categories;
 } Summary;
 
-/* One column; false where there is no room, or numpy must do it. `pane` rises and is below the number
- * of panes. */
+/* One column; false where there is no room, or numpy must do it. `order` says which rows; `pane`
+ * rises and is below the number of panes; the first one counts as pane `first` of the summary. */
 static bool summarised(Summary *s, Scratch *w, const uint8_t *kind, const uint64_t *bits,
-                       const int64_t *pane, size_t n, int64_t most)
+                       const int64_t *order, const int64_t *pane, size_t n, int64_t first,
+                       int64_t most)
 {
     for (size_t i = 0, end; i < n; i = end) {
-        const int64_t p = pane[i];
+        const int64_t p = first + pane[i];
         double low = NAN, high = NAN;
         w->texts.used = 0;
-        for (end = i; end < n && pane[end] == p; end++) {
-            if (kind[end] >= KINDS)
-                return false;
-            if (kind[end] != ABSENT)
-                s->counts[kind[end]][p]++;
-            if (kind[end] == NUMBER) {
+        for (end = i; end < n && pane[end] == pane[i]; end++) {
+            const int64_t row = order[end];
+            const uint8_t k = kind[row];
+            if (k == NUMBER) {
                 double x;
-                memcpy(&x, &bits[end], 8);
+                memcpy(&x, &bits[row], 8);
                 double size = fabs(x);
                 if (x != 0 && !(size >= SMALLEST && size <= LARGEST))
                     return false;
+                s->counts[NUMBER][p]++;
                 low = x < low || isnan(low) ? x : low;
                 high = x > high || isnan(high) ? x : high;
-                add_double(&w->sum, x);
-                add_square(&w->square, x);
+                add_double(&w->sum, &w->square, x);
                 count_bucket(&w->buckets, x);
-            } else if (kind[end] == TEXT && !pushed(&w->texts, &bits[end], 8)) {
+            } else if (k >= KINDS) {
                 return false;
+            } else if (k != ABSENT) {
+                s->counts[k][p]++;
+                if (k == TEXT && !pushed(&w->texts, &bits[row], 8))
+                    return false;
             }
         }
         s->minimum[p] = low;

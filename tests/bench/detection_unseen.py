@@ -2,8 +2,8 @@
 
 Each stream is one of river's generators, with a model that was trained on its first rows and then
 left alone; the change is another concept of the same generator. Leeway has its defaults, and gets
-features, scores and labels (10 minutes late); river's detectors get the errors of the same model,
-one by one and at once, as their users feed them.
+features, scores and labels, a second late; river's detectors get the errors of the same model, one
+by one and at once, as their users feed them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stream.times import iso
 from tests.bench.detection_peers import SETTINGS
 
 Row = tuple[dict[str, Any], Any]
-START_MS, EVERY_MS, LABEL_MS = 1_700_000_000_000, 6_000, 600_000  # 14,400 predictions a day
+START_MS, EVERY_MS, LABEL_MS = 1_700_000_000_000, 6_000, 1_000  # 14,400 predictions a day
 TRAINED = 5_000  # rows
 PEERS = {name: settings[0][1] for name, settings in SETTINGS.items() if name != "KSWIN"}
 

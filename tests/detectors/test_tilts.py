@@ -10,7 +10,7 @@ from detectors.bernoulli_tilts import bernoulli_tilts
 from detectors.budget_change import rethreshold
 from detectors.cusum_bank import CusumBank
 from detectors.power import smallest_change
-from detectors.rank_scores import RankScores
+from detectors.rank_scores import SCORE_UNIT, RankScores
 from detectors.score_tilts import score_tilts
 from detectors.thresholds import overshoot
 from detectors.tilts import DOUBT, NATS, Tilts
@@ -168,6 +168,24 @@ def test_budgets_that_cannot_be_are_refused(rate: float) -> None:
             make()
 
 
+@pytest.mark.parametrize("rare", [0.01, 0.03, 0.1])
+def test_scores_of_which_few_are_far_off_keep_the_rate_against_a_mean_that_was_learned(
+    rare: float,
+) -> None:
+    """By the form of the reference; by the normal one accounts rise by chance 40 times as often."""
+    rng = np.random.default_rng(7)
+    alarms, rate, values = 0, 1e-5, 20_000
+    for _ in range(20):
+        scores = RankScores.from_values((rng.random(10_000) < rare).astype(float))
+        usual = scores.score((rng.random(20_000) < rare).astype(float)) / SCORE_UNIT
+        mean = [usual.sum() / 30_000]
+        sd = [np.sqrt((10_000 + (usual**2).sum()) / 30_000 - mean[0] ** 2)]
+        bank = CusumBank(score_tilts([30_000], rate=rate, mean=mean, sd=sd, scores=[scores]))
+        x = scores.score((rng.random(values) < rare).astype(float))[:, None]
+        alarms += len(bank.update(np.arange(values), x, np.ones_like(x)))
+    assert alarms <= 3 * rate * 20 * values  # 4 expected
+
+
 def test_references_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="events"):
         bernoulli_tilts([5], [4], rate=1e-6)
@@ -176,4 +194,4 @@ def test_references_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="tau"):
         score_tilts([100], rate=1e-6, tau=0.5)
     with pytest.raises(ValueError, match="exact cumulants"):
-        score_tilts([100], rate=1e-6, mean=0.1, scores=[RankScores.from_counts([50, 50])])
+        score_tilts([100, 100], rate=1e-6, scores=[RankScores.from_counts([50, 50])])

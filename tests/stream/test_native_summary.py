@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from stream import native, native_summary
 from stream.columns import ABSENT, NUMBER, OTHER, TEXT, Column, Rows
-from stream.panes import PaneTable, summarise
-from stream.wire import table_to_plain
+from stream.panes import PaneTable, summarise, summarise_all
+from stream.plain_panes import feature_to_plain, table_to_plain
 from tests.parsers import needs_the_native_parser
 
 pytestmark = needs_the_native_parser
@@ -89,17 +90,49 @@ def test_sums_that_cancel_have_the_same_bins(scale: float) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e200, 1e-200, 5e-324])
 def test_a_number_that_no_event_has_is_left_to_numpy(value: float) -> None:
     bits = np.array([value]).view(np.uint64)
-    column = Column(np.array([NUMBER], np.uint8), bits)
-    assert native_summary.summary(column, np.zeros(1, np.int64), 1, FEW_TEXTS) is None
+    column, row = Column(np.array([NUMBER], np.uint8), bits), np.zeros(1, np.int64)
+    assert native_summary.summary([column], row, row, 1, FEW_TEXTS) is None
 
 
 def test_what_does_not_fit_is_refused() -> None:
+    summary = native.EXTENSION.summary
     kinds, bits = np.full(2, ABSENT, np.uint8), np.zeros(2, np.uint64)
-    for pane, panes in (([1, 0], 2), ([0, 2], 2), ([-1, 0], 2), ([0, 1], -1)):
+    rows, none = np.arange(2), np.zeros(2, np.int64)
+    for pane, panes in (([1, 0], 2), ([0, 2], 2), ([-1, 0], 2), ([0, 1], -1), ([0], 1)):
         with pytest.raises((ValueError, MemoryError)):
-            native.EXTENSION.summaries([(kinds, bits)], np.array(pane), panes, 1)
+            summary([(kinds, bits)], rows, np.array(pane), panes, 1)
     for pair in ((kinds[:1], bits), (kinds, bits[:1]), (kinds,), kinds):
         with pytest.raises((ValueError, TypeError)):
-            native.EXTENSION.summaries([pair], np.zeros(2, np.int64), 1, 1)
+            summary([pair], rows, none, 1, 1)
+    for beyond in ([0, 2], [-1, 0], [0, 2**62]):
+        with pytest.raises(ValueError, match="beyond"):
+            summary([(kinds, bits)], np.array(beyond), none, 1, 1)
+    with pytest.raises(MemoryError):
+        summary([(kinds, bits)] * 3, rows, none, 2**61, 1)
     unknown = np.full(2, 9, np.uint8)
-    assert native.EXTENSION.summaries([(unknown, bits)], np.zeros(2, np.int64), 1, 1) is None
+    assert summary([(unknown, bits)], rows, none, 1, 1) is None
+
+
+def test_many_columns_and_groups_are_summed_as_one_by_one() -> None:
+    random = np.random.default_rng(5)
+
+    def rows_of_columns(rows: int, columns: int) -> Rows:
+        cells = {
+            f"f{i}": Column(
+                random.choice(np.array([ABSENT, NUMBER, TEXT, OTHER], np.uint8), rows),
+                (random.normal(size=rows) * 10.0**i).view(np.uint64),
+            )
+            for i in range(columns)
+        }
+        ends = random.integers(1, 4, rows) * 1_000
+        return Rows(ends, random.integers(0, 2**63, rows).astype(np.uint64), cells, {})
+
+    parts = [rows_of_columns(*size) for size in ((900, 5), (3, 2), (40, 0), (1, 9), (5_000, 20))]
+    with pytest.MonkeyPatch.context() as patch:
+        for in_use in (True, False):
+            patch.setattr(native, "IN_USE", in_use)
+            for table, part in zip(summarise_all(parts, 5, FEW_TEXTS), parts, strict=True):
+                for name, column in part.columns.items():
+                    alone = summarise(replace(part, columns={name: column}), 5, FEW_TEXTS)
+                    mine, of_one = table.features[name], alone.features[name]
+                    assert _bytes(feature_to_plain(mine)) == _bytes(feature_to_plain(of_one))

@@ -14,8 +14,8 @@ from stream.frozen_table import FrozenTable
 from stream.identity import hash_ids
 from stream.packed_rows import packed, unpacked
 from stream.panes import PaneTable, summarise
+from stream.plain_panes import rows_to_plain, table_to_plain
 from stream.reference import Reference, coarse_values
-from stream.wire import rows_to_plain, table_to_plain
 from tests.cells import feature_columns
 
 VALUES = st.one_of(

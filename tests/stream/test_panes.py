@@ -18,7 +18,7 @@ from detectors.moments import mean_and_variance
 from stream.columns import Rows
 from stream.identity import hash_ids
 from stream.panes import PaneTable, collapse, merge, summarise
-from stream.wire import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
+from stream.plain_panes import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 from tests.cells import feature_columns
 
 K, CATEGORIES = 4, 3

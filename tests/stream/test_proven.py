@@ -88,7 +88,7 @@ def test_what_does_not_change_is_silent(seed: int) -> None:
 def test_neither_batches_nor_restores_show(seed: int) -> None:
     table = panes(900, {0: 0.05, 300: 0.4, 500: 0.05, 700: 0.5}, seed=seed)
     whole = told(table, [])
-    assert len(whole) >= 3
+    assert len(whole) >= 2
     cuts = sorted(Random(seed).sample(range(1, 900), 15))
     assert told(table, cuts) == whole
 

@@ -63,6 +63,7 @@ detectors:
   joint: {enabled: false, pairs: 5, rows: 6}
   proven: true
   minimum: 77
+thresholds: {psi: 0.9}
 alerts: {resolve_after: 9, resolve_values: 10, ask_after: 7d}
 limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
@@ -93,6 +94,7 @@ models:
         budget=BudgetRule(5_000, 86_400_000),
         floors=FloorRule(0.5, 0.4, 0.2, (("feature:a", 0.6), ("outcome:error", 0.7)), joint=0.8),
         proven=False,
+        thresholds=None,
     )
     assert rules.budget_of("fraud") == BudgetRule(5_000, 86_400_000)
     assert rules.budget_of("other") == BudgetRule(5_000, 3 * 86_400_000)

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from stream import native, sorted_runs
 from stream import run as runs_module
-from stream import sorted_runs
 from stream.run import Columns, Mask, Run
 from stream.snapshot import Part, packed
 from stream.sorted_runs import SortedRuns
+from tests.parsers import needs_the_native_parser
 
 EMPTY: Columns = {
     "key": np.zeros(0, np.uint64),
@@ -46,14 +49,15 @@ class Mortal:
         return int(rows["name"].min())
 
 
-@pytest.fixture(params=[False, True])
+@pytest.fixture(params=["as they are", "small", "small, without the extension"])
 def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """As they are, or so that every rule of merging and filtering is met by a few rows."""
-    if request.param:
+    if request.param != "as they are":
+        monkeypatch.setattr(native, "IN_USE", request.param == "small" and native.IS_BUILT)
         monkeypatch.setattr(sorted_runs, "_SMALL_ROWS", 1)
         monkeypatch.setattr(sorted_runs, "FULL_ROWS", 64)
         monkeypatch.setattr(runs_module, "_UNFILTERED_ROWS", 0)
-    return bool(request.param)
+    return bool(request.param != "as they are")
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -164,3 +168,36 @@ def test_the_two_zeros_are_not_taken_for_one_value() -> None:
     rows["kind"] = np.array([0.0, -0.0])
     runs.append(rows)
     assert np.signbit(runs.all()["kind"]).tolist() == [False, True]
+
+
+@needs_the_native_parser
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    st.lists(st.integers(0, 60) | st.integers(0, 2**64 - 1), min_size=1, max_size=80),
+    st.lists(st.integers(0, 60) | st.integers(0, 2**64 - 1), max_size=80),
+    st.booleans(),
+)
+def test_keys_are_found_alike_with_the_extension(
+    keys: list[int], asked: list[int], is_filtered: bool
+) -> None:
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs_module, "_UNFILTERED_ROWS", 0 if is_filtered else 1_000)
+        run = Run(0, {"key": np.sort(np.array(keys, np.uint64))}, None)
+        for in_use in (True, False):
+            patch.setattr(native, "IN_USE", in_use)
+            index, row = run.search(np.sort(np.array(asked, np.uint64)))
+            found.append((index.tolist(), row.tolist()))
+    assert found[0] == found[1]
+    assert len(found[0][0]) == sum(Counter(keys)[key] for key in asked)
+
+
+@needs_the_native_parser
+def test_a_search_reads_nothing_beyond_its_columns() -> None:
+    search, keys = native.EXTENSION.search, np.arange(5, dtype=np.uint64)
+    most = np.array([2**64 - 1], np.uint64)
+    assert search(most, keys, np.zeros(1, np.uint8), 0) == (b"", b"")
+    assert search(most, keys[:0], None, 0) == (b"", b"")
+    for shift in (-1, 64):
+        with pytest.raises(ValueError, match="bits"):
+            search(most, keys, None, shift)

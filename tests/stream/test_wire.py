@@ -11,6 +11,7 @@ from stream.columns import Rows
 from stream.identity import hash_ids
 from stream.outcome_join import Delays
 from stream.panes import PaneTable, summarise
+from stream.plain_panes import rows_to_plain, rows_together, table_to_plain, table_together
 from stream.snapshot import BrokenRecordError, pack
 from stream.wire import (
     Announcement,
@@ -69,6 +70,31 @@ def test_texts_of_dropped_rows_do_not_travel_but_those_of_kept_categories_do() -
     assert isinstance(found, Block)
     assert found.rows is not None
     assert set(found.rows.texts.values()) == {"b"}
+
+
+def test_blocks_of_the_version_before_are_read() -> None:
+    table = summarise(rows(), 1, 1)
+    plain = {"source": 3, "epoch": 7, "kind": "cohort", "group": [*GROUP],
+             "rows": rows_to_plain(rows()), "table": table_to_plain(table)}  # fmt: skip
+    found = decode_pane_record(pack(b"B", 1, plain))
+    assert isinstance(found, Block)
+    assert encode_pane_record(found) == encode_pane_record(
+        Block(3, 7, "cohort", GROUP, rows(), table)
+    )
+
+
+@pytest.mark.parametrize("of", ["rows", "table"])
+def test_a_block_whose_columns_do_not_fit_is_refused(of: str) -> None:
+    table = summarise(rows(), 1, 1)
+    bad: list[dict[str, Any]] = [{"names": ["feature:x"]}, {"names": ["feature:x"] * 2},
+                                 {"names": [1, 2]}, {"names": "ab"}, {"names": None}]  # fmt: skip
+    for changed in [*bad, {"kinds": np.zeros(3, np.uint8)}, {"end": 7}] if of == "rows" else bad:
+        body = {"source": 3, "epoch": 7, "kind": "cohort", "group": [*GROUP], "rows": None,
+                "table": None}  # fmt: skip
+        whole = rows_together(rows()) if of == "rows" else table_together(table)
+        assert isinstance(decode_pane_record(pack(b"B", 2, body | {of: whole})), Block)
+        with pytest.raises(BrokenRecordError):
+            decode_pane_record(pack(b"B", 2, body | {of: whole | changed}))
 
 
 @pytest.mark.parametrize("record", [Learned(1, 2, "m"), Announcement(1, 4, 2, 10, -5)])
