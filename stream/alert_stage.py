@@ -1,53 +1,56 @@
 """Stage 3: the only writer of alerts. One partition; findings are rare.
 
-    (none) --drift--> firing, sequence 1 --drift, lasting--> firing, sequence 2, 3, ...
+    (none) --drift--> firing, sequence 1 --drift, lasting, fault--> firing, sequence 2, 3, ...
                                          --quiet--> resolved --drift--> a new alert
 
 Findings wait until every stage-2 partition has passed their ready time with their kind, and are
-then taken in (ready time, pane end, series) order, so that what alerts say does not depend on
-which worker was faster. The two kinds do not wait for each other: a label feed that is hours
-behind must not delay what the inputs tell. No alert is of both kinds, but for those of expected
-errors, which cohorts may not bear out: these wait for both.
+then taken in (ready time, pane end, faults first, series) order, so that what alerts say does not
+depend on which worker was faster. The two kinds do not wait for each other: a label feed that is
+hours behind must not delay what the inputs tell. No alert is of both kinds; what cohorts may
+know of the other kind is in `incidents`. Those of expected errors, which cohorts may not bear out,
+wait for both.
 """
 
 from __future__ import annotations
 
-import hashlib
-import uuid
+import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from stream.events import (
-    Alert,
-    AlertDetector,
-    AlertEffect,
-    AlertImpact,
-    AlertModel,
-    AlertOwners,
-    AlertReference,
-    AlertScope,
-    AlertWindow,
-    Effect,
-    ToAlerts,
+from stream.alert_forms import (
+    fingerprint_of,
+    fired,
+    folded,
+    grown,
+    resolved,
+    told_again,
+    unfolded,
+    updated,
 )
+from stream.events import Alert, Effect, ToAlerts
+from stream.incidents import Incidents, ranked
+from stream.members import FAULTS, INPUTS, Member, Sign, size
 from stream.numbering import Listener
 from stream.records import encode
 from stream.rule_book import Schedule
 from stream.rules import Rules
 from stream.snapshot import Part, pack, unpack
-from stream.times import iso
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import FINDING_KINDS, Finding, FindingKind, Progress, decode_finding
 
-STATE_VERSION = 2
+STATE_VERSION = 3
+OLDER_VERSIONS = (1, 2)  # which this reads: 1 is of 0.1.0, 2 knew no incidents
 BUCKETS = 1_024  # of firing alerts, by fingerprint: so many parts at most
+RANKED = 20  # members that a root names
+FLAPPING = 2  # times come back within the cooldown: then it is quiet only after another cooldown
 _MAGIC = b"3"
-_ENDS = {"quiet": "resolved", "withdrawn": "withdrawn, judged predictions do not bear it out"}
-_IDS = uuid.UUID("6f1d6a5e-6c0b-5b1e-9d59-1e0e6a5b7c11")  # namespace of alert ids
 _plain = msgspec.json.Decoder(Alert)
+
+Order = tuple[Any, ...]
+_LAST_MS = 2**62  # behind every pane end
 
 
 class AlertStage:
@@ -57,11 +60,12 @@ class AlertStage:
         self._partitions = model_partitions
         self._listener = Listener()
         self._progress: dict[int, Progress] = {}
-        self._waiting: dict[tuple[Any, ...], Finding] = {}
+        self._waiting: dict[Order, Finding] = {}
         self._released_ms: dict[FindingKind, int] = dict.fromkeys(FINDING_KINDS, BEFORE_ALL_MS)
         self._firing: dict[str, Alert] = {}
         self._changes = 0  # of what fires, so far
         self._versions: dict[int, int] = {}  # of a bucket: the latest of its changes
+        self._incidents = Incidents(rules.horizon_ms)
 
     def handle(self, value: bytes) -> list[Effect]:
         """One record of the findings topic, in topic order."""
@@ -99,80 +103,193 @@ class AlertStage:
         """The firing alerts again: a new owner re-asserts the compacted state."""
         return [_to_alerts(alert, ()) for alert in self.active()]
 
+    # -- releases
+
     def _release(self) -> list[Effect]:
         said = self._progress.values()
         prediction_ms = min(p.prediction_ms for p in said)
-        cohort_ms = min(p.cohort_ms for p in said)
-        reached_ms = {
-            "prediction": prediction_ms,
-            "cohort": cohort_ms,
-            "estimate": min(prediction_ms, cohort_ms),
-        }
+        both_ms = min(prediction_ms, *(p.cohort_ms for p in said))
         for kind in FINDING_KINDS:
             # a new owner of a stage-2 partition may say less than the one before it has said
-            self._released_ms[kind] = max(self._released_ms[kind], reached_ms[kind])
-        due = [o for o, f in self._waiting.items() if f.ready_ms <= self._released_ms[f.pane_kind]]
-        effects: list[Effect] = []
-        for order in sorted(due):
-            alert = self._decide(self._waiting.pop(order))
-            if alert is not None:
-                effects.append(_to_alerts(alert, order))
+            reached_ms = prediction_ms if kind == INPUTS else both_ms
+            self._released_ms[kind] = max(self._released_ms[kind], reached_ms)
+        effects: list[Effect] = list(self._inputs(self._due({INPUTS})))
+        effects += self._judged(self._due({*FINDING_KINDS} - {INPUTS}))
+        self._incidents.forget(self._released_ms["cohort"])
         return effects
 
-    def _decide(self, finding: Finding) -> Alert | None:
-        fingerprint = _fingerprint(finding)
-        firing = self._firing.get(fingerprint)
-        if finding.verdict == "drift" and firing is None:
-            alert = self._fire(fingerprint, finding)
-            self._firing[fingerprint] = alert
-            self._note(fingerprint)
-            return alert
-        if firing is None:
-            return None
-        if finding.verdict == "raised" and firing.severity != "info":
-            return None
-        if finding.verdict not in {"quiet", "withdrawn"}:
-            alert = _update(firing, finding, self._schedule.at(finding.ready_ms))
-            self._firing[fingerprint] = alert
-            self._note(fingerprint)
-            return alert
-        del self._firing[fingerprint]
-        self._note(fingerprint)
-        return _resolve(firing, finding)
+    def _due(self, kinds: set[FindingKind]) -> list[tuple[Order, Finding]]:
+        """A heap of what is ready."""
+        due = [
+            (_turn(finding), finding)
+            for finding in self._waiting.values()
+            if finding.pane_kind in kinds
+            and finding.ready_ms <= self._released_ms[finding.pane_kind]
+        ]
+        heapq.heapify(due)
+        return due
 
-    def _note(self, fingerprint: str) -> None:
+    def _inputs(self, due: list[tuple[Order, Finding]]) -> Iterator[ToAlerts]:
+        while due:
+            ready_ms = due[0][1].ready_ms
+            grew: dict[str, None] = {}
+            while due and due[0][1].ready_ms == ready_ms:
+                turn, finding = heapq.heappop(due)
+                yield from self._decide(turn, finding, due, grew)
+            for incident_id in grew:
+                yield from self._tell_root(incident_id, ready_ms)
+
+    def _judged(self, due: list[tuple[Order, Finding]]) -> Iterator[ToAlerts]:
+        """With the faults of prediction panes at their ready times, before cohorts of the same."""
+        for fault in self._incidents.take_ahead(self._released_ms["cohort"]):
+            while due and due[0][1].ready_ms < fault.fired_ms:
+                yield from self._decide(*heapq.heappop(due), due, {})
+            turn = (fault.fired_ms, FINDING_KINDS.index("cohort"), BEFORE_ALL_MS, fault.number)
+            yield from self._fold_explained(fault, turn, {}, of_inputs=False)
+        while due:
+            yield from self._decide(*heapq.heappop(due), due, {})
+
+    # -- decisions
+
+    def _decide(
+        self,
+        turn: Order,
+        finding: Finding,
+        due: list[tuple[Order, Finding]],
+        grew: dict[str, None],
+    ) -> Iterator[ToAlerts]:
+        if self._waiting.pop(finding.order, None) is None:
+            return  # a quiet that was not one after all
+        fingerprint = fingerprint_of(finding)
+        firing = self._firing.get(fingerprint)
+        member = self._incidents.firing(fingerprint)
+        if finding.verdict in {"quiet", "withdrawn"}:
+            if firing is not None and not self._hold(finding, member, due):
+                self._set(fingerprint, None)
+                self._incidents.end(fingerprint, finding.pane_end_ms, finding.ready_ms)
+                yield _to_alerts(resolved(firing, finding), turn)
+        elif firing is not None:
+            own = firing.severity if member is None else member.severity
+            if finding.verdict != "raised" or own == "info":
+                yield self._told(turn, self._update(firing, member, finding))
+        elif finding.verdict == "drift":
+            alert, member = self._begin(fingerprint, finding)
+            yield self._told(turn, alert)
+            grew[member.incident_id] = None
+            if member.sign.kind in FAULTS:
+                yield from self._fold_explained(
+                    member, turn, grew, of_inputs=member.sign.is_of_inputs
+                )
+
+    def _begin(self, fingerprint: str, finding: Finding) -> tuple[Alert, Member]:
+        """A new alert, and the incident it belongs to."""
+        ready_ms, sign, book = finding.ready_ms, Sign.of(finding), self._incidents
+        rules = self._schedule.at(ready_ms)
+        alert = fired(fingerprint, finding, rules)
+        former = book.former(fingerprint, ready_ms, rules.cooldown_ms)
+        cause = book.cause(sign, ready_ms)
+        other = cause or former or book.related(sign, ready_ms)
+        member = Member(
+            number=0,
+            sign=sign,
+            fingerprint=fingerprint,
+            alert_id=alert.id,
+            incident_id=alert.id if other is None else other.incident_at(ready_ms),
+            severity=alert.severity,
+            action=alert.recommended_action,
+            size=size(finding.detail["effect"]),
+            fired_ms=ready_ms,
+            fired_as=alert.severity,
+            is_cause=sign.kind in FAULTS and cause is None,
+            is_folded=cause is not None,
+            flaps=0 if former is None else former.flaps + 1,
+        )
+        earlier = book.explained(member, of_inputs=sign.is_of_inputs)
+        if other is None and earlier:  # its incident had begun before it was found
+            member.incident_id = earlier[0].incident_at(ready_ms)
+        book.add(member)
+        if cause is not None:
+            return folded(alert, cause, ready_ms), member
+        return msgspec.structs.replace(alert, incident_id=member.incident_id), member
+
+    def _update(self, firing: Alert, member: Member | None, finding: Finding) -> Alert:
+        ready_ms, book = finding.ready_ms, self._incidents
+        alert = updated(firing, finding, self._schedule.at(ready_ms))
+        if member is None:
+            return alert
+        if member.flaps >= FLAPPING:
+            for order in [o for o, f in self._waiting.items() if _is_held(f, finding)]:
+                del self._waiting[order]
+        is_news = finding.verdict == "drift"
+        sign = Sign.of(finding) if is_news else member.sign
+        if is_news:
+            book.renew(member, alert.severity, alert.recommended_action)
+        elif finding.verdict == "raised":
+            book.renew(member, alert.severity, member.action)
+        cause = book.cause(sign, ready_ms, None if is_news else finding.pane_end_ms)
+        if cause is not None and (is_news or member.is_folded):
+            book.fold(member, cause, ready_ms)
+            return folded(alert, cause, ready_ms)
+        if member.is_folded:
+            book.unfold(member)
+            return unfolded(alert, member)
+        return alert
+
+    def _fold_explained(
+        self, fault: Member, turn: Order, grew: dict[str, None], *, of_inputs: bool
+    ) -> Iterator[ToAlerts]:
+        """What had fired before its cause did is told again."""
+        rules = self._schedule.at(fault.fired_ms)
+        for n, member in enumerate(self._incidents.explained(fault, of_inputs=of_inputs)):
+            alert = told_again(self._firing[member.fingerprint], fault.fired_ms, rules)
+            self._incidents.fold(member, fault, fault.fired_ms)
+            grew[fault.incident_at(fault.fired_ms)] = None
+            yield self._told((*turn, n), folded(alert, fault, fault.fired_ms))
+
+    def _tell_root(self, incident_id: str, ready_ms: int) -> Iterator[ToAlerts]:
+        """Once an incident has ten alerts, a hundred, a thousand."""
+        root, members = self._incidents.root(incident_id)
+        if root is None or len(members) < 10 or len(str(len(members))) <= len(str(root.told)):
+            return
+        self._incidents.has_told(root, len(members))
+        rules = self._schedule.at(ready_ms)
+        alert = told_again(self._firing[root.fingerprint], ready_ms, rules)
+        turn = (ready_ms, FINDING_KINDS.index(INPUTS), _LAST_MS, root.number)
+        yield self._told(turn, grown(alert, len(members), ranked(members, RANKED)))
+
+    def _hold(
+        self, finding: Finding, member: Member | None, due: list[tuple[Order, Finding]]
+    ) -> bool:
+        """Whether it is too early to call this quiet: it has come and gone too often."""
+        cooldown_ms = self._schedule.at(finding.ready_ms).cooldown_ms
+        if (
+            member is None
+            or member.flaps < FLAPPING
+            or finding.detail.get("held")
+            or not cooldown_ms
+        ):
+            return False
+        later = msgspec.structs.replace(
+            finding,
+            ready_ms=finding.ready_ms + cooldown_ms,
+            detail={**finding.detail, "held": True},
+        )
+        self._waiting[later.order] = later
+        if later.ready_ms <= self._released_ms[later.pane_kind]:
+            heapq.heappush(due, (_turn(later), later))
+        return True
+
+    def _told(self, turn: Order, alert: Alert) -> ToAlerts:
+        self._set(alert.fingerprint, alert)
+        return _to_alerts(alert, turn)
+
+    def _set(self, fingerprint: str, alert: Alert | None) -> None:
+        if alert is None:
+            del self._firing[fingerprint]
+        else:
+            self._firing[fingerprint] = alert
         self._changes += 1
         self._versions[_bucket(fingerprint)] = self._changes
-
-    def _fire(self, fingerprint: str, finding: Finding) -> Alert:
-        detail, (model_id, version, role, segment) = finding.detail, finding.group
-        starts_at = iso(detail["change_at_ms"])
-        alert_id = _alert_id(fingerprint, starts_at, 1)
-        return Alert(
-            schema_version=1,
-            id=alert_id,
-            fingerprint=fingerprint,
-            status="firing",
-            sequence=1,
-            alertname=detail["alertname"],
-            kind=detail["kind"],
-            severity=detail["severity"],
-            starts_at=starts_at,
-            ends_at=None,
-            evaluated_at=iso(finding.ready_ms),
-            model=AlertModel(model_id, version, role),
-            scope=AlertScope(detail["feature"], segment or None),
-            detector=AlertDetector(**detail["detector"]),
-            window=AlertWindow(**detail["window"]),
-            reference=AlertReference(**detail["reference"]),
-            effect=AlertEffect(**detail["effect"]),
-            evidence=detail["evidence"],
-            impact=AlertImpact(**detail["impact"]),
-            incident_id=alert_id,  # an incident of its own
-            summary=detail["summary"],
-            recommended_action=detail["recommended_action"],
-            **_signature(self._schedule.at(finding.ready_ms), model_id),
-        )
 
     # -- state
 
@@ -187,12 +304,14 @@ class AlertStage:
                 "released_ms": self._released_ms,
                 "changes": self._changes,
                 "schedule": self._schedule.snapshot(),
+                "incidents": self._incidents.snapshot(),
             },
         )
         return [
             Part("base", None, lambda: base),
             *self._schedule.parts(),
             *self._firing_parts(),
+            *self._incidents.parts(),
         ]
 
     def _firing_parts(self) -> Iterator[Part]:
@@ -214,11 +333,11 @@ class AlertStage:
             base: dict[str, Any] = unpack(_MAGIC, 1, state["state"])
             stage._restore_firing(base["firing"])
         else:
-            base = unpack(_MAGIC, STATE_VERSION, state["base"])
+            base = _unpack(state["base"])
             stage._changes = base["changes"]
             stage._schedule = Schedule.restore(base["schedule"], state)
             for name in sorted(name for name in state if name.startswith("firing/")):
-                version, alerts = unpack(_MAGIC, STATE_VERSION, state[name])
+                version, alerts = _unpack(state[name])
                 stage._versions[int(name.partition("/")[2])] = version
                 stage._restore_firing(alerts)
         stage._listener.restore(base["listener"])
@@ -231,6 +350,8 @@ class AlertStage:
         released_ms = base["released_ms"]
         least_ms = min(released_ms.values())  # 0.1.0 knew no estimates
         stage._released_ms = {kind: released_ms.get(kind, least_ms) for kind in FINDING_KINDS}
+        if "incidents" in base:
+            stage._incidents.restore(base["incidents"], state, stage._released_ms["cohort"])
         return stage
 
     def _restore_firing(self, alerts: Iterable[bytes]) -> None:
@@ -243,81 +364,31 @@ def _bucket(fingerprint: str) -> int:
     return int(fingerprint[:8], 16) % BUCKETS
 
 
+def _turn(finding: Finding) -> Order:
+    """In which findings are decided; of one pane faults first: they explain the others."""
+    is_fault = finding.detail.get("kind") in FAULTS
+    ready_ms, kind, pane_end_ms, *rest = finding.order
+    return ready_ms, kind, pane_end_ms, not is_fault, *rest
+
+
+def _is_held(waiting: Finding, finding: Finding) -> bool:
+    return (
+        waiting.detail.get("held", False)
+        and waiting.group == finding.group
+        and waiting.series == finding.series
+        and waiting.alertname == finding.alertname
+    )
+
+
+def _unpack(data: bytes) -> Any:
+    """Of this version or the one before. Raises BrokenRecordError."""
+    version = data[1] if len(data) > 1 else STATE_VERSION
+    return unpack(_MAGIC, version if version in OLDER_VERSIONS[1:] else STATE_VERSION, data)
+
+
 def _packed(version: int, alerts: Iterable[Alert]) -> bytes:
     return pack(_MAGIC, STATE_VERSION, [version, [encode(alert) for alert in alerts]])
 
 
 def _to_alerts(alert: Alert, order: tuple[Any, ...]) -> ToAlerts:
     return ToAlerts(alert.fingerprint, alert.sequence, alert, encode(alert), order)
-
-
-def _fingerprint(finding: Finding) -> str:
-    """Of model, version, role, scope and alertname; the severity is not part of it."""
-    parts = [*finding.group, finding.series, finding.alertname]
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
-
-
-def _alert_id(fingerprint: str, starts_at: str, sequence: int) -> str:
-    return str(uuid.uuid5(_IDS, f"{fingerprint}/{starts_at}/{sequence}"))
-
-
-def _signature(rules: Rules, model_id: str) -> dict[str, Any]:
-    """Whose it is, by the rules in force."""
-    model = rules.model(model_id)
-    owners = model.owners
-    return {
-        "owners": AlertOwners(
-            owners.accountable,
-            list(owners.responsible),
-            list(owners.consulted),
-            list(owners.informed),
-        ),
-        "labels": dict(model.labels),
-        "links": {"runbook_url": model.runbook_url},
-        "config_hash": rules.config_hash(),
-    }
-
-
-def _update(firing: Alert, finding: Finding, rules: Rules) -> Alert:
-    """The same alert: things have changed once more, or not at all for long."""
-    sequence, detail = firing.sequence + 1, finding.detail
-    told = msgspec.structs.replace(
-        firing,
-        id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
-        sequence=sequence,
-        evaluated_at=iso(finding.ready_ms),
-        summary=detail["summary"],
-        **_signature(rules, firing.model.id),
-    )
-    if finding.verdict == "lasting":
-        return told
-    if finding.verdict == "raised":
-        summary = f"{firing.summary}; {detail['summary']}"
-        return msgspec.structs.replace(told, severity=detail["severity"], summary=summary)
-    return msgspec.structs.replace(
-        told,
-        severity=detail["severity"],
-        detector=AlertDetector(**detail["detector"]),
-        window=AlertWindow(**detail["window"]),
-        reference=AlertReference(**detail["reference"]),
-        effect=AlertEffect(**detail["effect"]),
-        evidence=detail["evidence"],
-        impact=AlertImpact(**detail["impact"]),
-        recommended_action=detail["recommended_action"],
-    )
-
-
-def _resolve(firing: Alert, finding: Finding) -> Alert:
-    sequence = firing.sequence + 1
-    now, reason = iso(finding.ready_ms), finding.detail.get("because")
-    because = f" ({reason})" if reason else ""
-    return msgspec.structs.replace(
-        firing,
-        id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
-        status="resolved",
-        sequence=sequence,
-        ends_at=now,
-        evaluated_at=now,
-        summary=f"{_ENDS[finding.verdict]}{because}: {firing.summary.partition('; ')[0]}",
-        recommended_action="none",
-    )

@@ -153,6 +153,7 @@ class Rules:
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
     ask_after_ms: int = 14 * DAY_MS  # of firing, the owner is asked to accept a new reference
     resolve_values: int = 500  # that say together that things are as in the reference again
+    cooldown_ms: int = DAY_MS  # an alert that comes back within it is of the same incident
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
     max_record_bytes: int = 1_000_000
@@ -291,6 +292,7 @@ _ACTIVATED = frozenset(
         "minimum_values",
         "resolve_after_panes",
         "resolve_values",
+        "cooldown_ms",
         "ask_after_ms",
         "models",
     }
@@ -311,6 +313,7 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "proven",
         "thresholds",
         "resolve_values",
+        "cooldown_ms",
     }
 )
 _SINCE_0_1_OF_ONE = ("season", "budget", "floors", "classes", "costs", "proven", "thresholds")

@@ -175,6 +175,10 @@ class AlertSettings(Section):
         default=_DEFAULT.resolve_values,
         description="Values that together lie within the floor before an alert is resolved.",
     )
+    cooldown: Duration = Field(
+        default=whole_ms(_DEFAULT.cooldown_ms),
+        description="An alert that comes back within it belongs to the incident it was of.",
+    )
     ask_after: PositiveDuration = Field(
         default=whole_ms(_DEFAULT.ask_after_ms),
         description="Of firing, after which the owner is asked to accept a new reference.",

@@ -178,6 +178,7 @@ class Settings(Section):
             minimum_values=self.detectors.minimum,
             resolve_after_panes=self.alerts.resolve_after,
             resolve_values=self.alerts.resolve_values,
+            cooldown_ms=ms(self.alerts.cooldown),
             ask_after_ms=ms(self.alerts.ask_after),
             pane_rows=self.sample.pane,
             window_rows=self.sample.window,

@@ -11,6 +11,7 @@ import pytest
 
 from stream.alert_stage import AlertStage
 from stream.events import ToAlerts, ToFindings, ToPanes
+from stream.members import FAULTS
 from stream.model_stage import ModelStage
 from stream.pipeline import Pipeline
 from stream.rules import (
@@ -157,7 +158,7 @@ def test_what_a_change_ends_while_it_fires_is_resolved() -> None:
 
 
 def is_of_what_is_off(told: ToAlerts) -> bool:
-    return told.alert.alertname.endswith("Adwin") or told.alert.recommended_action == "fix_pipeline"
+    return told.alert.alertname.endswith("Adwin") or told.alert.kind in FAULTS
 
 
 def test_the_first_ready_time_not_released_yet_rises_with_the_releases() -> None:

@@ -64,7 +64,7 @@ detectors:
   proven: true
   minimum: 77
 thresholds: {psi: 0.9}
-alerts: {resolve_after: 9, resolve_values: 10, ask_after: 7d}
+alerts: {resolve_after: 9, resolve_values: 10, ask_after: 7d, cooldown: 2h}
 limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
    groups: 18, forget: 19d}

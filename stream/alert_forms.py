@@ -1,0 +1,181 @@
+"""What an alert says at each step of its life."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import Any
+
+import msgspec
+
+from stream.events import (
+    Alert,
+    AlertDetector,
+    AlertEffect,
+    AlertImpact,
+    AlertModel,
+    AlertOwners,
+    AlertReference,
+    AlertScope,
+    AlertWindow,
+)
+from stream.members import Member, lesser
+from stream.rules import Rules
+from stream.times import iso
+from stream.wire import Finding
+
+_ENDS = {"quiet": "resolved", "withdrawn": "withdrawn, judged predictions do not bear it out"}
+_IDS = uuid.UUID("6f1d6a5e-6c0b-5b1e-9d59-1e0e6a5b7c11")  # namespace of alert ids
+
+
+def fingerprint_of(finding: Finding) -> str:
+    """Of model, version, role, scope and alertname; the severity is not part of it."""
+    parts = [*finding.group, finding.series, finding.alertname]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+
+
+def fired(fingerprint: str, finding: Finding, rules: Rules) -> Alert:
+    """A new alert, an incident of its own."""
+    detail, (model_id, version, role, segment) = finding.detail, finding.group
+    starts_at = iso(detail["change_at_ms"])
+    alert_id = _alert_id(fingerprint, starts_at, 1)
+    return Alert(
+        schema_version=1,
+        id=alert_id,
+        fingerprint=fingerprint,
+        status="firing",
+        sequence=1,
+        alertname=detail["alertname"],
+        kind=detail["kind"],
+        severity=detail["severity"],
+        starts_at=starts_at,
+        ends_at=None,
+        evaluated_at=iso(finding.ready_ms),
+        model=AlertModel(model_id, version, role),
+        scope=AlertScope(detail["feature"], segment or None),
+        detector=AlertDetector(**detail["detector"]),
+        window=AlertWindow(**detail["window"]),
+        reference=AlertReference(**detail["reference"]),
+        effect=AlertEffect(**detail["effect"]),
+        evidence=detail["evidence"],
+        impact=AlertImpact(**detail["impact"]),
+        incident_id=alert_id,
+        summary=detail["summary"],
+        recommended_action=detail["recommended_action"],
+        **_signature(rules, model_id),
+    )
+
+
+def told_again(firing: Alert, ready_ms: int, rules: Rules) -> Alert:
+    """The same alert, its next sequence."""
+    sequence = firing.sequence + 1
+    return msgspec.structs.replace(
+        firing,
+        id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
+        sequence=sequence,
+        evaluated_at=iso(ready_ms),
+        **_signature(rules, firing.model.id),
+    )
+
+
+def updated(firing: Alert, finding: Finding, rules: Rules) -> Alert:
+    """The same alert: things have changed once more, or not at all for long."""
+    detail = finding.detail
+    told = told_again(firing, finding.ready_ms, rules)
+    told = msgspec.structs.replace(told, summary=detail["summary"])
+    if finding.verdict == "lasting":
+        return told
+    if finding.verdict == "raised":
+        summary = f"{firing.summary}; {detail['summary']}"
+        return msgspec.structs.replace(told, severity=detail["severity"], summary=summary)
+    return msgspec.structs.replace(
+        told,
+        severity=detail["severity"],
+        detector=AlertDetector(**detail["detector"]),
+        window=AlertWindow(**detail["window"]),
+        reference=AlertReference(**detail["reference"]),
+        effect=AlertEffect(**detail["effect"]),
+        evidence=detail["evidence"],
+        impact=AlertImpact(**detail["impact"]),
+        recommended_action=detail["recommended_action"],
+    )
+
+
+def resolved(firing: Alert, finding: Finding) -> Alert:
+    sequence = firing.sequence + 1
+    now, reason = iso(finding.ready_ms), finding.detail.get("because")
+    because = f" ({reason})" if reason else ""
+    return msgspec.structs.replace(
+        firing,
+        id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
+        status="resolved",
+        sequence=sequence,
+        ends_at=now,
+        evaluated_at=now,
+        summary=f"{_ENDS[finding.verdict]}{because}: {firing.summary.partition('; ')[0]}",
+        recommended_action="none",
+    )
+
+
+def folded(alert: Alert, cause: Member, ready_ms: int) -> Alert:
+    """Under a fault: no worse than that, and what the fault says is to be done."""
+    model_id, version, role, _ = cause.sign.group
+    under = {
+        "incident_id": cause.incident_at(ready_ms),
+        "fingerprint": cause.fingerprint,
+        "alertname": cause.sign.alertname,
+        "model": model_id,
+        "version": version,
+        "role": role,
+        "feature": cause.sign.feature,
+        "since": iso(cause.sign.start_ms),
+    }
+    because = f"; follows from {cause.sign.alertname} of {cause.sign.feature or 'its predictions'}"
+    return msgspec.structs.replace(
+        alert,
+        incident_id=cause.incident_at(ready_ms),
+        severity=lesser(alert.severity, cause.severity),
+        recommended_action=cause.action,
+        evidence={**alert.evidence, "folded_under": under},
+        summary=alert.summary + ("" if because in alert.summary else because),
+    )
+
+
+def unfolded(alert: Alert, member: Member) -> Alert:
+    """The fault is over and the drift is not: its own severity and action again."""
+    evidence = {name: part for name, part in alert.evidence.items() if name != "folded_under"}
+    return msgspec.structs.replace(
+        alert, severity=member.severity, recommended_action=member.action, evidence=evidence
+    )
+
+
+def grown(root: Alert, members: int, ranked: list[dict[str, Any]]) -> Alert:
+    """The root tells how many alerts its incident has, and which are the greatest."""
+    names = ", ".join(dict.fromkeys(one["feature"] or one["alertname"] for one in ranked[:3]))
+    summary = root.summary.partition("; an incident of ")[0]
+    return msgspec.structs.replace(
+        root,
+        evidence={**root.evidence, "incident": {"alerts": members, "ranked": ranked}},
+        summary=f"{summary}; an incident of {members} alerts, first {names}",
+    )
+
+
+def _alert_id(fingerprint: str, starts_at: str, sequence: int) -> str:
+    return str(uuid.uuid5(_IDS, f"{fingerprint}/{starts_at}/{sequence}"))
+
+
+def _signature(rules: Rules, model_id: str) -> dict[str, Any]:
+    """Whose it is, by the rules in force."""
+    model = rules.model(model_id)
+    owners = model.owners
+    return {
+        "owners": AlertOwners(
+            owners.accountable,
+            list(owners.responsible),
+            list(owners.consulted),
+            list(owners.informed),
+        ),
+        "labels": dict(model.labels),
+        "links": {"runbook_url": model.runbook_url},
+        "config_hash": rules.config_hash(),
+    }

@@ -1,0 +1,252 @@
+"""Which alerts are of one cause.
+
+A fault of a feature is a cause: what drifts with it is *folded* under it, and says what the fault
+says is to be done. Beside that, alerts whose onsets may be one belong to one incident.
+
+Alerts on inputs (prediction panes) know those on inputs only. Alerts on what was judged, which come
+later, know both, of inputs exactly what had been said up to their own ready time, however far
+those have come meanwhile. So nothing depends on how the two interleave.
+"""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from stream.columns import Group
+from stream.events import Action, Severity
+from stream.members import FAULTS, Member, Sign
+from stream.rules import DAY_MS
+from stream.snapshot import Part, pack, unpack
+from stream.wire import FINDING_KINDS, FindingKind
+
+KEPT_MS = 7 * DAY_MS  # and the horizon: so long an alert that is over still counts
+BUCKETS = 256  # of members, by model: so many parts at most
+_MAGIC, _VERSION = b"I", 1
+
+
+class Incidents:
+    def __init__(self, horizon_ms: int) -> None:
+        self._kept_ms = KEPT_MS + horizon_ms
+        self._numbers: dict[FindingKind, int] = dict.fromkeys(FINDING_KINDS, 0)
+        self._firing: dict[str, Member] = {}
+        self._former: dict[str, Member] = {}  # the last one that is over, by fingerprint
+        self._of_group: dict[Group, list[Member]] = {}
+        self._of_feature: dict[str, list[Member]] = {}  # of prediction panes
+        self._of_incident: dict[str, list[Member]] = {}  # of prediction panes
+        self._over: list[tuple[int, int, int, Member]] = []  # a heap, by quiet time
+        self._ahead: list[Member] = []  # faults that cohort panes do not know yet
+        self._changes = 0
+        self._versions: dict[int, int] = {}
+        self._packed: dict[int, tuple[int, bytes]] = {}  # of a bucket, at a version
+
+    # -- reading
+
+    def firing(self, fingerprint: str) -> Member | None:
+        return self._firing.get(fingerprint)
+
+    def former(self, fingerprint: str, ready_ms: int, within_ms: int) -> Member | None:
+        """The alert of this fingerprint that was over so shortly before."""
+        former = self._former.get(fingerprint)
+        if former is None or former.quiet_ms is None or former.quiet_ms + within_ms < ready_ms:
+            return None
+        return former
+
+    def cause(self, sign: Sign, ready_ms: int, still_at_ms: int | None = None) -> Member | None:
+        """The fault under which an alert is folded. `still_at_ms`: not over at this pane end."""
+        for member in self._seen(sign, ready_ms):
+            if member.explains(sign, ready_ms):
+                ended_ms = member.ended_ms if member.is_over(ready_ms) else None
+                if still_at_ms is None or ended_ms is None or ended_ms > still_at_ms:
+                    return member
+        return None
+
+    def related(self, sign: Sign, ready_ms: int) -> Member | None:
+        """The first alert whose cause may be the same."""
+        return next((m for m in self._seen(sign, ready_ms) if m.relates_to(sign, ready_ms)), None)
+
+    def explained(self, fault: Member, *, of_inputs: bool) -> list[Member]:
+        """What fires, is not folded, and is explained by a new fault."""
+        return [
+            member
+            for member in self._of_group.get(fault.sign.group, ())
+            if member.sign.is_of_inputs == of_inputs
+            if not member.is_folded and member.quiet_ms is None
+            if member.fired_ms <= fault.fired_ms and fault.explains(member.sign, fault.fired_ms)
+        ]
+
+    def take_ahead(self, reached_ms: int) -> list[Member]:
+        """Faults of prediction panes that cohort panes, which have come so far, now know of."""
+        due = [member for member in self._ahead if member.fired_ms <= reached_ms]
+        self._ahead = self._ahead[len(due) :]
+        return due
+
+    def root(self, incident_id: str) -> tuple[Member | None, list[Member]]:
+        """The firing root among prediction panes, and all members there, the greatest first."""
+        members = self._of_incident.get(incident_id, [])
+        root = next((m for m in members if m.is_root and m.quiet_ms is None), None)
+        return root, sorted(members, key=_rank)
+
+    def _seen(self, sign: Sign, ready_ms: int) -> Iterator[Member]:
+        """What counts for an alert of this ready time, by when it fired."""
+        found = {id(m): m for m in self._of_group.get(sign.group, ())}
+        if sign.feature is not None:
+            found |= {id(m): m for m in self._of_feature.get(sign.feature, ())}
+        for member in sorted(found.values(), key=lambda m: m.place):
+            is_kept = member.quiet_ms is None or member.quiet_ms + self._kept_ms >= ready_ms
+            is_seen = member.sign.is_of_inputs or not sign.is_of_inputs
+            if is_kept and is_seen and member.fired_ms <= ready_ms:
+                yield member
+
+    # -- changes
+
+    def add(self, member: Member) -> None:
+        """`member.number` is given here."""
+        kind = member.sign.pane_kind
+        self._numbers[kind] += 1
+        member.number = self._numbers[kind]
+        self._index(member)
+        if member.sign.is_of_inputs and member.sign.kind in FAULTS:
+            self._ahead.append(member)
+        self._note(member)
+
+    def end(self, fingerprint: str, pane_end_ms: int, ready_ms: int) -> Member | None:
+        member = self._firing.pop(fingerprint, None)
+        if member is not None:
+            member.ended_ms, member.quiet_ms = pane_end_ms, ready_ms
+            self._is_over(member)
+            self._note(member)
+        return member
+
+    def fold(self, member: Member, cause: Member, ready_ms: int) -> None:
+        member.is_folded = True
+        incident_id = cause.incident_at(ready_ms)
+        if incident_id != member.incident_at(ready_ms):
+            self._unindex_incident(member)
+            member.moves = [*member.moves, (ready_ms, incident_id)]
+            self._index_incident(member)
+        self._note(member)
+
+    def renew(self, member: Member, severity: Severity, action: Action) -> None:
+        """Its own, as of what it tells now. Cohorts know a fault as it was when it fired."""
+        if member.sign.kind in FAULTS:
+            return
+        member.severity, member.action = severity, action
+        self._note(member)
+
+    def unfold(self, member: Member) -> None:
+        member.is_folded = False
+        self._note(member)
+
+    def has_told(self, root: Member, members: int) -> None:
+        root.told = members
+        self._note(root)
+
+    def forget(self, reached_ms: int) -> None:
+        """What can count for no alert any more: both kinds of panes have passed this time."""
+        while self._over and self._over[0][0] + self._kept_ms < reached_ms:
+            member = heapq.heappop(self._over)[-1]
+            _drop(self._of_group, member.sign.group, member)
+            if member.sign.feature is not None and member.sign.is_of_inputs:
+                _drop(self._of_feature, member.sign.feature, member)
+            self._unindex_incident(member)
+            if self._former.get(member.fingerprint) is member:
+                del self._former[member.fingerprint]
+            self._note(member)
+
+    def _index(self, member: Member) -> None:
+        sign = member.sign
+        self._of_group.setdefault(sign.group, []).append(member)
+        if sign.feature is not None and sign.is_of_inputs:
+            self._of_feature.setdefault(sign.feature, []).append(member)
+        self._index_incident(member)
+        if member.quiet_ms is None:
+            self._firing[member.fingerprint] = member
+        else:
+            self._is_over(member)
+
+    def _index_incident(self, member: Member) -> None:
+        if member.sign.is_of_inputs:
+            self._of_incident.setdefault(member.last_incident, []).append(member)
+
+    def _unindex_incident(self, member: Member) -> None:
+        if member.sign.is_of_inputs:
+            _drop(self._of_incident, member.last_incident, member)
+
+    def _is_over(self, member: Member) -> None:
+        assert member.quiet_ms is not None
+        self._former[member.fingerprint] = member
+        kind = FINDING_KINDS.index(member.sign.pane_kind)
+        heapq.heappush(self._over, (member.quiet_ms, kind, member.number, member))
+
+    def _note(self, member: Member) -> None:
+        self._changes += 1
+        self._versions[_bucket(member)] = self._changes
+
+    # -- state
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"numbers": self._numbers, "changes": self._changes}
+
+    def parts(self) -> Iterator[Part]:
+        buckets: dict[int, list[Member]] = {}
+        for group in sorted(self._of_group):
+            for member in self._of_group[group]:
+                buckets.setdefault(_bucket(member), []).append(member)
+        self._packed = {b: packed for b, packed in self._packed.items() if b in buckets}
+        for bucket, members in sorted(buckets.items()):
+            version = self._versions.get(bucket, 0)
+            if self._packed.get(bucket, (-1, b""))[0] != version:
+                plain = [version, msgspec.to_builtins(sorted(members, key=lambda m: m.place))]
+                self._packed[bucket] = version, pack(_MAGIC, _VERSION, plain)
+            yield Part(f"incidents/{bucket}", version, partial(bytes, self._packed[bucket][1]))
+
+    def restore(self, plain: Mapping[str, Any], state: Mapping[str, bytes], cohort_ms: int) -> None:
+        """`cohort_ms`: how far cohort panes have come. Raises BrokenRecordError."""
+        self._changes = plain["changes"]
+        self._numbers = {kind: plain["numbers"][kind] for kind in FINDING_KINDS}
+        members: list[Member] = []
+        for name in sorted(name for name in state if name.startswith("incidents/")):
+            version, found = unpack(_MAGIC, _VERSION, state[name])
+            self._versions[int(name.partition("/")[2])] = version
+            members += msgspec.convert(found, list[Member])
+        for member in sorted(members, key=lambda m: m.place):
+            self._index(member)
+            is_fault = member.sign.kind in FAULTS and member.sign.is_of_inputs
+            if is_fault and member.fired_ms > cohort_ms:
+                self._ahead.append(member)
+
+
+def _bucket(member: Member) -> int:
+    return zlib.crc32(member.sign.group[0].encode()) % BUCKETS
+
+
+def _rank(member: Member) -> tuple[Any, ...]:
+    return member.sign.kind not in FAULTS, -member.size, member.place
+
+
+def _drop(index: dict[Any, list[Member]], key: Any, member: Member) -> None:
+    left = [m for m in index.get(key, ()) if m is not member]
+    if left:
+        index[key] = left
+    else:
+        index.pop(key, None)
+
+
+def ranked(members: Iterable[Member], most: int) -> list[dict[str, Any]]:
+    """For people: the greatest of an incident."""
+    return [
+        {
+            "model": m.sign.group[0],
+            "version": m.sign.group[1],
+            "alertname": m.sign.alertname,
+            "feature": m.sign.feature,
+            "size": float(f"{m.size:.4g}"),
+        }
+        for m in list(members)[:most]
+    ]

@@ -1,0 +1,176 @@
+"""Members of incidents: alerts as far as others may be of the same cause.
+
+An onset is an estimate, the worse the longer it took to find: it is known to a part of the window
+from the onset to the pane that told. To call two onsets one, half of both windows; to blame a fault
+for what seems to have begun before it, which changes what is to be done, a third.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import msgspec
+
+from stream.columns import Group
+from stream.events import Action, Kind, Severity
+from stream.rules import DAY_MS
+from stream.wire import FINDING_KINDS, Finding, FindingKind
+
+FAULTS: frozenset[Kind] = frozenset({"data_quality", "schema"})
+OF_A_MODEL: frozenset[Kind] = frozenset(
+    {"prediction_drift", "concept_drift", "performance", "calibration"}
+)
+DRIFTS: frozenset[Kind] = OF_A_MODEL | {"feature_drift"}
+BETWEEN = " × "  # the two features of a joint drift
+INPUTS: FindingKind = "prediction"
+OF_VALUES = ("OutOfRange", "UnseenCategories")  # faults, or where a drift has come to
+_LAYERS: dict[Kind, int] = {"feature_drift": 1, "prediction_drift": 2}
+_OF_OUTCOMES = 3
+EXPLAINS_MS = 14 * DAY_MS  # a fault that is older is how things are
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
+
+
+class Sign(msgspec.Struct, frozen=True):
+    """What decides where an alert belongs."""
+
+    pane_kind: FindingKind
+    group: Group
+    feature: str | None
+    alertname: str
+    kind: Kind
+    start_ms: int  # its onset
+    found_ms: int  # end of the pane that told
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        detail = finding.detail
+        return cls(
+            finding.pane_kind,
+            finding.group,
+            detail["feature"],
+            finding.alertname,
+            detail["kind"],
+            detail["change_at_ms"],
+            finding.pane_end_ms,
+        )
+
+    @property
+    def is_of_inputs(self) -> bool:
+        return self.pane_kind == INPUTS
+
+    def window_ms(self, other: Sign) -> int:
+        """Both windows together."""
+        return max(self.found_ms - self.start_ms, 0) + max(other.found_ms - other.start_ms, 0)
+
+    def begins_with(self, other: Sign) -> bool:
+        """Whether both onsets may be one."""
+        return 2 * abs(self.start_ms - other.start_ms) <= self.window_ms(other)
+
+    def may_begin_before(self, other: Sign) -> bool:
+        """Whether this onset may well be the earlier one."""
+        return 3 * (self.start_ms - other.start_ms) <= self.window_ms(other)
+
+
+class Member(msgspec.Struct):
+    """An alert of an incident: how it began, and what became of it at which ready time."""
+
+    number: int  # rises as alerts of this kind of panes fire
+    sign: Sign
+    fingerprint: str
+    alert_id: str
+    incident_id: str
+    severity: Severity  # its own: an alert that is folded says another one
+    action: Action
+    size: float  # of its effect, in floors
+    fired_ms: int
+    ended_ms: int | None = None  # pane end, and
+    quiet_ms: int | None = None  # ready time
+    moves: list[tuple[int, str]] = []  # ready time, and the incident it belongs to from there on
+    fired_as: Severity = "warning"  # its own severity when it fired
+    is_cause: bool = False  # a fault that follows from nothing
+    is_folded: bool = False
+    told: int = 1  # of the root: the members that it has told of
+    flaps: int = 0  # times that it has come back within the cooldown
+
+    @property
+    def is_root(self) -> bool:
+        return self.alert_id == self.incident_id and not self.moves
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Sorts members by when they fired."""
+        return self.fired_ms, FINDING_KINDS.index(self.sign.pane_kind), self.number
+
+    def incident_at(self, ready_ms: int) -> str:
+        moved = [to for at_ms, to in self.moves if at_ms <= ready_ms]
+        return moved[-1] if moved else self.incident_id
+
+    @property
+    def last_incident(self) -> str:
+        return self.moves[-1][1] if self.moves else self.incident_id
+
+    def is_over(self, ready_ms: int) -> bool:
+        return self.quiet_ms is not None and self.quiet_ms <= ready_ms
+
+    def explains(self, sign: Sign, ready_ms: int) -> bool:
+        """Whether an alert is to be folded under this one: under a fault a drift of its feature, or
+        of what the model makes of its features; values beyond the reference under a drift that
+        had led there."""
+        mine = self.sign
+        if mine.group != sign.group:
+            return False
+        if sign.kind in FAULTS:
+            return (
+                mine.kind == "feature_drift"
+                and sign.alertname in OF_VALUES
+                and mine.feature == sign.feature
+                and not self.is_over(ready_ms)
+                and mine.start_ms < sign.start_ms
+                and not mine.begins_with(sign)
+            )
+        its = sign.feature
+        is_of_it = its in (mine.feature, None) or mine.feature in its.split(BETWEEN)
+        return self.is_cause and sign.kind in DRIFTS and is_of_it and self._covers(sign, ready_ms)
+
+    def relates_to(self, sign: Sign, ready_ms: int) -> bool:
+        """Whether one cause may be behind both."""
+        mine = self.sign
+        both = (mine.kind, sign.kind)
+        if not all(kind in FAULTS | DRIFTS for kind in both):
+            return False
+        if sign.kind in FAULTS and mine.kind not in FAULTS:
+            return False  # drifts do not account for a fault
+        same_feature = sign.feature is not None and mine.feature == sign.feature
+        if mine.group == sign.group:
+            return sign.begins_with(mine) or self._leads_to(sign, ready_ms)
+        return same_feature and mine.alertname == sign.alertname and sign.begins_with(mine)
+
+    def _leads_to(self, sign: Sign, ready_ms: int) -> bool:
+        """Features move predictions, and these what outcomes say; two alerts may be of the same."""
+        if self.is_over(ready_ms) or not self._covers(sign, ready_ms):
+            return False
+        mine, its = layer(self.sign.kind), layer(sign.kind)
+        if mine == its:
+            return self.sign.feature == sign.feature
+        return mine < its and its > 1 and self.fired_as != "info"
+
+    def _covers(self, sign: Sign, ready_ms: int) -> bool:
+        """Whether that one's onset may lie between this one's and its end."""
+        until_ms = self.sign.start_ms + EXPLAINS_MS
+        if self.is_over(ready_ms) and self.ended_ms is not None:
+            until_ms = min(until_ms, self.ended_ms)
+        return self.sign.may_begin_before(sign) and sign.start_ms <= until_ms
+
+
+def layer(kind: Kind) -> int:
+    """Faults 0, features 1, predictions 2, what outcomes say 3."""
+    return 0 if kind in FAULTS else _LAYERS.get(kind, _OF_OUTCOMES)
+
+
+def lesser(one: Severity, other: Severity) -> Severity:
+    return min(one, other, key=SEVERITIES.index)
+
+
+def size(effect: dict[str, Any]) -> float:
+    """In floors, so that effects of several kinds can be ranked."""
+    return float(abs(effect["estimate"]) / (effect["floor"] or 1.0))

@@ -1,0 +1,117 @@
+"""A model in production with faults, simulated and run through the whole pipeline in process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from stream.alert_lines import epoch_ms
+from stream.demo.events import Event
+from stream.events import Alert, Records
+from stream.partitioning import partition_of
+from stream.pipeline import Pipeline, imbalance
+from stream.settings import Settings
+from stream.simulate.simulation import Simulation
+from stream.simulate.spec import Spec
+from tests.streams import TOPIC, Side, feed
+
+PARTITIONS = 2
+OWNERS = {"fraud": "payments-risk", "pricing": "freight-desk"}
+RATE_PER_MIN = 10
+
+
+@dataclass(frozen=True)
+class Play:
+    alerts: list[Alert]  # in event-time order
+    truth: dict[str, Any]
+
+    @property
+    def fault(self) -> dict[str, Any]:
+        fault: dict[str, Any] = self.truth["faults"][0]
+        return fault
+
+    @property
+    def onset_ms(self) -> int:
+        return epoch_ms(self.fault["onset"])
+
+    @property
+    def first(self) -> list[Alert]:
+        """Each alert as it was when it fired."""
+        return [alert for alert in self.alerts if alert.sequence == 1]
+
+    def of(self, expected: dict[str, Any]) -> list[Alert]:
+        """What is told first of a kind and scope that the truth expects, with its action."""
+        return [
+            alert
+            for alert in self.first
+            if alert.kind in expected["kinds"]
+            and alert.recommended_action in expected["actions"]
+            and alert.scope.feature == expected["feature"]
+        ]
+
+    def events_until(self, alert: Alert) -> float:
+        """Predictions from the onset to the pane that told, about."""
+        return (epoch_ms(alert.window.end) - self.onset_ms) / 60_000 * RATE_PER_MIN
+
+
+@cache
+def play(
+    *faults: str,
+    models: tuple[str, ...] = ("fraud",),
+    hours: int = 48,
+    seed: int = 7,
+    versions: tuple[tuple[tuple[str, Any], ...], ...] = (),
+) -> Play:
+    """At default settings. Labels have a median of 30 minutes, so that two days hold it all."""
+    spec = Spec.model_validate(
+        {
+            "seed": seed,
+            "length": f"{hours}h",
+            "models": models,
+            "traffic": {"rate": f"{RATE_PER_MIN}/min"},
+            "labels": {"median": "30m"},
+            "faults": faults,
+            **({"versions": [dict(version) for version in versions]} if versions else {}),
+        }
+    )
+    simulation = Simulation(spec)
+    pipeline = Pipeline(settings().rules(), PARTITIONS, release_every=5_000)
+    offsets: dict[tuple[Side, int], int] = {}
+    for predictions, outcomes in simulation.blocks():
+        deal(pipeline, "predictions", predictions, offsets)
+        deal(pipeline, "outcomes", outcomes, offsets)
+    pipeline.end_of_input(None)
+    assert imbalance(pipeline.ledger()["total"]) == []
+    assert not pipeline.dead_letters
+    return Play([told.alert for told in pipeline.sorted_alerts()], simulation.truth())
+
+
+def settings() -> Settings:
+    models = {
+        name: {
+            "owners": {"accountable": owner, "responsible": [owner]},
+            "runbook_url": f"https://example.com/{name}",
+        }
+        for name, owner in OWNERS.items()
+    }
+    return Settings.model_validate({"models": models})
+
+
+def deal(
+    pipeline: Pipeline,
+    side: Side,
+    events: Iterable[Event],
+    offsets: dict[tuple[Side, int], int],
+) -> None:
+    dealt: dict[int, list[Event]] = {}
+    for event in events:
+        dealt.setdefault(partition_of(event.key, PARTITIONS), []).append(event)
+    for partition, mine in sorted(dealt.items()):
+        first = offsets.get((side, partition), 0)
+        offsets[side, partition] = first + len(mine)
+        times: list[int | None] = [event.arrival_ms for event in mine]
+        places = list(range(first, first + len(mine)))
+        values: list[bytes | None] = [event.value for event in mine]
+        feed(pipeline, side, Records(TOPIC[side], partition, places, times, values))

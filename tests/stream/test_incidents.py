@@ -1,0 +1,405 @@
+"""Alerts of one cause are one incident, however the two kinds of panes interleave."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import accumulate, pairwise
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.alert_stage import AlertStage
+from stream.events import Alert, ToAlerts
+from stream.numbering import Speaker
+from stream.rules import DAY_MS, ModelRule, Owners
+from stream.snapshot import packed
+from stream.wire import Finding, Progress, encode_finding
+from tests.stream.test_alert_stage import DETAIL
+from tests.streams import SMALL
+
+END = (10**9, 10**9)
+AGE_MS = 500  # of a cohort when it is judged
+FEATURES = ("x", "y", "z")
+KINDS_OF: dict[str, tuple[str, str, str]] = {
+    "NullRate": ("data_quality", "error", "fix_pipeline"),
+    "UnseenCategories": ("data_quality", "warning", "fix_pipeline"),
+    "FeatureDrift": ("feature_drift", "warning", "investigate"),
+    "PredictionDrift": ("prediction_drift", "warning", "investigate"),
+    "ErrorRateDrift": ("performance", "error", "retrain"),
+    "OutOfRange": ("data_quality", "warning", "fix_pipeline"),
+    "LatencyDrift": ("latency", "warning", "investigate"),
+}
+
+
+def finding(
+    at_ms: int,
+    alertname: str,
+    feature: str | None = None,
+    *,
+    since_ms: int | None = None,
+    model: str = "m",
+    version: str = "1",
+    verdict: str = "drift",
+    estimate: float = 1.0,
+) -> Finding:
+    """Of the pane that ends then."""
+    kind, severity, action = KINDS_OF[alertname]
+    is_cohort = kind == "performance"
+    detail = DETAIL | {
+        "alertname": alertname,
+        "kind": kind,
+        "severity": severity,
+        "recommended_action": action,
+        "feature": feature,
+        "change_at_ms": at_ms - 30 if since_ms is None else since_ms,
+        "effect": DETAIL["effect"] | {"estimate": estimate},
+        "summary": f"{alertname} of {feature}",
+    }
+    return Finding(
+        partition=0,
+        epoch=0,
+        pane_kind="cohort" if is_cohort else "prediction",
+        ready_ms=at_ms + 10 + (AGE_MS if is_cohort else 0),
+        pane_end_ms=at_ms,
+        group=(model, version, "champion", ""),
+        series=f"feature:{feature}" if feature else f"of:{alertname}",
+        alertname=alertname,
+        verdict=verdict,  # type: ignore[arg-type]
+        detail={"drift": detail, "quiet": {}, "lasting": {"summary": "still so"}}[verdict],
+    )
+
+
+def told(findings: list[Finding], **options: Any) -> list[Alert]:
+    """In the order of decisions, when both kinds are released at once at the end."""
+    effects = run(findings, [(10**12, 10**12)], **options)
+    return [effect.alert for effect in sorted(effects, key=lambda e: e.order)]
+
+
+def run(
+    findings: list[Finding],
+    steps: list[tuple[int, int]],
+    *,
+    rules: Any = SMALL,
+    restored_at: frozenset[int] = frozenset(),
+) -> list[ToAlerts]:
+    """Findings reach stage 3 before the progress that passes them; `steps`: (prediction, cohort)
+    progress; the stage is restored from its state behind some of them."""
+    stage, speaker, effects = AlertStage(rules, 1), Speaker(0), []
+    left = list(findings)
+    for place, (prediction_ms, cohort_ms) in enumerate(steps):
+        reached = {"prediction": prediction_ms, "cohort": cohort_ms}
+        now = [f for f in left if f.ready_ms <= reached[f.pane_kind]]
+        left = [f for f in left if f not in now]
+        for record in [*now, Progress(0, 1, 0, prediction_ms, cohort_ms)]:
+            effects += stage.handle(speaker.say(0, encode_finding(record)))
+        if place in restored_at:
+            state = packed(stage.snapshot())
+            stage = AlertStage.restore(rules, 1, state)
+            assert packed(stage.snapshot()) == state
+    assert all(isinstance(effect, ToAlerts) for effect in effects)
+    return effects  # type: ignore[return-value]
+
+
+def test_what_moves_with_a_fault_is_folded_under_it() -> None:
+    alerts = told(
+        [
+            finding(1_000, "NullRate", "x"),
+            finding(1_010, "FeatureDrift", "x"),
+            finding(1_020, "PredictionDrift"),
+            finding(1_030, "ErrorRateDrift", since_ms=980),
+        ]
+    )
+    root, *followers = alerts
+    assert root.alertname == "NullRate"
+    assert root.incident_id == root.id
+    assert "folded_under" not in root.evidence
+    assert {a.alertname for a in followers} == {"FeatureDrift", "PredictionDrift", "ErrorRateDrift"}
+    for alert in followers:
+        assert alert.incident_id == root.id
+        assert alert.recommended_action == "fix_pipeline"
+        assert alert.evidence["folded_under"]["fingerprint"] == root.fingerprint
+        assert alert.summary.endswith("; follows from NullRate of x")
+
+
+def test_an_alert_that_is_folded_is_no_worse_than_its_cause() -> None:
+    _, error = told(
+        [finding(1_000, "UnseenCategories", "x"), finding(1_030, "ErrorRateDrift", since_ms=980)]
+    )
+    assert (error.severity, error.recommended_action) == ("warning", "fix_pipeline")
+
+
+def test_what_had_fired_before_its_cause_is_told_again() -> None:
+    first, cause, again = told(
+        [
+            finding(1_000, "PredictionDrift", since_ms=900),
+            finding(1_040, "NullRate", "x", since_ms=930),
+        ]
+    )
+    assert (first.alertname, first.incident_id, first.recommended_action) == (
+        "PredictionDrift",
+        first.id,
+        "investigate",
+    )
+    assert (again.fingerprint, again.sequence) == (first.fingerprint, 2)
+    assert again.recommended_action == "fix_pipeline"
+    assert again.evidence["folded_under"]["fingerprint"] == cause.fingerprint
+    assert {a.incident_id for a in (first, cause, again)} == {first.id}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        finding(1_040, "FeatureDrift", "y"),  # another feature
+        finding(1_040, "ErrorRateDrift", version="2"),  # another version's
+        finding(1_040, "ErrorRateDrift", model="n"),  # another model's
+        finding(1_040, "LatencyDrift"),  # no feature makes it slow
+        finding(1_040, "ErrorRateDrift", since_ms=700),  # it had begun before
+        finding(16 * DAY_MS, "ErrorRateDrift"),  # the fault is how things are
+    ],
+)
+def test_a_fault_does_not_account_for_what_it_cannot_explain(other: Finding) -> None:
+    _, alert = told([finding(1_000, "NullRate", "x"), other])
+    assert alert.recommended_action == KINDS_OF[alert.alertname][2]
+    assert "folded_under" not in alert.evidence
+
+
+def test_what_begins_after_a_fault_is_over_does_not_follow_from_it() -> None:
+    fault = [finding(1_000, "NullRate", "x"), finding(2_000, "NullRate", "x", verdict="quiet")]
+    alerts = told([*fault, finding(2_100, "ErrorRateDrift", since_ms=2_050)])
+    assert [a.recommended_action for a in alerts] == ["fix_pipeline", "none", "retrain"]
+    alerts = told([*fault, finding(2_100, "ErrorRateDrift", since_ms=1_990)])
+    assert alerts[-1].recommended_action == "fix_pipeline"
+
+
+def test_what_lasts_when_its_cause_is_over_says_its_own_action_again() -> None:
+    alerts = told(
+        [
+            finding(1_000, "NullRate", "x"),
+            finding(1_010, "ErrorRateDrift", since_ms=980),
+            finding(1_200, "ErrorRateDrift", verdict="lasting"),
+            finding(1_400, "NullRate", "x", verdict="quiet"),
+            finding(1_800, "ErrorRateDrift", verdict="lasting"),
+        ]
+    )
+    errors = [a for a in alerts if a.alertname == "ErrorRateDrift"]
+    actions = ["fix_pipeline", "fix_pipeline", "retrain"]
+    assert [a.recommended_action for a in errors] == actions
+    assert ["folded_under" in a.evidence for a in errors] == [True, True, False]
+    assert len({a.incident_id for a in alerts}) == 1
+
+
+def test_drifts_that_begin_together_are_one_incident_and_keep_their_actions() -> None:
+    alerts = told(
+        [
+            finding(1_000, "FeatureDrift", "x"),
+            finding(1_000, "FeatureDrift", "y"),
+            finding(1_010, "PredictionDrift"),
+            finding(1_030, "ErrorRateDrift", since_ms=980),
+            finding(5_000, "FeatureDrift", "z"),
+        ]
+    )
+    assert {a.incident_id for a in alerts[:2]} == {alerts[0].id}
+    by_name = {a.alertname: a for a in alerts[2:] if a.scope.feature is None}
+    assert by_name["ErrorRateDrift"].incident_id == alerts[0].id
+    assert by_name["ErrorRateDrift"].recommended_action == "retrain"
+    (later,) = [a for a in alerts if a.scope.feature == "z"]
+    assert later.incident_id == later.id
+
+
+def test_what_a_firing_drift_leads_to_later_is_of_its_incident() -> None:
+    alerts = told(
+        [
+            finding(1_000, "FeatureDrift", "x"),
+            finding(5_000, "PredictionDrift"),
+            finding(9_000, "ErrorRateDrift"),
+            finding(9_000, "FeatureDrift", "y"),
+        ]
+    )
+    ids = {(a.alertname, a.scope.feature): a.incident_id for a in alerts}
+    assert len(set(ids.values())) == 2
+    assert ids["FeatureDrift", "x"] == ids["ErrorRateDrift", None] != ids["FeatureDrift", "y"]
+
+
+def test_values_beyond_the_reference_follow_from_a_drift_that_had_led_there() -> None:
+    drift, beyond, error = told(
+        [
+            finding(1_000, "FeatureDrift", "x"),
+            finding(5_000, "OutOfRange", "x"),
+            finding(5_100, "ErrorRateDrift", since_ms=4_990),
+        ]
+    )
+    assert beyond.incident_id == drift.id
+    assert beyond.recommended_action == "investigate"
+    assert beyond.evidence["folded_under"]["alertname"] == "FeatureDrift"
+    assert (error.incident_id, error.recommended_action) == (drift.id, "retrain")
+    _, beyond = told([finding(1_000, "FeatureDrift", "x"), finding(1_010, "OutOfRange", "x")])[:2]
+    assert beyond.recommended_action == "fix_pipeline"  # both at once: another unit
+
+
+def test_the_same_fault_of_the_same_feature_in_several_models_is_one_incident() -> None:
+    alerts = told(
+        [
+            finding(1_000, "NullRate", "x"),
+            finding(1_010, "NullRate", "x", model="n"),
+            finding(1_010, "NullRate", "x", version="2"),
+            finding(1_020, "ErrorRateDrift", model="n", since_ms=980),
+            finding(1_010, "NullRate", "y", model="o"),
+            finding(9_000, "NullRate", "x", model="p"),
+        ]
+    )
+    of = {(a.model.id, a.model.version, a.alertname): a.incident_id for a in alerts}
+    one = of["m", "1", "NullRate"]
+    assert of["n", "1", "NullRate"] == of["m", "2", "NullRate"] == one
+    assert of["n", "1", "ErrorRateDrift"] == one
+    assert one not in (of["o", "1", "NullRate"], of["p", "1", "NullRate"])
+
+
+def test_a_storm_is_one_incident_whose_root_ranks_its_members() -> None:
+    storm = [finding(1_000, "NullRate", f"f{i:03d}", estimate=i / 10) for i in range(100)]
+    alerts = told([*storm, finding(1_010, "NullRate", "g", estimate=0.1)])
+    assert len({a.incident_id for a in alerts}) == 1
+    again = [a for a in alerts if a.sequence == 2]
+    assert [a.id for a in alerts if a.id == a.incident_id] == [alerts[0].id]
+    assert [a.fingerprint for a in again] == [alerts[0].fingerprint]
+    found = again[0].evidence["incident"]
+    assert found["alerts"] == 100
+    assert [one["feature"] for one in found["ranked"][:3]] == ["f099", "f098", "f097"]
+    assert len(found["ranked"]) == 20
+
+
+def test_an_alert_that_comes_back_within_the_cooldown_is_of_the_same_incident() -> None:
+    cycle = [
+        one
+        for start in (1_000, 2_000)
+        for one in (
+            finding(start, "FeatureDrift", "x"),
+            finding(start + 500, "FeatureDrift", "x", verdict="quiet"),
+        )
+    ]
+    assert len({a.incident_id for a in told(cycle)}) == 1
+    apart = told(cycle, rules=replace(SMALL, cooldown_ms=400))
+    assert len({a.incident_id for a in apart}) == 2
+
+
+def test_what_comes_and_goes_is_quiet_only_after_a_cooldown() -> None:
+    rules = replace(SMALL, cooldown_ms=1_000)
+    flapping = [
+        finding(
+            start + 300 * is_quiet, "FeatureDrift", "x", verdict="quiet" if is_quiet else "drift"
+        )
+        for start in range(1_000, 5_000, 600)
+        for is_quiet in (False, True)
+    ]
+    alerts = told(flapping, rules=rules)
+    assert [a.status for a in alerts[:5]] == ["firing", "resolved"] * 2 + ["firing"]
+    assert [a.sequence for a in alerts[4:]] == [*range(1, len(alerts) - 3)]
+    assert alerts[-1].status == "resolved"
+    assert alerts[-1].ends_at == "1970-01-01T00:00:05.910Z"  # the last quiet, and a cooldown
+
+
+def test_an_alert_keeps_owners_of_its_own_model() -> None:
+    models = {name: ModelRule(owners=Owners(f"{name}-team")) for name in "mn"}
+    alerts = told(
+        [finding(1_000, "NullRate", "x"), finding(1_010, "NullRate", "x", model="n")],
+        rules=replace(SMALL, models=models),
+    )
+    assert [a.owners.accountable for a in alerts] == ["m-team", "n-team"]
+
+
+# -- however they interleave
+
+
+VERDICTS = st.lists(
+    st.tuples(st.integers(1, 20), st.sampled_from(("drift", "lasting", "quiet"))), max_size=3
+)
+LIVES = st.lists(
+    st.tuples(
+        st.integers(0, 60),
+        st.sampled_from(sorted(KINDS_OF)),
+        st.sampled_from(FEATURES),
+        st.sampled_from("mn"),
+        st.sampled_from("12"),
+        st.sampled_from((0, 30, 300)),
+        VERDICTS,
+    ),
+    max_size=12,
+)
+"""Alerts of two models that come, change, last and go."""
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from((0, 10, 200, 2_000)), st.sampled_from((0.0, 0.3, 1.0)), st.booleans()
+    ),
+    max_size=30,
+)
+"""How much further predictions come, cohorts (a part of what they are behind), and whether the
+stage is restored then."""
+
+
+def lived(lives: list[Any]) -> list[Finding]:
+    found = []
+    for at, alertname, of, model, version, before_ms, verdicts in lives:
+        is_of_feature = alertname in ("NullRate", "OutOfRange", "UnseenCategories", "FeatureDrift")
+        feature = of if is_of_feature else None
+        where = {"model": model, "version": version, "since_ms": 20 * at - before_ms}
+        found.append(finding(20 * at, alertname, feature, **where))
+        afters = accumulate((after for after, _ in verdicts), initial=at)
+        for now, (_, verdict) in zip([*afters][1:], verdicts, strict=True):
+            found.append(finding(20 * now, alertname, feature, verdict=verdict, **where))
+    return list({f.order: f for f in found}.values())
+
+
+@given(LIVES, STEPS, st.sampled_from((0, 200, DAY_MS)))
+def test_bytes_do_not_depend_on_how_the_kinds_and_restarts_interleave(
+    lives: list[Any], moves: list[Any], cooldown_ms: int
+) -> None:
+    is_the_same_however(lived(lives), moves, cooldown_ms)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_nor_where_much_happens_to_one_model(seed: int) -> None:
+    random = Random(seed)
+    verdicts = ("drift", "lasting", "quiet", "quiet")
+    lives = [
+        (
+            random.randint(0, 60),
+            random.choice(sorted(KINDS_OF)),
+            random.choice("xxxy"),
+            random.choice("mmmn"),
+            "1",
+            random.choice((0, 30, 100, 300)),
+            [(random.randint(1, 20), random.choice(verdicts)) for _ in range(3)],
+        )
+        for _ in range(20)
+    ]
+    moves = [(random.choice((10, 60)), random.random(), random.random() < 0.2) for _ in range(40)]
+    is_the_same_however(lived(lives), moves, random.choice((0, 200, DAY_MS)))
+
+
+def is_the_same_however(findings: list[Finding], moves: list[Any], cooldown_ms: int) -> None:
+    """Both kinds released at the end, both step by step, and as `moves` has it."""
+    rules = replace(SMALL, cooldown_ms=cooldown_ms, horizon_ms=1_000)
+    at_once = run(findings, [END], rules=rules)
+    in_step = run(findings, [*((at, at) for at in range(0, 3_000, 20)), END], rules=rules)
+    steps, prediction_ms, cohort_ms = [], 0, 0
+    for further_ms, part, _ in moves:
+        prediction_ms += further_ms
+        cohort_ms += int(part * (prediction_ms - cohort_ms))
+        steps.append((prediction_ms, cohort_ms))
+    restored_at = frozenset(n for n, (_, _, is_restored) in enumerate(moves) if is_restored)
+    in_moves = run(findings, [*steps, END], rules=rules, restored_at=restored_at)
+    for effects in (in_step, in_moves):
+        assert in_order(effects) == in_order(at_once)
+        for fingerprint in {e.fingerprint for e in at_once}:  # and of each alert in this order
+            one = [e.value for e in effects if e.fingerprint == fingerprint]
+            assert one == [e.value for e in at_once if e.fingerprint == fingerprint]
+            sequences = [msgspec.json.decode(value)["sequence"] for value in one]
+            assert all(after in (before + 1, 1) for before, after in pairwise(sequences))
+
+
+def in_order(effects: list[ToAlerts]) -> list[tuple[Any, ...]]:
+    return sorted((e.order, e.value) for e in effects)
