@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from stream.columns import FEATURE, text_hash
+from stream.pane_features import PaneFeatures
 from stream.panes import PaneTable
 
 
@@ -60,7 +61,9 @@ class FeatureTypes:
         asking = [n for n in features if n not in self._known and n not in self._valueless]
         if not asking:
             return table
-        places = [(table.features[name].present > 0, text_hash(name), name) for name in asking]
+        of = PaneFeatures.of(table.features, len(table))
+        present = dict(zip(of.names, of.counts()[2] > 0, strict=True))
+        places = [(present[name], text_hash(name), name) for name in asking]
         there = sorted([(int(p.argmax()), code, name) for p, code, name in places if p.any()])
         taken = sum(name.startswith(FEATURE) for name in self._known) + len(self._valueless)
         room = max(0, max_features - taken)
@@ -73,38 +76,64 @@ class FeatureTypes:
 
     def births(self, table: PaneTable) -> dict[int, list[str]]:
         """pane index -> new features whose first number or text is there."""
-        unknown = [name for name in table.features if name not in self._known]
-        values = [(n, table.features[n].number + table.features[n].text) for n in unknown]
-        first = [(int((of > 0).argmax()), name) for name, of in values if of.any()]
+        if all(name in self._known for name in table.features):
+            return {}
+        of = PaneFeatures.of(table.features, len(table))
+        numbers, texts, _ = of.counts()
+        there = numbers + texts > 0
+        first = [
+            (int(row.argmax()), name)
+            for name, row in zip(of.names, there, strict=True)
+            if name not in self._known and row.any()
+        ]
         births: dict[int, list[str]] = {}
         for pane, name in sorted(first):
             births.setdefault(pane, []).append(name)
         return births
 
+    @staticmethod
+    def numeric_at(table: PaneTable, pane: int) -> dict[str, bool]:
+        """Of each feature of the table, whether it is a number there, as far as one can tell."""
+        of = PaneFeatures.of(table.features, len(table))
+        numbers, texts, _ = of.counts()
+        return dict(zip(of.names, (numbers[:, pane] >= texts[:, pane]).tolist(), strict=True))
+
     def settlings(self, table: PaneTable, minimum_values: int) -> dict[int, list[str]]:
         """pane index -> features whose type is settled there: the panes before it complete the
         first values by which it is decided. A pane after the last is left to the next table."""
         settlings: dict[int, list[str]] = {}
-        for name in [*self._known, *(n for n in table.features if n not in self._known)]:
+        names = [*self._known, *(n for n in table.features if n not in self._known)]
+        open_ = [n for n in names if n not in self._known or not self._known[n].settled]
+        if not open_:
+            return settlings
+        of = PaneFeatures.of(table.features, len(table))
+        numbers, texts, _ = of.counts()
+        values = numbers + texts
+        rows = dict(
+            zip(of.names, zip(values, values.sum(axis=1).tolist(), strict=True), strict=True)
+        )
+        for name in open_:
             known = self._known.get(name, FeatureType(numeric=True))
-            if known.settled:
+            values_of, total = rows.get(name, (np.zeros(0, np.int64), 0))
+            if known.count + total < minimum_values:
                 continue
-            feature = table.features.get(name)
-            values = np.zeros(0, np.int64) if feature is None else feature.number + feature.text
-            if known.count + int(values.sum()) < minimum_values:
-                continue
-            count = known.count + np.concatenate([[0], np.cumsum(values)])
+            count = known.count + np.concatenate([[0], np.cumsum(values_of)])
             enough = count[: len(table)] >= minimum_values
             if enough.any():
                 settlings.setdefault(int(enough.argmax()), []).append(name)
         return settlings
 
     def count(self, run: PaneTable) -> None:
-        for name, known in self._known.items():
-            feature = run.features.get(name)
-            if feature is not None and not known.settled:
-                known.numbers += int(feature.number.sum())
-                known.texts += int(feature.text.sum())
+        open_ = {name: known for name, known in self._known.items() if not known.settled}
+        if not open_:
+            return
+        of = PaneFeatures.of(run.features, len(run))
+        numbers, texts, _ = of.counts()
+        sums = zip(of.names, numbers.sum(axis=1).tolist(), texts.sum(axis=1).tolist(), strict=True)
+        for name, count, text_count in sums:
+            if name in open_:
+                open_[name].numbers += count
+                open_[name].texts += text_count
 
     def snapshot(self) -> list[list[Any]]:
         return [[n, t.numeric, t.numbers, t.texts, t.settled] for n, t in self._known.items()]

@@ -10,26 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from stream.budget import false_alerts_per_prediction
 from stream.columns import Group
-from stream.concert import Concert, Raised
-from stream.distance_watch import DistanceWatch
+from stream.detection import Detection
 from stream.feature_types import FeatureType, FeatureTypes
 from stream.findings import Findings
 from stream.gathering import Gathering
-from stream.joint_watch import MEASURE, SERIES, JointWatch
 from stream.label_counts import LabelCounts
 from stream.monitor_state import Held, fired_in_version_1
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
-from stream.monitored_series import MonitoredSeries
 from stream.panes import PaneTable
 from stream.power import shown
 from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import ReferenceRule, Rules
-from stream.standards import Standards
-from stream.watch import Watch
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import PaneKind
 
@@ -54,7 +48,7 @@ class Monitor:
         self._types = FeatureTypes()
         self._begin_anew()
         if inherited is not None:
-            self._standards.seal(inherited, rules)
+            self._detection.standards.seal(inherited, rules)
         self._recent = RecentRows(rules.window_rows)
         self._ended: list[tuple[str, str]] = []  # what fires and is watched no more
         self._labels = LabelCounts()
@@ -68,17 +62,13 @@ class Monitor:
     def _begin_anew(self) -> None:
         """With nothing to compare with."""
         self._gathering = Gathering(self._rule, self.rules, self.group, self.kind)
-        self._standards = Standards(self.kind, self.group[0])
-        self._watch = Watch(self._rule.predictions)
-        self._means = MonitoredSeries(self.rules, self.kind, self._types)
-        self._joint = JointWatch()
-        self._distances = DistanceWatch()
+        enough = self._rule.predictions
+        self._detection = Detection(self.rules, self.group, self.kind, self._types, enough)
 
     @property
     def reference(self) -> Reference | None:
         """In force."""
-        law = self._standards.law
-        return None if law is None else law.reference
+        return self._detection.law
 
     # -- the walk
 
@@ -100,7 +90,7 @@ class Monitor:
         first = self.rules.minimum_values
         births = self._types.births(table)
         settlings = self._types.settlings(table, first)
-        closings = self._watch.learning.closings(table, self.rules.pane_ms)
+        closings = self._detection.watch.learning.closings(table, self.rules.pane_ms)
         ends = sorted({len(table), *births, *settlings, *(pane + 1 for pane in closings)})
         sealed: list[Reference] = []
         start = 0
@@ -113,9 +103,9 @@ class Monitor:
                 run = table.between(int(table.pane_end[start]), int(table.pane_end[stop - 1]))
                 findings += self._run(run)
                 self._types.count(run)
-                self._watch.learning.count(run, self.rules.pane_ms)
+                self._detection.watch.learning.count(run, self.rules.pane_ms)
                 if stop - 1 in closings:
-                    self._watch.learn()
+                    self._detection.watch.learn()
                 findings += self._gather(run, sealed)
                 start = stop
         self._recent.trim()
@@ -127,7 +117,7 @@ class Monitor:
         quiet = self.quiets(end_ms, "a new reference was accepted")
         self._begin_anew()
         for name in self._types:
-            self._means.watch(name)
+            self._detection.means.watch(name)
         self.renewed_at = renewed_at
         return quiet
 
@@ -135,12 +125,12 @@ class Monitor:
         self, table: PaneTable, start: int, births: Sequence[str], settlings: Sequence[str]
     ) -> list[MonitorFinding]:
         """What is new at this pane: features, and their types."""
+        numeric = self._types.numeric_at(table, start) if births else {}
         for name in births:
-            feature = table.features[name]
-            self._give_birth(name, numeric=bool(feature.number[start] >= feature.text[start]))
+            self._give_birth(name, numeric=numeric[name])
             self._gathering.begin_late(name)
         changed = [name for name in settlings if self._settle_type(name)]
-        self._means.share(self._false_alerts())
+        self._detection.share(self.rules)
         if not (births or changed):
             return []
         return self._arrange(int(table.pane_end[start]))
@@ -149,18 +139,15 @@ class Monitor:
         """Change to these rules before the pane that ends then; what tells and is ended by them is
         quiet from there on."""
         self.rules = rules
-        ended = self._means.use(rules)
-        self._standards.use(rules)
+        ended = self._detection.use(rules)
         self._gathering.use()
-        ended += self._distances.use(rules.thresholds_of(self.group[0]))
         quiet = [self._words.quiet(name, detector, end_ms) for name, detector in ended]
         return quiet + self._arrange(end_ms, anew=True)
 
     def quiets(self, end_ms: int, because: str) -> list[MonitorFinding]:
         """The end of everything that fires, as of a pane that ends then."""
-        firing = [*self._watch.firing, *self._means.firing(), *self._distances.firing]
-        firing += [(SERIES, MEASURE)] if self._joint.is_firing else []
-        return [self._words.quiet(name, detector, end_ms, because) for name, detector in firing]
+        words, firing = self._words, self._detection.firing
+        return [words.quiet(name, detector, end_ms, because) for name, detector in firing]
 
     @property
     def refused_features(self) -> int:
@@ -175,45 +162,32 @@ class Monitor:
     def _words(self) -> Findings:
         return Findings(self.rules, self.group, self.kind, self._recent)
 
-    def _false_alerts(self) -> float:
-        """That the model may raise, a prediction."""
-        budget, newest = self.rules.budget_of(self.group[0]), self._standards.newest
-        if newest is None:  # its traffic is not known yet
-            return 1.0 / budget.predictions
-        span_ms = newest.end_ms - newest.start_ms
-        return false_alerts_per_prediction(budget, newest.count, span_ms)
-
     # -- what is watched
 
     def _give_birth(self, name: str, *, numeric: bool, settled: bool = False) -> None:
         self._types.add(name, FeatureType(numeric, settled=settled))
-        self._means.watch(name)
+        self._detection.means.watch(name)
 
     def _settle_type(self, name: str) -> bool:
         """The majority of its first values decides; the first pane had decided until then."""
         known = self._types.get(name)
         if known is None or not known.settle():  # None: there was no room for it
             return False
-        self._means.change_type(name)
+        self._detection.means.change_type(name)
         return True
 
     def _arrange(self, end_ms: int = 0, *, anew: bool = False) -> list[MonitorFinding]:
         """Watch from the next pane on what references there are for; what fires and is watched no
         more is quiet. `anew`: the terms of all have changed."""
-        recent = self._recent.window(BEFORE_ALL_MS, end_ms) if self._standards.has_begun else None
-        ended = self._standards.arrange(
-            self._watch, self._numeric, self.rules, recent=recent, anew=anew
+        ended = self._detection.arrange(
+            self._numeric,
+            self.rules,
+            self._recent,
+            end_ms,
+            is_gathering=not self._gathering.is_done,
+            anew=anew,
         )
-        self._watch.gather(None if self._gathering.is_done else self._standards.gathered)
-        quiet = [self._words.quiet(name, measure, end_ms) for name, measure in ended]
-        if self.kind == "prediction":
-            taus = {key: one.terms.tau for key, one in self._watch.watched.items()}
-            law, model_id = self._standards.law, self.group[0]
-            if law is not None and law.reference.seasons:
-                law = None  # between features the hours are not told apart
-            if self._joint.arrange(law, self._numeric, taus, self.rules, model_id):
-                quiet.append(self._words.quiet(SERIES, MEASURE, end_ms))
-        return quiet
+        return [self._words.quiet(name, measure, end_ms) for name, measure in ended]
 
     @property
     def _numeric(self) -> dict[str, bool]:
@@ -222,48 +196,18 @@ class Monitor:
     # -- runs
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
-        words, standards = self._words, self._standards
-        firing = list(self._watch.firing)
-        told = self._watch.run(run, self.rules)
-        concert = Concert(firing)
-        findings: list[MonitorFinding] = []
-        for one in concert.of(told):
-            end_ms = int(run.pane_end[one.row])
-            if isinstance(one, Raised):
-                findings.append(words.raised(one.key, end_ms))
-                continue
-            sealed = standards.is_sealed(one.watched.profile)
-            moved_along = concert.moved_along(one)
-            found = words.of_unit(one, end_ms, is_sealed=sealed, moved_along=moved_along)
-            findings += [] if found is None else [found]
-        findings += [
-            words.of_joint(joint, int(run.pane_end[joint.row]), self._joint)
-            for joint in self._joint.run(run, self.rules, firing, told)
-        ]
-        findings += self._means.run(run, words, self.reference)
-        findings += self._far(run, words)
+        findings = self._detection.run(run, self.rules, self._recent, self._words)
         if self.kind == "cohort":
             self._labels.count(run, findings)
         return findings
-
-    def _far(self, run: PaneTable, words: Findings) -> list[MonitorFinding]:
-        """What lies beyond thresholds that the owner has set."""
-        rules, law = self.rules, self.reference
-        if law is None or self.kind == "cohort":
-            return []
-        told = self._distances.run(
-            run, self._recent, law, rule=rules.thresholds_of(self.group[0]),
-            window=rules.kept_rows, pane_ms=rules.pane_ms,
-        )  # fmt: skip
-        return [words.of_distance(one, int(run.pane_end[one.row]), law) for one in told]
 
     # -- references
 
     def _gather(self, run: PaneTable, sealed: list[Reference]) -> list[MonitorFinding]:
         """What a run has completed, and `sealed` with it."""
-        is_new = False
+        is_new, standards = False, self._detection.standards
         for gathered in self._gathering.add(run, self.rules.minimum_values):
-            if not self._standards.take(gathered, self.rules):
+            if not standards.take(gathered, self.rules):
                 continue
             is_new = True
             if not gathered.is_sealed:
@@ -273,12 +217,12 @@ class Monitor:
                 self.references.append(gathered.reference)
                 self._recent.keep(self.rules.kept_rows)
                 for name in self._types:
-                    if self._standards.lacks(name, self.rules):
+                    if standards.lacks(name, self.rules):
                         self._gathering.begin_late(name)
         if not is_new:
             return []
         findings = self._arrange(run.last_end_ms)
-        frame = self._standards.frame(self._numeric, self.rules)
+        frame = standards.frame(self._numeric, self.rules)
         if frame is not None:
             self._gathering.frame(*frame)
         return findings
@@ -290,21 +234,11 @@ class Monitor:
         return self._labels.status(self._recent)
 
     def status(self) -> Iterator[SeriesStatus]:
-        """Of every unit, as a share of its threshold, and of the means that have told something."""
-        for (name, measure), level, is_firing in self._watch.levels():
-            yield SeriesStatus(self.group, name, measure, level, 1.0, is_firing)
-        nearest = self._joint.level()
-        if nearest is not None:
-            is_firing = self._joint.is_firing
-            yield SeriesStatus(self.group, SERIES, MEASURE, nearest, 1.0, is_firing)
-        for name, detector, is_firing, last in self._means.all():
-            if last is not None:
-                score, threshold = last.statistic, last.threshold
-                yield SeriesStatus(self.group, name, detector, score, threshold, is_firing)
+        return self._detection.status()
 
     def powers(self) -> list[dict[str, Any]]:
         """The smallest change of each unit that would be found, and how soon."""
-        return shown(self.group, self._watch, self._standards)
+        return shown(self.group, self._detection.watch, self._detection.standards)
 
     # -- state
 
@@ -316,21 +250,15 @@ class Monitor:
             "first_end_ms": self.first_end_ms,
             "life_ms": self.life_ms,
             "sealed_own": self._gathering.is_done,
-            "law": None if self.reference is None else self.reference.id,
             "renewed_at": self.renewed_at,
             "gathering": self._gathering.snapshot(),
-            "late": self._standards.late(),
             "types": self._types.snapshot(),
             "admissions": self._types.admissions(),
-            "provisional": self._standards.provisional_id,
-            "watch": self._watch.snapshot(),
-            "means": self._means.snapshot(),
-            "joint": self._joint.snapshot(),
-            "distances": self._distances.snapshot(),
             "ended": self._ended,
+            **self._detection.snapshot(),
             **self._labels.snapshot(),
         }
-        bases = [*self._standards.bases(self._watch), *self._gathering.bases]
+        bases = [*self._detection.bases(), *self._gathering.bases]
         building = self._gathering.building()
         return Held(plain, list(self.references), bases, building, *self._recent.snapshot())
 
@@ -347,29 +275,19 @@ class Monitor:
         made._recent.restore(held.stretches, held.newest)
         made._labels = LabelCounts(plain["labelled"], plain["rows"])
         made.renewed_at = plain.get("renewed_at")
-        made._restore_law(plain.get("law", held.references[-1].id if held.references else None))
+        made._detection.restore_law(held.references, plain, rules)
         profiles: dict[str, Profile] = {}
         if "watch" in plain:
-            late = plain.get("late", [])
-            profiles = made._standards.restore(held.bases, plain["provisional"], late, rules)
+            profiles = made._detection.restore(held.bases, plain, rules)
         gathering, is_done = plain.get("gathering", {}), plain["sealed_own"]
         made._gathering.restore(held.building, gathering, profiles, is_done=is_done)
         if is_done:
             made._recent.keep(rules.kept_rows)
         if "watch" in plain:
-            made._watch.restore(profiles, rules, model_id, plain["watch"])
-            made._means.restore(plain["means"])
-            made._joint.restore(made._standards.law, plain.get("joint"))
-            made._distances.restore(plain.get("distances", [0, []]))
             made._ended = [(name, detector) for name, detector in plain["ended"]]
         else:
             made._ended = fired_in_version_1(plain)
             for name in made._types:
-                made._means.watch(name)
+                made._detection.means.watch(name)
             made._arrange()
         return made
-
-    def _restore_law(self, law: str | None) -> None:
-        for reference in self.references:
-            if reference.id == law:
-                self._standards.seal(reference, self.rules)

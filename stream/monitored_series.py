@@ -72,7 +72,8 @@ class MonitoredSeries:
                 del self.values[name]
         for name in self._types:
             self.watch(name)
-        self.share(self._rate)
+        if self._rate:  # else it is told before the first pane
+            self.share(self._rate)
         return ended
 
     def run(self, run: PaneTable, words: Findings, law: Reference | None) -> list[MonitorFinding]:

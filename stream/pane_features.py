@@ -47,6 +47,12 @@ class PaneFeatures(Mapping[str, FeatureTable]):
     def __contains__(self, name: object) -> bool:
         return name in self.names
 
+    def counts(self) -> tuple[Ints, Ints, Ints]:
+        """(features, panes) each: numbers, texts, and rows in which the feature is there."""
+        shape = len(self.names), self.panes
+        whole = self.whole
+        return whole.number.reshape(shape), whole.text.reshape(shape), whole.present.reshape(shape)
+
     def between(self, low: int, high: int) -> PaneFeatures:
         """The panes from `low` to before `high`."""
         number = np.full(self.panes, -1)

@@ -140,7 +140,8 @@ static int by_hash(const void *a, const void *b)
 /* Sort the hashes of one pane's texts, and keep the counts of the smallest `most`. */
 static inline bool put_texts(Sparse *to, uint64_t *hashes, size_t n, int64_t pane, int64_t most)
 {
-    qsort(hashes, n, sizeof *hashes, by_hash);
+    if (n)
+        qsort(hashes, n, sizeof *hashes, by_hash);
     for (size_t i = 0, j; i < n && most > 0; i = j, most--) {
         for (j = i + 1; j < n && hashes[j] == hashes[i];)
             j++;

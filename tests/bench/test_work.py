@@ -8,9 +8,12 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from stream import native
 from stream.columns import Rows, number_column
 from stream.events import Effect, Records, ToPanes
+from stream.raw_records import RawMemoryRecords, records_of
 from stream.rules import Rules
 from stream.source_stage import SourceStage
 from stream.waiting_panes import Taken, merged
@@ -95,3 +98,36 @@ def test_merging_takes_few_calls_for_each_feature_and_each_group() -> None:
     base = cost(1, 10)
     assert (cost(1, 210) - base) / 200 < 40
     assert (cost(101, 10) - base) / 100 < 400
+
+
+def test_a_batch_takes_few_calls_for_each_of_its_groups_and_none_for_their_features() -> None:
+    """Rows of many groups stay together until their panes close."""
+
+    def cost(models: int, features: int) -> int:
+        topics = generate(
+            Workload(predictions=1_200, models=models, features=features, per_second=20_000)
+        )
+        of_side = [batch for side, batch in batches(topics, 1, 600) if side == "predictions"]
+        stage = SourceStage(RULES, 0, 4)
+        stage.predictions(of_side[0])
+        return calls(lambda: stage.predictions(of_side[1]))
+
+    assert (cost(210, 5) - cost(10, 5)) / 200 < 40
+    wider = cost(210, 25) - cost(210, 5) - (cost(10, 25) - cost(10, 5))
+    assert wider / 200 < 1
+
+
+def test_records_of_a_fetched_batch_take_no_calls_of_their_own() -> None:
+    def cost(records: int) -> int:
+        builder = DefaultRecordBatchBuilder(
+            magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
+            base_sequence=-1, batch_size=1 << 20,
+        )  # fmt: skip
+        for offset in range(records):
+            builder.append(offset, timestamp=1_000, key=b"k", value=b"v" * 100, headers=[])
+        fetched = RawMemoryRecords(bytes(builder.build()))
+        batch = fetched.next_batch()
+        return calls(lambda: records_of(batch, fetched.data, 0))
+
+    if native.IS_BUILT:
+        assert cost(2_000) == cost(20)

@@ -10,9 +10,11 @@ import pytest
 
 from detectors.calibrated import adwin_delta, page_hinkley_threshold
 from stream.monitor import Monitor
+from stream.monitor_state import Sealed
 from stream.monitored_series import SHARE
 from stream.rules import AdwinRule, PageHinkleyRule, Rules
 from stream.settings import SettingsError, load
+from stream.snapshot import packed
 from tests.stream.test_watch import GROUP, RULES, panes, told
 
 AUTO = replace(RULES, adwin=AdwinRule(enabled=True), page_hinkley=PageHinkleyRule(enabled=True))
@@ -40,7 +42,7 @@ def test_delta_and_threshold_are_those_of_the_tables() -> None:
     seconds = (reference.end_ms - reference.start_ms) / 1000
     by_time = seconds / reference.count / (AUTO.budget.span_ms / 1000)
     rate = min(1 / AUTO.budget.predictions, by_time) * SHARE["prediction"] / 3
-    series = monitor._means.values["feature:x"]
+    series = monitor._detection.means.values["feature:x"]
     assert series.delta == pytest.approx(adwin_delta(rate))
     test = series.detectors["page_hinkley"]
     spread = test.delta / 0.01  # σ, scaled
@@ -60,6 +62,21 @@ def test_neither_batches_nor_restores_show() -> None:
     assert sorted(told(SHIFTED, cuts, AUTO), key=order) == sorted(
         told(SHIFTED, [], AUTO), key=order
     )
+
+
+def test_rules_may_change_right_after_a_restore() -> None:
+    monitor = Monitor(AUTO, GROUP, "prediction", AUTO.reference)
+    monitor.update(SHIFTED.between(0, 300 * RULES.pane_ms))
+    held = monitor.snapshot()
+    restored = Monitor.restore(
+        AUTO, AUTO.reference, Sealed(packed(held.parts())).held(held.to_plain())
+    )
+    other = replace(AUTO, page_hinkley=PageHinkleyRule())
+    rest = SHIFTED.between(301 * RULES.pane_ms, 900 * RULES.pane_ms)
+    expected, _ = monitor.update(rest, other)
+    found, _ = restored.update(rest, other)
+    assert found == expected
+    assert "FeatureDriftAdwin" in {f.alertname for f in found}
 
 
 def test_with_settings_of_ones_own_they_are_outside_the_budget() -> None:

@@ -311,4 +311,6 @@ def test_a_drift_so_slow_that_what_is_usual_follows_it_is_found_against_the_seal
     assert 0.1 <= first["effect"]["estimate"] < 0.15, "told at the floor"
     before = Monitor(rules, GROUP, "prediction", reference)
     before.update(table.between(0, told[0].pane_end_ms - hour))
-    assert int(before._watch.terms()[0].baseline.n[0]) > 20_000, "as many more have joined by then"
+    assert int(before._detection.watch.terms()[0].baseline.n[0]) > 20_000, (
+        "as many more have joined by then"
+    )

@@ -1,0 +1,188 @@
+"""All that compares the panes of a group with what is usual, under one roof.
+
+The bank (`watch`) with what it compares with (`standards`), what goes together in the rows
+(`joint`), and, where they are configured, means under ADWIN and Page-Hinkley and the distances that
+an owner has set thresholds for. What begins and ends with a reference begins and ends here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from stream.budget import false_alerts_per_prediction
+from stream.columns import Group
+from stream.concert import Concert, Raised
+from stream.distance_watch import DistanceWatch
+from stream.feature_types import FeatureTypes
+from stream.findings import Findings
+from stream.joint_watch import MEASURE, SERIES, JointWatch
+from stream.monitor_told import MonitorFinding, SeriesStatus
+from stream.monitored_series import MonitoredSeries
+from stream.panes import PaneTable
+from stream.profile import Profile
+from stream.recent_rows import RecentRows
+from stream.reference import Reference
+from stream.rules import Rules
+from stream.standards import Standards
+from stream.watch import Watch
+from stream.watermark import BEFORE_ALL_MS
+from stream.wire import PaneKind
+
+Fired = list[tuple[str, str]]
+"""(series, detector)"""
+
+
+class Detection:
+    def __init__(
+        self, rules: Rules, group: Group, kind: PaneKind, types: FeatureTypes, enough: int
+    ) -> None:
+        """`enough`: values that make a reference."""
+        self._group, self._kind = group, kind
+        self.standards = Standards(kind, group[0])
+        self.watch = Watch(enough)
+        self.means = MonitoredSeries(rules, kind, types)
+        self._joint = JointWatch()
+        self._distances = DistanceWatch()
+
+    @property
+    def law(self) -> Reference | None:
+        law = self.standards.law
+        return None if law is None else law.reference
+
+    # -- what is watched
+
+    def use(self, rules: Rules) -> Fired:
+        """Under these rules from the next pane on, `arrange` anew with them; what they end while it
+        fires."""
+        ended = self.means.use(rules)
+        self.standards.use(rules)
+        return ended + self._distances.use(rules.thresholds_of(self._group[0]))
+
+    def arrange(
+        self,
+        numeric: Mapping[str, bool],
+        rules: Rules,
+        recent: RecentRows,
+        end_ms: int,
+        *,
+        is_gathering: bool,
+        anew: bool,
+    ) -> Fired:
+        """Watch from the next pane on what references there are for; what fires and is watched no
+        more. `anew`: the terms of all have changed."""
+        standards, watch = self.standards, self.watch
+        rows = recent.window(BEFORE_ALL_MS, end_ms) if standards.has_begun else None
+        ended: Fired = [*standards.arrange(watch, numeric, rules, recent=rows, anew=anew)]
+        watch.gather(standards.gathered if is_gathering else None)
+        if self._kind == "prediction":
+            taus = {key: one.terms.tau for key, one in watch.watched.items()}
+            law = standards.law
+            if law is not None and law.reference.seasons:
+                law = None  # between features the hours are not told apart
+            if self._joint.arrange(law, numeric, taus, rules, self._group[0]):
+                ended.append((SERIES, MEASURE))
+        return ended
+
+    def share(self, rules: Rules) -> None:
+        """The budget of the means follows their number, from the next pane on."""
+        budget, newest = rules.budget_of(self._group[0]), self.standards.newest
+        if newest is None:  # its traffic is not known yet
+            self.means.share(1.0 / budget.predictions)
+            return
+        span_ms = newest.end_ms - newest.start_ms
+        self.means.share(false_alerts_per_prediction(budget, newest.count, span_ms))
+
+    # -- runs
+
+    def run(
+        self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
+    ) -> list[MonitorFinding]:
+        firing = list(self.watch.firing)
+        told = self.watch.run(run, rules)
+        concert = Concert(firing)
+        findings: list[MonitorFinding] = []
+        for one in concert.of(told):
+            end_ms = int(run.pane_end[one.row])
+            if isinstance(one, Raised):
+                findings.append(words.raised(one.key, end_ms))
+                continue
+            sealed = self.standards.is_sealed(one.watched.profile)
+            moved_along = concert.moved_along(one)
+            found = words.of_unit(one, end_ms, is_sealed=sealed, moved_along=moved_along)
+            findings += [] if found is None else [found]
+        findings += [
+            words.of_joint(joint, int(run.pane_end[joint.row]), self._joint)
+            for joint in self._joint.run(run, rules, firing, told)
+        ]
+        findings += self.means.run(run, words, self.law)
+        return findings + self._far(run, rules, recent, words)
+
+    def _far(
+        self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
+    ) -> list[MonitorFinding]:
+        """What lies beyond thresholds that the owner has set."""
+        law = self.law
+        if law is None or self._kind == "cohort":
+            return []
+        told = self._distances.run(
+            run, recent, law, rule=rules.thresholds_of(self._group[0]),
+            window=rules.kept_rows, pane_ms=rules.pane_ms,
+        )  # fmt: skip
+        return [words.of_distance(one, int(run.pane_end[one.row]), law) for one in told]
+
+    # -- reading
+
+    @property
+    def firing(self) -> Fired:
+        joint = [(SERIES, MEASURE)] if self._joint.is_firing else []
+        return [*self.watch.firing, *self.means.firing(), *self._distances.firing, *joint]
+
+    def status(self) -> Iterator[SeriesStatus]:
+        """Of every unit, as a share of its threshold, and of the means that have told something."""
+        for (name, measure), level, is_firing in self.watch.levels():
+            yield SeriesStatus(self._group, name, measure, level, 1.0, is_firing)
+        nearest = self._joint.level()
+        if nearest is not None:
+            is_firing = self._joint.is_firing
+            yield SeriesStatus(self._group, SERIES, MEASURE, nearest, 1.0, is_firing)
+        for name, detector, is_firing, last in self.means.all():
+            if last is not None:
+                score, threshold = last.statistic, last.threshold
+                yield SeriesStatus(self._group, name, detector, score, threshold, is_firing)
+
+    # -- state
+
+    def bases(self) -> list[Reference]:
+        return self.standards.bases(self.watch)
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "law": None if self.law is None else self.law.id,
+            "late": self.standards.late(),
+            "provisional": self.standards.provisional_id,
+            "watch": self.watch.snapshot(),
+            "means": self.means.snapshot(),
+            "joint": self._joint.snapshot(),
+            "distances": self._distances.snapshot(),
+        }
+
+    def restore_law(
+        self, references: list[Reference], plain: Mapping[str, Any], rules: Rules
+    ) -> None:
+        law = plain.get("law", references[-1].id if references else None)
+        for reference in references:
+            if reference.id == law:
+                self.standards.seal(reference, rules)
+
+    def restore(
+        self, bases: Iterable[Reference], plain: Mapping[str, Any], rules: Rules
+    ) -> dict[str, Profile]:
+        """Behind the law; all profiles by id."""
+        late = plain.get("late", [])
+        profiles = self.standards.restore(bases, plain["provisional"], late, rules)
+        self.watch.restore(profiles, rules, self._group[0], plain["watch"])
+        self.means.restore(plain["means"])
+        self._joint.restore(self.standards.law, plain.get("joint"))
+        self._distances.restore(plain.get("distances", [0, []]))
+        return profiles
