@@ -42,7 +42,7 @@ def is_of_class(name: str) -> bool:
 
 
 def cells(values: NDArray[Any], applies: NDArray[np.bool_], labelled: NDArray[np.bool_]) -> Column:
-    """A measure: null where unlabelled, absent where it does not apply."""
+    """A measure: absent where it does not apply, null where that is not known."""
     kind = np.where(labelled, np.where(applies, NUMBER, ABSENT), NULL).astype(np.uint8)
     numbers = values.astype(np.float64)
     kind[(kind == NUMBER) & ~(numbers <= LARGEST_NUMBER)] = OTHER
@@ -54,8 +54,9 @@ def measures(
 ) -> dict[str, Column]:
     """One column a measure over parallel predictions and outcomes.
 
-    A cell is null where the prediction is unlabelled (the outcome's columns mean nothing there),
-    absent where the measure does not apply.
+    Of delay and losses a cell is null where the prediction is unlabelled (the outcome's columns
+    mean nothing there); those of classes and of scores by truth are absent then, as where a
+    measure does not apply: most models have no use for them.
     """
     said, truth = predictions["has"], outcomes["has"]
     both = said & truth
@@ -78,15 +79,21 @@ def measures(
     with np.errstate(over="ignore"):  # what overflows becomes `other`
         squared = deviation**2
     is_probability = probable & (binary | named)
-    found = {
+    every = np.ones(len(said), np.bool_)
+    losses = {
         "outcome:absolute_error": (np.abs(deviation), has_value),
         "outcome:brier": (miss**2, is_probability),
-        DELAY: (delay_ms, np.ones(len(said), np.bool_)),
+        DELAY: (delay_ms, every),
         "outcome:error": (wrong, has_error),
+        "outcome:squared_error": (squared, has_value),
+    }
+    parts = {
         FALSE_POSITIVES: (wrong, has_error & binary & ~positive),
         RECALL: (~wrong, has_error & binary & positive),
         SCORE_FALSE: (score, is_probability & ~happened),
         SCORE_TRUE: (score, is_probability & happened),
-        "outcome:squared_error": (squared, has_value),
     }
-    return {name: cells(*found[name], labelled) for name in sorted(found)}
+    found = {name: cells(*of, labelled) for name, of in losses.items()}
+    for name, (values, applies) in parts.items():
+        found[name] = cells(values, applies & labelled, every)
+    return {name: found[name] for name in sorted(found)}

@@ -98,6 +98,11 @@ def _shapes(
     said: Said,
 ) -> list[Shape]:
     """Cells lie row by row: those of a shape are a matrix, and its columns the columns of that."""
+    if len(of_row) and (of_row == of_row[0]).all():
+        given, *names = keys[int(of_row[0])]
+        size = (len(of_row), len(names))
+        matrices = cells[0].reshape(size), cells[1].reshape(size)
+        return [_shape(np.arange(len(of_row)), given, [texts[n] for n in names], matrices, said)]
     widths = np.array([len(key) - 1 for key in keys], np.int64)
     starts = np.zeros(len(of_row), np.int64)
     starts[1:] = np.cumsum(widths[of_row])[:-1]
@@ -109,10 +114,20 @@ def _shapes(
         if not len(rows):
             continue  # its only record was given up after all
         of_rows = starts[rows, np.newaxis] + np.arange(len(names))
-        kind, bits = (np.ascontiguousarray(part[of_rows].T) for part in cells)
-        columns = {
-            f"{FEATURE}{texts[name]}": Column(kind[i], bits[i]) for i, name in enumerate(names)
-        }
-        ordered = {name: columns[name] for name in sorted(columns)}
-        shapes.append(Shape(rows, ordered | said.measures(rows, given)))
+        matrices = cells[0][of_rows], cells[1][of_rows]
+        shapes.append(_shape(rows, given, [texts[name] for name in names], matrices, said))
     return shapes
+
+
+def _shape(
+    rows: Places,
+    given: int,
+    names: Sequence[str],
+    cells: tuple[NDArray[np.uint8], NDArray[np.uint64]],
+    said: Said,
+) -> Shape:
+    """Of cells, (rows, features) each."""
+    kind, bits = np.ascontiguousarray(cells[0].T), np.ascontiguousarray(cells[1].T)
+    columns = {f"{FEATURE}{name}": Column(kind[i], bits[i]) for i, name in enumerate(names)}
+    ordered = {name: columns[name] for name in sorted(columns)}
+    return Shape(rows, ordered | said.measures(rows, given))

@@ -123,7 +123,8 @@ class OutcomeJoin:
         is_own = np.array([bool(of.classes or of.costs) for of in of_models], np.bool_)
         has_own = is_own[made.code]
         plain = made.take(np.flatnonzero(~has_own)) if has_own.any() else made
-        yield from plain.dealt(in_order=True)
+        for group, cells in plain.dealt(in_order=True):
+            yield group, _without_absent(cells)
         for code in np.unique(made.code[has_own]).tolist():
             of_group = np.flatnonzero(made.code == code)
             of_group = of_group[np.lexsort((hashes[of_group], end[of_group]))]
@@ -133,7 +134,8 @@ class OutcomeJoin:
             )
             own = class_measures(of_models[code], said, truth, labelled[of_group])
             cells = made.rows.take(of_group)
-            yield made.groups[code], replace(cells, columns=cells.columns | own)
+            whole = replace(cells, columns=cells.columns | own)
+            yield made.groups[code], _without_absent(whole)
 
     def _candidates(self, rows: Columns, age_ms: NDArray[np.int64]) -> tuple[Found, Found]:
         """(all candidates, those that count: the highest revision of each prediction)."""
@@ -267,6 +269,12 @@ class OutcomeJoin:
         made._delays_until_ms = plain["delays_until_ms"]
         made.matured = plain["matured"]
         return made
+
+
+def _without_absent(rows: Rows) -> Rows:
+    """Without measures that no row has: most models have no use for some."""
+    columns = {name: cells for name, cells in rows.columns.items() if cells.kind.any()}
+    return replace(rows, columns=columns)
 
 
 def _labels(count: int, counted: Found) -> tuple[NDArray[np.bool_], Columns]:

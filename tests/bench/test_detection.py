@@ -10,6 +10,7 @@ from tests.bench import detection_delays as delay
 from tests.bench import detection_false as quiet
 from tests.bench import detection_fresh as fresh
 from tests.bench import detection_judged as judged
+from tests.bench import detection_unseen as unseen
 from tests.bench.detection_plot import svg
 
 SHIPPED = quiet.SHIPPED * quiet.BUDGET
@@ -61,6 +62,13 @@ def test_dependent_values_keep_the_budget(kind: str, count: int) -> None:
     found = quiet.dependent(kind, count, series=20, length=50_000, seed=5)
     assert found["alerts"] <= 2  # of 1M values
     assert found["tau"] > 5
+
+
+def test_a_public_generator_is_silent_until_its_concept_changes() -> None:
+    found = unseen.measure("LED", 20, 24_000, 18_000)["Leeway"]
+    assert found.false == 0
+    assert found.delay is not None
+    assert found.delay < 200
 
 
 def test_the_plot_shows_every_point_and_the_best_possible() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.rank_scores import SCORE_UNIT, RankScores
+from detectors.rank_scores import SCORE_UNIT, RankScores, normal_quantiles
 
 
 def naive_scores(reference: list[float], values: list[float]) -> list[float]:
@@ -96,3 +96,11 @@ def test_what_cannot_be_scored_is_refused() -> None:
         RankScores.from_counts([3, 2]).score([1.0])
     with pytest.raises(ValueError, match="not a number"):
         RankScores.from_values([1.0, 2.0]).score([math.nan])
+
+
+def test_normal_quantiles_are_those_of_python_bit_for_bit() -> None:
+    shares = np.random.default_rng(3).random(20_000)
+    edges = [1e-12, 0.075, 0.5 - 0.425, 0.5, np.nextafter(0.5, 1), 0.5 + 0.425, 1 - 1e-12]
+    asked = np.concatenate([shares, edges])
+    exact = [NormalDist().inv_cdf(p) for p in asked.tolist()]
+    assert normal_quantiles(asked).tolist() == exact

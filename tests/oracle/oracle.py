@@ -103,17 +103,7 @@ def cohort_panes(
     return {key: tally(found, world.pane_rows, world.max_categories) for key, found in rows.items()}
 
 
-LOSSES = (
-    "delay_ms",
-    "error",
-    "brier",
-    "absolute_error",
-    "squared_error",
-    "recall",
-    "false_positive_rate",
-    "score_true",
-    "score_false",
-)
+LOSSES = ("delay_ms", "error", "brier", "absolute_error", "squared_error")
 
 
 def losses(prediction: Prediction, counted: Outcome | None) -> dict[str, Cell]:

@@ -180,21 +180,19 @@ def life(accepted_ms: int | None, *, batch: int = 500, version: str | None = Non
 
 
 def shifts(pipeline: Pipeline, version: str = "1") -> list[Alert]:
+    """Beginnings and ends; not what is told again because its incident grows."""
     alerts = [told.alert for told in pipeline.sorted_alerts()]
-    return [a for a in alerts if (a.alertname, a.model.version) == ("FeatureDrift", version)]
+    mine = [a for a in alerts if (a.alertname, a.model.version) == ("FeatureDrift", version)]
+    return [a for a in mine if a.status == "resolved" or a.sequence == 1]
 
 
 def test_what_fires_ends_when_a_new_reference_is_accepted_and_the_new_one_is_the_measure() -> None:
     left_alone = shifts(life(None))
-    assert [(a.status, a.sequence) for a in left_alone] == [("firing", 1)]
+    assert [a.status for a in left_alone] == ["firing"]
     pipeline = life(260_000)
     first, second = (Reference.decode(sealed.value) for sealed in pipeline.references[:2])
     told = shifts(pipeline)
-    assert [(a.status, a.sequence) for a in told[:3]] == [
-        ("firing", 1),
-        ("resolved", 2),
-        ("firing", 1),
-    ]
+    assert [a.status for a in told[:3]] == ["firing", "resolved", "firing"]
     assert told[1].ends_at == "1970-01-01T00:04:20.000Z"
     assert told[1].summary.startswith("resolved (a new reference was accepted): m v1: x rose")
     assert second.start_ms >= 257_000, "from the first pane that was not released yet"
