@@ -45,7 +45,7 @@ def test_500_seeds_of_faults_say_what_an_undisturbed_run_says() -> None:
         "activations": 50,
         "accepted": 100,
         "renewals": 20,
-        "ended by a renewal": 20,
+        "ended by a renewal": 10,
         "dead_lettered": 1_000,
         "duplicate": 1_000,
         "future": 300,
