@@ -121,7 +121,7 @@ def sparkline(values: Sequence[float | None]) -> str:
     """A bar each; a space where there is none.
 
     >>> sparkline([0.0, None, 1.0, 2.0])
-    '▁ ▄█'
+    '▁ ▅█'
     """
     shown = [value for value in values if value is not None]
     low, high = min(shown), max(shown)

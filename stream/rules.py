@@ -269,7 +269,8 @@ class Rules:
         return fields
 
     def to_plain(self) -> dict[str, Any]:
-        plain: dict[str, Any] = msgspec.to_builtins(self)
+        # msgspec by itself leaves out what it had set to a default when it read this
+        plain: dict[str, Any] = msgspec.to_builtins(asdict(self))
         return plain
 
     @classmethod

@@ -151,9 +151,8 @@ def encode_in_fragments(record: PaneRecord) -> list[bytes]:
 def decode_pane_record(data: bytes) -> PaneRecord:
     """Raises BrokenRecordError."""
     magic = bytes(data[:1])
-    version = VERSION
-    if magic == b"B" and data[1:2] == bytes([BLOCK_VERSION]):
-        version = BLOCK_VERSION
+    is_new = magic == b"B" and data[1:2] != bytes([VERSION])
+    version = BLOCK_VERSION if is_new else VERSION
     body = unpack(magic, version, data)
     return formed(magic, partial(_pane_record, magic, version), body)
 

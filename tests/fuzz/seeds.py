@@ -39,7 +39,7 @@ from stream.wire import (
     encode_pane_record,
 )
 from tests.cells import feature_columns
-from tests.fuzz.targets import CHECKPOINT, PANE_MAGICS, RECORD_END, RULES
+from tests.fuzz.targets import CHECKPOINT, PANE_RECORDS, RECORD_END, RULES
 from tests.streams import (
     TOPIC,
     Stream,
@@ -156,7 +156,7 @@ def _block_of_a_table() -> Block:
 
 
 def _pane_input(record: bytes) -> bytes:
-    return bytes([PANE_MAGICS.index(record[:1])]) + record[HEADER:]
+    return bytes([PANE_RECORDS.index((record[:1], record[1]))]) + record[HEADER:]
 
 
 def _findings() -> list[bytes]:

@@ -27,6 +27,7 @@ from stream.settings import SettingsError, load
 from stream.snapshot import BrokenRecordError, Part, pack, unpack
 from stream.source_stage import SourceStage
 from stream.wire import (
+    BLOCK_VERSION,
     VERSION,
     decode_finding,
     decode_journal,
@@ -50,7 +51,11 @@ REASONS = frozenset(
 )
 AT_MS = 1_763_800_000_500  # of the records that have a timestamp
 RECORD_END = b"\x1e"
-PANE_MAGICS = b"BDLAP"
+PANE_RECORDS = (
+    (b"B", BLOCK_VERSION), (b"B", VERSION), (b"D", VERSION), (b"L", VERSION), (b"A", VERSION),
+    (b"P", VERSION),
+)  # fmt: skip
+"""Magic and version of what stage 1 says to stage 2."""
 LAYOUT = checkpoint.Layout(state_hash="abc", partitions=4, inputs=("predictions", "outcomes"))
 
 
@@ -151,9 +156,13 @@ def ledger(data: bytes) -> None:
 
 
 def panes(data: bytes) -> None:
+    _settles(decode_pane_record, encode_pane_record, pane_record(data))
+
+
+def pane_record(data: bytes) -> bytes:
     """The first byte chooses what stage 1 says to stage 2, the others are its body."""
-    magic = PANE_MAGICS[data[0] % len(PANE_MAGICS) :][:1] if data else b"B"
-    _settles(decode_pane_record, encode_pane_record, sealed(magic, data[1:]))
+    magic, version = PANE_RECORDS[data[0] % len(PANE_RECORDS) if data else 0]
+    return sealed(magic, data[1:], version)
 
 
 def findings(data: bytes) -> None:

@@ -20,7 +20,7 @@ from stream.wire import VERSION, decode_finding, decode_journal, decode_pane_rec
 from tests.fuzz import targets
 from tests.fuzz.one import mutated
 from tests.fuzz.seeds import seeds
-from tests.fuzz.targets import PANE_MAGICS, RULES, TARGETS, sealed
+from tests.fuzz.targets import RULES, TARGETS, pane_record, sealed
 from tests.streams import records
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def test_every_seed_and_what_a_plain_mutator_makes_of_it_is_understood_or_refuse
 UNDERSTOOD: dict[str, Callable[[bytes], object]] = {
     "predictions": lambda data: predictions_of(data).events[0],
     "outcomes": lambda data: outcomes_of(data).events[0],
-    "panes": lambda data: decode_pane_record(sealed(PANE_MAGICS[data[0] :][:1], data[1:])),
+    "panes": lambda data: decode_pane_record(pane_record(data)),
     "findings": lambda data: decode_finding(sealed(b"F", data)),
     "journal": lambda data: decode_journal(sealed(b"J", data)),
     "state": lambda data: unpack(b"1", VERSION, sealed(b"1", data)),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from stream.columns import ABSENT, OTHER, TEXT, Column, Rows
 from stream.outcome_join import Delays
 from stream.panes import PaneTable, summarise
+from stream.plain_panes import rows_to_plain, table_to_plain
 from stream.snapshot import BrokenRecordError, pack, unpack
 from stream.wire import (
+    BLOCK_VERSION,
     FINDING_KINDS,
     KINDS,
     VERSION,
@@ -142,7 +145,7 @@ def seen(value: Any) -> Any:
             used = {int(code) for c in value.columns.values() for code in c.texts()[1]}
             fields["texts"] = {code: value.texts[code] for code in used}
         return type(value), fields
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: seen(inner) for name, inner in value.items()}
     return value
 
@@ -192,7 +195,7 @@ def test_another_version_is_refused_and_both_are_named(
 
 def body(record: PaneRecord) -> Any:
     written = encode_pane_record(record)
-    return unpack(written[:1], VERSION, written)
+    return unpack(written[:1], written[1], written)
 
 
 def test_every_kind_of_record_is_drawn() -> None:
@@ -212,18 +215,27 @@ TABLE = summarise(
     2,
     2,
 )
+BLOCK = Block(0, 1, "cohort", ("m", "1", "c", ""), TABLE.sample, TABLE)
 I8, U8, U1, F8 = (np.array([1], kind) for kind in ("i8", "u8", "u1", "f8"))
 
 
 def changed(path: tuple[Any, ...], value: Any) -> bytes:
-    """A block of rows and a table, in which one place has another value."""
-    block = Block(0, 1, "cohort", ("m", "1", "c", ""), TABLE.sample, TABLE)
-    plain_body = body(block)
+    """A block of rows and a table as 0.1.0 wrote it, in which one place has another value."""
+    old = {"rows": rows_to_plain(TABLE.sample), "table": table_to_plain(TABLE)}
+    return pack(b"B", VERSION, with_changed(body(BLOCK) | old, path, value))
+
+
+def changed_together(path: tuple[Any, ...], value: Any) -> bytes:
+    """The same in the form of this build."""
+    return pack(b"B", BLOCK_VERSION, with_changed(body(BLOCK), path, value))
+
+
+def with_changed(plain_body: Any, path: tuple[Any, ...], value: Any) -> Any:
     place = plain_body
     for step in path[:-1]:
         place = place[step]
     place[path[-1]] = value
-    return pack(b"B", VERSION, plain_body)
+    return plain_body
 
 
 FEATURE = ("table", "features", "x")
@@ -279,8 +291,60 @@ def test_a_block_of_another_form_is_refused_behind_a_right_checksum(
         decode_pane_record(changed(path, value))
 
 
+WHOLE = ("table", "whole")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("source",), "0"),
+        (("group", 2), 3),
+        (("rows", "end"), I8),
+        (("rows", "end"), np.array([1.0, 2.0, 2.0])),
+        (("rows", "names"), ["x", "y"]),
+        (("rows", "names"), ["x", "x"]),
+        (("rows", "names"), [7]),
+        (("rows", "names"), "x"),
+        (("rows", "kinds"), U1),
+        (("rows", "kinds"), np.array([2, 5, 2], np.uint8)),
+        (("rows", "bits"), U8),
+        (("rows", "bits"), np.array([2, 5, 2])),
+        (("rows", "texts"), {}),
+        (("rows", "texts"), None),
+        (("table", "end"), np.array([2_000, 1_000])),
+        (("table", "end"), I8),
+        (("table", "rows"), I8),
+        (("table", "limit"), np.array([1, 2])),
+        (("table", "names"), ["x", "y"]),
+        (("table", "names"), []),
+        (("table", "names"), [7]),
+        ((*WHOLE, 0, 0), I8),
+        ((*WHOLE, 0, 4), np.array([1, 2])),
+        (WHOLE, []),
+        ((*WHOLE, 1, 0), np.array([0, 2])),
+        ((*WHOLE, 1, 1), np.array([0.0])),
+        ((*WHOLE, 2, 2), np.zeros(5, np.int64)),
+        ((*WHOLE, 3, 0), np.array([1, 0])),
+        ((*WHOLE, 3, 1), np.array([1.0, 2.0])),
+        ((*WHOLE, 4, 0), np.array([-1])),
+        ((*WHOLE, 4, 1), np.array([9])),
+        ((*WHOLE, 4, 2), np.zeros(2, np.int64)),
+        (("table", "sample", "end"), np.array([1_000, 2_000, 3_000])),
+        (("table", "sample", "texts"), {}),
+    ],
+)
+def test_a_block_of_another_form_together_is_refused_behind_a_right_checksum(
+    path: tuple[Any, ...], value: Any
+) -> None:
+    with pytest.raises(BrokenRecordError):
+        decode_pane_record(changed_together(path, value))
+
+
 def test_a_block_that_is_only_written_again_is_accepted() -> None:
-    assert isinstance(decode_pane_record(changed(("epoch",), 4)), Block)
+    for write in (changed, changed_together):
+        found = decode_pane_record(write(("epoch",), 4))
+        assert isinstance(found, Block)
+        assert seen(found) == seen(replace(BLOCK, epoch=4))
 
 
 @pytest.mark.parametrize(
