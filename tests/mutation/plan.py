@@ -11,6 +11,13 @@ _JOIN = (
     "tests/stream/test_identity.py",
     "tests/stream/test_golden.py",
 )
+_PANES = (
+    "tests/stream/test_pane_parts.py",
+    "tests/stream/test_panes.py",
+    "tests/stream/test_wide_panes.py",
+    "tests/stream/test_grouped_rows.py",
+    "--deselect=tests/stream/test_panes.py::test_ks_of_samples_lies_within_the_bound_that_k_promises",
+)
 _CHECKPOINT = (
     "tests/stream/test_checkpoint_forms.py",
     "tests/stream/test_checkpoint.py",
@@ -19,12 +26,11 @@ _CHECKPOINT = (
 )
 PLAN: dict[str, tuple[str, ...]] = {
     "watermark": ("tests/stream/test_watermark.py",),
-    "panes": (
-        "tests/stream/test_pane_parts.py",
-        "tests/stream/test_panes.py",
-        "--deselect=tests/stream/test_panes.py::test_ks_of_samples_lies_within_the_bound_that_k_promises",
-    ),
-    "outcome_join": _JOIN,
+    "panes": _PANES,
+    "feature_table": _PANES,
+    "feature_tables": _PANES,
+    "pane_features": _PANES,
+    "outcome_join": (*_JOIN, "tests/stream/test_judgement.py", "tests/stream/test_performance.py"),
     "pending": _JOIN,
     "waiting_outcomes": _JOIN,
     "sorted_runs": _JOIN,
