@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from detectors.distance import ks, ks_sample_bound
 from detectors.moments import mean_and_variance
-from stream.columns import Rows
+from stream.columns import Column, Rows
 from stream.identity import hash_ids
 from stream.panes import PaneTable, collapse, merge, summarise
 from stream.plain_panes import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
@@ -234,3 +234,24 @@ def test_ks_of_samples_lies_within_the_bound_that_k_promises(shape: str) -> None
     assert sum(error > bound for error in off) <= 2
     assert max(off) > 0  # they were samples
     assert 0.0 < float(np.mean(off)) < bound / 2
+
+
+def test_a_table_of_fewer_features_is_that_of_rows_without_the_others() -> None:
+    """Sums, sample and the texts that are left."""
+    ends, hashes = np.array([1_000, 1_000, 2_000]), np.array([3, 4, 5], np.uint64)
+    texts = {7: "seven", 9: "nine"}
+    x = Column(np.array([2, 2, 2], np.uint8), np.array([1.0, 2.0, 3.0]).view(np.uint64))
+    s = Column(np.array([3, 3, 3], np.uint8), np.array([7, 9, 7], np.uint64))
+    table = summarise(Rows(ends, hashes, {"x": x, "s": s}, texts), 2, 4)
+    for less, names in (
+        (table.without({"s"}), ["x"]),
+        (table.only("s"), ["s"]),
+        (table.only("y"), []),
+    ):
+        assert list(less.features) == names == list(less.sample.columns)
+        assert less.rows.tolist() == table.rows.tolist()
+        assert less.sample.hash.tolist() == table.sample.hash.tolist()
+        for name in names:
+            assert less.features[name].number.tolist() == table.features[name].number.tolist()
+            assert less.sample.columns[name] is table.sample.columns[name]
+        assert less.texts == less.sample.texts == (texts if "s" in names else {})
