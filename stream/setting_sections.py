@@ -23,6 +23,7 @@ from stream.setting_detection import (
     Section,
     ThresholdSettings,
 )
+from stream.setting_owners import OwnerSettings
 from stream.setting_types import (
     Bytes,
     Cost,
@@ -256,15 +257,6 @@ class WebSettings(Section):
 
     host: str = "127.0.0.1"
     port: Port = 6066
-
-
-class OwnerSettings(Section):
-    """Who answers for a model (RACI)."""
-
-    accountable: str = Field(min_length=1)
-    responsible: tuple[str, ...] = ()
-    consulted: tuple[str, ...] = ()
-    informed: tuple[str, ...] = ()
 
 
 _NO_OWNER = BeforeValidator(lambda value: {} if value is None else value)

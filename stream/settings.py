@@ -157,6 +157,14 @@ class Settings(Section):
         """No model is configured: alerts say `unassigned`, and every run should say so too."""
         return not self.models
 
+    def gaps(self) -> list[str]:
+        """What is missing of who owns what: a line with its path for each, none an error."""
+        return [
+            f"models.{name}.owners.{gap}"
+            for name, model in sorted(self.models.items())
+            for gap in model.owners.gaps()
+        ]
+
     def rules(self) -> Rules:
         """The part of the configuration that the core knows."""
         return Rules(
@@ -301,7 +309,9 @@ def _unknown_variables() -> list[str]:
     ]
 
 
+_BLANK = "must not be blank"
 _PATTERNS = {
+    "accountable": _BLANK,
     "runbook_url": "must start with http:// or https://",
     "bootstrap": "must be host:port, or several of them with commas between",
 }
@@ -318,6 +328,8 @@ def _line(error: Any) -> str:
             message = _REQUIRED.get(str(key), "required")
         case "string_pattern_mismatch" if key in _PATTERNS:
             message = _PATTERNS[key]
+        case "string_pattern_mismatch" if "owners" in error["loc"]:
+            message = f"a name {_BLANK}"
         case "extra_forbidden":
             message = "unknown key" + _suggestion(error["loc"])
         case _:

@@ -153,6 +153,8 @@ limits: {record_bytes: 1000}
 models:
   fraud: {owners: {}, runbook_url: nowhere}
   churn: {budget: {span: 5}}
+  price: {owners: {accountable: " ", informed: [a, ""]}, runbook_url: "https://r"}
+  rank: {owners: {accountable: a, informed: [a, a]}, runbook_url: "https://r"}
 """,
         )
     )
@@ -171,6 +173,9 @@ models:
         "models.fraud.owners.accountable",
         "models.fraud.runbook_url",
         "models.churn.owners.accountable",
+        "models.price.owners.accountable",
+        "models.price.owners.informed.1",
+        "models.rank.owners",
         "models.churn.runbook_url",
         "LEEWAY_PANNE",
     }
