@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from stream.events import Severity
+from stream.rules import EscalationRule
 from stream.setting_detection import Section
+from stream.setting_types import PositiveDuration, duration_text, ms
 
 Name = Annotated[str, Field(pattern=r"^\S(.*\S)?$", max_length=200)]
 """Of a person, a team or an address: not blank."""
@@ -34,3 +38,30 @@ class OwnerSettings(Section):
         if self.responsible:
             return []
         return [f"responsible: nobody is named: it falls to {self.accountable}, who is accountable"]
+
+
+class EscalationSettings(Section):
+    """An alert that nobody has acknowledged so long after it fired is told to these too."""
+
+    after: PositiveDuration
+    severity_at_least: Severity = "error"
+    to: tuple[Name, ...] = Field(min_length=1)
+
+    def rule(self) -> EscalationRule:
+        return EscalationRule(ms(self.after), self.severity_at_least, self.to)
+
+
+def _rising(steps: tuple[EscalationSettings, ...] | None) -> tuple[EscalationSettings, ...] | None:
+    for one, other in pairwise(steps or ()):
+        if other.after <= one.after:
+            raise ValueError(
+                f"each step comes after the one before it, not at {duration_text(other.after)}"
+            )
+    return steps
+
+
+Escalation = Annotated[tuple[EscalationSettings, ...], AfterValidator(_rising)]
+
+
+def escalation_rule(steps: tuple[EscalationSettings, ...]) -> tuple[EscalationRule, ...]:
+    return tuple(step.rule() for step in steps)

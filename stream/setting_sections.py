@@ -23,7 +23,7 @@ from stream.setting_detection import (
     Section,
     ThresholdSettings,
 )
-from stream.setting_owners import OwnerSettings
+from stream.setting_owners import Escalation, OwnerSettings
 from stream.setting_types import (
     Bytes,
     Cost,
@@ -184,6 +184,9 @@ class AlertSettings(Section):
         default=whole_ms(_DEFAULT.ask_after_ms),
         description="Of firing, after which the owner is asked to accept a new reference.",
     )
+    escalate: Escalation = Field(
+        default=(), description="Who else is told what nobody has acknowledged, step by step."
+    )
 
 
 class DeadLetterLimit(Section):
@@ -286,6 +289,9 @@ class ModelSettings(Section):
     )
 
     thresholds: ThresholdSettings = ThresholdSettings()
+    escalate: Escalation | None = Field(
+        default=None, description="Instead of alerts.escalate; null: as for all."
+    )
     proven: bool | None = Field(
         default=None, description="Whether rates are under the e-detector; null: as for all."
     )

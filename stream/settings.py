@@ -44,6 +44,7 @@ from stream.setting_detection import (
     Section,
     ThresholdSettings,
 )
+from stream.setting_owners import escalation_rule
 from stream.setting_sections import (
     AlertSettings,
     CheckpointSettings,
@@ -188,6 +189,7 @@ class Settings(Section):
             resolve_values=self.alerts.resolve_values,
             cooldown_ms=ms(self.alerts.cooldown),
             ask_after_ms=ms(self.alerts.ask_after),
+            escalate=escalation_rule(self.alerts.escalate),
             pane_rows=self.sample.pane,
             window_rows=self.sample.window,
             max_record_bytes=self.limits.record_bytes,
@@ -214,6 +216,7 @@ class Settings(Section):
             classes=tuple(sorted(set(model.classes))),
             costs=model.cost_rule(),
             proven=model.proven,
+            escalate=None if model.escalate is None else escalation_rule(model.escalate),
             thresholds=model.thresholds.of_model(self.thresholds),
         )
 

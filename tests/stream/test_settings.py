@@ -64,7 +64,9 @@ detectors:
   proven: true
   minimum: 77
 thresholds: {psi: 0.9}
-alerts: {resolve_after: 9, resolve_values: 10, ask_after: 7d, cooldown: 2h}
+alerts:
+  {resolve_after: 9, resolve_values: 10, ask_after: 7d, cooldown: 2h,
+   escalate: [{after: 30m, to: [lead]}, {after: 1h, severity_at_least: critical, to: [head]}]}
 limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
    groups: 18, forget: 19d}
@@ -96,6 +98,8 @@ models:
         proven=False,
         thresholds=None,
     )
+    lead, head = EscalationRule(1_800_000, "error", ("lead",)), ("head",)
+    assert rules.escalate == (lead, EscalationRule(3_600_000, "critical", head))
     assert rules.budget_of("fraud") == BudgetRule(5_000, 86_400_000)
     assert rules.budget_of("other") == BudgetRule(5_000, 3 * 86_400_000)
     assert rules.max_record_bytes == 2 * 2**20
@@ -194,6 +198,8 @@ models:
         ("{models: {m: {maturity: 60d, owners: {accountable: a}, runbook_url: 'http://r'}}}",
          "models.m.maturity is beyond outcomes.horizon"),
         ("{pane: 0s}", "pane"),
+        ("{alerts: {escalate: [{after: 2h, to: [a]}, {after: 1h, to: [b]}]}}", "alerts.escalate"),
+        ("{alerts: {escalate: [{after: 2h, to: []}]}}", "alerts.escalate.0.to"),
         ("{detectors: {page_hinkley: {threshold: .inf}}}", "detectors.page_hinkley.threshold"),
     ],
 )  # fmt: skip
