@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from stream.rules import BudgetRule, FloorRule, ModelRule, Owners, ReferenceRule, Rules
+from stream.rules import (
+    BudgetRule,
+    EscalationRule,
+    FloorRule,
+    ModelRule,
+    Owners,
+    ReferenceRule,
+    Rules,
+)
 from stream.setting_types import parse_duration, parse_size
 from stream.settings import Settings, SettingsError, load
 
