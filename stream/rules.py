@@ -123,6 +123,24 @@ class EscalationRule:
 
 
 @dataclass(frozen=True, slots=True)
+class RetrainRule:
+    """What makes Leeway ask for a model to be retrained."""
+
+    performance: bool = True  # an alert on outcomes that says so
+    drifts: int | None = None  # so many drifts that fire at a time
+    severity_at_least: Severity = "warning"  # of these
+    events: tuple[str, ...] = ()  # names of business events
+    cooldown_ms: int = 7 * DAY_MS  # between two requests
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRule:
+    """What is configured for one version of a model."""
+
+    rollback_to: str | None = None  # the version before it that is known to be good
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -139,6 +157,8 @@ class ModelRule:
     thresholds: ThresholdRule | None = None
     proven: bool | None = None  # whether rates are under the e-detector
     escalate: tuple[EscalationRule, ...] | None = None
+    retrain: RetrainRule | None = None
+    versions: tuple[tuple[str, VersionRule], ...] = ()
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -167,6 +187,7 @@ class Rules:
     resolve_values: int = 500  # that say together that things are as in the reference again
     cooldown_ms: int = DAY_MS  # an alert that comes back within it is of the same incident
     escalate: tuple[EscalationRule, ...] = ()  # steps, by when they are due
+    retrain: RetrainRule = RetrainRule()
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
     max_record_bytes: int = 1_000_000
@@ -233,6 +254,15 @@ class Rules:
     @cached_property
     def escalates(self) -> bool:
         return bool(self.escalate) or any(model.escalate for model in self.models.values())
+
+    def retrain_of(self, model_id: str) -> RetrainRule:
+        return self.model(model_id).retrain or self.retrain
+
+    def version_of(self, model_id: str, version: str) -> VersionRule:
+        return dict(self.model(model_id).versions).get(version, _UNKNOWN_VERSION)
+
+    def rollback_target(self, model_id: str, version: str) -> str | None:
+        return self.version_of(model_id, version).rollback_to
 
     def cannot_follow(self, former: Rules) -> list[str]:
         """Why these cannot take over what was held under the former rules; empty if they can."""
@@ -317,6 +347,7 @@ _ACTIVATED = frozenset(
         "cooldown_ms",
         "ask_after_ms",
         "escalate",
+        "retrain",
         "models",
     }
 )
@@ -338,6 +369,7 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "resolve_values",
         "cooldown_ms",
         "escalate",
+        "retrain",
     }
 )
 _SINCE_0_1_OF_ONE = (
@@ -349,6 +381,8 @@ _SINCE_0_1_OF_ONE = (
     "proven",
     "thresholds",
     "escalate",
+    "retrain",
+    "versions",
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
@@ -365,3 +399,4 @@ def _hash(fields: dict[str, Any]) -> str:
 
 
 _UNCONFIGURED = ModelRule()
+_UNKNOWN_VERSION = VersionRule()

@@ -44,6 +44,7 @@ from stream.setting_detection import (
     Section,
     ThresholdSettings,
 )
+from stream.setting_lifecycle import RetrainSettings
 from stream.setting_owners import escalation_rule
 from stream.setting_sections import (
     AlertSettings,
@@ -110,6 +111,7 @@ class Settings(Section):
     detectors: DetectorSettings = DetectorSettings()
     thresholds: ThresholdSettings = ThresholdSettings()
     alerts: AlertSettings = AlertSettings()
+    retrain: RetrainSettings = RetrainSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     limits: LimitSettings = LimitSettings()
     sample: SampleSettings = SampleSettings()
@@ -190,6 +192,7 @@ class Settings(Section):
             cooldown_ms=ms(self.alerts.cooldown),
             ask_after_ms=ms(self.alerts.ask_after),
             escalate=escalation_rule(self.alerts.escalate),
+            retrain=self.retrain.rule(),
             pane_rows=self.sample.pane,
             window_rows=self.sample.window,
             max_record_bytes=self.limits.record_bytes,
@@ -217,6 +220,8 @@ class Settings(Section):
             costs=model.cost_rule(),
             proven=model.proven,
             escalate=None if model.escalate is None else escalation_rule(model.escalate),
+            retrain=None if model.retrain is None else model.retrain.rule(),
+            versions=model.version_rules(),
             thresholds=model.thresholds.of_model(self.thresholds),
         )
 

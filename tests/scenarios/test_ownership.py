@@ -47,3 +47,31 @@ def test_who_takes_it_in_hand_is_not_escalated_over() -> None:
     story = play(NULLS, config=ESCALATE, notices=(taken,))
     (lead,) = escalations(story)
     assert lead.owners.informed == ["payments-lead"]
+
+
+def test_a_storm_asks_once_for_the_pipeline() -> None:
+    story = play(NULLS)
+    (request,) = story.requests
+    first = story.of(story.fault["expected"][0])[0]
+    assert (request.type, request.feature) == ("fix_pipeline", "amount")
+    assert request.incident_id == first.incident_id
+    assert request.requested_at == first.evaluated_at
+    assert request.owners.accountable == "payments-risk"
+
+
+def test_a_feature_that_is_missing_asks_for_the_pipeline_and_never_to_retrain() -> None:
+    assert {r.type for r in play("missing:amount@36h").requests} == {"fix_pipeline"}
+
+
+def test_a_relation_that_changes_asks_once_to_retrain_with_what_came_since() -> None:
+    story = play("concept@36h")
+    (request,) = story.requests
+    assert request.type == "retrain"
+    assert request.training_window is not None
+    assert request.training_window.start is not None
+    assert abs(epoch_ms(request.training_window.start) - story.onset_ms) <= 600 * MINUTE_MS
+    assert request.reasons[0]["trigger"] == "performance"
+
+
+def test_where_nothing_fails_nothing_is_asked_for() -> None:
+    assert play(models=("fraud", "pricing")).requests == []

@@ -11,7 +11,7 @@ from stream.events import Alert
 from stream.notices import Notice
 from stream.rules import EscalationRule, ModelRule, Owners, Rules
 from stream.wire import Finding, Noticed
-from tests.stream.test_incidents import finding, run
+from tests.stream.test_incidents import alerts_of, finding, run
 from tests.streams import SMALL
 
 END = [(10_000, 10_000)]
@@ -24,8 +24,7 @@ RULES = replace(SMALL, escalate=STEPS, models={"m": OWNED, "n": OWNED})
 
 
 def told(findings: list[Finding], rules: Rules = RULES, *notices: Noticed) -> list[Alert]:
-    effects = run(findings, END, rules=rules, notices=notices)
-    return [effect.alert for effect in sorted(effects, key=lambda e: e.order)]
+    return alerts_of(run(findings, END, rules=rules, notices=notices))
 
 
 def noticed(at_ms: int, **about: str) -> Noticed:
