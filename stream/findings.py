@@ -15,6 +15,7 @@ from stream.evidence import current_evidence, reference_evidence
 from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch, joint_share
 from stream.joint_words import describe_joint
 from stream.monitor_told import MonitorFinding
+from stream.pane_kinds import PaneKind, is_judged
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
@@ -22,7 +23,6 @@ from stream.times import iso
 from stream.unit_walk import Crossing, Told
 from stream.verdicts import Context, describe, describe_crossing
 from stream.watched import Key
-from stream.wire import PaneKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Findings:
             detail |= self._constant(context, constant_of(window, name, reference))
         if name == ESTIMATE:
             detail["impact"] |= _sums("estimated_error", told, crossing)
-        if self.kind == "cohort":
+        if is_judged(self.kind):
             metric = name.partition(":")[2]
             if measure == "shift":
                 detail["impact"] |= _impact(metric, detail["evidence"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,13 +13,14 @@ from stream.estimated_error import OF_BOTH
 from stream.model_state import ModelState
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
+from stream.pane_kinds import PaneKind, series_at
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
 from stream.rules import DAY_MS, Rules
-from stream.wire import Finding, PaneKind
+from stream.wire import Finding, FindingKind
 
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
@@ -30,7 +31,7 @@ class Told:
     finding: MonitorFinding
     ready_ms: int
 
-    def record(self, partition: int, epoch: int, kind: PaneKind) -> Finding:
+    def record(self, partition: int, epoch: int, kind: FindingKind) -> Finding:
         finding = self.finding
         return Finding(
             partition=partition,
@@ -57,6 +58,11 @@ class Due:
 
     def ready_ms(self, end_ms: int) -> int:
         return max(end_ms + self.age_ms, self.decided_at_ms)
+
+    def told(self, group: Group, finding: MonitorFinding, ready_ms: int) -> Told:
+        series = series_at(self.kind, finding.series)
+        named = finding if series == finding.series else replace(finding, series=series)
+        return Told(group, named, ready_ms)
 
 
 class Release:
@@ -101,7 +107,7 @@ class Release:
                 findings, sealed = monitor.update(part, rules)
                 yield from sealed
                 for finding in (*ended, *findings):
-                    yield Told(group, finding, due.ready_ms(finding.pane_end_ms))
+                    yield due.told(group, finding, due.ready_ms(finding.pane_end_ms))
 
     def _by_rules(
         self, group: Group, table: PaneTable, due: Due
@@ -162,7 +168,7 @@ class Release:
         del model.monitors[due.kind, monitor.group]
         because = f"no predictions for {self._forget_ms / DAY_MS:.3g} days"
         for finding in monitor.quiets(end_ms, because):
-            yield Told(monitor.group, finding, due.ready_ms(end_ms) + 1)
+            yield due.told(monitor.group, finding, due.ready_ms(end_ms) + 1)
 
 
 def _begin(

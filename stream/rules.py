@@ -127,6 +127,7 @@ class ModelRule:
     costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
     thresholds: ThresholdRule | None = None
     proven: bool | None = None  # whether rates are under the e-detector
+    ages: tuple[int, ...] | None = None  # in ms, at which predictions are judged before maturity
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -139,6 +140,7 @@ class Rules:
     future_bound_ms: int | None = 3_600 * SECOND_MS  # None: no record timestamps to compare with
     maturity: Maturity = "auto"
     horizon_ms: int = 30 * DAY_MS
+    ages: tuple[int, ...] = ()  # in ms, at which predictions are judged before their maturity
     reference: ReferenceRule = ReferenceRule()
     season: Season = "none"
     budget: BudgetRule = BudgetRule()
@@ -188,6 +190,17 @@ class Rules:
         configured = self.model(model_id).maturity
         return self.maturity if configured == "inherit" else configured
 
+    def ages_of(self, model_id: str, maturity_ms: int | None = None) -> tuple[int, ...]:
+        """The further ages, rising: of this maturity those below it."""
+        own = self.model(model_id).ages
+        ages = self.ages if own is None else own
+        return ages if maturity_ms is None else tuple(age for age in ages if age < maturity_ms)
+
+    def judgements_of(self, model_id: str) -> int:
+        """How often a prediction is judged: they have equal parts of what is for performance."""
+        maturity = self.maturity_of(model_id)
+        return 1 + len(self.ages_of(model_id, maturity if isinstance(maturity, int) else None))
+
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
 
@@ -233,6 +246,8 @@ class Rules:
         model = self.model(model_id)
         if model.classes or model.costs:  # newer than 0.1.0
             state += [list(model.classes), [list(cost) for cost in model.costs]]
+        ages = self.ages_of(model_id)
+        state += [list(ages)] if ages else []
         season = self.season_of(model_id)
         return state if season == "none" else [*state, season]
 
@@ -264,8 +279,8 @@ class Rules:
                 fields[name][setting] = default
         for model in fields["models"].values():
             for name in _SINCE_0_1_OF_ONE:
-                if model[name] is None or model[name] in _NOTHING:
-                    del model[name]
+                if model[name] is None or (model[name] in _NOTHING and name != "ages"):
+                    del model[name]  # no further ages are other ones than those of all models
         return fields
 
     def to_plain(self) -> dict[str, Any]:
@@ -279,7 +294,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, reference, season, classes and costs"
+_OF_STATE = "maturity, ages, reference, season, classes and costs"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -303,6 +318,7 @@ _ACTIVATED = frozenset(
 _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
     {
         "season",
+        "ages",
         "ask_after_ms",
         "max_ids",
         "max_outcomes",
@@ -317,7 +333,9 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "cooldown_ms",
     }
 )
-_SINCE_0_1_OF_ONE = ("season", "budget", "floors", "classes", "costs", "proven", "thresholds")
+_SINCE_0_1_OF_ONE: tuple[str, ...] = (
+    "season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds",
+)  # fmt: skip
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
 

@@ -24,6 +24,7 @@ from stream.setting_detection import (
     ThresholdSettings,
 )
 from stream.setting_types import (
+    Ages,
     Bytes,
     Cost,
     Count,
@@ -140,6 +141,9 @@ class OutcomeSettings(Section):
 
     maturity: MaturityAge = "auto"
     horizon: PositiveDuration = Field(default=whole_ms(_DEFAULT.horizon_ms), validate_default=True)
+    ages: Ages = Field(
+        default=(), description="Further ages, below the maturity, at which predictions are judged."
+    )
 
     @field_validator("horizon")
     @classmethod
@@ -279,6 +283,7 @@ class ModelSettings(Section):
     owners: Annotated[OwnerSettings, _NO_OWNER] = _CHECKED_NONE
     runbook_url: str = Field(pattern=r"^https?://\S+$")
     maturity: MaturityAge | None = None
+    ages: Ages | None = Field(default=None, description="Further ages; left out: as for all.")
     reference: ModelReferenceSettings = ModelReferenceSettings()
     season: Season | None = None
     budget: ModelBudgetSettings = ModelBudgetSettings()
