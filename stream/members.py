@@ -91,6 +91,7 @@ class Member(msgspec.Struct):
     is_folded: bool = False
     told: int = 1  # of the root: the members that it has told of
     flaps: int = 0  # times that it has come back within the cooldown
+    escalated: int = 0  # steps taken, because nobody took it in hand
 
     @property
     def is_root(self) -> bool:
@@ -104,6 +105,10 @@ class Member(msgspec.Struct):
     def incident_at(self, ready_ms: int) -> str:
         moved = [to for at_ms, to in self.moves if at_ms <= ready_ms]
         return moved[-1] if moved else self.incident_id
+
+    def incidents(self) -> list[tuple[str, int]]:
+        """Those that it has belonged to, each since when."""
+        return [(self.incident_id, self.fired_ms), *((to, at_ms) for at_ms, to in self.moves)]
 
     @property
     def last_incident(self) -> str:
@@ -169,6 +174,10 @@ def layer(kind: Kind) -> int:
 
 def lesser(one: Severity, other: Severity) -> Severity:
     return min(one, other, key=SEVERITIES.index)
+
+
+def is_at_least(one: Severity, other: Severity) -> bool:
+    return SEVERITIES.index(one) >= SEVERITIES.index(other)
 
 
 def size(effect: dict[str, Any]) -> float:

@@ -23,6 +23,7 @@ from stream.setting_detection import (
     Section,
     ThresholdSettings,
 )
+from stream.setting_owners import Escalation, OwnerSettings
 from stream.setting_types import (
     Ages,
     Bytes,
@@ -187,6 +188,9 @@ class AlertSettings(Section):
         default=whole_ms(_DEFAULT.ask_after_ms),
         description="Of firing, after which the owner is asked to accept a new reference.",
     )
+    escalate: Escalation = Field(
+        default=(), description="Who else is told what nobody has acknowledged, step by step."
+    )
 
 
 class DeadLetterLimit(Section):
@@ -262,15 +266,6 @@ class WebSettings(Section):
     port: Port = 6066
 
 
-class OwnerSettings(Section):
-    """Who answers for a model (RACI)."""
-
-    accountable: str = Field(min_length=1)
-    responsible: tuple[str, ...] = ()
-    consulted: tuple[str, ...] = ()
-    informed: tuple[str, ...] = ()
-
-
 _NO_OWNER = BeforeValidator(lambda value: {} if value is None else value)
 
 
@@ -299,6 +294,9 @@ class ModelSettings(Section):
     )
 
     thresholds: ThresholdSettings = ThresholdSettings()
+    escalate: Escalation | None = Field(
+        default=None, description="Instead of alerts.escalate; null: as for all."
+    )
     proven: bool | None = Field(
         default=None, description="Whether rates are under the e-detector; null: as for all."
     )
