@@ -112,6 +112,16 @@ class ThresholdRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowRule:
+    """What a shadow may not do as its champion does."""
+
+    missing: float = 0.05  # share of predictions or values
+    latency: float = 1.25  # times what 95 % of the champion's answers take is slow
+    slower: float = 0.15  # share of slow answers
+    without: tuple[str, ...] = ()  # features that it is not given on purpose
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -127,6 +137,7 @@ class ModelRule:
     costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
     thresholds: ThresholdRule | None = None
     proven: bool | None = None  # whether rates are under the e-detector
+    shadow: ShadowRule | None = None
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -208,6 +219,9 @@ class Rules:
 
     def thresholds_of(self, model_id: str) -> ThresholdRule:
         return self.model(model_id).thresholds or self.thresholds
+
+    def shadow_of(self, model_id: str) -> ShadowRule:
+        return self.model(model_id).shadow or _SHADOW
 
     def is_proven(self, model_id: str) -> bool:
         own = self.model(model_id).proven
@@ -317,7 +331,10 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "cooldown_ms",
     }
 )
-_SINCE_0_1_OF_ONE = ("season", "budget", "floors", "classes", "costs", "proven", "thresholds")
+_SINCE_0_1_OF_ONE = (
+    *("season", "budget", "floors", "classes", "costs", "proven", "thresholds"),
+    "shadow",
+)
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
 
@@ -332,4 +349,4 @@ def _hash(fields: dict[str, Any]) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-_UNCONFIGURED = ModelRule()
+_UNCONFIGURED, _SHADOW = ModelRule(), ShadowRule()

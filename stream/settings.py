@@ -207,6 +207,7 @@ class Settings(Section):
             costs=model.cost_rule(),
             proven=model.proven,
             thresholds=model.thresholds.of_model(self.thresholds),
+            shadow=model.shadow.rule(),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:
