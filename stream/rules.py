@@ -123,6 +123,16 @@ class EscalationRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowRule:
+    """What a shadow may not do as its champion does."""
+
+    missing: float = 0.05  # share of predictions or values
+    latency: float = 1.25  # times what 95 % of the champion's answers take is slow
+    slower: float = 0.15  # share of slow answers
+    without: tuple[str, ...] = ()  # features that it is not given on purpose
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -140,6 +150,7 @@ class ModelRule:
     proven: bool | None = None  # whether rates are under the e-detector
     ages: tuple[int, ...] | None = None  # in ms, at which predictions are judged before maturity
     escalate: tuple[EscalationRule, ...] | None = None
+    shadow: ShadowRule | None = None
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -234,6 +245,9 @@ class Rules:
 
     def thresholds_of(self, model_id: str) -> ThresholdRule:
         return self.model(model_id).thresholds or self.thresholds
+
+    def shadow_of(self, model_id: str) -> ShadowRule:
+        return self.model(model_id).shadow or _SHADOW
 
     def is_proven(self, model_id: str) -> bool:
         own = self.model(model_id).proven
@@ -357,8 +371,9 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
     }
 )
 _SINCE_0_1_OF_ONE: tuple[str, ...] = (
-    "season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds", "escalate",
-)  # fmt: skip
+    *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
+    *("escalate", "shadow"),
+)
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
 
@@ -373,4 +388,4 @@ def _hash(fields: dict[str, Any]) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-_UNCONFIGURED = ModelRule()
+_UNCONFIGURED, _SHADOW = ModelRule(), ShadowRule()

@@ -237,6 +237,7 @@ class Settings(Section):
             ages=None if model.ages is None else tuple(map(ms, model.ages)),
             escalate=None if model.escalate is None else escalation_rule(model.escalate),
             thresholds=model.thresholds.of_model(self.thresholds),
+            shadow=model.shadow.rule(),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:
