@@ -20,7 +20,7 @@ from stream.events import (
     AlertScope,
     AlertWindow,
 )
-from stream.members import Member, lesser
+from stream.members import FAULTS, Member, lesser
 from stream.rules import EscalationRule, Rules
 from stream.times import iso, span_text
 from stream.wire import Finding
@@ -114,7 +114,7 @@ def updated(firing: Alert, finding: Finding, rules: Rules) -> Alert:
     if finding.verdict == "raised":
         summary = f"{firing.summary}; {detail['summary']}"
         return msgspec.structs.replace(told, severity=detail["severity"], summary=summary)
-    return msgspec.structs.replace(
+    told = msgspec.structs.replace(
         told,
         severity=detail["severity"],
         detector=AlertDetector(**detail["detector"]),
@@ -125,6 +125,16 @@ def updated(firing: Alert, finding: Finding, rules: Rules) -> Alert:
         impact=AlertImpact(**detail["impact"]),
         recommended_action=detail["recommended_action"],
     )
+    if firing.kind in FAULTS and detail["kind"] not in FAULTS:
+        # its cause was named when there was more to see: that stays
+        named = {name: part for name, part in firing.evidence.items() if name == "cause"}
+        return msgspec.structs.replace(
+            told,
+            severity="error",
+            recommended_action="fix_pipeline",
+            evidence={**told.evidence, **named},
+        )
+    return told
 
 
 def _escalation_of(firing: Alert) -> dict[str, dict[str, Any]]:

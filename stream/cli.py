@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from stream.allocator import keep_freed_memory
 from stream.cli_output import USAGE, Output, fail, load_settings, say
 
 app = typer.Typer(
@@ -362,6 +363,7 @@ def spread(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: runs the command and exits with its code."""
     given = sys.argv[1:] if arguments is None else arguments
+    keep_freed_memory()
     try:
         code = app(spread(given), prog_name="leeway", standalone_mode=False)
     except typer.TyperException as error:

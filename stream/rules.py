@@ -141,6 +141,16 @@ class VersionRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowRule:
+    """What a shadow may not do as its champion does."""
+
+    missing: float = 0.05  # share of predictions or values
+    latency: float = 1.25  # times what 95 % of the champion's answers take is slow
+    slower: float = 0.15  # share of slow answers
+    without: tuple[str, ...] = ()  # features that it is not given on purpose
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -156,9 +166,11 @@ class ModelRule:
     costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
     thresholds: ThresholdRule | None = None
     proven: bool | None = None  # whether rates are under the e-detector
+    ages: tuple[int, ...] | None = None  # in ms, at which predictions are judged before maturity
     escalate: tuple[EscalationRule, ...] | None = None
     retrain: RetrainRule | None = None
     versions: tuple[tuple[str, VersionRule], ...] = ()
+    shadow: ShadowRule | None = None
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -171,6 +183,7 @@ class Rules:
     future_bound_ms: int | None = 3_600 * SECOND_MS  # None: no record timestamps to compare with
     maturity: Maturity = "auto"
     horizon_ms: int = 30 * DAY_MS
+    ages: tuple[int, ...] = ()  # in ms, at which predictions are judged before their maturity
     reference: ReferenceRule = ReferenceRule()
     season: Season = "none"
     budget: BudgetRule = BudgetRule()
@@ -222,6 +235,17 @@ class Rules:
         configured = self.model(model_id).maturity
         return self.maturity if configured == "inherit" else configured
 
+    def ages_of(self, model_id: str, maturity_ms: int | None = None) -> tuple[int, ...]:
+        """The further ages, rising: of this maturity those below it."""
+        own = self.model(model_id).ages
+        ages = self.ages if own is None else own
+        return ages if maturity_ms is None else tuple(age for age in ages if age < maturity_ms)
+
+    def judgements_of(self, model_id: str) -> int:
+        """How often a prediction is judged: they have equal parts of what is for performance."""
+        maturity = self.maturity_of(model_id)
+        return 1 + len(self.ages_of(model_id, maturity if isinstance(maturity, int) else None))
+
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
 
@@ -242,6 +266,9 @@ class Rules:
 
     def thresholds_of(self, model_id: str) -> ThresholdRule:
         return self.model(model_id).thresholds or self.thresholds
+
+    def shadow_of(self, model_id: str) -> ShadowRule:
+        return self.model(model_id).shadow or _SHADOW
 
     def is_proven(self, model_id: str) -> bool:
         own = self.model(model_id).proven
@@ -284,6 +311,8 @@ class Rules:
         model = self.model(model_id)
         if model.classes or model.costs:  # newer than 0.1.0
             state += [list(model.classes), [list(cost) for cost in model.costs]]
+        ages = self.ages_of(model_id)
+        state += [list(ages)] if ages else []
         season = self.season_of(model_id)
         return state if season == "none" else [*state, season]
 
@@ -315,8 +344,8 @@ class Rules:
                 fields[name][setting] = default
         for model in fields["models"].values():
             for name in _SINCE_0_1_OF_ONE:
-                if model[name] is None or model[name] in _NOTHING:
-                    del model[name]
+                if model[name] is None or (model[name] in _NOTHING and name != "ages"):
+                    del model[name]  # no further ages are other ones than those of all models
         return fields
 
     def to_plain(self) -> dict[str, Any]:
@@ -330,7 +359,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, reference, season, classes and costs"
+_OF_STATE = "maturity, ages, reference, season, classes and costs"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -356,6 +385,7 @@ _ACTIVATED = frozenset(
 _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
     {
         "season",
+        "ages",
         "ask_after_ms",
         "max_ids",
         "max_outcomes",
@@ -372,17 +402,9 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "retrain",
     }
 )
-_SINCE_0_1_OF_ONE = (
-    "season",
-    "budget",
-    "floors",
-    "classes",
-    "costs",
-    "proven",
-    "thresholds",
-    "escalate",
-    "retrain",
-    "versions",
+_SINCE_0_1_OF_ONE: tuple[str, ...] = (
+    *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
+    *("escalate", "shadow", "retrain", "versions"),
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
@@ -398,5 +420,4 @@ def _hash(fields: dict[str, Any]) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-_UNCONFIGURED = ModelRule()
-_UNKNOWN_VERSION = VersionRule()
+_UNCONFIGURED, _SHADOW, _UNKNOWN_VERSION = ModelRule(), ShadowRule(), VersionRule()

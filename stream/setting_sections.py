@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from stream.rules import Rules, Season, VersionRule
+from stream.rules import Rules, Season, ShadowRule, VersionRule
 from stream.setting_detection import (
     ModelBudgetSettings,
     ModelFloorSettings,
@@ -26,6 +26,7 @@ from stream.setting_detection import (
 from stream.setting_lifecycle import RetrainSettings, VersionSettings
 from stream.setting_owners import Escalation, Name, OwnerSettings
 from stream.setting_types import (
+    Ages,
     Bytes,
     Cost,
     Count,
@@ -34,11 +35,13 @@ from stream.setting_types import (
     MaturityAge,
     Port,
     PositiveDuration,
+    Share,
     ShareOrAll,
     duration_text,
     whole_ms,
 )
 
+_SHADOW = ShadowRule()
 _DEFAULT = Rules()  # the core's defaults are the only ones: a second list would drift
 _CHECKED_NONE: Any = Field(default=None, validate_default=True)
 
@@ -142,6 +145,9 @@ class OutcomeSettings(Section):
 
     maturity: MaturityAge = "auto"
     horizon: PositiveDuration = Field(default=whole_ms(_DEFAULT.horizon_ms), validate_default=True)
+    ages: Ages = Field(
+        default=(), description="Further ages, below the maturity, at which predictions are judged."
+    )
 
     @field_validator("horizon")
     @classmethod
@@ -266,6 +272,27 @@ class WebSettings(Section):
 _NO_OWNER = BeforeValidator(lambda value: {} if value is None else value)
 
 
+class ShadowSettings(Section):
+    """What a shadow of a model may not do as its champion does, before it is told."""
+
+    missing: Share = Field(
+        default=_SHADOW.missing,
+        description="Share of the champion's predictions, or values of a feature, that it lacks.",
+    )
+    latency: Annotated[float, Field(ge=1.0, allow_inf_nan=False)] = Field(
+        default=_SHADOW.latency,
+        description="An answer is slow at so many times what 95 % of the champion's take.",
+    )
+    slower: Share = Field(default=_SHADOW.slower, description="Share of slow answers.")
+    without: tuple[str, ...] = Field(
+        default=(), description="Features of the champion that it is not given on purpose."
+    )
+
+    def rule(self) -> ShadowRule | None:
+        made = ShadowRule(self.missing, self.latency, self.slower, tuple(sorted(self.without)))
+        return None if made == _SHADOW else made
+
+
 class ModelSettings(Section):
     """What differs for one model; its owner and runbook are required."""
 
@@ -275,6 +302,7 @@ class ModelSettings(Section):
     owners: Annotated[OwnerSettings, _NO_OWNER] = _CHECKED_NONE
     runbook_url: str = Field(pattern=r"^https?://\S+$")
     maturity: MaturityAge | None = None
+    ages: Ages | None = Field(default=None, description="Further ages; left out: as for all.")
     reference: ModelReferenceSettings = ModelReferenceSettings()
     season: Season | None = None
     budget: ModelBudgetSettings = ModelBudgetSettings()
@@ -302,6 +330,8 @@ class ModelSettings(Section):
     proven: bool | None = Field(
         default=None, description="Whether rates are under the e-detector; null: as for all."
     )
+
+    shadow: ShadowSettings = ShadowSettings()
 
     @model_validator(mode="after")
     def _rolls_back_to_another(self) -> Self:

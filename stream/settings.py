@@ -67,6 +67,7 @@ from stream.setting_types import (
     PartitionCount,
     PositiveDuration,
     ReplicaCount,
+    duration_text,
     ms,
     whole_ms,
 )
@@ -139,6 +140,22 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _ages_are_below_maturity(self) -> Self:
+        maturity = self.outcomes.maturity
+        of = [("outcomes", self.outcomes.ages, maturity)]
+        for name, model in self.models.items():
+            own = maturity if model.maturity is None else model.maturity
+            of.append((f"models.{name}", model.ages or (), own))
+        for place, ages, limit in of:
+            if ages and limit == "none":
+                raise ValueError(f"{place}.ages: nothing is judged: its maturity is none")
+            most = limit if isinstance(limit, timedelta) else self.outcomes.horizon
+            if ages and ages[-1] >= most:
+                what = "maturity" if isinstance(limit, timedelta) else "outcomes.horizon"
+                raise ValueError(f"{place}.ages: {duration_text(ages[-1])} is not below its {what}")
+        return self
+
+    @model_validator(mode="after")
     def _references_hold_two_seasons(self) -> Self:
         rules = self.rules()
         for name in ("", *self.models):
@@ -176,6 +193,7 @@ class Settings(Section):
             future_bound_ms=None if self.future == "none" else ms(self.future),
             maturity=_maturity(self.outcomes.maturity),
             horizon_ms=ms(self.outcomes.horizon),
+            ages=tuple(map(ms, self.outcomes.ages)),
             reference=ReferenceRule(self.reference.predictions, ms(self.reference.span)),
             season=self.season,
             budget=self.budget.rule(),
@@ -219,10 +237,12 @@ class Settings(Section):
             classes=tuple(sorted(set(model.classes))),
             costs=model.cost_rule(),
             proven=model.proven,
+            ages=None if model.ages is None else tuple(map(ms, model.ages)),
             escalate=None if model.escalate is None else escalation_rule(model.escalate),
             retrain=None if model.retrain is None else model.retrain.rule(),
             versions=model.version_rules(),
             thresholds=model.thresholds.of_model(self.thresholds),
+            shadow=model.shadow.rule(),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:

@@ -27,6 +27,7 @@ import numpy as np
 from stream.columns import Group, Rows
 from stream.notices import Notice
 from stream.outcome_join import Delays
+from stream.pane_kinds import PaneKind, checked_kind
 from stream.panes import PaneTable
 from stream.plain_panes import (
     rows_apart,
@@ -42,14 +43,12 @@ from stream.wire_forms import array, checked_rows, checked_table, fields
 VERSION = 1
 BLOCK_VERSION = 2  # of blocks; those of version 1, with arrays for each feature, are read too
 LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and headers included
-PaneKind = Literal["prediction", "cohort"]
 FindingKind = Literal["prediction", "cohort", "estimate"]
 """Of a finding: of which panes, or of both: expected errors and what became of them."""
 Verdict = Literal["drift", "lasting", "quiet", "raised", "withdrawn", "request"]
 """Of a finding: news, none for long, well again, graver for what else happens, not borne out; no
 alert, but something to ask for."""
 FINDING_KINDS: tuple[FindingKind, ...] = ("prediction", "cohort", "estimate")
-KINDS: tuple[PaneKind, ...] = ("prediction", "cohort")
 
 
 # -- stage 1 to stage 2
@@ -183,7 +182,7 @@ def _block(body: dict[str, Any], *, is_old: bool) -> Block:
     return Block(
         source,
         epoch,
-        KINDS[KINDS.index(kind)],
+        checked_kind(kind),
         (model_id, version, role, segment),
         None if rows is None else checked_rows(rows_of(rows)),
         None if table is None else checked_table(table_of(table)),

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from stream.columns import ABSENT, OTHER, TEXT, Column, Rows
 from stream.notices import Notice
 from stream.outcome_join import Delays
+from stream.pane_kinds import KINDS
 from stream.panes import PaneTable, summarise
 from stream.plain_panes import rows_to_plain, table_to_plain
 from stream.snapshot import BrokenRecordError, pack, unpack
 from stream.wire import (
     BLOCK_VERSION,
     FINDING_KINDS,
-    KINDS,
     VERSION,
     Accepted,
     Activation,
@@ -55,7 +55,7 @@ uint64 = st.integers(0, 2**64 - 1)
 count = st.integers(0, 2**63 - 1)
 names = st.text(max_size=12)
 groups = st.tuples(names, names, names, names)
-kinds = st.sampled_from(KINDS)
+kinds = st.sampled_from([*KINDS, "cohort@5000"])
 finding_kinds = st.sampled_from(FINDING_KINDS)
 
 

@@ -68,10 +68,17 @@ def _of_stream(name: str) -> Scenario:
     partitions = random.choice((2, 2, 3))
     idle_s = random.choice((None, None, 1.0, 3.0))
     rules, stream = _telling(random, partitions)
+    rules = replace(rules, ages=_further_ages(name))
     made = scenario_of(name, random, rules, stream, idle_s)
     made = made if random.random() < 0.7 else _changing(random, made)
     made = made if random.random() < 0.7 else _renewing(random, made)
     return made if random.random() < 0.6 else _escalating(random, made)
+
+
+def _further_ages(name: str) -> tuple[int, ...]:
+    """Of some streams; drawn apart, so that the others are what they were."""
+    apart = Random(f"ages of {name}")
+    return apart.choice(((), (), (1_000,), (500, 2_000))) if name.startswith("stream") else ()
 
 
 def _changing(random: Random, scenario: Scenario) -> Scenario:

@@ -61,7 +61,7 @@ def test_every_setting_reaches_the_rule_it_names(tmp_path: Path) -> None:
 pane: 20s
 grace: 1m
 future: 2h
-outcomes: {maturity: 3d, horizon: 40d}
+outcomes: {maturity: 3d, horizon: 40d, ages: [1d, 1h]}
 reference: {predictions: 500, span: 2d}
 season: day
 budget: {predictions: 5000, span: 3d}
@@ -87,7 +87,8 @@ models:
   fraud:
     owners: {accountable: a, responsible: [b], consulted: [c], informed: [d]}
     runbook_url: https://example.com/fraud
-    maturity: none
+    maturity: 2d
+    ages: [2h]
     reference: {predictions: 9}
     season: none
     retrain: {drifts: 2, cooldown: 1d}
@@ -103,7 +104,8 @@ models:
     assert rules.models["fraud"] == ModelRule(
         owners=Owners("a", ("b",), ("c",), ("d",)),
         runbook_url="https://example.com/fraud",
-        maturity=None,
+        maturity=2 * 86_400_000,
+        ages=(2 * 3_600_000,),
         reference=ReferenceRule(9, 2 * 86_400_000),
         season="none",
         labels=(("area", "eu"), ("env", "prod")),
@@ -121,6 +123,7 @@ models:
     assert rules.escalate == (lead, EscalationRule(3_600_000, "critical", head))
     assert rules.budget_of("fraud") == BudgetRule(5_000, 86_400_000)
     assert rules.budget_of("other") == BudgetRule(5_000, 3 * 86_400_000)
+    assert rules.ages_of("other") == (3_600_000, 86_400_000)
     assert rules.max_record_bytes == 2 * 2**20
     same = [
         name
@@ -330,3 +333,20 @@ def test_a_version_is_not_rolled_back_to_itself(tmp_path: Path) -> None:
     assert errors_of(written(tmp_path, text)) == {
         "models.m": "versions.1.rollback_to is the version itself"
     }
+
+
+def test_ages_that_no_prediction_is_judged_at_are_errors(tmp_path: Path) -> None:
+    def error(outcomes: str, model: str = "{}") -> str:
+        text = f"outcomes: {outcomes}\n{MODEL}    {model.strip('{}')}\n"
+        with pytest.raises(SettingsError) as caught:
+            load(written(tmp_path, text))
+        return " ".join(caught.value.errors)
+
+    assert "outcomes.ages: 3d is not below its maturity" in error("{maturity: 3d, ages: [1h, 3d]}")
+    assert "outcomes.ages: 40d is not below its outcomes.horizon" in error("{ages: [40d]}")
+    assert "its maturity is none" in error("{maturity: none, ages: [1h]}")
+    assert "models.fraud.ages: 2d is not below its maturity" in error(
+        "{maturity: 1d}", "{ages: [2d]}"
+    )
+    assert "write a list of durations" in error("{ages: 1h}")
+    assert "must be more than 0" in error("{ages: [0s]}")
