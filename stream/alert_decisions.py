@@ -165,7 +165,7 @@ class Decisions:
             if not of_inputs:
                 yield from self._requests.retrain(told_ms, at_ms)
                 told_ms = at_ms
-            state.incidents.escalate(member)
+            state.incidents.escalate(member, at_ms)
             rules, alert = state.schedule.at(at_ms), state.firing[member.fingerprint]
             told = escalated(alert, at_ms, rules, step, member)
             yield self._told((at_ms, kind, LAST_MS + 1, number), told)

@@ -179,8 +179,9 @@ class Incidents:
         member.is_folded = False
         self._note(member)
 
-    def escalate(self, member: Member) -> None:
+    def escalate(self, member: Member, at_ms: int) -> None:
         member.escalated += 1
+        member.escalated_ms = at_ms
         self._note(member)
 
     def has_told(self, root: Member, members: int) -> None:

@@ -110,6 +110,17 @@ def test_when_who_spoke_is_quiet_the_next_one_speaks() -> None:
     ]
 
 
+def test_a_step_that_comes_late_delays_the_one_behind_it() -> None:
+    second = finding(1_005, "NullRate", "y")
+    quiet = finding(4_990, "NullRate", "x", verdict="quiet")
+    alerts = told([NULLS, second, quiet])
+    assert [(a.sequence, a.evaluated_at[17:23]) for a in alerts if a.scope.feature == "y"] == [
+        (1, "01.015"),
+        (2, "05.000"),
+        (3, "07.000"),
+    ]
+
+
 def test_a_model_has_steps_of_its_own_or_none() -> None:
     own = replace(OWNED, escalate=(EscalationRule(500, "info", ("boss",)),))
     rules = replace(RULES, models={"m": own, "n": replace(OWNED, escalate=())})
