@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
+from stream.agenda import Agenda
 from stream.columns import Group
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
 from stream.maturity import Decision
@@ -28,6 +29,7 @@ from stream.rules import Rules
 from stream.snapshot import Part
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import (
+    KINDS,
     Announcement,
     Block,
     DelayBlock,
@@ -62,6 +64,7 @@ class ModelStage:
         self._inbox = Inbox(source_partitions)
         self._sources = source_partitions
         self._models: dict[str, ModelState] = {}
+        self._agenda = Agenda()
         self._progress = (BEFORE_ALL_MS, BEFORE_ALL_MS)
 
     @property
@@ -92,10 +95,12 @@ class ModelStage:
                 model = self._model(model_id)
                 if source not in model.learned:
                     model.learned[source] = BEFORE_ALL_MS
+                    self._agenda.unsettled.add(model_id)
                     self._changes.note("arrivals", model_id)
             case Announcement() as said:
                 furthest_ms = self._inbox.reached_by(said.source)[1]
-                for model_id, model in self._models.items():
+                for model_id in sorted(self._agenda.unsettled):
+                    model = self._models[model_id]
                     if model.announced(said.source, said.cohort_ms, furthest_ms):
                         self._changes.note("arrivals", model_id)
                 return True
@@ -148,6 +153,7 @@ class ModelStage:
 
     def labels(self) -> dict[Group, LabelStatus]:
         """Label coverage and label delay of each group so far."""
+        self._watch.grow_up(self._models)
         return {
             group: monitor.labels()
             for model in self._models.values()
@@ -160,11 +166,27 @@ class ModelStage:
     def _model(self, model_id: str) -> ModelState:
         if model_id not in self._models:
             self._models[model_id] = ModelState(model_id, self._schedule.of_model(model_id))
+            self._agenda.unsettled.add(model_id)
         return self._models[model_id]
 
     def _keep(self, block: Block) -> None:
-        if self._model(block.group[0]).keep(block, self._inbox.reached_by(block.source)):
-            self._changes.note("arrivals", block.group[0])
+        model = self._model(block.group[0])
+        if model.keep(block, self._inbox.reached_by(block.source)):
+            self._changes.note("arrivals", model.model_id)
+            self._note(block.kind, model)
+
+    def _note(self, kind: PaneKind, model: ModelState) -> None:
+        """When its panes that wait may be ready, as far as watermarks alone say that."""
+        first_end_ms = model.first_end_ms(kind)
+        if first_end_ms is None:
+            return
+        due = self._watch.due_predictions
+        if kind == "cohort":
+            maturity_ms, decided_at_ms = model.decided
+            if maturity_ms is None or model.model_id in self._agenda.unsettled:
+                return
+            due = self._watch.due_cohorts(maturity_ms, decided_at_ms)
+        self._agenda.note(kind, due.ready_ms(first_end_ms), model.model_id)
 
     def _keep_delays(self, block: DelayBlock) -> None:
         model = self._models.get(block.model_id)  # None: there was no room for its panes
@@ -180,11 +202,13 @@ class ModelStage:
         reached = self._inbox.reached
         prediction_ms = min(prediction for prediction, _ in reached.values())
         cohort_ms = min(cohort for _, cohort in reached.values())
-        told = self._watch.predictions(self._models, prediction_ms, reached)
+        asked = self._agenda.due("prediction", prediction_ms)
+        told = self._watch.predictions(self._models, asked, prediction_ms, reached)
         effects = self._effects("prediction", told)
-        held_ms = cohort_ms
+        unsettled, held_ms = self._agenda.unsettled, cohort_ms
         ready: list[tuple[ModelState, Due, int]] = []
-        for model_id in sorted(self._models):
+        looked_at = sorted(unsettled | self._agenda.due("cohort", cohort_ms) | self._watch.ended)
+        for model_id in looked_at:
             model = self._models[model_id]
             effects += self._decide(model_id, model, cohort_ms)
             maturity, decided_at_ms = model.decided
@@ -201,11 +225,19 @@ class ModelStage:
                 ready.append((model, self._watch.due_cohorts(maturity, decided_at_ms), upto_ms))
             elif maturity is None:
                 self._watch.no_cohorts(model)
+            if model_id in unsettled and model.is_settled(self._sources):
+                unsettled.discard(model_id)
         effects += self._effects("cohort", self._watch.cohorts(ready, reached))
-        for model_id in [m for m, model in self._models.items() if model.is_unwatched]:
-            del self._models[model_id]
-            self._changes.note("arrivals", model_id)
-            self._changes.note("monitors", model_id)
+        for model_id in sorted({*asked, *looked_at}):
+            model = self._models[model_id]
+            if model.is_unwatched:
+                self._agenda.forget(model_id)
+                del self._models[model_id]
+                self._changes.note("arrivals", model_id)
+                self._changes.note("monitors", model_id)
+                continue
+            for kind in KINDS:
+                self._note(kind, model)
         progress = (prediction_ms, held_ms)
         if progress != self._progress:
             self._progress = progress
@@ -322,6 +354,8 @@ class ModelStage:
         stage._progress = (base["progress"][0], base["progress"][1])
         sealed, by_hash = Sealed(state), stage._schedule.all()
         for model_id, found in models.items():
-            restore_model(stage._model(model_id), found, sealed, by_hash)
-            stage._watch.enter(stage._models[model_id])
+            model = stage._model(model_id)
+            restore_model(model, found, sealed, by_hash)
+            stage._watch.enter(model)
+            stage._note("prediction", model)
         return stage

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+
+import numpy as np
 
 from stream.columns import Group
 from stream.model_parts import Changes
 from stream.model_release import Due, Release, Told
 from stream.model_state import ModelState
-from stream.panes import PaneTable
+from stream.panes import Ints, PaneTable
 from stream.reference import Reference
 from stream.roster import Life, Roster
 from stream.rules import Rules
 from stream.waiting_panes import Taken, merged
 from stream.watermark import BEFORE_ALL_MS
+from stream.wire import PaneKind
 
 Reached = Mapping[int, tuple[int, int]]
 """By source partition, how far it was heard to be: prediction, cohort."""
@@ -38,50 +41,103 @@ class GroupWatch:
                 if life.is_over:
                     self._ended.add(model.model_id)
 
+    @property
+    def ended(self) -> set[str]:
+        """Models with lives that are over and not forgotten yet."""
+        return self._ended
+
     def predictions(
-        self, models: Mapping[str, ModelState], prediction_ms: int, reached: Reached
+        self,
+        models: Mapping[str, ModelState],
+        asked: Iterable[str],
+        prediction_ms: int,
+        reached: Reached,
     ) -> list[Told | Reference]:
-        """All models together: for which groups there is room follows from all their panes."""
-        due = Due("prediction", self._rules.grace_ms, BEFORE_ALL_MS)
+        """All models together: for which groups there is room follows from all their panes. Only
+        those `asked` have panes that may be due."""
+        due = self.due_predictions
         until_ms = prediction_ms - due.age_ms
-        tables = self._merged(
-            {
-                model_id: taken
-                for model_id, model in sorted(models.items())
-                if (taken := model.take("prediction", until_ms))
-            }
-        )
-        ends = {group: table.pane_end for of in tables.values() for group, table in of}
+        taken = {
+            model_id: of
+            for model_id in sorted(asked)
+            if (of := models[model_id].take("prediction", until_ms))
+        }
+        panes = {group: came.ends() for of in taken.values() for group, came in of}
+        ends = {group: of_group for group, (of_group, _) in panes.items()}
         for group, life in self.roster.admit(ends, until_ms):
             models[group[0]].lives.setdefault(group, []).append(life)
         ended = {group[0] for group in self.roster.ended}
         self._ended |= ended
+        for model_id, of in taken.items():
+            _count_predictions(models[model_id], {group: panes[group] for group, _ in of})
+        asked = sorted({*taken, *ended})
+        of_all = {model_id: taken.get(model_id, []) for model_id in asked}
+        tables = self._merged(self._grown("prediction", models, of_all))
         told: list[Told | Reference] = []
-        for model_id in sorted({*tables, *ended}):
+        for model_id in asked:
             model = models[model_id]
             self._changes.note("arrivals", model_id)  # lives have changed
-            told += self._work_off(model, due, tables.get(model_id, []), prediction_ms, reached)
+            if model_id in tables:
+                told += self._work_off(model, due, tables[model_id], prediction_ms, reached)
+            else:
+                model.forget_applied(reached)
         return told
+
+    def _grown(
+        self,
+        kind: PaneKind,
+        models: Mapping[str, ModelState],
+        taken: Mapping[str, list[tuple[Group, Taken]]],
+    ) -> dict[str, list[tuple[Group, Taken]]]:
+        """What is worked off now; the rest is held: of it nothing could be told."""
+        grown: dict[str, list[tuple[Group, Taken]]] = {}
+        for model_id, of in taken.items():
+            model = models[model_id]
+            fewest = 0 if model_id in self._ended else self._release.fewest(model)
+            if not model.hold(kind, of, fewest):
+                grown[model_id] = model.grown(kind, of)
+        return grown
+
+    def grow_up(self, models: Mapping[str, ModelState]) -> None:
+        """Work off what is held, for somebody who asks what is known."""
+        for model_id, model in models.items():
+            for kind in {kind for kind, _ in model.young}:
+                due = self.due_predictions
+                if kind == "cohort":
+                    maturity_ms, decided_at_ms = model.decided
+                    assert maturity_ms is not None
+                    due = self.due_cohorts(maturity_ms, decided_at_ms)
+                tables = self._merged({model_id: model.grown(kind, [])})
+                told = [*self._release.work_off(model, due, tables[model_id])]
+                assert not told, told
+                self._changes.note("arrivals", model_id)
+                self._changes.note("monitors", model_id)
 
     def cohorts(
         self, ready: Sequence[tuple[ModelState, Due, int]], reached: Reached
     ) -> list[Told | Reference]:
         """Of models with a maturity, each up to its own ready time."""
-        tables = self._merged(
-            {
-                model.model_id: taken
-                for model, due, upto_ms in ready
-                if (taken := model.take("cohort", upto_ms - due.age_ms))
-            }
-        )
+        taken = {
+            model.model_id: of
+            for model, due, upto_ms in ready
+            if (of := model.take("cohort", upto_ms - due.age_ms)) or model.model_id in self._ended
+        }
+        models = {model.model_id: model for model, _, _ in ready}
+        tables = self._merged(self._grown("cohort", models, taken))
         forget_ms = self._rules.forget_ms
         told: list[Told | Reference] = []
         for model, due, upto_ms in ready:
-            if model.model_id not in tables and model.model_id not in self._ended:
-                continue
-            told += self._work_off(model, due, tables.get(model.model_id, []), upto_ms, reached)
-            self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
+            if model.model_id in tables:
+                told += self._work_off(model, due, tables[model.model_id], upto_ms, reached)
+                self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
+            elif model.model_id in taken:
+                model.forget_applied(reached)
+                self._changes.note("arrivals", model.model_id)
         return told
+
+    @property
+    def due_predictions(self) -> Due:
+        return Due("prediction", self._rules.grace_ms, BEFORE_ALL_MS)
 
     def due_cohorts(self, maturity_ms: int, decided_at_ms: int) -> Due:
         """When cohorts of this maturity are."""
@@ -131,6 +187,21 @@ class GroupWatch:
                 del model.lives[group]
         if not any(life.is_over for lives in model.lives.values() for life in lives):
             self._ended.discard(model.model_id)
+
+
+def _count_predictions(model: ModelState, panes: Mapping[Group, tuple[Ints, Ints]]) -> None:
+    """Of each group pane ends and their rows; those that belong to no life do not count."""
+    parts = []
+    for group, (ends, rows) in panes.items():
+        for life in model.lives.get(group, ()):
+            low, high = np.searchsorted(ends, [life.first_end_ms, life.last_end_ms + 1])
+            parts.append((ends[low:high], rows[low:high]))
+    if len(parts) == 1:
+        model.maturity.count_predictions(*parts[0])
+    elif parts:
+        ends, place = np.unique(np.concatenate([ends for ends, _ in parts]), return_inverse=True)
+        rows = np.bincount(place, weights=np.concatenate([rows for _, rows in parts]))
+        model.maturity.count_predictions(ends, rows.astype(np.int64))
 
 
 def _is_past(due: Due, forget_ms: int, upto_ms: int, life: Life) -> bool:
