@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 from stream.columns import Group
 from stream.estimated_error import OF_BOTH
-from stream.model_state import ModelState
+from stream.model_state import CHAMPION, ModelState
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
+from stream.pane_kinds import PaneKind, series_at
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
 from stream.rules import DAY_MS, Rules
-from stream.wire import Finding, PaneKind
+from stream.shadow_watch import ShadowWatch
+from stream.shadow_words import describe_shadow
+from stream.wire import Finding, FindingKind
 
+SHADOW = "shadow"
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
 
@@ -28,7 +33,7 @@ class Told:
     finding: MonitorFinding
     ready_ms: int
 
-    def record(self, partition: int, epoch: int, kind: PaneKind) -> Finding:
+    def record(self, partition: int, epoch: int, kind: FindingKind) -> Finding:
         finding = self.finding
         return Finding(
             partition=partition,
@@ -55,6 +60,11 @@ class Due:
 
     def ready_ms(self, end_ms: int) -> int:
         return max(end_ms + self.age_ms, self.decided_at_ms)
+
+    def told(self, group: Group, finding: MonitorFinding, ready_ms: int) -> Told:
+        series = series_at(self.kind, finding.series)
+        named = finding if series == finding.series else replace(finding, series=series)
+        return Told(group, named, ready_ms)
 
 
 class Release:
@@ -104,7 +114,31 @@ class Release:
                 findings, sealed = monitor.update(part, rules)
                 yield from sealed
                 for finding in (*ended, *findings):
-                    yield Told(group, finding, due.ready_ms(finding.pane_end_ms))
+                    yield due.told(group, finding, due.ready_ms(finding.pane_end_ms))
+        if due.kind == "prediction" and any(group[2] == SHADOW for group in model.lives):
+            yield from self._shadows(model, due, pieces)
+
+    def _shadows(
+        self, model: ModelState, due: Due, pieces: Sequence[tuple[Life, Group, PaneTable]]
+    ) -> Iterator[Told]:
+        """Shadows beside the champions of their segment."""
+        own = [piece for piece in pieces if piece[1][2] == SHADOW]
+        silent = set(model.shadows) - {group for _, group, _ in own}
+        for life, group, panes in [*own, *((None, group, None) for group in sorted(silent))]:
+            champions = [of for _, other, of in pieces if other[2:] == (CHAMPION, group[3])]
+            watch = model.shadows.get(group)
+            if life is not None and (watch is None or watch.life_ms < life.first_end_ms):
+                if watch is not None:
+                    yield from self._forget_shadow(model, due, group, life.first_end_ms)
+                watch = model.shadows[group] = ShadowWatch(group[0], life.first_end_ms)
+            assert watch is not None
+            rules_at = partial(self._rules_at, due)
+            for told in watch.update(champions, panes, rules_at):
+                finding = describe_shadow(told, group, rules_at(told.end_ms))
+                yield due.told(group, finding, due.ready_ms(told.end_ms))
+
+    def _rules_at(self, due: Due, end_ms: int) -> Rules:
+        return self._schedule.at(due.ready_ms(end_ms))
 
     def _by_rules(
         self, group: Group, table: PaneTable, due: Due
@@ -159,13 +193,22 @@ class Release:
             if kind == due.kind and due.ready_ms(self._end_ms(model, monitor)) < until_ms:
                 yield from self._forget(model, due, monitor)
 
+    def _forget_shadow(
+        self, model: ModelState, due: Due, group: Group, end_ms: int
+    ) -> Iterator[Told]:
+        rules = self._rules_at(due, end_ms)
+        for told in model.shadows.pop(group).quiets(end_ms):
+            yield Told(group, describe_shadow(told, group, rules), due.ready_ms(end_ms) + 1)
+
     def _forget(self, model: ModelState, due: Due, monitor: Monitor) -> Iterator[Told]:
         """What fires is resolved: nobody would do it later."""
         end_ms = self._end_ms(model, monitor)
+        if due.kind == "prediction" and monitor.group in model.shadows:
+            yield from self._forget_shadow(model, due, monitor.group, end_ms)
         del model.monitors[due.kind, monitor.group]
         because = f"no predictions for {self._forget_ms / DAY_MS:.3g} days"
         for finding in monitor.quiets(end_ms, because):
-            yield Told(monitor.group, finding, due.ready_ms(end_ms) + 1)
+            yield due.told(monitor.group, finding, due.ready_ms(end_ms) + 1)
 
 
 def _begin(

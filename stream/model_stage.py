@@ -8,6 +8,7 @@ Findings leave with the progress of each kind, by which stage 3 knows that nothi
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from stream.agenda import Agenda
@@ -22,6 +23,7 @@ from stream.model_watch import GroupWatch
 from stream.monitor_state import Sealed
 from stream.monitor_told import LabelStatus, SeriesStatus
 from stream.numbering import Said, Speaker
+from stream.pane_kinds import is_judged, series_at
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.rule_book import Schedule
@@ -29,14 +31,13 @@ from stream.rules import Rules
 from stream.snapshot import Part
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import (
-    KINDS,
     Announcement,
     Block,
     DelayBlock,
     Finding,
+    FindingKind,
     Learned,
     MaturityDecision,
-    PaneKind,
     Progress,
     Renewed,
     encode_finding,
@@ -122,12 +123,16 @@ class ModelStage:
 
     def status(self) -> list[SeriesStatus]:
         monitors = [m for model in self._models.values() for m in model.monitors.values()]
-        return [status for monitor in monitors for status in monitor.status()]
+        return [
+            replace(status, series=series_at(monitor.kind, status.series))
+            for monitor in monitors
+            for status in monitor.status()
+        ]
 
     def powers(self, model_id: str | None = None) -> list[dict[str, Any]]:
         """Of one model, or of all: of each unit the smallest change that would be found."""
         return [
-            power
+            power | {"series": series_at(monitor.kind, power["series"])}
             for model in self._models.values()
             if model_id in {None, model.model_id}
             for monitor in model.monitors.values()
@@ -173,20 +178,17 @@ class ModelStage:
         model = self._model(block.group[0])
         if model.keep(block, self._inbox.reached_by(block.source)):
             self._changes.note("arrivals", model.model_id)
-            self._note(block.kind, model)
+            self._note(model, judged=is_judged(block.kind))
 
-    def _note(self, kind: PaneKind, model: ModelState) -> None:
+    def _note(self, model: ModelState, *, judged: bool) -> None:
         """When its panes that wait may be ready, as far as watermarks alone say that."""
-        first_end_ms = model.first_end_ms(kind)
-        if first_end_ms is None:
+        if judged and model.model_id in self._agenda.unsettled:
             return
-        due = self._watch.due_predictions
-        if kind == "cohort":
-            maturity_ms, decided_at_ms = model.decided
-            if maturity_ms is None or model.model_id in self._agenda.unsettled:
-                return
-            due = self._watch.due_cohorts(maturity_ms, decided_at_ms)
-        self._agenda.note(kind, due.ready_ms(first_end_ms), model.model_id)
+        for due in self._watch.dues(model, judged=judged):
+            first_end_ms = model.first_end_ms(due.kind)
+            if first_end_ms is not None:
+                ready_ms = due.ready_ms(first_end_ms)
+                self._agenda.note(model.model_id, ready_ms, judged=judged)
 
     def _keep_delays(self, block: DelayBlock) -> None:
         model = self._models.get(block.model_id)  # None: there was no room for its panes
@@ -202,12 +204,12 @@ class ModelStage:
         reached = self._inbox.reached
         prediction_ms = min(prediction for prediction, _ in reached.values())
         cohort_ms = min(cohort for _, cohort in reached.values())
-        asked = self._agenda.due("prediction", prediction_ms)
+        asked = self._agenda.due(prediction_ms, judged=False)
         told = self._watch.predictions(self._models, asked, prediction_ms, reached)
         effects = self._effects("prediction", told)
         unsettled, held_ms = self._agenda.unsettled, cohort_ms
         ready: list[tuple[ModelState, Due, int]] = []
-        looked_at = sorted(unsettled | self._agenda.due("cohort", cohort_ms) | self._watch.ended)
+        looked_at = sorted(unsettled | self._agenda.due(cohort_ms, judged=True) | self._watch.ended)
         for model_id in looked_at:
             model = self._models[model_id]
             effects += self._decide(model_id, model, cohort_ms)
@@ -222,7 +224,8 @@ class ModelStage:
             upto_ms = min([cohort_ms, *(ms for ms in model.learned.values() if ms is not None)])
             held_ms = min(held_ms, max(upto_ms, decided_at_ms - 1))
             if maturity is not None and upto_ms >= decided_at_ms:
-                ready.append((model, self._watch.due_cohorts(maturity, decided_at_ms), upto_ms))
+                dues = self._watch.due_cohorts(model, maturity, decided_at_ms)
+                ready += [(model, due, upto_ms) for due in dues]
             elif maturity is None:
                 self._watch.no_cohorts(model)
             if model_id in unsettled and model.is_settled(self._sources):
@@ -236,8 +239,8 @@ class ModelStage:
                 self._changes.note("arrivals", model_id)
                 self._changes.note("monitors", model_id)
                 continue
-            for kind in KINDS:
-                self._note(kind, model)
+            for judged in (False, True):
+                self._note(model, judged=judged)
         progress = (prediction_ms, held_ms)
         if progress != self._progress:
             self._progress = progress
@@ -295,7 +298,7 @@ class ModelStage:
         )
         return ToJournal(encode_journal(entry))
 
-    def _effects(self, kind: PaneKind, told: Iterable[Told | Reference]) -> list[Effect]:
+    def _effects(self, kind: FindingKind, told: Iterable[Told | Reference]) -> list[Effect]:
         return [
             ToReferences(one.id.encode(), one.encode())
             if isinstance(one, Reference)
@@ -357,5 +360,5 @@ class ModelStage:
             model = stage._model(model_id)
             restore_model(model, found, sealed, by_hash)
             stage._watch.enter(model)
-            stage._note("prediction", model)
+            stage._note(model, judged=False)
         return stage

@@ -9,12 +9,16 @@ from stream.columns import Group
 from stream.maturity import MaturityRule
 from stream.monitor import Monitor
 from stream.monitor_state import Held
+from stream.pane_kinds import PaneKind, further_age_of
 from stream.roster import Life
 from stream.rules import Rules
+from stream.shadow_watch import ShadowWatch
 from stream.snapshot import must_be_the_same
 from stream.waiting_panes import Taken, Waiting, Young
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import Block, DelayBlock, PaneKind
+from stream.wire import Block, DelayBlock
+
+CHAMPION = "champion"
 
 
 class ModelState:
@@ -36,6 +40,7 @@ class ModelState:
         self.learned: dict[int, int | None] = {}
         self.applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
         self.delays_applied: dict[int, int] = {}
+        self.shadows: dict[Group, ShadowWatch] = {}
         self.lives: dict[Group, list[Life]] = {}  # that are not over for both kinds, in order
 
     def announced(self, source: int, cohort_ms: int, furthest_ms: int) -> bool:
@@ -65,6 +70,10 @@ class ModelState:
         if decision is None:
             return None, -BEFORE_ALL_MS
         return decision.maturity_ms, decision.decided_at_ms
+
+    def further_ages(self, maturity_ms: int) -> tuple[int, ...]:
+        """At which its predictions are judged before this maturity."""
+        return self._rules.ages_of(self.model_id, maturity_ms)
 
     # -- arrivals
 
@@ -101,10 +110,11 @@ class ModelState:
         maturity, decided_at_ms = self.decided
         if maturity is None:
             return BEFORE_ALL_MS
+        age_ms = further_age_of(kind) or maturity
         if decided_at_ms != BEFORE_ALL_MS:  # announced since it was learned, that is
             since_ms = self.learned.get(source, BEFORE_ALL_MS)
             cohort_ms = cohort_ms if since_ms is None else since_ms
-        return cohort_ms - self._rules.grace_ms - maturity
+        return cohort_ms - self._rules.grace_ms - age_ms
 
     def forget_applied(self, reached: Mapping[int, tuple[int, int]]) -> None:
         """What was applied says nothing new of panes that have all come."""
@@ -141,6 +151,8 @@ class ModelState:
         (group,) = groups
         if len(self.lives.get(group, ())) != 1 or any(panes.tables for _, panes in taken):
             return False
+        if self.shadows or group[2] != CHAMPION:
+            return False  # it is compared with others, or others with it
         rows = [part for _, panes in taken for part in panes.rows]
         young = self.young.get((kind, group)) or Young()
         if young.count + sum(map(len, rows)) >= fewest:
@@ -178,6 +190,8 @@ class ModelState:
                 for group, lives in self.lives.items()
             ],
         }
+        if self.shadows:
+            plain["shadows"] = [[list(g), of.to_plain()] for g, of in self.shadows.items()]
         return lambda: (
             plain
             | {"waiting": [[kind, list(group), held()] for kind, group, held in waiting]}
@@ -203,6 +217,8 @@ class ModelState:
                 self.lives[tuple(group)] = [Life(*life) for life in lives]
         else:
             self._lives_of_version_1()
+        for group, of in plain.get("shadows", ()):
+            self.shadows[tuple(group)] = ShadowWatch.from_plain(self.model_id, of)
         self.maturity.restore(plain["maturity"])
         self.learned = dict(plain["learned"])
         self.applied = {(s, kind, tuple(group)): end for s, kind, group, end in plain["applied"]}

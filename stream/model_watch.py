@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,14 +12,15 @@ from stream.columns import Group
 from stream.model_parts import Changes
 from stream.model_release import Due, Release, Told
 from stream.model_state import ModelState
+from stream.pane_kinds import PaneKind, cohort_at
 from stream.panes import Ints, PaneTable
 from stream.reference import Reference
 from stream.roster import Life, Roster
 from stream.rules import Rules
 from stream.waiting_panes import Taken, merged
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import PaneKind
 
+Of = TypeVar("Of", bound=Hashable)
 Reached = Mapping[int, tuple[int, int]]
 """By source partition, how far it was heard to be: prediction, cohort."""
 
@@ -31,6 +33,7 @@ class GroupWatch:
         self._rules = rules
         self._changes = changes
         self._release = release
+        self.due_predictions = Due("prediction", rules.grace_ms, BEFORE_ALL_MS)
         self._ended: set[str] = set()  # models with lives that are over and not forgotten yet
 
     def enter(self, model: ModelState) -> None:
@@ -71,43 +74,40 @@ class GroupWatch:
         for model_id, of in taken.items():
             _count_predictions(models[model_id], {group: panes[group] for group, _ in of})
         asked = sorted({*taken, *ended})
-        of_all = {model_id: taken.get(model_id, []) for model_id in asked}
-        tables = self._merged(self._grown("prediction", models, of_all))
+        of_all = {(model_id, due.kind): taken.get(model_id, []) for model_id in asked}
+        tables = self._merged(self._grown(models, of_all))
         told: list[Told | Reference] = []
         for model_id in asked:
             model = models[model_id]
             self._changes.note("arrivals", model_id)  # lives have changed
-            if model_id in tables:
-                told += self._work_off(model, due, tables[model_id], prediction_ms, reached)
+            found = tables.get((model_id, due.kind))
+            if found is not None:
+                told += self._work_off(model, due, found, prediction_ms, reached)
             else:
                 model.forget_applied(reached)
         return told
 
     def _grown(
         self,
-        kind: PaneKind,
         models: Mapping[str, ModelState],
-        taken: Mapping[str, list[tuple[Group, Taken]]],
-    ) -> dict[str, list[tuple[Group, Taken]]]:
+        taken: Mapping[tuple[str, PaneKind], list[tuple[Group, Taken]]],
+    ) -> dict[tuple[str, PaneKind], list[tuple[Group, Taken]]]:
         """What is worked off now; the rest is held: of it nothing could be told."""
-        grown: dict[str, list[tuple[Group, Taken]]] = {}
-        for model_id, of in taken.items():
+        grown: dict[tuple[str, PaneKind], list[tuple[Group, Taken]]] = {}
+        for (model_id, kind), of in taken.items():
             model = models[model_id]
             fewest = 0 if model_id in self._ended else self._release.fewest(model)
             if not model.hold(kind, of, fewest):
-                grown[model_id] = model.grown(kind, of)
+                grown[model_id, kind] = model.grown(kind, of)
         return grown
 
     def grow_up(self, models: Mapping[str, ModelState]) -> None:
         """Work off what is held, for somebody who asks what is known."""
         for model_id, model in models.items():
-            for kind in {kind for kind, _ in model.young}:
-                due = self.due_predictions
-                if kind == "cohort":
-                    maturity_ms, decided_at_ms = model.decided
-                    assert maturity_ms is not None
-                    due = self.due_cohorts(maturity_ms, decided_at_ms)
-                tables = self._merged({model_id: model.grown(kind, [])})
+            kinds = {kind for kind, _ in model.young}
+            dues = [due for judged in (False, True) for due in self.dues(model, judged=judged)]
+            for due in [due for due in dues if due.kind in kinds]:
+                tables = self._merged({model_id: model.grown(due.kind, [])})
                 told = [*self._release.work_off(model, due, tables[model_id])]
                 assert not told, told
                 self._changes.note("arrivals", model_id)
@@ -116,41 +116,50 @@ class GroupWatch:
     def cohorts(
         self, ready: Sequence[tuple[ModelState, Due, int]], reached: Reached
     ) -> list[Told | Reference]:
-        """Of models with a maturity, each up to its own ready time."""
+        """Of models with a maturity, each up to its own ready time; of one model that which
+        judges last comes last."""
         taken = {
-            model.model_id: of
+            (model.model_id, due.kind): of
             for model, due, upto_ms in ready
-            if (of := model.take("cohort", upto_ms - due.age_ms)) or model.model_id in self._ended
+            if (of := model.take(due.kind, upto_ms - due.age_ms)) or model.model_id in self._ended
         }
         models = {model.model_id: model for model, _, _ in ready}
-        tables = self._merged(self._grown("cohort", models, taken))
+        tables = self._merged(self._grown(models, taken))
         forget_ms = self._rules.forget_ms
         told: list[Told | Reference] = []
         for model, due, upto_ms in ready:
-            if model.model_id in tables:
-                told += self._work_off(model, due, tables[model.model_id], upto_ms, reached)
-                self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
-            elif model.model_id in taken:
+            place = model.model_id, due.kind
+            if place in tables:
+                told += self._work_off(model, due, tables[place], upto_ms, reached)
+                if due.kind == "cohort":
+                    self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
+            elif place in taken:
                 model.forget_applied(reached)
                 self._changes.note("arrivals", model.model_id)
         return told
 
-    @property
-    def due_predictions(self) -> Due:
-        return Due("prediction", self._rules.grace_ms, BEFORE_ALL_MS)
+    def due_cohorts(self, model: ModelState, maturity_ms: int, decided_at_ms: int) -> Iterator[Due]:
+        """When cohorts of this maturity are, those of further ages before."""
+        grace_ms = self._rules.grace_ms
+        for age_ms in model.further_ages(maturity_ms):
+            yield Due(cohort_at(age_ms), grace_ms + age_ms, decided_at_ms)
+        yield Due("cohort", grace_ms + maturity_ms, decided_at_ms)
 
-    def due_cohorts(self, maturity_ms: int, decided_at_ms: int) -> Due:
-        """When cohorts of this maturity are."""
-        return Due("cohort", self._rules.grace_ms + maturity_ms, decided_at_ms)
+    def dues(self, model: ModelState, *, judged: bool) -> list[Due]:
+        """Of its kinds of panes; of judged ones as far as the maturity is known."""
+        if not judged:
+            return [self.due_predictions]
+        maturity_ms, decided_at_ms = model.decided
+        if maturity_ms is None:
+            return []
+        return list(self.due_cohorts(model, maturity_ms, decided_at_ms))
 
     def _merged(
-        self, taken: Mapping[str, list[tuple[Group, Taken]]]
-    ) -> dict[str, list[tuple[Group, PaneTable]]]:
+        self, taken: Mapping[Of, list[tuple[Group, Taken]]]
+    ) -> dict[Of, list[tuple[Group, PaneTable]]]:
         """All groups of all models together."""
         tables = iter(merged([panes for of in taken.values() for _, panes in of], self._rules))
-        return {
-            model_id: [(group, next(tables)) for group, _ in of] for model_id, of in taken.items()
-        }
+        return {key: [(group, next(tables)) for group, _ in of] for key, of in taken.items()}
 
     def no_cohorts(self, model: ModelState) -> None:
         """None of this model are ever to come."""

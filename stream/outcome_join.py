@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from detectors.log_buckets import duration_edge_ms
 from stream.class_judgement import class_measures
 from stream.columns import Group, Rows
+from stream.further_ages import FurtherAges
 from stream.grouped_rows import GroupedRows
 from stream.judgement import measures
+from stream.pane_kinds import PaneKind, cohort_at
 from stream.pending import HELD, NEVER_MS, Pending
 from stream.rules import Rules
 from stream.run import Columns
@@ -59,6 +61,7 @@ class OutcomeJoin:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._held = Pending(rules)
+        self._further = FurtherAges(rules)
         self._outcomes = WaitingOutcomes(rules)
         self._delays_until_ms = BEFORE_ALL_MS  # outcome panes whose delays have left
         self.matured = {"matured_labelled": 0, "matured_unlabelled": 0, "unjoined": 0}
@@ -93,6 +96,7 @@ class OutcomeJoin:
         """Rules that know more models, and say the same of those known already."""
         self._rules = rules
         self._held.use(rules)
+        self._further.use(rules)
 
     def knows(self, model_id: str) -> bool:
         """Whether the model's maturity was learned."""
@@ -101,9 +105,15 @@ class OutcomeJoin:
     def learn(self, model_id: str, maturity_ms: int | None) -> None:
         """`mature` must follow."""
         self.matured["unjoined"] += self._held.learn(model_id, maturity_ms)
+        self._further.learn(model_id)
 
-    def mature(self, reached_ms: int) -> Iterator[tuple[Group, Rows]]:
-        """The cohorts whose age both watermarks have passed, a group at a time, by pane end."""
+    def mature(self, reached_ms: int) -> Iterator[tuple[PaneKind, Group, Rows]]:
+        """The cohorts whose age both watermarks have passed, a group at a time, by pane end: those
+        of further ages first, which stay held."""
+        for age_ms, young in self._further.due(self._held, reached_ms):
+            _, counted = self._candidates(young, np.full(len(young["key"]), age_ms))
+            for group, cells in self._judged(young, *_labels(len(young["key"]), counted)):
+                yield cohort_at(age_ms), group, cells
         rows = self._held.take_due(reached_ms)
         if rows is None:
             return
@@ -112,6 +122,13 @@ class OutcomeJoin:
         labelled, outcomes = _labels(len(rows["key"]), counted)
         self.matured["matured_labelled"] += int(labelled.sum())
         self.matured["matured_unlabelled"] += int((~labelled).sum())
+        for group, cells in self._judged(rows, labelled, outcomes):
+            yield "cohort", group, cells
+
+    def _judged(
+        self, rows: Columns, labelled: NDArray[np.bool_], outcomes: Columns
+    ) -> Iterator[tuple[Group, Rows]]:
+        """Predictions with what is known of them, group by group."""
         judged = measures(rows, outcomes, labelled)
         end, hashes = pane_end_ms(rows["time"], self._rules.pane_ms), self._held.hashes(rows)
         made = GroupedRows(

@@ -92,14 +92,14 @@ def test_what_is_held_is_in_the_state_and_comes_back() -> None:
 
 def test_a_release_looks_at_models_with_panes_that_are_due() -> None:
     agenda = Agenda()
-    agenda.note("prediction", 2_000, "a")
-    agenda.note("prediction", 1_000, "a")
-    agenda.note("prediction", 3_000, "b")
-    agenda.note("cohort", 1_000, "b")
-    assert agenda.due("prediction", 999) == set()
-    assert agenda.due("prediction", 2_500) == {"a"}
-    assert agenda.due("prediction", 2_500) == set()  # not noted again
-    agenda.note("prediction", 2_600, "a")
+    agenda.note("a", 2_000, judged=False)
+    agenda.note("a", 1_000, judged=False)
+    agenda.note("b", 3_000, judged=False)
+    agenda.note("b", 1_000, judged=True)
+    assert agenda.due(999, judged=False) == set()
+    assert agenda.due(2_500, judged=False) == {"a"}
+    assert agenda.due(2_500, judged=False) == set()  # not noted again
+    agenda.note("a", 2_600, judged=False)
     agenda.forget("b")
-    assert agenda.due("prediction", 9_000) == {"a"}
-    assert agenda.due("cohort", 9_000) == set()
+    assert agenda.due(9_000, judged=False) == {"a"}
+    assert agenda.due(9_000, judged=True) == set()
