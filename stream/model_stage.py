@@ -32,9 +32,9 @@ from stream.wire import (
     Block,
     DelayBlock,
     Finding,
+    FindingKind,
     Learned,
     MaturityDecision,
-    PaneKind,
     Progress,
     Renewed,
     encode_finding,
@@ -133,6 +133,15 @@ class ModelStage:
         """Groups watched, and panes of groups for which there was no room, so far."""
         return len(self._watch.roster), self._watch.roster.refused
 
+    def shadows(self) -> list[dict[str, Any]]:
+        """Each shadow beside its champions, as far as both were judged."""
+        return [
+            {"model": group[0], "version": group[1], "role": group[2]}
+            | pairs.status(self.rules.shadow_of(group[0]).margin)
+            for model in self._models.values()
+            for group, pairs in sorted(model.pairs.items())
+        ]
+
     def refused_features(self) -> int:
         """Panes of features for which there was no room, of the groups watched now."""
         monitors = [m for model in self._models.values() for m in model.monitors.values()]
@@ -201,6 +210,7 @@ class ModelStage:
                 ready.append((model, self._watch.due_cohorts(maturity, decided_at_ms), upto_ms))
             elif maturity is None:
                 self._watch.no_cohorts(model)
+        effects += self._effects("cohort", self._watch.pairs(ready, reached))
         effects += self._effects("cohort", self._watch.cohorts(ready, reached))
         for model_id in [m for m, model in self._models.items() if model.is_unwatched]:
             del self._models[model_id]
@@ -263,7 +273,7 @@ class ModelStage:
         )
         return ToJournal(encode_journal(entry))
 
-    def _effects(self, kind: PaneKind, told: Iterable[Told | Reference]) -> list[Effect]:
+    def _effects(self, kind: FindingKind, told: Iterable[Told | Reference]) -> list[Effect]:
         return [
             ToReferences(one.id.encode(), one.encode())
             if isinstance(one, Reference)

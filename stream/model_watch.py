@@ -83,6 +83,25 @@ class GroupWatch:
             self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
         return told
 
+    def pairs(
+        self, ready: Sequence[tuple[ModelState, Due, int]], reached: Reached
+    ) -> list[Told | Reference]:
+        """Of champions and shadows, before the cohorts of the same ready times."""
+        told: list[Told | Reference] = []
+        for model, cohorts, upto_ms in ready:
+            if not model.has_pairs:
+                continue
+            apart_ms = self._rules.apart_ms(cohorts.age_ms - self._rules.grace_ms)
+            age_ms = cohorts.age_ms + apart_ms
+            due = Due("pair", age_ms, cohorts.decided_at_ms)
+            taken = model.take("pair", upto_ms - age_ms)
+            tables = self._merged({model.model_id: taken}).get(model.model_id, [])
+            told += self._release.pairs(model, due, tables, apart_ms)
+            if tables:
+                model.forget_applied(reached)
+                self._changes.note("arrivals", model.model_id)
+        return told
+
     def due_cohorts(self, maturity_ms: int, decided_at_ms: int) -> Due:
         """When cohorts of this maturity are."""
         return Due("cohort", self._rules.grace_ms + maturity_ms, decided_at_ms)
@@ -129,6 +148,7 @@ class GroupWatch:
             model.lives[group] = kept
             if not kept:
                 del model.lives[group]
+                model.pairs.pop(group, None)
         if not any(life.is_over for lives in model.lives.values() for life in lives):
             self._ended.discard(model.model_id)
 

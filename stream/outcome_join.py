@@ -24,6 +24,7 @@ from stream.class_judgement import class_measures
 from stream.columns import Group, Rows
 from stream.grouped_rows import GroupedRows
 from stream.judgement import measures
+from stream.pairs import Pairs
 from stream.pending import HELD, NEVER_MS, Pending
 from stream.rules import Rules
 from stream.run import Columns
@@ -60,6 +61,7 @@ class OutcomeJoin:
         self._rules = rules
         self._held = Pending(rules)
         self._outcomes = WaitingOutcomes(rules)
+        self._pairs = Pairs()
         self._delays_until_ms = BEFORE_ALL_MS  # outcome panes whose delays have left
         self.matured = {"matured_labelled": 0, "matured_unlabelled": 0, "unjoined": 0}
 
@@ -119,6 +121,8 @@ class OutcomeJoin:
             rows["group"].astype(np.int64),
             [group or _FORGOTTEN for group in self._held.groups],
         )
+        if self._held.has_shadows or self._pairs.is_carrying:
+            self._carry(made, rows)
         of_models = [self._rules.model(group[0]) for group in made.groups]
         is_own = np.array([bool(of.classes or of.costs) for of in of_models], np.bool_)
         has_own = is_own[made.code]
@@ -136,6 +140,25 @@ class OutcomeJoin:
             cells = made.rows.take(of_group)
             whole = replace(cells, columns=cells.columns | own)
             yield made.groups[code], _without_absent(whole)
+
+    def _carry(self, made: GroupedRows, rows: Columns) -> None:
+        """What may be one of a pair."""
+        chosen = np.flatnonzero(self._pairs.concerned(made.groups)[made.code])
+        if not len(chosen):
+            return
+        mine, ages = made.take(chosen), self._held.ages(0)[made.code[chosen]]
+        apart = {age: self._rules.apart_ms(age) for age in np.unique(ages).tolist()}
+        apart_ms = np.array([apart[age] for age in ages.tolist()], np.int64)
+        due_ms = mine.rows.pane_end + self._rules.grace_ms + ages
+        said = {name: values[chosen] for name, values in rows.items()}
+        self._pairs.add(mine, said, due_ms, apart_ms)
+
+    def pairs(self, reached_ms: int) -> Iterator[tuple[Group, Rows]]:
+        """Of a shadow's and a champion's predictions under one id, the panes that are complete when
+        both watermarks have come so far; after `mature`."""
+        if self._pairs.is_carrying:
+            for group, rows in self._pairs.take(reached_ms):
+                yield group, _without_absent(rows)
 
     def _candidates(self, rows: Columns, age_ms: NDArray[np.int64]) -> tuple[Found, Found]:
         """(all candidates, those that count: the highest revision of each prediction)."""
@@ -238,7 +261,7 @@ class OutcomeJoin:
     # -- state
 
     def parts(self) -> list[Part]:
-        return [*self._held.parts(), *self._outcomes.parts()]
+        return [*self._held.parts(), *self._outcomes.parts(), *self._pairs.parts()]
 
     def snapshot(self) -> dict[str, Any]:
         return {
@@ -246,6 +269,7 @@ class OutcomeJoin:
             "outcomes": self._outcomes.snapshot(),
             "delays_until_ms": self._delays_until_ms,
             "matured": self.matured,
+            **({"pairs": self._pairs.snapshot()} if self._pairs.is_carrying else {}),
         }
 
     @classmethod
@@ -258,6 +282,8 @@ class OutcomeJoin:
         made._outcomes.restore(plain["outcomes"], state)
         made._delays_until_ms = plain["delays_until_ms"]
         made.matured = plain["matured"]
+        if "pairs" in plain:
+            made._pairs.restore(plain["pairs"], state)
         return made
 
     @classmethod

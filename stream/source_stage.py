@@ -284,6 +284,10 @@ class SourceStage:
         for group, rows in self._join.mature(self._intake.reached_ms):
             cohorts = closed([rows], [], self.rules)
             effects += self._outbox.blocks("cohort", group, cohorts, self.rules)
+        for group, rows in self._join.pairs(self._intake.reached_ms):
+            effects += self._outbox.blocks(
+                "pair", group, closed([rows], [], self.rules), self.rules
+            )
         return effects
 
     def _delays(self) -> list[Effect]:

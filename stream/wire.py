@@ -41,13 +41,14 @@ from stream.wire_forms import array, checked_rows, checked_table, fields
 VERSION = 1
 BLOCK_VERSION = 2  # of blocks; those of version 1, with arrays for each feature, are read too
 LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and headers included
-PaneKind = Literal["prediction", "cohort"]
+PaneKind = Literal["prediction", "cohort", "pair"]
+"""Predictions; those judged at their maturity; a champion's and a shadow's under one id."""
 FindingKind = Literal["prediction", "cohort", "estimate"]
 """Of a finding: of which panes, or of both: expected errors and what became of them."""
 Verdict = Literal["drift", "lasting", "quiet", "raised", "withdrawn"]
 """Of a finding: news, none for long, well again, graver for what else happens, not borne out."""
 FINDING_KINDS: tuple[FindingKind, ...] = ("prediction", "cohort", "estimate")
-KINDS: tuple[PaneKind, ...] = ("prediction", "cohort")
+KINDS: tuple[PaneKind, ...] = ("prediction", "cohort", "pair")
 
 
 # -- stage 1 to stage 2
