@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
@@ -15,6 +15,7 @@ from stream.model_state import ModelState
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
 from stream.pair_watch import PairWatch
+from stream.pane_kinds import PaneKind, series_at
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.renewals import Renewals
@@ -23,7 +24,7 @@ from stream.rule_book import Schedule
 from stream.rules import CHAMPION, DAY_MS, SHADOW, Rules
 from stream.shadow_watch import ShadowWatch
 from stream.shadow_words import describe_pairs, describe_shadow
-from stream.wire import Finding, FindingKind, PaneKind
+from stream.wire import Finding, FindingKind
 
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
@@ -61,6 +62,11 @@ class Due:
 
     def ready_ms(self, end_ms: int) -> int:
         return max(end_ms + self.age_ms, self.decided_at_ms)
+
+    def told(self, group: Group, finding: MonitorFinding, ready_ms: int) -> Told:
+        series = series_at(self.kind, finding.series)
+        named = finding if series == finding.series else replace(finding, series=series)
+        return Told(group, named, ready_ms)
 
 
 class Release:
@@ -105,7 +111,7 @@ class Release:
                 findings, sealed = monitor.update(part, rules)
                 yield from sealed
                 for finding in (*ended, *findings):
-                    yield Told(group, finding, due.ready_ms(finding.pane_end_ms))
+                    yield due.told(group, finding, due.ready_ms(finding.pane_end_ms))
         if due.kind == "prediction" and len(model.lives) > 1:
             yield from self._shadows(model, due, pieces)
 
@@ -126,7 +132,7 @@ class Release:
             rules_at = partial(self._rules_at, due)
             for told in watch.update(champions, panes, rules_at):
                 finding = describe_shadow(told, group, rules_at(told.end_ms))
-                yield Told(group, finding, due.ready_ms(told.end_ms))
+                yield due.told(group, finding, due.ready_ms(told.end_ms))
 
     def pairs(
         self,
@@ -150,7 +156,7 @@ class Release:
                 watch = PairWatch(group[0], panes.first_end_ms, alpha)
                 model.pairs[group] = watch
             for told in watch.update(panes, rules_at):
-                yield Told(group, describe_pairs(told, group), due.ready_ms(told.end_ms))
+                yield due.told(group, describe_pairs(told, group), due.ready_ms(told.end_ms))
 
     def _rules_at(self, due: Due, end_ms: int) -> Rules:
         return self._schedule.at(due.ready_ms(end_ms))
@@ -223,7 +229,7 @@ class Release:
         del model.monitors[due.kind, monitor.group]
         because = f"no predictions for {self._forget_ms / DAY_MS:.3g} days"
         for finding in monitor.quiets(end_ms, because):
-            yield Told(monitor.group, finding, due.ready_ms(end_ms) + 1)
+            yield due.told(monitor.group, finding, due.ready_ms(end_ms) + 1)
 
 
 def _begin(

@@ -8,6 +8,7 @@ Findings leave with the progress of each kind, by which stage 3 knows that nothi
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from stream.columns import Group
@@ -21,6 +22,7 @@ from stream.model_watch import GroupWatch
 from stream.monitor_state import Sealed
 from stream.monitor_told import LabelStatus, SeriesStatus
 from stream.numbering import Said, Speaker
+from stream.pane_kinds import series_at
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.rule_book import Schedule
@@ -117,12 +119,16 @@ class ModelStage:
 
     def status(self) -> list[SeriesStatus]:
         monitors = [m for model in self._models.values() for m in model.monitors.values()]
-        return [status for monitor in monitors for status in monitor.status()]
+        return [
+            replace(status, series=series_at(monitor.kind, status.series))
+            for monitor in monitors
+            for status in monitor.status()
+        ]
 
     def powers(self, model_id: str | None = None) -> list[dict[str, Any]]:
         """Of one model, or of all: of each unit the smallest change that would be found."""
         return [
-            power
+            power | {"series": series_at(monitor.kind, power["series"])}
             for model in self._models.values()
             if model_id in {None, model.model_id}
             for monitor in model.monitors.values()
@@ -207,7 +213,8 @@ class ModelStage:
             upto_ms = min([cohort_ms, *(ms for ms in model.learned.values() if ms is not None)])
             held_ms = min(held_ms, max(upto_ms, decided_at_ms - 1))
             if maturity is not None and upto_ms >= decided_at_ms:
-                ready.append((model, self._watch.due_cohorts(maturity, decided_at_ms), upto_ms))
+                dues = self._watch.due_cohorts(model, maturity, decided_at_ms)
+                ready += [(model, due, upto_ms) for due in dues]
             elif maturity is None:
                 self._watch.no_cohorts(model)
         effects += self._effects("cohort", self._watch.pairs(ready, reached))

@@ -10,13 +10,14 @@ from stream.maturity import MaturityRule
 from stream.monitor import Monitor
 from stream.monitor_state import Held
 from stream.pair_watch import PairWatch
+from stream.pane_kinds import PaneKind, further_age_of
 from stream.roster import Life
 from stream.rules import Rules
 from stream.shadow_watch import ShadowWatch
 from stream.snapshot import must_be_the_same
 from stream.waiting_panes import Taken, Waiting
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import Block, DelayBlock, PaneKind
+from stream.wire import Block, DelayBlock
 
 
 class ModelState:
@@ -61,6 +62,10 @@ class ModelState:
             return None, -BEFORE_ALL_MS
         return decision.maturity_ms, decision.decided_at_ms
 
+    def further_ages(self, maturity_ms: int) -> tuple[int, ...]:
+        """At which its predictions are judged before this maturity."""
+        return self._rules.ages_of(self.model_id, maturity_ms)
+
     # -- arrivals
 
     def keep(self, block: Block, reached: tuple[int, int]) -> bool:
@@ -96,11 +101,12 @@ class ModelState:
         maturity, decided_at_ms = self.decided
         if maturity is None:
             return BEFORE_ALL_MS
+        age_ms = further_age_of(kind) or maturity
         if decided_at_ms != BEFORE_ALL_MS:  # announced since it was learned, that is
             since_ms = self.learned.get(source, BEFORE_ALL_MS)
             cohort_ms = cohort_ms if since_ms is None else since_ms
         apart_ms = self._rules.apart_ms(maturity) if kind == "pair" else 0
-        return cohort_ms - self._rules.grace_ms - maturity - apart_ms
+        return cohort_ms - self._rules.grace_ms - age_ms - apart_ms
 
     def forget_applied(self, reached: Mapping[int, tuple[int, int]]) -> None:
         """What was applied says nothing new of panes that have all come."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 from stream.columns import Group
 from stream.model_parts import Changes
 from stream.model_release import Due, Release, Told
 from stream.model_state import ModelState
+from stream.pane_kinds import cohort_at
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.roster import Life, Roster
@@ -16,6 +18,7 @@ from stream.rules import Rules
 from stream.waiting_panes import Taken, merged
 from stream.watermark import BEFORE_ALL_MS
 
+Of = TypeVar("Of", bound=Hashable)
 Reached = Mapping[int, tuple[int, int]]
 """By source partition, how far it was heard to be: prediction, cohort."""
 
@@ -66,21 +69,24 @@ class GroupWatch:
     def cohorts(
         self, ready: Sequence[tuple[ModelState, Due, int]], reached: Reached
     ) -> list[Told | Reference]:
-        """Of models with a maturity, each up to its own ready time."""
+        """Of models with a maturity, each up to its own ready time; of one model that which
+        judges last comes last."""
         tables = self._merged(
             {
-                model.model_id: taken
+                (model.model_id, due.kind): taken
                 for model, due, upto_ms in ready
-                if (taken := model.take("cohort", upto_ms - due.age_ms))
+                if (taken := model.take(due.kind, upto_ms - due.age_ms))
             }
         )
         forget_ms = self._rules.forget_ms
         told: list[Told | Reference] = []
         for model, due, upto_ms in ready:
-            if model.model_id not in tables and model.model_id not in self._ended:
+            found = tables.get((model.model_id, due.kind), [])
+            if not found and model.model_id not in self._ended:
                 continue
-            told += self._work_off(model, due, tables.get(model.model_id, []), upto_ms, reached)
-            self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
+            told += self._work_off(model, due, found, upto_ms, reached)
+            if due.kind == "cohort":
+                self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
         return told
 
     def pairs(
@@ -89,31 +95,33 @@ class GroupWatch:
         """Of champions and shadows, before the cohorts of the same ready times."""
         told: list[Told | Reference] = []
         for model, cohorts, upto_ms in ready:
-            if not model.has_pairs:
+            if cohorts.kind != "cohort" or not model.has_pairs:
                 continue
             apart_ms = self._rules.apart_ms(cohorts.age_ms - self._rules.grace_ms)
             age_ms = cohorts.age_ms + apart_ms
             due = Due("pair", age_ms, cohorts.decided_at_ms)
             taken = model.take("pair", upto_ms - age_ms)
-            tables = self._merged({model.model_id: taken}).get(model.model_id, [])
+            key = (model.model_id, due.kind)
+            tables = self._merged({key: taken})[key]
             told += self._release.pairs(model, due, tables, apart_ms)
             if tables:
                 model.forget_applied(reached)
                 self._changes.note("arrivals", model.model_id)
         return told
 
-    def due_cohorts(self, maturity_ms: int, decided_at_ms: int) -> Due:
-        """When cohorts of this maturity are."""
-        return Due("cohort", self._rules.grace_ms + maturity_ms, decided_at_ms)
+    def due_cohorts(self, model: ModelState, maturity_ms: int, decided_at_ms: int) -> Iterator[Due]:
+        """When cohorts of this maturity are, those of further ages before."""
+        grace_ms = self._rules.grace_ms
+        for age_ms in model.further_ages(maturity_ms):
+            yield Due(cohort_at(age_ms), grace_ms + age_ms, decided_at_ms)
+        yield Due("cohort", grace_ms + maturity_ms, decided_at_ms)
 
     def _merged(
-        self, taken: Mapping[str, list[tuple[Group, Taken]]]
-    ) -> dict[str, list[tuple[Group, PaneTable]]]:
+        self, taken: Mapping[Of, list[tuple[Group, Taken]]]
+    ) -> dict[Of, list[tuple[Group, PaneTable]]]:
         """All groups of all models together."""
         tables = iter(merged([panes for of in taken.values() for _, panes in of], self._rules))
-        return {
-            model_id: [(group, next(tables)) for group, _ in of] for model_id, of in taken.items()
-        }
+        return {key: [(group, next(tables)) for group, _ in of] for key, of in taken.items()}
 
     def no_cohorts(self, model: ModelState) -> None:
         """None of this model are ever to come."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stream.columns import ABSENT, LARGEST_NUMBER, NUMBER, Column, Group, Rows, number_column
 from stream.grouped_rows import GroupedRows
 from stream.judgement import HAS_LABEL, HAS_SCORE
-from stream.rules import CHAMPION, SHADOW
+from stream.rules import CHAMPION, SHADOW, Rules
 from stream.run import Columns, Mask, Run, gathered
 from stream.snapshot import Part
 from stream.sorted_runs import SortedRuns
@@ -59,7 +59,7 @@ class Pairs:
     def is_carrying(self) -> bool:
         return bool(self._rows.runs or self._late)
 
-    def concerned(self, groups: Sequence[Group | None]) -> Mask:
+    def _concerned(self, groups: Sequence[Group | None]) -> Mask:
         """Of these groups those whose predictions may be one of a pair."""
         known = (*groups, *(self._groups if self.is_carrying else ()))
         shadowed = {g[0] for g in known if g is not None and g[2] == SHADOW}
@@ -67,15 +67,28 @@ class Pairs:
         is_in = [g is not None and g[0] in shadowed and g[2:] in roles for g in groups]
         return np.array(is_in, np.bool_)
 
-    def add(
+    def carry(
+        self, matured: GroupedRows, said: Columns, ages_ms: NDArray[np.int64], rules: Rules
+    ) -> None:
+        """Of matured predictions, as judged and the same as they were held, those that may be one
+        of a pair. `ages_ms`: of each group, its maturity."""
+        chosen = np.flatnonzero(self._concerned(matured.groups)[matured.code])
+        if not len(chosen):
+            return
+        mine, of = matured.take(chosen), ages_ms[matured.code[chosen]]
+        apart = {age: rules.apart_ms(age) for age in np.unique(of).tolist()}
+        apart_ms = np.array([apart[age] for age in of.tolist()], np.int64)
+        due_ms = mine.rows.pane_end + rules.grace_ms + of
+        self._add(mine, {name: values[chosen] for name, values in said.items()}, due_ms, apart_ms)
+
+    def _add(
         self,
         matured: GroupedRows,
         said: Columns,
         due_ms: NDArray[np.int64],
         apart_ms: NDArray[np.int64],
     ) -> None:
-        """Matured predictions: as judged, and the same as they were held; when each was due, and
-        how far apart two of its id may be."""
+        """`due_ms`: when each was; `apart_ms`: how far apart two of its id may be."""
         code = {group: n for n, group in enumerate(self._groups)}
         for place in np.unique(matured.code).tolist():
             code.setdefault(matured.groups[place], len(code))

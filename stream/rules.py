@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from stream.events import Severity
+
 SECOND_MS = 1_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -114,6 +116,15 @@ class ThresholdRule:
 
 
 @dataclass(frozen=True, slots=True)
+class EscalationRule:
+    """An alert that nobody has acknowledged so long after it fired is told to these too."""
+
+    after_ms: int
+    severity_at_least: Severity
+    to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ShadowRule:
     """What a shadow may not do as its champion does."""
 
@@ -141,6 +152,8 @@ class ModelRule:
     costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
     thresholds: ThresholdRule | None = None
     proven: bool | None = None  # whether rates are under the e-detector
+    ages: tuple[int, ...] | None = None  # in ms, at which predictions are judged before maturity
+    escalate: tuple[EscalationRule, ...] | None = None
     shadow: ShadowRule | None = None
 
 
@@ -154,6 +167,7 @@ class Rules:
     future_bound_ms: int | None = 3_600 * SECOND_MS  # None: no record timestamps to compare with
     maturity: Maturity = "auto"
     horizon_ms: int = 30 * DAY_MS
+    ages: tuple[int, ...] = ()  # in ms, at which predictions are judged before their maturity
     reference: ReferenceRule = ReferenceRule()
     season: Season = "none"
     budget: BudgetRule = BudgetRule()
@@ -169,6 +183,7 @@ class Rules:
     ask_after_ms: int = 14 * DAY_MS  # of firing, the owner is asked to accept a new reference
     resolve_values: int = 500  # that say together that things are as in the reference again
     cooldown_ms: int = DAY_MS  # an alert that comes back within it is of the same incident
+    escalate: tuple[EscalationRule, ...] = ()  # steps, by when they are due
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
     max_record_bytes: int = 1_000_000
@@ -208,6 +223,17 @@ class Rules:
         configured = self.model(model_id).maturity
         return self.maturity if configured == "inherit" else configured
 
+    def ages_of(self, model_id: str, maturity_ms: int | None = None) -> tuple[int, ...]:
+        """The further ages, rising: of this maturity those below it."""
+        own = self.model(model_id).ages
+        ages = self.ages if own is None else own
+        return ages if maturity_ms is None else tuple(age for age in ages if age < maturity_ms)
+
+    def judgements_of(self, model_id: str) -> int:
+        """How often a prediction is judged: they have equal parts of what is for performance."""
+        maturity = self.maturity_of(model_id)
+        return 1 + len(self.ages_of(model_id, maturity if isinstance(maturity, int) else None))
+
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
 
@@ -236,6 +262,14 @@ class Rules:
         own = self.model(model_id).proven
         return self.proven if own is None else own
 
+    def escalations_of(self, model_id: str) -> tuple[EscalationRule, ...]:
+        own = self.model(model_id).escalate
+        return self.escalate if own is None else own
+
+    @cached_property
+    def escalates(self) -> bool:
+        return bool(self.escalate) or any(model.escalate for model in self.models.values())
+
     def cannot_follow(self, former: Rules) -> list[str]:
         """Why these cannot take over what was held under the former rules; empty if they can."""
         reasons = []
@@ -256,6 +290,8 @@ class Rules:
         model = self.model(model_id)
         if model.classes or model.costs:  # newer than 0.1.0
             state += [list(model.classes), [list(cost) for cost in model.costs]]
+        ages = self.ages_of(model_id)
+        state += [list(ages)] if ages else []
         season = self.season_of(model_id)
         return state if season == "none" else [*state, season]
 
@@ -287,8 +323,8 @@ class Rules:
                 fields[name][setting] = default
         for model in fields["models"].values():
             for name in _SINCE_0_1_OF_ONE:
-                if model[name] is None or model[name] in _NOTHING:
-                    del model[name]
+                if model[name] is None or (model[name] in _NOTHING and name != "ages"):
+                    del model[name]  # no further ages are other ones than those of all models
         return fields
 
     def to_plain(self) -> dict[str, Any]:
@@ -302,7 +338,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, reference, season, classes and costs"
+_OF_STATE = "maturity, ages, reference, season, classes and costs"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -318,6 +354,7 @@ _ACTIVATED = frozenset(
         "resolve_values",
         "cooldown_ms",
         "ask_after_ms",
+        "escalate",
         "models",
     }
 )
@@ -326,6 +363,7 @@ _ACTIVATED = frozenset(
 _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
     {
         "season",
+        "ages",
         "ask_after_ms",
         "max_ids",
         "max_outcomes",
@@ -338,11 +376,12 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "thresholds",
         "resolve_values",
         "cooldown_ms",
+        "escalate",
     }
 )
-_SINCE_0_1_OF_ONE = (
-    *("season", "budget", "floors", "classes", "costs", "proven", "thresholds"),
-    "shadow",
+_SINCE_0_1_OF_ONE: tuple[str, ...] = (
+    *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
+    *("escalate", "shadow"),
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""

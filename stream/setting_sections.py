@@ -23,7 +23,9 @@ from stream.setting_detection import (
     Section,
     ThresholdSettings,
 )
+from stream.setting_owners import Escalation, OwnerSettings
 from stream.setting_types import (
+    Ages,
     Bytes,
     Cost,
     Count,
@@ -142,6 +144,9 @@ class OutcomeSettings(Section):
 
     maturity: MaturityAge = "auto"
     horizon: PositiveDuration = Field(default=whole_ms(_DEFAULT.horizon_ms), validate_default=True)
+    ages: Ages = Field(
+        default=(), description="Further ages, below the maturity, at which predictions are judged."
+    )
 
     @field_validator("horizon")
     @classmethod
@@ -184,6 +189,9 @@ class AlertSettings(Section):
     ask_after: PositiveDuration = Field(
         default=whole_ms(_DEFAULT.ask_after_ms),
         description="Of firing, after which the owner is asked to accept a new reference.",
+    )
+    escalate: Escalation = Field(
+        default=(), description="Who else is told what nobody has acknowledged, step by step."
     )
 
 
@@ -260,15 +268,6 @@ class WebSettings(Section):
     port: Port = 6066
 
 
-class OwnerSettings(Section):
-    """Who answers for a model (RACI)."""
-
-    accountable: str = Field(min_length=1)
-    responsible: tuple[str, ...] = ()
-    consulted: tuple[str, ...] = ()
-    informed: tuple[str, ...] = ()
-
-
 _NO_OWNER = BeforeValidator(lambda value: {} if value is None else value)
 
 
@@ -310,6 +309,7 @@ class ModelSettings(Section):
     owners: Annotated[OwnerSettings, _NO_OWNER] = _CHECKED_NONE
     runbook_url: str = Field(pattern=r"^https?://\S+$")
     maturity: MaturityAge | None = None
+    ages: Ages | None = Field(default=None, description="Further ages; left out: as for all.")
     reference: ModelReferenceSettings = ModelReferenceSettings()
     season: Season | None = None
     budget: ModelBudgetSettings = ModelBudgetSettings()
@@ -325,6 +325,9 @@ class ModelSettings(Section):
     )
 
     thresholds: ThresholdSettings = ThresholdSettings()
+    escalate: Escalation | None = Field(
+        default=None, description="Instead of alerts.escalate; null: as for all."
+    )
     proven: bool | None = Field(
         default=None, description="Whether rates are under the e-detector; null: as for all."
     )
