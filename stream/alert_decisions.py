@@ -26,6 +26,7 @@ from stream.alert_forms import (
 from stream.alert_state import AlertState, Order
 from stream.escalation import Escalations
 from stream.events import Alert, ToActions, ToAlerts
+from stream.governance import Governance
 from stream.incidents import ranked
 from stream.members import FAULTS, INPUTS, Member, Sign, size
 from stream.records import encode
@@ -43,6 +44,7 @@ class Decisions:
         self._state = state
         self._escalations = Escalations(state)
         self._requests = Requests(state)
+        self._governance = Governance(state)
 
     def decide(
         self,
@@ -53,6 +55,21 @@ class Decisions:
     ) -> Iterator[Said]:
         if self._state.waiting.pop(finding.order, None) is None:
             return  # a quiet that was not one after all
+        if finding.verdict == "request":
+            yield from self._requests.of_finding(finding)
+        elif finding.verdict == "seen":
+            for found in self._governance.seen(finding):
+                yield from self._apply(turn_of(found), found, due, grew)
+        else:
+            yield from self._apply(turn, finding, due, grew)
+
+    def _apply(
+        self,
+        turn: Order,
+        finding: Finding,
+        due: list[tuple[Order, Finding]],
+        grew: dict[str, None],
+    ) -> Iterator[Said]:
         fingerprint = fingerprint_of(finding)
         firing = self._state.firing.get(fingerprint)
         member = self._state.incidents.firing(fingerprint)
@@ -68,8 +85,6 @@ class Decisions:
                 alert = self._update(firing, member, finding)
                 yield self._told(turn, alert)
                 yield from self._requests.of_alert(alert, member, finding.ready_ms)
-        elif finding.verdict == "request":
-            yield from self._requests.of_finding(finding)
         elif finding.verdict == "drift":
             alert, member = self._begin(fingerprint, finding)
             yield self._told(turn, alert)
@@ -158,7 +173,15 @@ class Decisions:
 
     def by_time(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[Said]:
         """What is due behind `told_ms` and up to `until_ms` though nothing was found: what nobody
-        has taken in hand, and, of what was judged, what is to be retrained."""
+        has taken in hand; of inputs, versions that answer no more; of what was judged, what is to
+        be retrained."""
+        for ready_ms, quiet in self._governance.silent(until_ms) if of_inputs else ():
+            yield from self._escalate(told_ms, ready_ms - 1, of_inputs=True)
+            told_ms = ready_ms - 1
+            yield from self._apply(turn_of(quiet), quiet, [], {})
+        yield from self._escalate(told_ms, until_ms, of_inputs=of_inputs)
+
+    def _escalate(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[Said]:
         state = self._state
         due = self._escalations.due(until_ms, of_inputs=of_inputs, since_ms=told_ms + 1)
         for at_ms, (_, kind, number), member, step in due:
@@ -181,6 +204,7 @@ class Decisions:
             member is None
             or member.flaps < FLAPPING
             or finding.detail.get("held")
+            or finding.series == "version"
             or not cooldown_ms
         ):
             return False

@@ -15,6 +15,7 @@ from stream.request_book import RequestBook
 from stream.rule_book import Schedule
 from stream.rules import DAY_MS, Rules
 from stream.snapshot import Part, pack, unpack
+from stream.version_book import VersionBook
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import FINDING_KINDS, Finding, FindingKind, Progress
 
@@ -32,6 +33,7 @@ class AlertState:
         self.incidents = Incidents(rules.horizon_ms)
         self.notices = NoticeBook()
         self.requested = RequestBook()
+        self.versions = VersionBook()
         self._forgot_ms = BEFORE_ALL_MS
 
     def forget(self) -> None:
@@ -54,6 +56,7 @@ class AlertState:
             "incidents": self.incidents.snapshot(),
             "notices": self.notices.snapshot(),
             "requested": self.requested.snapshot(),
+            "versions": self.versions.snapshot(),
         }
         base = pack(MAGIC, STATE_VERSION, plain)
         return [
@@ -92,4 +95,5 @@ class AlertState:
         if "notices" in base:
             state.notices.restore(base["notices"])
             state.requested.restore(base["requested"])
+            state.versions.restore(base["versions"])
         return state

@@ -249,6 +249,7 @@ class Pipeline:
                 for group, labels in sorted(model.labels().items())
             ],
             **({"shadows": shadows} if shadows else {}),
+            "versions": [one for model in self.models for one in model.versions()],
             "config_hash": self.rules.config_hash(),
         }
 

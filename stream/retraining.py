@@ -2,12 +2,13 @@
 
 By the configuration in force (`retrain`), on the clock of what was judged: it has come as far as
 predictions and outcomes both have. A version and role is asked for once for each cause (an
-incident, a business event), when one of its triggers holds and nothing stands against it:
+incident, a business event, an age), when one of its triggers holds and nothing stands against it:
 
 | trigger | holds while |
 |---|---|
 | performance | an alert on outcomes that says `retrain` itself fires |
 | drifts | so many drifts of inputs or predictions, severe enough, fire and follow from no fault |
+| cadence | `StaleModel` fires: nobody has retrained it for `every` |
 | business event | from the ready time of one that is named in `events` on |
 
 Against it stand a fault in the same incident (its pipeline is to be fixed first), a request of the
@@ -27,7 +28,7 @@ from stream.events import Request
 from stream.members import DRIFTS, FAULTS, Member, is_at_least
 from stream.request_forms import asked, fingerprint, reason
 from stream.rules import RetrainRule
-from stream.times import iso
+from stream.times import iso, span_text
 
 
 @dataclass(slots=True)
@@ -122,6 +123,7 @@ class Retraining:
         cases = [
             *self._performance(group, rule, at_ms, answered_ms),
             *self._drifts(group, rule, at_ms, answered_ms),
+            *self._cadence(group, at_ms, answered_ms),
             *self._events(group, rule, at_ms, answered_ms),
         ]
         requested = self._state.requested
@@ -168,6 +170,15 @@ class Retraining:
             found = f"{len(firing)} drifts, {', '.join(names[:3])} among them"
             reasons = [_drift(m) for m in members]
             yield Case(incident_id, reasons, found, _since_ms(members), incident_id)
+
+    def _cadence(self, group: Group, at_ms: int, answered_ms: int) -> Iterator[Case]:
+        """See `governance`; inputs may be further than this clock."""
+        for member in self._state.incidents.of_group(group):
+            is_known = member.sign.alertname == "StaleModel" and member.fired_ms <= at_ms
+            if is_known and not member.is_over(at_ms) and member.fired_ms > answered_ms:
+                since_ms = member.sign.start_ms
+                found = f"nobody has for {span_text(at_ms - since_ms)}"
+                yield Case(member.alert_id, [_drift(member, "cadence")], found, since_ms)
 
     def _events(
         self, group: Group, rule: RetrainRule, at_ms: int, answered_ms: int
@@ -223,10 +234,10 @@ def _since_ms(members: list[Member]) -> int:
     return min(member.sign.start_ms for member in members)
 
 
-def _drift(member: Member) -> dict[str, Any]:
+def _drift(member: Member, trigger: str = "drifts") -> dict[str, Any]:
     sign = member.sign
     return {
-        "trigger": "drifts",
+        "trigger": trigger,
         "alertname": sign.alertname,
         "fingerprint": member.fingerprint,
         "alert_id": member.alert_id,

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from stream.events import Severity
-from stream.rules import RetrainRule, VersionRule
+from stream.rules import Requirement, RetrainRule, VersionRule
 from stream.setting_detection import Section
 from stream.setting_owners import Name
-from stream.setting_types import Count, Duration, ms, whole_ms
+from stream.setting_types import Count, Duration, DurationOrNone, ms, whole_ms
+from stream.times import iso, to_ms
 
 _DEFAULT = RetrainRule()
+
+
+def _moment(value: object) -> object:
+    """YAML reads a date as one, and a time with an offset as a time."""
+    if isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, date):
+        moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    elif isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is no date or time, such as 2027-01-31") from None
+    else:
+        raise ValueError(f"{value!r} is no date or time, such as 2027-01-31")  # noqa: TRY004 pydantic wants ValueError
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    PlainSerializer(lambda at: iso(to_ms(at)), return_type=str, when_used="json"),
+]
 
 
 class RetrainSettings(Section):
@@ -31,6 +58,9 @@ class RetrainSettings(Section):
     cooldown: Duration = Field(
         default=whole_ms(_DEFAULT.cooldown_ms), description="Between two requests."
     )
+    every: DurationOrNone = Field(
+        default="none", description="A version that was not retrained for so long is stale."
+    )
 
     def rule(self) -> RetrainRule:
         return RetrainRule(
@@ -39,6 +69,7 @@ class RetrainSettings(Section):
             severity_at_least=self.severity_at_least,
             events=tuple(sorted(set(self.events))),
             cooldown_ms=ms(self.cooldown),
+            every_ms=None if self.every == "none" else ms(self.every),
         )
 
 
@@ -48,6 +79,14 @@ class VersionSettings(Section):
     rollback_to: Name | None = Field(
         default=None, description="The version that requests to roll back name."
     )
+    deprecated_after: Moment | None = Field(
+        default=None, description="Answers that it gives later are told."
+    )
+    successor: Name | None = Field(default=None, description="Where its requests should go.")
 
     def rule(self) -> VersionRule:
-        return VersionRule(rollback_to=self.rollback_to)
+        after_ms = None if self.deprecated_after is None else to_ms(self.deprecated_after)
+        return VersionRule(self.rollback_to, after_ms, self.successor)
+
+
+Requires = Annotated[tuple[Requirement, ...], AfterValidator(lambda of: tuple(sorted(set(of))))]

@@ -23,7 +23,7 @@ from stream.setting_detection import (
     Section,
     ThresholdSettings,
 )
-from stream.setting_lifecycle import RetrainSettings, VersionSettings
+from stream.setting_lifecycle import Requires, RetrainSettings, VersionSettings
 from stream.setting_owners import Escalation, Name, OwnerSettings
 from stream.setting_types import (
     Ages,
@@ -334,6 +334,9 @@ class ModelSettings(Section):
     )
     versions: dict[Name, VersionSettings] = Field(
         default={}, description="What is known of single versions."
+    )
+    requires: Requires | None = Field(
+        default=None, description="What its versions must have; null: as for all."
     )
     proven: bool | None = Field(
         default=None, description="Whether rates are under the e-detector; null: as for all."

@@ -75,3 +75,42 @@ def test_a_relation_that_changes_asks_once_to_retrain_with_what_came_since() -> 
 
 def test_where_nothing_fails_nothing_is_asked_for() -> None:
     assert play(models=("fraud", "pricing")).requests == []
+
+
+VERSIONS = """
+models:
+  fraud:
+    requires: [reference, owner, rollback]
+    versions:
+      "6": {deprecated_after: DATE, successor: "7"}
+"""
+
+
+def test_a_deprecated_version_that_still_gets_requests_is_told() -> None:
+    bare = play("version:deprecated@30h,20%")
+    day = bare.fault["onset"][:10]
+    story = play("version:deprecated@30h,20%", config=VERSIONS.replace("DATE", day))
+    told = [a for a in story.first if a.alertname == "DeprecatedVersion"]
+    (alert,) = told
+    assert (alert.model.version, alert.kind) == ("6", "version")
+    assert alert.evidence["reference"]["successor"] == "7"
+    assert "move them to v7" in alert.summary
+    assert 0 < epoch_ms(alert.evaluated_at) - story.onset_ms <= 61 * MINUTE_MS
+    assert "version" not in {a.kind for a in bare.first}, "nothing was asked"
+
+
+def test_a_version_that_goes_live_with_nothing_to_roll_back_to_is_told() -> None:
+    story = play("version:new@30h", config=VERSIONS.replace("DATE", "2200-01-01"))
+    ready = [a for a in story.first if a.alertname == "VersionUnready"]
+    first, new = ready
+    assert "a reference" in first.summary, "the first version has none until it is sealed"
+    assert new.model.version == "8"
+    assert new.summary == "fraud v8: went live without a version to roll back to"
+    assert 0 < epoch_ms(new.evaluated_at) - story.onset_ms <= 2 * MINUTE_MS
+
+
+def test_a_model_that_nobody_retrains_is_stale_and_asked_for() -> None:
+    story = play(config="retrain: {every: 12h}")
+    assert {a.alertname for a in story.first} == {"StaleModel"}
+    (request,) = story.requests
+    assert (request.type, request.reasons[0]["trigger"]) == ("retrain", "cadence")

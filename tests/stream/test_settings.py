@@ -74,6 +74,7 @@ detectors:
   proven: true
   minimum: 77
 thresholds: {psi: 0.9}
+requires: [thresholds, reference]
 retrain:
   {performance: false, drifts: 3, severity_at_least: error, events: [b, a], cooldown: 1s}
 alerts:
@@ -91,8 +92,9 @@ models:
     ages: [2h]
     reference: {predictions: 9}
     season: none
-    retrain: {drifts: 2, cooldown: 1d}
-    versions: {"7": {rollback_to: "6"}}
+    retrain: {drifts: 2, cooldown: 1d, every: 90d}
+    requires: [rollback, owner]
+    versions: {"7": {rollback_to: "6", deprecated_after: 2027-06-30, successor: "8"}}
     proven: false
     budget: {span: 1d}
     floors: {shift: 0.5, series: {"outcome:error": 0.7, "feature:a": 0.6}}
@@ -113,9 +115,11 @@ models:
         floors=FloorRule(0.5, 0.4, 0.2, (("feature:a", 0.6), ("outcome:error", 0.7)), joint=0.8),
         proven=False,
         thresholds=None,
-        retrain=RetrainRule(drifts=2, cooldown_ms=86_400_000),
-        versions=(("7", VersionRule(rollback_to="6")),),
+        retrain=RetrainRule(drifts=2, cooldown_ms=86_400_000, every_ms=90 * 86_400_000),
+        versions=(("7", VersionRule("6", 1_814_313_600_000, "8")),),
+        requires=("owner", "rollback"),
     )
+    assert rules.requires == ("reference", "thresholds")
     assert rules.retrain == RetrainRule(
         performance=False, drifts=3, severity_at_least="error", events=("a", "b"), cooldown_ms=1_000
     )
@@ -220,6 +224,9 @@ models:
         ("{models: {m: {maturity: 60d, owners: {accountable: a}, runbook_url: 'http://r'}}}",
          "models.m.maturity is beyond outcomes.horizon"),
         ("{pane: 0s}", "pane"),
+        ("{requires: [luck]}", "requires.0"),
+        ("{models: {m: {versions: {'1': {deprecated_after: soon}}}}}",
+         "models.m.versions.1.deprecated_after: 'soon' is no date or time"),
         ("{alerts: {escalate: [{after: 2h, to: [a]}, {after: 1h, to: [b]}]}}", "alerts.escalate"),
         ("{alerts: {escalate: [{after: 2h, to: []}]}}", "alerts.escalate.0.to"),
         ("{detectors: {page_hinkley: {threshold: .inf}}}", "detectors.page_hinkley.threshold"),
