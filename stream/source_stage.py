@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.acceptance import Acceptance
-from stream.closed_panes import closed
 from stream.columns import Rows
 from stream.event_columns import PredictionColumns
 from stream.events import Effect, Records
@@ -275,15 +274,17 @@ class SourceStage:
     def _closed_panes(self) -> list[Effect]:
         until_ms = self._intake.marks["predictions"].at_ms - self.rules.grace_ms
         effects: list[Effect] = []
-        for group, panes in self._open.close(until_ms):
-            effects += self._outbox.blocks("prediction", group, panes, self.rules)
+        for panes in self._open.close(until_ms):
+            if isinstance(panes, GroupedRows):
+                effects += self._outbox.rows("prediction", panes, self.rules)
+            else:
+                effects += self._outbox.blocks("prediction", *panes, self.rules)
         return effects
 
     def _cohorts(self) -> list[Effect]:
         effects: list[Effect] = []
-        for kind, group, rows in self._join.mature(self._intake.reached_ms):
-            cohorts = closed([rows], [], self.rules)
-            effects += self._outbox.blocks(kind, group, cohorts, self.rules)
+        for kind, rows in self._join.mature(self._intake.reached_ms):
+            effects += self._outbox.rows(kind, rows, self.rules)
         return effects
 
     def _delays(self) -> list[Effect]:
