@@ -8,7 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from stream.closed_panes import BLOCK_BYTES, CELL_BYTES, Closed, closed, cut_into_blocks
+from stream import closed_panes
+from stream.closed_panes import CELL_BYTES, Closed, closed, cut_into_blocks
 from stream.columns import Group
 from stream.events import ToPanes
 from stream.grouped_rows import GroupedRows, apart
@@ -80,7 +81,7 @@ class PaneOutbox:
         is_first = np.diff(code, prepend=-1) != 0
         row_bytes = (2 + len(rows.names)) * CELL_BYTES
         first = np.flatnonzero(is_first)
-        number = first * row_bytes // BLOCK_BYTES  # a group is never cut
+        number = first * row_bytes // closed_panes.BLOCK_BYTES  # a group is never cut
         part = (np.diff(q[first], prepend=-1) != 0) | (np.diff(number, prepend=-1) != 0)
         starts = first[part].tolist()
         for start, stop in zip(starts, [*starts[1:], len(code)], strict=True):
