@@ -9,21 +9,21 @@ from itertools import pairwise
 
 from stream.columns import Group
 from stream.estimated_error import OF_BOTH
-from stream.model_state import CHAMPION, ModelState
+from stream.model_state import ModelState
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
+from stream.pair_watch import PairWatch
 from stream.pane_kinds import PaneKind, series_at
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
-from stream.rules import DAY_MS, Rules
+from stream.rules import CHAMPION, DAY_MS, SHADOW, Rules
 from stream.shadow_watch import ShadowWatch
-from stream.shadow_words import describe_shadow
+from stream.shadow_words import describe_pairs, describe_shadow
 from stream.wire import Finding, FindingKind
 
-SHADOW = "shadow"
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
 
@@ -136,6 +136,30 @@ class Release:
             for told in watch.update(champions, panes, rules_at):
                 finding = describe_shadow(told, group, rules_at(told.end_ms))
                 yield due.told(group, finding, due.ready_ms(told.end_ms))
+
+    def pairs(
+        self,
+        model: ModelState,
+        due: Due,
+        tables: Sequence[tuple[Group, PaneTable]],
+        apart_ms: int,
+    ) -> Iterator[Told]:
+        """What shadows and champions said under the same ids, of shadows that there is room for."""
+        rules_at = partial(self._rules_at, due)
+        for group, table in tables:
+            if group not in model.lives:
+                continue
+            first_ms = model.lives[group][0].first_end_ms - apart_ms
+            panes = table.between(first_ms, table.last_end_ms)
+            if not len(panes):
+                continue
+            watch = model.pairs.get(group)
+            if watch is None:
+                alpha = rules_at(panes.first_end_ms).shadow_of(group[0]).alpha
+                watch = PairWatch(group[0], panes.first_end_ms, alpha)
+                model.pairs[group] = watch
+            for told in watch.update(panes, rules_at):
+                yield due.told(group, describe_pairs(told, group), due.ready_ms(told.end_ms))
 
     def _rules_at(self, due: Due, end_ms: int) -> Rules:
         return self._schedule.at(due.ready_ms(end_ms))

@@ -150,6 +150,15 @@ class ModelStage:
         """Groups watched, and panes of groups for which there was no room, so far."""
         return len(self._watch.roster), self._watch.roster.refused
 
+    def shadows(self) -> list[dict[str, Any]]:
+        """Each shadow beside its champions, as far as both were judged."""
+        return [
+            {"model": group[0], "version": group[1], "role": group[2]}
+            | pairs.status(self.rules.shadow_of(group[0]).margin)
+            for model in self._models.values()
+            for group, pairs in sorted(model.pairs.items())
+        ]
+
     def refused_features(self) -> int:
         """Panes of features for which there was no room, of the groups watched now."""
         monitors = [m for model in self._models.values() for m in model.monitors.values()]
@@ -241,6 +250,7 @@ class ModelStage:
                 self._watch.no_cohorts(model)
             if model_id in unsettled and model.is_settled(self._sources):
                 unsettled.discard(model_id)
+        effects += self._effects("cohort", self._watch.pairs(ready, reached))
         effects += self._effects("cohort", self._watch.cohorts(ready, reached))
         for model_id in sorted({*asked, *looked_at}):
             model = self._models[model_id]

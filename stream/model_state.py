@@ -10,17 +10,16 @@ from stream.grouped_rows import Piece
 from stream.maturity import MaturityRule
 from stream.monitor import Monitor
 from stream.monitor_state import Held
+from stream.pair_watch import PairWatch
 from stream.pane_kinds import PaneKind, further_age_of
 from stream.panes import PaneTable
 from stream.roster import Life
-from stream.rules import Rules
+from stream.rules import CHAMPION, Rules
 from stream.shadow_watch import ShadowWatch
 from stream.snapshot import must_be_the_same
 from stream.waiting_panes import Taken, Waiting, Young
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import DelayBlock
-
-CHAMPION = "champion"
 
 
 class ModelState:
@@ -43,6 +42,7 @@ class ModelState:
         self.applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
         self.delays_applied: dict[int, int] = {}
         self.shadows: dict[Group, ShadowWatch] = {}
+        self.pairs: dict[Group, PairWatch] = {}  # by shadow
         self.lives: dict[Group, list[Life]] = {}  # that are not over for both kinds, in order
 
     def announced(self, source: int, cohort_ms: int, furthest_ms: int) -> bool:
@@ -126,7 +126,8 @@ class ModelState:
         if decided_at_ms != BEFORE_ALL_MS:  # announced since it was learned, that is
             since_ms = self.learned.get(source, BEFORE_ALL_MS)
             cohort_ms = cohort_ms if since_ms is None else since_ms
-        return cohort_ms - self._rules.grace_ms - age_ms
+        apart_ms = self._rules.apart_ms(maturity) if kind == "pair" else 0
+        return cohort_ms - self._rules.grace_ms - age_ms - apart_ms
 
     def forget_applied(self, reached: Mapping[int, tuple[int, int]]) -> None:
         """What was applied says nothing new of panes that have all come."""
@@ -184,6 +185,11 @@ class ModelState:
             )
         return list(of.items())
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether any wait."""
+        return any(kind == "pair" for kind, _ in self.waiting)
+
     def arrivals(self) -> Callable[[], dict[str, Any]]:
         """What has arrived and is not merged, as of now; made plain when called."""
         waiting = [(*place, w.held()) for place, w in self.waiting.items() if w.rows or w.tables]
@@ -203,6 +209,8 @@ class ModelState:
         }
         if self.shadows:
             plain["shadows"] = [[list(g), of.to_plain()] for g, of in self.shadows.items()]
+        if self.pairs:
+            plain["pairs"] = [[list(g), of.to_plain()] for g, of in self.pairs.items()]
         return lambda: (
             plain
             | {"waiting": [[kind, list(group), held()] for kind, group, held in waiting]}
@@ -230,6 +238,8 @@ class ModelState:
             self._lives_of_version_1()
         for group, of in plain.get("shadows", ()):
             self.shadows[tuple(group)] = ShadowWatch.from_plain(self.model_id, of)
+        for group, of in plain.get("pairs", ()):
+            self.pairs[tuple(group)] = PairWatch.from_plain(self.model_id, of)
         self.maturity.restore(plain["maturity"])
         self.learned = dict(plain["learned"])
         self.applied = {(s, kind, tuple(group)): end for s, kind, group, end in plain["applied"]}

@@ -145,6 +145,25 @@ class GroupWatch:
                 self._changes.note("arrivals", model.model_id)
         return told
 
+    def pairs(
+        self, ready: Sequence[tuple[ModelState, Due, int]], reached: Reached
+    ) -> list[Told | Reference]:
+        """Of champions and shadows, before the cohorts of the same ready times."""
+        told: list[Told | Reference] = []
+        for model, cohorts, upto_ms in ready:
+            if cohorts.kind != "cohort" or not model.has_pairs:
+                continue
+            due = self._due_pairs(cohorts)
+            apart_ms = due.age_ms - cohorts.age_ms
+            taken = model.take("pair", upto_ms - due.age_ms)
+            key = (model.model_id, due.kind)
+            tables = self._merged({key: taken})[key]
+            told += self._release.pairs(model, due, tables, apart_ms)
+            if tables:
+                model.forget_applied(reached)
+                self._changes.note("arrivals", model.model_id)
+        return told
+
     def due_cohorts(self, model: ModelState, maturity_ms: int, decided_at_ms: int) -> Iterator[Due]:
         """When cohorts of this maturity are, those of further ages before."""
         grace_ms = self._rules.grace_ms
@@ -159,7 +178,13 @@ class GroupWatch:
         maturity_ms, decided_at_ms = model.decided
         if maturity_ms is None:
             return []
-        return list(self.due_cohorts(model, maturity_ms, decided_at_ms))
+        dues = list(self.due_cohorts(model, maturity_ms, decided_at_ms))
+        return [*dues, self._due_pairs(dues[-1])] if model.has_pairs else dues
+
+    def _due_pairs(self, cohorts: Due) -> Due:
+        """When pairs are whose cohorts are due then."""
+        apart_ms = self._rules.apart_ms(cohorts.age_ms - self._rules.grace_ms)
+        return Due("pair", cohorts.age_ms + apart_ms, cohorts.decided_at_ms)
 
     def _merged(
         self, taken: Mapping[Of, list[tuple[Group, Taken]]]
@@ -201,6 +226,7 @@ class GroupWatch:
             model.lives[group] = kept
             if not kept:
                 del model.lives[group]
+                model.pairs.pop(group, None)
         if not any(life.is_over for lives in model.lives.values() for life in lives):
             self._ended.discard(model.model_id)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.acceptance import Acceptance
+from stream.closed_panes import closed
 from stream.columns import Rows
 from stream.event_columns import PredictionColumns
 from stream.events import Effect, Records
@@ -285,6 +286,9 @@ class SourceStage:
         effects: list[Effect] = []
         for kind, rows in self._join.mature(self._intake.reached_ms):
             effects += self._outbox.rows(kind, rows, self.rules)
+        for group, paired in self._join.pairs(self._intake.reached_ms):
+            pairs = closed([paired], [], self.rules)
+            effects += self._outbox.blocks("pair", group, pairs, self.rules)
         return effects
 
     def _delays(self) -> list[Effect]:
