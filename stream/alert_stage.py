@@ -29,6 +29,8 @@ from stream.alert_forms import (
     unfolded,
     updated,
 )
+from stream.columns import Group
+from stream.confirmed import Confirmations, kept
 from stream.events import Alert, Effect, ToAlerts
 from stream.firing_alerts import MAGIC, STATE_VERSION, FiringAlerts, unpack_state
 from stream.incidents import Incidents, ranked
@@ -59,6 +61,7 @@ class AlertStage:
         self._released_ms: dict[FindingKind, int] = dict.fromkeys(FINDING_KINDS, BEFORE_ALL_MS)
         self._firing = FiringAlerts()
         self._incidents = Incidents(rules.horizon_ms)
+        self._confirmations = Confirmations(self._incidents, self._firing)
 
     def handle(self, value: bytes) -> list[Effect]:
         """One record of the findings topic, in topic order."""
@@ -133,12 +136,17 @@ class AlertStage:
                 yield from self._tell_root(incident_id, ready_ms)
 
     def _judged(self, due: list[tuple[Order, Finding]]) -> Iterator[ToAlerts]:
-        """With the faults of prediction panes at their ready times, before cohorts of the same."""
-        for fault in self._incidents.take_ahead(self._released_ms["cohort"]):
-            while due and due[0][1].ready_ms < fault.fired_ms:
+        """With what prediction panes have told at its ready times, before cohorts of the same."""
+        for ready_ms, is_over, member in self._incidents.take_ahead(self._released_ms["cohort"]):
+            while due and due[0][1].ready_ms < ready_ms:
                 yield from self._decide(*heapq.heappop(due), due, {})
-            turn = (fault.fired_ms, FINDING_KINDS.index("cohort"), BEFORE_ALL_MS, fault.number)
-            yield from self._fold_explained(fault, turn, {}, of_inputs=False)
+            turn = (ready_ms, FINDING_KINDS.index("cohort"), BEFORE_ALL_MS, member.number)
+            if member.sign.kind in FAULTS:
+                yield from self._fold_explained(member, turn, {}, of_inputs=False)
+            elif is_over:
+                yield from self._unconfirm(member.sign.group, turn, [member])
+            else:
+                yield from self._confirm(member.sign.group, turn, [member])
         while due:
             yield from self._decide(*heapq.heappop(due), due, {})
 
@@ -161,10 +169,14 @@ class AlertStage:
                 self._firing.end(fingerprint)
                 self._incidents.end(fingerprint, finding.pane_end_ms, finding.ready_ms)
                 yield _to_alerts(resolved(firing, finding), turn)
+                if finding.pane_kind == "cohort":
+                    yield from self._unconfirm(finding.group, turn)
         elif firing is not None:
             own = firing.severity if member is None else member.severity
             if finding.verdict != "raised" or own == "info":
                 yield self._told(turn, self._update(firing, member, finding))
+                if finding.pane_kind == "cohort":
+                    yield from self._confirm(finding.group, turn)
         elif finding.verdict == "drift":
             alert, member = self._begin(fingerprint, finding)
             yield self._told(turn, alert)
@@ -173,6 +185,22 @@ class AlertStage:
                 yield from self._fold_explained(
                     member, turn, grew, of_inputs=member.sign.is_of_inputs
                 )
+            elif finding.pane_kind == "cohort":
+                yield from self._confirm(finding.group, turn)
+
+    def _confirm(
+        self, group: Group, turn: Order, alone: list[Member] | None = None
+    ) -> Iterator[ToAlerts]:
+        """Features that drift alone, while outcomes say that the model has become worse."""
+        rules = self._schedule.at(turn[0])
+        for n, alert in enumerate(self._confirmations.begun(group, turn[0], rules, alone)):
+            yield self._told((*turn, n), alert)
+
+    def _unconfirm(
+        self, group: Group, turn: Order, alone: list[Member] | None = None
+    ) -> Iterator[ToAlerts]:
+        for n, alert in enumerate(self._confirmations.ended(group, turn[0], alone)):
+            yield _to_alerts(alert, (*turn, n))
 
     def _begin(self, fingerprint: str, finding: Finding) -> tuple[Alert, Member]:
         """A new alert, and the incident it belongs to."""
@@ -196,6 +224,7 @@ class AlertStage:
             is_cause=sign.kind in FAULTS and cause is None,
             is_folded=cause is not None,
             flaps=0 if former is None else former.flaps + 1,
+            alone=kept(alert) if sign.is_of_inputs else b"",
         )
         earlier = book.explained(member, of_inputs=sign.is_of_inputs)
         if other is None and earlier:  # its incident had begun before it was found
@@ -216,9 +245,9 @@ class AlertStage:
         is_news = finding.verdict == "drift"
         sign = Sign.of(finding) if is_news else member.sign
         if is_news:
-            book.renew(member, alert.severity, alert.recommended_action)
+            book.renew(member, alert.severity, alert.recommended_action, ready_ms)
         elif finding.verdict == "raised":
-            book.renew(member, alert.severity, member.action)
+            book.renew(member, alert.severity, member.action, ready_ms)
         cause = book.cause(sign, ready_ms, None if is_news else finding.pane_end_ms)
         if cause is not None and (is_news or member.is_folded):
             book.fold(member, cause, ready_ms)
