@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -20,8 +21,11 @@ from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
 from stream.rules import DAY_MS, Rules
+from stream.shadow_watch import ShadowWatch
+from stream.shadow_words import describe_shadow
 from stream.wire import Finding, FindingKind
 
+CHAMPION, SHADOW = "champion", "shadow"
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
 
@@ -108,6 +112,30 @@ class Release:
                 yield from sealed
                 for finding in (*ended, *findings):
                     yield due.told(group, finding, due.ready_ms(finding.pane_end_ms))
+        if due.kind == "prediction" and len(model.lives) > 1:
+            yield from self._shadows(model, due, pieces)
+
+    def _shadows(
+        self, model: ModelState, due: Due, pieces: Sequence[tuple[Life, Group, PaneTable]]
+    ) -> Iterator[Told]:
+        """Shadows beside the champions of their segment."""
+        own = [piece for piece in pieces if piece[1][2] == SHADOW]
+        silent = set(model.shadows) - {group for _, group, _ in own}
+        for life, group, panes in [*own, *((None, group, None) for group in sorted(silent))]:
+            champions = [of for _, other, of in pieces if other[2:] == (CHAMPION, group[3])]
+            watch = model.shadows.get(group)
+            if life is not None and (watch is None or watch.life_ms < life.first_end_ms):
+                if watch is not None:
+                    yield from self._forget_shadow(model, due, group, life.first_end_ms)
+                watch = model.shadows[group] = ShadowWatch(group[0], life.first_end_ms)
+            assert watch is not None
+            rules_at = partial(self._rules_at, due)
+            for told in watch.update(champions, panes, rules_at):
+                finding = describe_shadow(told, group, rules_at(told.end_ms))
+                yield due.told(group, finding, due.ready_ms(told.end_ms))
+
+    def _rules_at(self, due: Due, end_ms: int) -> Rules:
+        return self._schedule.at(due.ready_ms(end_ms))
 
     def _by_rules(
         self, group: Group, table: PaneTable, due: Due
@@ -162,9 +190,18 @@ class Release:
             if kind == due.kind and due.ready_ms(self._end_ms(model, monitor)) < until_ms:
                 yield from self._forget(model, due, monitor)
 
+    def _forget_shadow(
+        self, model: ModelState, due: Due, group: Group, end_ms: int
+    ) -> Iterator[Told]:
+        rules = self._rules_at(due, end_ms)
+        for told in model.shadows.pop(group).quiets(end_ms):
+            yield Told(group, describe_shadow(told, group, rules), due.ready_ms(end_ms) + 1)
+
     def _forget(self, model: ModelState, due: Due, monitor: Monitor) -> Iterator[Told]:
         """What fires is resolved: nobody would do it later."""
         end_ms = self._end_ms(model, monitor)
+        if due.kind == "prediction" and monitor.group in model.shadows:
+            yield from self._forget_shadow(model, due, monitor.group, end_ms)
         del model.monitors[due.kind, monitor.group]
         because = f"no predictions for {self._forget_ms / DAY_MS:.3g} days"
         for finding in monitor.quiets(end_ms, because):

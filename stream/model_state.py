@@ -12,6 +12,7 @@ from stream.monitor_state import Held
 from stream.pane_kinds import PaneKind, further_age_of
 from stream.roster import Life
 from stream.rules import Rules
+from stream.shadow_watch import ShadowWatch
 from stream.snapshot import must_be_the_same
 from stream.waiting_panes import Taken, Waiting
 from stream.watermark import BEFORE_ALL_MS
@@ -36,6 +37,7 @@ class ModelState:
         self.learned: dict[int, int | None] = {}
         self.applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
         self.delays_applied: dict[int, int] = {}
+        self.shadows: dict[Group, ShadowWatch] = {}
         self.lives: dict[Group, list[Life]] = {}  # that are not over for both kinds, in order
 
     def announced(self, source: int, cohort_ms: int, furthest_ms: int) -> bool:
@@ -138,6 +140,8 @@ class ModelState:
                 for group, lives in self.lives.items()
             ],
         }
+        if self.shadows:
+            plain["shadows"] = [[list(g), of.to_plain()] for g, of in self.shadows.items()]
         return lambda: (
             plain | {"waiting": [[kind, list(group), held()] for kind, group, held in waiting]}
         )
@@ -159,6 +163,8 @@ class ModelState:
                 self.lives[tuple(group)] = [Life(*life) for life in lives]
         else:
             self._lives_of_version_1()
+        for group, of in plain.get("shadows", ()):
+            self.shadows[tuple(group)] = ShadowWatch.from_plain(self.model_id, of)
         self.maturity.restore(plain["maturity"])
         self.learned = dict(plain["learned"])
         self.applied = {(s, kind, tuple(group)): end for s, kind, group, end in plain["applied"]}

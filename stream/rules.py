@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from stream.events import Severity
+
 SECOND_MS = 1_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -112,6 +114,25 @@ class ThresholdRule:
 
 
 @dataclass(frozen=True, slots=True)
+class EscalationRule:
+    """An alert that nobody has acknowledged so long after it fired is told to these too."""
+
+    after_ms: int
+    severity_at_least: Severity
+    to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowRule:
+    """What a shadow may not do as its champion does."""
+
+    missing: float = 0.05  # share of predictions or values
+    latency: float = 1.25  # times what 95 % of the champion's answers take is slow
+    slower: float = 0.15  # share of slow answers
+    without: tuple[str, ...] = ()  # features that it is not given on purpose
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -128,6 +149,8 @@ class ModelRule:
     thresholds: ThresholdRule | None = None
     proven: bool | None = None  # whether rates are under the e-detector
     ages: tuple[int, ...] | None = None  # in ms, at which predictions are judged before maturity
+    escalate: tuple[EscalationRule, ...] | None = None
+    shadow: ShadowRule | None = None
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -156,6 +179,7 @@ class Rules:
     ask_after_ms: int = 14 * DAY_MS  # of firing, the owner is asked to accept a new reference
     resolve_values: int = 500  # that say together that things are as in the reference again
     cooldown_ms: int = DAY_MS  # an alert that comes back within it is of the same incident
+    escalate: tuple[EscalationRule, ...] = ()  # steps, by when they are due
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
     max_record_bytes: int = 1_000_000
@@ -222,9 +246,20 @@ class Rules:
     def thresholds_of(self, model_id: str) -> ThresholdRule:
         return self.model(model_id).thresholds or self.thresholds
 
+    def shadow_of(self, model_id: str) -> ShadowRule:
+        return self.model(model_id).shadow or _SHADOW
+
     def is_proven(self, model_id: str) -> bool:
         own = self.model(model_id).proven
         return self.proven if own is None else own
+
+    def escalations_of(self, model_id: str) -> tuple[EscalationRule, ...]:
+        own = self.model(model_id).escalate
+        return self.escalate if own is None else own
+
+    @cached_property
+    def escalates(self) -> bool:
+        return bool(self.escalate) or any(model.escalate for model in self.models.values())
 
     def cannot_follow(self, former: Rules) -> list[str]:
         """Why these cannot take over what was held under the former rules; empty if they can."""
@@ -310,6 +345,7 @@ _ACTIVATED = frozenset(
         "resolve_values",
         "cooldown_ms",
         "ask_after_ms",
+        "escalate",
         "models",
     }
 )
@@ -331,11 +367,13 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "thresholds",
         "resolve_values",
         "cooldown_ms",
+        "escalate",
     }
 )
 _SINCE_0_1_OF_ONE: tuple[str, ...] = (
-    "season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds",
-)  # fmt: skip
+    *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
+    *("escalate", "shadow"),
+)
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
 
@@ -350,4 +388,4 @@ def _hash(fields: dict[str, Any]) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-_UNCONFIGURED = ModelRule()
+_UNCONFIGURED, _SHADOW = ModelRule(), ShadowRule()

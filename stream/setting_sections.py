@@ -16,13 +16,14 @@ from pydantic import (
     model_validator,
 )
 
-from stream.rules import Rules, Season
+from stream.rules import Rules, Season, ShadowRule
 from stream.setting_detection import (
     ModelBudgetSettings,
     ModelFloorSettings,
     Section,
     ThresholdSettings,
 )
+from stream.setting_owners import Escalation, OwnerSettings
 from stream.setting_types import (
     Ages,
     Bytes,
@@ -33,11 +34,13 @@ from stream.setting_types import (
     MaturityAge,
     Port,
     PositiveDuration,
+    Share,
     ShareOrAll,
     duration_text,
     whole_ms,
 )
 
+_SHADOW = ShadowRule()
 _DEFAULT = Rules()  # the core's defaults are the only ones: a second list would drift
 _CHECKED_NONE: Any = Field(default=None, validate_default=True)
 
@@ -187,6 +190,9 @@ class AlertSettings(Section):
         default=whole_ms(_DEFAULT.ask_after_ms),
         description="Of firing, after which the owner is asked to accept a new reference.",
     )
+    escalate: Escalation = Field(
+        default=(), description="Who else is told what nobody has acknowledged, step by step."
+    )
 
 
 class DeadLetterLimit(Section):
@@ -262,16 +268,28 @@ class WebSettings(Section):
     port: Port = 6066
 
 
-class OwnerSettings(Section):
-    """Who answers for a model (RACI)."""
-
-    accountable: str = Field(min_length=1)
-    responsible: tuple[str, ...] = ()
-    consulted: tuple[str, ...] = ()
-    informed: tuple[str, ...] = ()
-
-
 _NO_OWNER = BeforeValidator(lambda value: {} if value is None else value)
+
+
+class ShadowSettings(Section):
+    """What a shadow of a model may not do as its champion does, before it is told."""
+
+    missing: Share = Field(
+        default=_SHADOW.missing,
+        description="Share of the champion's predictions, or values of a feature, that it lacks.",
+    )
+    latency: Annotated[float, Field(ge=1.0, allow_inf_nan=False)] = Field(
+        default=_SHADOW.latency,
+        description="An answer is slow at so many times what 95 % of the champion's take.",
+    )
+    slower: Share = Field(default=_SHADOW.slower, description="Share of slow answers.")
+    without: tuple[str, ...] = Field(
+        default=(), description="Features of the champion that it is not given on purpose."
+    )
+
+    def rule(self) -> ShadowRule | None:
+        made = ShadowRule(self.missing, self.latency, self.slower, tuple(sorted(self.without)))
+        return None if made == _SHADOW else made
 
 
 class ModelSettings(Section):
@@ -299,9 +317,14 @@ class ModelSettings(Section):
     )
 
     thresholds: ThresholdSettings = ThresholdSettings()
+    escalate: Escalation | None = Field(
+        default=None, description="Instead of alerts.escalate; null: as for all."
+    )
     proven: bool | None = Field(
         default=None, description="Whether rates are under the e-detector; null: as for all."
     )
+
+    shadow: ShadowSettings = ShadowSettings()
 
     def cost_rule(self) -> tuple[tuple[str, str, float], ...]:
         return tuple(

@@ -44,6 +44,7 @@ from stream.setting_detection import (
     Section,
     ThresholdSettings,
 )
+from stream.setting_owners import escalation_rule
 from stream.setting_sections import (
     AlertSettings,
     CheckpointSettings,
@@ -174,6 +175,14 @@ class Settings(Section):
         """No model is configured: alerts say `unassigned`, and every run should say so too."""
         return not self.models
 
+    def gaps(self) -> list[str]:
+        """What is missing of who owns what: a line with its path for each, none an error."""
+        return [
+            f"models.{name}.owners.{gap}"
+            for name, model in sorted(self.models.items())
+            for gap in model.owners.gaps()
+        ]
+
     def rules(self) -> Rules:
         """The part of the configuration that the core knows."""
         return Rules(
@@ -198,6 +207,7 @@ class Settings(Section):
             resolve_values=self.alerts.resolve_values,
             cooldown_ms=ms(self.alerts.cooldown),
             ask_after_ms=ms(self.alerts.ask_after),
+            escalate=escalation_rule(self.alerts.escalate),
             pane_rows=self.sample.pane,
             window_rows=self.sample.window,
             max_record_bytes=self.limits.record_bytes,
@@ -225,7 +235,9 @@ class Settings(Section):
             costs=model.cost_rule(),
             proven=model.proven,
             ages=None if model.ages is None else tuple(map(ms, model.ages)),
+            escalate=None if model.escalate is None else escalation_rule(model.escalate),
             thresholds=model.thresholds.of_model(self.thresholds),
+            shadow=model.shadow.rule(),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:
@@ -320,7 +332,9 @@ def _unknown_variables() -> list[str]:
     ]
 
 
+_BLANK = "must not be blank"
 _PATTERNS = {
+    "accountable": _BLANK,
     "runbook_url": "must start with http:// or https://",
     "bootstrap": "must be host:port, or several of them with commas between",
 }
@@ -337,6 +351,8 @@ def _line(error: Any) -> str:
             message = _REQUIRED.get(str(key), "required")
         case "string_pattern_mismatch" if key in _PATTERNS:
             message = _PATTERNS[key]
+        case "string_pattern_mismatch" if "owners" in error["loc"]:
+            message = f"a name {_BLANK}"
         case "extra_forbidden":
             message = "unknown key" + _suggestion(error["loc"])
         case _:

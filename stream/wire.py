@@ -11,8 +11,8 @@ Panes topic (partition = murmur2(model_id); what stage 1 says to stage 2):
 - Fragment: a part of one of these that is too large for a record; parts come one after another.
 
 Findings topic (one partition; what stage 2 says to stage 3): Finding, Progress.
-Journal: Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted, Renewed; see
-`JournalEntry`.
+Journal: Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted, Renewed, Noticed;
+see `JournalEntry`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import msgspec
 import numpy as np
 
 from stream.columns import Group, Rows
+from stream.notices import Notice
 from stream.outcome_join import Delays
 from stream.pane_kinds import PaneKind, checked_kind
 from stream.panes import PaneTable
@@ -333,7 +334,20 @@ class Renewed(msgspec.Struct, tag="renewed"):
     version: str | None  # None: of all versions
 
 
-JournalEntry = Claim | Idle | Shed | MaturityDecision | Founding | Activation | Accepted | Renewed
+class Noticed(msgspec.Struct, tag="noticed"):
+    """The ready time from which on stage 3 knows a notice."""
+
+    stage: int
+    partition: int
+    epoch: int
+    announced_at: int
+    at_ms: int
+    notice: Notice
+
+
+JournalEntry = (
+    Claim | Idle | Shed | MaturityDecision | Founding | Activation | Accepted | Renewed | Noticed
+)
 _plain_encoder = msgspec.msgpack.Encoder()
 _journal_decoder: msgspec.msgpack.Decoder[JournalEntry] = msgspec.msgpack.Decoder(JournalEntry)
 

@@ -60,7 +60,7 @@ def test_nulls_of_three_in_ten_are_found_within_a_hundred_events() -> None:
         ("rename:amount@36h", "AbsentFeature"),
         ("retype:amount@36h", "TypeErrors"),
         ("new_category:country@36h", "UnseenCategories"),
-        ("unit:amount@36h,x100", "OutOfRange"),
+        ("unit:amount@36h,x100", "FeatureDrift"),
     ],
 )
 def test_a_schema_that_changes_names_the_feature_and_asks_for_the_pipeline(

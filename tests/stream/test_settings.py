@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from stream.rules import BudgetRule, FloorRule, ModelRule, Owners, ReferenceRule, Rules
+from stream.rules import (
+    BudgetRule,
+    EscalationRule,
+    FloorRule,
+    ModelRule,
+    Owners,
+    ReferenceRule,
+    Rules,
+)
 from stream.setting_types import parse_duration, parse_size
 from stream.settings import Settings, SettingsError, load
 
@@ -64,7 +72,9 @@ detectors:
   proven: true
   minimum: 77
 thresholds: {psi: 0.9}
-alerts: {resolve_after: 9, resolve_values: 10, ask_after: 7d, cooldown: 2h}
+alerts:
+  {resolve_after: 9, resolve_values: 10, ask_after: 7d, cooldown: 2h,
+   escalate: [{after: 30m, to: [lead]}, {after: 1h, severity_at_least: critical, to: [head]}]}
 limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
    groups: 18, forget: 19d}
@@ -98,6 +108,8 @@ models:
         proven=False,
         thresholds=None,
     )
+    lead, head = EscalationRule(1_800_000, "error", ("lead",)), ("head",)
+    assert rules.escalate == (lead, EscalationRule(3_600_000, "critical", head))
     assert rules.budget_of("fraud") == BudgetRule(5_000, 86_400_000)
     assert rules.budget_of("other") == BudgetRule(5_000, 3 * 86_400_000)
     assert rules.ages_of("other") == (3_600_000, 86_400_000)
@@ -156,6 +168,8 @@ limits: {record_bytes: 1000}
 models:
   fraud: {owners: {}, runbook_url: nowhere}
   churn: {budget: {span: 5}}
+  price: {owners: {accountable: " ", informed: [a, ""]}, runbook_url: "https://r"}
+  rank: {owners: {accountable: a, informed: [a, a]}, runbook_url: "https://r"}
 """,
         )
     )
@@ -174,6 +188,9 @@ models:
         "models.fraud.owners.accountable",
         "models.fraud.runbook_url",
         "models.churn.owners.accountable",
+        "models.price.owners.accountable",
+        "models.price.owners.informed.1",
+        "models.rank.owners",
         "models.churn.runbook_url",
         "LEEWAY_PANNE",
     }
@@ -192,6 +209,8 @@ models:
         ("{models: {m: {maturity: 60d, owners: {accountable: a}, runbook_url: 'http://r'}}}",
          "models.m.maturity is beyond outcomes.horizon"),
         ("{pane: 0s}", "pane"),
+        ("{alerts: {escalate: [{after: 2h, to: [a]}, {after: 1h, to: [b]}]}}", "alerts.escalate"),
+        ("{alerts: {escalate: [{after: 2h, to: []}]}}", "alerts.escalate.0.to"),
         ("{detectors: {page_hinkley: {threshold: .inf}}}", "detectors.page_hinkley.threshold"),
     ],
 )  # fmt: skip
