@@ -20,7 +20,6 @@ from stream.watermark import BEFORE_ALL_MS
 from stream.wire import Block, DelayBlock
 
 
-
 class ModelState:
     """All groups of one model, and its maturity."""
 
