@@ -190,25 +190,31 @@ class ModelStage:
         effects = self._effects("prediction", told)
         held_ms = cohort_ms
         ready: list[tuple[ModelState, Due, int]] = []
+        asked_ms: dict[str, int] = {}  # ready times of cohorts to come are behind it
         for model_id in sorted(self._models):
             model = self._models[model_id]
             effects += self._decide(model_id, model, cohort_ms)
             maturity, decided_at_ms = model.decided
             if decided_at_ms > cohort_ms:
+                asked_ms[model_id] = cohort_ms
                 continue  # not decided: no cohort can be ready
             if len(model.learned) < self._sources and decided_at_ms != BEFORE_ALL_MS:
                 held_ms = min(held_ms, decided_at_ms - 1)
+                asked_ms[model_id] = decided_at_ms - 1
                 continue
             # whoever has learned has sent its cohorts up to what it has announced since, which
             # after a takeover may be less than what its predecessor had announced
             upto_ms = min([cohort_ms, *(ms for ms in model.learned.values() if ms is not None)])
             held_ms = min(held_ms, max(upto_ms, decided_at_ms - 1))
+            asked_ms[model_id] = max(upto_ms, decided_at_ms - 1)
             if maturity is not None and upto_ms >= decided_at_ms:
                 dues = self._watch.due_cohorts(model, maturity, decided_at_ms)
                 ready += [(model, due, upto_ms) for due in dues]
             elif maturity is None:
                 self._watch.no_cohorts(model)
         effects += self._effects("cohort", self._watch.cohorts(ready, reached))
+        for model_id, at_ms in asked_ms.items():
+            self._models[model_id].settle_inputs(at_ms)
         for model_id in [m for m, model in self._models.items() if model.is_unwatched]:
             del self._models[model_id]
             self._changes.note("arrivals", model_id)
