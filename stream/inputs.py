@@ -108,8 +108,11 @@ class Era:
     yardsticks: list[Yardstick]
     begin_ms: int | None = None  # start of its first pane
     starts: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # of blocks, ascending
-    sums: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    sums: Ints = field(init=False)
     """x of all columns, then n of the numbers; one row a block."""
+
+    def __post_init__(self) -> None:
+        self.sums = np.zeros((0, self.width), np.int64)
 
     @property
     def width(self) -> int:
@@ -213,8 +216,6 @@ class Inputs:
     def _put_together(self) -> None:
         if self._fresh:
             era, fresh = self._eras[-1], self._fresh
-            if not era.sums.size:
-                era.sums = np.zeros((0, era.width), np.int64)
             era.put_together(
                 np.concatenate([era.starts, *(starts for starts, _ in fresh)]),
                 np.concatenate([era.sums, *(sums for _, sums in fresh)]),
@@ -232,8 +233,6 @@ class Inputs:
         level = next(k for k in range(_LEVELS) if (PARTS * self._span_ms << k) >= asked_ms)
         block_ms = self._span_ms << level
         first_ms = -(-max(since_ms, era.begin_ms or BEFORE_ALL_MS) // block_ms) * block_ms
-        if not len(era.sums):
-            return []
         return era.standings(first_ms, until_ms // block_ms * block_ms)
 
     # -- state
@@ -259,5 +258,5 @@ class Inputs:
         for yardsticks, begin_ms, starts, sums in plain:
             era = Era([Yardstick.restore(fields) for fields in yardsticks])
             era.begin_ms, era.starts = begin_ms, np.array(starts)
-            era.sums = np.array(sums).reshape(len(era.starts), -1)
+            era.sums = np.array(sums, np.int64).reshape(len(era.starts), era.width)
             self._eras.append(era)

@@ -31,7 +31,7 @@ def watched(name: str, bins: int = 0) -> Watched:
 
 
 ONES = {one.key: one for one in (watched("a"), watched("b", 3))}
-COLUMNS: dict[Key, Ints] = {key: np.arange(at, at + n) for key, at, n in zip(ONES, (0, 1), (1, 3), strict=True)}  # fmt: skip
+COLUMNS: dict[Key, Ints] = dict(zip(ONES, (np.arange(1), np.arange(1, 4)), strict=True))
 
 
 def evidence(seed: int, panes: int) -> Evidence:
