@@ -7,26 +7,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
-import numpy as np
-
 from stream.columns import Group
 from stream.concept import is_loss, with_inputs
 from stream.estimated_error import OF_BOTH
 from stream.model_state import ModelState
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
+from stream.pair_watch import PairWatch
 from stream.pane_kinds import PaneKind, series_at
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
-from stream.rules import DAY_MS, Rules
+from stream.rules import CHAMPION, DAY_MS, SHADOW, Rules
 from stream.shadow_watch import ShadowWatch
-from stream.shadow_words import describe_shadow
+from stream.shadow_words import describe_pairs, describe_shadow
 from stream.wire import Finding, FindingKind
 
-CHAMPION, SHADOW = "champion", "shadow"
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
 
@@ -80,6 +78,13 @@ class Release:
         self._grace_ms = rules.grace_ms
         self._observe = observe
 
+    def fewest(self, model: ModelState) -> int:
+        """Predictions of a version before anything can be told of it, whatever they are."""
+        if self._observe is not None:
+            return 0
+        fewest = [rules.minimum_values for rules in self._schedule.every]
+        return min(model.reference.predictions, *fewest)
+
     def work_off(
         self, model: ModelState, due: Due, tables: Sequence[tuple[Group, PaneTable]]
     ) -> Iterator[Told | Reference]:
@@ -90,8 +95,6 @@ class Release:
             for life in model.lives.get(group, ())
             if len(panes := table.between(life.first_end_ms, life.last_end_ms))
         ]
-        if due.kind == "prediction" and pieces:
-            _count_predictions(model, [panes for _, _, panes in pieces])
         # a new version may inherit the reference of an older one: the older is worked off first
         pieces.sort(key=lambda piece: _begin(model, due.kind, *piece))
         for life, group, panes in pieces:
@@ -116,7 +119,7 @@ class Release:
                     ready_ms = due.ready_ms(finding.pane_end_ms)
                     beside = self._beside_inputs(model, due, group, finding, ready_ms)
                     yield due.told(group, beside, ready_ms)
-        if due.kind == "prediction" and len(model.lives) > 1:
+        if due.kind == "prediction" and any(group[2] == SHADOW for group in model.lives):
             yield from self._shadows(model, due, pieces)
 
     def _beside_inputs(
@@ -150,6 +153,30 @@ class Release:
             for told in watch.update(champions, panes, rules_at):
                 finding = describe_shadow(told, group, rules_at(told.end_ms))
                 yield due.told(group, finding, due.ready_ms(told.end_ms))
+
+    def pairs(
+        self,
+        model: ModelState,
+        due: Due,
+        tables: Sequence[tuple[Group, PaneTable]],
+        apart_ms: int,
+    ) -> Iterator[Told]:
+        """What shadows and champions said under the same ids, of shadows that there is room for."""
+        rules_at = partial(self._rules_at, due)
+        for group, table in tables:
+            if group not in model.lives:
+                continue
+            first_ms = model.lives[group][0].first_end_ms - apart_ms
+            panes = table.between(first_ms, table.last_end_ms)
+            if not len(panes):
+                continue
+            watch = model.pairs.get(group)
+            if watch is None:
+                alpha = rules_at(panes.first_end_ms).shadow_of(group[0]).alpha
+                watch = PairWatch(group[0], panes.first_end_ms, alpha)
+                model.pairs[group] = watch
+            for told in watch.update(panes, rules_at):
+                yield due.told(group, describe_pairs(told, group), due.ready_ms(told.end_ms))
 
     def _rules_at(self, due: Due, end_ms: int) -> Rules:
         return self._schedule.at(due.ready_ms(end_ms))
@@ -233,9 +260,3 @@ def _begin(
     is_known = monitor is not None and monitor.life_ms == life.first_end_ms
     first_ms = monitor.first_end_ms if monitor is not None and is_known else None
     return panes.first_end_ms if first_ms is None else first_ms, group
-
-
-def _count_predictions(model: ModelState, tables: list[PaneTable]) -> None:
-    ends, place = np.unique(np.concatenate([t.pane_end for t in tables]), return_inverse=True)
-    rows = np.bincount(place, weights=np.concatenate([t.rows for t in tables]))
-    model.maturity.count_predictions(ends, rows.astype(np.int64))

@@ -25,6 +25,7 @@ from stream.columns import Group, Rows
 from stream.further_ages import FurtherAges
 from stream.grouped_rows import GroupedRows
 from stream.judgement import measures
+from stream.pairs import Pairs
 from stream.pane_kinds import PaneKind, cohort_at
 from stream.pending import HELD, NEVER_MS, Pending
 from stream.rules import Rules
@@ -63,6 +64,7 @@ class OutcomeJoin:
         self._held = Pending(rules)
         self._further = FurtherAges(rules)
         self._outcomes = WaitingOutcomes(rules)
+        self._pairs = Pairs()
         self._delays_until_ms = BEFORE_ALL_MS  # outcome panes whose delays have left
         self.matured = {"matured_labelled": 0, "matured_unlabelled": 0, "unjoined": 0}
 
@@ -112,7 +114,8 @@ class OutcomeJoin:
         of further ages first, which stay held."""
         for age_ms, young in self._further.due(self._held, reached_ms):
             _, counted = self._candidates(young, np.full(len(young["key"]), age_ms))
-            for group, cells in self._judged(young, *_labels(len(young["key"]), counted)):
+            judged = self._judged(young, *_labels(len(young["key"]), counted), is_mature=False)
+            for group, cells in judged:
                 yield cohort_at(age_ms), group, cells
         rows = self._held.take_due(reached_ms)
         if rows is None:
@@ -122,11 +125,11 @@ class OutcomeJoin:
         labelled, outcomes = _labels(len(rows["key"]), counted)
         self.matured["matured_labelled"] += int(labelled.sum())
         self.matured["matured_unlabelled"] += int((~labelled).sum())
-        for group, cells in self._judged(rows, labelled, outcomes):
+        for group, cells in self._judged(rows, labelled, outcomes, is_mature=True):
             yield "cohort", group, cells
 
     def _judged(
-        self, rows: Columns, labelled: NDArray[np.bool_], outcomes: Columns
+        self, rows: Columns, labelled: NDArray[np.bool_], outcomes: Columns, *, is_mature: bool
     ) -> Iterator[tuple[Group, Rows]]:
         """Predictions with what is known of them, group by group."""
         judged = measures(rows, outcomes, labelled)
@@ -136,6 +139,8 @@ class OutcomeJoin:
             rows["group"].astype(np.int64),
             [group or _FORGOTTEN for group in self._held.groups],
         )
+        if is_mature and (self._held.has_shadows or self._pairs.is_carrying):
+            self._pairs.carry(made, rows, self._held.ages(0), self._rules)
         of_models = [self._rules.model(group[0]) for group in made.groups]
         is_own = np.array([bool(of.classes or of.costs) for of in of_models], np.bool_)
         has_own = is_own[made.code]
@@ -153,6 +158,13 @@ class OutcomeJoin:
             cells = made.rows.take(of_group)
             whole = replace(cells, columns=cells.columns | own)
             yield made.groups[code], _without_absent(whole)
+
+    def pairs(self, reached_ms: int) -> Iterator[tuple[Group, Rows]]:
+        """Of a shadow's and a champion's predictions under one id, the panes that are complete when
+        both watermarks have come so far; after `mature`."""
+        if self._pairs.is_carrying:
+            for group, rows in self._pairs.take(reached_ms):
+                yield group, _without_absent(rows)
 
     def _candidates(self, rows: Columns, age_ms: NDArray[np.int64]) -> tuple[Found, Found]:
         """(all candidates, those that count: the highest revision of each prediction)."""
@@ -255,7 +267,7 @@ class OutcomeJoin:
     # -- state
 
     def parts(self) -> list[Part]:
-        return [*self._held.parts(), *self._outcomes.parts()]
+        return [*self._held.parts(), *self._outcomes.parts(), *self._pairs.parts()]
 
     def snapshot(self) -> dict[str, Any]:
         return {
@@ -263,6 +275,7 @@ class OutcomeJoin:
             "outcomes": self._outcomes.snapshot(),
             "delays_until_ms": self._delays_until_ms,
             "matured": self.matured,
+            **({"pairs": self._pairs.snapshot()} if self._pairs.is_carrying else {}),
         }
 
     @classmethod
@@ -275,6 +288,8 @@ class OutcomeJoin:
         made._outcomes.restore(plain["outcomes"], state)
         made._delays_until_ms = plain["delays_until_ms"]
         made.matured = plain["matured"]
+        if "pairs" in plain:
+            made._pairs.restore(plain["pairs"], state)
         return made
 
     @classmethod

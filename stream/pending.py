@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stream.columns import Group
 from stream.identity import MODEL, hash_id
-from stream.rules import Rules
+from stream.rules import SHADOW, Rules
 from stream.run import Columns, Keys, Mask, Run, gathered
 from stream.snapshot import Part, must_be_the_same
 from stream.sorted_runs import Found, SortedRuns
@@ -71,6 +71,7 @@ class Pending:
         self.groups: list[Group | None] = []  # the code of a group is its position
         self._codes: dict[Group, int] = {}
         self._free: list[int] = []  # codes, descending
+        self.has_shadows = False  # whether any of the groups is one
         self._forget_at = _FORGET_AT_LEAST
 
     def __len__(self) -> int:
@@ -110,7 +111,11 @@ class Pending:
                 self.groups.append(group)
             self._codes[group] = code
             self._ages = None
+            self.has_shadows = self.has_shadows or group[2] == SHADOW
         return code
+
+    def _look_for_shadows(self) -> None:
+        self.has_shadows = any(group[2] == SHADOW for group in self._codes)
 
     def _forget_groups(self) -> None:
         """A code is free again when no run has a row of it, living or dead."""
@@ -122,6 +127,7 @@ class Pending:
                 del self._codes[group]
                 self.groups[code] = None
         self._free = [code for code, g in enumerate(self.groups) if g is None][::-1]
+        self._look_for_shadows()
         self._forget_at = max(_FORGET_AT_LEAST, 2 * len(self._codes))
 
     def ages(self, unknown_ms: int) -> NDArray[np.int64]:
@@ -296,6 +302,7 @@ class Pending:
         self.groups = [None if g is None else (g[0], g[1], g[2], g[3]) for g in groups]
         self._codes = {group: code for code, group in enumerate(self.groups) if group is not None}
         self._free = [code for code, g in enumerate(self.groups) if g is None][::-1]
+        self._look_for_shadows()
 
 
 def _groups_of(rows: Columns) -> Groups:

@@ -23,6 +23,8 @@ SECOND_MS = 1_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
+CHAMPION, SHADOW = "champion", "shadow"  # roles
+
 Maturity = int | None | Literal["auto"]
 """Age in ms at which a prediction is judged; None: never; "auto": decided from the data."""
 
@@ -130,6 +132,8 @@ class ShadowRule:
     latency: float = 1.25  # times what 95 % of the champion's answers take is slow
     slower: float = 0.15  # share of slow answers
     without: tuple[str, ...] = ()  # features that it is not given on purpose
+    margin: float = 0.01  # so much more it may err
+    alpha: float = 0.001  # of what is said of its errors and agreement, at all times together
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +201,11 @@ class Rules:
         """This long after a pane's end, every prediction that an outcome of the pane can belong to
         has been accepted or was late: an outcome may be ahead of its prediction by the grace."""
         return self.pane_ms + 2 * self.grace_ms
+
+    def apart_ms(self, maturity_ms: int) -> int:
+        """So far apart, by panes, a champion and a shadow may answer the same: all who do have come
+        when the first of them matures."""
+        return min(self.grace_ms, maturity_ms) // self.pane_ms * self.pane_ms
 
     @property
     def kept_rows(self) -> int:

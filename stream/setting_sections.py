@@ -286,9 +286,17 @@ class ShadowSettings(Section):
     without: tuple[str, ...] = Field(
         default=(), description="Features of the champion that it is not given on purpose."
     )
+    margin: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = Field(
+        default=_SHADOW.margin, description="Share of predictions in which it may err more often."
+    )
+    alpha: Share = Field(
+        default=_SHADOW.alpha,
+        description="What is said of its errors is false with this probability, ever.",
+    )
 
     def rule(self) -> ShadowRule | None:
-        made = ShadowRule(self.missing, self.latency, self.slower, tuple(sorted(self.without)))
+        fields = self.model_dump() | {"without": tuple(sorted(self.without))}
+        made = ShadowRule(**fields)
         return None if made == _SHADOW else made
 
 

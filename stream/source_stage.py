@@ -284,6 +284,9 @@ class SourceStage:
         for kind, group, rows in self._join.mature(self._intake.reached_ms):
             cohorts = closed([rows], [], self.rules)
             effects += self._outbox.blocks(kind, group, cohorts, self.rules)
+        for group, rows in self._join.pairs(self._intake.reached_ms):
+            pairs = closed([rows], [], self.rules)
+            effects += self._outbox.blocks("pair", group, pairs, self.rules)
         return effects
 
     def _delays(self) -> list[Effect]:

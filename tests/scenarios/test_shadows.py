@@ -26,3 +26,10 @@ def test_a_shadow_that_is_not_integrated_is_told_before_it_goes_live(
     alert = caught(play(fault), within_min=30, alertname=alertname, kind=kind)
     assert alert.model.role == "shadow"
     assert alert.recommended_action == "fix_pipeline"
+
+
+def test_a_shadow_that_errs_more_on_the_same_predictions_is_told_and_is_not_to_go_live() -> None:
+    story = play("shadow:disagree@24h", models=("pricing",))
+    alert = caught(story, within_min=120, alertname="ShadowWorse", kind="version")
+    assert alert.model.role == "shadow"
+    assert alert.effect.low > alert.effect.floor
