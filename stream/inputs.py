@@ -149,6 +149,7 @@ class Inputs:
     """Of one group."""
 
     def __init__(self, pane_ms: int) -> None:
+        self._pane_ms = pane_ms
         self._span_ms = SPAN * pane_ms
         self._eras: list[Era] = []
         self._watched: list[Watched] = []  # of the last era
@@ -201,7 +202,7 @@ class Inputs:
         last_ms = max((int(e.starts[-1]) for e in self._eras if len(e.starts)), default=now_ms)
         now_ms = max(now_ms, last_ms - WAITED_MS)
         begins = [era.begin_ms for era in self._eras]
-        while len(begins) > 1 and begins[1] is not None and begins[1] <= now_ms:
+        while len(begins) > 1 and begins[1] is not None and begins[1] + self._pane_ms <= now_ms:
             begins.pop(0)
             self._eras.pop(0)
         for era in self._eras:
@@ -224,7 +225,8 @@ class Inputs:
 
     def since(self, since_ms: int, until_ms: int) -> list[Standing]:
         """Each input from then on, as was compared with at the end; empty: nothing is known."""
-        eras = [e for e in self._eras if e.begin_ms is not None and e.begin_ms <= until_ms]
+        begun_ms = until_ms - self._pane_ms
+        eras = [e for e in self._eras if e.begin_ms is not None and e.begin_ms <= begun_ms]
         asked_ms = until_ms - since_ms
         if not eras or not 0 < asked_ms <= KEPT_MS:
             return []
