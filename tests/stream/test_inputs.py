@@ -127,11 +127,11 @@ def test_another_yardstick_begins_another_era() -> None:
     inputs.arrange(ONES, COLUMNS)
     of, panes = evidence(3, 600), np.arange(600) * PANE_MS
     inputs.add(panes, of)
-    answer = inputs.since(0, 599_999)
+    answer = inputs.since(0, 600_999)
     assert answer[0].difference is not None
     other = {**ONES, ("feature:a", "shift"): watched("a")}
     inputs.arrange(other, COLUMNS)
     inputs.add(600_000 + panes, of)
-    assert inputs.since(0, 599_999) == answer
-    assert inputs.since(0, 600_000)[0].difference is None  # of the new era nothing is whole yet
+    assert inputs.since(0, 600_999) == answer
+    assert inputs.since(0, 601_000)[0].difference is None  # of the new era nothing is whole yet
     assert inputs.since(600_000, 1_200_000)[0].difference is not None
