@@ -8,6 +8,7 @@ from functools import partial
 from itertools import pairwise
 
 from stream.columns import Group
+from stream.concept import is_loss, with_inputs
 from stream.estimated_error import OF_BOTH
 from stream.model_state import ModelState
 from stream.monitor import Monitor
@@ -75,6 +76,7 @@ class Release:
         self._schedule = schedule
         self._renewals = renewals
         self._forget_ms, self._pane_ms = rules.forget_ms, rules.pane_ms
+        self._grace_ms = rules.grace_ms
         self._observe = observe
 
     def fewest(self, model: ModelState) -> int:
@@ -119,7 +121,9 @@ class Release:
                 findings, sealed = monitor.update(part, rules)
                 yield from sealed
                 for finding in (*ended, *findings):
-                    yield due.told(group, finding, due.ready_ms(finding.pane_end_ms))
+                    ready_ms = due.ready_ms(finding.pane_end_ms)
+                    beside = self._beside_inputs(model, due, group, finding, ready_ms)
+                    yield due.told(group, beside, ready_ms)
             if due.kind == "prediction" and not group[3] and self.governs(model.model_id):
                 for fact in facts(life, panes, monitor, partial(self._is_governed, due, group)):
                     yield due.told(group, fact, due.ready_ms(fact.pane_end_ms))
@@ -128,6 +132,19 @@ class Release:
 
     def _is_governed(self, due: Due, group: Group, end_ms: int) -> bool:
         return self._rules_at(due, end_ms).governs(group[0])
+
+    def _beside_inputs(
+        self, model: ModelState, due: Due, group: Group, finding: MonitorFinding, ready_ms: int
+    ) -> MonitorFinding:
+        """A loss with what the inputs have been like since, up to the last ready by then."""
+        detail = finding.detail
+        if due.kind == "prediction" or finding.verdict != "drift" or detail is None:
+            return finding
+        beside = model.monitors.get(("prediction", group))
+        if beside is None or not is_loss(detail):
+            return finding
+        inputs = beside.inputs_since(detail["change_at_ms"], ready_ms - self._grace_ms)
+        return replace(finding, detail=with_inputs(detail, inputs))
 
     def _shadows(
         self, model: ModelState, due: Due, pieces: Sequence[tuple[Life, Group, PaneTable]]
