@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from stream.columns import Rows, column
-from stream.joint_watch import spells
 from stream.monitor import Monitor
 from stream.monitor_state import Sealed
 from stream.monitor_told import MonitorFinding
@@ -20,6 +19,7 @@ from stream.panes import PaneTable, summarise
 from stream.pipeline import Pipeline
 from stream.rules import AdwinRule, BudgetRule, FloorRule, JointRule, ReferenceRule, Rules
 from stream.snapshot import packed
+from stream.spells import spells
 from stream.unit_walk import Told
 from tests.streams import SMALL, Event, prediction, records
 
