@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -11,14 +10,12 @@ import numpy as np
 import pytest
 
 from stream.columns import Rows, column
-from stream.monitor import Monitor
-from stream.monitor_state import Sealed
 from stream.monitor_told import MonitorFinding
 from stream.panes import PaneTable, summarise
 from stream.pipeline import Pipeline
 from stream.rules import BudgetRule, ModelRule, ReferenceRule, Rules
-from stream.snapshot import packed
-from tests.stream.test_watch import GROUP, PANE_MS
+from tests.stream.monitors import lived
+from tests.stream.test_watch import PANE_MS
 from tests.stream.test_watch import RULES as BANK
 from tests.streams import outcome, prediction, records
 
@@ -39,16 +36,7 @@ def panes(count: int, shares: dict[int, float], *, seed: int = 1) -> PaneTable:
 
 
 def told(table: PaneTable, cuts: list[int], rules: Rules = RULES) -> list[MonitorFinding]:
-    """By a monitor that is restored at every cut."""
-    monitor = Monitor(rules, GROUP, "prediction", rules.reference)
-    found: list[MonitorFinding] = []
-    for start, end in pairwise([0, *cuts, len(table)]):
-        findings, _ = monitor.update(table.between(start * PANE_MS + 1, end * PANE_MS))
-        found += findings
-        held = monitor.snapshot()
-        state = packed(held.parts())
-        monitor = Monitor.restore(rules, rules.reference, Sealed(state).held(held.to_plain()))
-    return found
+    return lived(table, rules, cuts).findings
 
 
 def test_nulls_are_told_by_the_e_detector_and_are_well_again_by_the_interval() -> None:
