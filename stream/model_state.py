@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stream.columns import Group
+from stream.experiment_watch import ExperimentWatch
 from stream.maturity import MaturityRule
 from stream.monitor import Monitor
 from stream.monitor_state import Held
@@ -39,6 +40,8 @@ class ModelState:
         self.applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
         self.delays_applied: dict[int, int] = {}
         self.shadows: dict[Group, ShadowWatch] = {}
+        self.experiments: dict[str, ExperimentWatch] = {}
+        self.has_subjects = rules.model(model_id).subject is not None
         self.pairs: dict[Group, PairWatch] = {}  # by shadow
         self.lives: dict[Group, list[Life]] = {}  # that are not over for both kinds, in order
 
@@ -127,10 +130,8 @@ class ModelState:
             self._forget_empty()
         return taken
 
-    @property
-    def has_pairs(self) -> bool:
-        """Whether any wait."""
-        return any(kind == "pair" for kind, _ in self.waiting)
+    def has_waiting(self, of_kind: PaneKind) -> bool:
+        return any(kind == of_kind for kind, _ in self.waiting)
 
     def arrivals(self) -> Callable[[], dict[str, Any]]:
         """What has arrived and is not merged, as of now; made plain when called."""
@@ -150,6 +151,8 @@ class ModelState:
         }
         if self.shadows:
             plain["shadows"] = [[list(g), of.to_plain()] for g, of in self.shadows.items()]
+        if self.experiments:
+            plain["experiments"] = [of.to_plain() for of in self.experiments.values()]
         if self.pairs:
             plain["pairs"] = [[list(g), of.to_plain()] for g, of in self.pairs.items()]
         return lambda: (
@@ -175,6 +178,9 @@ class ModelState:
             self._lives_of_version_1()
         for group, of in plain.get("shadows", ()):
             self.shadows[tuple(group)] = ShadowWatch.from_plain(self.model_id, of)
+        for of in plain.get("experiments", ()):
+            watch = ExperimentWatch.from_plain(of)
+            self.experiments[watch.rule.name] = watch
         for group, of in plain.get("pairs", ()):
             self.pairs[tuple(group)] = PairWatch.from_plain(self.model_id, of)
         self.maturity.restore(plain["maturity"])

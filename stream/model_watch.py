@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from stream.columns import Group
+from stream.due import Due, Told
 from stream.model_parts import Changes
-from stream.model_release import Due, Release, Told
+from stream.model_release import Release
 from stream.model_state import ModelState
 from stream.pane_kinds import cohort_at
 from stream.panes import PaneTable
@@ -89,25 +91,34 @@ class GroupWatch:
                 self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
         return told
 
-    def pairs(
+    def compared(
         self, ready: Sequence[tuple[ModelState, Due, int]], reached: Reached
     ) -> list[Told | Reference]:
-        """Of champions and shadows, before the cohorts of the same ready times."""
+        """Pairs of champions and shadows, and trials of variants: most models have none."""
         told: list[Told | Reference] = []
         for model, cohorts, upto_ms in ready:
-            if cohorts.kind != "cohort" or not model.has_pairs:
+            if cohorts.kind != "cohort":
                 continue
-            apart_ms = self._rules.apart_ms(cohorts.age_ms - self._rules.grace_ms)
-            age_ms = cohorts.age_ms + apart_ms
-            due = Due("pair", age_ms, cohorts.decided_at_ms)
-            taken = model.take("pair", upto_ms - age_ms)
-            key = (model.model_id, due.kind)
-            tables = self._merged({key: taken})[key]
-            told += self._release.pairs(model, due, tables, apart_ms)
-            if tables:
-                model.forget_applied(reached)
-                self._changes.note("arrivals", model.model_id)
+            if model.has_waiting("pair"):
+                apart_ms = self._rules.apart_ms(cohorts.age_ms - self._rules.grace_ms)
+                due = replace(cohorts, kind="pair", age_ms=cohorts.age_ms + apart_ms)
+                tables = self._taken(model, due, upto_ms, reached)
+                told += self._release.comparisons.pairs(model, due, tables, apart_ms)
+            if model.has_waiting("trial"):
+                due = replace(cohorts, kind="trial")
+                tables = self._taken(model, due, upto_ms, reached)
+                told += self._release.comparisons.trials(model, due, tables)
         return told
+
+    def _taken(
+        self, model: ModelState, due: Due, upto_ms: int, reached: Reached
+    ) -> list[tuple[Group, PaneTable]]:
+        key = (model.model_id, due.kind)
+        tables = self._merged({key: model.take(due.kind, upto_ms - due.age_ms)})[key]
+        if tables:
+            model.forget_applied(reached)
+            self._changes.note("arrivals", model.model_id)
+        return tables
 
     def due_cohorts(self, model: ModelState, maturity_ms: int, decided_at_ms: int) -> Iterator[Due]:
         """When cohorts of this maturity are, those of further ages before."""

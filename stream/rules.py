@@ -137,6 +137,19 @@ class ShadowRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ExperimentRule:
+    """Variants of a model that subjects are dealt to by chance."""
+
+    name: str
+    variants: tuple[str, ...]  # roles; the first is the one that the others are compared with
+    split: tuple[float, ...]
+    metric: str = "error"  # of judged predictions, the less the better
+    margin: float = 0.0  # a difference within it is none
+    alpha: float = 0.05  # of a false decision, whenever it is made
+    span_ms: int = 28 * DAY_MS  # then it is decided, or stays undecided
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -155,6 +168,8 @@ class ModelRule:
     ages: tuple[int, ...] | None = None  # in ms, at which predictions are judged before maturity
     escalate: tuple[EscalationRule, ...] | None = None
     shadow: ShadowRule | None = None
+    subject: str | None = None  # the feature that says whom a prediction is of
+    experiments: tuple[ExperimentRule, ...] = ()
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -290,6 +305,8 @@ class Rules:
         model = self.model(model_id)
         if model.classes or model.costs:  # newer than 0.1.0
             state += [list(model.classes), [list(cost) for cost in model.costs]]
+        if model.subject is not None:
+            state += [["subject", model.subject]]
         ages = self.ages_of(model_id)
         state += [list(ages)] if ages else []
         season = self.season_of(model_id)
@@ -338,7 +355,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, ages, reference, season, classes and costs"
+_OF_STATE = "maturity, ages, reference, season, classes, costs and subject"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -381,7 +398,7 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
 )
 _SINCE_0_1_OF_ONE: tuple[str, ...] = (
     *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
-    *("escalate", "shadow"),
+    *("escalate", "shadow", "subject", "experiments"),
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""

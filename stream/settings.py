@@ -238,6 +238,8 @@ class Settings(Section):
             escalate=None if model.escalate is None else escalation_rule(model.escalate),
             thresholds=model.thresholds.of_model(self.thresholds),
             shadow=model.shadow.rule(),
+            subject=model.subject,
+            experiments=tuple(of.rule(name) for name, of in sorted(model.experiments.items())),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:

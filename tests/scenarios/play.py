@@ -30,6 +30,7 @@ RATE_PER_MIN = 10
 class Play:
     alerts: list[Alert]  # in event-time order
     truth: dict[str, Any]
+    summary: dict[str, Any]
 
     @property
     def fault(self) -> dict[str, Any]:
@@ -95,7 +96,8 @@ def play(
     pipeline.end_of_input(None)
     assert imbalance(pipeline.ledger()["total"]) == []
     assert not pipeline.dead_letters
-    return Play([told.alert for told in pipeline.sorted_alerts()], simulation.truth())
+    alerts = [told.alert for told in pipeline.sorted_alerts()]
+    return Play(alerts, simulation.truth(), pipeline.summary())
 
 
 def settings(config: str = "") -> Settings:
