@@ -36,6 +36,14 @@ class Comparisons:
         elif due.kind == "cohort" and not model.has_subjects:
             yield from self._experiments(model, due, [(group, of) for _, group, of in pieces])
 
+    def of_kind(self, model: ModelState, due: Due, tables: Tables, cohorts: Due) -> Iterator[Told]:
+        """What pairs and trials say, which are due so long behind their cohorts."""
+        if due.kind == "pair":
+            yield from self._pairs(model, due, tables, due.age_ms - cohorts.age_ms)
+        else:
+            known = [(group, of) for group, of in tables if group in model.lives]
+            yield from self._experiments(model, due, known)
+
     # -- shadows
 
     def _shadows(self, model: ModelState, due: Due, pieces: Pieces) -> Iterator[Told]:
@@ -62,7 +70,7 @@ class Comparisons:
         for told in model.shadows.pop(group).quiets(end_ms):
             yield Told(group, describe_shadow(told, group, rules), due.ready_ms(end_ms) + 1)
 
-    def pairs(self, model: ModelState, due: Due, tables: Tables, apart_ms: int) -> Iterator[Told]:
+    def _pairs(self, model: ModelState, due: Due, tables: Tables, apart_ms: int) -> Iterator[Told]:
         """What shadows and champions said under the same ids, of shadows that there is room for."""
         rules_at = partial(self._rules_at, due)
         for group, table in tables:
@@ -81,12 +89,6 @@ class Comparisons:
                 yield due.told(group, describe_pairs(told, group), due.ready_ms(told.end_ms))
 
     # -- experiments
-
-    def trials(self, model: ModelState, due: Due, tables: Tables) -> Iterator[Told]:
-        """Cohorts of variants, by subject."""
-        yield from self._experiments(
-            model, due, [(group, of) for group, of in tables if group in model.lives]
-        )
 
     def _experiments(self, model: ModelState, due: Due, tables: Tables) -> Iterator[Told]:
         tables = [(group, of) for group, of in tables if not group[3]]

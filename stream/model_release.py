@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
-import numpy as np
-
 from stream.columns import Group
 from stream.comparisons import Comparisons
 from stream.due import Due, Told
@@ -34,6 +32,13 @@ class Release:
         self._observe = observe
         self.comparisons = Comparisons(schedule)
 
+    def fewest(self, model: ModelState) -> int:
+        """Predictions of a version before anything can be told of it, whatever they are."""
+        if self._observe is not None:
+            return 0
+        fewest = [rules.minimum_values for rules in self._schedule.every]
+        return min(model.reference.predictions, *fewest)
+
     def work_off(
         self, model: ModelState, due: Due, tables: Sequence[tuple[Group, PaneTable]]
     ) -> Iterator[Told | Reference]:
@@ -44,8 +49,6 @@ class Release:
             for life in model.lives.get(group, ())
             if len(panes := table.between(life.first_end_ms, life.last_end_ms))
         ]
-        if due.kind == "prediction" and pieces:
-            _count_predictions(model, [panes for _, _, panes in pieces])
         # a new version may inherit the reference of an older one: the older is worked off first
         pieces.sort(key=lambda piece: _begin(model, due.kind, *piece))
         for life, group, panes in pieces:
@@ -143,9 +146,3 @@ def _begin(
     is_known = monitor is not None and monitor.life_ms == life.first_end_ms
     first_ms = monitor.first_end_ms if monitor is not None and is_known else None
     return panes.first_end_ms if first_ms is None else first_ms, group
-
-
-def _count_predictions(model: ModelState, tables: list[PaneTable]) -> None:
-    ends, place = np.unique(np.concatenate([t.pane_end for t in tables]), return_inverse=True)
-    rows = np.bincount(place, weights=np.concatenate([t.rows for t in tables]))
-    model.maturity.count_predictions(ends, rows.astype(np.int64))

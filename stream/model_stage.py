@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from stream.agenda import Agenda
 from stream.columns import Group
 from stream.due import Due, Told
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
@@ -23,7 +24,7 @@ from stream.model_watch import GroupWatch
 from stream.monitor_state import Sealed
 from stream.monitor_told import LabelStatus, SeriesStatus
 from stream.numbering import Said, Speaker
-from stream.pane_kinds import series_at
+from stream.pane_kinds import is_judged, series_at
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.rule_book import Schedule
@@ -65,6 +66,7 @@ class ModelStage:
         self._inbox = Inbox(source_partitions)
         self._sources = source_partitions
         self._models: dict[str, ModelState] = {}
+        self._agenda = Agenda()
         self._progress = (BEFORE_ALL_MS, BEFORE_ALL_MS)
 
     @property
@@ -95,10 +97,12 @@ class ModelStage:
                 model = self._model(model_id)
                 if source not in model.learned:
                     model.learned[source] = BEFORE_ALL_MS
+                    self._agenda.unsettled.add(model_id)
                     self._changes.note("arrivals", model_id)
             case Announcement() as said:
                 furthest_ms = self._inbox.reached_by(said.source)[1]
-                for model_id, model in self._models.items():
+                for model_id in sorted(self._agenda.unsettled):
+                    model = self._models[model_id]
                     if model.announced(said.source, said.cohort_ms, furthest_ms):
                         self._changes.note("arrivals", model_id)
                 return True
@@ -172,6 +176,7 @@ class ModelStage:
 
     def labels(self) -> dict[Group, LabelStatus]:
         """Label coverage and label delay of each group so far."""
+        self._watch.grow_up(self._models)
         return {
             group: monitor.labels()
             for model in self._models.values()
@@ -184,11 +189,24 @@ class ModelStage:
     def _model(self, model_id: str) -> ModelState:
         if model_id not in self._models:
             self._models[model_id] = ModelState(model_id, self._schedule.of_model(model_id))
+            self._agenda.unsettled.add(model_id)
         return self._models[model_id]
 
     def _keep(self, block: Block) -> None:
-        if self._model(block.group[0]).keep(block, self._inbox.reached_by(block.source)):
-            self._changes.note("arrivals", block.group[0])
+        model = self._model(block.group[0])
+        if model.keep(block, self._inbox.reached_by(block.source)):
+            self._changes.note("arrivals", model.model_id)
+            self._note(model, judged=is_judged(block.kind))
+
+    def _note(self, model: ModelState, *, judged: bool) -> None:
+        """When its panes that wait may be ready, as far as watermarks alone say that."""
+        if judged and model.model_id in self._agenda.unsettled:
+            return
+        for due in self._watch.dues(model, judged=judged):
+            first_end_ms = model.first_end_ms(due.kind)
+            if first_end_ms is not None:
+                ready_ms = due.ready_ms(first_end_ms)
+                self._agenda.note(model.model_id, ready_ms, judged=judged)
 
     def _keep_delays(self, block: DelayBlock) -> None:
         model = self._models.get(block.model_id)  # None: there was no room for its panes
@@ -204,11 +222,13 @@ class ModelStage:
         reached = self._inbox.reached
         prediction_ms = min(prediction for prediction, _ in reached.values())
         cohort_ms = min(cohort for _, cohort in reached.values())
-        told = self._watch.predictions(self._models, prediction_ms, reached)
+        asked = self._agenda.due(prediction_ms, judged=False)
+        told = self._watch.predictions(self._models, asked, prediction_ms, reached)
         effects = self._effects("prediction", told)
-        held_ms = cohort_ms
+        unsettled, held_ms = self._agenda.unsettled, cohort_ms
         ready: list[tuple[ModelState, Due, int]] = []
-        for model_id in sorted(self._models):
+        looked_at = sorted(unsettled | self._agenda.due(cohort_ms, judged=True) | self._watch.ended)
+        for model_id in looked_at:
             model = self._models[model_id]
             effects += self._decide(model_id, model, cohort_ms)
             maturity, decided_at_ms = model.decided
@@ -226,12 +246,20 @@ class ModelStage:
                 ready += [(model, due, upto_ms) for due in dues]
             elif maturity is None:
                 self._watch.no_cohorts(model)
+            if model_id in unsettled and model.is_settled(self._sources):
+                unsettled.discard(model_id)
         effects += self._effects("cohort", self._watch.compared(ready, reached))
         effects += self._effects("cohort", self._watch.cohorts(ready, reached))
-        for model_id in [m for m, model in self._models.items() if model.is_unwatched]:
-            del self._models[model_id]
-            self._changes.note("arrivals", model_id)
-            self._changes.note("monitors", model_id)
+        for model_id in sorted({*asked, *looked_at}):
+            model = self._models[model_id]
+            if model.is_unwatched:
+                self._agenda.forget(model_id)
+                del self._models[model_id]
+                self._changes.note("arrivals", model_id)
+                self._changes.note("monitors", model_id)
+                continue
+            for judged in (False, True):
+                self._note(model, judged=judged)
         progress = (prediction_ms, held_ms)
         if progress != self._progress:
             self._progress = progress
@@ -348,6 +376,8 @@ class ModelStage:
         stage._progress = (base["progress"][0], base["progress"][1])
         sealed, by_hash = Sealed(state), stage._schedule.all()
         for model_id, found in models.items():
-            restore_model(stage._model(model_id), found, sealed, by_hash)
-            stage._watch.enter(stage._models[model_id])
+            model = stage._model(model_id)
+            restore_model(model, found, sealed, by_hash)
+            stage._watch.enter(model)
+            stage._note(model, judged=False)
         return stage

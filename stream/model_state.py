@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stream.columns import Group
@@ -13,10 +13,10 @@ from stream.monitor_state import Held
 from stream.pair_watch import PairWatch
 from stream.pane_kinds import PaneKind, further_age_of
 from stream.roster import Life
-from stream.rules import Rules
+from stream.rules import CHAMPION, Rules
 from stream.shadow_watch import ShadowWatch
 from stream.snapshot import must_be_the_same
-from stream.waiting_panes import Taken, Waiting
+from stream.waiting_panes import Taken, Waiting, Young
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import Block, DelayBlock
 
@@ -32,6 +32,7 @@ class ModelState:
         self.reference = rules.reference_of(model_id)
         self.configured_maturity = rules.maturity_of(model_id)
         self.waiting: dict[tuple[PaneKind, Group], Waiting] = {}
+        self.young: dict[tuple[PaneKind, Group], Young] = {}
         self.monitors: dict[tuple[PaneKind, Group], Monitor] = {}
         self.maturity = MaturityRule(self.reference, rules)
         # source partitions that have learned the maturity -> the cohort watermark announced since;
@@ -54,6 +55,14 @@ class ModelState:
         cohort_ms = max(before, cohort_ms)
         self.learned[source] = None if cohort_ms >= furthest_ms else cohort_ms
         return self.learned[source] != before
+
+    def is_settled(self, sources: int) -> bool:
+        """Whether watermarks alone say which of its cohorts are ready: all source partitions have
+        learned the maturity, and announced as much as they ever had before."""
+        if any(ms is not None for ms in self.learned.values()):
+            return False
+        is_auto = isinstance(self.configured_maturity, str)
+        return not is_auto or (self.maturity.decision is not None and len(self.learned) == sources)
 
     @property
     def decided(self) -> tuple[int | None, int]:
@@ -133,9 +142,48 @@ class ModelState:
     def has_waiting(self, of_kind: PaneKind) -> bool:
         return any(kind == of_kind for kind, _ in self.waiting)
 
+    def first_end_ms(self, kind: PaneKind) -> int | None:
+        """No pane of this kind that waits ends before; None: none waits."""
+        ends = [w.first_end_ms for (of_kind, _), w in self.waiting.items() if of_kind == kind]
+        return min(ends, default=None)
+
+    # -- the young
+
+    def hold(self, kind: PaneKind, taken: Sequence[tuple[Group, Taken]], fewest: int) -> bool:
+        """Keep these panes too, where they and those held are fewer rows than `fewest` of one
+        group, and nothing else is known of the model: working them off could tell nothing."""
+        groups = {group for group, _ in taken} | {g for of, g in self.young if of == kind}
+        if len(groups) != 1 or any(of == kind for of, _ in self.monitors):
+            return False
+        (group,) = groups
+        if len(self.lives.get(group, ())) != 1 or any(panes.tables for _, panes in taken):
+            return False
+        if self.shadows or group[2] != CHAMPION:
+            return False  # it is compared with others, or others with it
+        rows = [part for _, panes in taken for part in panes.rows]
+        young = self.young.get((kind, group)) or Young()
+        if young.count + sum(map(len, rows)) >= fewest:
+            return False
+        young.add(rows)
+        self.young[kind, group] = young
+        return True
+
+    def grown(
+        self, kind: PaneKind, taken: Sequence[tuple[Group, Taken]]
+    ) -> list[tuple[Group, Taken]]:
+        """These panes with all that was held."""
+        of = dict(taken)
+        for place in [place for place in self.young if place[0] == kind]:
+            rows, panes = self.young.pop(place).rows, of.get(place[1])
+            of[place[1]] = (
+                Taken(rows, []) if panes is None else Taken(rows + panes.rows, panes.tables)
+            )
+        return list(of.items())
+
     def arrivals(self) -> Callable[[], dict[str, Any]]:
         """What has arrived and is not merged, as of now; made plain when called."""
         waiting = [(*place, w.held()) for place, w in self.waiting.items() if w.rows or w.tables]
+        young = [(*place, panes.held()) for place, panes in self.young.items()]
         plain = {
             "rule": self._rule,
             "maturity": self.maturity.snapshot(),
@@ -156,7 +204,9 @@ class ModelState:
         if self.pairs:
             plain["pairs"] = [[list(g), of.to_plain()] for g, of in self.pairs.items()]
         return lambda: (
-            plain | {"waiting": [[kind, list(group), held()] for kind, group, held in waiting]}
+            plain
+            | {"waiting": [[kind, list(group), held()] for kind, group, held in waiting]}
+            | {"young": [[kind, list(group), held()] for kind, group, held in young]}
         )
 
     def restore(
@@ -166,6 +216,8 @@ class ModelState:
         must_be_the_same(self.model_id, plain["rule"], self._rule)
         for kind, group, waiting in plain["waiting"]:
             self.waiting[kind, tuple(group)] = Waiting.restore(waiting)
+        for kind, group, young in plain.get("young", ()):  # since 0.2
+            self.young[kind, tuple(group)] = Young.restore(young)
         for held in monitors:
             in_force = held.plain.get("rules")  # 0.1.0 knew one configuration
             rules = self._rules if in_force is None else by_hash[in_force]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
+
+import numpy as np
 
 from stream.columns import Group
 from stream.due import Due, Told
 from stream.model_parts import Changes
 from stream.model_release import Release
 from stream.model_state import ModelState
-from stream.pane_kinds import cohort_at
-from stream.panes import PaneTable
+from stream.pane_kinds import PaneKind, cohort_at
+from stream.panes import Ints, PaneTable
 from stream.reference import Reference
 from stream.roster import Life, Roster
 from stream.rules import Rules
@@ -33,6 +35,7 @@ class GroupWatch:
         self._rules = rules
         self._changes = changes
         self._release = release
+        self.due_predictions = Due("prediction", rules.grace_ms, BEFORE_ALL_MS)
         self._ended: set[str] = set()  # models with lives that are over and not forgotten yet
 
     def enter(self, model: ModelState) -> None:
@@ -43,52 +46,98 @@ class GroupWatch:
                 if life.is_over:
                     self._ended.add(model.model_id)
 
+    @property
+    def ended(self) -> set[str]:
+        """Models with lives that are over and not forgotten yet."""
+        return self._ended
+
     def predictions(
-        self, models: Mapping[str, ModelState], prediction_ms: int, reached: Reached
+        self,
+        models: Mapping[str, ModelState],
+        asked: Iterable[str],
+        prediction_ms: int,
+        reached: Reached,
     ) -> list[Told | Reference]:
-        """All models together: for which groups there is room follows from all their panes."""
-        due = Due("prediction", self._rules.grace_ms, BEFORE_ALL_MS)
+        """All models together: for which groups there is room follows from all their panes. Only
+        those `asked` have panes that may be due."""
+        due = self.due_predictions
         until_ms = prediction_ms - due.age_ms
-        tables = self._merged(
-            {
-                model_id: taken
-                for model_id, model in sorted(models.items())
-                if (taken := model.take("prediction", until_ms))
-            }
-        )
-        ends = {group: table.pane_end for of in tables.values() for group, table in of}
+        taken = {
+            model_id: of
+            for model_id in sorted(asked)
+            if (of := models[model_id].take("prediction", until_ms))
+        }
+        panes = {group: came.ends() for of in taken.values() for group, came in of}
+        ends = {group: of_group for group, (of_group, _) in panes.items()}
         for group, life in self.roster.admit(ends, until_ms):
             models[group[0]].lives.setdefault(group, []).append(life)
         ended = {group[0] for group in self.roster.ended}
         self._ended |= ended
+        for model_id, of in taken.items():
+            _count_predictions(models[model_id], {group: panes[group] for group, _ in of})
+        asked = sorted({*taken, *ended})
+        of_all = {(model_id, due.kind): taken.get(model_id, []) for model_id in asked}
+        tables = self._merged(self._grown(models, of_all))
         told: list[Told | Reference] = []
-        for model_id in sorted({*tables, *ended}):
+        for model_id in asked:
             model = models[model_id]
             self._changes.note("arrivals", model_id)  # lives have changed
-            told += self._work_off(model, due, tables.get(model_id, []), prediction_ms, reached)
+            found = tables.get((model_id, due.kind))
+            if found is not None:
+                told += self._work_off(model, due, found, prediction_ms, reached)
+            else:
+                model.forget_applied(reached)
         return told
+
+    def _grown(
+        self,
+        models: Mapping[str, ModelState],
+        taken: Mapping[tuple[str, PaneKind], list[tuple[Group, Taken]]],
+    ) -> dict[tuple[str, PaneKind], list[tuple[Group, Taken]]]:
+        """What is worked off now; the rest is held: of it nothing could be told."""
+        grown: dict[tuple[str, PaneKind], list[tuple[Group, Taken]]] = {}
+        for (model_id, kind), of in taken.items():
+            model = models[model_id]
+            fewest = 0 if model_id in self._ended else self._release.fewest(model)
+            if not model.hold(kind, of, fewest):
+                grown[model_id, kind] = model.grown(kind, of)
+        return grown
+
+    def grow_up(self, models: Mapping[str, ModelState]) -> None:
+        """Work off what is held, for somebody who asks what is known."""
+        for model_id, model in models.items():
+            kinds = {kind for kind, _ in model.young}
+            dues = [due for judged in (False, True) for due in self.dues(model, judged=judged)]
+            for due in [due for due in dues if due.kind in kinds]:
+                tables = self._merged({model_id: model.grown(due.kind, [])})
+                told = [*self._release.work_off(model, due, tables[model_id])]
+                assert not told, told
+                self._changes.note("arrivals", model_id)
+                self._changes.note("monitors", model_id)
 
     def cohorts(
         self, ready: Sequence[tuple[ModelState, Due, int]], reached: Reached
     ) -> list[Told | Reference]:
         """Of models with a maturity, each up to its own ready time; of one model that which
         judges last comes last."""
-        tables = self._merged(
-            {
-                (model.model_id, due.kind): taken
-                for model, due, upto_ms in ready
-                if (taken := model.take(due.kind, upto_ms - due.age_ms))
-            }
-        )
+        taken = {
+            (model.model_id, due.kind): of
+            for model, due, upto_ms in ready
+            if (of := model.take(due.kind, upto_ms - due.age_ms)) or model.model_id in self._ended
+        }
+        models = {model.model_id: model for model, _, _ in ready}
+        tables = self._merged(self._grown(models, taken))
         forget_ms = self._rules.forget_ms
         told: list[Told | Reference] = []
         for model, due, upto_ms in ready:
-            found = tables.get((model.model_id, due.kind), [])
-            if not found and model.model_id not in self._ended:
-                continue
-            told += self._work_off(model, due, found, upto_ms, reached)
-            if due.kind == "cohort":
-                self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
+            place = model.model_id, due.kind
+            if place in tables:
+                told += self._work_off(model, due, tables[place], upto_ms, reached)
+                if due.kind == "cohort":
+                    self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
+            elif place in taken:
+                model.forget_applied(reached)
+                self._changes.note("arrivals", model.model_id)
         return told
 
     def compared(
@@ -99,26 +148,15 @@ class GroupWatch:
         for model, cohorts, upto_ms in ready:
             if cohorts.kind != "cohort":
                 continue
-            if model.has_waiting("pair"):
-                apart_ms = self._rules.apart_ms(cohorts.age_ms - self._rules.grace_ms)
-                due = replace(cohorts, kind="pair", age_ms=cohorts.age_ms + apart_ms)
-                tables = self._taken(model, due, upto_ms, reached)
-                told += self._release.comparisons.pairs(model, due, tables, apart_ms)
-            if model.has_waiting("trial"):
-                due = replace(cohorts, kind="trial")
-                tables = self._taken(model, due, upto_ms, reached)
-                told += self._release.comparisons.trials(model, due, tables)
+            for due in self._due_comparisons(model, cohorts):
+                taken = model.take(due.kind, upto_ms - due.age_ms)
+                key = (model.model_id, due.kind)
+                tables = self._merged({key: taken})[key]
+                told += self._release.comparisons.of_kind(model, due, tables, cohorts)
+                if tables:
+                    model.forget_applied(reached)
+                    self._changes.note("arrivals", model.model_id)
         return told
-
-    def _taken(
-        self, model: ModelState, due: Due, upto_ms: int, reached: Reached
-    ) -> list[tuple[Group, PaneTable]]:
-        key = (model.model_id, due.kind)
-        tables = self._merged({key: model.take(due.kind, upto_ms - due.age_ms)})[key]
-        if tables:
-            model.forget_applied(reached)
-            self._changes.note("arrivals", model.model_id)
-        return tables
 
     def due_cohorts(self, model: ModelState, maturity_ms: int, decided_at_ms: int) -> Iterator[Due]:
         """When cohorts of this maturity are, those of further ages before."""
@@ -126,6 +164,24 @@ class GroupWatch:
         for age_ms in model.further_ages(maturity_ms):
             yield Due(cohort_at(age_ms), grace_ms + age_ms, decided_at_ms)
         yield Due("cohort", grace_ms + maturity_ms, decided_at_ms)
+
+    def dues(self, model: ModelState, *, judged: bool) -> list[Due]:
+        """Of its kinds of panes; of judged ones as far as the maturity is known."""
+        if not judged:
+            return [self.due_predictions]
+        maturity_ms, decided_at_ms = model.decided
+        if maturity_ms is None:
+            return []
+        dues = list(self.due_cohorts(model, maturity_ms, decided_at_ms))
+        return [*dues, *self._due_comparisons(model, dues[-1])]
+
+    def _due_comparisons(self, model: ModelState, cohorts: Due) -> Iterator[Due]:
+        """When pairs and trials are whose cohorts are due then, if there are any."""
+        if model.has_waiting("pair"):
+            apart_ms = self._rules.apart_ms(cohorts.age_ms - self._rules.grace_ms)
+            yield replace(cohorts, kind="pair", age_ms=cohorts.age_ms + apart_ms)
+        if model.has_waiting("trial"):
+            yield replace(cohorts, kind="trial")
 
     def _merged(
         self, taken: Mapping[Of, list[tuple[Group, Taken]]]
@@ -170,6 +226,21 @@ class GroupWatch:
                 model.pairs.pop(group, None)
         if not any(life.is_over for lives in model.lives.values() for life in lives):
             self._ended.discard(model.model_id)
+
+
+def _count_predictions(model: ModelState, panes: Mapping[Group, tuple[Ints, Ints]]) -> None:
+    """Of each group pane ends and their rows; those that belong to no life do not count."""
+    parts = []
+    for group, (ends, rows) in panes.items():
+        for life in model.lives.get(group, ()):
+            low, high = np.searchsorted(ends, [life.first_end_ms, life.last_end_ms + 1])
+            parts.append((ends[low:high], rows[low:high]))
+    if len(parts) == 1:
+        model.maturity.count_predictions(*parts[0])
+    elif parts:
+        ends, place = np.unique(np.concatenate([ends for ends, _ in parts]), return_inverse=True)
+        rows = np.bincount(place, weights=np.concatenate([rows for _, rows in parts]))
+        model.maturity.count_predictions(ends, rows.astype(np.int64))
 
 
 def _is_past(due: Due, forget_ms: int, upto_ms: int, life: Life) -> bool:

@@ -139,6 +139,11 @@ class Schedule:
         """Those that know this model, for what cannot change about it: all of them agree."""
         return next((r for r in self._rules if r.knows(model_id)), self._rules[0])
 
+    @property
+    def every(self) -> list[Rules]:
+        """All that were or will be in force."""
+        return self._rules
+
     def all(self) -> dict[str, Rules]:
         """By hash."""
         return {rules.config_hash(): rules for rules in self._rules}
