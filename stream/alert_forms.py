@@ -64,7 +64,7 @@ def fired(fingerprint: str, finding: Finding, rules: Rules) -> Alert:
         incident_id=alert_id,
         summary=detail["summary"],
         recommended_action=detail["recommended_action"],
-        **_signature(rules, model_id),
+        **signature(rules, model_id),
     )
 
 
@@ -76,7 +76,7 @@ def told_again(firing: Alert, ready_ms: int, rules: Rules) -> Alert:
         id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
         sequence=sequence,
         evaluated_at=iso(ready_ms),
-        **_signature(rules, firing.model.id),
+        **signature(rules, firing.model.id),
     )
     _inform(told.owners, firing.evidence.get("escalation", {}).get("informed", ()))
     return told
@@ -209,7 +209,7 @@ def _alert_id(fingerprint: str, starts_at: str, sequence: int) -> str:
     return str(uuid.uuid5(_IDS, f"{fingerprint}/{starts_at}/{sequence}"))
 
 
-def _signature(rules: Rules, model_id: str) -> dict[str, Any]:
+def signature(rules: Rules, model_id: str) -> dict[str, Any]:
     """Whose it is, by the rules in force."""
     model = rules.model(model_id)
     owners = model.owners

@@ -32,11 +32,12 @@ _MAGIC, _VERSION = b"I", 1
 
 class Incidents:
     def __init__(self, horizon_ms: int) -> None:
-        self._kept_ms = KEPT_MS + horizon_ms
+        self.kept_ms = KEPT_MS + horizon_ms  # after its end an alert counts for others
         self._numbers: dict[FindingKind, int] = dict.fromkeys(FINDING_KINDS, 0)
         self._firing: dict[str, Member] = {}
         self._former: dict[str, Member] = {}  # the last one that is over, by fingerprint
         self._of_group: dict[Group, list[Member]] = {}
+        self._of_model: dict[str, dict[Group, None]] = {}
         self._of_feature: dict[str, list[Member]] = {}  # of prediction panes
         self._of_incident: dict[str, list[Member]] = {}  # of prediction panes
         self._over: list[tuple[int, int, int, Member]] = []  # a heap, by quiet time
@@ -50,6 +51,16 @@ class Incidents:
     def firing(self, fingerprint: str) -> Member | None:
         return self._firing.get(fingerprint)
 
+    def models(self) -> Iterable[str]:
+        """Those of which alerts are known."""
+        return self._of_model
+
+    def groups(self, model_id: str) -> Iterable[Group]:
+        return self._of_model.get(model_id, {})
+
+    def of_group(self, group: Group) -> list[Member]:
+        return self._of_group.get(group, [])
+
     def all_firing(self) -> Iterable[Member]:
         return self._firing.values()
 
@@ -58,9 +69,8 @@ class Incidents:
         as severe fires too; None: not as far as is known."""
         earlier = [
             m
-            for group, members in self._of_group.items()
-            if group[0] == member.sign.group[0]
-            for m in members
+            for group in self.groups(member.sign.group[0])
+            for m in self._of_group[group]
             if m.place < member.place and is_at_least(m.fired_as, severity)
             if m.sign.is_of_inputs or not member.sign.is_of_inputs
         ]
@@ -124,7 +134,7 @@ class Incidents:
         if sign.feature is not None:
             found |= {id(m): m for m in self._of_feature.get(sign.feature, ())}
         for member in sorted(found.values(), key=lambda m: m.place):
-            is_kept = member.quiet_ms is None or member.quiet_ms + self._kept_ms >= ready_ms
+            is_kept = member.quiet_ms is None or member.quiet_ms + self.kept_ms >= ready_ms
             is_seen = member.sign.is_of_inputs or not sign.is_of_inputs
             if is_kept and is_seen and member.fired_ms <= ready_ms:
                 yield member
@@ -169,8 +179,9 @@ class Incidents:
         member.is_folded = False
         self._note(member)
 
-    def escalate(self, member: Member) -> None:
+    def escalate(self, member: Member, at_ms: int) -> None:
         member.escalated += 1
+        member.escalated_ms = at_ms
         self._note(member)
 
     def has_told(self, root: Member, members: int) -> None:
@@ -179,9 +190,14 @@ class Incidents:
 
     def forget(self, reached_ms: int) -> None:
         """What can count for no alert any more: both kinds of panes have passed this time."""
-        while self._over and self._over[0][0] + self._kept_ms < reached_ms:
+        while self._over and self._over[0][0] + self.kept_ms < reached_ms:
             member = heapq.heappop(self._over)[-1]
-            _drop(self._of_group, member.sign.group, member)
+            group = member.sign.group
+            _drop(self._of_group, group, member)
+            if group not in self._of_group:
+                del self._of_model[group[0]][group]
+                if not self._of_model[group[0]]:
+                    del self._of_model[group[0]]
             if member.sign.feature is not None and member.sign.is_of_inputs:
                 _drop(self._of_feature, member.sign.feature, member)
             self._unindex_incident(member)
@@ -192,6 +208,7 @@ class Incidents:
     def _index(self, member: Member) -> None:
         sign = member.sign
         self._of_group.setdefault(sign.group, []).append(member)
+        self._of_model.setdefault(sign.group[0], {})[sign.group] = None
         if sign.feature is not None and sign.is_of_inputs:
             self._of_feature.setdefault(sign.feature, []).append(member)
         self._index_incident(member)

@@ -98,6 +98,7 @@ class Member(msgspec.Struct):
     told: int = 1  # of the root: the members that it has told of
     flaps: int = 0  # times that it has come back within the cooldown
     escalated: int = 0  # steps taken, because nobody took it in hand
+    escalated_ms: int = 0  # the last of them
 
     @property
     def is_root(self) -> bool:

@@ -30,6 +30,7 @@ from stream.renewals import Renewals
 from stream.rule_book import Schedule
 from stream.rules import Rules
 from stream.snapshot import Part
+from stream.version_facts import shown_lives
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import (
     Announcement,
@@ -183,6 +184,15 @@ class ModelStage:
             for (kind, group), monitor in model.monitors.items()
             if kind == "cohort"
         }
+
+    def versions(self, model_id: str | None = None) -> list[dict[str, Any]]:
+        """Which versions answer predictions, of one model or of all: how many so far, and their
+        share of those of their model, shadows apart."""
+        found = []
+        for model in self._models.values():
+            if model_id in {None, model.model_id}:
+                found += shown_lives(model.lives)
+        return found
 
     # -- arrivals
 

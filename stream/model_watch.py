@@ -85,6 +85,9 @@ class GroupWatch:
             found = tables.get((model_id, due.kind))
             if found is not None:
                 told += self._work_off(model, due, found, prediction_ms, reached)
+                if self._release.governs(model_id):
+                    of_model = {group: panes[group] for group, _ in taken.get(model_id, ())}
+                    told += self._release.facts(model, due, of_model)
             else:
                 model.forget_applied(reached)
         return told
@@ -235,6 +238,7 @@ def _count_predictions(model: ModelState, panes: Mapping[Group, tuple[Ints, Ints
         for life in model.lives.get(group, ()):
             low, high = np.searchsorted(ends, [life.first_end_ms, life.last_end_ms + 1])
             parts.append((ends[low:high], rows[low:high]))
+            life.predictions += sum(rows[low:high].tolist())
     if len(parts) == 1:
         model.maturity.count_predictions(*parts[0])
     elif parts:

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from stream.rules import Rules, Season
+from stream.rules import Rules, Season, VersionRule
 from stream.setting_comparisons import ExperimentSettings, ShadowSettings
 from stream.setting_detection import (
     ModelBudgetSettings,
@@ -24,7 +24,8 @@ from stream.setting_detection import (
     Section,
     ThresholdSettings,
 )
-from stream.setting_owners import Escalation, OwnerSettings
+from stream.setting_lifecycle import Requires, RetrainSettings, VersionSettings
+from stream.setting_owners import Escalation, Name, OwnerSettings
 from stream.setting_types import (
     Ages,
     Bytes,
@@ -298,6 +299,15 @@ class ModelSettings(Section):
     escalate: Escalation | None = Field(
         default=None, description="Instead of alerts.escalate; null: as for all."
     )
+    retrain: RetrainSettings | None = Field(
+        default=None, description="Instead of retrain; null: as for all."
+    )
+    versions: dict[Name, VersionSettings] = Field(
+        default={}, description="What is known of single versions."
+    )
+    requires: Requires | None = Field(
+        default=None, description="What its versions must have; null: as for all."
+    )
     proven: bool | None = Field(
         default=None, description="Whether rates are under the e-detector; null: as for all."
     )
@@ -308,6 +318,16 @@ class ModelSettings(Section):
         description="The feature that says whom a prediction is of: variants are dealt to these.",
     )
     experiments: dict[str, ExperimentSettings] = Field(default={})
+
+    @model_validator(mode="after")
+    def _rolls_back_to_another(self) -> Self:
+        for version, known in self.versions.items():
+            if known.rollback_to == version:
+                raise ValueError(f"versions.{version}.rollback_to is the version itself")
+        return self
+
+    def version_rules(self) -> tuple[tuple[str, VersionRule], ...]:
+        return tuple((name, known.rule()) for name, known in sorted(self.versions.items()))
 
     def cost_rule(self) -> tuple[tuple[str, str, float], ...]:
         return tuple(
