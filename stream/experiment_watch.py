@@ -13,7 +13,7 @@ each at half as many predictions again as the one before.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from heapq import heapify, heapreplace
 from typing import Any, Literal, Self
@@ -75,14 +75,14 @@ class ExperimentWatch:
         self.is_mismatched, self.odd = False, 0  # the variant that is told of then
         self.is_over = False
 
-    def update(self, arms: Sequence[Mapping[str, PaneTable]]) -> Iterator[Decided]:
+    def update(self, arms: Sequence[Sequence[tuple[str, PaneTable]]]) -> Iterator[Decided]:
         """The panes of a release, by variant and version."""
         panes: dict[int, tuple[Pane, list[int]]] = {}
         for variant, tables in enumerate(arms):
-            for table in tables.values():
+            for _, table in tables:
                 self._read(variant, table, panes)
             if tables and not self.versions[variant]:
-                first = min((table.first_end_ms, version) for version, table in tables.items())
+                first = min((table.first_end_ms, version) for version, table in tables)
                 self.versions[variant] = first[1]
         for end_ms in sorted(panes):
             if self.is_over:

@@ -150,8 +150,7 @@ class Release:
     def _forget(self, model: ModelState, due: Due, monitor: Monitor) -> Iterator[Told]:
         """What fires is resolved: nobody would do it later."""
         end_ms = self._end_ms(model, monitor)
-        if due.kind == "prediction" and monitor.group in model.shadows:
-            yield from self.comparisons.forget_shadow(model, due, monitor.group, end_ms)
+        yield from self.comparisons.forget(model, due, monitor.group, end_ms)
         del model.monitors[due.kind, monitor.group]
         because = f"no predictions for {self._forget_ms / DAY_MS:.3g} days"
         for finding in monitor.quiets(end_ms, because):

@@ -16,6 +16,7 @@ from stream.roster import Life
 from stream.rules import CHAMPION, Rules
 from stream.shadow_watch import ShadowWatch
 from stream.snapshot import must_be_the_same
+from stream.version_watch import VersionWatch
 from stream.waiting_panes import Taken, Waiting, Young
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import Block, DelayBlock
@@ -41,6 +42,7 @@ class ModelState:
         self.applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
         self.delays_applied: dict[int, int] = {}
         self.shadows: dict[Group, ShadowWatch] = {}
+        self.versions: dict[Group, VersionWatch] = {}  # beside the one to go back to
         self.experiments: dict[str, ExperimentWatch] = {}
         self.has_subjects = rules.model(model_id).subject is not None
         self.pairs: dict[Group, PairWatch] = {}  # by shadow
@@ -199,6 +201,8 @@ class ModelState:
         }
         if self.shadows:
             plain["shadows"] = [[list(g), of.to_plain()] for g, of in self.shadows.items()]
+        if self.versions:
+            plain["versions"] = [[list(g), of.to_plain()] for g, of in self.versions.items()]
         if self.experiments:
             plain["experiments"] = [of.to_plain() for of in self.experiments.values()]
         if self.pairs:
@@ -230,6 +234,8 @@ class ModelState:
             self._lives_of_version_1()
         for group, of in plain.get("shadows", ()):
             self.shadows[tuple(group)] = ShadowWatch.from_plain(self.model_id, of)
+        for group, of in plain.get("versions", ()):
+            self.versions[tuple(group)] = VersionWatch.from_plain(of)
         for of in plain.get("experiments", ()):
             watch = ExperimentWatch.from_plain(of)
             self.experiments[watch.rule.name] = watch

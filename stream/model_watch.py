@@ -226,7 +226,6 @@ class GroupWatch:
             model.lives[group] = kept
             if not kept:
                 del model.lives[group]
-                model.pairs.pop(group, None)
         if not any(life.is_over for lives in model.lives.values() for life in lives):
             self._ended.discard(model.model_id)
 

@@ -174,6 +174,15 @@ class ExperimentRule:
 
 
 @dataclass(frozen=True, slots=True)
+class RollbackRule:
+    """When a version is worse than the one that it would be rolled back to."""
+
+    metric: str = "error"  # of judged predictions, the less the better
+    margin: float = 0.0
+    alpha: float = 0.01  # of a rollback asked for without reason, ever
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -197,6 +206,7 @@ class ModelRule:
     shadow: ShadowRule | None = None
     subject: str | None = None  # the feature that says whom a prediction is of
     experiments: tuple[ExperimentRule, ...] = ()
+    rollback: RollbackRule | None = None
 
     @property
     def has_thresholds(self) -> bool:
@@ -304,6 +314,9 @@ class Rules:
 
     def thresholds_of(self, model_id: str) -> ThresholdRule:
         return self.model(model_id).thresholds or self.thresholds
+
+    def rollback_of(self, model_id: str) -> RollbackRule:
+        return self.model(model_id).rollback or _ROLLBACK
 
     def shadow_of(self, model_id: str) -> ShadowRule:
         return self.model(model_id).shadow or _SHADOW
@@ -469,7 +482,16 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
 )
 _SINCE_0_1_OF_ONE: tuple[str, ...] = (
     *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
-    *("escalate", "shadow", "subject", "experiments", "retrain", "versions", "requires"),
+    *(
+        "escalate",
+        "shadow",
+        "subject",
+        "experiments",
+        "rollback",
+        "retrain",
+        "versions",
+        "requires",
+    ),
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
@@ -485,4 +507,5 @@ def _hash(fields: dict[str, Any]) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-_UNCONFIGURED, _SHADOW, _UNKNOWN_VERSION = ModelRule(), ShadowRule(), VersionRule()
+_UNCONFIGURED, _UNKNOWN_VERSION = ModelRule(), VersionRule()
+_SHADOW, _ROLLBACK = ShadowRule(), RollbackRule()

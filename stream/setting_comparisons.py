@@ -6,13 +6,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stream.rules import CHAMPION, SHADOW, ExperimentRule, ShadowRule
+from stream.rules import CHAMPION, SHADOW, ExperimentRule, RollbackRule, ShadowRule
 from stream.setting_detection import Section
 from stream.setting_types import PositiveDuration, Share, ms, whole_ms
 
 _SHADOW = ShadowRule()
 _EXPERIMENT = ExperimentRule("", (), ())
+_ROLLBACK = RollbackRule()
 _SPLIT_ADDS_UP = 1e-6
+Metric = Literal["error", "brier", "absolute_error", "cost"]
 Role = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -45,6 +47,24 @@ class ShadowSettings(Section):
         return None if made == _SHADOW else made
 
 
+class RollbackSettings(Section):
+    """When a version is worse than its `versions.<version>.rollback_to`."""
+
+    metric: Metric = Field(
+        default="error", description="Of judged predictions; the less the better."
+    )
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=_ROLLBACK.margin, description="So much worse it may be."
+    )
+    alpha: Share = Field(
+        default=_ROLLBACK.alpha, description="Of a rollback asked for without reason, ever."
+    )
+
+    def rule(self) -> RollbackRule | None:
+        made = RollbackRule(**self.model_dump())
+        return None if made == _ROLLBACK else made
+
+
 class ExperimentSettings(Section):
     """Variants of a model that subjects are dealt to by chance, compared by one metric."""
 
@@ -52,7 +72,7 @@ class ExperimentSettings(Section):
         description="Roles; the others are compared with the first."
     )
     split: tuple[Share, ...] = Field(default=(), description="Planned shares; left out: equal.")
-    metric: Literal["error", "brier", "absolute_error", "cost"] = Field(
+    metric: Metric = Field(
         default="error", description="Of judged predictions; the less the better."
     )
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(

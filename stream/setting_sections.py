@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from stream.rules import Rules, Season, VersionRule
-from stream.setting_comparisons import ExperimentSettings, ShadowSettings
+from stream.setting_comparisons import ExperimentSettings, RollbackSettings, ShadowSettings
 from stream.setting_detection import (
     ModelBudgetSettings,
     ModelFloorSettings,
@@ -318,6 +318,7 @@ class ModelSettings(Section):
         description="The feature that says whom a prediction is of: variants are dealt to these.",
     )
     experiments: dict[str, ExperimentSettings] = Field(default={})
+    rollback: RollbackSettings = RollbackSettings()
 
     @model_validator(mode="after")
     def _rolls_back_to_another(self) -> Self:

@@ -249,6 +249,7 @@ class Settings(Section):
             thresholds=model.thresholds.of_model(self.thresholds),
             shadow=model.shadow.rule(),
             subject=model.subject,
+            rollback=model.rollback.rule(),
             experiments=tuple(of.rule(name) for name, of in sorted(model.experiments.items())),
         )
 

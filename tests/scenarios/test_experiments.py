@@ -35,6 +35,12 @@ def test_variants_are_compared_by_subject_and_decided_once(
     story = play(f"ab:{way}@12h", models=(model,), config=config, hours=60)
     assert decisions(story) == {"treatment": decision}
     assert story.alerts == []
+    (request,) = story.requests
+    assert (request.type, request.model.role) == ("experiment", "treatment")
+    assert request.evidence["decision"] == decision
+    assert request.target == ("treatment" if decision == "winner" else "control")
+    assert request.evidence["difference"]["low"] < request.evidence["difference"]["high"]
+    assert request.owners.accountable
 
 
 def test_subjects_that_are_not_dealt_as_planned_are_told_and_nothing_is_decided() -> None:

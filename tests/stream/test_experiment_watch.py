@@ -48,7 +48,7 @@ def watched(
         arms = []
         for variant in range(len(rule.variants)):
             mine = [row for row in rows if row[1] == variant and since < row[0] <= cut]
-            arms.append({"1": table(mine)} if mine else {})
+            arms.append([("1", table(mine))] if mine else [])
         told += watch.update(arms)
         watch = ExperimentWatch.from_plain(unpack(b"X", 1, pack(b"X", 1, watch.to_plain())))
         since = cut
