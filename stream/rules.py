@@ -136,6 +136,16 @@ class RetrainRule:
     every_ms: int | None = None  # it is stale when it was not retrained for so long
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectiveRule:
+    """What its owner declared acceptable: of each judged prediction, over so much time."""
+
+    metric: Literal["error", "cost", "false_positive_rate"]
+    at_most: float
+    over_ms: int = 30 * DAY_MS
+    of_class: str = ""  # of false positives; empty: of the positive one
+
+
 Requirement = Literal["reference", "owner", "thresholds", "rollback"]
 
 
@@ -203,6 +213,7 @@ class ModelRule:
     retrain: RetrainRule | None = None
     versions: tuple[tuple[str, VersionRule], ...] = ()
     requires: tuple[Requirement, ...] | None = None
+    objectives: tuple[ObjectiveRule, ...] = ()
     shadow: ShadowRule | None = None
     subject: str | None = None  # the feature that says whom a prediction is of
     experiments: tuple[ExperimentRule, ...] = ()
@@ -212,7 +223,7 @@ class ModelRule:
     def has_thresholds(self) -> bool:
         """Whether its owner has said what is to be told."""
         own = (self.budget, self.floors, self.thresholds)
-        return any(one is not None for one in own)
+        return bool(self.objectives) or any(one is not None for one in own)
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -482,16 +493,8 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
 )
 _SINCE_0_1_OF_ONE: tuple[str, ...] = (
     *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
-    *(
-        "escalate",
-        "shadow",
-        "subject",
-        "experiments",
-        "rollback",
-        "retrain",
-        "versions",
-        "requires",
-    ),
+    *("escalate", "retrain", "versions", "requires", "objectives"),
+    *("shadow", "subject", "experiments", "rollback"),
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""

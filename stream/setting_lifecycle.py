@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from stream.events import Severity
-from stream.rules import Requirement, RetrainRule, VersionRule
+from stream.rules import DAY_MS, ObjectiveRule, Requirement, RetrainRule, VersionRule
 from stream.setting_detection import Section
 from stream.setting_owners import Name
-from stream.setting_types import Count, Duration, DurationOrNone, ms, whole_ms
+from stream.setting_types import (
+    Count,
+    Duration,
+    DurationOrNone,
+    LabelText,
+    Positive,
+    PositiveDuration,
+    ms,
+    whole_ms,
+)
 from stream.times import iso, to_ms
 
 _DEFAULT = RetrainRule()
@@ -90,3 +99,30 @@ class VersionSettings(Section):
 
 
 Requires = Annotated[tuple[Requirement, ...], AfterValidator(lambda of: tuple(sorted(set(of))))]
+
+
+class ObjectiveSettings(Section):
+    """What is acceptable of a model, declared before it goes live."""
+
+    metric: Literal["error", "cost", "false_positive_rate"]
+    at_most: Positive = Field(description="A share of judged predictions; a cost of each.")
+    over: PositiveDuration = Field(
+        default=whole_ms(30 * DAY_MS), description="The stretch of time that its budget is for."
+    )
+    of_class: LabelText | None = Field(
+        default=None, description="Of false positives: one of classes; null: the positive one."
+    )
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.metric != "cost" and self.at_most > 1:
+            raise ValueError(f"at_most {self.at_most:g} is no share of predictions")
+        if self.of_class is not None and self.metric != "false_positive_rate":
+            raise ValueError("of_class is for false_positive_rate")
+        return self
+
+    def rule(self) -> ObjectiveRule:
+        return ObjectiveRule(self.metric, self.at_most, ms(self.over), self.of_class or "")
+
+
+Objectives = tuple[ObjectiveSettings, ...]

@@ -24,7 +24,7 @@ from stream.setting_detection import (
     Section,
     ThresholdSettings,
 )
-from stream.setting_lifecycle import Requires, RetrainSettings, VersionSettings
+from stream.setting_lifecycle import Objectives, Requires, RetrainSettings, VersionSettings
 from stream.setting_owners import Escalation, Name, OwnerSettings
 from stream.setting_types import (
     Ages,
@@ -305,6 +305,9 @@ class ModelSettings(Section):
     versions: dict[Name, VersionSettings] = Field(
         default={}, description="What is known of single versions."
     )
+    objectives: Objectives = Field(
+        default=(), description="What is acceptable; alerts on outcomes say what is spent of it."
+    )
     requires: Requires | None = Field(
         default=None, description="What its versions must have; null: as for all."
     )
@@ -319,6 +322,18 @@ class ModelSettings(Section):
     )
     experiments: dict[str, ExperimentSettings] = Field(default={})
     rollback: RollbackSettings = RollbackSettings()
+
+    @model_validator(mode="after")
+    def _objectives_are_of_what_is_watched(self) -> Self:
+        for objective in self.objectives:
+            if objective.metric == "cost" and not self.costs:
+                raise ValueError("objectives: a cost is acceptable only with costs")
+            if objective.of_class is not None and objective.of_class not in self.classes:
+                raise ValueError(f"objectives: {objective.of_class} is none of classes")
+        named = [(one.metric, one.of_class) for one in self.objectives]
+        if len({*named}) < len(named):
+            raise ValueError("objectives: one metric has two")
+        return self
 
     @model_validator(mode="after")
     def _rolls_back_to_another(self) -> Self:

@@ -246,6 +246,7 @@ class Settings(Section):
             retrain=None if model.retrain is None else model.retrain.rule(),
             versions=model.version_rules(),
             requires=model.requires,
+            objectives=tuple(one.rule() for one in model.objectives),
             thresholds=model.thresholds.of_model(self.thresholds),
             shadow=model.shadow.rule(),
             subject=model.subject,

@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import FEATURE, NUMBER, TEXT, Column, Group, Rows
+from stream.columns import ABSENT, FEATURE, NUMBER, TEXT, Column, Group
 from stream.event_columns import PredictionColumns
+from stream.grouped_rows import GroupedRows
 from stream.rules import CHAMPION, SHADOW, Rules
 
 _COLUMN = "subject"  # among the measures of a prediction, on its way to a trial
@@ -66,18 +67,21 @@ def with_subjects(measures: dict[str, Column], subjects: Hashes) -> dict[str, Co
     """The measures of matured predictions, and, where any has one, whom they are of."""
     if not subjects.any():
         return measures
-    kind = np.where(subjects != 0, NUMBER, 0).astype(np.uint8)
+    kind = np.where(subjects != 0, NUMBER, ABSENT).astype(np.uint8)
     return measures | {_COLUMN: Column(kind, subjects)}
 
 
-def trial_of(group: Group, cells: Rows) -> tuple[Rows, Rows | None]:
-    """(the cohort, the same by subject, if it has any)."""
-    subject = cells.columns.get(_COLUMN)
+def trial_of(judged: GroupedRows) -> tuple[GroupedRows, GroupedRows | None]:
+    """(cohorts, those of variants by subject, if they have any)."""
+    rows = judged.rows
+    subject = rows.columns.get(_COLUMN)
     if subject is None:
-        return cells, None
-    kept = {name: column for name, column in cells.columns.items() if name != _COLUMN}
-    cohort = replace(cells, columns=kept)
-    known = np.flatnonzero(subject.kind)
-    if not len(known) or not is_dealt(group):
-        return cohort, None
-    return cohort, replace(cohort.take(known), hash=subject.bits[known])
+        return judged, None
+    kept = {name: column for name, column in rows.columns.items() if name != _COLUMN}
+    cohorts = replace(judged, rows=replace(rows, columns=kept))
+    dealt = np.array([is_dealt(group) for group in judged.groups], np.bool_)
+    known = np.flatnonzero((subject.kind != ABSENT) & dealt[judged.code])
+    if not len(known):
+        return cohorts, None
+    trial = cohorts.take(known)
+    return cohorts, replace(trial, rows=replace(trial.rows, hash=subject.bits[known]))

@@ -114,3 +114,24 @@ def test_a_model_that_nobody_retrains_is_stale_and_asked_for() -> None:
     assert {a.alertname for a in story.first} == {"StaleModel"}
     (request,) = story.requests
     assert (request.type, request.reasons[0]["trigger"]) == ("retrain", "cadence")
+
+
+OBJECTIVES = """
+models:
+  fraud:
+    objectives:
+      - {metric: error, at_most: 0.06, over: 7d}
+      - {metric: false_positive_rate, at_most: 0.02, over: 7d}
+"""
+
+
+def test_worse_performance_is_told_in_what_the_owner_declared_acceptable() -> None:
+    bare, story = play("false_positives@36h"), play("false_positives@36h", config=OBJECTIVES)
+    assert [a.evaluated_at for a in story.alerts] == [a.evaluated_at for a in bare.alerts]
+    (alert,) = [a for a in story.first if a.alertname == "FalsePositiveRateDrift"]
+    spent = alert.evidence["objectives"]["outcome:false_positive_rate"]
+    assert spent["at_most"] == 0.02
+    assert spent["burn_rate"] > spent["budget_spent"] > 0
+    assert spent["value_since_change"] > alert.impact.reference
+    assert "of false positives at most 2 % are acceptable" in alert.summary
+    assert "outcome:error" in alert.evidence["objectives"]

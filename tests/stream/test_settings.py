@@ -13,6 +13,7 @@ from stream.rules import (
     EscalationRule,
     FloorRule,
     ModelRule,
+    ObjectiveRule,
     Owners,
     ReferenceRule,
     RetrainRule,
@@ -94,6 +95,9 @@ models:
     season: none
     retrain: {drifts: 2, cooldown: 1d, every: 90d}
     requires: [rollback, owner]
+    objectives:
+      - {metric: error, at_most: 0.05}
+      - {metric: false_positive_rate, at_most: 0.1, over: 7d}
     versions: {"7": {rollback_to: "6", deprecated_after: 2027-06-30, successor: "8"}}
     proven: false
     budget: {span: 1d}
@@ -118,6 +122,10 @@ models:
         retrain=RetrainRule(drifts=2, cooldown_ms=86_400_000, every_ms=90 * 86_400_000),
         versions=(("7", VersionRule("6", 1_814_313_600_000, "8")),),
         requires=("owner", "rollback"),
+        objectives=(
+            ObjectiveRule("error", 0.05),
+            ObjectiveRule("false_positive_rate", 0.1, 7 * 86_400_000),
+        ),
     )
     assert rules.requires == ("reference", "thresholds")
     assert rules.retrain == RetrainRule(
@@ -357,3 +365,20 @@ def test_ages_that_no_prediction_is_judged_at_are_errors(tmp_path: Path) -> None
     )
     assert "write a list of durations" in error("{ages: 1h}")
     assert "must be more than 0" in error("{ages: [0s]}")
+
+
+@pytest.mark.parametrize(
+    ("objective", "error"),
+    [
+        ("{metric: error, at_most: 5}", "at_most 5 is no share of predictions"),
+        ("{metric: cost, at_most: 5}", "a cost is acceptable only with costs"),
+        ("{metric: false_positive_rate, of_class: x, at_most: 0.1}", "x is none of classes"),
+        ("{metric: error, at_most: 0.1, of_class: x}", "of_class is for false_positive_rate"),
+        ("{metric: error, at_most: 0.1}, {metric: error, at_most: 0.2}", "one metric has two"),
+    ],
+)
+def test_an_objective_is_of_what_is_judged(tmp_path: Path, objective: str, error: str) -> None:
+    owned = "owners: {accountable: a}, runbook_url: 'http://r'"
+    text = f"{{models: {{m: {{objectives: [{objective}], {owned}}}}}}}"
+    (found,) = errors_of(written(tmp_path, text)).values()
+    assert error in found
