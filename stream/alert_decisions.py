@@ -25,6 +25,7 @@ from stream.alert_forms import (
 )
 from stream.alert_state import AlertState, Order
 from stream.columns import Group
+from stream.concept import without_concept
 from stream.confirmed import Confirmations, kept
 from stream.escalation import Escalations
 from stream.events import Alert, ToActions, ToAlerts
@@ -104,7 +105,7 @@ class Decisions:
             elif finding.pane_kind == "cohort":
                 yield from self._confirm(finding.group, turn)
 
-    def know(self, member: Member, turn: Order, *, is_over: bool) -> Iterator[ToAlerts]:
+    def know(self, member: Member, turn: Order, *, is_over: bool) -> Iterator[Said]:
         """What prediction panes have told, or its end, where cohorts have come as far."""
         group = member.sign.group
         if member.sign.kind in FAULTS:
@@ -130,7 +131,9 @@ class Decisions:
 
     def _begin(self, fingerprint: str, finding: Finding) -> tuple[Alert, Member]:
         """A new alert, and the incident it belongs to."""
-        ready_ms, sign, book = finding.ready_ms, Sign.of(finding), self._state.incidents
+        ready_ms, book = finding.ready_ms, self._state.incidents
+        finding = self._with_what_was_told(finding)
+        sign = Sign.of(finding)
         rules = self._state.schedule.at(ready_ms)
         alert = fired(fingerprint, finding, rules)
         former = book.former(fingerprint, ready_ms, rules.cooldown_ms)
@@ -160,8 +163,17 @@ class Decisions:
             return folded(alert, cause, ready_ms), member
         return msgspec.structs.replace(alert, incident_id=member.incident_id), member
 
+    def _with_what_was_told(self, finding: Finding) -> Finding:
+        """Concept drift only where nothing was told of the inputs."""
+        if finding.detail.get("kind") != "concept_drift":
+            return finding
+        if not self._state.incidents.has_told_of_inputs(Sign.of(finding), finding.ready_ms):
+            return finding
+        return msgspec.structs.replace(finding, detail=without_concept(finding.detail))
+
     def _update(self, firing: Alert, member: Member | None, finding: Finding) -> Alert:
         ready_ms, book = finding.ready_ms, self._state.incidents
+        finding = self._with_what_was_told(finding)
         alert = updated(firing, finding, self._state.schedule.at(ready_ms))
         if member is None:
             return alert

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from stream.columns import Group
 from stream.comparisons import Comparisons
+from stream.concept import is_loss, with_inputs
 from stream.due import Due, Told
 from stream.model_state import ModelState
 from stream.monitor import Monitor
@@ -32,6 +34,7 @@ class Release:
         self._schedule = schedule
         self._renewals = renewals
         self._forget_ms, self._pane_ms = rules.forget_ms, rules.pane_ms
+        self._grace_ms = rules.grace_ms
         self._observe = observe
         self.comparisons = Comparisons(schedule)
 
@@ -90,9 +93,24 @@ class Release:
                 findings, sealed = monitor.update(part, rules)
                 yield from sealed
                 for finding in (*ended, *findings):
-                    yield due.told(group, finding, due.ready_ms(finding.pane_end_ms))
+                    ready_ms = due.ready_ms(finding.pane_end_ms)
+                    beside = self._beside_inputs(model, due, group, finding, ready_ms)
+                    yield due.told(group, beside, ready_ms)
         if len(model.lives) > 1:
             yield from self.comparisons.of_panes(model, due, pieces)
+
+    def _beside_inputs(
+        self, model: ModelState, due: Due, group: Group, finding: MonitorFinding, ready_ms: int
+    ) -> MonitorFinding:
+        """A loss with what the inputs have been like since, up to the last ready by then."""
+        detail = finding.detail
+        if due.kind == "prediction" or finding.verdict != "drift" or detail is None:
+            return finding
+        beside = model.monitors.get(("prediction", group))
+        if beside is None or not is_loss(detail):
+            return finding
+        inputs = beside.inputs_since(detail["change_at_ms"], ready_ms - self._grace_ms)
+        return replace(finding, detail=with_inputs(detail, inputs))
 
     def _by_rules(
         self, group: Group, table: PaneTable, due: Due

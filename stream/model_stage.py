@@ -249,19 +249,23 @@ class ModelStage:
         unsettled, held_ms = self._agenda.unsettled, cohort_ms
         ready: list[tuple[ModelState, Due, int]] = []
         looked_at = sorted(unsettled | self._agenda.due(cohort_ms, judged=True) | self._watch.ended)
+        asked_ms: dict[str, int] = {}  # ready times of cohorts to come are behind it
         for model_id in looked_at:
             model = self._models[model_id]
             effects += self._decide(model_id, model, cohort_ms)
             maturity, decided_at_ms = model.decided
             if decided_at_ms > cohort_ms:
+                asked_ms[model_id] = cohort_ms
                 continue  # not decided: no cohort can be ready
             if len(model.learned) < self._sources and decided_at_ms != BEFORE_ALL_MS:
                 held_ms = min(held_ms, decided_at_ms - 1)
+                asked_ms[model_id] = decided_at_ms - 1
                 continue
             # whoever has learned has sent its cohorts up to what it has announced since, which
             # after a takeover may be less than what its predecessor had announced
             upto_ms = min([cohort_ms, *(ms for ms in model.learned.values() if ms is not None)])
             held_ms = min(held_ms, max(upto_ms, decided_at_ms - 1))
+            asked_ms[model_id] = max(upto_ms, decided_at_ms - 1)
             if maturity is not None and upto_ms >= decided_at_ms:
                 dues = self._watch.due_cohorts(model, maturity, decided_at_ms)
                 ready += [(model, due, upto_ms) for due in dues]
@@ -273,6 +277,7 @@ class ModelStage:
         effects += self._effects("cohort", self._watch.cohorts(ready, reached))
         for model_id in sorted({*asked, *looked_at}):
             model = self._models[model_id]
+            model.settle_inputs(asked_ms.get(model_id, cohort_ms))
             if model.is_unwatched:
                 self._agenda.forget(model_id)
                 del self._models[model_id]

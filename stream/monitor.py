@@ -15,6 +15,7 @@ from stream.detection import Detection
 from stream.feature_types import FeatureType, FeatureTypes
 from stream.findings import Findings
 from stream.gathering import Gathering
+from stream.inputs import Standing
 from stream.label_counts import LabelCounts
 from stream.monitor_state import Held, fired_in_version_1
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
@@ -234,6 +235,18 @@ class Monitor:
         if of_all is not None:
             self._gathering.frame(*of_all)
         return findings
+
+    # -- what judged predictions are told beside
+
+    def settle_inputs(self, now_ms: int) -> None:
+        """Nobody will ask for what they were like until a time before this one."""
+        inputs = self._detection.watch.inputs
+        if inputs is not None:
+            inputs.settle(now_ms)
+
+    def inputs_since(self, since_ms: int, until_ms: int) -> list[Standing]:
+        inputs = self._detection.watch.inputs
+        return [] if inputs is None else inputs.since(since_ms, until_ms)
 
     # -- reading
 

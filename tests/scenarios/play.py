@@ -71,6 +71,7 @@ def play(
     versions: tuple[tuple[tuple[str, Any], ...], ...] = (),
     config: str = "",
     notices: tuple[Notice, ...] = (),
+    rate: str = f"{RATE_PER_MIN}/min",
 ) -> Play:
     """At default settings, but for `config` (YAML). Labels have a median of 30 minutes, so that two
     days hold it all. `notices` as a replay has them."""
@@ -79,7 +80,7 @@ def play(
             "seed": seed,
             "length": f"{hours}h",
             "models": models,
-            "traffic": {"rate": f"{RATE_PER_MIN}/min"},
+            "traffic": {"rate": rate},
             "labels": {"median": "30m"},
             "faults": faults,
             **({"versions": [dict(version) for version in versions]} if versions else {}),
