@@ -99,6 +99,9 @@ def backtest(
     summary: Annotated[
         Path | None, typer.Option(help="Where to write the summary (.json).")
     ] = None,
+    actions: Annotated[
+        Path | None, typer.Option(help="Where to write the requests to act (.ndjson).")
+    ] = None,
     journal: Annotated[
         Path | None, typer.Option(help="Decisions of a live run to replay.", exists=True)
     ] = None,
@@ -115,6 +118,7 @@ def backtest(
     Files are .ndjson, .ndjson.gz or .parquet; --predictions and --outcomes take several each.
     Topics are read in no group, with the decisions that the journal holds.
     """
+    from stream.backtest import Wanted
     from stream.cli_backtest import Given
     from stream.cli_backtest import backtest as replay
 
@@ -129,7 +133,8 @@ def backtest(
         timestamp_column=timestamp_column,
     )
     overrides = {} if partitions is None else {"partitions": partitions}
-    code = replay(config, overrides | _broker(bootstrap), given, alerts=alerts, summary=summary)
+    wanted = Wanted(alerts, summary, actions)
+    code = replay(config, overrides | _broker(bootstrap), given, wanted)
     raise typer.Exit(code)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+
+import numpy as np
 
 from stream.columns import Group
 from stream.concept import is_loss, with_inputs
@@ -15,7 +17,7 @@ from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
 from stream.pair_watch import PairWatch
 from stream.pane_kinds import PaneKind, series_at
-from stream.panes import PaneTable
+from stream.panes import Ints, PaneTable
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.roster import Life
@@ -23,6 +25,7 @@ from stream.rule_book import Schedule
 from stream.rules import CHAMPION, DAY_MS, SHADOW, Rules
 from stream.shadow_watch import ShadowWatch
 from stream.shadow_words import describe_pairs, describe_shadow
+from stream.version_facts import facts
 from stream.wire import Finding, FindingKind
 
 Observer = Callable[[PaneKind, Group, PaneTable], None]
@@ -80,10 +83,27 @@ class Release:
 
     def fewest(self, model: ModelState) -> int:
         """Predictions of a version before anything can be told of it, whatever they are."""
-        if self._observe is not None:
+        if self._observe is not None or self.governs(model.model_id):
             return 0
         fewest = [rules.minimum_values for rules in self._schedule.every]
         return min(model.reference.predictions, *fewest)
+
+    def governs(self, model_id: str) -> bool:
+        """Whether something is asked of its versions, under some rules."""
+        return any(rules.governs(model_id) for rules in self._schedule.every)
+
+    def facts(
+        self, model: ModelState, due: Due, panes: Mapping[Group, tuple[Ints, Ints]]
+    ) -> Iterator[Told]:
+        """Which versions answer, of pane ends and their rows."""
+        for group, (ends, rows) in sorted(panes.items()):
+            for life in () if group[3] else model.lives.get(group, ()):
+                low, high = np.searchsorted(ends, [life.first_end_ms, life.last_end_ms + 1])
+                monitor = model.monitors.get((due.kind, group))
+                for fact in facts(life, ends[low:high], rows[low:high], monitor):
+                    ready_ms = due.ready_ms(fact.pane_end_ms)
+                    if self._schedule.at(ready_ms).governs(model.model_id):
+                        yield due.told(group, fact, ready_ms)
 
     def work_off(
         self, model: ModelState, due: Due, tables: Sequence[tuple[Group, PaneTable]]

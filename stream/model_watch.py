@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from stream.columns import Group
+from stream.grouped_rows import Piece, detached
 from stream.model_parts import Changes
 from stream.model_release import Due, Release, Told
 from stream.model_state import ModelState
@@ -83,6 +84,9 @@ class GroupWatch:
             found = tables.get((model_id, due.kind))
             if found is not None:
                 told += self._work_off(model, due, found, prediction_ms, reached)
+                if self._release.governs(model_id):
+                    of_model = {group: panes[group] for group, _ in taken.get(model_id, ())}
+                    told += self._release.facts(model, due, of_model)
             else:
                 model.forget_applied(reached)
         return told
@@ -94,11 +98,17 @@ class GroupWatch:
     ) -> dict[tuple[str, PaneKind], list[tuple[Group, Taken]]]:
         """What is worked off now; the rest is held: of it nothing could be told."""
         grown: dict[tuple[str, PaneKind], list[tuple[Group, Taken]]] = {}
+        held: list[tuple[ModelState, PaneKind, Group, Piece]] = []
         for (model_id, kind), of in taken.items():
             model = models[model_id]
             fewest = 0 if model_id in self._ended else self._release.fewest(model)
-            if not model.hold(kind, of, fewest):
+            if model.may_hold(kind, of, fewest):
+                held += [(model, kind, group, p) for group, panes in of for p in panes.rows]
+            else:
                 grown[model_id, kind] = model.grown(kind, of)
+        own = detached([piece for *_, piece in held])
+        for (model, kind, group, _), piece in zip(held, own, strict=True):
+            model.hold(kind, group, [piece])
         return grown
 
     def grow_up(self, models: Mapping[str, ModelState]) -> None:
@@ -231,6 +241,7 @@ def _count_predictions(model: ModelState, panes: Mapping[Group, tuple[Ints, Ints
         for life in model.lives.get(group, ()):
             low, high = np.searchsorted(ends, [life.first_end_ms, life.last_end_ms + 1])
             parts.append((ends[low:high], rows[low:high]))
+            life.predictions += sum(rows[low:high].tolist())
     if len(parts) == 1:
         model.maturity.count_predictions(*parts[0])
     elif parts:
