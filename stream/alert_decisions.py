@@ -105,7 +105,7 @@ class Decisions:
             elif finding.pane_kind == "cohort":
                 yield from self._confirm(finding.group, turn)
 
-    def know(self, member: Member, turn: Order, *, is_over: bool) -> Iterator[ToAlerts]:
+    def know(self, member: Member, turn: Order, *, is_over: bool) -> Iterator[Said]:
         """What prediction panes have told, or its end, where cohorts have come as far."""
         group = member.sign.group
         if member.sign.kind in FAULTS:
