@@ -169,8 +169,12 @@ class Member(msgspec.Struct):
             return False
         same_feature = sign.feature is not None and mine.feature == sign.feature
         if sign.kind in FAULTS and mine.kind not in FAULTS:
-            # drifts do not account for a fault; it may have moved its feature before it was seen
-            return mine.group == sign.group and same_feature and sign.overlaps(mine)
+            # drifts do not account for a fault; it may have moved its feature before it was seen,
+            # or, once it is known what it is, others with it
+            moved = same_feature and sign.overlaps(mine)
+            return mine.group == sign.group and (
+                moved or (sign.is_named and sign.begins_with(mine))
+            )
         if mine.group == sign.group:
             return sign.begins_with(mine) or self._leads_to(sign, ready_ms)
         return same_feature and mine.alertname == sign.alertname and sign.begins_with(mine)

@@ -239,6 +239,7 @@ class Pipeline:
             total["predictions"]["matured_labelled"] + total["predictions"]["matured_unlabelled"]
         )
         coverage = total["predictions"]["matured_labelled"] / judged if judged else None
+        experiments = [of for model in self.models for of in model.experiments()]
         shadows = [shadow for model in self.models for shadow in model.shadows()]
         return {
             "ledger": ledger,
@@ -257,6 +258,7 @@ class Pipeline:
                 for group, labels in sorted(model.labels().items())
             ],
             **({"shadows": shadows} if shadows else {}),
+            **({"experiments": experiments} if experiments else {}),
             "versions": self.versions(),
             "config_hash": self.rules.config_hash(),
         }
