@@ -215,8 +215,8 @@ class Incidents:
         member.is_folded = False
         self._note(member)
 
-    def escalate(self, member: Member, at_ms: int) -> None:
-        member.escalated += 1
+    def escalate(self, member: Member, number: int, at_ms: int) -> None:
+        member.escalated = number + 1
         member.escalated_ms = at_ms
         self._note(member)
 
