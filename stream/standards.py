@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+import numpy as np
+
+from detectors.dependence import FEWEST
 from stream.batches import taus_of
 from stream.columns import Rows
 from stream.gathering import Gathered
@@ -90,10 +93,7 @@ class Standards:
             return None if self.is_sealed(feature.profile) or watch.is_calm(key) else known
 
         measured = watch.taus()
-        panes = None
-        if recent is not None and len(recent):
-            panes = summarise(recent, rules.pane_rows, rules.max_categories)
-        first = None if panes is None else PaneReader(panes, rules.max_categories)
+        first = _First(recent, rules)
 
         def tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
             # values out of range come together as the values do: there are none to tell it from
@@ -103,7 +103,7 @@ class Standards:
                 return (season.tau,)
             found = measured.get((of.name, of.measure))
             if found is None:
-                return _first_tau(feature, of, first)
+                return first.tau(feature, of)
             return found if len(found) == unit.columns else (max(found),)
 
         features = list(self._features(numeric))
@@ -189,12 +189,22 @@ class Standards:
         return profiles
 
 
-def _first_tau(feature: Feature, unit: Unit, first: PaneReader | None) -> tuple[float, ...]:
-    """Of a unit that has not been watched yet, from the latest panes."""
-    if first is None:
-        return (1.0,)
-    read = first.read([(unit, feature.profile, feature.numeric)])
-    return tuple(taus_of(read.x, read.n, read.xx).tolist())
+class _First:
+    """How much the values of units depend that have not been watched yet, by the latest panes."""
+
+    def __init__(self, recent: Rows | None, rules: Rules) -> None:
+        self._recent, self._rules = recent, rules
+        self._has_some = recent is not None and len(recent) > 0
+        self._reader: PaneReader | None = None
+        if recent is not None and len(np.unique(recent.pane_end)) >= FEWEST:
+            panes = summarise(recent, rules.pane_rows, rules.max_categories)
+            self._reader = PaneReader(panes, rules.max_categories)
+
+    def tau(self, feature: Feature, unit: Unit) -> tuple[float, ...]:
+        if self._reader is None:
+            return (1.0,) * (unit.columns if self._has_some else 1)
+        read = self._reader.read([(unit, feature.profile, feature.numeric)])
+        return tuple(taus_of(read.x, read.n, read.xx).tolist())
 
 
 def _values(reference: Reference, name: str) -> int:

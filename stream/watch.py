@@ -19,6 +19,7 @@ from stream.panes import Ints, PaneTable
 from stream.profile import Profile
 from stream.proven import MixedBank, Proven, begun
 from stream.rules import Rules
+from stream.unit_reading import Asked, Together
 from stream.unit_tilts import Baseline, Terms, tilts_of
 from stream.unit_walk import Told, Walk
 from stream.units import Unit
@@ -34,6 +35,8 @@ class Watch:
         self.watched: dict[Key, Watched] = {}
         self.firing: dict[Key, Firing] = {}
         self._columns: dict[Key, Ints] = {}  # of the bank, in the order of `watched`
+        self._asked: list[Asked] = []
+        self._together = Together([])
         self._bank: CusumBank | None = None
         self._proven: dict[Key, Proven] = {}
         self.learning = Learning()
@@ -72,6 +75,8 @@ class Watch:
                 self.firing[one.key] = anew
 
     def _lay_out(self) -> None:
+        self._asked = [(one.unit, one.profile, one.numeric) for one in self.watched.values()]
+        self._together = Together(self._asked)
         self._columns, first = {}, 0
         for key, one in self.watched.items():
             self._columns[key] = np.arange(first, first + one.unit.columns)
@@ -89,7 +94,7 @@ class Watch:
         if self._bank is None:
             return []
         reader = PaneReader(table, rules.max_categories)
-        evidence = reader.read([(w.unit, w.profile, w.numeric) for w in self.watched.values()])
+        evidence = reader.read(self._asked, self._together)
         whole = evidence if self._batches is None else evidence.copy()
         walk = Walk(
             watched=self.watched,
