@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from stream.bounded_mean import steps_of
@@ -12,7 +10,7 @@ from stream.panes import FeatureTable, Ints, PaneTable
 from stream.profile import Cells, NumberProfile, Profile
 from stream.rate_events import faults
 from stream.rules import HOUR_MS
-from stream.unit_reading import Asked, Evidence, Together
+from stream.unit_reading import Evidence, Together
 from stream.units import is_fault
 
 __all__ = ["Evidence", "PaneReader", "hours_of", "without_mean"]
@@ -27,15 +25,12 @@ class PaneReader:
         self._sample_pane = np.searchsorted(run.pane_end, run.sample.pane_end).astype(np.int64)
         self._cells: dict[tuple[str, int], Cells] = {}
 
-    def read(self, units: Sequence[Asked], together: Together | None = None) -> Evidence:
-        """Of units, each with what it is compared with and whether its feature is numeric.
-        `together`: made of these, if it is at hand."""
+    def read(self, together: Together) -> Evidence:
+        """All of these units."""
         panes = len(self._run)
-        together = Together(units) if together is None else together
         evidence = together.read(self._run)
         x, n, xx = evidence.x, evidence.n, evidence.xx
-        for place, first in together.others:
-            unit, profile, numeric = units[place]
+        for (unit, profile, numeric), first in together.others:
             at = slice(first, first + unit.columns)
             feature = self._run.features.get(unit.name)
             if is_fault(unit.measure):

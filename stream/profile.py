@@ -18,7 +18,7 @@ from detectors.rank_scores import RankScores
 from detectors.shape import quantile_bins, top_categories
 from stream.judgement import SCORE_FALSE, SCORE_TRUE
 from stream.panes import FeatureTable, Ints, PaneTable
-from stream.rank_table import RankTable
+from stream.rank_table import Ranks, RankTable
 from stream.reference import Reference, Season, Values
 from stream.reliability import Reliability
 
@@ -46,19 +46,32 @@ class NumberProfile:
         if values is not None:
             self.scores = RankScores(values.counts, values.distinct)
             assert self.scores.values is not None
-            self.keys: NDArray[Any] = self.scores.values
+            keys: NDArray[Any] = self.scores.values
         else:
             self.scores = RankScores.from_counts(counts)
-            self.keys = buckets.astype(np.int32)
+            keys = buckets.astype(np.int32)
         self.ends = (int(buckets[0]), int(buckets[-1]))
         bins = quantile_bins(self.scores.cell_counts)
         gaps = np.repeat(np.append(bins, bins[-1]), 2)[:-1]  # a gap: of the next cell
-        self.bin_of = gaps.astype(np.uint8)  # of each cell and gap
+        self._own: Ranks | None = Ranks(keys, self.scores.mixed, gaps.astype(np.uint8))
+        self._kept: tuple[RankTable, int] | None = None  # where, and in which slot
         self.bins = np.bincount(bins, weights=self.scores.cell_counts).astype(np.int64)
 
     @property
     def count(self) -> int:
         return self.scores.count
+
+    @property
+    def ranks(self) -> Ranks:
+        if self._own is not None:
+            return self._own
+        assert self._kept is not None
+        table, slot = self._kept
+        return table.ranks(slot)
+
+    def keep_in(self, table: RankTable, slot: int) -> None:
+        self._own, self._kept = None, (table, slot)
+        self.scores.keep_elsewhere(lambda: table.ranks(slot).scores)
 
     def cells(self, run: PaneTable, name: str, sample_pane: Ints) -> Cells:
         """Of the values of these panes; `sample_pane`: the pane of each sampled row."""
@@ -77,9 +90,10 @@ class NumberProfile:
         return None if self.by_value else self.scores.mixed[self._place(buckets)].astype(np.int64)
 
     def _place(self, keys: NDArray[Any]) -> Ints:
-        at = np.searchsorted(self.keys, keys)
-        inside = np.minimum(at, len(self.keys) - 1)
-        place: Ints = 2 * at + (self.keys[inside] == keys)
+        known = self.ranks.keys
+        at = np.searchsorted(known, keys)
+        inside = np.minimum(at, len(known) - 1)
+        place: Ints = 2 * at + (known[inside] == keys)
         return place
 
     def scores_of(self, values: NDArray[np.float64]) -> Ints:
@@ -102,7 +116,8 @@ class NumberProfile:
 
     def shape(self, cells: Cells, panes: int) -> Ints:
         """Values in each bin of each pane, (panes, bins)."""
-        return _tally(cells.pane, self.bin_of[cells.cell], cells.count, panes, len(self.bins))
+        bins = self.ranks.bins[cells.cell]
+        return _tally(cells.pane, bins, cells.count, panes, len(self.bins))
 
     def outside(self, feature: FeatureTable, panes: int) -> Ints:
         """Values below or above all of the reference, to a bucket."""
@@ -179,8 +194,12 @@ class Profile:
     @cached_property
     def ranks(self) -> RankTable:
         """Of all features that have a slot, which are some."""
-        profiles = [self._numbers[name] for name in self.slots]
-        return RankTable([of for of in profiles if of is not None])
+        found = [self._numbers[name] for name in self.slots]
+        profiles = [of for of in found if of is not None]
+        table = RankTable([of.ranks for of in profiles])
+        for slot, of in enumerate(profiles):
+            of.keep_in(table, slot)
+        return table
 
     def text(self, name: str) -> TextProfile | None:
         if name not in self._texts:

@@ -18,7 +18,7 @@ from stream.pane_evidence import PaneReader
 from stream.panes import PaneTable
 from stream.profile import Profile
 from stream.reference import ChangeWithin
-from stream.unit_reading import Asked, Together
+from stream.unit_reading import Together
 from stream.units import Unit, is_fault
 
 _CHUNKS = 128
@@ -29,7 +29,6 @@ class ReferenceScan:
     def __init__(self) -> None:
         self.frame: Profile | None = None  # None: there is nothing to read panes by yet
         self._units: list[tuple[Unit, bool]] = []
-        self._asked: list[Asked] = []
         self._together = Together([])
         self._size, self._rows = 1, 0
         self._since: list[int] = []  # start of the first pane of each chunk
@@ -47,8 +46,7 @@ class ReferenceScan:
         self._lay_out(frame)
 
     def _lay_out(self, frame: Profile) -> None:
-        self._asked = [(unit, frame, numeric) for unit, numeric in self._units]
-        self._together = Together(self._asked)
+        self._together = Together([(unit, frame, numeric) for unit, numeric in self._units])
 
     def add(self, run: PaneTable, pane_ms: int, max_categories: int) -> None:
         """Panes and their rows; a pane belongs to the chunk in which it begins."""
@@ -59,7 +57,7 @@ class ReferenceScan:
             self._fold()
         place = (self._rows + np.cumsum(run.rows) - run.rows) // self._size
         self._rows = total
-        read = PaneReader(run, max_categories).read(self._asked, self._together)
+        read = PaneReader(run, max_categories).read(self._together)
         starts = np.flatnonzero(np.concatenate([[True], place[1:] != place[:-1]]))
         sums = np.add.reduceat(np.stack([read.x, read.n, read.xx]), starts, axis=1)
         begins = (run.pane_end[starts] - pane_ms).tolist()

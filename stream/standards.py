@@ -17,6 +17,7 @@ from stream.profile import Profile
 from stream.reference import Reference
 from stream.rules import Rules
 from stream.unit_plan import Feature, plan, units_of
+from stream.unit_reading import Together
 from stream.units import Unit
 from stream.watch import Watch
 from stream.watched import Key, Watched
@@ -203,7 +204,7 @@ class _First:
     def tau(self, feature: Feature, unit: Unit) -> tuple[float, ...]:
         if self._reader is None:
             return (1.0,) * (unit.columns if self._has_some else 1)
-        read = self._reader.read([(unit, feature.profile, feature.numeric)])
+        read = self._reader.read(Together([(unit, feature.profile, feature.numeric)]))
         return tuple(taus_of(read.x, read.n, read.xx).tolist())
 
 

@@ -41,14 +41,15 @@ class Evidence:
 
 
 class Together:
-    """Of the units those that are read together; `others`: the places of the rest."""
+    """Of the units those that are read together; `others`: the rest, each with its first
+    column."""
 
     def __init__(self, units: Sequence[Asked]) -> None:
         self._ranked: dict[int, _Ranked] = {}  # by profile
         self._faults = _Faults()
-        self.others: list[tuple[int, int]] = []  # (place, first column)
+        self.others: list[tuple[Asked, int]] = []
         first = 0
-        for place, (unit, profile, numeric) in enumerate(units):
+        for unit, profile, numeric in units:
             slot = profile.slots.get(unit.name) if numeric else None
             if unit.measure in {"null", "absent", "type_error", "unlabelled"}:
                 self._faults.add(unit, first, numeric=numeric)
@@ -59,7 +60,7 @@ class Together:
             elif unit.measure == "shift" and slot is not None and not profile.season(unit.name):
                 self._of(profile).shift(unit.name, slot, first)
             else:
-                self.others.append((place, first))
+                self.others.append(((unit, profile, numeric), first))
             first += unit.columns
         self.columns = first
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from stream.panes import Ints, PaneTable
 from stream.profile import Profile
 from stream.proven import MixedBank, Proven, begun
 from stream.rules import Rules
-from stream.unit_reading import Asked, Together
+from stream.unit_reading import Together
 from stream.unit_tilts import Baseline, Terms, tilts_of
 from stream.unit_walk import Told, Walk
 from stream.units import Unit
@@ -35,7 +36,6 @@ class Watch:
         self.watched: dict[Key, Watched] = {}
         self.firing: dict[Key, Firing] = {}
         self._columns: dict[Key, Ints] = {}  # of the bank, in the order of `watched`
-        self._asked: list[Asked] = []
         self._together = Together([])
         self._bank: CusumBank | None = None
         self._proven: dict[Key, Proven] = {}
@@ -75,11 +75,12 @@ class Watch:
                 self.firing[one.key] = anew
 
     def _lay_out(self) -> None:
-        self._asked = [(one.unit, one.profile, one.numeric) for one in self.watched.values()]
-        self._together = Together(self._asked)
+        watched = self.watched.values()
+        self._together = Together([(one.unit, one.profile, one.numeric) for one in watched])
         self._columns, first = {}, 0
+        every = np.arange(self._together.columns)
         for key, one in self.watched.items():
-            self._columns[key] = np.arange(first, first + one.unit.columns)
+            self._columns[key] = every[first : first + one.unit.columns]
             first += one.unit.columns
 
     def is_calm(self, key: Key) -> bool:
@@ -94,7 +95,7 @@ class Watch:
         if self._bank is None:
             return []
         reader = PaneReader(table, rules.max_categories)
-        evidence = reader.read(self._asked, self._together)
+        evidence = reader.read(self._together)
         whole = evidence if self._batches is None else evidence.copy()
         walk = Walk(
             watched=self.watched,
@@ -116,6 +117,7 @@ class Watch:
         if self._batches is not None:
             self._batches.add(whole, table.rows)
         self.learning.add(evidence)
+        self._bank.rest()
         return told
 
     def _mixed(self, bank: CusumBank) -> CusumBank | MixedBank:
@@ -141,7 +143,8 @@ class Watch:
         """Of the columns of each unit: as measured of late, else as they were taken to be."""
         measured = None if self._batches is None else self._batches.taus()
         if measured is not None:
-            self._taus |= {key: tuple(measured[at].tolist()) for key, at in self._columns.items()}
+            for key, at in self._columns.items():
+                self._taus[key] = _same(tuple(measured[at].tolist()))
         return {key: self._taus.get(key, one.terms.tau) for key, one in self.watched.items()}
 
     # -- learning what is usual
@@ -237,6 +240,12 @@ class Watch:
         self._taus = {(name, m): tuple(tau) for name, m, tau in plain.get("taus", ())}
         self._usual = np.array(plain["usual"]).reshape(3, columns)
         self._tilted = np.array(plain["tilted"])
+
+
+@lru_cache(maxsize=1024)
+def _same(taus: tuple[float, ...]) -> tuple[float, ...]:
+    """Most are alike: nothing depends."""
+    return taus
 
 
 def _flat(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

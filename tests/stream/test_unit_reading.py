@@ -16,7 +16,7 @@ from stream.panes import PaneTable, collapse, summarise
 from stream.profile import Profile
 from stream.rate_events import faults
 from stream.reference import Reference
-from stream.unit_reading import Asked
+from stream.unit_reading import Asked, Together
 from stream.units import FAULTS, Measure, Unit, is_fault
 from tests.cells import feature_columns
 
@@ -96,7 +96,7 @@ def test_units_read_together_are_those_read_alone(seed: int) -> None:
     random.shuffle(units)
     names = "".join(random.sample("abcdyt", random.randrange(7)))
     run = panes_of(random, random.choice((1, 60)), names, random.choice((0.0, 0.7)))
-    read = PaneReader(run, MOST).read(units)
+    read = PaneReader(run, MOST).read(Together(units))
     first = 0
     for unit, of, numeric in units:
         at = slice(first, first + unit.columns)
