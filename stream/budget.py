@@ -13,7 +13,7 @@ from typing import Literal
 
 from stream.rules import BudgetRule
 
-Purse = Literal["performance", "quality", "features", "prediction", "joint", "reserve"]
+Purse = Literal["performance", "quality", "features", "prediction", "joint", "stale", "reserve"]
 """What a series is paid from."""
 
 WEIGHTS: dict[Purse, float] = {
@@ -22,7 +22,8 @@ WEIGHTS: dict[Purse, float] = {
     "features": 0.25,  # means and shapes of the inputs
     "prediction": 0.15,  # of what the model says, and how fast
     "joint": 0.02,  # what goes together with what
-    "reserve": 0.03,  # series that came after the others
+    "stale": 0.01,  # features that have stopped varying
+    "reserve": 0.02,  # series that came after the others
 }
 
 

@@ -16,7 +16,9 @@ from stream.concert import Concert, Raised
 from stream.distance_watch import DistanceWatch
 from stream.feature_types import FeatureTypes
 from stream.findings import Findings
-from stream.joint_watch import MEASURE, SERIES, JointWatch
+from stream.inputs import Inputs
+from stream.joint_terms import MEASURE, SERIES
+from stream.joint_watch import JointWatch
 from stream.monitor_told import MonitorFinding, SeriesStatus
 from stream.monitored_series import MonitoredSeries
 from stream.pane_kinds import PaneKind, is_judged
@@ -25,6 +27,7 @@ from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import Rules
+from stream.stale_watch import StaleWatch, stale_share
 from stream.standards import Standards
 from stream.watch import Watch
 from stream.watermark import BEFORE_ALL_MS
@@ -40,10 +43,12 @@ class Detection:
         """`enough`: values that make a reference."""
         self._group, self._kind = group, kind
         self.standards = Standards(kind, group[0])
-        self.watch = Watch(enough)
+        is_judged = kind == "prediction" and rules.maturity_of(group[0]) is not None
+        self.watch = Watch(enough, Inputs(rules.pane_ms) if is_judged else None)
         self.means = MonitoredSeries(rules, group[0], kind, types)
         self._joint = JointWatch()
         self._distances = DistanceWatch()
+        self._stale = StaleWatch()
 
     @property
     def law(self) -> Reference | None:
@@ -57,6 +62,7 @@ class Detection:
         fires."""
         ended = self.means.use(rules)
         self.standards.use(rules)
+        ended += self._stale.use(rules)
         return ended + self._distances.use(rules.thresholds_of(self._group[0]))
 
     def arrange(
@@ -115,8 +121,20 @@ class Detection:
             words.of_joint(joint, int(run.pane_end[joint.row]), self._joint)
             for joint in self._joint.run(run, rules, firing, told)
         ]
+        findings += self._constant(run, rules, recent, words)
         findings += self.means.run(run, words, self.law)
         return findings + self._far(run, rules, recent, words)
+
+    def _constant(
+        self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
+    ) -> list[MonitorFinding]:
+        """Features that have stopped varying."""
+        if is_judged(self._kind):
+            return []
+        watched = self.watch.watched
+        told = self._stale.run(run, recent, watched, rules, self._group[0])
+        share = stale_share(watched, rules) if told else 0.0
+        return [words.of_stale(one, int(run.pane_end[one.row]), share) for one in told]
 
     def _far(
         self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
@@ -136,7 +154,13 @@ class Detection:
     @property
     def firing(self) -> Fired:
         joint = [(SERIES, MEASURE)] if self._joint.is_firing else []
-        return [*self.watch.firing, *self.means.firing(), *self._distances.firing, *joint]
+        return [
+            *self.watch.firing,
+            *self.means.firing(),
+            *self._distances.firing,
+            *self._stale.firing,
+            *joint,
+        ]
 
     def status(self) -> Iterator[SeriesStatus]:
         """Of every unit, as a share of its threshold, and of the means that have told something."""
@@ -165,6 +189,7 @@ class Detection:
             "means": self.means.snapshot(),
             "joint": self._joint.snapshot(),
             "distances": self._distances.snapshot(),
+            "stale": self._stale.snapshot(),
         }
 
     def restore_law(
@@ -185,4 +210,5 @@ class Detection:
         self.means.restore(plain["means"])
         self._joint.restore(self.standards.law, plain.get("joint"))
         self._distances.restore(plain.get("distances", [0, []]))
+        self._stale.restore(plain.get("stale", [0, []]))
         return profiles

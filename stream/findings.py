@@ -12,13 +12,17 @@ from stream.distance_watch import DistanceTold
 from stream.distance_words import describe_distance
 from stream.estimated_error import ESTIMATE, SCORE
 from stream.evidence import current_evidence, reference_evidence
-from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch, joint_share
+from stream.joint_terms import MEASURE, SERIES, joint_share
+from stream.joint_watch import JointTold, JointWatch
 from stream.joint_words import describe_joint
 from stream.monitor_told import MonitorFinding
 from stream.pane_kinds import PaneKind, is_judged
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
+from stream.stale_watch import MEASURE as STALE
+from stream.stale_watch import StaleTold
+from stream.stale_words import describe_stale
 from stream.times import iso
 from stream.unit_walk import Crossing, Told
 from stream.verdicts import Context, describe, describe_crossing
@@ -124,6 +128,17 @@ class Findings:
             "reference": {"correlations": before, "sampled": told.known},
         }
         return MonitorFinding(end_ms, SERIES, context.alertname, detail)
+
+    def of_stale(self, told: StaleTold, end_ms: int, share: float) -> MonitorFinding:
+        if told.run is None or told.reference is None:
+            return self.quiet(told.name, STALE, end_ms)
+        context = self.context(told.name, STALE, share)
+        detail = describe_stale(context, told, told.run, end_ms)
+        detail["reference"] = {"id": told.reference.id, "count": told.reference.count}
+        detail["evidence"] = self._evidence(told.name, told.since_ms, end_ms, told.reference)
+        cause = {"what": "stale", "value": told.run.shown, "values": told.run.count}
+        detail["evidence"]["cause"] = cause
+        return MonitorFinding(end_ms, told.name, context.alertname, detail)
 
     def of_distance(self, told: DistanceTold, end_ms: int, reference: Reference) -> MonitorFinding:
         series, name = told.key

@@ -23,24 +23,28 @@ from stream.events import Action, Severity
 from stream.members import FAULTS, Member, Sign, is_at_least
 from stream.rules import DAY_MS
 from stream.snapshot import Part, pack, unpack
+from stream.watermark import BEFORE_ALL_MS
 from stream.wire import FINDING_KINDS, FindingKind
 
 KEPT_MS = 7 * DAY_MS  # and the horizon: so long an alert that is over still counts
 BUCKETS = 256  # of members, by model: so many parts at most
 _MAGIC, _VERSION = b"I", 1
+Ahead = tuple[int, bool, Member]
+"""Ready time, whether it ends then, and what."""
 
 
 class Incidents:
     def __init__(self, horizon_ms: int) -> None:
-        self._kept_ms = KEPT_MS + horizon_ms
+        self.kept_ms = KEPT_MS + horizon_ms  # after its end an alert counts for others
         self._numbers: dict[FindingKind, int] = dict.fromkeys(FINDING_KINDS, 0)
         self._firing: dict[str, Member] = {}
         self._former: dict[str, Member] = {}  # the last one that is over, by fingerprint
         self._of_group: dict[Group, list[Member]] = {}
+        self._of_model: dict[str, dict[Group, None]] = {}
         self._of_feature: dict[str, list[Member]] = {}  # of prediction panes
         self._of_incident: dict[str, list[Member]] = {}  # of prediction panes
         self._over: list[tuple[int, int, int, Member]] = []  # a heap, by quiet time
-        self._ahead: list[Member] = []  # faults that cohort panes do not know yet
+        self._ahead: list[Ahead] = []  # what cohort panes do not know yet
         self._changes = 0
         self._versions: dict[int, int] = {}
         self._packed: dict[int, tuple[int, bytes]] = {}  # of a bucket, at a version
@@ -50,6 +54,16 @@ class Incidents:
     def firing(self, fingerprint: str) -> Member | None:
         return self._firing.get(fingerprint)
 
+    def models(self) -> Iterable[str]:
+        """Those of which alerts are known."""
+        return self._of_model
+
+    def groups(self, model_id: str) -> Iterable[Group]:
+        return self._of_model.get(model_id, {})
+
+    def of_group(self, group: Group) -> list[Member]:
+        return self._of_group.get(group, [])
+
     def all_firing(self) -> Iterable[Member]:
         return self._firing.values()
 
@@ -58,9 +72,8 @@ class Incidents:
         as severe fires too; None: not as far as is known."""
         earlier = [
             m
-            for group, members in self._of_group.items()
-            if group[0] == member.sign.group[0]
-            for m in members
+            for group in self.groups(member.sign.group[0])
+            for m in self._of_group[group]
             if m.place < member.place and is_at_least(m.fired_as, severity)
             if m.sign.is_of_inputs or not member.sign.is_of_inputs
         ]
@@ -92,6 +105,16 @@ class Incidents:
                     return member
         return None
 
+    def has_told_of_inputs(self, sign: Sign, ready_ms: int) -> bool:
+        """Whether inputs, or predictions, were known by then to have moved or to be at fault
+        since."""
+        return any(
+            member.sign.group == sign.group
+            and member.sign.kind in FAULTS | {"feature_drift", "prediction_drift"}
+            and not (member.is_over(ready_ms) and (member.ended_ms or 0) <= sign.start_ms)
+            for member in self._seen(sign, ready_ms)
+        )
+
     def related(self, sign: Sign, ready_ms: int) -> Member | None:
         """The first alert whose cause may be the same."""
         return next((m for m in self._seen(sign, ready_ms) if m.relates_to(sign, ready_ms)), None)
@@ -106,11 +129,23 @@ class Incidents:
             if member.fired_ms <= fault.fired_ms and fault.explains(member.sign, fault.fired_ms)
         ]
 
-    def take_ahead(self, reached_ms: int) -> list[Member]:
-        """Faults of prediction panes that cohort panes, which have come so far, now know of."""
-        due = [member for member in self._ahead if member.fired_ms <= reached_ms]
-        self._ahead = self._ahead[len(due) :]
+    def take_ahead(self, reached_ms: int) -> list[Ahead]:
+        """Faults of prediction panes, and features that drift alone and their ends, that cohort
+        panes, which have come so far, now know of."""
+        due = [one for one in self._ahead if one[0] <= reached_ms]
+        if due:
+            self._ahead = [one for one in self._ahead if one[0] > reached_ms]
+            due.sort(key=lambda one: (*one[:2], one[2].number))
         return due
+
+    def bearing_out(self, group: Group) -> list[Member]:
+        """What outcomes tell of a group that has become worse, by when it fired."""
+        found = [member for member in self._of_group.get(group, ()) if member.bears_out]
+        return sorted(found, key=lambda member: member.place)
+
+    def alone(self, group: Group) -> list[Member]:
+        """Features of a group that have told by themselves, the greatest first."""
+        return sorted([m for m in self._of_group.get(group, ()) if m.alone], key=_rank)
 
     def root(self, incident_id: str) -> tuple[Member | None, list[Member]]:
         """The firing root among prediction panes, and all members there, the greatest first."""
@@ -124,7 +159,7 @@ class Incidents:
         if sign.feature is not None:
             found |= {id(m): m for m in self._of_feature.get(sign.feature, ())}
         for member in sorted(found.values(), key=lambda m: m.place):
-            is_kept = member.quiet_ms is None or member.quiet_ms + self._kept_ms >= ready_ms
+            is_kept = member.quiet_ms is None or member.quiet_ms + self.kept_ms >= ready_ms
             is_seen = member.sign.is_of_inputs or not sign.is_of_inputs
             if is_kept and is_seen and member.fired_ms <= ready_ms:
                 yield member
@@ -137,15 +172,24 @@ class Incidents:
         self._numbers[kind] += 1
         member.number = self._numbers[kind]
         self._index(member)
-        if member.sign.is_of_inputs and member.sign.kind in FAULTS:
-            self._ahead.append(member)
+        self._look_ahead(member, BEFORE_ALL_MS)
         self._note(member)
+
+    def _look_ahead(self, member: Member, known_ms: int) -> None:
+        """What of it cohort panes will come to know, behind what they know."""
+        if member.alone and member.quiet_ms is not None and member.quiet_ms > known_ms:
+            self._ahead.append((member.quiet_ms, True, member))
+        is_fault = member.sign.is_of_inputs and member.sign.kind in FAULTS
+        if (is_fault or member.alone) and member.fired_ms > known_ms:
+            self._ahead.append((member.fired_ms, False, member))
 
     def end(self, fingerprint: str, pane_end_ms: int, ready_ms: int) -> Member | None:
         member = self._firing.pop(fingerprint, None)
         if member is not None:
             member.ended_ms, member.quiet_ms = pane_end_ms, ready_ms
             self._is_over(member)
+            if member.alone:
+                self._ahead.append((ready_ms, True, member))
             self._note(member)
         return member
 
@@ -158,8 +202,10 @@ class Incidents:
             self._index_incident(member)
         self._note(member)
 
-    def renew(self, member: Member, severity: Severity, action: Action) -> None:
+    def renew(self, member: Member, severity: Severity, action: Action, ready_ms: int) -> None:
         """Its own, as of what it tells now. Cohorts know a fault as it was when it fired."""
+        if member.alone and member.graver_ms is None and severity != "info":
+            member.graver_ms = ready_ms
         if member.sign.kind in FAULTS:
             return
         member.severity, member.action = severity, action
@@ -169,8 +215,9 @@ class Incidents:
         member.is_folded = False
         self._note(member)
 
-    def escalate(self, member: Member) -> None:
-        member.escalated += 1
+    def escalate(self, member: Member, number: int, at_ms: int) -> None:
+        member.escalated = number + 1
+        member.escalated_ms = at_ms
         self._note(member)
 
     def has_told(self, root: Member, members: int) -> None:
@@ -179,9 +226,14 @@ class Incidents:
 
     def forget(self, reached_ms: int) -> None:
         """What can count for no alert any more: both kinds of panes have passed this time."""
-        while self._over and self._over[0][0] + self._kept_ms < reached_ms:
+        while self._over and self._over[0][0] + self.kept_ms < reached_ms:
             member = heapq.heappop(self._over)[-1]
-            _drop(self._of_group, member.sign.group, member)
+            group = member.sign.group
+            _drop(self._of_group, group, member)
+            if group not in self._of_group:
+                del self._of_model[group[0]][group]
+                if not self._of_model[group[0]]:
+                    del self._of_model[group[0]]
             if member.sign.feature is not None and member.sign.is_of_inputs:
                 _drop(self._of_feature, member.sign.feature, member)
             self._unindex_incident(member)
@@ -192,6 +244,7 @@ class Incidents:
     def _index(self, member: Member) -> None:
         sign = member.sign
         self._of_group.setdefault(sign.group, []).append(member)
+        self._of_model.setdefault(sign.group[0], {})[sign.group] = None
         if sign.feature is not None and sign.is_of_inputs:
             self._of_feature.setdefault(sign.feature, []).append(member)
         self._index_incident(member)
@@ -247,9 +300,7 @@ class Incidents:
             members += msgspec.convert(found, list[Member])
         for member in sorted(members, key=lambda m: m.place):
             self._index(member)
-            is_fault = member.sign.kind in FAULTS and member.sign.is_of_inputs
-            if is_fault and member.fired_ms > cohort_ms:
-                self._ahead.append(member)
+            self._look_ahead(member, cohort_ms)
 
 
 def _bucket(member: Member) -> int:

@@ -20,6 +20,7 @@ FAULTS: frozenset[Kind] = frozenset({"data_quality", "schema"})
 OF_A_MODEL: frozenset[Kind] = frozenset(
     {"prediction_drift", "concept_drift", "performance", "calibration"}
 )
+OF_OUTCOMES: frozenset[Kind] = frozenset({"concept_drift", "performance", "calibration"})
 DRIFTS: frozenset[Kind] = OF_A_MODEL | {"feature_drift"}
 BETWEEN = " × "  # the two features of a joint drift
 INPUTS: FindingKind = "prediction"
@@ -97,7 +98,10 @@ class Member(msgspec.Struct):
     is_folded: bool = False
     told: int = 1  # of the root: the members that it has told of
     flaps: int = 0  # times that it has come back within the cooldown
-    escalated: int = 0  # steps taken, because nobody took it in hand
+    alone: bytes = b""  # of a feature: the alert, where it fired as information
+    graver_ms: int | None = None  # ready time at which it was more than that
+    escalated: int = 0  # number of the last step taken, because nobody took it in hand
+    escalated_ms: int = 0  # the last of them
 
     @property
     def is_root(self) -> bool:
@@ -144,6 +148,19 @@ class Member(msgspec.Struct):
         is_of_it = its in (mine.feature, None) or mine.feature in its.split(BETWEEN)
         return self.is_cause and sign.kind in DRIFTS and is_of_it and self._covers(sign, ready_ms)
 
+    def is_borne_out_by(self, other: Member, ready_ms: int) -> bool:
+        """Whether a feature alone fires whose drift may be behind what outcomes tell."""
+        is_alone = self.alone and (self.graver_ms is None or self.graver_ms > ready_ms)
+        fires = self.fired_ms <= ready_ms and not self.is_over(ready_ms)
+        return bool(is_alone) and fires and self._covers(other.sign, ready_ms)
+
+    @property
+    def bears_out(self) -> bool:
+        """Whether it fires, in the order of what outcomes say, and says that things are worse."""
+        is_measured = self.sign.pane_kind == "cohort" and self.sign.kind in OF_OUTCOMES
+        is_worse = self.severity != "info" and not self.is_folded
+        return is_measured and is_worse and self.quiet_ms is None
+
     def relates_to(self, sign: Sign, ready_ms: int) -> bool:
         """Whether one cause may be behind both."""
         mine = self.sign
@@ -152,8 +169,12 @@ class Member(msgspec.Struct):
             return False
         same_feature = sign.feature is not None and mine.feature == sign.feature
         if sign.kind in FAULTS and mine.kind not in FAULTS:
-            # drifts do not account for a fault; it may have moved its feature before it was seen
-            return mine.group == sign.group and same_feature and sign.overlaps(mine)
+            # drifts do not account for a fault; it may have moved its feature before it was seen,
+            # or, once it is known what it is, others with it
+            moved = same_feature and sign.overlaps(mine)
+            return mine.group == sign.group and (
+                moved or (sign.is_named and sign.begins_with(mine))
+            )
         if mine.group == sign.group:
             return sign.begins_with(mine) or self._leads_to(sign, ready_ms)
         return same_feature and mine.alertname == sign.alertname and sign.begins_with(mine)

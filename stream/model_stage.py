@@ -13,12 +13,13 @@ from typing import Any
 
 from stream.agenda import Agenda
 from stream.columns import Group
+from stream.due import Due, Told
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
 from stream.grouped_rows import Piece, pieces
 from stream.maturity import Decision
 from stream.model_inbox import Inbox
 from stream.model_parts import Changes, decode, encode, of_version_1, restore_model
-from stream.model_release import Due, Observer, Release, Told
+from stream.model_release import Observer, Release
 from stream.model_state import ModelState
 from stream.model_watch import GroupWatch
 from stream.monitor_state import Sealed
@@ -31,6 +32,7 @@ from stream.renewals import Renewals
 from stream.rule_book import Schedule
 from stream.rules import Rules
 from stream.snapshot import Part
+from stream.version_facts import shown_lives
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import (
     Announcement,
@@ -159,6 +161,14 @@ class ModelStage:
             for group, pairs in sorted(model.pairs.items())
         ]
 
+    def experiments(self) -> list[dict[str, Any]]:
+        """Where the experiments of all models stand."""
+        return [
+            {"model": model.model_id} | watch.status()
+            for model in self._models.values()
+            for _, watch in sorted(model.experiments.items())
+        ]
+
     def refused_features(self) -> int:
         """Panes of features for which there was no room, of the groups watched now."""
         monitors = [m for model in self._models.values() for m in model.monitors.values()]
@@ -181,6 +191,15 @@ class ModelStage:
             for (kind, group), monitor in model.monitors.items()
             if kind == "cohort"
         }
+
+    def versions(self, model_id: str | None = None) -> list[dict[str, Any]]:
+        """Which versions answer predictions, of one model or of all: how many so far, and their
+        share of those of their model, shadows apart."""
+        found = []
+        for model in self._models.values():
+            if model_id in {None, model.model_id}:
+                found += shown_lives(model.lives)
+        return found
 
     # -- arrivals
 
@@ -230,19 +249,23 @@ class ModelStage:
         unsettled, held_ms = self._agenda.unsettled, cohort_ms
         ready: list[tuple[ModelState, Due, int]] = []
         looked_at = sorted(unsettled | self._agenda.due(cohort_ms, judged=True) | self._watch.ended)
+        asked_ms: dict[str, int] = {}  # ready times of cohorts to come are behind it
         for model_id in looked_at:
             model = self._models[model_id]
             effects += self._decide(model_id, model, cohort_ms)
             maturity, decided_at_ms = model.decided
             if decided_at_ms > cohort_ms:
+                asked_ms[model_id] = cohort_ms
                 continue  # not decided: no cohort can be ready
             if len(model.learned) < self._sources and decided_at_ms != BEFORE_ALL_MS:
                 held_ms = min(held_ms, decided_at_ms - 1)
+                asked_ms[model_id] = decided_at_ms - 1
                 continue
             # whoever has learned has sent its cohorts up to what it has announced since, which
             # after a takeover may be less than what its predecessor had announced
             upto_ms = min([cohort_ms, *(ms for ms in model.learned.values() if ms is not None)])
             held_ms = min(held_ms, max(upto_ms, decided_at_ms - 1))
+            asked_ms[model_id] = max(upto_ms, decided_at_ms - 1)
             if maturity is not None and upto_ms >= decided_at_ms:
                 dues = self._watch.due_cohorts(model, maturity, decided_at_ms)
                 ready += [(model, due, upto_ms) for due in dues]
@@ -250,10 +273,11 @@ class ModelStage:
                 self._watch.no_cohorts(model)
             if model_id in unsettled and model.is_settled(self._sources):
                 unsettled.discard(model_id)
-        effects += self._effects("cohort", self._watch.pairs(ready, reached))
+        effects += self._effects("cohort", self._watch.compared(ready, reached))
         effects += self._effects("cohort", self._watch.cohorts(ready, reached))
         for model_id in sorted({*asked, *looked_at}):
             model = self._models[model_id]
+            model.settle_inputs(asked_ms.get(model_id, cohort_ms))
             if model.is_unwatched:
                 self._agenda.forget(model_id)
                 del self._models[model_id]

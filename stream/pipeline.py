@@ -13,6 +13,7 @@ from stream.alert_stage import AlertStage
 from stream.events import (
     Effect,
     Records,
+    ToActions,
     ToAlerts,
     ToDeadLetters,
     ToFindings,
@@ -46,11 +47,13 @@ class Pipeline:
         self._release_every = release_every
         self.asks_power = False
         self._powers: list[dict[str, Any]] | None = None
+        self._versions: list[dict[str, Any]] | None = None
         self.decides_caps = True  # else what is shed is decided by a journal alone
         self._unreleased = 0  # records since stage 2 last heard
         self._held: list[ToPanes] = []
         self.found(rules)
         self.alerts: list[ToAlerts] = []
+        self.actions: list[ToActions] = []
         self.dead_letters: list[ToDeadLetters] = []
         self.references: list[ToReferences] = []
         self.journal: list[bytes] = []
@@ -176,6 +179,8 @@ class Pipeline:
                     waiting.extend(self._journaled(effect))
                 case ToAlerts():
                     self.alerts.append(effect)
+                case ToActions():
+                    self.actions.append(effect)
                 case ToDeadLetters():
                     self.dead_letters.append(effect)
                 case ToReferences():
@@ -196,7 +201,14 @@ class Pipeline:
 
     def _note_powers(self) -> None:
         if self.asks_power and self._powers is None:
+            self._versions = self.versions()
             self._powers = [power for model in self.models for power in model.powers()]
+
+    def versions(self) -> list[dict[str, Any]]:
+        """First and last seen, and traffic: as `powers`, before the silent are forgotten."""
+        if self._versions is not None:
+            return self._versions
+        return [one for model in self.models for one in model.versions()]
 
     def powers(self) -> list[dict[str, Any]]:
         """Of every unit the smallest change that would be found: before the end of the input, at
@@ -207,6 +219,10 @@ class Pipeline:
     def sorted_alerts(self) -> list[ToAlerts]:
         """In event-time order: the same list, however the input was batched."""
         return sorted(self.alerts, key=lambda alert: alert.order)
+
+    def sorted_actions(self) -> list[ToActions]:
+        """By when they were asked for."""
+        return sorted(self.actions, key=lambda action: action.order)
 
     def watermark_ms(self, partition: int, side: Side) -> int | None:
         return self.sources[partition].watermark_ms(side)
@@ -223,10 +239,12 @@ class Pipeline:
             total["predictions"]["matured_labelled"] + total["predictions"]["matured_unlabelled"]
         )
         coverage = total["predictions"]["matured_labelled"] / judged if judged else None
+        experiments = [of for model in self.models for of in model.experiments()]
         shadows = [shadow for model in self.models for shadow in model.shadows()]
         return {
             "ledger": ledger,
             "alerts": len(self.alerts),
+            "actions": len(self.actions),
             "firing": len(self.alert_stage.active()),
             "joined": total["outcomes"]["joined"],
             "label_coverage": coverage,
@@ -240,6 +258,8 @@ class Pipeline:
                 for group, labels in sorted(model.labels().items())
             ],
             **({"shadows": shadows} if shadows else {}),
+            **({"experiments": experiments} if experiments else {}),
+            "versions": self.versions(),
             "config_hash": self.rules.config_hash(),
         }
 

@@ -125,6 +125,40 @@ class EscalationRule:
 
 
 @dataclass(frozen=True, slots=True)
+class RetrainRule:
+    """What makes Leeway ask for a model to be retrained."""
+
+    performance: bool = True  # an alert on outcomes that says so
+    drifts: int | None = None  # so many drifts that fire at a time
+    severity_at_least: Severity = "warning"  # of these
+    events: tuple[str, ...] = ()  # names of business events
+    cooldown_ms: int = 7 * DAY_MS  # between two requests
+    every_ms: int | None = None  # it is stale when it was not retrained for so long
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveRule:
+    """What its owner declared acceptable: of each judged prediction, over so much time."""
+
+    metric: Literal["error", "cost", "false_positive_rate"]
+    at_most: float
+    over_ms: int = 30 * DAY_MS
+    of_class: str = ""  # of false positives; empty: of the positive one
+
+
+Requirement = Literal["reference", "owner", "thresholds", "rollback"]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRule:
+    """What is configured for one version of a model."""
+
+    rollback_to: str | None = None  # the version before it that is known to be good
+    deprecated_after_ms: int | None = None  # it should answer no more then
+    successor: str | None = None  # where its predictions should go
+
+
+@dataclass(frozen=True, slots=True)
 class ShadowRule:
     """What a shadow may not do as its champion does."""
 
@@ -134,6 +168,28 @@ class ShadowRule:
     without: tuple[str, ...] = ()  # features that it is not given on purpose
     margin: float = 0.01  # so much more it may err
     alpha: float = 0.001  # of what is said of its errors and agreement, at all times together
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRule:
+    """Variants of a model that subjects are dealt to by chance."""
+
+    name: str
+    variants: tuple[str, ...]  # roles; the first is the one that the others are compared with
+    split: tuple[float, ...]
+    metric: str = "error"  # of judged predictions, the less the better
+    margin: float = 0.0  # a difference within it is none
+    alpha: float = 0.05  # of a false decision, whenever it is made
+    span_ms: int = 28 * DAY_MS  # then it is decided, or stays undecided
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRule:
+    """When a version is worse than the one that it would be rolled back to."""
+
+    metric: str = "error"  # of judged predictions, the less the better
+    margin: float = 0.0
+    alpha: float = 0.01  # of a rollback asked for without reason, ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +210,20 @@ class ModelRule:
     proven: bool | None = None  # whether rates are under the e-detector
     ages: tuple[int, ...] | None = None  # in ms, at which predictions are judged before maturity
     escalate: tuple[EscalationRule, ...] | None = None
+    retrain: RetrainRule | None = None
+    versions: tuple[tuple[str, VersionRule], ...] = ()
+    requires: tuple[Requirement, ...] | None = None
+    objectives: tuple[ObjectiveRule, ...] = ()
     shadow: ShadowRule | None = None
+    subject: str | None = None  # the feature that says whom a prediction is of
+    experiments: tuple[ExperimentRule, ...] = ()
+    rollback: RollbackRule | None = None
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether its owner has said what is to be told."""
+        own = (self.budget, self.floors, self.thresholds)
+        return bool(self.objectives) or any(one is not None for one in own)
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -184,6 +253,8 @@ class Rules:
     resolve_values: int = 500  # that say together that things are as in the reference again
     cooldown_ms: int = DAY_MS  # an alert that comes back within it is of the same incident
     escalate: tuple[EscalationRule, ...] = ()  # steps, by when they are due
+    retrain: RetrainRule = RetrainRule()
+    requires: tuple[Requirement, ...] = ()  # what a version that answers must have
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
     max_record_bytes: int = 1_000_000
@@ -255,6 +326,9 @@ class Rules:
     def thresholds_of(self, model_id: str) -> ThresholdRule:
         return self.model(model_id).thresholds or self.thresholds
 
+    def rollback_of(self, model_id: str) -> RollbackRule:
+        return self.model(model_id).rollback or _ROLLBACK
+
     def shadow_of(self, model_id: str) -> ShadowRule:
         return self.model(model_id).shadow or _SHADOW
 
@@ -269,6 +343,38 @@ class Rules:
     @cached_property
     def escalates(self) -> bool:
         return bool(self.escalate) or any(model.escalate for model in self.models.values())
+
+    def retrain_of(self, model_id: str) -> RetrainRule:
+        return self.model(model_id).retrain or self.retrain
+
+    def requires_of(self, model_id: str) -> tuple[Requirement, ...]:
+        own = self.model(model_id).requires
+        return self.requires if own is None else own
+
+    def governs(self, model_id: str) -> bool:
+        """Whether it is asked for something of this model's versions."""
+        if not self._governs_any:
+            return False
+        is_asked = self.requires_of(model_id) or self.retrain_of(model_id).every_ms is not None
+        versions = self.model(model_id).versions
+        return bool(is_asked) or any(v.deprecated_after_ms is not None for _, v in versions)
+
+    @cached_property
+    def _governs_any(self) -> bool:
+        if self.requires or self.retrain.every_ms is not None:
+            return True
+        return any(
+            model.requires
+            or (model.retrain is not None and model.retrain.every_ms is not None)
+            or any(known.deprecated_after_ms is not None for _, known in model.versions)
+            for model in self.models.values()
+        )
+
+    def version_of(self, model_id: str, version: str) -> VersionRule:
+        return dict(self.model(model_id).versions).get(version, _UNKNOWN_VERSION)
+
+    def rollback_target(self, model_id: str, version: str) -> str | None:
+        return self.version_of(model_id, version).rollback_to
 
     def cannot_follow(self, former: Rules) -> list[str]:
         """Why these cannot take over what was held under the former rules; empty if they can."""
@@ -290,6 +396,8 @@ class Rules:
         model = self.model(model_id)
         if model.classes or model.costs:  # newer than 0.1.0
             state += [list(model.classes), [list(cost) for cost in model.costs]]
+        if model.subject is not None:
+            state += [["subject", model.subject]]
         ages = self.ages_of(model_id)
         state += [list(ages)] if ages else []
         season = self.season_of(model_id)
@@ -338,7 +446,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, ages, reference, season, classes and costs"
+_OF_STATE = "maturity, ages, reference, season, classes, costs and subject"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -355,6 +463,8 @@ _ACTIVATED = frozenset(
         "cooldown_ms",
         "ask_after_ms",
         "escalate",
+        "retrain",
+        "requires",
         "models",
     }
 )
@@ -377,11 +487,14 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "resolve_values",
         "cooldown_ms",
         "escalate",
+        "retrain",
+        "requires",
     }
 )
 _SINCE_0_1_OF_ONE: tuple[str, ...] = (
     *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
-    *("escalate", "shadow"),
+    *("escalate", "retrain", "versions", "requires", "objectives"),
+    *("shadow", "subject", "experiments", "rollback"),
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
@@ -397,4 +510,5 @@ def _hash(fields: dict[str, Any]) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-_UNCONFIGURED, _SHADOW = ModelRule(), ShadowRule()
+_UNCONFIGURED, _UNKNOWN_VERSION = ModelRule(), VersionRule()
+_SHADOW, _ROLLBACK = ShadowRule(), RollbackRule()

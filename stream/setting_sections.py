@@ -16,14 +16,16 @@ from pydantic import (
     model_validator,
 )
 
-from stream.rules import Rules, Season, ShadowRule
+from stream.rules import Rules, Season, VersionRule
+from stream.setting_comparisons import ExperimentSettings, RollbackSettings, ShadowSettings
 from stream.setting_detection import (
     ModelBudgetSettings,
     ModelFloorSettings,
     Section,
     ThresholdSettings,
 )
-from stream.setting_owners import Escalation, OwnerSettings
+from stream.setting_lifecycle import Objectives, Requires, RetrainSettings, VersionSettings
+from stream.setting_owners import Escalation, Name, OwnerSettings
 from stream.setting_types import (
     Ages,
     Bytes,
@@ -34,13 +36,11 @@ from stream.setting_types import (
     MaturityAge,
     Port,
     PositiveDuration,
-    Share,
     ShareOrAll,
     duration_text,
     whole_ms,
 )
 
-_SHADOW = ShadowRule()
 _DEFAULT = Rules()  # the core's defaults are the only ones: a second list would drift
 _CHECKED_NONE: Any = Field(default=None, validate_default=True)
 
@@ -271,35 +271,6 @@ class WebSettings(Section):
 _NO_OWNER = BeforeValidator(lambda value: {} if value is None else value)
 
 
-class ShadowSettings(Section):
-    """What a shadow of a model may not do as its champion does, before it is told."""
-
-    missing: Share = Field(
-        default=_SHADOW.missing,
-        description="Share of the champion's predictions, or values of a feature, that it lacks.",
-    )
-    latency: Annotated[float, Field(ge=1.0, allow_inf_nan=False)] = Field(
-        default=_SHADOW.latency,
-        description="An answer is slow at so many times what 95 % of the champion's take.",
-    )
-    slower: Share = Field(default=_SHADOW.slower, description="Share of slow answers.")
-    without: tuple[str, ...] = Field(
-        default=(), description="Features of the champion that it is not given on purpose."
-    )
-    margin: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = Field(
-        default=_SHADOW.margin, description="Share of predictions in which it may err more often."
-    )
-    alpha: Share = Field(
-        default=_SHADOW.alpha,
-        description="What is said of its errors is false with this probability, ever.",
-    )
-
-    def rule(self) -> ShadowRule | None:
-        fields = self.model_dump() | {"without": tuple(sorted(self.without))}
-        made = ShadowRule(**fields)
-        return None if made == _SHADOW else made
-
-
 class ModelSettings(Section):
     """What differs for one model; its owner and runbook are required."""
 
@@ -328,11 +299,51 @@ class ModelSettings(Section):
     escalate: Escalation | None = Field(
         default=None, description="Instead of alerts.escalate; null: as for all."
     )
+    retrain: RetrainSettings | None = Field(
+        default=None, description="Instead of retrain; null: as for all."
+    )
+    versions: dict[Name, VersionSettings] = Field(
+        default={}, description="What is known of single versions."
+    )
+    objectives: Objectives = Field(
+        default=(), description="What is acceptable; alerts on outcomes say what is spent of it."
+    )
+    requires: Requires | None = Field(
+        default=None, description="What its versions must have; null: as for all."
+    )
     proven: bool | None = Field(
         default=None, description="Whether rates are under the e-detector; null: as for all."
     )
 
     shadow: ShadowSettings = ShadowSettings()
+    subject: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="The feature that says whom a prediction is of: variants are dealt to these.",
+    )
+    experiments: dict[str, ExperimentSettings] = Field(default={})
+    rollback: RollbackSettings = RollbackSettings()
+
+    @model_validator(mode="after")
+    def _objectives_are_of_what_is_watched(self) -> Self:
+        for objective in self.objectives:
+            if objective.metric == "cost" and not self.costs:
+                raise ValueError("objectives: a cost is acceptable only with costs")
+            if objective.of_class is not None and objective.of_class not in self.classes:
+                raise ValueError(f"objectives: {objective.of_class} is none of classes")
+        named = [(one.metric, one.of_class) for one in self.objectives]
+        if len({*named}) < len(named):
+            raise ValueError("objectives: one metric has two")
+        return self
+
+    @model_validator(mode="after")
+    def _rolls_back_to_another(self) -> Self:
+        for version, known in self.versions.items():
+            if known.rollback_to == version:
+                raise ValueError(f"versions.{version}.rollback_to is the version itself")
+        return self
+
+    def version_rules(self) -> tuple[tuple[str, VersionRule], ...]:
+        return tuple((name, known.rule()) for name, known in sorted(self.versions.items()))
 
     def cost_rule(self) -> tuple[tuple[str, str, float], ...]:
         return tuple(

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from stream.alert_lines import epoch_ms
 from stream.alert_stage import AlertStage
-from stream.events import Alert, ToAlerts
+from stream.events import Alert, ToActions, ToAlerts
 from stream.notices import Notice
 from stream.numbering import Speaker
-from stream.rules import DAY_MS, EscalationRule, ModelRule, Owners
+from stream.rules import DAY_MS, EscalationRule, ModelRule, Owners, RetrainRule
 from stream.snapshot import packed
 from stream.wire import Finding, Noticed, Progress, encode_finding
 from tests.stream.test_alert_stage import DETAIL
@@ -34,6 +34,7 @@ KINDS_OF: dict[str, tuple[str, str, str]] = {
     "ErrorRateDrift": ("performance", "error", "retrain"),
     "OutOfRange": ("data_quality", "warning", "fix_pipeline"),
     "LatencyDrift": ("latency", "warning", "investigate"),
+    "FeatureShapeDrift": ("feature_drift", "info", "investigate"),
 }
 
 
@@ -71,14 +72,23 @@ def finding(
         series=f"feature:{feature}" if feature else f"of:{alertname}",
         alertname=alertname,
         verdict=verdict,  # type: ignore[arg-type]
-        detail={"drift": detail, "quiet": {}, "lasting": {"summary": "still so"}}[verdict],
+        detail={
+            "drift": detail,
+            "quiet": {},
+            "lasting": {"summary": "still so"},
+            "raised": {"severity": "warning", "summary": "predictions have moved too"},
+        }[verdict],
     )
 
 
 def told(findings: list[Finding], **options: Any) -> list[Alert]:
     """In the order of decisions, when both kinds are released at once at the end."""
-    effects = run(findings, [(10**12, 10**12)], **options)
-    return [effect.alert for effect in sorted(effects, key=lambda e: e.order)]
+    return alerts_of(run(findings, [(10**12, 10**12)], **options))
+
+
+def alerts_of(effects: list[ToAlerts | ToActions]) -> list[Alert]:
+    told = [effect for effect in effects if isinstance(effect, ToAlerts)]
+    return [effect.alert for effect in sorted(told, key=lambda e: e.order)]
 
 
 def run(
@@ -88,7 +98,7 @@ def run(
     rules: Any = SMALL,
     restored_at: frozenset[int] = frozenset(),
     notices: tuple[Noticed, ...] = (),
-) -> list[ToAlerts]:
+) -> list[ToAlerts | ToActions]:
     """Findings reach stage 3 before the progress that passes them; `steps`: (prediction, cohort)
     progress; the stage is restored from its state behind some of them. Notices are heard at the
     last moment, before what passes them."""
@@ -108,7 +118,7 @@ def run(
             state = packed(stage.snapshot())
             stage = AlertStage.restore(rules, 1, state)
             assert packed(stage.snapshot()) == state
-    assert all(isinstance(effect, ToAlerts) for effect in effects)
+    assert all(isinstance(effect, ToAlerts | ToActions) for effect in effects)
     return effects  # type: ignore[return-value]
 
 
@@ -309,6 +319,77 @@ def test_what_comes_and_goes_is_quiet_only_after_a_cooldown() -> None:
     assert alerts[-1].ends_at == "1970-01-01T00:00:05.910Z"  # the last quiet, and a cooldown
 
 
+def confirmed(alerts: list[Alert]) -> list[tuple[str, str | None, str, str]]:
+    return [
+        (a.status, a.scope.feature, a.severity, a.summary)
+        for a in alerts
+        if a.alertname == "FeatureShapeDriftConfirmed"
+    ]
+
+
+def test_a_feature_that_drifts_alone_becomes_a_warning_when_measured_performance_moves_too() -> (
+    None
+):
+    alerts = told(
+        [
+            finding(1_000, "FeatureShapeDrift", "x"),
+            finding(1_010, "FeatureDrift", "y"),  # a warning by itself
+            finding(1_020, "ErrorRateDrift", since_ms=980),
+            finding(1_900, "ErrorRateDrift", verdict="quiet"),
+        ]
+    )
+    drift, *_, last = alerts
+    assert drift.severity == "info"
+    assert confirmed(alerts) == [
+        (
+            "firing",
+            "x",
+            "warning",
+            "FeatureShapeDrift of x; ErrorRateDrift moves with it",
+        ),
+        (
+            "resolved",
+            "x",
+            "warning",
+            "resolved (performance is well again): FeatureShapeDrift of x",
+        ),
+    ]
+    assert len({a.incident_id for a in alerts if a.alertname != "FeatureDrift"}) == 1
+    assert last.kind == "feature_drift"
+
+
+def test_it_becomes_one_too_when_performance_had_moved_before() -> None:
+    alerts = told(
+        [
+            finding(1_000, "ErrorRateDrift"),
+            finding(1_700, "FeatureShapeDrift", "x", since_ms=960),
+            finding(2_400, "FeatureShapeDrift", "x", verdict="quiet"),
+        ]
+    )
+    assert [one[0] for one in confirmed(alerts)] == ["firing", "resolved"]
+    assert confirmed(alerts)[1][3].startswith("resolved (the feature is well again): ")
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [finding(1_020, "ErrorRateDrift", version="2")],  # another version
+        [finding(1_020, "PredictionDrift")],  # nothing that was measured: stage 2 raises it then
+        [
+            finding(1_010, "FeatureShapeDrift", "x", verdict="quiet"),
+            finding(1_900, "ErrorRateDrift"),
+        ],
+        [
+            finding(1_010, "FeatureShapeDrift", "x", verdict="raised"),
+            finding(1_020, "ErrorRateDrift"),
+        ],
+        [finding(500, "ErrorRateDrift"), finding(990, "ErrorRateDrift", verdict="quiet")],
+    ],
+)
+def test_nothing_is_borne_out_by_what_does_not_fire_with_it(others: list[Finding]) -> None:
+    assert confirmed(told([finding(1_000, "FeatureShapeDrift", "x"), *others])) == []
+
+
 def test_an_alert_keeps_owners_of_its_own_model() -> None:
     models = {name: ModelRule(owners=Owners(f"{name}-team")) for name in "mn"}
     alerts = told(
@@ -322,7 +403,8 @@ def test_an_alert_keeps_owners_of_its_own_model() -> None:
 
 
 VERDICTS = st.lists(
-    st.tuples(st.integers(1, 20), st.sampled_from(("drift", "lasting", "quiet"))), max_size=3
+    st.tuples(st.integers(1, 20), st.sampled_from(("drift", "lasting", "quiet", "raised"))),
+    max_size=3,
 )
 LIVES = st.lists(
     st.tuples(
@@ -351,7 +433,7 @@ stage is restored then."""
 def lived(lives: list[Any]) -> list[Finding]:
     found = []
     for at, alertname, of, model, version, before_ms, verdicts in lives:
-        is_of_feature = alertname in ("NullRate", "OutOfRange", "UnseenCategories", "FeatureDrift")
+        is_of_feature = KINDS_OF[alertname][0] in ("data_quality", "feature_drift")
         feature = of if is_of_feature else None
         where = {"model": model, "version": version, "since_ms": 20 * at - before_ms}
         found.append(finding(20 * at, alertname, feature, **where))
@@ -371,7 +453,7 @@ def test_bytes_do_not_depend_on_how_the_kinds_and_restarts_interleave(
 @pytest.mark.parametrize("seed", range(60))
 def test_nor_where_much_happens_to_one_model(seed: int) -> None:
     random = Random(seed)
-    verdicts = ("drift", "lasting", "quiet", "quiet")
+    verdicts = ("drift", "lasting", "quiet", "quiet", "raised")
     lives = [
         (
             random.randint(0, 60),
@@ -391,8 +473,11 @@ def test_nor_where_much_happens_to_one_model(seed: int) -> None:
 def is_the_same_however(findings: list[Finding], moves: list[Any], cooldown_ms: int) -> None:
     """Both kinds released at the end, both step by step, and as `moves` has it."""
     rules = replace(SMALL, cooldown_ms=cooldown_ms, horizon_ms=1_000, escalate=ESCALATE)
-    notices = acknowledged([e.alert for e in run(findings, [END], rules=rules)])
+    rules = replace(rules, retrain=RETRAIN)
+    notices = acknowledged(alerts_of(run(findings, [END], rules=rules)))
     at_once = run(findings, [END], rules=rules, notices=notices)
+    ids = [a.id for a in alerts_of(at_once) if a.alertname.endswith("Confirmed")]
+    assert len(ids) == len(set(ids))
     by_twenties = [*((at, at) for at in range(0, 3_000, 20)), END]
     in_step = run(findings, by_twenties, rules=rules, notices=notices)
     steps, prediction_ms, cohort_ms = [], 0, 0
@@ -404,7 +489,10 @@ def is_the_same_however(findings: list[Finding], moves: list[Any], cooldown_ms: 
     in_moves = run(findings, [*steps, END], rules=rules, restored_at=restored_at, notices=notices)
     for effects in (in_step, in_moves):
         assert in_order(effects) == in_order(at_once)
-        for fingerprint in {e.fingerprint for e in at_once}:  # and of each alert in this order
+        assert requests(effects) == requests(at_once)
+        for fingerprint in {
+            e.fingerprint for e in at_once if isinstance(e, ToAlerts)
+        }:  # and of each alert in this order
             one = [e.value for e in effects if e.fingerprint == fingerprint]
             assert one == [e.value for e in at_once if e.fingerprint == fingerprint]
             sequences = [msgspec.json.decode(value)["sequence"] for value in one]
@@ -417,6 +505,9 @@ ESCALATE = (
 )
 
 
+RETRAIN = RetrainRule(drifts=2, events=("prices",), cooldown_ms=150)
+
+
 def acknowledged(alerts: list[Alert]) -> tuple[Noticed, ...]:
     """Of some of them, each in another way, at some time behind."""
     named = ("alert_id", "incident_id", "fingerprint")
@@ -427,8 +518,21 @@ def acknowledged(alerts: list[Alert]) -> tuple[Noticed, ...]:
             notice = Notice("acknowledgement", by="ann", **{named[n % 4]: values[n % 4]})
             at_ms = epoch_ms(alert.evaluated_at) + (10, 100, 400)[n % 3]
             found.append(Noticed(3, 0, 0, n, at_ms, notice))
+    if alerts:
+        at_ms = epoch_ms(alerts[0].evaluated_at)
+        retrained = Notice("retrained", model_id="m", model_version="1")
+        found.append(Noticed(3, 0, 0, 20, at_ms + 300, retrained))
+        event = Notice("business_event", model_id="n", name="prices")
+        found.append(Noticed(3, 0, 0, 21, at_ms + 50, event))
     return tuple(found)
 
 
-def in_order(effects: list[ToAlerts]) -> list[tuple[Any, ...]]:
-    return sorted((e.order, e.value) for e in effects)
+def in_order(effects: list[ToAlerts | ToActions]) -> list[tuple[Any, ...]]:
+    return sorted((e.order, e.value) for e in effects if isinstance(e, ToAlerts))
+
+
+def requests(effects: list[ToAlerts | ToActions]) -> list[bytes]:
+    """Each once."""
+    found = sorted(e.value for e in effects if isinstance(e, ToActions))
+    assert len({e.request.id for e in effects if isinstance(e, ToActions)}) == len(found)
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -14,7 +13,6 @@ from stream.columns import Rows, column
 from stream.events import Alert
 from stream.model_stage import ModelStage
 from stream.monitor import Monitor
-from stream.monitor_state import Sealed
 from stream.monitor_told import MonitorFinding
 from stream.panes import PaneTable, summarise
 from stream.pipeline import Pipeline
@@ -22,6 +20,7 @@ from stream.reference import Reference
 from stream.rules import BudgetRule, FloorRule, ReferenceRule
 from stream.snapshot import packed
 from stream.wire import Renewed
+from tests.stream.monitors import lived
 from tests.stream.test_watch import GROUP, PANE_MS, RULES
 from tests.streams import Event, alert_bytes, outcome, prediction, records
 
@@ -52,18 +51,8 @@ def steps(*levels: float, each: int, seed: int = 1) -> Series:
 def watched(
     table: PaneTable, cuts: list[int] | None = None, rules: Any = CALM
 ) -> tuple[list[MonitorFinding], list[Reference], Monitor]:
-    """By a monitor that is restored at every cut."""
-    monitor = Monitor(rules, GROUP, "prediction", rules.reference)
-    found: list[MonitorFinding] = []
-    references: list[Reference] = []
-    for start, end in pairwise([0, *(cuts or []), len(table)]):
-        findings, sealed = monitor.update(table.between(start * PANE_MS + 1, end * PANE_MS))
-        found += findings
-        references += sealed
-        held = monitor.snapshot()
-        state = packed(held.parts())
-        monitor = Monitor.restore(rules, rules.reference, Sealed(state).held(held.to_plain()))
-    return found, references, monitor
+    made = lived(table, rules, cuts or [])
+    return made.findings, made.references, made.monitor
 
 
 # -- scanned
@@ -86,6 +75,68 @@ def test_it_is_begun_anew_twice_at_most_and_what_is_sealed_then_says_so() -> Non
     assert len(sealed.changes) == 3
     within = [change for change in sealed.describe()["changes"] if change["within"]]
     assert len(within) == 1
+
+
+def gaussian(size: int, seed: int = 1) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).standard_normal(size)
+
+
+def is_wrong(share: float, size: int, seed: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).random(size) < share
+
+
+def spread() -> Series:
+    """Its ranks are as high as before on the whole, and further apart."""
+    return {"x": gaussian(1_400) * np.repeat([1.0, 4.0, 4.0, 4.0], 350)}
+
+
+def fewer_zeros() -> Series:
+    """A value in the middle becomes rarer."""
+    values, is_zero = gaussian(1_400), is_wrong(0.5, 1_400, 3)
+    is_zero[350:] = is_wrong(0.1, 1_050, 4)
+    return {"x": np.where(is_zero, 0.0, values)}
+
+
+def beyond() -> Series:
+    """A part lies beyond the first ones, at either end alike."""
+    values = gaussian(1_400)
+    values[350:] *= np.where(is_wrong(0.4, 1_050, 5), 60.0, 1.0)
+    return {"x": values}
+
+
+def comes_late() -> Series:
+    """A feature that the first 200 predictions lack, and that moves."""
+    late = np.full(1_800, np.nan)
+    late[250:] = gaussian(1_550, 2)
+    late[550:] += 3.0
+    return {"x": gaussian(1_800), "y": late}
+
+
+@pytest.mark.parametrize(
+    ("values", "series", "measures"),
+    [
+        (spread, "feature:x", {"shape", "out_of_range"}),
+        (fewer_zeros, "feature:x", {"shape"}),
+        (beyond, "feature:x", {"shape", "out_of_range"}),
+        (comes_late, "feature:y", {"shift", "shape"}),
+    ],
+)
+def test_whatever_is_watched_is_scanned(values: Any, series: str, measures: set[str]) -> None:
+    _, references, _ = watched(panes(values()))
+    change, *_ = references[0].changes
+    assert change.series == series
+    assert change.measure in measures
+
+
+def test_the_reference_of_a_late_feature_is_scanned_and_begun_anew() -> None:
+    late = np.full(3_000, np.nan)
+    late[700:] = gaussian(2_300, 5)
+    late[1_000:] += 3.0
+    _, (_, own), _ = watched(panes({"x": gaussian(3_000), "late": late}))
+    (change,) = own.changes
+    assert change.series == "feature:late"
+    assert own.start_ms >= change.since_ms
+    assert own.count == 600
 
 
 @pytest.mark.parametrize("seed", range(10))
