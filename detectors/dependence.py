@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-FEWEST = 20  # batches from which a variance can be told
+_FEWEST = 20  # batches from which a variance can be told
 _UPPER = 0.95
 _Z = NormalDist().inv_cdf(_UPPER)
 _RESIDUAL = 0.2  # correlation of neighbouring batches below which they are long enough
@@ -53,7 +53,7 @@ def variance_ratio(n: npt.ArrayLike, x: npt.ArrayLike, xx: npt.ArrayLike) -> Dep
     count, total, square = (np.asarray(v, dtype=np.float64) for v in (n, x, xx))
     some = count > 0
     count, total, square = count[some], total[some], square[some]
-    if len(count) < FEWEST:
+    if len(count) < _FEWEST:
         return Dependence(1.0, math.inf, len(count), long_enough=False)
     values = count.sum()
     mean = total.sum() / values
@@ -62,7 +62,7 @@ def variance_ratio(n: npt.ArrayLike, x: npt.ArrayLike, xx: npt.ArrayLike) -> Dep
         return Dependence(1.0, 1.0, len(count), long_enough=True)  # constant: nothing varies
     apart = (total - mean * count) / math.sqrt(variance)
     chosen, at_least = None, 1.0
-    while len(count) >= FEWEST:
+    while len(count) >= _FEWEST:
         batches = len(count)
         ratio = float((apart**2).sum() / count.sum()) * batches / (batches - 1)
         energy = float((apart**2).sum())
@@ -120,7 +120,7 @@ def scan_reference(
     count, total, square = (np.asarray(v, dtype=np.float64) for v in (n, x, xx))
     threshold = math.sqrt(-0.5 * math.log(level / 2.0))
     some = np.flatnonzero(count > 0)
-    if len(some) < 2 * FEWEST:
+    if len(some) < 2 * _FEWEST:
         return Scan(False, 0, 0.0, threshold)
     count, total, square = count[some], total[some], square[some]
     values, seen = count.sum(), np.cumsum(count)[:-1]

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from detectors.dependence import FEWEST
-from stream.batches import taus_of
+from stream.batches import FEWEST, taus_of
 from stream.columns import Rows
 from stream.late_gathering import Gathered
 from stream.pane_evidence import PaneReader
@@ -94,7 +93,10 @@ class Standards:
             return None if self.is_sealed(feature.profile) or watch.is_calm(key) else known
 
         measured = watch.taus()
-        first = _First(recent, rules)
+        panes = None
+        if recent is not None and len(np.unique(recent.pane_end)) >= FEWEST:
+            panes = summarise(recent, rules.pane_rows, rules.max_categories)
+        first = None if panes is None else PaneReader(panes, rules.max_categories)
 
         def tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
             # values out of range come together as the values do: there are none to tell it from
@@ -104,7 +106,7 @@ class Standards:
                 return (season.tau,)
             found = measured.get((of.name, of.measure))
             if found is None:
-                return first.tau(feature, of)
+                return _first_tau(feature, of, first)
             return found if len(found) == unit.columns else (max(found),)
 
         features = list(self._features(numeric))
@@ -199,22 +201,12 @@ class Standards:
         return profiles
 
 
-class _First:
-    """How much the values of units depend that have not been watched yet, by the latest panes."""
-
-    def __init__(self, recent: Rows | None, rules: Rules) -> None:
-        self._recent, self._rules = recent, rules
-        self._has_some = recent is not None and len(recent) > 0
-        self._reader: PaneReader | None = None
-        if recent is not None and len(np.unique(recent.pane_end)) >= FEWEST:
-            panes = summarise(recent, rules.pane_rows, rules.max_categories)
-            self._reader = PaneReader(panes, rules.max_categories)
-
-    def tau(self, feature: Feature, unit: Unit) -> tuple[float, ...]:
-        if self._reader is None:
-            return (1.0,) * (unit.columns if self._has_some else 1)
-        read = self._reader.read(Together([(unit, feature.profile, feature.numeric)]))
-        return tuple(taus_of(read.x, read.n, read.xx).tolist())
+def _first_tau(feature: Feature, unit: Unit, first: PaneReader | None) -> tuple[float, ...]:
+    """Of a unit that has not been watched yet, from the latest panes; None: they are too few."""
+    if first is None:
+        return (1.0,) * unit.columns
+    read = first.read(Together([(unit, feature.profile, feature.numeric)]))
+    return tuple(taus_of(read.x, read.n, read.xx).tolist())
 
 
 def _values(reference: Reference, name: str) -> int:
