@@ -96,7 +96,7 @@ class Release:
                     ready_ms = due.ready_ms(finding.pane_end_ms)
                     beside = self._beside_inputs(model, due, group, finding, ready_ms)
                     yield due.told(group, beside, ready_ms)
-        if len(model.lives) > 1:
+        if len(model.lives) > 1 or model.is_compared:
             yield from self.comparisons.of_panes(model, due, pieces)
 
     def _beside_inputs(
