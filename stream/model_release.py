@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
-
-import numpy as np
 
 from stream.columns import Group
 from stream.comparisons import Comparisons
@@ -16,7 +15,7 @@ from stream.model_state import ModelState
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
 from stream.pane_kinds import PaneKind
-from stream.panes import Ints, PaneTable
+from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.roster import Life
@@ -48,19 +47,6 @@ class Release:
     def governs(self, model_id: str) -> bool:
         """Whether something is asked of its versions, under some rules."""
         return any(rules.governs(model_id) for rules in self._schedule.every)
-
-    def facts(
-        self, model: ModelState, due: Due, panes: Mapping[Group, tuple[Ints, Ints]]
-    ) -> Iterator[Told]:
-        """Which versions answer, of pane ends and their rows."""
-        for group, (ends, rows) in sorted(panes.items()):
-            for life in () if group[3] else model.lives.get(group, ()):
-                low, high = np.searchsorted(ends, [life.first_end_ms, life.last_end_ms + 1])
-                monitor = model.monitors.get((due.kind, group))
-                for fact in facts(life, ends[low:high], rows[low:high], monitor):
-                    ready_ms = due.ready_ms(fact.pane_end_ms)
-                    if self._schedule.at(ready_ms).governs(model.model_id):
-                        yield due.told(group, fact, ready_ms)
 
     def work_off(
         self, model: ModelState, due: Due, tables: Sequence[tuple[Group, PaneTable]]
@@ -96,8 +82,14 @@ class Release:
                     ready_ms = due.ready_ms(finding.pane_end_ms)
                     beside = self._beside_inputs(model, due, group, finding, ready_ms)
                     yield due.told(group, beside, ready_ms)
+            if due.kind == "prediction" and not group[3] and self.governs(model.model_id):
+                for fact in facts(life, panes, monitor, partial(self._is_governed, due, group)):
+                    yield due.told(group, fact, due.ready_ms(fact.pane_end_ms))
         if len(model.lives) > 1 or model.is_compared:
             yield from self.comparisons.of_panes(model, due, pieces)
+
+    def _is_governed(self, due: Due, group: Group, end_ms: int) -> bool:
+        return self._schedule.at(due.ready_ms(end_ms)).governs(group[0])
 
     def _beside_inputs(
         self, model: ModelState, due: Due, group: Group, finding: MonitorFinding, ready_ms: int

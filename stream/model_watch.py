@@ -86,9 +86,6 @@ class GroupWatch:
             found = tables.get((model_id, due.kind))
             if found is not None:
                 told += self._work_off(model, due, found, prediction_ms, reached)
-                if self._release.governs(model_id):
-                    of_model = {group: panes[group] for group, _ in taken.get(model_id, ())}
-                    told += self._release.facts(model, due, of_model)
             else:
                 model.forget_applied(reached)
         return told

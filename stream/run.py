@@ -145,8 +145,7 @@ def _joined(parts: Sequence[NDArray[Any]], order: NDArray[np.intp]) -> NDArray[A
     """One column, sorted; in one cell where all are, and alike."""
     if len(parts) == 1:
         return _picked(parts[0], order)
-    whole = _whole(parts)
-    return whole if whole.strides == (0,) else whole[order]
+    return _picked(_whole(parts), order)
 
 
 def _whole(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -161,7 +160,8 @@ def _whole(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 def _picked(values: NDArray[Any], rows: NDArray[np.signedinteger[Any]]) -> NDArray[Any]:
     if values.strides == (0,):
         return np.broadcast_to(values[:1], len(rows))
-    return values[rows]
+    picked: NDArray[Any] = values[rows]
+    return picked
 
 
 def gathered(parts: Sequence[Columns]) -> Columns:
