@@ -25,6 +25,10 @@ WEIGHTS: dict[Purse, float] = {
     "reserve": 0.03,  # series that came after the others
 }
 
+TRAFFIC = 0.00005
+"""Of how many predictions come: what the reserve keeps back after its 364th item; there are at most
+64 late features, with five items each."""
+
 
 def false_alerts_per_prediction(rule: BudgetRule, predictions: int, span_ms: int) -> float:
     """The stricter of one in so many predictions and one in so much time, at the traffic of so

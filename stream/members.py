@@ -21,6 +21,7 @@ OF_A_MODEL: frozenset[Kind] = frozenset(
     {"prediction_drift", "concept_drift", "performance", "calibration"}
 )
 DRIFTS: frozenset[Kind] = OF_A_MODEL | {"feature_drift"}
+SERVICE: frozenset[Kind] = frozenset({"latency", "throughput", "silence"})
 BETWEEN = " × "  # the two features of a joint drift
 INPUTS: FindingKind = "prediction"
 OF_VALUES = ("OutOfRange", "UnseenCategories")  # faults, or where a drift has come to
@@ -136,6 +137,10 @@ class Member(msgspec.Struct):
         """Whether one cause may be behind both."""
         mine = self.sign
         both = (mine.kind, sign.kind)
+        if mine.group == sign.group and all(kind in SERVICE for kind in both):
+            return sign.begins_with(mine) or (
+                not self.is_over(ready_ms) and self._covers(sign, ready_ms)
+            )
         if not all(kind in FAULTS | DRIFTS for kind in both):
             return False
         if sign.kind in FAULTS and mine.kind not in FAULTS:

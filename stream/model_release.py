@@ -19,8 +19,10 @@ from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
 from stream.rules import DAY_MS, Rules
+from stream.traffic_words import finding_of
 from stream.wire import Finding, PaneKind
 
+SHADOW = "shadow"  # this role is sent what the others are, once more
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
 
@@ -80,6 +82,7 @@ class Release:
         ]
         if due.kind == "prediction" and pieces:
             _count_predictions(model, [panes for _, _, panes in pieces])
+            model.came += [(g, p.pane_end, p.rows) for _, g, p in pieces if g[2] != SHADOW]
         # a new version may inherit the reference of an older one: the older is worked off first
         pieces.sort(key=lambda piece: _begin(model, due.kind, *piece))
         for life, group, panes in pieces:
@@ -103,6 +106,18 @@ class Release:
                 for finding in (*ended, *findings):
                     yield Told(group, finding, due.ready_ms(finding.pane_end_ms))
 
+    def traffic(self, model: ModelState, due: Due, until_ms: int) -> Iterator[Told]:
+        """Of the prediction panes that have come, and of none having come, up to this end."""
+        came, model.came = model.came, []
+        for told in model.traffic.walk(
+            came,
+            until_ms,
+            lambda end_ms: self._schedule.at(due.ready_ms(end_ms)),
+            lambda group, end_ms: self._renewal(group, due.ready_ms(end_ms)),
+        ):
+            ready_ms = due.ready_ms(told.at_ms)
+            yield Told(told.group, finding_of(told, self._schedule.at(ready_ms)), ready_ms)
+
     def _by_rules(
         self, group: Group, table: PaneTable, due: Due
     ) -> Iterator[tuple[Rules, PaneTable]]:
@@ -119,7 +134,10 @@ class Release:
 
     def _renewed_at(self, group: Group, panes: PaneTable, due: Due) -> int | None:
         """The renewal that holds for these panes, by its offset."""
-        held = self._renewals.latest(group, due.ready_ms(panes.first_end_ms))
+        return self._renewal(group, due.ready_ms(panes.first_end_ms))
+
+    def _renewal(self, group: Group, ready_ms: int) -> int | None:
+        held = self._renewals.latest(group, ready_ms)
         return None if held is None else held.announced_at
 
     def _predecessor(

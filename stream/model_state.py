@@ -9,9 +9,11 @@ from stream.columns import Group
 from stream.maturity import MaturityRule
 from stream.monitor import Monitor
 from stream.monitor_state import Held
+from stream.panes import Ints
 from stream.roster import Life
 from stream.rules import Rules
 from stream.snapshot import must_be_the_same
+from stream.traffic import Traffic
 from stream.waiting_panes import Taken, Waiting
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import Block, DelayBlock, PaneKind
@@ -30,6 +32,8 @@ class ModelState:
         self.waiting: dict[tuple[PaneKind, Group], Waiting] = {}
         self.monitors: dict[tuple[PaneKind, Group], Monitor] = {}
         self.maturity = MaturityRule(self.reference, rules)
+        self.traffic = Traffic.of(model_id)
+        self.came: list[tuple[Group, Ints, Ints]] = []  # pane ends, predictions; for the traffic
         # source partitions that have learned the maturity -> the cohort watermark announced since;
         # None once that is as far as they had ever announced before
         self.learned: dict[int, int | None] = {}
@@ -127,6 +131,7 @@ class ModelState:
                 [s, kind, list(group), end] for (s, kind, group), end in self.applied.items()
             ],
             "delays_applied": dict(self.delays_applied),
+            "traffic": self.traffic.snapshot(),
             "lives": [
                 [list(group), [life.to_plain() for life in lives]]
                 for group, lives in self.lives.items()
@@ -154,6 +159,8 @@ class ModelState:
         else:
             self._lives_of_version_1()
         self.maturity.restore(plain["maturity"])
+        if "traffic" in plain:  # since 0.2
+            self.traffic = Traffic.restore(self.model_id, plain["traffic"])
         self.learned = dict(plain["learned"])
         self.applied = {(s, kind, tuple(group)): end for s, kind, group, end in plain["applied"]}
         self.delays_applied = dict(plain["delays_applied"])

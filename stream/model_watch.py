@@ -61,6 +61,10 @@ class GroupWatch:
             model = models[model_id]
             self._changes.note("arrivals", model_id)  # lives have changed
             told += self._work_off(model, due, tables.get(model_id, []), prediction_ms, reached)
+        for model_id, model in sorted(models.items()):
+            if model.came or until_ms >= model.traffic.next_ms:
+                self._changes.note("arrivals", model_id)
+                told += self._release.traffic(model, due, until_ms)
         return told
 
     def cohorts(

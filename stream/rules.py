@@ -112,6 +112,15 @@ class ThresholdRule:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficRule:
+    """How many predictions of a model come."""
+
+    enabled: bool = True
+    change: float = 0.5  # of those of an hour: share, more or fewer
+    silence: int | Literal["auto"] | None = "auto"  # ms without one; None: never told
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -127,6 +136,7 @@ class ModelRule:
     costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
     thresholds: ThresholdRule | None = None
     proven: bool | None = None  # whether rates are under the e-detector
+    traffic: TrafficRule | None = None
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -149,6 +159,7 @@ class Rules:
     joint: JointRule = JointRule()
     thresholds: ThresholdRule = ThresholdRule()
     proven: bool = False  # rates under the e-detector, whose own rate is a theorem
+    traffic: TrafficRule = TrafficRule()
     minimum_values: int = 200  # before a self-starting detector may alert
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
     ask_after_ms: int = 14 * DAY_MS  # of firing, the owner is asked to accept a new reference
@@ -212,6 +223,9 @@ class Rules:
     def is_proven(self, model_id: str) -> bool:
         own = self.model(model_id).proven
         return self.proven if own is None else own
+
+    def traffic_of(self, model_id: str) -> TrafficRule:
+        return self.model(model_id).traffic or self.traffic
 
     def cannot_follow(self, former: Rules) -> list[str]:
         """Why these cannot take over what was held under the former rules; empty if they can."""
@@ -290,6 +304,7 @@ _ACTIVATED = frozenset(
         "joint",
         "proven",
         "thresholds",
+        "traffic",
         "minimum_values",
         "resolve_after_panes",
         "resolve_values",
@@ -313,11 +328,15 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "joint",
         "proven",
         "thresholds",
+        "traffic",
         "resolve_values",
         "cooldown_ms",
     }
 )
-_SINCE_0_1_OF_ONE = ("season", "budget", "floors", "classes", "costs", "proven", "thresholds")
+_SINCE_0_1_OF_ONE = (
+    *("season", "budget", "floors", "classes", "costs", "proven", "thresholds"),
+    "traffic",
+)
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
 

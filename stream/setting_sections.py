@@ -20,6 +20,7 @@ from stream.rules import Rules, Season
 from stream.setting_detection import (
     ModelBudgetSettings,
     ModelFloorSettings,
+    ModelTrafficSettings,
     Section,
     ThresholdSettings,
 )
@@ -297,6 +298,8 @@ class ModelSettings(Section):
     proven: bool | None = Field(
         default=None, description="Whether rates are under the e-detector; null: as for all."
     )
+
+    traffic: ModelTrafficSettings = ModelTrafficSettings()
 
     def cost_rule(self) -> tuple[tuple[str, str, float], ...]:
         return tuple(

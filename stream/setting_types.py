@@ -117,6 +117,13 @@ def _maturity(value: object) -> timedelta | Literal["auto", "none"]:
     return _positive(parse_duration(value))
 
 
+def _silence(value: object) -> timedelta | Literal["auto", "none"]:
+    found = _maturity(value)
+    if isinstance(found, timedelta) and found < timedelta(minutes=10):
+        raise ValueError("a silence is 10m at least")
+    return found
+
+
 def _duration_or_none(value: object) -> timedelta | Literal["none"]:
     return "none" if value == "none" else _positive(parse_duration(value))
 
@@ -165,6 +172,12 @@ DurationOrNone = Annotated[
 MaturityAge = Annotated[
     timedelta | Literal["auto", "none"],
     PlainValidator(_maturity),
+    _AS_TEXT,
+    _word_or_duration("auto", "none"),
+]
+Silence = Annotated[
+    timedelta | Literal["auto", "none"],
+    PlainValidator(_silence),
     _AS_TEXT,
     _word_or_duration("auto", "none"),
 ]

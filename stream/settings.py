@@ -43,6 +43,7 @@ from stream.setting_detection import (
     FloorSettings,
     Section,
     ThresholdSettings,
+    TrafficSettings,
 )
 from stream.setting_sections import (
     AlertSettings,
@@ -108,6 +109,7 @@ class Settings(Section):
     floors: FloorSettings = FloorSettings()
     detectors: DetectorSettings = DetectorSettings()
     thresholds: ThresholdSettings = ThresholdSettings()
+    traffic: TrafficSettings = TrafficSettings()
     alerts: AlertSettings = AlertSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     limits: LimitSettings = LimitSettings()
@@ -175,6 +177,7 @@ class Settings(Section):
             joint=self.detectors.joint.rule(),
             proven=self.detectors.proven,
             thresholds=self.thresholds.rule(),
+            traffic=self.traffic.rule(),
             minimum_values=self.detectors.minimum,
             resolve_after_panes=self.alerts.resolve_after,
             resolve_values=self.alerts.resolve_values,
@@ -207,6 +210,7 @@ class Settings(Section):
             costs=model.cost_rule(),
             proven=model.proven,
             thresholds=model.thresholds.of_model(self.thresholds),
+            traffic=model.traffic.rule(self.traffic),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:

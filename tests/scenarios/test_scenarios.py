@@ -157,6 +157,41 @@ def test_answers_that_take_longer_are_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fault", "within_min", "up"),
+    [("throughput@36h,0.3", 60, False), ("throughput@36h,x5", 30, True)],
+    ids=["fewer", "more"],
+)
+def test_fewer_requests_or_more_are_told(fault: str, within_min: int, up: bool) -> None:
+    story = play(fault)
+    alert = caught(story, within_min=within_min, kind="throughput", severity="warning")
+    assert (alert.effect.estimate > 0.5) if up else (alert.effect.high < -0.3)
+    assert len(story.first) == 1
+    assert story.alerts[-1].status == "firing"
+
+
+def test_a_batch_job_in_a_real_time_service_is_told_with_the_latency_that_it_costs() -> None:
+    story = play("batch@36h,x30")
+    caught(story, within_min=20, kind="throughput")
+    assert {a.kind for a in story.first} == {"throughput", "latency"}
+
+
+def test_a_model_that_is_asked_nothing_any_more_is_silent_while_others_go_on() -> None:
+    story = play("silence@36h,model=fraud", models=("fraud", "pricing"))
+    alert = caught(story, within_min=15, kind="silence", severity="error")
+    assert alert.model.id == "fraud"
+    assert alert.recommended_action == "fix_pipeline"
+    assert len(story.first) == 1
+
+
+def test_a_silence_that_ends_is_over_and_nothing_is_told_of_the_hour_behind_it() -> None:
+    story = play("silence@36h..40h,model=fraud", models=("fraud", "pricing"))
+    assert [(a.kind, a.status) for a in story.alerts] == [
+        ("silence", "firing"),
+        ("silence", "resolved"),
+    ]
+
+
+@pytest.mark.parametrize(
     ("fault", "within_min"), [("labels_stop@30h", 360), ("label_delay@30h,x3", 600)]
 )
 def test_labels_that_stop_or_come_later_are_told_and_performance_is_undecided(
