@@ -25,9 +25,9 @@ WEIGHTS: dict[Purse, float] = {
     "reserve": 0.03,  # series that came after the others
 }
 
-TRAFFIC = 0.00005
-"""Of how many predictions come: what the reserve keeps back after its 364th item; there are at most
-64 late features, with five items each."""
+TRAFFIC, OBJECTIVES = 0.00004, 0.00001
+"""Of how many predictions come, and of latency objectives: what the reserve keeps back after its
+364th item; there are at most 64 late features, with five items each."""
 
 
 def false_alerts_per_prediction(rule: BudgetRule, predictions: int, span_ms: int) -> float:

@@ -121,6 +121,13 @@ class TrafficRule:
 
 
 @dataclass(frozen=True, slots=True)
+class LatencyRule:
+    """What a model's owner has promised."""
+
+    objectives: tuple[tuple[str, float, float], ...] = ()  # p95, 0.95, within so many ms
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -137,6 +144,7 @@ class ModelRule:
     thresholds: ThresholdRule | None = None
     proven: bool | None = None  # whether rates are under the e-detector
     traffic: TrafficRule | None = None
+    latency: LatencyRule | None = None
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -335,7 +343,7 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
 )
 _SINCE_0_1_OF_ONE = (
     *("season", "budget", "floors", "classes", "costs", "proven", "thresholds"),
-    "traffic",
+    *("traffic", "latency"),
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""

@@ -12,6 +12,7 @@ from stream.rules import (
     BudgetRule,
     FloorRule,
     JointRule,
+    LatencyRule,
     PageHinkleyRule,
     Rules,
     ThresholdRule,
@@ -182,6 +183,19 @@ class ModelTrafficSettings(Section):
             self.change or common.change,
             _silence(common.silence if self.silence is None else self.silence),
         )
+
+
+class LatencySettings(Section):
+    """What is promised: half, 95 %, 99 % of the answers of an hour within this."""
+
+    p50: PositiveDuration | None = None
+    p95: PositiveDuration | None = None
+    p99: PositiveDuration | None = None
+
+    def rule(self) -> LatencyRule | None:
+        wanted = (("p50", 0.5, self.p50), ("p95", 0.95, self.p95), ("p99", 0.99, self.p99))
+        found = tuple((n, share, float(ms(d))) for n, share, d in wanted if d is not None)
+        return LatencyRule(found) if found else None
 
 
 def _silence(wait: timedelta | Literal["auto", "none"]) -> int | Literal["auto"] | None:

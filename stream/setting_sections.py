@@ -18,6 +18,7 @@ from pydantic import (
 
 from stream.rules import Rules, Season
 from stream.setting_detection import (
+    LatencySettings,
     ModelBudgetSettings,
     ModelFloorSettings,
     ModelTrafficSettings,
@@ -300,6 +301,7 @@ class ModelSettings(Section):
     )
 
     traffic: ModelTrafficSettings = ModelTrafficSettings()
+    latency: LatencySettings = LatencySettings()
 
     def cost_rule(self) -> tuple[tuple[str, str, float], ...]:
         return tuple(

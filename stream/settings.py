@@ -211,6 +211,7 @@ class Settings(Section):
             proven=model.proven,
             thresholds=model.thresholds.of_model(self.thresholds),
             traffic=model.traffic.rule(self.traffic),
+            latency=model.latency.rule(),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:

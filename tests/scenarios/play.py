@@ -63,8 +63,10 @@ def play(
     hours: int = 48,
     seed: int = 7,
     versions: tuple[tuple[tuple[str, Any], ...], ...] = (),
+    latency: tuple[tuple[str, str], ...] = (),
 ) -> Play:
-    """At default settings. Labels have a median of 30 minutes, so that two days hold it all."""
+    """At default settings but for `latency` objectives. Labels have a median of 30 minutes, so that
+    two days hold it all."""
     spec = Spec.model_validate(
         {
             "seed": seed,
@@ -77,7 +79,7 @@ def play(
         }
     )
     simulation = Simulation(spec)
-    pipeline = Pipeline(settings().rules(), PARTITIONS, release_every=5_000)
+    pipeline = Pipeline(settings(latency=dict(latency)).rules(), PARTITIONS, release_every=5_000)
     offsets: dict[tuple[Side, int], int] = {}
     for predictions, outcomes in simulation.blocks():
         deal(pipeline, "predictions", predictions, offsets)
@@ -88,11 +90,12 @@ def play(
     return Play([told.alert for told in pipeline.sorted_alerts()], simulation.truth())
 
 
-def settings() -> Settings:
+def settings(**of_models: Any) -> Settings:
     models = {
         name: {
             "owners": {"accountable": owner, "responsible": [owner]},
             "runbook_url": f"https://example.com/{name}",
+            **of_models,
         }
         for name, owner in OWNERS.items()
     }

@@ -157,6 +157,35 @@ def test_answers_that_take_longer_are_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fault", "within_min", "worst", "missed"),
+    [
+        ("latency@36h", 30, "p99", {"p50", "p95", "p99"}),
+        ("latency:tail@36h", 240, "p99", {"p99"}),  # 3 in 100, not 1
+    ],
+    ids=["all", "tail"],
+)
+def test_what_is_slower_than_was_promised_is_told_with_its_quantiles(
+    fault: str, within_min: int, worst: str, missed: set[str]
+) -> None:
+    story = play(fault, latency=(("p50", "20ms"), ("p95", "30ms"), ("p99", "32ms")))
+    caught(story, within_min=within_min, kind="latency")
+    (alert,) = [a for a in story.first if a.alertname == "LatencyObjective"]
+    now, promised = alert.evidence["current"], alert.evidence["reference"]
+    assert worst in now["missed"]
+    assert set(now["missed"]) <= missed
+    assert worst in alert.summary
+    assert now[worst] > promised[worst]
+    assert alert.severity == "error"
+    assert {a.alertname for a in story.first} <= {"LatencyObjective", "LatencyDrift"}
+    assert {a.severity for a in story.first if a.alertname == "LatencyDrift"} <= {"info"}
+
+
+def test_a_model_that_is_slower_than_it_was_and_within_its_objectives_pages_nobody() -> None:
+    story = play("latency@36h,x1.5", latency=(("p50", "40ms"), ("p95", "80ms")))
+    assert {(a.alertname, a.severity) for a in story.alerts} == {("LatencyDrift", "info")}
+
+
+@pytest.mark.parametrize(
     ("fault", "within_min", "up"),
     [("throughput@36h,0.3", 60, False), ("throughput@36h,x5", 30, True)],
     ids=["fewer", "more"],
