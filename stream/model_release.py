@@ -106,17 +106,20 @@ class Release:
                 for finding in (*ended, *findings):
                     yield Told(group, finding, due.ready_ms(finding.pane_end_ms))
 
-    def traffic(self, model: ModelState, due: Due, until_ms: int) -> Iterator[Told]:
-        """Of the prediction panes that have come, and of none having come, up to this end."""
+    def traffic(self, model: ModelState, due: Due, until_ms: int, seen_ms: int) -> Iterator[Told]:
+        """Of the prediction panes that have come, up to one end, and of none having come, up to
+        the other."""
         came, model.came = model.came, []
         for told in model.traffic.walk(
             came,
-            until_ms,
+            seen_ms,
             lambda end_ms: self._schedule.at(due.ready_ms(end_ms)),
             lambda group, end_ms: self._renewal(group, due.ready_ms(end_ms)),
         ):
             ready_ms = due.ready_ms(told.at_ms)
             yield Told(told.group, finding_of(told, self._schedule.at(ready_ms)), ready_ms)
+        if seen_ms < until_ms:
+            model.traffic.skip(until_ms, self._schedule.at(due.ready_ms(until_ms)))
 
     def _by_rules(
         self, group: Group, table: PaneTable, due: Due

@@ -180,7 +180,8 @@ class ModelStage:
         reached = self._inbox.reached
         prediction_ms = min(prediction for prediction, _ in reached.values())
         cohort_ms = min(cohort for _, cohort in reached.values())
-        told = self._watch.predictions(self._models, prediction_ms, reached)
+        seen_ms = self._inbox.seen_ms
+        told = self._watch.predictions(self._models, prediction_ms, reached, seen_ms)
         effects = self._effects("prediction", told)
         held_ms = cohort_ms
         ready: list[tuple[ModelState, Due, int]] = []

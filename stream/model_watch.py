@@ -39,9 +39,14 @@ class GroupWatch:
                     self._ended.add(model.model_id)
 
     def predictions(
-        self, models: Mapping[str, ModelState], prediction_ms: int, reached: Reached
+        self,
+        models: Mapping[str, ModelState],
+        prediction_ms: int,
+        reached: Reached,
+        seen_ms: int | None = None,
     ) -> list[Told | Reference]:
-        """All models together: for which groups there is room follows from all their panes."""
+        """All models together: for which groups there is room follows from all their panes.
+        `seen_ms`: predictions were looked for only so far, the rest is the end of the input."""
         due = Due("prediction", self._rules.grace_ms, BEFORE_ALL_MS)
         until_ms = prediction_ms - due.age_ms
         tables = self._merged(
@@ -64,7 +69,8 @@ class GroupWatch:
         for model_id, model in sorted(models.items()):
             if model.came or until_ms >= model.traffic.next_ms:
                 self._changes.note("arrivals", model_id)
-                told += self._release.traffic(model, due, until_ms)
+                seen = until_ms if seen_ms is None else min(seen_ms - due.age_ms, until_ms)
+                told += self._release.traffic(model, due, until_ms, seen)
         return told
 
     def cohorts(

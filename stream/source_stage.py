@@ -127,8 +127,10 @@ class SourceStage:
     def end_of_input(self, event_time_ms: int) -> list[Effect]:
         """Nothing later than this is to come: close every pane up to it."""
         end = int(pane_end_ms(np.array([event_time_ms]), self.rules.pane_ms)[0])
+        reached_ms = end + self.rules.grace_ms
+        self._outbox.end_predictions(self._intake.marks["predictions"].at_ms, reached_ms)
         for mark in self._intake.marks.values():
-            mark.advance(end + self.rules.grace_ms)
+            mark.advance(reached_ms)
         return self._closed()
 
     def learn(self, model_id: str, maturity_ms: int | None) -> list[Effect]:
@@ -307,6 +309,8 @@ class SourceStage:
             "join": self._join.snapshot(),
             "speaker": self._outbox.speaker.snapshot(),
         }
+        if self._outbox.ended is not None:
+            state["ended"] = list(self._outbox.ended)
         body = pack(b"1", STATE_VERSION, state)
         return [Part("base", None, lambda: body), *parts]
 
@@ -337,6 +341,8 @@ class SourceStage:
             stage._join = OutcomeJoin.restore(stage._acceptance.merged(), plain["join"], state)
             stage._use(stage._acceptance.merged())
         stage._outbox.speaker.restore(plain["speaker"])
+        if "ended" in plain:
+            stage._outbox.restore_end(plain["ended"])
         return stage
 
 

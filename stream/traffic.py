@@ -166,6 +166,17 @@ class Traffic:
             over_ms = self.last_end_ms + rules.forget_ms
             self.next_ms = min(slot_ms, self._silent_at(rules), over_ms)
 
+    def skip(self, until_ms: int, rules: Rules) -> None:
+        """The input has ended: nobody knows how many would have come until then."""
+        if self.next_slot is None or until_ms <= self.last_end_ms:
+            return
+        self.last_end_ms = self.resumed_ms = until_ms
+        self.recent, self.next_slot = [], max(self.next_slot, until_ms // SLOT_MS)
+        self.slots = {slot: of for slot, of in self.slots.items() if slot >= self.next_slot}
+        while self.hours.next_end_ms <= self.next_slot * SLOT_MS:
+            self.hours.close(None, rules)
+        self._plan(lambda _: rules)
+
     def _end(self, at_ms: int, because: str) -> Iterator[TrafficTold]:
         for what, fires in sorted(self.firing.items()):
             yield TrafficTold(what, at_ms, fires.group, "quiet", because=because)
@@ -226,7 +237,7 @@ class Traffic:
             yield from self._compare(end_ms, sum(self.recent), rules)
         if end_ms == self.hours.next_end_ms:
             is_calm = len(self.recent) == SLOTS and not self.firing
-            self.hours.close(sum(self.recent) if is_calm else -1, rules)
+            self.hours.close(sum(self.recent) if is_calm else None, rules)
         for what, fires in self.firing.items():
             if end_ms >= fires.ask_ms:
                 fires.ask_ms = _NEVER

@@ -46,75 +46,86 @@ class Usual:
         return max(-math.log(chance), _LEAST_NATS)
 
 
+Hour = tuple[int, int]
+"""Hours since 1970, predictions."""
+
+
 @dataclass(slots=True)
 class UsualHours:
     model_id: str
-    first: int = 0  # hours since 1970, of `counts`
-    counts: list[int] = field(default_factory=list)  # predictions; negative: not usual
-    known: int = 0  # of `counts`, from the first; none: the reference is not complete
+    next: int = 0  # the hour that is over next
+    known: list[Hour] = field(default_factory=list)  # none: the reference is not complete
+    young: list[Hour] = field(default_factory=list)  # calm ones that are not known yet
     bounds: tuple[int, int] = (0, 0)  # fewest and most predictions of a known hour
     _told: tuple[Rules, float, Cells] | None = None  # what follows from these, made when asked for
 
     @property
     def next_end_ms(self) -> int:
-        """When the next one is over."""
-        return (self.first + len(self.counts) + 1) * HOUR_MS
+        return (self.next + 1) * HOUR_MS
 
     def begin(self, at_ms: int) -> None:
         """With the first whole hour from then on; nothing is known of the time before."""
-        self.first, self.counts = (at_ms - 1) // HOUR_MS + 1, []
-        self.known, self.bounds, self._told = 0, (0, 0), None
+        self.next = (at_ms - 1) // HOUR_MS + 1
+        self.known, self.young, self.bounds, self._told = [], [], (0, 0), None
 
-    def close(self, count: int, rules: Rules) -> None:
-        """An hour is over; a negative count: nothing is to be learned from it."""
-        self.counts.append(count)
+    def close(self, count: int | None, rules: Rules) -> None:
+        """An hour is over; no count: nothing is to be learned from it."""
+        if count is not None:
+            self.young.append((self.next, count))
+        self.next += 1
         span = -(-rules.reference_of(self.model_id).span_ms // HOUR_MS)
         wanted = max(FEWEST_HOURS, span)
-        if not self.known:
-            calm = self._calm(len(self.counts))
-            if len(calm) >= wanted and sum(calm) >= rules.minimum_values:
-                self.known, self._told = len(self.counts), None
-                self.bounds = min(calm), max(calm)
-        elif len(self.counts) - LAG_HOURS > self.known:
-            self._learn(max(KEPT_HOURS, wanted, 4 * SEASON_HOURS[rules.season_of(self.model_id)]))
+        if self.known:
+            kept = max(KEPT_HOURS, wanted, 4 * SEASON_HOURS[rules.season_of(self.model_id)])
+            while self.young and self.young[0][0] < self.next - LAG_HOURS:
+                self._learn(self.young.pop(0), kept)
+        elif len(self.young) >= wanted and sum(n for _, n in self.young) >= rules.minimum_values:
+            self.known, self.young = self.young, []
+            self._measure()
 
-    def _learn(self, kept: int) -> None:
-        new, self._told = self.counts[self.known], None
-        self.known += 1
-        if new >= 0:
-            self.bounds = min(self.bounds[0], new), max(self.bounds[1], new)
-        gone = self.counts[: self.known - kept] if self.known > kept else []
-        self.counts, self.first = self.counts[len(gone) :], self.first + len(gone)
-        self.known -= len(gone)
-        if any(count in self.bounds for count in gone):
-            calm = self._calm(self.known)
-            if calm:  # else it has been told of for as long: as it was before
-                self.bounds = min(calm), max(calm)
+    def _learn(self, hour: Hour, kept: int) -> None:
+        self.known.append(hour)
+        self.bounds, self._told = (min(self.bounds[0], hour[1]), max(self.bounds[1], hour[1])), None
+        if len(self.known) > kept:
+            gone = self.known.pop(0)
+            if gone[1] in self.bounds:
+                self._measure()
+
+    def _measure(self) -> None:
+        counts = [count for _, count in self.known]
+        self.bounds, self._told = (min(counts), max(counts)), None
 
     def unlearn(self, since_ms: int) -> None:
         """From this moment on things were not usual."""
-        first = max(since_ms // HOUR_MS - self.first, self.known)
-        self.counts[first:] = [-1] * max(len(self.counts) - first, 0)
+        self.young = [hour for hour in self.young if hour[0] < since_ms // HOUR_MS]
 
     # -- reading
 
-    def _calm(self, until: int) -> list[int]:
-        return [count for count in self.counts[:until] if count >= 0]
-
     def usual(self, rules: Rules) -> Usual:
-        known, calm = self.counts[: self.known], self._calm(self.known)
+        count = sum(n for _, n in self.known)
         cells = [of for of in self._cells(rules).values() if len(of) > 1]
         return Usual(
-            sum(calm) / max(len(calm), 1),
-            seasonal_dispersion(cells) if cells else dispersion(known),
-            len(calm),
-            sum(calm),
-            (self.first + self.known) * HOUR_MS,
+            count / max(len(self.known), 1),
+            seasonal_dispersion(cells) if cells else dispersion(self._in_a_row()),
+            len(self.known),
+            count,
+            (self.known[-1][0] + 1) * HOUR_MS if self.known else 0,
         )
+
+    def _in_a_row(self) -> list[int]:
+        """Of known hours; a negative one for a gap."""
+        found: list[int] = []
+        before = None
+        for hour, count in self.known:
+            if before is not None and hour > before + 1:
+                found.append(-1)
+            found.append(count)
+            before = hour
+        return found
 
     def expected(self, end_ms: int, rules: Rules) -> tuple[float, float]:
         """Fewest and most predictions of the 60 minutes that end then."""
-        cells, hour, season = self._told_by(rules)[1], (end_ms - 1) // HOUR_MS, 0
+        cells, hour = self._told_by(rules)[1], (end_ms - 1) // HOUR_MS
         season = SEASON_HOURS[rules.season_of(self.model_id)]
         if not season:
             return self.bounds
@@ -140,17 +151,18 @@ class UsualHours:
     def _cells(self, rules: Rules) -> Cells:
         season = SEASON_HOURS[rules.season_of(self.model_id)]
         cells: Cells = {}
-        for place, count in enumerate(self.counts[: self.known] if season else ()):
-            if count >= 0:
-                cells.setdefault((self.first + place) % season, []).append(count)
+        for hour, count in self.known if season else ():
+            cells.setdefault(hour % season, []).append(count)
         return cells
 
     # -- state
 
     def snapshot(self) -> list[Any]:
-        return [self.first, np.array(self.counts, np.int64), self.known, list(self.bounds)]
+        hours = np.array([*self.known, *self.young], np.int64).reshape(-1)
+        return [self.next, hours, len(self.known), list(self.bounds)]
 
     @classmethod
     def restore(cls, model_id: str, plain: Sequence[Any]) -> UsualHours:
-        first, counts, known, (lowest, highest) = plain
-        return cls(model_id, first, [int(n) for n in counts], known, (lowest, highest))
+        upcoming, flat, known, (lowest, highest) = plain
+        hours = [(int(hour), int(count)) for hour, count in np.array(flat).reshape(-1, 2)]
+        return cls(model_id, upcoming, hours[:known], hours[known:], (lowest, highest))

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from stream.rules import BudgetRule, FloorRule, ModelRule, Owners, ReferenceRule, Rules
+from stream.rules import (
+    BudgetRule,
+    FloorRule,
+    LatencyRule,
+    ModelRule,
+    Owners,
+    ReferenceRule,
+    Rules,
+    TrafficRule,
+)
 from stream.setting_types import parse_duration, parse_size
 from stream.settings import Settings, SettingsError, load
 
@@ -64,6 +73,7 @@ detectors:
   proven: true
   minimum: 77
 thresholds: {psi: 0.9}
+traffic: {enabled: false, change: 0.4, silence: 3h}
 alerts: {resolve_after: 9, resolve_values: 10, ask_after: 7d, cooldown: 2h}
 limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
@@ -78,6 +88,8 @@ models:
     season: none
     proven: false
     budget: {span: 1d}
+    traffic: {silence: none}
+    latency: {p95: 80ms}
     floors: {shift: 0.5, series: {"outcome:error": 0.7, "feature:a": 0.6}}
     labels: {env: prod, area: eu}
 """,
@@ -94,6 +106,8 @@ models:
         budget=BudgetRule(5_000, 86_400_000),
         floors=FloorRule(0.5, 0.4, 0.2, (("feature:a", 0.6), ("outcome:error", 0.7)), joint=0.8),
         proven=False,
+        traffic=TrafficRule(enabled=False, change=0.4, silence=None),
+        latency=LatencyRule((("p95", 0.95, 80.0),)),
         thresholds=None,
     )
     assert rules.budget_of("fraud") == BudgetRule(5_000, 86_400_000)

@@ -120,6 +120,14 @@ def test_what_comes_back_is_over_and_was_not_learned() -> None:
     assert verdicts == [("throughput", v) for v in ("drift", "quiet", "drift")]
 
 
+def test_what_stays_another_way_is_never_usual_unless_the_owner_says_so() -> None:
+    def more(ends: Ints) -> Ints:
+        return np.where((ends > 3 * DAY_MS) & (ends <= 40 * DAY_MS), 80, 20)
+
+    verdicts = [one.verdict for one in told(panes(60, more), 60)]
+    assert verdicts == ["drift", "lasting", "quiet"]
+
+
 def test_a_version_that_takes_over_changes_nothing() -> None:
     switch_ms = 3 * DAY_MS
     old = panes(6, times(steady, 0.0, switch_ms))
@@ -154,6 +162,17 @@ def test_the_owner_says_which_silence_is_told(silence: int | None) -> None:
     assert waited == ([] if silence is None else [silence])
     off = ModelRule(traffic=TrafficRule(enabled=False))
     assert told(panes(2, steady), 2.5, replace(RULES, models={"fraud": off})) == []
+
+
+def test_where_the_input_ends_nothing_is_told_of_the_time_until_its_declared_end() -> None:
+    traffic, end_ms = Traffic.of("fraud"), 10 * DAY_MS
+    walk = [*traffic.walk(panes(2, steady), 2 * DAY_MS, lambda _: RULES, lambda *_: None)]
+    traffic.skip(end_ms, RULES)
+    assert walk == []
+    more = [(OLD, ends + end_ms + SLOT_MS, rows) for _, ends, rows in panes(1, steady)]
+    assert [*traffic.walk(more, 11 * DAY_MS, lambda _: RULES, lambda *_: None)] == []
+    (one,) = traffic.walk([], 12 * DAY_MS, lambda _: RULES, lambda *_: None)
+    assert one.what == "silence"
 
 
 def test_after_two_weeks_the_owner_is_asked_and_a_model_that_is_forgotten_ends() -> None:
