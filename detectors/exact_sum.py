@@ -41,8 +41,8 @@ def binned_sums(values: Floats, group: Ints) -> Binned:
     """The exact sum of each group's finite values. O(n)."""
     if not len(values):
         return _EMPTY
-    top = (np.frexp(values)[1].astype(np.int64) - 1) // BIN_BITS
-    rest = np.ldexp(values, (-BIN_BITS * top).astype(np.int32))
+    top = (np.frexp(values)[1] - 1) // BIN_BITS
+    rest = np.ldexp(values, -BIN_BITS * top)
     low = int(top.min()) - _PARTS + 1
     width = int(top.max()) - low + 1
     cells = (int(group.max()) + 1) * width
@@ -50,11 +50,12 @@ def binned_sums(values: Floats, group: Ints) -> Binned:
     total = np.zeros(cells)
     for part in range(_PARTS):
         whole = np.trunc(rest)
-        total += np.bincount(key - part, weights=whole, minlength=cells)
-        rest = rest - whole
-        if not rest.any():
+        total += np.bincount(key, weights=whole, minlength=cells)
+        rest -= whole
+        if part == _PARTS - 1 or not rest.any():
             break
         rest *= 2.0**BIN_BITS
+        key -= 1
     filled = np.flatnonzero(total)
     return Binned(filled // width, filled % width + low, total[filled].astype(np.int64))
 

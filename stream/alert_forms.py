@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -19,12 +20,13 @@ from stream.events import (
     AlertScope,
     AlertWindow,
 )
-from stream.members import Member, lesser
-from stream.rules import Rules
-from stream.times import iso
+from stream.members import FAULTS, Member, lesser
+from stream.rules import EscalationRule, Rules
+from stream.times import iso, span_text
 from stream.wire import Finding
 
 _ENDS = {"quiet": "resolved", "withdrawn": "withdrawn, judged predictions do not bear it out"}
+_UNANSWERED = "; unacknowledged for "
 _IDS = uuid.UUID("6f1d6a5e-6c0b-5b1e-9d59-1e0e6a5b7c11")  # namespace of alert ids
 
 
@@ -69,13 +71,37 @@ def fired(fingerprint: str, finding: Finding, rules: Rules) -> Alert:
 def told_again(firing: Alert, ready_ms: int, rules: Rules) -> Alert:
     """The same alert, its next sequence."""
     sequence = firing.sequence + 1
-    return msgspec.structs.replace(
+    told = msgspec.structs.replace(
         firing,
         id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
         sequence=sequence,
         evaluated_at=iso(ready_ms),
         **_signature(rules, firing.model.id),
     )
+    _inform(told.owners, firing.evidence.get("escalation", {}).get("informed", ()))
+    return told
+
+
+def escalated(
+    firing: Alert, at_ms: int, rules: Rules, step: EscalationRule, member: Member
+) -> Alert:
+    """Nobody has taken it in hand: told to more people."""
+    after_ms = at_ms - member.fired_ms
+    told = told_again(firing, at_ms, rules)
+    _inform(told.owners, step.to)
+    before = firing.evidence.get("escalation", {}).get("informed", ())
+    informed = [*before, *(name for name in step.to if name not in before)]
+    evidence = {"step": member.escalated, "unacknowledged_ms": after_ms, "informed": informed}
+    unanswered = f"{_UNANSWERED}{span_text(after_ms)}, told to {' and '.join(step.to)}"
+    return msgspec.structs.replace(
+        told,
+        evidence={**told.evidence, "escalation": evidence},
+        summary=firing.summary.partition(_UNANSWERED)[0] + unanswered,
+    )
+
+
+def _inform(owners: AlertOwners, names: Iterable[str]) -> None:
+    owners.informed += [name for name in names if name not in owners.informed]
 
 
 def updated(firing: Alert, finding: Finding, rules: Rules) -> Alert:
@@ -88,17 +114,31 @@ def updated(firing: Alert, finding: Finding, rules: Rules) -> Alert:
     if finding.verdict == "raised":
         summary = f"{firing.summary}; {detail['summary']}"
         return msgspec.structs.replace(told, severity=detail["severity"], summary=summary)
-    return msgspec.structs.replace(
+    told = msgspec.structs.replace(
         told,
         severity=detail["severity"],
         detector=AlertDetector(**detail["detector"]),
         window=AlertWindow(**detail["window"]),
         reference=AlertReference(**detail["reference"]),
         effect=AlertEffect(**detail["effect"]),
-        evidence=detail["evidence"],
+        evidence=detail["evidence"] | _escalation_of(firing),
         impact=AlertImpact(**detail["impact"]),
         recommended_action=detail["recommended_action"],
     )
+    if firing.kind in FAULTS and detail["kind"] not in FAULTS:
+        # its cause was named when there was more to see: that stays
+        named = {name: part for name, part in firing.evidence.items() if name == "cause"}
+        return msgspec.structs.replace(
+            told,
+            severity="error",
+            recommended_action="fix_pipeline",
+            evidence={**told.evidence, **named},
+        )
+    return told
+
+
+def _escalation_of(firing: Alert) -> dict[str, dict[str, Any]]:
+    return {n: part for n, part in firing.evidence.items() if n == "escalation"}
 
 
 def resolved(firing: Alert, finding: Finding) -> Alert:
@@ -158,6 +198,11 @@ def grown(root: Alert, members: int, ranked: list[dict[str, Any]]) -> Alert:
         evidence={**root.evidence, "incident": {"alerts": members, "ranked": ranked}},
         summary=f"{summary}; an incident of {members} alerts, first {names}",
     )
+
+
+def alert_ids(alert: Alert) -> list[str]:
+    """Of all its sequences so far."""
+    return [_alert_id(alert.fingerprint, alert.starts_at, n + 1) for n in range(alert.sequence)]
 
 
 def _alert_id(fingerprint: str, starts_at: str, sequence: int) -> str:

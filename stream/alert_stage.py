@@ -1,348 +1,157 @@
 """Stage 3: the only writer of alerts. One partition; findings are rare.
 
-    (none) --drift--> firing, sequence 1 --drift, lasting, fault--> firing, sequence 2, 3, ...
-                                         --quiet--> resolved --drift--> a new alert
-
 Findings wait until every stage-2 partition has passed their ready time with their kind, and are
 then taken in (ready time, pane end, faults first, series) order, so that what alerts say does not
 depend on which worker was faster. The two kinds do not wait for each other: a label feed that is
 hours behind must not delay what the inputs tell. No alert is of both kinds; what cohorts may
 know of the other kind is in `incidents`. Those of expected errors, which cohorts may not bear out,
-wait for both.
+wait for both. What is decided of one finding is in `alert_decisions`; between two findings falls
+what is due by event time alone.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-import msgspec
-
-from stream.alert_forms import (
-    fingerprint_of,
-    fired,
-    folded,
-    grown,
-    resolved,
-    told_again,
-    unfolded,
-    updated,
-)
+from stream.alert_decisions import LAST_MS, Decisions, to_alerts, turn_of
+from stream.alert_state import AlertState, Order
 from stream.events import Alert, Effect, ToAlerts
-from stream.firing_alerts import MAGIC, STATE_VERSION, FiringAlerts, unpack_state
-from stream.incidents import Incidents, ranked
-from stream.members import FAULTS, INPUTS, Member, Sign, size
-from stream.numbering import Listener
-from stream.records import encode
-from stream.rule_book import Schedule
+from stream.members import INPUTS
 from stream.rules import Rules
-from stream.snapshot import Part, pack, unpack
+from stream.snapshot import Part
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import FINDING_KINDS, Finding, FindingKind, Progress, decode_finding
+from stream.wire import FINDING_KINDS, Finding, FindingKind, Noticed, decode_finding
 
-RANKED = 20  # members that a root names
-FLAPPING = 2  # times come back within the cooldown: then it is quiet only after another cooldown
-
-Order = tuple[Any, ...]
-_LAST_MS = 2**62  # behind every pane end
+_JUDGED = FINDING_KINDS.index("cohort")
 
 
 class AlertStage:
     def __init__(self, rules: Rules, model_partitions: int) -> None:
-        self._schedule = Schedule(rules)
         self.epoch = 0
         self._partitions = model_partitions
-        self._listener = Listener()
-        self._progress: dict[int, Progress] = {}
-        self._waiting: dict[Order, Finding] = {}
-        self._released_ms: dict[FindingKind, int] = dict.fromkeys(FINDING_KINDS, BEFORE_ALL_MS)
-        self._firing = FiringAlerts()
-        self._incidents = Incidents(rules.horizon_ms)
+        self._begin(AlertState(rules))
+
+    def _begin(self, state: AlertState) -> None:
+        self._state = state
+        self._decisions = Decisions(state)
 
     def handle(self, value: bytes) -> list[Effect]:
         """One record of the findings topic, in topic order."""
-        said = self._listener.hear(value)
+        state = self._state
+        said = state.listener.hear(value)
         if said is None:
             return []
         record = decode_finding(said)
         if isinstance(record, Finding):
-            if record.ready_ms > self._released_ms[record.pane_kind]:
-                self._waiting[record.order] = record
+            if record.ready_ms > state.released_ms[record.pane_kind]:
+                state.waiting[record.order] = record
             return []
-        self._progress[record.partition] = record
-        return self._release() if len(self._progress) == self._partitions else []
+        state.progress[record.partition] = record
+        return self._release() if len(state.progress) == self._partitions else []
 
-    # -- configuration
+    # -- what is announced
 
     def next_ready_ms(self) -> int:
         """The first ready time of which nothing has been released yet."""
-        return max(self._released_ms.values()) + 1
+        return max(self._state.released_ms.values()) + 1
 
     def activate(self, at_ms: int, rules: Rules, announced_at: int | None = None) -> None:
         """Findings with a ready time from here on are signed by these rules. Whoever calls it has
         journaled it, and `at_ms` is at least `next_ready_ms`."""
-        self._schedule.add(at_ms, rules, announced_at)
+        self._state.schedule.add(at_ms, rules, announced_at)
+
+    def notice(self, noticed: Noticed) -> None:
+        """Known from its ready time on; journaled as `activate` has it."""
+        self._state.notices.add(noticed.announced_at, noticed.at_ms, noticed.notice)
 
     def has_activated(self, announced_at: int) -> bool:
-        return self._schedule.has(announced_at)
+        """What was announced at this offset: a configuration, or a notice."""
+        state = self._state
+        return state.schedule.has(announced_at) or state.notices.has(announced_at)
 
     # -- reading
 
     def active(self) -> list[Alert]:
-        return self._firing.all()
+        return self._state.firing.all()
 
     def announce(self) -> list[Effect]:
         """The firing alerts again: a new owner re-asserts the compacted state."""
-        return [_to_alerts(alert, ()) for alert in self.active()]
+        return [to_alerts(alert, ()) for alert in self.active()]
 
     # -- releases
 
     def _release(self) -> list[Effect]:
-        said = self._progress.values()
+        state = self._state
+        before_ms = dict(state.released_ms)
+        said = state.progress.values()
         prediction_ms = min(p.prediction_ms for p in said)
         both_ms = min(prediction_ms, *(p.cohort_ms for p in said))
         for kind in FINDING_KINDS:
             # a new owner of a stage-2 partition may say less than the one before it has said
             reached_ms = prediction_ms if kind == INPUTS else both_ms
-            self._released_ms[kind] = max(self._released_ms[kind], reached_ms)
-        effects: list[Effect] = list(self._inputs(self._due({INPUTS})))
-        effects += self._judged(self._due({*FINDING_KINDS} - {INPUTS}))
-        self._incidents.forget(self._released_ms["cohort"])
+            state.released_ms[kind] = max(state.released_ms[kind], reached_ms)
+        effects: list[Effect] = list(self._inputs(self._due({INPUTS}), before_ms[INPUTS]))
+        judged = self._due({*FINDING_KINDS} - {INPUTS})
+        effects += self._judged(judged, before_ms["cohort"])
+        state.incidents.forget(state.released_ms["cohort"])
         return effects
 
     def _due(self, kinds: set[FindingKind]) -> list[tuple[Order, Finding]]:
         """A heap of what is ready."""
         due = [
-            (_turn(finding), finding)
-            for finding in self._waiting.values()
+            (turn_of(finding), finding)
+            for finding in self._state.waiting.values()
             if finding.pane_kind in kinds
-            and finding.ready_ms <= self._released_ms[finding.pane_kind]
+            and finding.ready_ms <= self._state.released_ms[finding.pane_kind]
         ]
         heapq.heapify(due)
         return due
 
-    def _inputs(self, due: list[tuple[Order, Finding]]) -> Iterator[ToAlerts]:
+    def _inputs(self, due: list[tuple[Order, Finding]], told_ms: int) -> Iterator[ToAlerts]:
+        """`told_ms`: up to here all was told before."""
+        decisions = self._decisions
         while due:
             ready_ms = due[0][1].ready_ms
+            yield from self._by_time(told_ms, ready_ms - 1, of_inputs=True)
+            told_ms = ready_ms - 1
             grew: dict[str, None] = {}
             while due and due[0][1].ready_ms == ready_ms:
                 turn, finding = heapq.heappop(due)
-                yield from self._decide(turn, finding, due, grew)
+                yield from decisions.decide(turn, finding, due, grew)
             for incident_id in grew:
-                yield from self._tell_root(incident_id, ready_ms)
+                yield from decisions.tell_root(incident_id, ready_ms)
+        yield from self._by_time(told_ms, self._state.released_ms[INPUTS], of_inputs=True)
 
-    def _judged(self, due: list[tuple[Order, Finding]]) -> Iterator[ToAlerts]:
+    def _judged(self, due: list[tuple[Order, Finding]], told_ms: int) -> Iterator[ToAlerts]:
         """With the faults of prediction panes at their ready times, before cohorts of the same."""
-        for fault in self._incidents.take_ahead(self._released_ms["cohort"]):
-            while due and due[0][1].ready_ms < fault.fired_ms:
-                yield from self._decide(*heapq.heappop(due), due, {})
-            turn = (fault.fired_ms, FINDING_KINDS.index("cohort"), BEFORE_ALL_MS, fault.number)
-            yield from self._fold_explained(fault, turn, {}, of_inputs=False)
-        while due:
-            yield from self._decide(*heapq.heappop(due), due, {})
+        decisions, until_ms = self._decisions, self._state.released_ms["cohort"]
+        ahead = self._state.incidents.take_ahead(until_ms)
+        while ahead or due:
+            fault_ms = ahead[0].fired_ms if ahead else LAST_MS
+            ready_ms = min(fault_ms, due[0][1].ready_ms if due else LAST_MS)
+            yield from self._by_time(told_ms, ready_ms - 1, of_inputs=False)
+            told_ms = ready_ms - 1
+            if fault_ms == ready_ms:
+                fault = ahead.pop(0)
+                turn = (ready_ms, _JUDGED, BEFORE_ALL_MS, fault.number)
+                yield from decisions.fold_explained(fault, turn, {}, of_inputs=False)
+            else:
+                yield from decisions.decide(*heapq.heappop(due), due, {})
+        yield from self._by_time(told_ms, until_ms, of_inputs=False)
 
-    # -- decisions
-
-    def _decide(
-        self,
-        turn: Order,
-        finding: Finding,
-        due: list[tuple[Order, Finding]],
-        grew: dict[str, None],
-    ) -> Iterator[ToAlerts]:
-        if self._waiting.pop(finding.order, None) is None:
-            return  # a quiet that was not one after all
-        fingerprint = fingerprint_of(finding)
-        firing = self._firing.get(fingerprint)
-        member = self._incidents.firing(fingerprint)
-        if finding.verdict in {"quiet", "withdrawn"}:
-            if firing is not None and not self._hold(finding, member, due):
-                self._firing.end(fingerprint)
-                self._incidents.end(fingerprint, finding.pane_end_ms, finding.ready_ms)
-                yield _to_alerts(resolved(firing, finding), turn)
-        elif firing is not None:
-            own = firing.severity if member is None else member.severity
-            if finding.verdict != "raised" or own == "info":
-                yield self._told(turn, self._update(firing, member, finding))
-        elif finding.verdict == "drift":
-            alert, member = self._begin(fingerprint, finding)
-            yield self._told(turn, alert)
-            grew[member.incident_id] = None
-            if member.sign.kind in FAULTS:
-                yield from self._fold_explained(
-                    member, turn, grew, of_inputs=member.sign.is_of_inputs
-                )
-
-    def _begin(self, fingerprint: str, finding: Finding) -> tuple[Alert, Member]:
-        """A new alert, and the incident it belongs to."""
-        ready_ms, sign, book = finding.ready_ms, Sign.of(finding), self._incidents
-        rules = self._schedule.at(ready_ms)
-        alert = fired(fingerprint, finding, rules)
-        former = book.former(fingerprint, ready_ms, rules.cooldown_ms)
-        cause = book.cause(sign, ready_ms)
-        other = cause or former or book.related(sign, ready_ms)
-        member = Member(
-            number=0,
-            sign=sign,
-            fingerprint=fingerprint,
-            alert_id=alert.id,
-            incident_id=alert.id if other is None else other.incident_at(ready_ms),
-            severity=alert.severity,
-            action=alert.recommended_action,
-            size=size(finding.detail["effect"]),
-            fired_ms=ready_ms,
-            fired_as=alert.severity,
-            is_cause=sign.kind in FAULTS and cause is None,
-            is_folded=cause is not None,
-            flaps=0 if former is None else former.flaps + 1,
-        )
-        earlier = book.explained(member, of_inputs=sign.is_of_inputs)
-        if other is None and earlier:  # its incident had begun before it was found
-            member.incident_id = earlier[0].incident_at(ready_ms)
-        book.add(member)
-        if cause is not None:
-            return folded(alert, cause, ready_ms), member
-        return msgspec.structs.replace(alert, incident_id=member.incident_id), member
-
-    def _update(self, firing: Alert, member: Member | None, finding: Finding) -> Alert:
-        ready_ms, book = finding.ready_ms, self._incidents
-        alert = updated(firing, finding, self._schedule.at(ready_ms))
-        if member is None:
-            return alert
-        if member.flaps >= FLAPPING:
-            for order in [o for o, f in self._waiting.items() if _is_held(f, finding)]:
-                del self._waiting[order]
-        is_news = finding.verdict == "drift"
-        sign = Sign.of(finding) if is_news else member.sign
-        if is_news:
-            book.renew(member, alert.severity, alert.recommended_action)
-        elif finding.verdict == "raised":
-            book.renew(member, alert.severity, member.action)
-        cause = book.cause(sign, ready_ms, None if is_news else finding.pane_end_ms)
-        if cause is not None and (is_news or member.is_folded):
-            book.fold(member, cause, ready_ms)
-            return folded(alert, cause, ready_ms)
-        if member.is_folded:
-            book.unfold(member)
-            return unfolded(alert, member)
-        return alert
-
-    def _fold_explained(
-        self, fault: Member, turn: Order, grew: dict[str, None], *, of_inputs: bool
-    ) -> Iterator[ToAlerts]:
-        """What had fired before its cause did is told again."""
-        rules = self._schedule.at(fault.fired_ms)
-        for n, member in enumerate(self._incidents.explained(fault, of_inputs=of_inputs)):
-            alert = told_again(self._firing[member.fingerprint], fault.fired_ms, rules)
-            self._incidents.fold(member, fault, fault.fired_ms)
-            grew[fault.incident_at(fault.fired_ms)] = None
-            yield self._told((*turn, n), folded(alert, fault, fault.fired_ms))
-
-    def _tell_root(self, incident_id: str, ready_ms: int) -> Iterator[ToAlerts]:
-        """Once an incident has ten alerts, a hundred, a thousand."""
-        root, members = self._incidents.root(incident_id)
-        if root is None or len(members) < 10 or len(str(len(members))) <= len(str(root.told)):
-            return
-        self._incidents.has_told(root, len(members))
-        rules = self._schedule.at(ready_ms)
-        alert = told_again(self._firing[root.fingerprint], ready_ms, rules)
-        turn = (ready_ms, FINDING_KINDS.index(INPUTS), _LAST_MS, root.number)
-        yield self._told(turn, grown(alert, len(members), ranked(members, RANKED)))
-
-    def _hold(
-        self, finding: Finding, member: Member | None, due: list[tuple[Order, Finding]]
-    ) -> bool:
-        """Whether it is too early to call this quiet: it has come and gone too often."""
-        cooldown_ms = self._schedule.at(finding.ready_ms).cooldown_ms
-        if (
-            member is None
-            or member.flaps < FLAPPING
-            or finding.detail.get("held")
-            or not cooldown_ms
-        ):
-            return False
-        later = msgspec.structs.replace(
-            finding,
-            ready_ms=finding.ready_ms + cooldown_ms,
-            detail={**finding.detail, "held": True},
-        )
-        self._waiting[later.order] = later
-        if later.ready_ms <= self._released_ms[later.pane_kind]:
-            heapq.heappush(due, (_turn(later), later))
-        return True
-
-    def _told(self, turn: Order, alert: Alert) -> ToAlerts:
-        self._firing.set(alert)
-        return _to_alerts(alert, turn)
+    def _by_time(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[ToAlerts]:
+        """What is due behind `told_ms` and up to `until_ms` though nothing was found."""
+        yield from self._decisions.escalate(told_ms, until_ms, of_inputs=of_inputs)
 
     # -- state
 
     def snapshot(self) -> list[Part]:
-        base = pack(
-            MAGIC,
-            STATE_VERSION,
-            {
-                "listener": self._listener.snapshot(),
-                "progress": [msgspec.to_builtins(p) for p in self._progress.values()],
-                "waiting": [msgspec.to_builtins(f) for f in self._waiting.values()],
-                "released_ms": self._released_ms,
-                "changes": self._firing.changes,
-                "schedule": self._schedule.snapshot(),
-                "incidents": self._incidents.snapshot(),
-            },
-        )
-        return [
-            Part("base", None, lambda: base),
-            *self._schedule.parts(),
-            *self._firing.parts(),
-            *self._incidents.parts(),
-        ]
+        return self._state.snapshot()
 
     @classmethod
     def restore(cls, rules: Rules, model_partitions: int, state: Mapping[str, bytes]) -> AlertStage:
-        """Also of the one part "state" that 0.1.0 wrote. What is in force when, the state knows.
-
-        Raises BrokenRecordError.
-        """
+        """Also of what 0.1.0 wrote. Raises BrokenRecordError."""
         stage = cls(rules, model_partitions)
-        if "state" in state:
-            base: dict[str, Any] = unpack(MAGIC, 1, state["state"])
-            stage._firing.restore_alerts(base["firing"])
-        else:
-            base = unpack_state(state["base"])
-            stage._firing.restore(base["changes"], state)
-            stage._schedule = Schedule.restore(base["schedule"], state)
-        stage._listener.restore(base["listener"])
-        for record in base["progress"]:
-            progress = msgspec.convert(record, Progress)
-            stage._progress[progress.partition] = progress
-        for record in base["waiting"]:
-            finding = msgspec.convert(record, Finding)
-            stage._waiting[finding.order] = finding
-        released_ms = base["released_ms"]
-        least_ms = min(released_ms.values())  # 0.1.0 knew no estimates
-        stage._released_ms = {kind: released_ms.get(kind, least_ms) for kind in FINDING_KINDS}
-        if "incidents" in base:
-            stage._incidents.restore(base["incidents"], state, stage._released_ms["cohort"])
+        stage._begin(AlertState.restore(rules, state))
         return stage
-
-
-def _turn(finding: Finding) -> Order:
-    """In which findings are decided; of one pane faults first: they explain the others."""
-    is_fault = finding.detail.get("kind") in FAULTS
-    ready_ms, kind, pane_end_ms, *rest = finding.order
-    return ready_ms, kind, pane_end_ms, not is_fault, *rest
-
-
-def _is_held(waiting: Finding, finding: Finding) -> bool:
-    return (
-        waiting.detail.get("held", False)
-        and waiting.group == finding.group
-        and waiting.series == finding.series
-        and waiting.alertname == finding.alertname
-    )
-
-
-def _to_alerts(alert: Alert, order: tuple[Any, ...]) -> ToAlerts:
-    return ToAlerts(alert.fingerprint, alert.sequence, alert, encode(alert), order)

@@ -27,7 +27,7 @@ from stream.replay import ReplayedJournal
 from stream.settings import Settings
 from stream.times import iso, moment_ms
 from stream.topic_reader import Place, Range, Reader, find_ranges, new_consumer
-from stream.wire import KINDS, decode_journal
+from stream.wire import FINDING_KINDS, decode_journal
 
 
 class TopicHistory:
@@ -221,7 +221,7 @@ def warm_up(pipeline: Pipeline) -> dict[str, Any]:
         until.setdefault((reference.group[0], reference.kind), reference.end_ms)
 
     def is_early(told: ToAlerts) -> bool:
-        kind = "cohort" if told.order[1] == KINDS.index("cohort") else "prediction"
+        kind = "cohort" if told.order[1] == FINDING_KINDS.index("cohort") else "prediction"
         until_ms = until.get((told.alert.model.id, kind), -BEFORE_ALL_MS)
         return moment_ms(told.alert.window.end) <= until_ms
 

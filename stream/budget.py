@@ -51,3 +51,9 @@ def shares(purses: Iterable[Purse]) -> list[float]:
         else:
             found.append(WEIGHTS[purse] / count[purse])
     return found
+
+
+def unspendable(max_features: int) -> float:
+    """What of the reserve no series can ever ask for, there being at most so many: it pays for what
+    is compared between roles, which needs little."""
+    return WEIGHTS["reserve"] * 6.0 / (math.pi**2 * (max_features + 2))

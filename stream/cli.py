@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from stream.allocator import keep_freed_memory
 from stream.cli_output import USAGE, Output, fail, load_settings, say
 
 app = typer.Typer(
@@ -306,6 +307,28 @@ def reference_accept(
     accept(settings, model, version, at)
 
 
+@app.command()
+def acknowledge(
+    what: Annotated[str, typer.Argument(help="Id of an alert, or its fingerprint.")],
+    by: Annotated[str, typer.Option(help="Who takes it in hand.")],
+    note: Annotated[str, typer.Option(help="What is known, or being done.")] = "",
+    incident: Annotated[
+        bool, typer.Option("--incident", help="The id is of an incident: of all its alerts.")
+    ] = False,
+    at: Annotated[
+        str | None,
+        typer.Option(help="Event time: RFC 3339, or epoch milliseconds; at once, if not given."),
+    ] = None,
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Take an alert in hand: it is not escalated."""
+    settings = load_settings(config, _broker(bootstrap))
+    from stream.cli_notices import acknowledge as announce
+
+    announce(settings, what, by=by, note=note, of_incident=incident, at=at)
+
+
 def _broker(bootstrap: str | None) -> dict[str, Any]:
     return {} if bootstrap is None else {"kafka": {"bootstrap": bootstrap}}
 
@@ -335,6 +358,7 @@ def spread(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: runs the command and exits with its code."""
     given = sys.argv[1:] if arguments is None else arguments
+    keep_freed_memory()
     try:
         code = app(spread(given), prog_name="leeway", standalone_mode=False)
     except typer.TyperException as error:

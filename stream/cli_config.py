@@ -38,7 +38,7 @@ def activate(settings: Settings, at: str | None) -> None:
         book.announce(change)
     except RefusedConfigError as error:
         raise fail(str(error)) from None
-    _run(publish(settings, settings.topics.control, None, change.encode()))
+    publish_now(settings, change.encode())
     say(f"announced config {config_hash}, in force from {iso(at_ms)} on")
 
 
@@ -47,9 +47,14 @@ def accept(settings: Settings, model_id: str, version: str | None, at: str | Non
     if not settings.rules().knows(model_id) or not model_id or version == "":
         raise fail(f"no model {model_id!r} in this configuration", USAGE)
     renewal = Renewal(_at_ms(at), model_id, version)
-    _run(publish(settings, settings.topics.control, None, renewal.encode()))
+    publish_now(settings, renewal.encode())
     which = model_id if version is None else f"{model_id} v{version}"
     say(f"announced: a new reference of {which} from {iso(renewal.effective_at_ms)} on")
+
+
+def publish_now(settings: Settings, value: bytes) -> None:
+    """A record for the control topic."""
+    _run(publish(settings, settings.topics.control, None, value))
 
 
 def _at_ms(at: str | None) -> int:

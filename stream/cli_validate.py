@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stream.cli_output import Output, print_json, print_rows
+from stream.cli_output import Output, print_json, print_rows, say
 from stream.power_plan import Planned, planned
 from stream.settings import Settings
 
@@ -15,9 +15,12 @@ def show(settings: Settings, config: Path, features: int, output: Output) -> Non
     plans = {model: planned(rules, model, features) for model in models}
     if output is Output.json:
         power = {model: [_plain(one) for one in plan] for model, plan in plans.items()}
-        print_json({"config_hash": rules.config_hash(), "models": models, "power": power})
+        found = {"config_hash": rules.config_hash(), "models": models, "gaps": settings.gaps()}
+        print_json({**found, "power": power})
         return
     print(f"{config}: ok, {len(models)} models, config_hash {rules.config_hash()}")
+    for gap in settings.gaps():
+        say(f"missing: {gap}")
     rows = [(model, *_row(one)) for model, plan in plans.items() for one in plan]
     print_rows(("model", "of", "smallest change found", "after predictions", "in"), rows)
 

@@ -1,4 +1,4 @@
-"""Records of the control topic: the end of the input, configurations, new references."""
+"""Records of the control topic: the end of the input, configurations, new references, notices."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from stream.events import LATEST_MS
+from stream.notices import Notice
 from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
 from stream.times import to_ms
@@ -29,6 +30,11 @@ class _Record(msgspec.Struct):
     rules: dict[str, Any] = {}
     model_id: str = ""
     model_version: str | None = None
+    alert_id: str = ""
+    incident_id: str = ""
+    fingerprint: str = ""
+    by: str = ""
+    note: str = ""
 
 
 _decoder = msgspec.json.Decoder(_Record)
@@ -60,7 +66,7 @@ def must_name_inputs(end: EndOfInput, topics: Collection[str], partitions: int) 
         raise ControlError(f"offsets of partition {beyond[0]}: there are {partitions}")
 
 
-def decode(value: bytes) -> EndOfInput | ConfigChange | Renewal | None:
+def decode(value: bytes) -> EndOfInput | ConfigChange | Renewal | Notice | None:
     """None: a type this build does not know. Raises ControlError for what is malformed."""
     try:
         record = _decoder.decode(value)
@@ -71,6 +77,8 @@ def decode(value: bytes) -> EndOfInput | ConfigChange | Renewal | None:
             if not record.model_id or record.model_version == "":
                 raise ControlError("a reference of no model or version")
             return Renewal(_ms(record.effective_at), record.model_id, record.model_version)
+        if record.type == "acknowledgement":
+            return _notice(record)
         if record.type != "end_of_input":
             return None
         offsets = {
@@ -80,6 +88,19 @@ def decode(value: bytes) -> EndOfInput | ConfigChange | Renewal | None:
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise ControlError(str(error)) from None
     return EndOfInput(_ms(record.effective_at), offsets)
+
+
+def _notice(record: _Record) -> Notice:
+    at_ms = None if record.effective_at is None else _ms(record.effective_at)
+    told = {name: getattr(record, name) for name in _TOLD}
+    notice = Notice("acknowledgement", at_ms, **told)
+    fault = notice.fault()
+    if fault is not None:
+        raise ControlError(fault)
+    return notice
+
+
+_TOLD = ("alert_id", "incident_id", "fingerprint", "by", "note")
 
 
 def encode(end: EndOfInput) -> bytes:

@@ -20,6 +20,7 @@ from stream.joint_watch import MEASURE, SERIES, JointWatch
 from stream.monitor_told import MonitorFinding, SeriesStatus
 from stream.monitored_series import MonitoredSeries
 from stream.objective_watch import LATENCY, ObjectiveWatch
+from stream.pane_kinds import PaneKind, is_judged
 from stream.panes import PaneTable
 from stream.profile import Profile
 from stream.recent_rows import RecentRows
@@ -28,7 +29,6 @@ from stream.rules import Rules
 from stream.standards import Standards
 from stream.watch import Watch
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import PaneKind
 
 Fired = list[tuple[str, str]]
 """(series, detector)"""
@@ -42,7 +42,7 @@ class Detection:
         self._group, self._kind = group, kind
         self.standards = Standards(kind, group[0])
         self.watch = Watch(enough)
-        self.means = MonitoredSeries(rules, kind, types)
+        self.means = MonitoredSeries(rules, group[0], kind, types)
         self._joint = JointWatch()
         self._distances = DistanceWatch()
         self._objectives = ObjectiveWatch()
@@ -143,7 +143,7 @@ class Detection:
     ) -> list[MonitorFinding]:
         """What lies beyond thresholds that the owner has set."""
         law = self.law
-        if law is None or self._kind == "cohort":
+        if law is None or is_judged(self._kind):
             return []
         told = self._distances.run(
             run, recent, law, rule=rules.thresholds_of(self._group[0]),

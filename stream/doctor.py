@@ -44,7 +44,11 @@ def owner(settings: Settings) -> Check:
             "no model is configured, alerts would be unassigned",
             "name each model under models, with owners.accountable and runbook_url",
         )
-    return Check("owners", True, f"{len(settings.models)} models, each with an owner and a runbook")
+    gaps = settings.gaps()
+    if gaps:
+        return Check("owners", False, "; ".join(gaps), "name under responsible who acts on alerts")
+    found = f"{len(settings.models)} models, each with an owner, who acts, and a runbook"
+    return Check("owners", True, found)
 
 
 def codecs() -> Check:

@@ -24,6 +24,7 @@ from stream.judgement import (
     SCORE_TRUE,
     label_flags,
 )
+from stream.pane_kinds import is_judged
 from stream.panes import PaneTable
 from stream.reference import Reference
 
@@ -40,7 +41,7 @@ def is_probability(reference: Reference) -> bool:
 
 def are_of_the_named(reference: Reference) -> bool:
     """Whether scores are of the label that was said, not of the positive one."""
-    if reference.kind == "cohort":
+    if is_judged(reference.kind):
         return not any(reference.feature(name) for name in (RECALL, FALSE_POSITIVES))
     labels = reference.feature(LABEL)
     if labels is None:

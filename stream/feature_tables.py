@@ -24,7 +24,7 @@ from stream.feature_table import ARRAYS, Counts, FeatureTable, Ints, dealt, join
 from stream.native_summary import Triple
 
 _KINDS = 5
-_CELLS_IN_ONE_GO = 1 << 16
+_CELLS_IN_ONE_GO = 1 << 14  # they stay in the cache
 _CELLS_ALONE = 1 << 11  # of a group, from which it is worth a call of its own
 
 
@@ -150,8 +150,24 @@ def _square_bins(numbers: NDArray[np.float64], pane: Ints) -> Binned:
 
 
 def _occurrences(pane: Ints, key: NDArray[Any]) -> Counts:
-    """How often each key occurs in each pane."""
-    return _counted(pane, key, np.broadcast_to(np.ones(1, np.int64), pane.shape))
+    """How often each key occurs in each pane. Counted as integers that are sorted: to sort values
+    takes a tenth of what it takes to find an order."""
+    if not len(pane):
+        return Counts(np.zeros(0, np.int64), key, np.zeros(0, np.int64))
+    if key.dtype == np.int64:
+        low = int(key.min())
+        span = int(key.max()) - low + 1  # of logarithmic buckets: below 2**18
+        pairs = np.sort(pane * span + (key - low))
+    else:
+        distinct = np.unique(key)
+        span = len(distinct)
+        pairs = np.sort(pane * span + np.searchsorted(distinct, key))
+    is_first = np.ones(len(pairs), np.bool_)
+    np.not_equal(pairs[1:], pairs[:-1], out=is_first[1:])
+    starts = np.flatnonzero(is_first)
+    of, place = np.divmod(pairs[starts], span)
+    keys = place + low if key.dtype == np.int64 else distinct[place]
+    return Counts(of, keys, np.diff(starts, append=len(pairs)))
 
 
 # -- sums to sums

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.alarm import Signal
+from stream.causes import Cause, cause_of
 from stream.columns import Group
-from stream.constant import Constant, constant_of
 from stream.distance_watch import DistanceTold
 from stream.distance_words import describe_distance
 from stream.estimated_error import ESTIMATE, SCORE
@@ -17,6 +17,7 @@ from stream.joint_words import describe_joint
 from stream.monitor_told import MonitorFinding
 from stream.objective_watch import LATENCY, ObjectiveTold
 from stream.objective_words import describe_objective
+from stream.pane_kinds import PaneKind, is_judged
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
@@ -24,7 +25,6 @@ from stream.times import iso
 from stream.unit_walk import Crossing, Told
 from stream.verdicts import Context, describe, describe_crossing
 from stream.watched import Key
-from stream.wire import PaneKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,12 @@ class Findings:
             detail["summary"] += "; predictions have moved too"
         shown_of = SCORE if name == ESTIMATE else name
         detail["evidence"] = self._evidence(shown_of, crossing.since_ms, end_ms, reference)
-        if detail["kind"] == "feature_drift":
+        if context.feature is not None:
             window = self.recent.window(crossing.since_ms, end_ms)
-            detail |= self._constant(context, constant_of(window, name, reference))
+            _name_cause(detail, cause_of(window, name, measure, reference))
         if name == ESTIMATE:
             detail["impact"] |= _sums("estimated_error", told, crossing)
-        if self.kind == "cohort":
+        if is_judged(self.kind):
             metric = name.partition(":")[2]
             if measure == "shift":
                 detail["impact"] |= _impact(metric, detail["evidence"])
@@ -88,17 +88,6 @@ class Findings:
             if watched.unit.is_split:
                 detail["evidence"] = _of_scores(told, crossing)
         return MonitorFinding(end_ms, name, context.alertname, detail)
-
-    def _constant(self, context: Context, found: Constant | None) -> dict[str, Any]:
-        if found is None:
-            return {}
-        what = f"{context.feature} is {found.value} in all of its last {found.count} values"
-        return {
-            "kind": "data_quality",
-            "severity": "error",
-            "recommended_action": "fix_pipeline",
-            "summary": f"{context.who}: {what}: it has stopped varying",
-        }
 
     def of_mean(
         self,
@@ -167,6 +156,17 @@ class Findings:
         window = self.recent.window(since_ms, end_ms)
         before = {} if reference is None else reference_evidence(reference, name)
         return {"current": current_evidence(window, name, reference), "reference": before}
+
+
+def _name_cause(detail: dict[str, Any], cause: Cause | None) -> None:
+    """What probably is behind it; some causes make a drift a fault."""
+    if cause is None:
+        return
+    detail["summary"] += f"; {cause.because}"
+    detail["evidence"]["cause"] = cause.shown()
+    if cause.is_certain:
+        detail["kind"], detail["severity"] = cause.kind, "error"
+        detail["recommended_action"] = "fix_pipeline"
 
 
 def _lasting(context: Context) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from stream.records import encode
 from stream.snapshot import Part, pack, unpack
 
 MAGIC = b"3"
-STATE_VERSION = 3  # of stage 3
-OLDER_VERSIONS = (1, 2)  # which this reads: 1 is of 0.1.0, 2 knew no incidents
+STATE_VERSION = 4  # of stage 3
+OLDER_VERSIONS = (1, 2, 3)  # read too: 1 is of 0.1.0, 2 knew no incidents, 3 no notices
 BUCKETS = 1_024  # by fingerprint: so many parts at most
 _plain = msgspec.json.Decoder(Alert)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stream.columns import Group
+from stream.pane_kinds import PaneKind
 from stream.panes import PaneTable
 from stream.plain_panes import table_from_plain, table_to_plain
 from stream.profile import Profile
@@ -24,7 +25,6 @@ from stream.reference_scan import ReferenceScan
 from stream.rules import SEASON_HOURS, ReferenceRule, Rules
 from stream.season import SeasonGathering
 from stream.units import Unit
-from stream.wire import PaneKind
 
 _LATE = 64  # features gathered for by themselves, at a time
 _ANEW = 2  # times that a reference with a change inside is begun anew; the next is sealed

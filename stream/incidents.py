@@ -20,7 +20,7 @@ import msgspec
 
 from stream.columns import Group
 from stream.events import Action, Severity
-from stream.members import FAULTS, Member, Sign
+from stream.members import FAULTS, Member, Sign, is_at_least
 from stream.rules import DAY_MS
 from stream.snapshot import Part, pack, unpack
 from stream.wire import FINDING_KINDS, FindingKind
@@ -49,6 +49,32 @@ class Incidents:
 
     def firing(self, fingerprint: str) -> Member | None:
         return self._firing.get(fingerprint)
+
+    def all_firing(self) -> Iterable[Member]:
+        return self._firing.values()
+
+    def spoken_for(self, member: Member, at_ms: int, severity: Severity) -> int | None:
+        """From when on, at `at_ms` or later, no earlier alert of its model and incident that is
+        as severe fires too; None: not as far as is known."""
+        earlier = [
+            m
+            for group, members in self._of_group.items()
+            if group[0] == member.sign.group[0]
+            for m in members
+            if m.place < member.place and is_at_least(m.fired_as, severity)
+            if m.sign.is_of_inputs or not member.sign.is_of_inputs
+        ]
+        while True:
+            incident_id = member.incident_at(at_ms)
+            others = [m for m in earlier if m.incident_at(at_ms) == incident_id]
+            speaks = next((m for m in others if not m.is_over(at_ms)), None)
+            if speaks is None:
+                return at_ms
+            moves = [at for m in (member, speaks) for at, _ in m.moves if at > at_ms]
+            ends = [at for at in (speaks.quiet_ms, *moves) if at is not None]
+            if not ends:
+                return None
+            at_ms = min(ends)
 
     def former(self, fingerprint: str, ready_ms: int, within_ms: int) -> Member | None:
         """The alert of this fingerprint that was over so shortly before."""
@@ -141,6 +167,10 @@ class Incidents:
 
     def unfold(self, member: Member) -> None:
         member.is_folded = False
+        self._note(member)
+
+    def escalate(self, member: Member) -> None:
+        member.escalated += 1
         self._note(member)
 
     def has_told(self, root: Member, members: int) -> None:

@@ -28,6 +28,7 @@ from stream.wire import (
     Idle,
     JournalEntry,
     MaturityDecision,
+    Noticed,
     Renewed,
     Shed,
 )
@@ -46,6 +47,7 @@ class Journal:
         self._activations: dict[tuple[int, int], dict[int, Activation]] = defaultdict(dict)
         self._accepted: dict[int, dict[tuple[str, int], Accepted]] = defaultdict(dict)
         self._renewed: dict[int, dict[int, Renewed]] = defaultdict(dict)
+        self._noticed: dict[int, dict[int, Noticed]] = defaultdict(dict)
         self._epochs: dict[tuple[int, int], int] = {}
         self._idle: dict[int, dict[tuple[str, int], Idle]] = defaultdict(dict)
         self._sheds: dict[int, dict[tuple[str, int, str], Shed]] = defaultdict(dict)
@@ -79,6 +81,8 @@ class Journal:
                 self._accepted[entry.partition].setdefault(announced, entry)
             case Renewed():
                 self._renewed[entry.partition].setdefault(entry.announced_at, entry)
+            case Noticed():
+                self._noticed[entry.partition].setdefault(entry.announced_at, entry)
         return True
 
     def _add_idle(self, entry: Idle) -> None:
@@ -99,6 +103,10 @@ class Journal:
     def renewed_of(self, partition: int) -> list[Renewed]:
         """Of the models of a partition of stage 2, in the order in which they were decided."""
         return list(self._renewed[partition].values())
+
+    def noticed_of(self, partition: int) -> list[Noticed]:
+        """Of stage 3, in the order in which they were decided."""
+        return list(self._noticed[partition].values())
 
     def is_in_force_everywhere(self, announced_at: int, partitions: int) -> bool:
         """Whether all owners of stages 2 and 3 have decided from when on."""
@@ -141,6 +149,8 @@ def journal_key(entry: JournalEntry, moment: int = 0) -> bytes:
             parts = ["accepted", *place, entry.announced_at]
         case Renewed():
             parts = ["renewed", entry.partition, entry.epoch, entry.announced_at]
+        case Noticed():
+            parts = ["noticed", entry.partition, entry.epoch, entry.announced_at]
     return msgspec.json.encode(parts)
 
 

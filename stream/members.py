@@ -41,6 +41,7 @@ class Sign(msgspec.Struct, frozen=True):
     kind: Kind
     start_ms: int  # its onset
     found_ms: int  # end of the pane that told
+    is_named: bool = False  # a cause was named that is a fault whatever told it
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
@@ -53,6 +54,7 @@ class Sign(msgspec.Struct, frozen=True):
             detail["kind"],
             detail["change_at_ms"],
             finding.pane_end_ms,
+            "cause" in detail["evidence"] and detail["kind"] in FAULTS,
         )
 
     @property
@@ -66,6 +68,10 @@ class Sign(msgspec.Struct, frozen=True):
     def begins_with(self, other: Sign) -> bool:
         """Whether both onsets may be one."""
         return 2 * abs(self.start_ms - other.start_ms) <= self.window_ms(other)
+
+    def overlaps(self, other: Sign) -> bool:
+        """Whether the onsets are no further apart than both windows are long."""
+        return abs(self.start_ms - other.start_ms) <= self.window_ms(other)
 
     def may_begin_before(self, other: Sign) -> bool:
         """Whether this onset may well be the earlier one."""
@@ -92,6 +98,7 @@ class Member(msgspec.Struct):
     is_folded: bool = False
     told: int = 1  # of the root: the members that it has told of
     flaps: int = 0  # times that it has come back within the cooldown
+    escalated: int = 0  # steps taken, because nobody took it in hand
 
     @property
     def is_root(self) -> bool:
@@ -105,6 +112,10 @@ class Member(msgspec.Struct):
     def incident_at(self, ready_ms: int) -> str:
         moved = [to for at_ms, to in self.moves if at_ms <= ready_ms]
         return moved[-1] if moved else self.incident_id
+
+    def incidents(self) -> list[tuple[str, int]]:
+        """Those that it has belonged to, each since when."""
+        return [(self.incident_id, self.fired_ms), *((to, at_ms) for at_ms, to in self.moves)]
 
     @property
     def last_incident(self) -> str:
@@ -124,6 +135,7 @@ class Member(msgspec.Struct):
             return (
                 mine.kind == "feature_drift"
                 and sign.alertname in OF_VALUES
+                and not sign.is_named
                 and mine.feature == sign.feature
                 and not self.is_over(ready_ms)
                 and mine.start_ms < sign.start_ms
@@ -143,16 +155,19 @@ class Member(msgspec.Struct):
             )
         if not all(kind in FAULTS | DRIFTS for kind in both):
             return False
-        if sign.kind in FAULTS and mine.kind not in FAULTS:
-            return False  # drifts do not account for a fault
         same_feature = sign.feature is not None and mine.feature == sign.feature
+        if sign.kind in FAULTS and mine.kind not in FAULTS:
+            # drifts do not account for a fault; it may have moved its feature before it was seen
+            return mine.group == sign.group and same_feature and sign.overlaps(mine)
         if mine.group == sign.group:
             return sign.begins_with(mine) or self._leads_to(sign, ready_ms)
         return same_feature and mine.alertname == sign.alertname and sign.begins_with(mine)
 
     def _leads_to(self, sign: Sign, ready_ms: int) -> bool:
         """Features move predictions, and these what outcomes say; two alerts may be of the same."""
-        if self.is_over(ready_ms) or not self._covers(sign, ready_ms):
+        if self.is_over(ready_ms):
+            return False
+        if not (self._covers(sign, ready_ms) or sign.overlaps(self.sign)):
             return False
         mine, its = layer(self.sign.kind), layer(sign.kind)
         if mine == its:
@@ -174,6 +189,10 @@ def layer(kind: Kind) -> int:
 
 def lesser(one: Severity, other: Severity) -> Severity:
     return min(one, other, key=SEVERITIES.index)
+
+
+def is_at_least(one: Severity, other: Severity) -> bool:
+    return SEVERITIES.index(one) >= SEVERITIES.index(other)
 
 
 def size(effect: dict[str, Any]) -> float:

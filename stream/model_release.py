@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
-
-import numpy as np
 
 from stream.columns import Group
 from stream.estimated_error import OF_BOTH
 from stream.model_state import ModelState
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
+from stream.pair_watch import PairWatch
+from stream.pane_kinds import PaneKind, series_at
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
-from stream.rules import DAY_MS, Rules
+from stream.rules import CHAMPION, DAY_MS, SHADOW, Rules
+from stream.shadow_watch import ShadowWatch
+from stream.shadow_words import describe_pairs, describe_shadow
+from stream.traffic import Came
 from stream.traffic_words import finding_of
-from stream.wire import Finding, PaneKind
+from stream.wire import Finding, FindingKind
 
-SHADOW = "shadow"  # this role is sent what the others are, once more
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
 
@@ -32,7 +35,7 @@ class Told:
     finding: MonitorFinding
     ready_ms: int
 
-    def record(self, partition: int, epoch: int, kind: PaneKind) -> Finding:
+    def record(self, partition: int, epoch: int, kind: FindingKind) -> Finding:
         finding = self.finding
         return Finding(
             partition=partition,
@@ -60,6 +63,11 @@ class Due:
     def ready_ms(self, end_ms: int) -> int:
         return max(end_ms + self.age_ms, self.decided_at_ms)
 
+    def told(self, group: Group, finding: MonitorFinding, ready_ms: int) -> Told:
+        series = series_at(self.kind, finding.series)
+        named = finding if series == finding.series else replace(finding, series=series)
+        return Told(group, named, ready_ms)
+
 
 class Release:
     def __init__(
@@ -69,6 +77,13 @@ class Release:
         self._renewals = renewals
         self._forget_ms, self._pane_ms = rules.forget_ms, rules.pane_ms
         self._observe = observe
+
+    def fewest(self, model: ModelState) -> int:
+        """Predictions of a version before anything can be told of it, whatever they are."""
+        if self._observe is not None:
+            return 0
+        fewest = [rules.minimum_values for rules in self._schedule.every]
+        return min(model.reference.predictions, *fewest)
 
     def work_off(
         self, model: ModelState, due: Due, tables: Sequence[tuple[Group, PaneTable]]
@@ -80,9 +95,6 @@ class Release:
             for life in model.lives.get(group, ())
             if len(panes := table.between(life.first_end_ms, life.last_end_ms))
         ]
-        if due.kind == "prediction" and pieces:
-            _count_predictions(model, [panes for _, _, panes in pieces])
-            model.came += [(g, p.pane_end, p.rows) for _, g, p in pieces if g[2] != SHADOW]
         # a new version may inherit the reference of an older one: the older is worked off first
         pieces.sort(key=lambda piece: _begin(model, due.kind, *piece))
         for life, group, panes in pieces:
@@ -104,22 +116,70 @@ class Release:
                 findings, sealed = monitor.update(part, rules)
                 yield from sealed
                 for finding in (*ended, *findings):
-                    yield Told(group, finding, due.ready_ms(finding.pane_end_ms))
+                    yield due.told(group, finding, due.ready_ms(finding.pane_end_ms))
+        if due.kind == "prediction" and any(group[2] == SHADOW for group in model.lives):
+            yield from self._shadows(model, due, pieces)
 
-    def traffic(self, model: ModelState, due: Due, until_ms: int, seen_ms: int) -> Iterator[Told]:
-        """Of the prediction panes that have come, up to one end, and of none having come, up to
-        the other."""
-        came, model.came = model.came, []
+    def _shadows(
+        self, model: ModelState, due: Due, pieces: Sequence[tuple[Life, Group, PaneTable]]
+    ) -> Iterator[Told]:
+        """Shadows beside the champions of their segment."""
+        own = [piece for piece in pieces if piece[1][2] == SHADOW]
+        silent = set(model.shadows) - {group for _, group, _ in own}
+        for life, group, panes in [*own, *((None, group, None) for group in sorted(silent))]:
+            champions = [of for _, other, of in pieces if other[2:] == (CHAMPION, group[3])]
+            watch = model.shadows.get(group)
+            if life is not None and (watch is None or watch.life_ms < life.first_end_ms):
+                if watch is not None:
+                    yield from self._forget_shadow(model, due, group, life.first_end_ms)
+                watch = model.shadows[group] = ShadowWatch(group[0], life.first_end_ms)
+            assert watch is not None
+            rules_at = partial(self._rules_at, due)
+            for told in watch.update(champions, panes, rules_at):
+                finding = describe_shadow(told, group, rules_at(told.end_ms))
+                yield due.told(group, finding, due.ready_ms(told.end_ms))
+
+    def pairs(
+        self,
+        model: ModelState,
+        due: Due,
+        tables: Sequence[tuple[Group, PaneTable]],
+        apart_ms: int,
+    ) -> Iterator[Told]:
+        """What shadows and champions said under the same ids, of shadows that there is room for."""
+        rules_at = partial(self._rules_at, due)
+        for group, table in tables:
+            if group not in model.lives:
+                continue
+            first_ms = model.lives[group][0].first_end_ms - apart_ms
+            panes = table.between(first_ms, table.last_end_ms)
+            if not len(panes):
+                continue
+            watch = model.pairs.get(group)
+            if watch is None:
+                alpha = rules_at(panes.first_end_ms).shadow_of(group[0]).alpha
+                watch = PairWatch(group[0], panes.first_end_ms, alpha)
+                model.pairs[group] = watch
+            for told in watch.update(panes, rules_at):
+                yield due.told(group, describe_pairs(told, group), due.ready_ms(told.end_ms))
+
+    def traffic(
+        self, model: ModelState, due: Due, came: Came, *, until_ms: int, seen_ms: int
+    ) -> Iterator[Told]:
+        """Of the predictions that have come up to one end, and of none having come, up to the
+        other."""
+        rules_at = partial(self._rules_at, due)
+        panes = [one for one in came if one[0][2] != SHADOW]
         for told in model.traffic.walk(
-            came,
-            seen_ms,
-            lambda end_ms: self._schedule.at(due.ready_ms(end_ms)),
-            lambda group, end_ms: self._renewal(group, due.ready_ms(end_ms)),
+            panes, seen_ms, rules_at, lambda g, end_ms: self._renewal(g, due.ready_ms(end_ms))
         ):
-            ready_ms = due.ready_ms(told.at_ms)
-            yield Told(told.group, finding_of(told, self._schedule.at(ready_ms)), ready_ms)
+            finding = finding_of(told, rules_at(told.at_ms))
+            yield due.told(told.group, finding, due.ready_ms(told.at_ms))
         if seen_ms < until_ms:
-            model.traffic.skip(until_ms, self._schedule.at(due.ready_ms(until_ms)))
+            model.traffic.skip(until_ms, rules_at(until_ms))
+
+    def _rules_at(self, due: Due, end_ms: int) -> Rules:
+        return self._schedule.at(due.ready_ms(end_ms))
 
     def _by_rules(
         self, group: Group, table: PaneTable, due: Due
@@ -177,13 +237,22 @@ class Release:
             if kind == due.kind and due.ready_ms(self._end_ms(model, monitor)) < until_ms:
                 yield from self._forget(model, due, monitor)
 
+    def _forget_shadow(
+        self, model: ModelState, due: Due, group: Group, end_ms: int
+    ) -> Iterator[Told]:
+        rules = self._rules_at(due, end_ms)
+        for told in model.shadows.pop(group).quiets(end_ms):
+            yield Told(group, describe_shadow(told, group, rules), due.ready_ms(end_ms) + 1)
+
     def _forget(self, model: ModelState, due: Due, monitor: Monitor) -> Iterator[Told]:
         """What fires is resolved: nobody would do it later."""
         end_ms = self._end_ms(model, monitor)
+        if due.kind == "prediction" and monitor.group in model.shadows:
+            yield from self._forget_shadow(model, due, monitor.group, end_ms)
         del model.monitors[due.kind, monitor.group]
         because = f"no predictions for {self._forget_ms / DAY_MS:.3g} days"
         for finding in monitor.quiets(end_ms, because):
-            yield Told(monitor.group, finding, due.ready_ms(end_ms) + 1)
+            yield due.told(monitor.group, finding, due.ready_ms(end_ms) + 1)
 
 
 def _begin(
@@ -194,9 +263,3 @@ def _begin(
     is_known = monitor is not None and monitor.life_ms == life.first_end_ms
     first_ms = monitor.first_end_ms if monitor is not None and is_known else None
     return panes.first_end_ms if first_ms is None else first_ms, group
-
-
-def _count_predictions(model: ModelState, tables: list[PaneTable]) -> None:
-    ends, place = np.unique(np.concatenate([t.pane_end for t in tables]), return_inverse=True)
-    rows = np.bincount(place, weights=np.concatenate([t.rows for t in tables]))
-    model.maturity.count_predictions(ends, rows.astype(np.int64))

@@ -8,8 +8,10 @@ Findings leave with the progress of each kind, by which stage 3 knows that nothi
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from stream.agenda import Agenda
 from stream.columns import Group
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
 from stream.maturity import Decision
@@ -21,6 +23,7 @@ from stream.model_watch import GroupWatch
 from stream.monitor_state import Sealed
 from stream.monitor_told import LabelStatus, SeriesStatus
 from stream.numbering import Said, Speaker
+from stream.pane_kinds import is_judged, series_at
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.rule_book import Schedule
@@ -32,9 +35,9 @@ from stream.wire import (
     Block,
     DelayBlock,
     Finding,
+    FindingKind,
     Learned,
     MaturityDecision,
-    PaneKind,
     Progress,
     Renewed,
     encode_finding,
@@ -62,6 +65,7 @@ class ModelStage:
         self._inbox = Inbox(source_partitions)
         self._sources = source_partitions
         self._models: dict[str, ModelState] = {}
+        self._agenda = Agenda()
         self._progress = (BEFORE_ALL_MS, BEFORE_ALL_MS)
 
     @property
@@ -92,10 +96,12 @@ class ModelStage:
                 model = self._model(model_id)
                 if source not in model.learned:
                     model.learned[source] = BEFORE_ALL_MS
+                    self._agenda.unsettled.add(model_id)
                     self._changes.note("arrivals", model_id)
             case Announcement() as said:
                 furthest_ms = self._inbox.reached_by(said.source)[1]
-                for model_id, model in self._models.items():
+                for model_id in sorted(self._agenda.unsettled):
+                    model = self._models[model_id]
                     if model.announced(said.source, said.cohort_ms, furthest_ms):
                         self._changes.note("arrivals", model_id)
                 return True
@@ -117,12 +123,16 @@ class ModelStage:
 
     def status(self) -> list[SeriesStatus]:
         monitors = [m for model in self._models.values() for m in model.monitors.values()]
-        return [status for monitor in monitors for status in monitor.status()]
+        return [
+            replace(status, series=series_at(monitor.kind, status.series))
+            for monitor in monitors
+            for status in monitor.status()
+        ]
 
     def powers(self, model_id: str | None = None) -> list[dict[str, Any]]:
         """Of one model, or of all: of each unit the smallest change that would be found."""
         return [
-            power
+            power | {"series": series_at(monitor.kind, power["series"])}
             for model in self._models.values()
             if model_id in {None, model.model_id}
             for monitor in model.monitors.values()
@@ -132,6 +142,15 @@ class ModelStage:
     def watched(self) -> tuple[int, int]:
         """Groups watched, and panes of groups for which there was no room, so far."""
         return len(self._watch.roster), self._watch.roster.refused
+
+    def shadows(self) -> list[dict[str, Any]]:
+        """Each shadow beside its champions, as far as both were judged."""
+        return [
+            {"model": group[0], "version": group[1], "role": group[2]}
+            | pairs.status(self.rules.shadow_of(group[0]).margin)
+            for model in self._models.values()
+            for group, pairs in sorted(model.pairs.items())
+        ]
 
     def refused_features(self) -> int:
         """Panes of features for which there was no room, of the groups watched now."""
@@ -148,6 +167,7 @@ class ModelStage:
 
     def labels(self) -> dict[Group, LabelStatus]:
         """Label coverage and label delay of each group so far."""
+        self._watch.grow_up(self._models)
         return {
             group: monitor.labels()
             for model in self._models.values()
@@ -160,11 +180,24 @@ class ModelStage:
     def _model(self, model_id: str) -> ModelState:
         if model_id not in self._models:
             self._models[model_id] = ModelState(model_id, self._schedule.of_model(model_id))
+            self._agenda.unsettled.add(model_id)
         return self._models[model_id]
 
     def _keep(self, block: Block) -> None:
-        if self._model(block.group[0]).keep(block, self._inbox.reached_by(block.source)):
-            self._changes.note("arrivals", block.group[0])
+        model = self._model(block.group[0])
+        if model.keep(block, self._inbox.reached_by(block.source)):
+            self._changes.note("arrivals", model.model_id)
+            self._note(model, judged=is_judged(block.kind))
+
+    def _note(self, model: ModelState, *, judged: bool) -> None:
+        """When its panes that wait may be ready, as far as watermarks alone say that."""
+        if judged and model.model_id in self._agenda.unsettled:
+            return
+        for due in self._watch.dues(model, judged=judged):
+            first_end_ms = model.first_end_ms(due.kind)
+            if first_end_ms is not None:
+                ready_ms = due.ready_ms(first_end_ms)
+                self._agenda.note(model.model_id, ready_ms, judged=judged)
 
     def _keep_delays(self, block: DelayBlock) -> None:
         model = self._models.get(block.model_id)  # None: there was no room for its panes
@@ -180,12 +213,14 @@ class ModelStage:
         reached = self._inbox.reached
         prediction_ms = min(prediction for prediction, _ in reached.values())
         cohort_ms = min(cohort for _, cohort in reached.values())
+        asked = self._agenda.due(prediction_ms, judged=False)
         seen_ms = self._inbox.seen_ms
-        told = self._watch.predictions(self._models, prediction_ms, reached, seen_ms)
+        told = self._watch.predictions(self._models, asked, prediction_ms, reached, seen_ms)
         effects = self._effects("prediction", told)
-        held_ms = cohort_ms
+        unsettled, held_ms = self._agenda.unsettled, cohort_ms
         ready: list[tuple[ModelState, Due, int]] = []
-        for model_id in sorted(self._models):
+        looked_at = sorted(unsettled | self._agenda.due(cohort_ms, judged=True) | self._watch.ended)
+        for model_id in looked_at:
             model = self._models[model_id]
             effects += self._decide(model_id, model, cohort_ms)
             maturity, decided_at_ms = model.decided
@@ -199,14 +234,24 @@ class ModelStage:
             upto_ms = min([cohort_ms, *(ms for ms in model.learned.values() if ms is not None)])
             held_ms = min(held_ms, max(upto_ms, decided_at_ms - 1))
             if maturity is not None and upto_ms >= decided_at_ms:
-                ready.append((model, self._watch.due_cohorts(maturity, decided_at_ms), upto_ms))
+                dues = self._watch.due_cohorts(model, maturity, decided_at_ms)
+                ready += [(model, due, upto_ms) for due in dues]
             elif maturity is None:
                 self._watch.no_cohorts(model)
+            if model_id in unsettled and model.is_settled(self._sources):
+                unsettled.discard(model_id)
+        effects += self._effects("cohort", self._watch.pairs(ready, reached))
         effects += self._effects("cohort", self._watch.cohorts(ready, reached))
-        for model_id in [m for m, model in self._models.items() if model.is_unwatched]:
-            del self._models[model_id]
-            self._changes.note("arrivals", model_id)
-            self._changes.note("monitors", model_id)
+        for model_id in sorted({*asked, *looked_at}):
+            model = self._models[model_id]
+            if model.is_unwatched:
+                self._agenda.forget(model_id)
+                del self._models[model_id]
+                self._changes.note("arrivals", model_id)
+                self._changes.note("monitors", model_id)
+                continue
+            for judged in (False, True):
+                self._note(model, judged=judged)
         progress = (prediction_ms, held_ms)
         if progress != self._progress:
             self._progress = progress
@@ -264,7 +309,7 @@ class ModelStage:
         )
         return ToJournal(encode_journal(entry))
 
-    def _effects(self, kind: PaneKind, told: Iterable[Told | Reference]) -> list[Effect]:
+    def _effects(self, kind: FindingKind, told: Iterable[Told | Reference]) -> list[Effect]:
         return [
             ToReferences(one.id.encode(), one.encode())
             if isinstance(one, Reference)
@@ -323,6 +368,8 @@ class ModelStage:
         stage._progress = (base["progress"][0], base["progress"][1])
         sealed, by_hash = Sealed(state), stage._schedule.all()
         for model_id, found in models.items():
-            restore_model(stage._model(model_id), found, sealed, by_hash)
-            stage._watch.enter(stage._models[model_id])
+            model = stage._model(model_id)
+            restore_model(model, found, sealed, by_hash)
+            stage._watch.enter(model)
+            stage._note(model, judged=False)
         return stage

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stream.columns import Group
 from stream.maturity import MaturityRule
 from stream.monitor import Monitor
 from stream.monitor_state import Held
-from stream.panes import Ints
+from stream.pair_watch import PairWatch
+from stream.pane_kinds import PaneKind, further_age_of
 from stream.roster import Life
-from stream.rules import Rules
+from stream.rules import CHAMPION, Rules
+from stream.shadow_watch import ShadowWatch
 from stream.snapshot import must_be_the_same
 from stream.traffic import Traffic
-from stream.waiting_panes import Taken, Waiting
+from stream.waiting_panes import Taken, Waiting, Young
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import Block, DelayBlock, PaneKind
+from stream.wire import Block, DelayBlock
 
 
 class ModelState:
@@ -30,15 +32,17 @@ class ModelState:
         self.reference = rules.reference_of(model_id)
         self.configured_maturity = rules.maturity_of(model_id)
         self.waiting: dict[tuple[PaneKind, Group], Waiting] = {}
+        self.young: dict[tuple[PaneKind, Group], Young] = {}
         self.monitors: dict[tuple[PaneKind, Group], Monitor] = {}
         self.maturity = MaturityRule(self.reference, rules)
         self.traffic = Traffic.of(model_id)
-        self.came: list[tuple[Group, Ints, Ints]] = []  # pane ends, predictions; for the traffic
         # source partitions that have learned the maturity -> the cohort watermark announced since;
         # None once that is as far as they had ever announced before
         self.learned: dict[int, int | None] = {}
         self.applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
         self.delays_applied: dict[int, int] = {}
+        self.shadows: dict[Group, ShadowWatch] = {}
+        self.pairs: dict[Group, PairWatch] = {}  # by shadow
         self.lives: dict[Group, list[Life]] = {}  # that are not over for both kinds, in order
 
     def announced(self, source: int, cohort_ms: int, furthest_ms: int) -> bool:
@@ -51,6 +55,14 @@ class ModelState:
         self.learned[source] = None if cohort_ms >= furthest_ms else cohort_ms
         return self.learned[source] != before
 
+    def is_settled(self, sources: int) -> bool:
+        """Whether watermarks alone say which of its cohorts are ready: all source partitions have
+        learned the maturity, and announced as much as they ever had before."""
+        if any(ms is not None for ms in self.learned.values()):
+            return False
+        is_auto = isinstance(self.configured_maturity, str)
+        return not is_auto or (self.maturity.decision is not None and len(self.learned) == sources)
+
     @property
     def decided(self) -> tuple[int | None, int]:
         """(maturity, decided at); decided at the end of time while it is not."""
@@ -60,6 +72,10 @@ class ModelState:
         if decision is None:
             return None, -BEFORE_ALL_MS
         return decision.maturity_ms, decision.decided_at_ms
+
+    def further_ages(self, maturity_ms: int) -> tuple[int, ...]:
+        """At which its predictions are judged before this maturity."""
+        return self._rules.ages_of(self.model_id, maturity_ms)
 
     # -- arrivals
 
@@ -96,10 +112,12 @@ class ModelState:
         maturity, decided_at_ms = self.decided
         if maturity is None:
             return BEFORE_ALL_MS
+        age_ms = further_age_of(kind) or maturity
         if decided_at_ms != BEFORE_ALL_MS:  # announced since it was learned, that is
             since_ms = self.learned.get(source, BEFORE_ALL_MS)
             cohort_ms = cohort_ms if since_ms is None else since_ms
-        return cohort_ms - self._rules.grace_ms - maturity
+        apart_ms = self._rules.apart_ms(maturity) if kind == "pair" else 0
+        return cohort_ms - self._rules.grace_ms - age_ms - apart_ms
 
     def forget_applied(self, reached: Mapping[int, tuple[int, int]]) -> None:
         """What was applied says nothing new of panes that have all come."""
@@ -120,9 +138,53 @@ class ModelState:
             self._forget_empty()
         return taken
 
+    def first_end_ms(self, kind: PaneKind) -> int | None:
+        """No pane of this kind that waits ends before; None: none waits."""
+        ends = [w.first_end_ms for (of_kind, _), w in self.waiting.items() if of_kind == kind]
+        return min(ends, default=None)
+
+    # -- the young
+
+    def hold(self, kind: PaneKind, taken: Sequence[tuple[Group, Taken]], fewest: int) -> bool:
+        """Keep these panes too, where they and those held are fewer rows than `fewest` of one
+        group, and nothing else is known of the model: working them off could tell nothing."""
+        groups = {group for group, _ in taken} | {g for of, g in self.young if of == kind}
+        if len(groups) != 1 or any(of == kind for of, _ in self.monitors):
+            return False
+        (group,) = groups
+        if len(self.lives.get(group, ())) != 1 or any(panes.tables for _, panes in taken):
+            return False
+        if self.shadows or group[2] != CHAMPION:
+            return False  # it is compared with others, or others with it
+        rows = [part for _, panes in taken for part in panes.rows]
+        young = self.young.get((kind, group)) or Young()
+        if young.count + sum(map(len, rows)) >= fewest:
+            return False
+        young.add(rows)
+        self.young[kind, group] = young
+        return True
+
+    def grown(
+        self, kind: PaneKind, taken: Sequence[tuple[Group, Taken]]
+    ) -> list[tuple[Group, Taken]]:
+        """These panes with all that was held."""
+        of = dict(taken)
+        for place in [place for place in self.young if place[0] == kind]:
+            rows, panes = self.young.pop(place).rows, of.get(place[1])
+            of[place[1]] = (
+                Taken(rows, []) if panes is None else Taken(rows + panes.rows, panes.tables)
+            )
+        return list(of.items())
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether any wait."""
+        return any(kind == "pair" for kind, _ in self.waiting)
+
     def arrivals(self) -> Callable[[], dict[str, Any]]:
         """What has arrived and is not merged, as of now; made plain when called."""
         waiting = [(*place, w.held()) for place, w in self.waiting.items() if w.rows or w.tables]
+        young = [(*place, panes.held()) for place, panes in self.young.items()]
         plain = {
             "rule": self._rule,
             "maturity": self.maturity.snapshot(),
@@ -137,8 +199,14 @@ class ModelState:
                 for group, lives in self.lives.items()
             ],
         }
+        if self.shadows:
+            plain["shadows"] = [[list(g), of.to_plain()] for g, of in self.shadows.items()]
+        if self.pairs:
+            plain["pairs"] = [[list(g), of.to_plain()] for g, of in self.pairs.items()]
         return lambda: (
-            plain | {"waiting": [[kind, list(group), held()] for kind, group, held in waiting]}
+            plain
+            | {"waiting": [[kind, list(group), held()] for kind, group, held in waiting]}
+            | {"young": [[kind, list(group), held()] for kind, group, held in young]}
         )
 
     def restore(
@@ -148,6 +216,8 @@ class ModelState:
         must_be_the_same(self.model_id, plain["rule"], self._rule)
         for kind, group, waiting in plain["waiting"]:
             self.waiting[kind, tuple(group)] = Waiting.restore(waiting)
+        for kind, group, young in plain.get("young", ()):  # since 0.2
+            self.young[kind, tuple(group)] = Young.restore(young)
         for held in monitors:
             in_force = held.plain.get("rules")  # 0.1.0 knew one configuration
             rules = self._rules if in_force is None else by_hash[in_force]
@@ -158,6 +228,10 @@ class ModelState:
                 self.lives[tuple(group)] = [Life(*life) for life in lives]
         else:
             self._lives_of_version_1()
+        for group, of in plain.get("shadows", ()):
+            self.shadows[tuple(group)] = ShadowWatch.from_plain(self.model_id, of)
+        for group, of in plain.get("pairs", ()):
+            self.pairs[tuple(group)] = PairWatch.from_plain(self.model_id, of)
         self.maturity.restore(plain["maturity"])
         if "traffic" in plain:  # since 0.2
             self.traffic = Traffic.restore(self.model_id, plain["traffic"])

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
+import numpy as np
+
+from stream.agenda import Agenda
 from stream.columns import Group
 from stream.model_parts import Changes
 from stream.model_release import Due, Release, Told
 from stream.model_state import ModelState
-from stream.panes import PaneTable
+from stream.pane_kinds import PaneKind, cohort_at
+from stream.panes import Ints, PaneTable
 from stream.reference import Reference
 from stream.roster import Life, Roster
 from stream.rules import Rules
+from stream.traffic import Came
 from stream.waiting_panes import Taken, merged
 from stream.watermark import BEFORE_ALL_MS
 
+Of = TypeVar("Of", bound=Hashable)
 Reached = Mapping[int, tuple[int, int]]
 """By source partition, how far it was heard to be: prediction, cohort."""
 
@@ -28,83 +35,172 @@ class GroupWatch:
         self._rules = rules
         self._changes = changes
         self._release = release
+        self.due_predictions = Due("prediction", rules.grace_ms, BEFORE_ALL_MS)
+        self._agenda = Agenda()  # of the traffic, which is also judged when nothing comes
         self._ended: set[str] = set()  # models with lives that are over and not forgotten yet
 
     def enter(self, model: ModelState) -> None:
         """A model of a stored state."""
+        self._agenda.note(model.model_id, model.traffic.next_ms, judged=False)
         for group, lives in model.lives.items():
             for life in lives:
                 self.roster.enter(group, life)
                 if life.is_over:
                     self._ended.add(model.model_id)
 
+    @property
+    def ended(self) -> set[str]:
+        """Models with lives that are over and not forgotten yet."""
+        return self._ended
+
     def predictions(
         self,
         models: Mapping[str, ModelState],
+        asked: Iterable[str],
         prediction_ms: int,
         reached: Reached,
         seen_ms: int | None = None,
     ) -> list[Told | Reference]:
-        """All models together: for which groups there is room follows from all their panes.
-        `seen_ms`: predictions were looked for only so far, the rest is the end of the input."""
-        due = Due("prediction", self._rules.grace_ms, BEFORE_ALL_MS)
+        """All models together: for which groups there is room follows from all their panes. Only
+        those `asked` have panes that may be due. `seen_ms`: predictions were looked for only so
+        far, the rest is the end of the input."""
+        due = self.due_predictions
         until_ms = prediction_ms - due.age_ms
-        tables = self._merged(
-            {
-                model_id: taken
-                for model_id, model in sorted(models.items())
-                if (taken := model.take("prediction", until_ms))
-            }
-        )
-        ends = {group: table.pane_end for of in tables.values() for group, table in of}
+        taken = {
+            model_id: of
+            for model_id in sorted(asked)
+            if (of := models[model_id].take("prediction", until_ms))
+        }
+        panes = {group: came.ends() for of in taken.values() for group, came in of}
+        ends = {group: of_group for group, (of_group, _) in panes.items()}
         for group, life in self.roster.admit(ends, until_ms):
             models[group[0]].lives.setdefault(group, []).append(life)
         ended = {group[0] for group in self.roster.ended}
         self._ended |= ended
+        came = {
+            model_id: _of_lives(models[model_id], {group: panes[group] for group, _ in of})
+            for model_id, of in taken.items()
+        }
+        for model_id, parts in came.items():
+            _count_predictions(models[model_id], parts)
+        asked = sorted({*taken, *ended})
+        of_all = {(model_id, due.kind): taken.get(model_id, []) for model_id in asked}
+        tables = self._merged(self._grown(models, of_all))
         told: list[Told | Reference] = []
-        for model_id in sorted({*tables, *ended}):
+        for model_id in asked:
             model = models[model_id]
             self._changes.note("arrivals", model_id)  # lives have changed
-            told += self._work_off(model, due, tables.get(model_id, []), prediction_ms, reached)
-        for model_id, model in sorted(models.items()):
-            if model.came or until_ms >= model.traffic.next_ms:
-                self._changes.note("arrivals", model_id)
-                seen = until_ms if seen_ms is None else min(seen_ms - due.age_ms, until_ms)
-                told += self._release.traffic(model, due, until_ms, seen)
+            found = tables.get((model_id, due.kind))
+            if found is not None:
+                told += self._work_off(model, due, found, prediction_ms, reached)
+            else:
+                model.forget_applied(reached)
+        seen = until_ms if seen_ms is None else min(seen_ms - due.age_ms, until_ms)
+        for model_id in sorted({*taken, *self._agenda.due(until_ms, judged=False)} & {*models}):
+            model, parts = models[model_id], came.get(model_id, [])
+            told += self._release.traffic(model, due, parts, until_ms=until_ms, seen_ms=seen)
+            self._agenda.note(model_id, model.traffic.next_ms, judged=False)
+            self._changes.note("arrivals", model_id)
         return told
+
+    def _grown(
+        self,
+        models: Mapping[str, ModelState],
+        taken: Mapping[tuple[str, PaneKind], list[tuple[Group, Taken]]],
+    ) -> dict[tuple[str, PaneKind], list[tuple[Group, Taken]]]:
+        """What is worked off now; the rest is held: of it nothing could be told."""
+        grown: dict[tuple[str, PaneKind], list[tuple[Group, Taken]]] = {}
+        for (model_id, kind), of in taken.items():
+            model = models[model_id]
+            fewest = 0 if model_id in self._ended else self._release.fewest(model)
+            if not model.hold(kind, of, fewest):
+                grown[model_id, kind] = model.grown(kind, of)
+        return grown
+
+    def grow_up(self, models: Mapping[str, ModelState]) -> None:
+        """Work off what is held, for somebody who asks what is known."""
+        for model_id, model in models.items():
+            kinds = {kind for kind, _ in model.young}
+            dues = [due for judged in (False, True) for due in self.dues(model, judged=judged)]
+            for due in [due for due in dues if due.kind in kinds]:
+                tables = self._merged({model_id: model.grown(due.kind, [])})
+                told = [*self._release.work_off(model, due, tables[model_id])]
+                assert not told, told
+                self._changes.note("arrivals", model_id)
+                self._changes.note("monitors", model_id)
 
     def cohorts(
         self, ready: Sequence[tuple[ModelState, Due, int]], reached: Reached
     ) -> list[Told | Reference]:
-        """Of models with a maturity, each up to its own ready time."""
-        tables = self._merged(
-            {
-                model.model_id: taken
-                for model, due, upto_ms in ready
-                if (taken := model.take("cohort", upto_ms - due.age_ms))
-            }
-        )
+        """Of models with a maturity, each up to its own ready time; of one model that which
+        judges last comes last."""
+        taken = {
+            (model.model_id, due.kind): of
+            for model, due, upto_ms in ready
+            if (of := model.take(due.kind, upto_ms - due.age_ms)) or model.model_id in self._ended
+        }
+        models = {model.model_id: model for model, _, _ in ready}
+        tables = self._merged(self._grown(models, taken))
         forget_ms = self._rules.forget_ms
         told: list[Told | Reference] = []
         for model, due, upto_ms in ready:
-            if model.model_id not in tables and model.model_id not in self._ended:
-                continue
-            told += self._work_off(model, due, tables.get(model.model_id, []), upto_ms, reached)
-            self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
+            place = model.model_id, due.kind
+            if place in tables:
+                told += self._work_off(model, due, tables[place], upto_ms, reached)
+                if due.kind == "cohort":
+                    self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
+            elif place in taken:
+                model.forget_applied(reached)
+                self._changes.note("arrivals", model.model_id)
         return told
 
-    def due_cohorts(self, maturity_ms: int, decided_at_ms: int) -> Due:
-        """When cohorts of this maturity are."""
-        return Due("cohort", self._rules.grace_ms + maturity_ms, decided_at_ms)
+    def pairs(
+        self, ready: Sequence[tuple[ModelState, Due, int]], reached: Reached
+    ) -> list[Told | Reference]:
+        """Of champions and shadows, before the cohorts of the same ready times."""
+        told: list[Told | Reference] = []
+        for model, cohorts, upto_ms in ready:
+            if cohorts.kind != "cohort" or not model.has_pairs:
+                continue
+            due = self._due_pairs(cohorts)
+            apart_ms = due.age_ms - cohorts.age_ms
+            taken = model.take("pair", upto_ms - due.age_ms)
+            key = (model.model_id, due.kind)
+            tables = self._merged({key: taken})[key]
+            told += self._release.pairs(model, due, tables, apart_ms)
+            if tables:
+                model.forget_applied(reached)
+                self._changes.note("arrivals", model.model_id)
+        return told
+
+    def due_cohorts(self, model: ModelState, maturity_ms: int, decided_at_ms: int) -> Iterator[Due]:
+        """When cohorts of this maturity are, those of further ages before."""
+        grace_ms = self._rules.grace_ms
+        for age_ms in model.further_ages(maturity_ms):
+            yield Due(cohort_at(age_ms), grace_ms + age_ms, decided_at_ms)
+        yield Due("cohort", grace_ms + maturity_ms, decided_at_ms)
+
+    def dues(self, model: ModelState, *, judged: bool) -> list[Due]:
+        """Of its kinds of panes; of judged ones as far as the maturity is known."""
+        if not judged:
+            return [self.due_predictions]
+        maturity_ms, decided_at_ms = model.decided
+        if maturity_ms is None:
+            return []
+        dues = list(self.due_cohorts(model, maturity_ms, decided_at_ms))
+        return [*dues, self._due_pairs(dues[-1])] if model.has_pairs else dues
+
+    def _due_pairs(self, cohorts: Due) -> Due:
+        """When pairs are whose cohorts are due then."""
+        apart_ms = self._rules.apart_ms(cohorts.age_ms - self._rules.grace_ms)
+        return Due("pair", cohorts.age_ms + apart_ms, cohorts.decided_at_ms)
 
     def _merged(
-        self, taken: Mapping[str, list[tuple[Group, Taken]]]
-    ) -> dict[str, list[tuple[Group, PaneTable]]]:
+        self, taken: Mapping[Of, list[tuple[Group, Taken]]]
+    ) -> dict[Of, list[tuple[Group, PaneTable]]]:
         """All groups of all models together."""
         tables = iter(merged([panes for of in taken.values() for _, panes in of], self._rules))
-        return {
-            model_id: [(group, next(tables)) for group, _ in of] for model_id, of in taken.items()
-        }
+        return {key: [(group, next(tables)) for group, _ in of] for key, of in taken.items()}
 
     def no_cohorts(self, model: ModelState) -> None:
         """None of this model are ever to come."""
@@ -139,8 +235,31 @@ class GroupWatch:
             model.lives[group] = kept
             if not kept:
                 del model.lives[group]
+                model.pairs.pop(group, None)
         if not any(life.is_over for lives in model.lives.values() for life in lives):
             self._ended.discard(model.model_id)
+
+
+def _of_lives(
+    model: ModelState, panes: Mapping[Group, tuple[Ints, Ints]]
+) -> list[tuple[Group, Ints, Ints]]:
+    """Of each group pane ends and their rows; those that belong to no life do not count."""
+    parts = []
+    for group, (ends, rows) in panes.items():
+        for life in model.lives.get(group, ()):
+            low, high = np.searchsorted(ends, [life.first_end_ms, life.last_end_ms + 1])
+            if low < high:
+                parts.append((group, ends[low:high], rows[low:high]))
+    return parts
+
+
+def _count_predictions(model: ModelState, parts: Came) -> None:
+    if len(parts) == 1:
+        model.maturity.count_predictions(*parts[0][1:])
+    elif parts:
+        ends, place = np.unique(np.concatenate([of for _, of, _ in parts]), return_inverse=True)
+        rows = np.bincount(place, weights=np.concatenate([of for _, _, of in parts]))
+        model.maturity.count_predictions(ends, rows.astype(np.int64))
 
 
 def _is_past(due: Due, forget_ms: int, upto_ms: int, life: Life) -> bool:

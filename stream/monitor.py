@@ -18,6 +18,7 @@ from stream.gathering import Gathering
 from stream.label_counts import LabelCounts
 from stream.monitor_state import Held, fired_in_version_1
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
+from stream.pane_kinds import PaneKind, is_judged
 from stream.panes import PaneTable
 from stream.power import shown
 from stream.profile import Profile
@@ -25,7 +26,6 @@ from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import ReferenceRule, Rules
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import PaneKind
 
 
 class Monitor:
@@ -197,7 +197,7 @@ class Monitor:
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
         findings = self._detection.run(run, self.rules, self._recent, self._words)
-        if self.kind == "cohort":
+        if is_judged(self.kind):
             self._labels.count(run, findings)
         return findings
 

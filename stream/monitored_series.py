@@ -14,20 +14,21 @@ from stream.alarm import SharedTimes, with_times
 from stream.feature_types import FeatureTypes
 from stream.findings import Findings
 from stream.monitor_told import MonitorFinding
+from stream.pane_kinds import PaneKind, is_judged
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.rules import Rules
 from stream.value_series import ValuePanes, ValueSeries
-from stream.wire import PaneKind
 
 _WATCHED_OUTCOMES = ("outcome:error", "outcome:brier")  # in [0, 1]; unbounded losses are not
-SHARE = {"prediction": 0.5, "cohort": 0.5}  # of δ: half for inputs and predictions, half for
-# performance, so that a model's many features do not make it slow to see errors
+SHARE = 0.5  # of δ: half for inputs and predictions, half for performance, so that a model's many
+# features do not make it slow to see errors
 
 
 class MonitoredSeries:
-    def __init__(self, rules: Rules, kind: PaneKind, types: FeatureTypes) -> None:
+    def __init__(self, rules: Rules, model_id: str, kind: PaneKind, types: FeatureTypes) -> None:
         self._rules = rules
+        self._times = rules.judgements_of(model_id) if is_judged(kind) else 1
         self._kind = kind
         self._types = types
         self.values: dict[str, ValueSeries] = {}
@@ -39,7 +40,7 @@ class MonitoredSeries:
         watched = self._kind == "prediction" or name in _WATCHED_OUTCOMES
         wanted = rules.adwin.enabled or rules.page_hinkley.enabled
         if wanted and watched and self._types[name].numeric:
-            self.values.setdefault(name, ValueSeries(rules, unit_range=self._kind == "cohort"))
+            self.values.setdefault(name, ValueSeries(rules, unit_range=is_judged(self._kind)))
 
     def change_type(self, name: str) -> None:
         """Its values are of another type than was thought."""
@@ -59,7 +60,7 @@ class MonitoredSeries:
 
     @property
     def budget_share(self) -> float:
-        return SHARE[self._kind] / max(len(self.values), 1) / self._rules.sources
+        return SHARE / self._times / max(len(self.values), 1) / self._rules.sources
 
     def use(self, rules: Rules) -> list[tuple[str, str]]:
         """Under these rules from the next pane on; the (feature, detector) that they end while it

@@ -22,8 +22,11 @@ from numpy.typing import NDArray
 from detectors.log_buckets import duration_edge_ms
 from stream.class_judgement import class_measures
 from stream.columns import Group, Rows
+from stream.further_ages import FurtherAges
 from stream.grouped_rows import GroupedRows
 from stream.judgement import measures
+from stream.pairs import Pairs
+from stream.pane_kinds import PaneKind, cohort_at
 from stream.pending import HELD, NEVER_MS, Pending
 from stream.rules import Rules
 from stream.run import Columns
@@ -59,7 +62,9 @@ class OutcomeJoin:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._held = Pending(rules)
+        self._further = FurtherAges(rules)
         self._outcomes = WaitingOutcomes(rules)
+        self._pairs = Pairs()
         self._delays_until_ms = BEFORE_ALL_MS  # outcome panes whose delays have left
         self.matured = {"matured_labelled": 0, "matured_unlabelled": 0, "unjoined": 0}
 
@@ -93,6 +98,7 @@ class OutcomeJoin:
         """Rules that know more models, and say the same of those known already."""
         self._rules = rules
         self._held.use(rules)
+        self._further.use(rules)
 
     def knows(self, model_id: str) -> bool:
         """Whether the model's maturity was learned."""
@@ -101,9 +107,16 @@ class OutcomeJoin:
     def learn(self, model_id: str, maturity_ms: int | None) -> None:
         """`mature` must follow."""
         self.matured["unjoined"] += self._held.learn(model_id, maturity_ms)
+        self._further.learn(model_id)
 
-    def mature(self, reached_ms: int) -> Iterator[tuple[Group, Rows]]:
-        """The cohorts whose age both watermarks have passed, a group at a time, by pane end."""
+    def mature(self, reached_ms: int) -> Iterator[tuple[PaneKind, Group, Rows]]:
+        """The cohorts whose age both watermarks have passed, a group at a time, by pane end: those
+        of further ages first, which stay held."""
+        for age_ms, young in self._further.due(self._held, reached_ms):
+            _, counted = self._candidates(young, np.full(len(young["key"]), age_ms))
+            judged = self._judged(young, *_labels(len(young["key"]), counted), is_mature=False)
+            for group, cells in judged:
+                yield cohort_at(age_ms), group, cells
         rows = self._held.take_due(reached_ms)
         if rows is None:
             return
@@ -112,6 +125,13 @@ class OutcomeJoin:
         labelled, outcomes = _labels(len(rows["key"]), counted)
         self.matured["matured_labelled"] += int(labelled.sum())
         self.matured["matured_unlabelled"] += int((~labelled).sum())
+        for group, cells in self._judged(rows, labelled, outcomes, is_mature=True):
+            yield "cohort", group, cells
+
+    def _judged(
+        self, rows: Columns, labelled: NDArray[np.bool_], outcomes: Columns, *, is_mature: bool
+    ) -> Iterator[tuple[Group, Rows]]:
+        """Predictions with what is known of them, group by group."""
         judged = measures(rows, outcomes, labelled)
         end, hashes = pane_end_ms(rows["time"], self._rules.pane_ms), self._held.hashes(rows)
         made = GroupedRows(
@@ -119,6 +139,8 @@ class OutcomeJoin:
             rows["group"].astype(np.int64),
             [group or _FORGOTTEN for group in self._held.groups],
         )
+        if is_mature and (self._held.has_shadows or self._pairs.is_carrying):
+            self._pairs.carry(made, rows, self._held.ages(0), self._rules)
         of_models = [self._rules.model(group[0]) for group in made.groups]
         is_own = np.array([bool(of.classes or of.costs) for of in of_models], np.bool_)
         has_own = is_own[made.code]
@@ -136,6 +158,13 @@ class OutcomeJoin:
             cells = made.rows.take(of_group)
             whole = replace(cells, columns=cells.columns | own)
             yield made.groups[code], _without_absent(whole)
+
+    def pairs(self, reached_ms: int) -> Iterator[tuple[Group, Rows]]:
+        """Of a shadow's and a champion's predictions under one id, the panes that are complete when
+        both watermarks have come so far; after `mature`."""
+        if self._pairs.is_carrying:
+            for group, rows in self._pairs.take(reached_ms):
+                yield group, _without_absent(rows)
 
     def _candidates(self, rows: Columns, age_ms: NDArray[np.int64]) -> tuple[Found, Found]:
         """(all candidates, those that count: the highest revision of each prediction)."""
@@ -238,7 +267,7 @@ class OutcomeJoin:
     # -- state
 
     def parts(self) -> list[Part]:
-        return [*self._held.parts(), *self._outcomes.parts()]
+        return [*self._held.parts(), *self._outcomes.parts(), *self._pairs.parts()]
 
     def snapshot(self) -> dict[str, Any]:
         return {
@@ -246,6 +275,7 @@ class OutcomeJoin:
             "outcomes": self._outcomes.snapshot(),
             "delays_until_ms": self._delays_until_ms,
             "matured": self.matured,
+            **({"pairs": self._pairs.snapshot()} if self._pairs.is_carrying else {}),
         }
 
     @classmethod
@@ -258,6 +288,8 @@ class OutcomeJoin:
         made._outcomes.restore(plain["outcomes"], state)
         made._delays_until_ms = plain["delays_until_ms"]
         made.matured = plain["matured"]
+        if "pairs" in plain:
+            made._pairs.restore(plain["pairs"], state)
         return made
 
     @classmethod

@@ -9,13 +9,13 @@ from stream.closed_panes import Closed, cut_into_blocks
 from stream.columns import Group
 from stream.events import ToPanes
 from stream.numbering import Speaker
+from stream.pane_kinds import PaneKind
 from stream.partitioning import partition_of
 from stream.rules import Rules
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import (
     Announcement,
     Block,
-    PaneKind,
     PaneRecord,
     encode_in_fragments,
     encode_pane_record,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stream.columns import Group
 from stream.identity import MODEL, hash_id
-from stream.rules import Rules
+from stream.rules import SHADOW, Rules
 from stream.run import Columns, Keys, Mask, Run, gathered
 from stream.snapshot import Part, must_be_the_same
 from stream.sorted_runs import Found, SortedRuns
@@ -35,12 +35,12 @@ HELD: Columns = {
     "value": np.zeros(0, np.float64),
 }
 _FORGET_AT_LEAST = 1_000  # groups
-_UNKNOWN = -1  # an age that is not decided yet
+UNKNOWN = -1  # an age that is not decided yet
 _CHUNK_ROWS = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Groups:
+class Groups:
     """The groups of a run's rows, and the first time of each."""
 
     codes: NDArray[np.int64]
@@ -58,7 +58,7 @@ class _Queue:
 class Pending:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._held: SortedRuns[_Groups] = SortedRuns(
+        self._held: SortedRuns[Groups] = SortedRuns(
             "held", HELD, dead=self._has_left, facts=_groups_of
         )
         self._left: dict[int, int] = {}  # by number of run: how many of its rows have left
@@ -71,6 +71,7 @@ class Pending:
         self.groups: list[Group | None] = []  # the code of a group is its position
         self._codes: dict[Group, int] = {}
         self._free: list[int] = []  # codes, descending
+        self.has_shadows = False  # whether any of the groups is one
         self._forget_at = _FORGET_AT_LEAST
 
     def __len__(self) -> int:
@@ -82,7 +83,12 @@ class Pending:
         self._ages = None
 
     @property
-    def runs(self) -> SortedRuns[_Groups]:
+    def reached_ms(self) -> int:
+        """How far `take_due` has come."""
+        return self._reached_ms
+
+    @property
+    def runs(self) -> SortedRuns[Groups]:
         return self._held
 
     # -- groups and their ages
@@ -105,7 +111,11 @@ class Pending:
                 self.groups.append(group)
             self._codes[group] = code
             self._ages = None
+            self.has_shadows = self.has_shadows or group[2] == SHADOW
         return code
+
+    def _look_for_shadows(self) -> None:
+        self.has_shadows = any(group[2] == SHADOW for group in self._codes)
 
     def _forget_groups(self) -> None:
         """A code is free again when no run has a row of it, living or dead."""
@@ -117,18 +127,24 @@ class Pending:
                 del self._codes[group]
                 self.groups[code] = None
         self._free = [code for code, g in enumerate(self.groups) if g is None][::-1]
+        self._look_for_shadows()
         self._forget_at = max(_FORGET_AT_LEAST, 2 * len(self._codes))
 
     def ages(self, unknown_ms: int) -> NDArray[np.int64]:
         """By code; of groups that are never joined BEFORE_ALL_MS."""
+        known = self.known_ages()
+        return np.where(known == UNKNOWN, unknown_ms, known)
+
+    def known_ages(self) -> NDArray[np.int64]:
+        """The same with `UNKNOWN`; the same array as long as nothing changes."""
         if self._ages is None:
             ages: list[int] = []
             for group in self.groups:
                 age = self.known_maturity(group)
-                known_ms = age if isinstance(age, int) else _UNKNOWN
+                known_ms = age if isinstance(age, int) else UNKNOWN
                 ages.append(BEFORE_ALL_MS if age is None else known_ms)
             self._ages = np.array(ages, np.int64)
-        return np.where(self._ages == _UNKNOWN, unknown_ms, self._ages)
+        return self._ages
 
     def _due_ms(self, times: NDArray[np.int64], codes: NDArray[Any]) -> NDArray[np.int64]:
         ages = self.ages(NEVER_MS)[codes]
@@ -180,31 +196,31 @@ class Pending:
                     self._leave(run, upto)
         return gathered(taken) if taken else None
 
-    def _first_due(self, run: Run[_Groups]) -> int:
+    def _first_due(self, run: Run[Groups]) -> int:
         first_ms = self._first_due_ms.get(run.number)
         if first_ms is None:
             first_ms = int(self._due_ms(run.facts.first_ms, run.facts.codes).min())
             self._first_due_ms[run.number] = first_ms
         return first_ms
 
-    def _queue_of(self, run: Run[_Groups]) -> _Queue:
+    def _queue_of(self, run: Run[Groups]) -> _Queue:
         queue = self._queues.get(run.number)
         if queue is None:
             queue = self._queues[run.number] = self._sorted_by_due(run, np.zeros(0, np.int32))
         return queue
 
-    def _sorted_by_due(self, run: Run[_Groups], gone: NDArray[np.int32]) -> _Queue:
+    def _sorted_by_due(self, run: Run[Groups], gone: NDArray[np.int32]) -> _Queue:
         """Those that are gone come first."""
         due = self._due_ms(run.columns["time"], run.columns["group"])
         due[gone] = BEFORE_ALL_MS
         order = np.argsort(due, kind="stable").astype(np.int32)
         return _Queue(order, due[order])
 
-    def _rows_left(self, run: Run[_Groups]) -> NDArray[np.int32]:
+    def _rows_left(self, run: Run[Groups]) -> NDArray[np.int32]:
         left = self._left.get(run.number, 0)
         return self._queue_of(run).rows[:left] if left else np.zeros(0, np.int32)
 
-    def _leave(self, run: Run[_Groups], upto: int) -> None:
+    def _leave(self, run: Run[Groups], upto: int) -> None:
         self._count -= upto - self._left.get(run.number, 0)
         self._left[run.number] = upto
         if 2 * upto > len(run):
@@ -217,7 +233,7 @@ class Pending:
         self._queues = {n: queue for n, queue in self._queues.items() if n in numbers}
         self._first_due_ms = {n: ms for n, ms in self._first_due_ms.items() if n in numbers}
 
-    def _has_left(self, run: Run[_Groups]) -> Mask | None:
+    def _has_left(self, run: Run[Groups]) -> Mask | None:
         if not self._left.get(run.number):
             return None
         left = np.zeros(len(run), np.bool_)
@@ -286,13 +302,14 @@ class Pending:
         self.groups = [None if g is None else (g[0], g[1], g[2], g[3]) for g in groups]
         self._codes = {group: code for code, group in enumerate(self.groups) if group is not None}
         self._free = [code for code, g in enumerate(self.groups) if g is None][::-1]
+        self._look_for_shadows()
 
 
-def _groups_of(rows: Columns) -> _Groups:
+def _groups_of(rows: Columns) -> Groups:
     group, times = rows["group"], rows["time"]
     if (group == group[0]).all():
-        return _Groups(group[:1].astype(np.int64), times.min(keepdims=True))
+        return Groups(group[:1].astype(np.int64), times.min(keepdims=True))
     codes, place = np.unique(group, return_inverse=True)
     first_ms = np.full(len(codes), NEVER_MS)
     np.minimum.at(first_ms, place, times)
-    return _Groups(codes.astype(np.int64), first_ms)
+    return Groups(codes.astype(np.int64), first_ms)

@@ -223,6 +223,7 @@ class Pipeline:
             total["predictions"]["matured_labelled"] + total["predictions"]["matured_unlabelled"]
         )
         coverage = total["predictions"]["matured_labelled"] / judged if judged else None
+        shadows = [shadow for model in self.models for shadow in model.shadows()]
         return {
             "ledger": ledger,
             "alerts": len(self.alerts),
@@ -238,6 +239,7 @@ class Pipeline:
                 for model in self.models
                 for group, labels in sorted(model.labels().items())
             ],
+            **({"shadows": shadows} if shadows else {}),
             "config_hash": self.rules.config_hash(),
         }
 

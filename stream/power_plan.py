@@ -70,5 +70,5 @@ def _typical(rules: Rules, model_id: str, features: int) -> Iterator[tuple[str, 
     error = Unit("outcome:error", "rate")
     yield (
         f"errors, {_ERRORS:.0%} usual",
-        terms(error, events(_ERRORS), "performance", _OF_JUDGED),
+        terms(error, events(_ERRORS), "performance", _OF_JUDGED * rules.judgements_of(model_id)),
     )

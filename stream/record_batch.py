@@ -14,7 +14,7 @@ from stream.events import Records
 from stream.raw_records import RawRecords
 from stream.whole_batches import take_whole_batches
 
-_PART_RECORDS = 2_000  # the loop breathes between parts of a batch
+_PART_RECORDS = 16_000  # the loop breathes between parts of a batch
 
 
 class RecordBatch:

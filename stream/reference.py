@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from detectors.log_buckets import bucket_of
 from stream.columns import Group
 from stream.frozen_table import FrozenTable
+from stream.pane_kinds import PaneKind
 from stream.panes import FeatureTable, PaneTable
 from stream.plain_panes import table_from_plain, table_to_plain
 from stream.snapshot import pack, unpack
 from stream.times import iso
-from stream.wire import PaneKind
 
 VERSION = 1
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from stream.columns import Group
 from stream.frozen_table import FrozenTable
+from stream.pane_kinds import PaneKind
 from stream.panes import Ints, PaneTable, collapse
 from stream.reference import Reference, coarse_values
 from stream.rules import ReferenceRule, Rules
-from stream.wire import PaneKind
 
 Progress = Literal["milestone", "complete"]
 _SAMPLE_BYTES = 500_000  # of the row sample, unless the features are very many

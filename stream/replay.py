@@ -26,6 +26,7 @@ from stream.wire import (
     Idle,
     JournalEntry,
     MaturityDecision,
+    Noticed,
     Renewed,
     Shed,
 )
@@ -59,6 +60,7 @@ class ReplayedRules:
         foundings = [entry for entry in entries if isinstance(entry, Founding)]
         self._activations = [entry for entry in entries if isinstance(entry, Activation)]
         self._renewed = [entry for entry in entries if isinstance(entry, Renewed)]
+        self._noticed = [entry for entry in entries if isinstance(entry, Noticed)]
         self._by_hash = {e.config_hash: e.rules for e in self._activations if e.rules is not None}
         self._founding = foundings[0] if foundings else None  # the first counts
         self.is_followed = False
@@ -78,7 +80,9 @@ class ReplayedRules:
 
     def activate(self, pipeline: Pipeline) -> None:
         """All changes at once: they wait for their ready time in the stages. A reference that was
-        accepted is so under any configuration."""
+        accepted is so under any configuration, and what people said was said."""
+        for noticed in self._noticed:
+            pipeline.alert_stage.notice(noticed)
         for renewed in self._renewed:
             pipeline.models[renewed.partition].renew(renewed)
         for entry in self._activations if self.is_followed else ():
@@ -124,7 +128,7 @@ def decision(entry: JournalEntry, rules: ReplayedRules) -> Decision | None:
         case Accepted(partition=partition, side=side, at_offset=at_offset):
             accept = partial(rules.accept, entry=entry)
             return Decision(side, partition, at_offset, accept, is_lasting=True)
-        case Claim() | MaturityDecision() | Founding() | Activation() | Renewed():
+        case Claim() | MaturityDecision() | Founding() | Activation() | Renewed() | Noticed():
             return None
         case _:  # a new kind of entry must say what a replay does with it
             assert_never(entry)

@@ -11,7 +11,7 @@ replay change at the same pane.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -119,6 +119,17 @@ class Schedule:
     def at(self, ready_ms: int) -> Rules:
         return self._rules[bisect_right(self._from_ms, ready_ms) - 1]
 
+    def in_force(self) -> list[Rules]:
+        """By when they come into force."""
+        return self._rules
+
+    def spans(self, since_ms: int) -> Iterator[tuple[int, int, Rules]]:
+        """(from, to, rules) of what is in force at this time and later; `to` is exclusive."""
+        ends_ms = [*self._from_ms[1:], 2**63]
+        for from_ms, to_ms, rules in zip(self._from_ms, ends_ms, self._rules, strict=True):
+            if to_ms > max(from_ms, since_ms):
+                yield from_ms, to_ms, rules
+
     def changes_within(self, first_ms: int, last_ms: int) -> list[int]:
         """Ready times in (first_ms, last_ms] at which other rules come into force, rising."""
         low, high = bisect_right(self._from_ms, first_ms), bisect_right(self._from_ms, last_ms)
@@ -127,6 +138,11 @@ class Schedule:
     def of_model(self, model_id: str) -> Rules:
         """Those that know this model, for what cannot change about it: all of them agree."""
         return next((r for r in self._rules if r.knows(model_id)), self._rules[0])
+
+    @property
+    def every(self) -> list[Rules]:
+        """All that were or will be in force."""
+        return self._rules
 
     def all(self) -> dict[str, Rules]:
         """By hash."""

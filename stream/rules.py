@@ -17,9 +17,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from stream.events import Severity
+
 SECOND_MS = 1_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+
+CHAMPION, SHADOW = "champion", "shadow"  # roles
 
 Maturity = int | None | Literal["auto"]
 """Age in ms at which a prediction is judged; None: never; "auto": decided from the data."""
@@ -128,6 +132,27 @@ class LatencyRule:
 
 
 @dataclass(frozen=True, slots=True)
+class EscalationRule:
+    """An alert that nobody has acknowledged so long after it fired is told to these too."""
+
+    after_ms: int
+    severity_at_least: Severity
+    to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowRule:
+    """What a shadow may not do as its champion does."""
+
+    missing: float = 0.05  # share of predictions or values
+    latency: float = 1.25  # times what 95 % of the champion's answers take is slow
+    slower: float = 0.15  # share of slow answers
+    without: tuple[str, ...] = ()  # features that it is not given on purpose
+    margin: float = 0.01  # so much more it may err
+    alpha: float = 0.001  # of what is said of its errors and agreement, at all times together
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -145,6 +170,9 @@ class ModelRule:
     proven: bool | None = None  # whether rates are under the e-detector
     traffic: TrafficRule | None = None
     latency: LatencyRule | None = None
+    ages: tuple[int, ...] | None = None  # in ms, at which predictions are judged before maturity
+    escalate: tuple[EscalationRule, ...] | None = None
+    shadow: ShadowRule | None = None
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -157,6 +185,7 @@ class Rules:
     future_bound_ms: int | None = 3_600 * SECOND_MS  # None: no record timestamps to compare with
     maturity: Maturity = "auto"
     horizon_ms: int = 30 * DAY_MS
+    ages: tuple[int, ...] = ()  # in ms, at which predictions are judged before their maturity
     reference: ReferenceRule = ReferenceRule()
     season: Season = "none"
     budget: BudgetRule = BudgetRule()
@@ -173,6 +202,7 @@ class Rules:
     ask_after_ms: int = 14 * DAY_MS  # of firing, the owner is asked to accept a new reference
     resolve_values: int = 500  # that say together that things are as in the reference again
     cooldown_ms: int = DAY_MS  # an alert that comes back within it is of the same incident
+    escalate: tuple[EscalationRule, ...] = ()  # steps, by when they are due
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
     max_record_bytes: int = 1_000_000
@@ -191,6 +221,11 @@ class Rules:
         has been accepted or was late: an outcome may be ahead of its prediction by the grace."""
         return self.pane_ms + 2 * self.grace_ms
 
+    def apart_ms(self, maturity_ms: int) -> int:
+        """So far apart, by panes, a champion and a shadow may answer the same: all who do have come
+        when the first of them matures."""
+        return min(self.grace_ms, maturity_ms) // self.pane_ms * self.pane_ms
+
     @property
     def kept_rows(self) -> int:
         """k of the row samples of a sealed reference and, from then on, of the recent window."""
@@ -206,6 +241,17 @@ class Rules:
     def maturity_of(self, model_id: str) -> Maturity:
         configured = self.model(model_id).maturity
         return self.maturity if configured == "inherit" else configured
+
+    def ages_of(self, model_id: str, maturity_ms: int | None = None) -> tuple[int, ...]:
+        """The further ages, rising: of this maturity those below it."""
+        own = self.model(model_id).ages
+        ages = self.ages if own is None else own
+        return ages if maturity_ms is None else tuple(age for age in ages if age < maturity_ms)
+
+    def judgements_of(self, model_id: str) -> int:
+        """How often a prediction is judged: they have equal parts of what is for performance."""
+        maturity = self.maturity_of(model_id)
+        return 1 + len(self.ages_of(model_id, maturity if isinstance(maturity, int) else None))
 
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
@@ -228,12 +274,23 @@ class Rules:
     def thresholds_of(self, model_id: str) -> ThresholdRule:
         return self.model(model_id).thresholds or self.thresholds
 
+    def shadow_of(self, model_id: str) -> ShadowRule:
+        return self.model(model_id).shadow or _SHADOW
+
     def is_proven(self, model_id: str) -> bool:
         own = self.model(model_id).proven
         return self.proven if own is None else own
 
     def traffic_of(self, model_id: str) -> TrafficRule:
         return self.model(model_id).traffic or self.traffic
+
+    def escalations_of(self, model_id: str) -> tuple[EscalationRule, ...]:
+        own = self.model(model_id).escalate
+        return self.escalate if own is None else own
+
+    @cached_property
+    def escalates(self) -> bool:
+        return bool(self.escalate) or any(model.escalate for model in self.models.values())
 
     def cannot_follow(self, former: Rules) -> list[str]:
         """Why these cannot take over what was held under the former rules; empty if they can."""
@@ -255,6 +312,8 @@ class Rules:
         model = self.model(model_id)
         if model.classes or model.costs:  # newer than 0.1.0
             state += [list(model.classes), [list(cost) for cost in model.costs]]
+        ages = self.ages_of(model_id)
+        state += [list(ages)] if ages else []
         season = self.season_of(model_id)
         return state if season == "none" else [*state, season]
 
@@ -286,8 +345,8 @@ class Rules:
                 fields[name][setting] = default
         for model in fields["models"].values():
             for name in _SINCE_0_1_OF_ONE:
-                if model[name] is None or model[name] in _NOTHING:
-                    del model[name]
+                if model[name] is None or (model[name] in _NOTHING and name != "ages"):
+                    del model[name]  # no further ages are other ones than those of all models
         return fields
 
     def to_plain(self) -> dict[str, Any]:
@@ -301,7 +360,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, reference, season, classes and costs"
+_OF_STATE = "maturity, ages, reference, season, classes and costs"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -318,6 +377,7 @@ _ACTIVATED = frozenset(
         "resolve_values",
         "cooldown_ms",
         "ask_after_ms",
+        "escalate",
         "models",
     }
 )
@@ -326,6 +386,7 @@ _ACTIVATED = frozenset(
 _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
     {
         "season",
+        "ages",
         "ask_after_ms",
         "max_ids",
         "max_outcomes",
@@ -339,11 +400,12 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "traffic",
         "resolve_values",
         "cooldown_ms",
+        "escalate",
     }
 )
-_SINCE_0_1_OF_ONE = (
-    *("season", "budget", "floors", "classes", "costs", "proven", "thresholds"),
-    *("traffic", "latency"),
+_SINCE_0_1_OF_ONE: tuple[str, ...] = (
+    *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
+    *("escalate", "shadow", "traffic", "latency"),
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
@@ -359,4 +421,4 @@ def _hash(fields: dict[str, Any]) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-_UNCONFIGURED = ModelRule()
+_UNCONFIGURED, _SHADOW = ModelRule(), ShadowRule()

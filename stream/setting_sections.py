@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from stream.rules import Rules, Season
+from stream.rules import Rules, Season, ShadowRule
 from stream.setting_detection import (
     LatencySettings,
     ModelBudgetSettings,
@@ -25,7 +25,9 @@ from stream.setting_detection import (
     Section,
     ThresholdSettings,
 )
+from stream.setting_owners import Escalation, OwnerSettings
 from stream.setting_types import (
+    Ages,
     Bytes,
     Cost,
     Count,
@@ -34,11 +36,13 @@ from stream.setting_types import (
     MaturityAge,
     Port,
     PositiveDuration,
+    Share,
     ShareOrAll,
     duration_text,
     whole_ms,
 )
 
+_SHADOW = ShadowRule()
 _DEFAULT = Rules()  # the core's defaults are the only ones: a second list would drift
 _CHECKED_NONE: Any = Field(default=None, validate_default=True)
 
@@ -142,6 +146,9 @@ class OutcomeSettings(Section):
 
     maturity: MaturityAge = "auto"
     horizon: PositiveDuration = Field(default=whole_ms(_DEFAULT.horizon_ms), validate_default=True)
+    ages: Ages = Field(
+        default=(), description="Further ages, below the maturity, at which predictions are judged."
+    )
 
     @field_validator("horizon")
     @classmethod
@@ -184,6 +191,9 @@ class AlertSettings(Section):
     ask_after: PositiveDuration = Field(
         default=whole_ms(_DEFAULT.ask_after_ms),
         description="Of firing, after which the owner is asked to accept a new reference.",
+    )
+    escalate: Escalation = Field(
+        default=(), description="Who else is told what nobody has acknowledged, step by step."
     )
 
 
@@ -260,16 +270,36 @@ class WebSettings(Section):
     port: Port = 6066
 
 
-class OwnerSettings(Section):
-    """Who answers for a model (RACI)."""
-
-    accountable: str = Field(min_length=1)
-    responsible: tuple[str, ...] = ()
-    consulted: tuple[str, ...] = ()
-    informed: tuple[str, ...] = ()
-
-
 _NO_OWNER = BeforeValidator(lambda value: {} if value is None else value)
+
+
+class ShadowSettings(Section):
+    """What a shadow of a model may not do as its champion does, before it is told."""
+
+    missing: Share = Field(
+        default=_SHADOW.missing,
+        description="Share of the champion's predictions, or values of a feature, that it lacks.",
+    )
+    latency: Annotated[float, Field(ge=1.0, allow_inf_nan=False)] = Field(
+        default=_SHADOW.latency,
+        description="An answer is slow at so many times what 95 % of the champion's take.",
+    )
+    slower: Share = Field(default=_SHADOW.slower, description="Share of slow answers.")
+    without: tuple[str, ...] = Field(
+        default=(), description="Features of the champion that it is not given on purpose."
+    )
+    margin: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = Field(
+        default=_SHADOW.margin, description="Share of predictions in which it may err more often."
+    )
+    alpha: Share = Field(
+        default=_SHADOW.alpha,
+        description="What is said of its errors is false with this probability, ever.",
+    )
+
+    def rule(self) -> ShadowRule | None:
+        fields = self.model_dump() | {"without": tuple(sorted(self.without))}
+        made = ShadowRule(**fields)
+        return None if made == _SHADOW else made
 
 
 class ModelSettings(Section):
@@ -281,6 +311,7 @@ class ModelSettings(Section):
     owners: Annotated[OwnerSettings, _NO_OWNER] = _CHECKED_NONE
     runbook_url: str = Field(pattern=r"^https?://\S+$")
     maturity: MaturityAge | None = None
+    ages: Ages | None = Field(default=None, description="Further ages; left out: as for all.")
     reference: ModelReferenceSettings = ModelReferenceSettings()
     season: Season | None = None
     budget: ModelBudgetSettings = ModelBudgetSettings()
@@ -296,12 +327,16 @@ class ModelSettings(Section):
     )
 
     thresholds: ThresholdSettings = ThresholdSettings()
+    escalate: Escalation | None = Field(
+        default=None, description="Instead of alerts.escalate; null: as for all."
+    )
     proven: bool | None = Field(
         default=None, description="Whether rates are under the e-detector; null: as for all."
     )
 
     traffic: ModelTrafficSettings = ModelTrafficSettings()
     latency: LatencySettings = LatencySettings()
+    shadow: ShadowSettings = ShadowSettings()
 
     def cost_rule(self) -> tuple[tuple[str, str, float], ...]:
         return tuple(

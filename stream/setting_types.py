@@ -134,6 +134,13 @@ def _positive(duration: timedelta) -> timedelta:
     return duration
 
 
+def _ages(value: object) -> tuple[timedelta, ...]:
+    """Rising."""
+    if not isinstance(value, list | tuple):
+        raise ValueError("write a list of durations such as [1h, 1d]")  # noqa: TRY004 pydantic wants ValueError
+    return tuple(sorted({_positive(parse_duration(age)) for age in value}))
+
+
 def _number_not_bool(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError(f"{str(value).lower()} is no number")  # noqa: TRY004 pydantic wants ValueError
@@ -183,6 +190,12 @@ Silence = Annotated[
 ]
 _SIZE_TEXT = PlainSerializer(lambda size: f"{size}B", return_type=str, when_used="json")
 
+Ages = Annotated[
+    tuple[timedelta, ...],
+    PlainValidator(_ages),
+    PlainSerializer(lambda ages: [duration_text(a) for a in ages], when_used="json"),
+    WithJsonSchema({"type": "array", "items": _DURATION_SCHEMA}),
+]
 Bytes = Annotated[int, Field(ge=1), BeforeValidator(parse_size), _SIZE_TEXT, _SIZE_SCHEMA]
 
 # The bounds stand before the validator, where pydantic still writes them into the schema.

@@ -45,6 +45,7 @@ from stream.setting_detection import (
     ThresholdSettings,
     TrafficSettings,
 )
+from stream.setting_owners import escalation_rule
 from stream.setting_sections import (
     AlertSettings,
     CheckpointSettings,
@@ -66,6 +67,7 @@ from stream.setting_types import (
     PartitionCount,
     PositiveDuration,
     ReplicaCount,
+    duration_text,
     ms,
     whole_ms,
 )
@@ -138,6 +140,22 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _ages_are_below_maturity(self) -> Self:
+        maturity = self.outcomes.maturity
+        of = [("outcomes", self.outcomes.ages, maturity)]
+        for name, model in self.models.items():
+            own = maturity if model.maturity is None else model.maturity
+            of.append((f"models.{name}", model.ages or (), own))
+        for place, ages, limit in of:
+            if ages and limit == "none":
+                raise ValueError(f"{place}.ages: nothing is judged: its maturity is none")
+            most = limit if isinstance(limit, timedelta) else self.outcomes.horizon
+            if ages and ages[-1] >= most:
+                what = "maturity" if isinstance(limit, timedelta) else "outcomes.horizon"
+                raise ValueError(f"{place}.ages: {duration_text(ages[-1])} is not below its {what}")
+        return self
+
+    @model_validator(mode="after")
     def _references_hold_two_seasons(self) -> Self:
         rules = self.rules()
         for name in ("", *self.models):
@@ -159,6 +177,14 @@ class Settings(Section):
         """No model is configured: alerts say `unassigned`, and every run should say so too."""
         return not self.models
 
+    def gaps(self) -> list[str]:
+        """What is missing of who owns what: a line with its path for each, none an error."""
+        return [
+            f"models.{name}.owners.{gap}"
+            for name, model in sorted(self.models.items())
+            for gap in model.owners.gaps()
+        ]
+
     def rules(self) -> Rules:
         """The part of the configuration that the core knows."""
         return Rules(
@@ -167,6 +193,7 @@ class Settings(Section):
             future_bound_ms=None if self.future == "none" else ms(self.future),
             maturity=_maturity(self.outcomes.maturity),
             horizon_ms=ms(self.outcomes.horizon),
+            ages=tuple(map(ms, self.outcomes.ages)),
             reference=ReferenceRule(self.reference.predictions, ms(self.reference.span)),
             season=self.season,
             budget=self.budget.rule(),
@@ -183,6 +210,7 @@ class Settings(Section):
             resolve_values=self.alerts.resolve_values,
             cooldown_ms=ms(self.alerts.cooldown),
             ask_after_ms=ms(self.alerts.ask_after),
+            escalate=escalation_rule(self.alerts.escalate),
             pane_rows=self.sample.pane,
             window_rows=self.sample.window,
             max_record_bytes=self.limits.record_bytes,
@@ -209,9 +237,12 @@ class Settings(Section):
             classes=tuple(sorted(set(model.classes))),
             costs=model.cost_rule(),
             proven=model.proven,
+            ages=None if model.ages is None else tuple(map(ms, model.ages)),
+            escalate=None if model.escalate is None else escalation_rule(model.escalate),
             thresholds=model.thresholds.of_model(self.thresholds),
             traffic=model.traffic.rule(self.traffic),
             latency=model.latency.rule(),
+            shadow=model.shadow.rule(),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:
@@ -306,7 +337,9 @@ def _unknown_variables() -> list[str]:
     ]
 
 
+_BLANK = "must not be blank"
 _PATTERNS = {
+    "accountable": _BLANK,
     "runbook_url": "must start with http:// or https://",
     "bootstrap": "must be host:port, or several of them with commas between",
 }
@@ -323,6 +356,8 @@ def _line(error: Any) -> str:
             message = _REQUIRED.get(str(key), "required")
         case "string_pattern_mismatch" if key in _PATTERNS:
             message = _PATTERNS[key]
+        case "string_pattern_mismatch" if "owners" in error["loc"]:
+            message = f"a name {_BLANK}"
         case "extra_forbidden":
             message = "unknown key" + _suggestion(error["loc"])
         case _:

@@ -283,9 +283,12 @@ class SourceStage:
 
     def _cohorts(self) -> list[Effect]:
         effects: list[Effect] = []
-        for group, rows in self._join.mature(self._intake.reached_ms):
+        for kind, group, rows in self._join.mature(self._intake.reached_ms):
             cohorts = closed([rows], [], self.rules)
-            effects += self._outbox.blocks("cohort", group, cohorts, self.rules)
+            effects += self._outbox.blocks(kind, group, cohorts, self.rules)
+        for group, rows in self._join.pairs(self._intake.reached_ms):
+            pairs = closed([rows], [], self.rules)
+            effects += self._outbox.blocks("pair", group, pairs, self.rules)
         return effects
 
     def _delays(self) -> list[Effect]:

@@ -8,6 +8,7 @@ from stream.batches import taus_of
 from stream.columns import Rows
 from stream.gathering import Gathered
 from stream.pane_evidence import PaneReader
+from stream.pane_kinds import PaneKind
 from stream.panes import summarise
 from stream.profile import Profile
 from stream.reference import Reference
@@ -16,7 +17,6 @@ from stream.unit_plan import Feature, plan, units_of
 from stream.units import Unit
 from stream.watch import Watch
 from stream.watched import Key, Watched
-from stream.wire import PaneKind
 
 
 class Standards:

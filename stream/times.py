@@ -29,6 +29,21 @@ def iso(time_ms: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1000:03d}Z"
 
 
+def span_text(span_ms: int) -> str:
+    """A length of time for people, in the largest unit of which there are two, or one exactly.
+
+    >>> span_text(1_800_000), span_text(3_600_000), span_text(5_400_000), span_text(1_500)
+    ('30 min', '1 h', '90 min', '1.5 s')
+    """
+    for unit_ms, name in _SPANS:
+        if span_ms >= 2 * unit_ms or span_ms == unit_ms:
+            return f"{span_ms / unit_ms:.3g} {name}"
+    return f"{span_ms / 1_000:.3g} s"
+
+
+_SPANS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"))
+
+
 def moment_ms(text: str) -> int:
     """RFC 3339 with an offset, or integer epoch milliseconds. Raises ValueError.
 

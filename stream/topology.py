@@ -26,6 +26,7 @@ from stream.idle import Side
 from stream.journal import TopicTail
 from stream.kafka_admin import AdminError, connection
 from stream.metrics import Metrics
+from stream.notices import Notice
 from stream.record_columns import PARSER
 from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
@@ -178,7 +179,7 @@ class Worker:
                 log.warning("control record %d of partition %d: type not known", offset, partition)
             case EndOfInput():
                 await self.host.input_ends(record)
-            case ConfigChange() | Renewal():
+            case ConfigChange() | Renewal() | Notice():
                 self.configs.announce(offset, record)
 
 

@@ -30,6 +30,9 @@ LONGER = 3  # times the longest silence so far
 _NEVER = 2**62
 
 What = Literal["throughput", "silence"]
+Came = Sequence[tuple[Group, Ints, Ints]]
+"""Pane ends and predictions, by group."""
+
 At = Callable[[int], Rules]
 """The rules that hold of a pane that ends then."""
 
@@ -84,12 +87,12 @@ class Traffic:
 
     def walk(
         self,
-        panes: Sequence[tuple[Group, Ints, Ints]],
+        panes: Came,
         upto_ms: int,
         rules_at: At,
         renewed_at: Renewed,
     ) -> Iterator[TrafficTold]:
-        """Pane ends and predictions by group, of those not shadows; no others end by `upto_ms`."""
+        """What is no shadow's; no other pane ends by `upto_ms`."""
         if panes:
             ends, rows, groups = _in_order(panes)
             cuts = np.flatnonzero(np.diff(ends) > SLOT_MS) + 1
@@ -314,7 +317,7 @@ class Traffic:
         return made
 
 
-def _in_order(panes: Sequence[tuple[Group, Ints, Ints]]) -> tuple[Ints, Ints, list[Group]]:
+def _in_order(panes: Came) -> tuple[Ints, Ints, list[Group]]:
     """Panes of all groups by their ends."""
     ends = np.concatenate([of for _, of, _ in panes])
     rows = np.concatenate([of for _, _, of in panes])

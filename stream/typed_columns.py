@@ -19,7 +19,7 @@ from stream.columns import (
 )
 from stream.event_columns import OutcomeColumns, PredictionColumns, Rows, Said, Shape
 from stream.events import Label, Outcome, Prediction
-from stream.familiar import Form, Read
+from stream.familiar import OF_OUTCOMES, Form, Read, taken_apart
 from stream.identity import hash_ids
 from stream.judgement import HAS_VALUE, label_flags, label_text
 from stream.records import Decoded
@@ -54,11 +54,11 @@ def prediction_columns(decoded: Decoded[Prediction]) -> PredictionColumns:
 
 def familiar_predictions(read: Read, form: Form) -> PredictionColumns:
     """The same of predictions that all have this form."""
-    features, values = _each(read.events, "features"), _each(read.events, "prediction")
-    of_each = dict.fromkeys(("label", "score", "value"), [None] * len(values))
-    of_each |= {field: _each(values, field) for field in form.said}
-    said, texts = _said(_each(read.events, "latency_ms"), **of_each)
-    cells = {name: _each(features, form.field(i)) for i, name in enumerate(form.names)}
+    fields = read.fields
+    said_of = dict.fromkeys(("label", "score", "value"), [None] * len(read.place))
+    said_of |= {field: fields[f"prediction.{field}"] for field in form.said}
+    said, texts = _said(fields["latency_ms"], **said_of)
+    cells = {name: fields[f"features.{form.field(i)}"] for i, name in enumerate(form.names)}
     ordered = {f"{FEATURE}{name}": column(cells[name], texts) for name in sorted(cells)}
     given, shapes = said.given(), []
     for code in np.unique(given).tolist():
@@ -67,24 +67,17 @@ def familiar_predictions(read: Read, form: Form) -> PredictionColumns:
         if len(rows) < len(given):
             some = {name: one.take(rows) for name, one in ordered.items()}
         shapes.append(Shape(rows, some | said.measures(rows, code)))
-    parts = [_each(read.events, name) for name in ("model_id", "model_version", "role")]
-    group, groups = _coded_together(parts)
+    group, groups = _coded_together([fields[n] for n in ("model_id", "model_version", "role")])
     return PredictionColumns(
         read.time_ms,
         read.place,
-        hash_ids(_each(read.events, "prediction_id")),
+        hash_ids(fields["prediction_id"]),
         group,
         [(model, version, role, "") for model, version, role in groups],
         said,
         shapes,
         texts,
     )
-
-
-def _each(events: Sequence[Any], field: str) -> list[Any]:
-    """A field of all of them. One tuple an event, with all fields at once, would be what Python's
-    collector of garbage looks through over and over."""
-    return list(map(attrgetter(field), events))
 
 
 def _coded_together(parts: Sequence[Sequence[Value]]) -> tuple[NDArray[np.int64], list[Any]]:
@@ -114,20 +107,22 @@ def _said(
 
 def outcome_columns(decoded: Decoded[Outcome] | Read) -> OutcomeColumns:
     """O(n)."""
-    events = decoded.events
-    actual = _each(events, "actual")
-    model, of_model = _coded(_each(events, "model_id"))
-    label, of_label = _coded(_label_texts(_each(actual, "label")))
+    if isinstance(decoded, Read):
+        fields = decoded.fields
+    else:
+        fields = taken_apart(decoded.events, OF_OUTCOMES)
+    model, of_model = _coded(fields["model_id"])
+    label, of_label = _coded(_label_texts(fields["actual.label"]))
     flags = [0 if text is None else label_flags(text) for text in of_label]
-    value = numbers_of(_each(actual, "value"))
+    value, n = numbers_of(fields["actual.value"]), len(decoded.place)
     return OutcomeColumns(
         decoded.time_ms,
         decoded.place,
-        hash_ids(_each(events, "prediction_id")),
+        hash_ids(fields["prediction_id"]),
         model,
         of_model,
-        revision=np.fromiter(_each(events, "revision"), np.int64, len(events)),
-        retracted=np.fromiter(_each(events, "retracted"), np.bool_, len(events)),
+        revision=np.fromiter(fields["revision"], np.int64, n),
+        retracted=np.fromiter(fields["retracted"], np.bool_, n),
         has=np.array(flags, np.uint8)[label] | ~np.isnan(value) * np.uint8(HAS_VALUE),
         label=_hashes(of_label)[label],
         value=np.where(np.isnan(value), 0.0, value),

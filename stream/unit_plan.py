@@ -9,11 +9,11 @@ from detectors.shape import split
 from stream.budget import shares
 from stream.estimated_error import ESTIMATE, SCORE, is_probability, largest_of
 from stream.judged_units import judged_units
+from stream.pane_kinds import PaneKind, further_age_of, is_judged
 from stream.profile import Profile
 from stream.rules import Rules
 from stream.units import OF_NUMBERS, OF_TEXTS, SHAPED, Item, Measure, Unit, is_fault
 from stream.watched import Key, Watched, watched
-from stream.wire import PaneKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,9 @@ class Feature:
 
 def units_of(feature: Feature, kind: PaneKind, rules: Rules, model_id: str) -> list[Unit]:
     name, profile = feature.name, feature.profile
-    if kind == "cohort":
-        return judged_units(name, profile, rules.model(model_id))
+    if is_judged(kind):
+        judged = judged_units(name, profile, rules.model(model_id))
+        return [u for u in judged if not u.is_twin or further_age_of(kind) is None]
     numbers = profile.number(name) if feature.numeric else None
     of_features = name.startswith("feature:")
     units: list[Unit] = []
@@ -67,7 +68,8 @@ def plan(
     much the values of its columns depend."""
     wanted = [(f, unit) for f in features for unit in units_of(f, kind, rules, model_id)]
     items = list(dict.fromkeys(_item(f, unit) for f, unit in wanted))
-    parts = [part / rules.sources for part in shares(item[0] for item in items)]
+    sources = rules.sources * (rules.judgements_of(model_id) if is_judged(kind) else 1)
+    parts = [part / sources for part in shares(item[0] for item in items)]
     share = dict(zip(items, parts, strict=True))
     both = {(f.name, unit.item) for f, unit in wanted if unit.measure == "shape"}
     both &= {(f.name, unit.item) for f, unit in wanted if unit.measure == "shift"}

@@ -14,11 +14,11 @@ from detectors.effects import Interval
 from stream.columns import Group
 from stream.events import Action, Kind, Severity
 from stream.judgement import RECALL
+from stream.pane_kinds import PaneKind, age_text, further_age_of, is_judged
 from stream.rules import Rules
 from stream.times import iso
 from stream.unit_walk import Crossing, Told
 from stream.units import is_fault
-from stream.wire import PaneKind
 
 _Z95 = 1.959963984540054
 LARGE_SHIFT = 0.32  # σ: about PSI .1 of a normal
@@ -58,7 +58,6 @@ _FAULT_WORDS = {
     "type_error": "values of a wrong type",
     "out_of_range": "values out of range",
     "unseen": "values of unseen categories",
-    "unlabelled": "missing at maturity",
 }
 _OWN_NAMES = {
     "adwin": "Adwin",
@@ -103,7 +102,19 @@ class Context:
     @property
     def alertname(self) -> str:
         name = self.facts[0]
-        return name + _OWN_NAMES.get(self.detector, "")
+        age = self.age
+        return name + _OWN_NAMES.get(self.detector, "") + (f"At{age}" if age else "")
+
+    @property
+    def age(self) -> str | None:
+        """The further age at which predictions were judged."""
+        age_ms = further_age_of(self.kind)
+        return None if age_ms is None else age_text(age_ms)
+
+    @property
+    def when(self) -> str:
+        """Where that needs saying, when they were judged."""
+        return f" among predictions judged at the age of {self.age}" if self.age else ""
 
     @property
     def feature(self) -> str | None:
@@ -165,7 +176,7 @@ def describe_crossing(
         },
         "change_at_ms": crossing.since_ms,
         "impact": dict(NO_IMPACT),
-        "summary": f"{context.who}: {_found(context, told, crossing, effect)}",
+        "summary": f"{context.who}: {_found(context, told, crossing, effect)}{context.when}",
     }
 
 
@@ -197,9 +208,8 @@ def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -
         low, high = told.watched.profile.scores_of(column)
         return f"of scores from {low:.2g} to {high:.2g} what comes true {moved} from {share}"
     if context.detector == "unlabelled":
-        return (
-            f"outcomes {_FAULT_WORDS['unlabelled']} {moved} from {share}: performance is undecided"
-        )
+        missing = "missing" if context.age else "missing at maturity"
+        return f"outcomes {missing} {moved} from {share}: performance is undecided"
     if context.detector == "shape":
         return f"distribution of {name} changed: a part of it {moved} from {share}"
     if context.detector == "rate":
@@ -223,7 +233,7 @@ def describe(context: Context, change: Change, change_at_ms: int, end_ms: int) -
     before, after = _figure(change.before_mean), _figure(change.after_mean)
     name = context.series.partition(":")[2]
     impact = dict(NO_IMPACT)
-    if context.kind == "cohort":
+    if is_judged(context.kind):
         impact |= {"metric": name, "value": change.after_mean, "reference": change.before_mean}
     return {
         "alertname": context.alertname,
@@ -249,7 +259,7 @@ def describe(context: Context, change: Change, change_at_ms: int, end_ms: int) -
         },
         "change_at_ms": change_at_ms,
         "impact": impact,
-        "summary": f"{context.who}: mean of {name} {moved} from {before} to {after}",
+        "summary": f"{context.who}: mean of {name} {moved} from {before} to {after}{context.when}",
     }
 
 
@@ -257,7 +267,7 @@ def effect_floor(context: Context, change: Change) -> float:
     """The smallest difference of means worth telling, in their own unit."""
     floors = context.rules.floors_of(context.group[0])
     own = dict(floors.series).get(context.series)
-    if context.kind == "cohort":
+    if is_judged(context.kind):
         return (own or floors.error) * abs(change.before_mean)
     return (own or floors.shift) * math.sqrt(change.before_variance)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.columns import Rows, concatenate
 from stream.panes import PaneTable, cut_at, merge_all, summarise_grouped
@@ -21,6 +22,13 @@ class Taken:
 
     rows: list[Rows]
     tables: list[PaneTable]
+
+    def ends(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pane ends, rising, and the rows of each pane."""
+        parts = [*(r.pane_end for r in self.rows), *(t.pane_end for t in self.tables)]
+        rows = [*(np.ones(len(r)) for r in self.rows), *(t.rows for t in self.tables)]
+        ends, place = np.unique(np.concatenate(parts), return_inverse=True)
+        return ends, np.bincount(place, weights=np.concatenate(rows)).astype(np.int64)
 
 
 def merged(taken: Sequence[Taken], rules: Rules) -> list[PaneTable]:
@@ -60,29 +68,49 @@ def _texts(parts: Sequence[Rows]) -> dict[int, str]:
     return texts
 
 
+class Young:
+    """Panes of one group and kind that are due, and too few to be compared with anything."""
+
+    def __init__(self, rows: Sequence[Rows] = ()) -> None:
+        self.rows = list(rows)
+        self.count = sum(map(len, self.rows))
+
+    def add(self, rows: Sequence[Rows]) -> None:
+        self.rows += rows
+        self.count += sum(map(len, rows))
+
+    def held(self) -> Callable[[], list[Any]]:
+        rows = list(self.rows)
+        return lambda: [rows_to_plain(r) for r in rows]
+
+    @classmethod
+    def restore(cls, plain: Sequence[Any]) -> Young:
+        return cls([rows_from_plain(rows) for rows in plain])
+
+
 class Waiting:
     """Blocks of one group and kind that are not merged yet."""
 
     def __init__(self) -> None:
         self.rows: list[Rows] = []
         self.tables: list[PaneTable] = []
-        self._first_ms = -BEFORE_ALL_MS  # no pane here ends before
+        self.first_end_ms = -BEFORE_ALL_MS  # no pane here ends before
 
     def add(self, rows: Rows | None, table: PaneTable | None) -> None:
         if rows is not None and len(rows):
             self.rows.append(rows)
-            self._first_ms = min(self._first_ms, rows.first_end_ms)
+            self.first_end_ms = min(self.first_end_ms, rows.first_end_ms)
         if table is not None and len(table):
             self.tables.append(table)
-            self._first_ms = min(self._first_ms, table.first_end_ms)
+            self.first_end_ms = min(self.first_end_ms, table.first_end_ms)
 
     def take(self, until_ms: int) -> Taken | None:
         """The panes that end by then; None if there are none."""
-        if until_ms < self._first_ms:
+        if until_ms < self.first_end_ms:
             return None
         sparse, self.rows = cut_at(self.rows, until_ms)
         due, self.tables = cut_at(self.tables, until_ms)
-        self._first_ms = until_ms + 1 if self.rows or self.tables else -BEFORE_ALL_MS
+        self.first_end_ms = until_ms + 1 if self.rows or self.tables else -BEFORE_ALL_MS
         return Taken(sparse, due) if sparse or due else None
 
     def held(self) -> Callable[[], list[Any]]:

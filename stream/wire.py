@@ -11,8 +11,8 @@ Panes topic (partition = murmur2(model_id); what stage 1 says to stage 2):
 - Fragment: a part of one of these that is too large for a record; parts come one after another.
 
 Findings topic (one partition; what stage 2 says to stage 3): Finding, Progress.
-Journal: Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted, Renewed; see
-`JournalEntry`.
+Journal: Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted, Renewed, Noticed;
+see `JournalEntry`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ import msgspec
 import numpy as np
 
 from stream.columns import Group, Rows
+from stream.notices import Notice
 from stream.outcome_join import Delays
+from stream.pane_kinds import PaneKind, checked_kind
 from stream.panes import PaneTable
 from stream.plain_panes import (
     rows_apart,
@@ -41,13 +43,11 @@ from stream.wire_forms import array, checked_rows, checked_table, fields
 VERSION = 1
 BLOCK_VERSION = 2  # of blocks; those of version 1, with arrays for each feature, are read too
 LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and headers included
-PaneKind = Literal["prediction", "cohort"]
 FindingKind = Literal["prediction", "cohort", "estimate"]
 """Of a finding: of which panes, or of both: expected errors and what became of them."""
 Verdict = Literal["drift", "lasting", "quiet", "raised", "withdrawn"]
 """Of a finding: news, none for long, well again, graver for what else happens, not borne out."""
 FINDING_KINDS: tuple[FindingKind, ...] = ("prediction", "cohort", "estimate")
-KINDS: tuple[PaneKind, ...] = ("prediction", "cohort")
 
 
 # -- stage 1 to stage 2
@@ -185,7 +185,7 @@ def _block(body: dict[str, Any], *, is_old: bool) -> Block:
     return Block(
         source,
         epoch,
-        KINDS[KINDS.index(kind)],
+        checked_kind(kind),
         (model_id, version, role, segment),
         None if rows is None else checked_rows(rows_of(rows)),
         None if table is None else checked_table(table_of(table)),
@@ -338,7 +338,20 @@ class Renewed(msgspec.Struct, tag="renewed"):
     version: str | None  # None: of all versions
 
 
-JournalEntry = Claim | Idle | Shed | MaturityDecision | Founding | Activation | Accepted | Renewed
+class Noticed(msgspec.Struct, tag="noticed"):
+    """The ready time from which on stage 3 knows a notice."""
+
+    stage: int
+    partition: int
+    epoch: int
+    announced_at: int
+    at_ms: int
+    notice: Notice
+
+
+JournalEntry = (
+    Claim | Idle | Shed | MaturityDecision | Founding | Activation | Accepted | Renewed | Noticed
+)
 _plain_encoder = msgspec.msgpack.Encoder()
 _journal_decoder: msgspec.msgpack.Decoder[JournalEntry] = msgspec.msgpack.Decoder(JournalEntry)
 

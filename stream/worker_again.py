@@ -19,12 +19,12 @@ from typing import Any
 import msgspec
 
 from stream.journal import journal_key
-from stream.wire import Accepted, Activation, Idle, Renewed, Shed, encode_journal
+from stream.wire import Accepted, Activation, Idle, Noticed, Renewed, Shed, encode_journal
 from stream.worker_host import Host
 from stream.worker_routes import Outgoing
-from stream.worker_slot import MODELS, SOURCES, Slot
+from stream.worker_slot import ALERTS, MODELS, SOURCES, Slot
 
-Decided = Idle | Shed | Accepted | Activation | Renewed
+Decided = Idle | Shed | Accepted | Activation | Renewed | Noticed
 
 
 async def say_again(host: Host, slots: Iterable[Slot[Any]]) -> None:
@@ -44,8 +44,11 @@ def _unsealed(host: Host, slot: Slot[Any]) -> list[Decided]:
     """What counts in the journal and the restored state does not know; O(entries of the slot)."""
     journal, partition = host.journal, slot.partition
     if slot.stage != SOURCES:
-        decided: list[Activation | Renewed] = [*journal.activations_of(slot.stage, partition)]
+        decided: list[Activation | Renewed | Noticed] = [
+            *journal.activations_of(slot.stage, partition)
+        ]
         decided += journal.renewed_of(partition) if slot.stage == MODELS else []
+        decided += journal.noticed_of(partition) if slot.stage == ALERTS else []
         return [entry for entry in decided if not slot.core.has_activated(entry.announced_at)]
     said: list[Idle | Shed | Accepted] = [
         *journal.idle_of(partition),

@@ -12,11 +12,11 @@ from stream.kafka_admin import connection, largest_record_bytes
 from stream.settings import Settings
 from stream.transport import App
 
-_BATCH_RECORDS = 5_000
+_BATCH_RECORDS = 32_000
 _BATCHES_IN_QUEUE = 8
 _REQUEST_TIMEOUT_S = 90.0  # Faust's own default, which must be beyond the session's
 _REQUEST_MARGIN_S = 30.0
-_FETCH_BYTES = 1 << 20
+_FETCH_BYTES = 1 << 22
 _PRODUCER_BATCH_BYTES = 1 << 18
 _LINGER_S = 0.005  # what several slots say at a time leaves in one request
 # Faust refuses an assignment made for another URL than its own: with static membership one is

@@ -4,7 +4,8 @@ As with idleness: first the entry, acknowledged and read back (a claim before it
 then the change. Stages 2 and 3 take the announced ready time, or the first that they have not
 released yet. Stage 1 takes the models of a configuration once all of stages 2 and 3 know it, when
 a side has reached the announced time, from the next record on that is not in the log yet. A new
-reference that was accepted is a matter of the partition of stage 2 that has the model.
+reference that was accepted is a matter of the partition of stage 2 that has the model, and a notice
+(an acknowledgement, say) of stage 3.
 
 A former owner may have been further than its last checkpoint, and told others so. So stages 2 and
 3 decide once they have applied what it can have been heard on, and stage 1 behind all it can read.
@@ -20,9 +21,11 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from stream.alert_stage import AlertStage
 from stream.idle import SIDES, Side
 from stream.journal import TopicTail, journal_key
 from stream.kafka_admin import connection
+from stream.notices import Notice
 from stream.partitioning import partition_of
 from stream.refusals import UnannouncedConfigError
 from stream.renewals import Renewal
@@ -30,7 +33,7 @@ from stream.rule_book import ConfigChange, RefusedConfigError, RuleBook
 from stream.rules import Rules
 from stream.settings import Settings
 from stream.source_stage import SourceStage
-from stream.wire import Accepted, Activation, Founding, Renewed, encode_journal
+from stream.wire import Accepted, Activation, Founding, Noticed, Renewed, encode_journal
 from stream.worker_host import Host
 from stream.worker_routes import Outgoing
 from stream.worker_slot import ALERTS, MODELS, SOURCES, Slot
@@ -51,6 +54,7 @@ class Configs:
         self._heard: list[tuple[int, ConfigChange]] = []  # not judged: the founding is not known
         self._changes: list[tuple[int, ConfigChange]] = []  # offset of the announcement
         self._renewals: list[tuple[int, Renewal]] = []
+        self._notices: list[tuple[int, Notice]] = []
 
     # -- the beginning
 
@@ -87,7 +91,10 @@ class Configs:
 
     # -- announcements
 
-    def announce(self, offset: int, change: ConfigChange | Renewal) -> None:
+    def announce(self, offset: int, change: ConfigChange | Renewal | Notice) -> None:
+        if isinstance(change, Notice):
+            self._notices.append((offset, change))
+            return
         if isinstance(change, Renewal):
             self._renewals.append((offset, change))
             log.info("a new reference of model %s was accepted", change.model_id)
@@ -140,6 +147,15 @@ class Configs:
             if await self._has_caught_up(owned):
                 await self._renew(owned, offset, renewal)
 
+        await self._look_at_notices()
+
+    async def _look_at_notices(self) -> None:
+        for slot in list(self._host.alerts.values()):
+            for offset, notice in list(self._notices):
+                is_new = not slot.core.has_activated(offset)
+                if is_new and await self._has_caught_up(slot):
+                    await self._notice(slot, offset, notice)
+
     async def _has_caught_up(self, slot: Slot[Any]) -> bool:
         """What a former owner has released must not be judged again by other rules."""
         if slot.spoken_at is None and slot.has_spoken:
@@ -181,6 +197,23 @@ class Configs:
                 slot.core.renew(entry)
                 slot.touched()
 
+    async def _notice(self, slot: Slot[AlertStage], offset: int, notice: Notice) -> None:
+        async with self._host.changing(slot) as is_ours:
+            if not is_ours or self._host.is_draining or slot.core.has_activated(offset):
+                return
+            next_ms = slot.core.next_ready_ms()
+            entry = Noticed(
+                stage=ALERTS,
+                partition=slot.partition,
+                epoch=slot.core.epoch,
+                announced_at=offset,
+                at_ms=max(notice.effective_at_ms or next_ms, next_ms),
+                notice=notice,
+            )
+            if await self._is_journaled(slot, entry):
+                slot.core.notice(entry)
+                slot.touched()
+
     async def _accept(self, slot: Slot[SourceStage], offset: int, change: ConfigChange) -> None:
         for side in SIDES:
             async with self._host.changing(slot) as is_ours:
@@ -207,7 +240,9 @@ class Configs:
                     await self._host.apply_idle(slot, side, slot.offsets[topic])
                     slot.touched()
 
-    async def _is_journaled(self, slot: Slot[Any], entry: Activation | Accepted | Renewed) -> bool:
+    async def _is_journaled(
+        self, slot: Slot[Any], entry: Activation | Accepted | Renewed | Noticed
+    ) -> bool:
         topic = self._host.settings.internal_topic("journal")
         record = Outgoing(topic, slot.partition, journal_key(entry), encode_journal(entry))
         written = await (await self._host.send(record))
@@ -225,6 +260,9 @@ class Configs:
         if slot.stage == MODELS:
             for renewed in journal.renewed_of(slot.partition):
                 slot.core.renew(renewed)
+        if slot.stage == ALERTS:
+            for noticed in journal.noticed_of(slot.partition):
+                slot.core.notice(noticed)
         if slot.stage != SOURCES:
             return
         for entry in journal.accepted_of(slot.partition):

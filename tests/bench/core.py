@@ -22,6 +22,7 @@ from unittest import mock
 import msgspec
 
 from stream import native, record_columns
+from stream.allocator import keep_freed_memory
 from stream.events import Records
 from stream.pipeline import Pipeline, imbalance
 from stream.record_columns import Parser
@@ -145,6 +146,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(given: argparse.Namespace) -> dict[str, Any] | None:
+    keep_freed_memory()  # as every command does
     if given.profile:
         fed = list(batches(generate(Workload(predictions=given.predictions)), PARTITIONS))
         with cProfile.Profile() as profile:

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from stream.columns import ABSENT, NULL, NUMBER, Column, Rows, number_column
 from stream.judgement import DELAY, FALSE_POSITIVES, RECALL, SCORE_FALSE, SCORE_TRUE
 from stream.monitor import Monitor
+from stream.pane_kinds import KINDS
 from stream.panes import summarise
 from stream.rules import ReferenceRule, Rules
-from stream.wire import KINDS
 
 Floats = npt.NDArray[np.float64]
 RULES = replace(Rules(), reference=ReferenceRule(10_000, 3_600_000))

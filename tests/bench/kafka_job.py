@@ -27,6 +27,7 @@ CHANGED: dict[str, Any] = {
     "outcomes": {"maturity": f"{MATURITY_MS}ms", "horizon": f"{HORIZON_MS}ms"},
     "reference": {"predictions": REFERENCE.predictions, "span": f"{REFERENCE.span_ms}ms"},
     "alerts": {"resolve_after": 360},
+    "floors": {},
     "checkpoint": {"interval": "2s"},
 }
 """The rules of the workload; what is not named is as the tests have it, or the default."""

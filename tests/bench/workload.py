@@ -26,7 +26,7 @@ HORIZON_MS = 600_000
 REFERENCE = ReferenceRule(predictions=10_000, span_ms=60_000)
 RULES = Rules(maturity=MATURITY_MS, horizon_ms=HORIZON_MS, reference=REFERENCE)
 """The defaults, but for labels that are there within a minute and a reference of one."""
-BATCH_RECORDS = 2_000  # as the transport hands them on
+BATCH_RECORDS = 8_000  # as the transport hands them on to who is behind
 _MEAN_DELAY_MS = 20_000
 
 

@@ -13,6 +13,7 @@ from stream.blobs import decompressed
 from stream.columns import Rows
 from stream.events import Effect, Records, ToPanes
 from stream.identity import hash_ids
+from stream.notices import Notice
 from stream.numbering import content
 from stream.panes import summarise
 from stream.renewals import Renewal
@@ -31,6 +32,7 @@ from stream.wire import (
     Idle,
     JournalEntry,
     MaturityDecision,
+    Noticed,
     Progress,
     Renewed,
     Shed,
@@ -66,6 +68,9 @@ models:
 """
 
 
+_NOTICE = Notice("acknowledgement", 1_000, alert_id="a", by="ann", note="on it")
+
+
 def seeds(target: str) -> list[bytes]:
     """Inputs of one target; deterministic."""
     match target:
@@ -79,7 +84,8 @@ def seeds(target: str) -> list[bytes]:
             offsets = {"leeway.predictions": {0: 5, 1: 7}}
             change = ConfigChange(1_000, RULES).encode()
             ends = control.encode(control.EndOfInput(1_000, offsets))
-            return [ends, change, Renewal(1_000, "m", "1").encode(), b'{"type":"other"}']
+            announced = [Renewal(1_000, "m", "1").encode(), _NOTICE.encode()]
+            return [ends, change, *announced, b'{"type":"other"}']
         case "configuration":
             return [CONFIGURATION, b"pane: 1m\ngrace: 0s\n"]
         case "panes":
@@ -177,6 +183,7 @@ def _journal() -> list[bytes]:
         Activation(2, 0, 9, 5, "hash", 7, {"models": {}}),
         Accepted(1, 2, 3, "outcomes", 4, 5, "hash"),
         Renewed(2, 0, 9, 6, 7, "m", None),
+        Noticed(3, 0, 9, 6, 7, _NOTICE),
     ]
     return [encode_journal(entry) for entry in entries]
 

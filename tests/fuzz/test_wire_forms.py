@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.columns import ABSENT, OTHER, TEXT, Column, Rows
+from stream.notices import Notice
 from stream.outcome_join import Delays
+from stream.pane_kinds import KINDS
 from stream.panes import PaneTable, summarise
 from stream.plain_panes import rows_to_plain, table_to_plain
 from stream.snapshot import BrokenRecordError, pack, unpack
 from stream.wire import (
     BLOCK_VERSION,
     FINDING_KINDS,
-    KINDS,
     VERSION,
     Accepted,
     Activation,
@@ -35,6 +36,7 @@ from stream.wire import (
     JournalEntry,
     Learned,
     MaturityDecision,
+    Noticed,
     PaneRecord,
     Progress,
     Renewed,
@@ -53,7 +55,7 @@ uint64 = st.integers(0, 2**64 - 1)
 count = st.integers(0, 2**63 - 1)
 names = st.text(max_size=12)
 groups = st.tuples(names, names, names, names)
-kinds = st.sampled_from(KINDS)
+kinds = st.sampled_from([*KINDS, "cohort@5000"])
 finding_kinds = st.sampled_from(FINDING_KINDS)
 
 
@@ -109,6 +111,9 @@ finding_records: st.SearchStrategy[Finding | Progress] = st.one_of(
     st.builds(Progress, count, count, count, int64, int64),
 )
 sides = st.sampled_from(["predictions", "outcomes"])
+notices = st.builds(
+    Notice, st.just("acknowledgement"), st.none() | int64, names, names, names, names, names
+)
 journal_entries: st.SearchStrategy[JournalEntry] = st.one_of(
     st.builds(Claim, count, count, names),
     st.builds(Idle, count, count, count, sides, count, int64),
@@ -118,6 +123,7 @@ journal_entries: st.SearchStrategy[JournalEntry] = st.one_of(
     st.builds(Activation, count, count, count, count, names, int64, st.none() | details),
     st.builds(Accepted, count, count, count, sides, count, count, names),
     st.builds(Renewed, count, count, count, count, int64, names, st.none() | names),
+    st.builds(Noticed, count, count, count, count, int64, notices),
 )
 
 
@@ -201,7 +207,17 @@ def body(record: PaneRecord) -> Any:
 def test_every_kind_of_record_is_drawn() -> None:
     drawn = {Block, DelayBlock, Learned, Announcement, Fragment}
     assert set(get_args(PaneRecord)) == drawn
-    entries = {Claim, Idle, Shed, MaturityDecision, Founding, Activation, Accepted, Renewed}
+    entries = {
+        Claim,
+        Idle,
+        Shed,
+        MaturityDecision,
+        Founding,
+        Activation,
+        Accepted,
+        Renewed,
+        Noticed,
+    }
     assert set(get_args(JournalEntry)) == entries
 
 

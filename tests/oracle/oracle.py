@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tests.oracle.ledger import ledger, maturity_now, state_of
+from tests.oracle.ledger import candidates, ledger, maturity_now, state_of
 from tests.oracle.maturity import Decisions, decide_maturities
 from tests.oracle.reading import Outcome, Prediction
 from tests.oracle.tally import Cell, PaneTally, tally
@@ -54,7 +54,9 @@ def answer(
     return Answer(
         ledger=[ledger(world, partition, decisions) for partition in partitions],
         dead=sorted((s, p, o, r) for p, part in enumerate(partitions) for s, o, r in part.dead),
-        panes=prediction_panes(world, partitions) | cohort_panes(world, partitions, decisions),
+        panes=prediction_panes(world, partitions)
+        | cohort_panes(world, partitions, decisions)
+        | young_panes(world, partitions, decisions),
         decisions=decisions,
         watermarks=[partition.watermark for partition in partitions],
         coverage=label_coverage(world, partitions, decisions),
@@ -100,6 +102,28 @@ def cohort_panes(
             if passed is not None and max(end + world.grace_ms + age, decided_at) <= passed:
                 row = (p.prediction_id, losses(p, counted))
                 rows["cohort", p.group, end].append(row)
+    return {key: tally(found, world.pane_rows, world.max_categories) for key, found in rows.items()}
+
+
+def young_panes(
+    world: World, partitions: list[Partition], decisions: Decisions
+) -> dict[PaneKey, PaneTally]:
+    """Of each further age, what is known of the predictions that are as old."""
+    passed = least(partitions, "both")
+    rows: dict[PaneKey, list[tuple[str, dict[str, Cell]]]] = defaultdict(list)
+    for partition in partitions:
+        for p in partition.predictions:
+            maturity = maturity_now(world, p.model_id, decisions)[1]
+            end = world.pane_end(p.at)
+            decided_at = decisions[p.model_id][1] if p.model_id in decisions else NEVER
+            for age in world.ages_of(p.model_id):
+                if maturity is None or age >= maturity or not p.is_held or passed is None:
+                    continue
+                if max(end + world.grace_ms + age, decided_at) <= passed:
+                    known = candidates(world, partition, p, age)
+                    counted = max(known, key=lambda outcome: outcome.revision, default=None)
+                    row = (p.prediction_id, losses(p, counted))
+                    rows[f"cohort@{age}", p.group, end].append(row)
     return {key: tally(found, world.pane_rows, world.max_categories) for key, found in rows.items()}
 
 

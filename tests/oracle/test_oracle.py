@@ -141,6 +141,15 @@ def test_the_pipeline_agrees_with_the_oracle_before_and_at_the_end(seed: int) ->
     assert_agrees(run, ended=True)
 
 
+def test_the_oracle_was_asked_of_further_ages_too() -> None:
+    young = 0
+    for seed in range(10):
+        random = Random(seed)
+        panes = Run(draw_mix(random, SIZE), random).panes
+        young += sum(kind.startswith("cohort@") for kind, _, _ in panes)
+    assert young > 20
+
+
 def one_pane(values: list[object]) -> PaneTally:
     """The only pane of predictions with these values of f; it agrees with the oracle."""
     random = Random(0)

@@ -43,6 +43,7 @@ class World:
     pane_rows: int
     max_categories: int
     limits: Limits
+    ages: dict[str, tuple[int, ...]] = field(default_factory=dict)  # per model; "": every other
 
     @property
     def settled_ms(self) -> int:
@@ -53,6 +54,10 @@ class World:
 
     def maturity_of(self, model_id: str) -> int | str | None:
         return self.maturity.get(model_id, self.maturity[""])
+
+    def ages_of(self, model_id: str) -> tuple[int, ...]:
+        """At which its predictions are judged before their maturity."""
+        return self.ages.get(model_id, self.ages.get("", ()))
 
     def memory_ms(self, model_id: str) -> int:
         configured = self.maturity_of(model_id)

@@ -29,7 +29,14 @@ def draw_world(random: Random) -> World:
         pane_rows=random.choice((4, 1, 256)),
         max_categories=3,
         limits=Limits(20_000, 12, frozenset(MODELS) if configured else frozenset()),
+        ages=draw_ages(random, configured=configured),
     )
+
+
+def draw_ages(random: Random, *, configured: bool) -> dict[str, tuple[int, ...]]:
+    drawn: tuple[tuple[int, ...], ...] = ((), (25_000,), (1, 30_000, 59_999))
+    ages = {"": random.choice(drawn)}
+    return ages | ({model: random.choice(drawn) for model in MODELS[:2]} if configured else {})
 
 
 def rules_of(world: World) -> Rules:
@@ -39,13 +46,14 @@ def rules_of(world: World) -> Rules:
         horizon_ms=world.horizon_ms,
         future_bound_ms=world.future_bound_ms,
         maturity=world.maturity[""],  # type: ignore[arg-type]
+        ages=world.ages.get("", ()),
         reference=ReferenceRule(*world.reference),
         pane_rows=world.pane_rows,
         max_categories=world.max_categories,
         max_record_bytes=world.limits.max_record_bytes,
         max_features=world.limits.max_features,
         models={
-            name: ModelRule(maturity=age)  # type: ignore[arg-type]
+            name: ModelRule(maturity=age, ages=world.ages.get(name))  # type: ignore[arg-type]
             for name, age in world.maturity.items()
             if name in world.limits.known_models
         },

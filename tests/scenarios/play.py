@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import yaml
+
 from stream.alert_lines import epoch_ms
 from stream.demo.events import Event
 from stream.events import Alert, Records
+from stream.notices import Notice
 from stream.partitioning import partition_of
 from stream.pipeline import Pipeline, imbalance
 from stream.settings import Settings
 from stream.simulate.simulation import Simulation
 from stream.simulate.spec import Spec
+from stream.wire import Noticed
 from tests.streams import TOPIC, Side, feed
 
 PARTITIONS = 2
@@ -63,10 +67,11 @@ def play(
     hours: int = 48,
     seed: int = 7,
     versions: tuple[tuple[tuple[str, Any], ...], ...] = (),
-    latency: tuple[tuple[str, str], ...] = (),
+    config: str = "",
+    notices: tuple[Notice, ...] = (),
 ) -> Play:
-    """At default settings but for `latency` objectives. Labels have a median of 30 minutes, so that
-    two days hold it all."""
+    """At default settings, but for `config` (YAML). Labels have a median of 30 minutes, so that two
+    days hold it all. `notices` as a replay has them."""
     spec = Spec.model_validate(
         {
             "seed": seed,
@@ -79,7 +84,10 @@ def play(
         }
     )
     simulation = Simulation(spec)
-    pipeline = Pipeline(settings(latency=dict(latency)).rules(), PARTITIONS, release_every=5_000)
+    pipeline = Pipeline(settings(config).rules(), PARTITIONS, release_every=5_000)
+    for n, notice in enumerate(notices):
+        noticed = Noticed(3, 0, 0, n, notice.effective_at_ms or 0, notice)
+        pipeline.alert_stage.notice(noticed)
     offsets: dict[tuple[Side, int], int] = {}
     for predictions, outcomes in simulation.blocks():
         deal(pipeline, "predictions", predictions, offsets)
@@ -90,16 +98,17 @@ def play(
     return Play([told.alert for told in pipeline.sorted_alerts()], simulation.truth())
 
 
-def settings(**of_models: Any) -> Settings:
+def settings(config: str = "") -> Settings:
+    more = yaml.safe_load(config) or {}
     models = {
         name: {
             "owners": {"accountable": owner, "responsible": [owner]},
             "runbook_url": f"https://example.com/{name}",
-            **of_models,
+            **more.get("models", {}).get(name, {}),
         }
         for name, owner in OWNERS.items()
     }
-    return Settings.model_validate({"models": models})
+    return Settings.model_validate({**more, "models": models})
 
 
 def deal(

@@ -15,6 +15,7 @@ from stream.events import Alert
 from tests.scenarios.play import OWNERS, Play, play
 
 MINUTE_MS = 60_000
+PROMISED = "models: {fraud: {latency: {p50: 20ms, p95: 30ms, p99: 32ms}}}"
 
 
 def caught(
@@ -60,7 +61,7 @@ def test_nulls_of_three_in_ten_are_found_within_a_hundred_events() -> None:
         ("rename:amount@36h", "AbsentFeature"),
         ("retype:amount@36h", "TypeErrors"),
         ("new_category:country@36h", "UnseenCategories"),
-        ("unit:amount@36h,x100", "OutOfRange"),
+        ("unit:amount@36h,x100", "FeatureDrift"),
     ],
 )
 def test_a_schema_that_changes_names_the_feature_and_asks_for_the_pipeline(
@@ -167,7 +168,7 @@ def test_answers_that_take_longer_are_told() -> None:
 def test_what_is_slower_than_was_promised_is_told_with_its_quantiles(
     fault: str, within_min: int, worst: str, missed: set[str]
 ) -> None:
-    story = play(fault, latency=(("p50", "20ms"), ("p95", "30ms"), ("p99", "32ms")))
+    story = play(fault, config=PROMISED)
     caught(story, within_min=within_min, kind="latency")
     (alert,) = [a for a in story.first if a.alertname == "LatencyObjective"]
     now, promised = alert.evidence["current"], alert.evidence["reference"]
@@ -181,7 +182,7 @@ def test_what_is_slower_than_was_promised_is_told_with_its_quantiles(
 
 
 def test_a_model_that_is_slower_than_it_was_and_within_its_objectives_pages_nobody() -> None:
-    story = play("latency@36h,x1.5", latency=(("p50", "40ms"), ("p95", "80ms")))
+    story = play("latency@36h,x1.5", config="models: {fraud: {latency: {p50: 40ms, p95: 80ms}}}")
     assert {(a.alertname, a.severity) for a in story.alerts} == {("LatencyDrift", "info")}
 
 

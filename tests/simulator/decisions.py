@@ -6,11 +6,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stream.control import decode
+from stream.notices import Notice
 from stream.partitioning import partition_of
 from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
 from stream.shedding import Wish
-from stream.wire import Accepted, Activation, Idle, Renewed, Shed
+from stream.wire import Accepted, Activation, Idle, Noticed, Renewed, Shed
 from tests.simulator.slot import ALERTS, CONTROL, MODELS, SIDES, SOURCES, Slot, Steps, Task
 
 if TYPE_CHECKING:
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 _AHEAD, _FAR_AHEAD = 12, 1_000  # offsets between what is journaled of a cap and where it holds
 
 
+Announced = ConfigChange | Renewal | Notice
+Decided = Idle | Shed | Accepted | Activation | Renewed | Noticed
+
+
 class Decisions:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._control = worker.log.part((CONTROL, 0))
-        self._changes: list[tuple[int, ConfigChange | Renewal]] = []  # as far as read
-        self.sheds = self.activations = self.accepted = self.renewals = 0
+        self._changes: list[tuple[int, Announced]] = []  # as far as read
+        self.sheds = self.activations = self.accepted = self.renewals = self.notices = 0
         self.is_looking = False
         is_crowded = worker.rules.max_ids < _FAR_AHEAD
         self._ahead = _AHEAD if is_crowded else _FAR_AHEAD
@@ -55,12 +60,12 @@ class Decisions:
 
     # -- configurations
 
-    def changes(self) -> list[tuple[int, ConfigChange | Renewal]]:
+    def changes(self) -> list[tuple[int, Announced]]:
         """All that are announced by now, with their offsets."""
         for entry in self._control[len(self._changes) :]:
             assert entry.value is not None
             change = decode(entry.value)
-            assert isinstance(change, ConfigChange | Renewal)
+            assert isinstance(change, ConfigChange | Renewal | Notice)
             self._changes.append((entry.offset, change))
         return self._changes
 
@@ -78,10 +83,13 @@ class Decisions:
             if self._is_of(slot, change)
         )
 
-    def _is_of(self, slot: Slot, change: ConfigChange | Renewal) -> bool:
-        """A renewal is a matter of the partition of stage 2 that has the model."""
+    def _is_of(self, slot: Slot, change: Announced) -> bool:
+        """A renewal is a matter of the partition of stage 2 that has the model, a notice of
+        stage 3."""
         if isinstance(change, ConfigChange):
             return True
+        if isinstance(change, Notice):
+            return slot.stage == ALERTS
         partition = partition_of(change.model_id.encode(), self._worker.scenario.partitions)
         return (slot.stage, slot.partition) == (MODELS, partition)
 
@@ -98,6 +106,9 @@ class Decisions:
                     continue
                 if isinstance(change, Renewal):
                     yield from self._renew(slot, offset, change)
+                    continue
+                if isinstance(change, Notice):
+                    yield from self._notice(slot, offset, change)
                     continue
                 if slot.stage != SOURCES:
                     yield from self._activate(slot, offset, change)
@@ -143,13 +154,23 @@ class Decisions:
             slot.is_dirty = True
             self.renewals += 1
 
-    def _sides_to_accept(
-        self, slot: Slot, offset: int, change: ConfigChange | Renewal
-    ) -> list[str]:
+    def _notice(self, slot: Slot, offset: int, notice: Notice) -> Steps:
+        if slot.core.has_activated(offset) or not self._may_activate(slot):
+            return
+        next_ms = slot.core.next_ready_ms()
+        at_ms = max(notice.effective_at_ms or next_ms, next_ms)
+        place = slot.stage, slot.partition, slot.core.epoch
+        entry = Noticed(*place, announced_at=offset, at_ms=at_ms, notice=notice)
+        if (yield from self._worker.decide(slot, entry)):
+            slot.core.notice(entry)
+            slot.is_dirty = True
+            self.notices += 1
+
+    def _sides_to_accept(self, slot: Slot, offset: int, change: Announced) -> list[str]:
         is_in_force = self._worker.journal.is_in_force_everywhere(
             offset, self._worker.scenario.partitions
         )
-        if slot.stage != SOURCES or not is_in_force or isinstance(change, Renewal):
+        if slot.stage != SOURCES or not is_in_force or not isinstance(change, ConfigChange):
             return []
         return [side for side in SIDES if self._is_time(slot, side, offset, change)]
 
@@ -184,13 +205,14 @@ class Decisions:
 
     # -- taking over
 
-    def unsealed(self, slot: Slot) -> list[Idle | Shed | Accepted | Activation | Renewed]:
+    def unsealed(self, slot: Slot) -> list[Decided]:
         """What counts in the journal and the restored state does not know."""
         journal, partition = self._worker.journal, slot.partition
         if slot.stage != SOURCES:
-            decided: list[Idle | Shed | Accepted | Activation | Renewed]
+            decided: list[Decided]
             decided = [*journal.activations_of(slot.stage, partition)]
             decided += journal.renewed_of(partition) if slot.stage == MODELS else []
+            decided += journal.noticed_of(partition) if slot.stage == ALERTS else []
             return [said for said in decided if not slot.core.has_activated(said.announced_at)]
         said = [
             *journal.idle_of(partition),
@@ -210,6 +232,9 @@ class Decisions:
         if slot.stage == MODELS:
             for renewed in journal.renewed_of(slot.partition):
                 slot.core.renew(renewed)
+        if slot.stage == ALERTS:
+            for noticed in journal.noticed_of(slot.partition):
+                slot.core.notice(noticed)
         if slot.stage != SOURCES:
             return
         for entry in journal.sheds_of(slot.partition):

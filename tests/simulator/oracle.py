@@ -20,6 +20,7 @@ from stream.wire import (
     Idle,
     JournalEntry,
     MaturityDecision,
+    Noticed,
     Renewed,
     Shed,
     decode_journal,
@@ -41,6 +42,7 @@ class Answer:
     alerts: dict[bytes, str]  # -> kind
     resolved: int
     renewed: int  # of these, because a new reference was accepted
+    escalated: int
     maturities: int  # decided
     dead_letters: list[bytes]
     firing: dict[str, bytes]
@@ -138,7 +140,7 @@ def decisions_of(entries: list[tuple[int, JournalEntry]]) -> tuple[tuple[Any, ..
         elif isinstance(entry, Shed):  # of one place the last counts
             at = entry.partition, entry.side, entry.at_offset, entry.what
             others[at] = encode_journal(msgspec.structs.replace(entry, epoch=0))
-        elif isinstance(entry, Activation | Accepted | Renewed):
+        elif isinstance(entry, Activation | Accepted | Renewed | Noticed):
             said = encode_journal(msgspec.structs.replace(entry, epoch=0))
             others[said] = said
     return tuple(sorted(silences.items())), tuple(others.values())
@@ -156,6 +158,7 @@ def _answer(pipeline: Pipeline) -> Answer:
         alerts={alert.value: alert.alert.kind for alert in alerts},
         renewed=sum("(a new reference was accepted)" in alert.alert.summary for alert in alerts),
         resolved=sum(alert.alert.status == "resolved" for alert in alerts),
+        escalated=sum("; unacknowledged for" in alert.alert.summary for alert in alerts),
         maturities=sum(isinstance(decode_journal(v), MaturityDecision) for v in pipeline.journal),
         dead_letters=[letter.value for letter in pipeline.dead_letters],
         firing={a.fingerprint: encode(a) for a in pipeline.alert_stage.active()},

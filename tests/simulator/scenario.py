@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
 
+from stream.notices import Notice
 from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
-from stream.rules import ModelRule, Rules
+from stream.rules import EscalationRule, ModelRule, Rules
 from tests.simulator.events import draw_events, draw_rules, draw_theme
 from tests.streams import Raw, Side, Stream, dealt, run
 
@@ -37,6 +38,8 @@ class Scenario:
     announced_after: int = 0  # arrivals
     renewal: Renewal | None = None  # of a model's reference
     renewed_after: int = 0  # arrivals
+    notice: Notice | None = None  # of an alert
+    noticed_after: int = 0  # arrivals
     workers: int = 2
     faults: int = 0
     repeat: float = 0.0  # chance that a record of a topic between the stages is there twice
@@ -56,7 +59,7 @@ def draw(random: Random, seed: int) -> Scenario:
 def calm(name: str = CALM) -> Scenario:
     """A fixed scenario in which nothing fails by itself: an alert fires and is resolved, and a
     maturity is decided. For crashes at places that are counted."""
-    return replace(_of_stream(name), idle_s=None, change=None, renewal=None)
+    return replace(_of_stream(name), idle_s=None, change=None, renewal=None, notice=None)
 
 
 @lru_cache(maxsize=8)
@@ -65,9 +68,17 @@ def _of_stream(name: str) -> Scenario:
     partitions = random.choice((2, 2, 3))
     idle_s = random.choice((None, None, 1.0, 3.0))
     rules, stream = _telling(random, partitions)
+    rules = replace(rules, ages=_further_ages(name))
     made = scenario_of(name, random, rules, stream, idle_s)
     made = made if random.random() < 0.7 else _changing(random, made)
-    return made if random.random() < 0.7 else _renewing(random, made)
+    made = made if random.random() < 0.7 else _renewing(random, made)
+    return made if random.random() < 0.6 else _escalating(random, made)
+
+
+def _further_ages(name: str) -> tuple[int, ...]:
+    """Of some streams; drawn apart, so that the others are what they were."""
+    apart = Random(f"ages of {name}")
+    return apart.choice(((), (), (1_000,), (500, 2_000))) if name.startswith("stream") else ()
 
 
 def _changing(random: Random, scenario: Scenario) -> Scenario:
@@ -89,6 +100,22 @@ def _renewing(random: Random, scenario: Scenario) -> Scenario:
     at_ms = max(0, scenario.arrivals[after][2][0] + random.randint(*_AHEAD_MS))
     renewal = Renewal(at_ms, "m", random.choice((None, None, "1")))
     return replace(scenario, renewal=renewal, renewed_after=after)
+
+
+def _escalating(random: Random, scenario: Scenario) -> Scenario:
+    """What nobody acknowledges is told again; one alert is acknowledged at some time."""
+    escalate = (EscalationRule(1_500, "info", ("lead",)), EscalationRule(4_000, "info", ("head",)))
+    rules = replace(scenario.rules, escalate=escalate)
+    change = scenario.change
+    if change is not None and random.random() < 0.5:
+        change = replace(change, rules=replace(change.rules, escalate=escalate[:1]))
+    alerts = run(rules, scenario.stream, largest=500).alerts
+    after = random.randrange(len(scenario.arrivals))
+    at_ms = max(0, scenario.arrivals[after][2][0] + random.randint(*_AHEAD_MS))
+    named = random.choice(alerts).fingerprint if alerts else "none"
+    when = random.choice((None, at_ms))
+    notice = Notice("acknowledgement", when, fingerprint=named, by="ann")
+    return replace(scenario, rules=rules, change=change, notice=notice, noticed_after=after)
 
 
 def scenario_of(

@@ -90,6 +90,7 @@ class Simulation:
             self.happened["caps"] += worker.decisions.sheds
             self.happened["activations"] += worker.decisions.activations
             self.happened["renewals"] += worker.decisions.renewals
+            self.happened["notices"] += worker.decisions.notices
             self.happened["accepted"] += worker.decisions.accepted
             self.happened["reclaims"] += worker.reclaims
             self.happened["records twice"] += worker.producer.repeats
@@ -139,6 +140,9 @@ class Simulation:
         renewal, after = self.scenario.renewal, self.scenario.renewed_after
         if renewal is not None and self._fed <= after < self._fed + count:
             self.log.append((CONTROL, 0), renewal.encode())
+        notice, after = self.scenario.notice, self.scenario.noticed_after
+        if notice is not None and self._fed <= after < self._fed + count:
+            self.log.append((CONTROL, 0), notice.encode())
         for side, partition, (timestamp, value) in self.scenario.arrivals[
             self._fed : self._fed + count
         ]:

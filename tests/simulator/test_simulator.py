@@ -44,6 +44,8 @@ def test_500_seeds_of_faults_say_what_an_undisturbed_run_says() -> None:
         "shed": 80,
         "activations": 50,
         "accepted": 100,
+        "notices": 30,
+        "escalated": 100,
         "renewals": 20,
         "ended by a renewal": 10,
         "dead_lettered": 1_000,

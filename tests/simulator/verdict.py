@@ -43,9 +43,9 @@ def faults_of(run: Run) -> list[str]:
 
 
 def _by_other_rules(run: Run, answer: Answer) -> set[bytes]:
-    """What replaced owners of stage 3 said when other rules had come into force elsewhere: nobody
-    can keep a frozen process from that. Empty where the configuration does not change."""
-    if run.scenario.change is None:
+    """What replaced owners of stage 3 said when other rules had come into force elsewhere, or an
+    alert had been acknowledged: nobody can keep a frozen process from that."""
+    if run.scenario.change is None and run.scenario.notice is None:
         return set()
     place = TOPICS.alerts, 0
     late = {entry.value for entry in run.log.part(place) if (place, entry.offset) in run.log.late}
@@ -57,6 +57,7 @@ def _count(run: Run, answer: Answer, told: list[bytes]) -> None:
     happened["alerts"] += len(answer.alerts)
     happened["performance alerts"] += list(answer.alerts.values()).count("performance")
     happened["resolved"] += answer.resolved
+    happened["escalated"] += answer.escalated
     happened["ended by a renewal"] += answer.renewed
     happened["maturities"] += answer.maturities
     happened["repeated alerts"] += len(told) - len(set(told))

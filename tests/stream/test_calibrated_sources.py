@@ -28,7 +28,7 @@ def test_a_shift_is_told_by_all_three_each_by_its_name_and_for_a_third_of_the_bu
     assert set(detail) >= set(names)
     share = {name: (detail[name] or {})["detector"]["budget_share"] for name in names}
     assert share["FeatureDriftAdwin"] == share["FeatureDriftPageHinkley"]
-    assert share["FeatureDriftAdwin"] == pytest.approx(SHARE["prediction"] / 3)
+    assert share["FeatureDriftAdwin"] == pytest.approx(SHARE / 3)
     (alone,) = [f for f in told(SHIFTED, []) if f.alertname == "FeatureDrift"]
     assert alone.detail is not None
     whole = alone.detail["detector"]["budget_share"]
@@ -41,7 +41,7 @@ def test_delta_and_threshold_are_those_of_the_tables() -> None:
     (reference,) = monitor.references
     seconds = (reference.end_ms - reference.start_ms) / 1000
     by_time = seconds / reference.count / (AUTO.budget.span_ms / 1000)
-    rate = min(1 / AUTO.budget.predictions, by_time) * SHARE["prediction"] / 3
+    rate = min(1 / AUTO.budget.predictions, by_time) * SHARE / 3
     series = monitor._detection.means.values["feature:x"]
     assert series.delta == pytest.approx(adwin_delta(rate))
     test = series.detectors["page_hinkley"]

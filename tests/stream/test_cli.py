@@ -126,6 +126,26 @@ def test_validate_prints_the_config_hash_as_data(
     assert err == ""
 
 
+def test_validate_and_doctor_name_all_who_are_missing_and_only_doctor_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "gaps.yaml"
+    model = "{owners: {accountable: a}, runbook_url: 'https://r'}"
+    path.write_text(f"models: {{fraud: {model}, churn: {model}}}", encoding="utf-8")
+    assert exit_code(["validate", "-c", str(path)]) == 0
+    err = capsys.readouterr().err
+    assert [line.split(": ")[2] for line in err.splitlines()] == [
+        "models.churn.owners.responsible",
+        "models.fraud.owners.responsible",
+    ]
+    assert exit_code(["validate", "-c", str(path), "-o", "json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["gaps"]) == 2
+    assert exit_code(["doctor", "-c", str(path), "--bootstrap", NO_BROKER, "-o", "json"]) == 1
+    (owners, *_) = json.loads(capsys.readouterr().out)
+    assert not owners["passed"]
+    assert all(name in owners["detail"] for name in ("models.churn", "models.fraud"))
+
+
 @pytest.mark.parametrize("command", ["topics", "doctor"])
 def test_a_broker_out_of_reach_is_a_failure_that_says_so(
     command: str, owned: Path, capsys: pytest.CaptureFixture[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stream.control import ControlError, EndOfInput, decode, encode, must_name_inputs
+from stream.notices import Notice
 from stream.renewals import Renewal
 
 END = EndOfInput(1_700_000_000_123, {"p": {0: 5, 3: 7}, "o": {0: 2}})
@@ -31,8 +32,30 @@ def test_an_acceptance_of_a_reference_comes_back(version: str | None) -> None:
     assert decode(renewal.encode()) == renewal
 
 
+@pytest.mark.parametrize("at_ms", [None, 1_700_000_000_123])
+def test_an_acknowledgement_comes_back_and_holds_at_once_where_no_time_is_given(
+    at_ms: int | None,
+) -> None:
+    notice = Notice("acknowledgement", at_ms, incident_id="i-1", by="ann", note="on it")
+    assert decode(notice.encode()) == notice
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"type":"acknowledgement","by":"ann"}',
+        b'{"type":"acknowledgement","by":"ann","alert_id":"a","fingerprint":"f"}',
+        b'{"type":"acknowledgement","alert_id":"a"}',
+        b'{"type":"acknowledgement","alert_id":"a","by":"ann","effective_at":-1}',
+    ],
+)
+def test_an_acknowledgement_of_nothing_or_by_nobody_is_refused(value: bytes) -> None:
+    with pytest.raises(ControlError):
+        decode(value)
+
+
 def test_other_types_are_not_for_this_build() -> None:
-    assert decode(b'{"type":"retrained","effective_at":1,"model_id":"m"}') is None
+    assert decode(b'{"type":"promoted","effective_at":1,"model_id":"m"}') is None
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,14 @@ from stream.alert_stage import AlertStage
 from stream.columns import Group
 from stream.events import Effect, ToAlerts, ToJournal, ToPanes
 from stream.model_stage import ModelStage
+from stream.pane_kinds import PaneKind
 from stream.panes import PaneTable
 from stream.pipeline import Pipeline, imbalance
 from stream.reference import Reference
 from stream.rules import Rules
 from stream.snapshot import packed
 from stream.source_stage import SourceStage
-from stream.wire import MaturityDecision, PaneKind, decode_journal
+from stream.wire import MaturityDecision, decode_journal
 from tests.streams import (
     SMALL,
     Stream,

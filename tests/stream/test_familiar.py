@@ -78,10 +78,10 @@ def test_what_is_as_before_is_read_by_its_form() -> None:
     )
     found = read_predictions(records(USUAL).values, form(), RULES)
     assert found is not None
-    assert (len(found.events), found.asked.tolist()) == (20, [])
+    assert (len(found.place), found.asked.tolist()) == (20, [])
     of_outcomes = read_outcomes(records(LABELS, "outcomes").values, RULES)
     assert of_outcomes is not None
-    assert len(of_outcomes.events) == 20
+    assert len(of_outcomes.place) == 20
     alike([])
     alike([], "outcomes")
 

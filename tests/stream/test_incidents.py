@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.alert_lines import epoch_ms
 from stream.alert_stage import AlertStage
 from stream.events import Alert, ToAlerts
+from stream.notices import Notice
 from stream.numbering import Speaker
-from stream.rules import DAY_MS, ModelRule, Owners
+from stream.rules import DAY_MS, EscalationRule, ModelRule, Owners
 from stream.snapshot import packed
-from stream.wire import Finding, Progress, encode_finding
+from stream.wire import Finding, Noticed, Progress, encode_finding
 from tests.stream.test_alert_stage import DETAIL
 from tests.streams import SMALL
 
@@ -85,12 +87,18 @@ def run(
     *,
     rules: Any = SMALL,
     restored_at: frozenset[int] = frozenset(),
+    notices: tuple[Noticed, ...] = (),
 ) -> list[ToAlerts]:
     """Findings reach stage 3 before the progress that passes them; `steps`: (prediction, cohort)
-    progress; the stage is restored from its state behind some of them."""
+    progress; the stage is restored from its state behind some of them. Notices are heard at the
+    last moment, before what passes them."""
     stage, speaker, effects = AlertStage(rules, 1), Speaker(0), []
     left = list(findings)
     for place, (prediction_ms, cohort_ms) in enumerate(steps):
+        for noticed in notices:
+            if noticed.at_ms <= prediction_ms and not stage.has_activated(noticed.announced_at):
+                assert noticed.at_ms >= stage.next_ready_ms()
+                stage.notice(noticed)
         reached = {"prediction": prediction_ms, "cohort": cohort_ms}
         now = [f for f in left if f.ready_ms <= reached[f.pane_kind]]
         left = [f for f in left if f not in now]
@@ -382,16 +390,18 @@ def test_nor_where_much_happens_to_one_model(seed: int) -> None:
 
 def is_the_same_however(findings: list[Finding], moves: list[Any], cooldown_ms: int) -> None:
     """Both kinds released at the end, both step by step, and as `moves` has it."""
-    rules = replace(SMALL, cooldown_ms=cooldown_ms, horizon_ms=1_000)
-    at_once = run(findings, [END], rules=rules)
-    in_step = run(findings, [*((at, at) for at in range(0, 3_000, 20)), END], rules=rules)
+    rules = replace(SMALL, cooldown_ms=cooldown_ms, horizon_ms=1_000, escalate=ESCALATE)
+    notices = acknowledged([e.alert for e in run(findings, [END], rules=rules)])
+    at_once = run(findings, [END], rules=rules, notices=notices)
+    by_twenties = [*((at, at) for at in range(0, 3_000, 20)), END]
+    in_step = run(findings, by_twenties, rules=rules, notices=notices)
     steps, prediction_ms, cohort_ms = [], 0, 0
     for further_ms, part, _ in moves:
         prediction_ms += further_ms
         cohort_ms += int(part * (prediction_ms - cohort_ms))
         steps.append((prediction_ms, cohort_ms))
     restored_at = frozenset(n for n, (_, _, is_restored) in enumerate(moves) if is_restored)
-    in_moves = run(findings, [*steps, END], rules=rules, restored_at=restored_at)
+    in_moves = run(findings, [*steps, END], rules=rules, restored_at=restored_at, notices=notices)
     for effects in (in_step, in_moves):
         assert in_order(effects) == in_order(at_once)
         for fingerprint in {e.fingerprint for e in at_once}:  # and of each alert in this order
@@ -399,6 +409,25 @@ def is_the_same_however(findings: list[Finding], moves: list[Any], cooldown_ms: 
             assert one == [e.value for e in at_once if e.fingerprint == fingerprint]
             sequences = [msgspec.json.decode(value)["sequence"] for value in one]
             assert all(after in (before + 1, 1) for before, after in pairwise(sequences))
+
+
+ESCALATE = (
+    EscalationRule(90, "warning", ("lead",)),
+    EscalationRule(300, "error", ("lead", "head")),
+)
+
+
+def acknowledged(alerts: list[Alert]) -> tuple[Noticed, ...]:
+    """Of some of them, each in another way, at some time behind."""
+    named = ("alert_id", "incident_id", "fingerprint")
+    found = []
+    for n, alert in enumerate(sorted(alerts, key=lambda a: a.id)[:9]):
+        if alert.status == "firing" and n % 4 < 3:
+            values = (alert.id, alert.incident_id, alert.fingerprint)
+            notice = Notice("acknowledgement", by="ann", **{named[n % 4]: values[n % 4]})
+            at_ms = epoch_ms(alert.evaluated_at) + (10, 100, 400)[n % 3]
+            found.append(Noticed(3, 0, 0, n, at_ms, notice))
+    return tuple(found)
 
 
 def in_order(effects: list[ToAlerts]) -> list[tuple[Any, ...]]:

@@ -20,6 +20,7 @@ from stream import pending, sorted_runs, waiting_outcomes
 from stream.columns import NULL, NUMBER, Group, Rows
 from stream.identity import MODEL, hash_id, hash_ids
 from stream.outcome_join import OutcomeJoin
+from stream.pane_kinds import cohort_at
 from stream.rules import ModelRule
 from stream.snapshot import pack, packed, unpack
 from stream.watermark import BEFORE_ALL_MS
@@ -32,11 +33,12 @@ RULES = replace(
     grace_ms=GRACE,
     maturity="auto",
     horizon_ms=30_000,
+    ages=(1, 2_000),
     models={
-        "m": ModelRule(maturity=5_000),
+        "m": ModelRule(maturity=5_000, ages=(500, 4_999)),
         "never": ModelRule(maturity=None),
         "a": ModelRule(),
-        "b": ModelRule(),
+        "b": ModelRule(ages=()),
     },
 )
 MODELS = tuple(RULES.models)
@@ -49,6 +51,7 @@ class Prediction:
     time: int
     label: int
     state: str = "held"
+    judged_at: set[int] = field(default_factory=set)
 
     @property
     def due(self) -> int:
@@ -107,6 +110,25 @@ class NaiveJoin:
         fits = [o for o in self.of(p) if o.effective < p.time + age]
         return fits, max(fits, key=lambda o: o.revision, default=None)
 
+    def young(self, reached: int) -> dict[tuple[int, Group], list[Any]]:
+        """Those that reach a further age."""
+        found = defaultdict(list)
+        for p in self.held():
+            maturity, own = self.age(p.group[0]), RULES.models[p.group[0]].ages
+            for age in RULES.ages if own is None else own:
+                known = isinstance(maturity, int) and age < maturity
+                if known and age not in p.judged_at and p.due + age <= reached:
+                    p.judged_at.add(age)
+                    told = self.told(p, self.judge(p, age)[1])
+                    found[age, p.group].append((end_of(p.time), hash_of(p.id), told))
+        return {place: sorted(rows, key=repr) for place, rows in found.items()}
+
+    @staticmethod
+    def told(p: Prediction, best: Outcome | None) -> Any:
+        if best is None or best.retracted:
+            return None
+        return float(best.label != p.label), float(max(best.effective - p.time, 0))
+
     def mature(self, reached: int) -> dict[Group, list[Any]]:
         found = defaultdict(list)
         for p in self.held():
@@ -118,9 +140,7 @@ class NaiveJoin:
                 o.marks.add("candidate")
             if best is not None:
                 best.marks.add("counted")
-            told: Any = None
-            if best is not None and not best.retracted:
-                told = (float(best.label != p.label), float(max(best.effective - p.time, 0)))
+            told = self.told(p, best)
             p.state = "unlabelled" if told is None else "labelled"
             found[p.group].append((end_of(p.time), hash_of(p.id), told))
         return {group: sorted(rows, key=repr) for group, rows in found.items()}
@@ -319,11 +339,15 @@ class Both:
 
     def mature(self) -> None:
         reached = min(self.marks.values())
-        cohorts = list(self.join.mature(reached))
-        assert len({group for group, _ in cohorts}) == len(cohorts)
-        expected = self.naive.mature(reached)
-        assert {group: rows_of(rows) for group, rows in cohorts} == expected
+        found = list(self.join.mature(reached))
+        assert len({(kind, group) for kind, group, _ in found}) == len(found)
+        young = {
+            (cohort_at(age), group): of for (age, group), of in self.naive.young(reached).items()
+        }
+        expected = {("cohort", group): of for group, of in self.naive.mature(reached).items()}
+        assert {(kind, group): rows_of(rows) for kind, group, rows in found} == young | expected
         self.happened["cohorts"] += len(expected)
+        self.happened["young"] += len(young)
 
     def step(self) -> None:
         """What stage 1 does of a batch, in its order."""
@@ -405,6 +429,7 @@ def test_the_join_says_what_a_naive_one_says_at_every_step(seed: int) -> None:
         both.step()
         both.check()
     assert both.happened["cohorts"] > 10
+    assert both.happened["young"] > 10
     assert len(both.join.outcomes) < len(both.naive.outcomes), "nothing was purged"
     assert None in both.join.held.groups or len(both.join.held.groups) < 40
 

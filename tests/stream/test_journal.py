@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from stream.journal import Journal, journal_key
+from stream.notices import Notice
 from stream.wire import (
     Accepted,
     Activation,
@@ -12,6 +13,7 @@ from stream.wire import (
     Idle,
     JournalEntry,
     MaturityDecision,
+    Noticed,
     Renewed,
     Shed,
     decode_journal,
@@ -67,6 +69,7 @@ DECIDED: list[JournalEntry] = [
     Accepted(1, 0, 0, "outcomes", 8, announced_at=3, config_hash="c"),
     Activation(1, 0, 0, announced_at=3, config_hash="c", at_ms=5),
     Renewed(1, 0, 0, announced_at=4, at_ms=6, model_id="m", version=None),
+    Noticed(1, 0, 0, announced_at=5, at_ms=6, notice=Notice("acknowledgement", by="ann")),
 ]
 
 
@@ -80,6 +83,7 @@ def test_what_is_said_again_under_a_later_epoch_changes_nothing() -> None:
         (once.accepted_of(0), twice.accepted_of(0)),
         (once.activations_of(1, 0), twice.activations_of(1, 0)),
         (once.renewed_of(0), twice.renewed_of(0)),
+        (once.noticed_of(0), twice.noticed_of(0)),
     ):
         assert len(said) == 1
         assert heard == said or heard == [msgspec.structs.replace(said[0], epoch=5)]

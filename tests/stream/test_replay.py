@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from stream.events import Records
+from stream.notices import Notice
 from stream.pipeline import Pipeline
 from stream.replay import ReplayedJournal
 from stream.rules import ModelRule, Rules
-from stream.wire import Accepted, Activation, Claim, Founding, Idle, JournalEntry, Renewed
+from stream.wire import Accepted, Activation, Claim, Founding, Idle, JournalEntry, Noticed, Renewed
 
 OFFSETS = [3, 4, 7, 11, 12]  # markers, aborted and compacted records lie between
 
@@ -98,6 +99,7 @@ def configs(configured: Rules) -> Pipeline:
         (4, Activation(2, 0, 2, 9, SECOND.config_hash(), 500)),
         (5, Activation(3, 0, 3, 9, SECOND.config_hash(), 600, SECOND.to_plain())),
         (7, Renewed(2, 0, 2, 10, 700, "m", None)),
+        (8, Noticed(3, 0, 3, 11, 700, Notice("acknowledgement", by="ann", alert_id="a"))),
         (6, Accepted(1, 0, 1, "predictions", 7, 9, SECOND.config_hash())),
     ]
     replayed, pipeline = ReplayedJournal(entries), Pipeline(configured, 1)
@@ -107,6 +109,7 @@ def configs(configured: Rules) -> Pipeline:
     for _ in replayed.before(pipeline, "predictions", records([8])):
         pass
     assert pipeline.models[0].has_activated(10), "a new reference is accepted under any rules"
+    assert pipeline.alert_stage.has_activated(11), "what people said was said"
     assert bool(replayed.rules.remarks()) == (configured == THIRD)
     return pipeline
 
@@ -118,8 +121,9 @@ FIRST, SECOND, THIRD = (Rules(minimum_values=n, models={"m": ModelRule()}) for n
 def test_a_replay_changes_its_configuration_where_the_live_run_did(configured: Rules) -> None:
     pipeline = configs(configured)
     assert pipeline.rules == FIRST
-    for stage, at_ms in ((pipeline.models[0], 500), (pipeline.alert_stage, 600)):
-        assert [stage._schedule.at(ms) for ms in (at_ms - 1, at_ms)] == [FIRST, SECOND]
+    of_models, of_alerts = pipeline.models[0]._schedule, pipeline.alert_stage._state.schedule
+    for schedule, at_ms in ((of_models, 500), (of_alerts, 600)):
+        assert [schedule.at(ms) for ms in (at_ms - 1, at_ms)] == [FIRST, SECOND]
     assert pipeline.sources[0].has_accepted("predictions", 9)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from stream.rules import (
     BudgetRule,
+    EscalationRule,
     FloorRule,
     LatencyRule,
     ModelRule,
@@ -60,7 +61,7 @@ def test_every_setting_reaches_the_rule_it_names(tmp_path: Path) -> None:
 pane: 20s
 grace: 1m
 future: 2h
-outcomes: {maturity: 3d, horizon: 40d}
+outcomes: {maturity: 3d, horizon: 40d, ages: [1d, 1h]}
 reference: {predictions: 500, span: 2d}
 season: day
 budget: {predictions: 5000, span: 3d}
@@ -74,7 +75,9 @@ detectors:
   minimum: 77
 thresholds: {psi: 0.9}
 traffic: {enabled: false, change: 0.4, silence: 3h}
-alerts: {resolve_after: 9, resolve_values: 10, ask_after: 7d, cooldown: 2h}
+alerts:
+  {resolve_after: 9, resolve_values: 10, ask_after: 7d, cooldown: 2h,
+   escalate: [{after: 30m, to: [lead]}, {after: 1h, severity_at_least: critical, to: [head]}]}
 limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
    groups: 18, forget: 19d}
@@ -83,7 +86,8 @@ models:
   fraud:
     owners: {accountable: a, responsible: [b], consulted: [c], informed: [d]}
     runbook_url: https://example.com/fraud
-    maturity: none
+    maturity: 2d
+    ages: [2h]
     reference: {predictions: 9}
     season: none
     proven: false
@@ -99,7 +103,8 @@ models:
     assert rules.models["fraud"] == ModelRule(
         owners=Owners("a", ("b",), ("c",), ("d",)),
         runbook_url="https://example.com/fraud",
-        maturity=None,
+        maturity=2 * 86_400_000,
+        ages=(2 * 3_600_000,),
         reference=ReferenceRule(9, 2 * 86_400_000),
         season="none",
         labels=(("area", "eu"), ("env", "prod")),
@@ -110,8 +115,11 @@ models:
         latency=LatencyRule((("p95", 0.95, 80.0),)),
         thresholds=None,
     )
+    lead, head = EscalationRule(1_800_000, "error", ("lead",)), ("head",)
+    assert rules.escalate == (lead, EscalationRule(3_600_000, "critical", head))
     assert rules.budget_of("fraud") == BudgetRule(5_000, 86_400_000)
     assert rules.budget_of("other") == BudgetRule(5_000, 3 * 86_400_000)
+    assert rules.ages_of("other") == (3_600_000, 86_400_000)
     assert rules.max_record_bytes == 2 * 2**20
     same = [
         name
@@ -167,6 +175,8 @@ limits: {record_bytes: 1000}
 models:
   fraud: {owners: {}, runbook_url: nowhere}
   churn: {budget: {span: 5}}
+  price: {owners: {accountable: " ", informed: [a, ""]}, runbook_url: "https://r"}
+  rank: {owners: {accountable: a, informed: [a, a]}, runbook_url: "https://r"}
 """,
         )
     )
@@ -185,6 +195,9 @@ models:
         "models.fraud.owners.accountable",
         "models.fraud.runbook_url",
         "models.churn.owners.accountable",
+        "models.price.owners.accountable",
+        "models.price.owners.informed.1",
+        "models.rank.owners",
         "models.churn.runbook_url",
         "LEEWAY_PANNE",
     }
@@ -203,6 +216,8 @@ models:
         ("{models: {m: {maturity: 60d, owners: {accountable: a}, runbook_url: 'http://r'}}}",
          "models.m.maturity is beyond outcomes.horizon"),
         ("{pane: 0s}", "pane"),
+        ("{alerts: {escalate: [{after: 2h, to: [a]}, {after: 1h, to: [b]}]}}", "alerts.escalate"),
+        ("{alerts: {escalate: [{after: 2h, to: []}]}}", "alerts.escalate.0.to"),
         ("{detectors: {page_hinkley: {threshold: .inf}}}", "detectors.page_hinkley.threshold"),
     ],
 )  # fmt: skip
@@ -306,3 +321,20 @@ def test_what_is_no_size_is_refused(text: object) -> None:
 def test_what_yaml_itself_stumbles_over_is_an_error_of_the_file(tmp_path: Path, text: str) -> None:
     with pytest.raises(SettingsError, match=r"leeway\.yaml: ."):
         load(written(tmp_path, text))
+
+
+def test_ages_that_no_prediction_is_judged_at_are_errors(tmp_path: Path) -> None:
+    def error(outcomes: str, model: str = "{}") -> str:
+        text = f"outcomes: {outcomes}\n{MODEL}    {model.strip('{}')}\n"
+        with pytest.raises(SettingsError) as caught:
+            load(written(tmp_path, text))
+        return " ".join(caught.value.errors)
+
+    assert "outcomes.ages: 3d is not below its maturity" in error("{maturity: 3d, ages: [1h, 3d]}")
+    assert "outcomes.ages: 40d is not below its outcomes.horizon" in error("{ages: [40d]}")
+    assert "its maturity is none" in error("{maturity: none, ages: [1h]}")
+    assert "models.fraud.ages: 2d is not below its maturity" in error(
+        "{maturity: 1d}", "{ages: [2d]}"
+    )
+    assert "write a list of durations" in error("{ages: 1h}")
+    assert "must be more than 0" in error("{ages: [0s]}")

@@ -9,11 +9,12 @@ import pytest
 from stream.columns import Group
 from stream.events import Records, ToPanes
 from stream.model_stage import ModelStage
+from stream.pane_kinds import PaneKind
 from stream.panes import PaneTable
 from stream.rules import ModelRule, Rules
 from stream.snapshot import ChangedRulesError, packed
 from stream.source_stage import SourceStage
-from stream.wire import LARGEST_RECORD_BYTES, PaneKind
+from stream.wire import LARGEST_RECORD_BYTES
 
 FEATURES, ROWS = 400, 600
 RULES = Rules(maturity=None)

@@ -118,6 +118,7 @@ def decided(entries: list[tuple[int, JournalEntry]]) -> list[JournalEntry]:
         journal.add(offset, entry)
     found = [*journal.idle_of(0), *journal.sheds_of(0), *journal.accepted_of(0)]
     found += [*journal.activations_of(2, 0), *journal.renewed_of(0)]
+    found += journal.noticed_of(0)
     return [msgspec.structs.replace(entry, epoch=0) for entry in found]
 
 

@@ -16,6 +16,7 @@ from stream import worker_configs
 from stream.alert_stage import AlertStage
 from stream.metrics import Metrics
 from stream.model_stage import ModelStage
+from stream.notices import Notice
 from stream.refusals import UnannouncedConfigError
 from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
@@ -28,6 +29,7 @@ from stream.wire import (
     Claim,
     Founding,
     JournalEntry,
+    Noticed,
     Renewed,
     decode_journal,
     encode_journal,
@@ -110,7 +112,7 @@ class Worker:
             slots[0].has_spoken = True
 
 
-CHANGES: dict[bytes, ConfigChange | Renewal] = {}
+CHANGES: dict[bytes, ConfigChange | Renewal | Notice] = {}
 JOURNAL, CONTROL = Topic(), Topic()
 
 
@@ -130,7 +132,7 @@ def announce(at_ms: int, rules: Rules) -> None:
     put(ConfigChange(at_ms, rules))
 
 
-def put(change: ConfigChange | Renewal) -> None:
+def put(change: ConfigChange | Renewal | Notice) -> None:
     CHANGES[change.encode()] = change
     CONTROL.values.append(change.encode())
 
@@ -218,6 +220,30 @@ def test_stages_2_and_3_decide_first_and_stage_1_takes_the_models_behind_them() 
         written = len(JOURNAL.values)
         await worker.configs.look()
         assert len(JOURNAL.values) == written, "each comes into force once"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("at_ms", [None, NOW_MS])
+def test_a_notice_is_journaled_once_by_stage_3_and_a_new_owner_knows_it(at_ms: int | None) -> None:
+    async def scenario() -> None:
+        worker = Worker(JOURNAL, CONTROL)
+        await worker.configs.begin()
+        worker.own()
+        put(Notice("acknowledgement", at_ms, alert_id="a", by="ann"))
+        await worker.host.reader.reached({})
+        await worker.configs._control.reached({})
+        for _ in range(2):
+            await worker.configs.look()
+        (entry,) = made(Noticed)
+        stage: Any = worker.host.alerts[0].core
+        at_once_ms = stage.next_ready_ms()
+        assert (entry.stage, entry.at_ms) == (ALERTS, at_ms or at_once_ms)
+        assert made(Activation) == made(Accepted) == []
+        fresh: Any = AlertStage(worker.host.rules, 1)
+        slot = Slot(ALERTS, 0, fresh, {"leeway-findings": 0}, "changelog")
+        await worker.configs.restore(slot)
+        assert fresh.has_activated(entry.announced_at)
 
     asyncio.run(scenario())
 

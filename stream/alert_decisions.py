@@ -1,0 +1,204 @@
+"""What stage 3 decides of one finding, in the order in which `alert_stage` takes them.
+
+(none) --drift--> firing, sequence 1 --drift, lasting, fault--> firing, sequence 2, 3, ...
+                                     --quiet--> resolved --drift--> a new alert
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from stream.alert_forms import (
+    escalated,
+    fingerprint_of,
+    fired,
+    folded,
+    grown,
+    resolved,
+    told_again,
+    unfolded,
+    updated,
+)
+from stream.alert_state import AlertState, Order
+from stream.escalation import Escalations
+from stream.events import Alert, ToAlerts
+from stream.incidents import ranked
+from stream.members import FAULTS, INPUTS, Member, Sign, size
+from stream.records import encode
+from stream.wire import FINDING_KINDS, Finding
+
+RANKED = 20  # members that a root names
+FLAPPING = 2  # times come back within the cooldown: then it is quiet only after another cooldown
+LAST_MS = 2**62  # behind every pane end
+
+
+class Decisions:
+    def __init__(self, state: AlertState) -> None:
+        self._state = state
+        self._escalations = Escalations(state)
+
+    def decide(
+        self,
+        turn: Order,
+        finding: Finding,
+        due: list[tuple[Order, Finding]],
+        grew: dict[str, None],
+    ) -> Iterator[ToAlerts]:
+        if self._state.waiting.pop(finding.order, None) is None:
+            return  # a quiet that was not one after all
+        fingerprint = fingerprint_of(finding)
+        firing = self._state.firing.get(fingerprint)
+        member = self._state.incidents.firing(fingerprint)
+        if finding.verdict in {"quiet", "withdrawn"}:
+            if firing is not None and not self._hold(finding, member, due):
+                self._state.firing.end(fingerprint)
+                self._state.incidents.end(fingerprint, finding.pane_end_ms, finding.ready_ms)
+                yield to_alerts(resolved(firing, finding), turn)
+        elif firing is not None:
+            own = firing.severity if member is None else member.severity
+            if finding.verdict != "raised" or own == "info":
+                yield self._told(turn, self._update(firing, member, finding))
+        elif finding.verdict == "drift":
+            alert, member = self._begin(fingerprint, finding)
+            yield self._told(turn, alert)
+            grew[member.incident_id] = None
+            if member.sign.kind in FAULTS:
+                yield from self.fold_explained(
+                    member, turn, grew, of_inputs=member.sign.is_of_inputs
+                )
+
+    def _begin(self, fingerprint: str, finding: Finding) -> tuple[Alert, Member]:
+        """A new alert, and the incident it belongs to."""
+        ready_ms, sign, book = finding.ready_ms, Sign.of(finding), self._state.incidents
+        rules = self._state.schedule.at(ready_ms)
+        alert = fired(fingerprint, finding, rules)
+        former = book.former(fingerprint, ready_ms, rules.cooldown_ms)
+        cause = book.cause(sign, ready_ms)
+        other = cause or former or book.related(sign, ready_ms)
+        member = Member(
+            number=0,
+            sign=sign,
+            fingerprint=fingerprint,
+            alert_id=alert.id,
+            incident_id=alert.id if other is None else other.incident_at(ready_ms),
+            severity=alert.severity,
+            action=alert.recommended_action,
+            size=size(finding.detail["effect"]),
+            fired_ms=ready_ms,
+            fired_as=alert.severity,
+            is_cause=sign.kind in FAULTS and cause is None,
+            is_folded=cause is not None,
+            flaps=0 if former is None else former.flaps + 1,
+        )
+        earlier = book.explained(member, of_inputs=sign.is_of_inputs)
+        if other is None and earlier:  # its incident had begun before it was found
+            member.incident_id = earlier[0].incident_at(ready_ms)
+        book.add(member)
+        if cause is not None:
+            return folded(alert, cause, ready_ms), member
+        return msgspec.structs.replace(alert, incident_id=member.incident_id), member
+
+    def _update(self, firing: Alert, member: Member | None, finding: Finding) -> Alert:
+        ready_ms, book = finding.ready_ms, self._state.incidents
+        alert = updated(firing, finding, self._state.schedule.at(ready_ms))
+        if member is None:
+            return alert
+        if member.flaps >= FLAPPING:
+            for order in [o for o, f in self._state.waiting.items() if _is_held(f, finding)]:
+                del self._state.waiting[order]
+        is_news = finding.verdict == "drift"
+        sign = Sign.of(finding) if is_news else member.sign
+        if is_news:
+            book.renew(member, alert.severity, alert.recommended_action)
+        elif finding.verdict == "raised":
+            book.renew(member, alert.severity, member.action)
+        cause = book.cause(sign, ready_ms, None if is_news else finding.pane_end_ms)
+        if cause is not None and (is_news or member.is_folded):
+            book.fold(member, cause, ready_ms)
+            return folded(alert, cause, ready_ms)
+        if member.is_folded:
+            book.unfold(member)
+            return unfolded(alert, member)
+        return alert
+
+    def fold_explained(
+        self, fault: Member, turn: Order, grew: dict[str, None], *, of_inputs: bool
+    ) -> Iterator[ToAlerts]:
+        """What had fired before its cause did is told again."""
+        rules = self._state.schedule.at(fault.fired_ms)
+        for n, member in enumerate(self._state.incidents.explained(fault, of_inputs=of_inputs)):
+            alert = told_again(self._state.firing[member.fingerprint], fault.fired_ms, rules)
+            self._state.incidents.fold(member, fault, fault.fired_ms)
+            grew[fault.incident_at(fault.fired_ms)] = None
+            yield self._told((*turn, n), folded(alert, fault, fault.fired_ms))
+
+    def tell_root(self, incident_id: str, ready_ms: int) -> Iterator[ToAlerts]:
+        """Once an incident has ten alerts, a hundred, a thousand."""
+        root, members = self._state.incidents.root(incident_id)
+        if root is None or len(members) < 10 or len(str(len(members))) <= len(str(root.told)):
+            return
+        self._state.incidents.has_told(root, len(members))
+        rules = self._state.schedule.at(ready_ms)
+        alert = told_again(self._state.firing[root.fingerprint], ready_ms, rules)
+        turn = (ready_ms, FINDING_KINDS.index(INPUTS), LAST_MS, root.number)
+        yield self._told(turn, grown(alert, len(members), ranked(members, RANKED)))
+
+    def escalate(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[ToAlerts]:
+        """What nobody has taken in hand, behind `told_ms` and up to `until_ms`."""
+        state = self._state
+        due = self._escalations.due(until_ms, of_inputs=of_inputs, since_ms=told_ms + 1)
+        for at_ms, (_, kind, number), member, step in due:
+            state.incidents.escalate(member)
+            rules, alert = state.schedule.at(at_ms), state.firing[member.fingerprint]
+            told = escalated(alert, at_ms, rules, step, member)
+            yield self._told((at_ms, kind, LAST_MS + 1, number), told)
+
+    def _hold(
+        self, finding: Finding, member: Member | None, due: list[tuple[Order, Finding]]
+    ) -> bool:
+        """Whether it is too early to call this quiet: it has come and gone too often."""
+        cooldown_ms = self._state.schedule.at(finding.ready_ms).cooldown_ms
+        if (
+            member is None
+            or member.flaps < FLAPPING
+            or finding.detail.get("held")
+            or not cooldown_ms
+        ):
+            return False
+        later = msgspec.structs.replace(
+            finding,
+            ready_ms=finding.ready_ms + cooldown_ms,
+            detail={**finding.detail, "held": True},
+        )
+        self._state.waiting[later.order] = later
+        if later.ready_ms <= self._state.released_ms[later.pane_kind]:
+            heapq.heappush(due, (turn_of(later), later))
+        return True
+
+    def _told(self, turn: Order, alert: Alert) -> ToAlerts:
+        self._state.firing.set(alert)
+        return to_alerts(alert, turn)
+
+
+def turn_of(finding: Finding) -> Order:
+    """In which findings are decided; of one pane faults first: they explain the others."""
+    is_fault = finding.detail.get("kind") in FAULTS
+    ready_ms, kind, pane_end_ms, *rest = finding.order
+    return ready_ms, kind, pane_end_ms, not is_fault, *rest
+
+
+def _is_held(waiting: Finding, finding: Finding) -> bool:
+    return (
+        waiting.detail.get("held", False)
+        and waiting.group == finding.group
+        and waiting.series == finding.series
+        and waiting.alertname == finding.alertname
+    )
+
+
+def to_alerts(alert: Alert, order: tuple[Any, ...]) -> ToAlerts:
+    return ToAlerts(alert.fingerprint, alert.sequence, alert, encode(alert), order)

@@ -1,0 +1,25 @@
+"""The C library's allocator, told that memory given back is soon wanted again.
+
+As it comes, glibc hands the top of the heap back to the system whenever 128 kB of it are free, and
+maps larger blocks one by one: arrays of a batch are such, and to have their pages made anew each
+time costs several times what is done with them. See `man 3 mallopt`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 64 << 20  # at the top of the heap
+_MAPPED_BYTES = 4 << 20  # blocks from which the system is asked, and gets them back at once
+
+
+def keep_freed_memory() -> bool:
+    """Whether it could be said; once, when a process begins."""
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return bool(mallopt(_TRIM_THRESHOLD, _KEPT_BYTES) and mallopt(_MMAP_THRESHOLD, _MAPPED_BYTES))

@@ -1,0 +1,69 @@
+"""Which alerts are told again because nobody has taken them in hand.
+
+By the configuration in force, in event time: `after` the alert fired, while it still fires, is
+severe enough, and neither it nor its incident was acknowledged. Of an incident the first alert of
+each model that is severe enough speaks for the others: a storm is not told twice.
+Alerts on inputs and on outcomes have clocks of their own; see `incidents`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stream.alert_forms import alert_ids
+from stream.alert_state import AlertState
+from stream.members import Member, is_at_least
+from stream.rules import EscalationRule
+
+Due = tuple[int, tuple[int, int, int], Member, EscalationRule]
+
+
+class Escalations:
+    def __init__(self, state: AlertState) -> None:
+        self._state = state
+        self._known: dict[bool, tuple[object, int, Due | None]] = {}
+
+    def due(self, until_ms: int, *, of_inputs: bool, since_ms: int) -> Iterator[Due]:
+        """By ready time, those up to `until_ms` of one clock; before `since_ms` all were told.
+        Whoever takes one tells it and notes it before the next."""
+        if not any(rules.escalates for rules in self._state.schedule.in_force()):
+            return
+        while (found := self._first(since_ms, of_inputs=of_inputs)) and found[0] <= until_ms:
+            yield found
+
+    def _first(self, since_ms: int, *, of_inputs: bool) -> Due | None:
+        state = self._state
+        seen = state.firing.changes, len(state.notices), len(state.schedule.in_force())
+        known = self._known.get(of_inputs)
+        if known is not None and known[0] == seen and known[1] <= since_ms:
+            found = known[2]
+            if found is None or found[0] >= since_ms:
+                return found
+        first: Due | None = None
+        for member in state.incidents.all_firing():
+            if member.sign.is_of_inputs == of_inputs:
+                due = self._of(member, since_ms)
+                first = due if first is None or (due and due[:2] < first[:2]) else first
+        self._known[of_inputs] = seen, since_ms, first
+        return first
+
+    def _of(self, member: Member, since_ms: int) -> Due | None:
+        """When the next step of this alert is due, at `since_ms` or later."""
+        state = self._state
+        alert = state.firing[member.fingerprint]
+        for from_ms, to_ms, rules in state.schedule.spans(since_ms):
+            steps = rules.escalations_of(member.sign.group[0])
+            if len(steps) <= member.escalated:
+                continue
+            step = steps[member.escalated]
+            at_ms = max(member.fired_ms + step.after_ms, since_ms, from_ms)
+            if at_ms >= to_ms or not is_at_least(alert.severity, step.severity_at_least):
+                continue
+            spoken_ms = state.incidents.spoken_for(member, at_ms, step.severity_at_least)
+            if spoken_ms is None:
+                continue
+            at_ms = max(at_ms, spoken_ms)
+            taken_ms = state.notices.acknowledged_ms(member, alert_ids(alert))
+            if at_ms < to_ms and (taken_ms is None or taken_ms > at_ms):
+                return at_ms, member.place, member, step
+        return None

@@ -1,0 +1,57 @@
+"""The notices that stage 3 knows, and what they mean to an alert."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from stream.members import Member
+from stream.notices import Notice
+
+
+class NoticeBook:
+    """By offset of the control record, and by the ready time from which on they hold."""
+
+    def __init__(self) -> None:
+        self._all: dict[int, tuple[int, Notice]] = {}  # by offset of the control record
+        self._acknowledged: dict[str, list[int]] = {}  # what is named -> ready times
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def add(self, announced_at: int, at_ms: int, notice: Notice) -> None:
+        """Each comes into force once."""
+        if announced_at in self._all:
+            return
+        self._all[announced_at] = at_ms, notice
+        named = notice.alert_id or notice.incident_id or notice.fingerprint
+        self._acknowledged.setdefault(named, []).append(at_ms)
+
+    def has(self, announced_at: int) -> bool:
+        return announced_at in self._all
+
+    def acknowledged_ms(self, member: Member, alert_ids: Iterable[str]) -> int | None:
+        """When somebody first took this alert, or its incident, in hand; `alert_ids`: of all its
+        sequences so far."""
+        if not self._acknowledged:
+            return None
+        of_it = [at for name in alert_ids for at in self._acknowledged.get(name, ())]
+        of_it += [
+            max(at, since_ms)
+            for name, since_ms in member.incidents()
+            for at in self._acknowledged.get(name, ())
+        ]
+        since_ms = member.fired_ms  # an earlier one was of an earlier alert
+        of_it += [at for at in self._acknowledged.get(member.fingerprint, ()) if at >= since_ms]
+        return min(of_it, default=None)
+
+    # -- state
+
+    def snapshot(self) -> list[Any]:
+        return [[at, ms, msgspec.to_builtins(said)] for at, (ms, said) in self._all.items()]
+
+    def restore(self, plain: Iterable[tuple[int, int, Mapping[str, Any]]]) -> None:
+        for announced_at, at_ms, said in plain:
+            self.add(announced_at, at_ms, msgspec.convert(said, Notice))

@@ -1,0 +1,195 @@
+"""Predictions of a champion and a shadow under one id, put together: one source partition.
+
+    matured -> carried -> paired, with each shadow that answered the same  (or with none)
+
+Both are carried from their maturity on, each pane of the champion's until every pane has matured
+that a shadow's answer to it may lie in: so much apart are they at most, which no arrival order can
+change. A pair belongs to the champion's pane, which is ready that much later than its cohort.
+Models without a shadow carry nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.columns import ABSENT, LARGEST_NUMBER, NUMBER, Column, Group, Rows, number_column
+from stream.grouped_rows import GroupedRows
+from stream.judgement import HAS_LABEL, HAS_SCORE
+from stream.rules import CHAMPION, SHADOW, Rules
+from stream.run import Columns, Mask, Run, gathered
+from stream.snapshot import Part
+from stream.sorted_runs import SortedRuns
+from stream.watermark import BEFORE_ALL_MS
+
+AGREES, DISTANCE = "pair:agrees", "pair:score_distance"
+WORSE, WRONG = "pair:shadow_worse", "pair:wrong"
+"""Whether labels are equal; how far scores are apart; whether the shadow's loss is the greater (1),
+equal (0) or the lesser (-1); how many of both were wrong."""
+
+_CARRIED: Columns = {
+    "key": np.zeros(0, np.uint64),
+    "check": np.zeros(0, np.uint64),
+    "group": np.zeros(0, np.int32),
+    "hash": np.zeros(0, np.uint64),
+    "end": np.zeros(0, np.int64),
+    "close": np.zeros(0, np.int64),  # reached then, no other prediction of its id is to come
+    "until": np.zeros(0, np.int64),  # and then nobody looks for it any more
+    "has": np.zeros(0, np.uint8),
+    "label": np.zeros(0, np.uint64),
+    "score": np.zeros(0, np.float64),
+    "loss": np.zeros(0, np.float64),  # nan: not known
+    "is_error": np.zeros(0, np.bool_),
+}
+
+
+class Pairs:
+    def __init__(self) -> None:
+        self._rows: SortedRuns[int] = SortedRuns(
+            "pairs", _CARRIED, dead=self._dead, facts=lambda rows: int(rows["until"].min())
+        )
+        self._groups: list[Group] = []  # the code of a group is its position
+        self._reached_ms = BEFORE_ALL_MS
+        self._late: list[Columns] = []  # champions' that mature when all of their ids had come
+
+    @property
+    def is_carrying(self) -> bool:
+        return bool(self._rows.runs or self._late)
+
+    def _concerned(self, groups: Sequence[Group | None]) -> Mask:
+        """Of these groups those whose predictions may be one of a pair."""
+        known = (*groups, *(self._groups if self.is_carrying else ()))
+        shadowed = {g[0] for g in known if g is not None and g[2] == SHADOW}
+        roles = {(CHAMPION, ""), (SHADOW, "")}
+        is_in = [g is not None and g[0] in shadowed and g[2:] in roles for g in groups]
+        return np.array(is_in, np.bool_)
+
+    def carry(
+        self, matured: GroupedRows, said: Columns, ages_ms: NDArray[np.int64], rules: Rules
+    ) -> None:
+        """Of matured predictions, as judged and the same as they were held, those that may be one
+        of a pair. `ages_ms`: of each group, its maturity."""
+        chosen = np.flatnonzero(self._concerned(matured.groups)[matured.code])
+        if not len(chosen):
+            return
+        mine, of = matured.take(chosen), ages_ms[matured.code[chosen]]
+        apart = {age: rules.apart_ms(age) for age in np.unique(of).tolist()}
+        apart_ms = np.array([apart[age] for age in of.tolist()], np.int64)
+        due_ms = mine.rows.pane_end + rules.grace_ms + of
+        self._add(mine, {name: values[chosen] for name, values in said.items()}, due_ms, apart_ms)
+
+    def _add(
+        self,
+        matured: GroupedRows,
+        said: Columns,
+        due_ms: NDArray[np.int64],
+        apart_ms: NDArray[np.int64],
+    ) -> None:
+        """`due_ms`: when each was; `apart_ms`: how far apart two of its id may be."""
+        code = {group: n for n, group in enumerate(self._groups)}
+        for place in np.unique(matured.code).tolist():
+            code.setdefault(matured.groups[place], len(code))
+        self._groups = [*code]
+        places = np.array([code.get(group, -1) for group in matured.groups], np.int32)
+        loss, is_error = _loss(matured.rows.columns)
+        of = {name: said[name] for name in ("key", "check", "has", "label", "score")}
+        of |= {"group": places[matured.code], "hash": matured.rows.hash}
+        of |= {"end": matured.rows.pane_end, "close": due_ms + apart_ms}
+        of |= {"loss": loss, "is_error": is_error}
+        of["until"] = of["close"] + np.where(self._is_champion(of), 0, apart_ms)
+        of = {name: of[name].astype(empty.dtype) for name, empty in _CARRIED.items()}
+        late = self._is_champion(of) & (of["close"] <= self._reached_ms)
+        if late.any():
+            self._late.append({name: values[late] for name, values in of.items()})
+        self._rows.append({name: values[~late] for name, values in of.items()})
+
+    def _is_champion(self, rows: Columns) -> Mask:
+        champion = np.array([group[2] == CHAMPION for group in self._groups], np.bool_)
+        found: Mask = champion[rows["group"]]
+        return found
+
+    def take(self, reached_ms: int) -> Iterator[tuple[Group, Rows]]:
+        """The pairs of the panes that are complete then, a shadow at a time, by pane end."""
+        since_ms, self._reached_ms = self._reached_ms, max(self._reached_ms, reached_ms)
+        due, self._late = self._late, []
+        for run in self._rows.runs:
+            if run.facts <= self._reached_ms:
+                close = run.columns["close"]
+                now = (close > since_ms) & (close <= self._reached_ms)
+                rows = np.flatnonzero(now & self._is_champion(run.columns))
+                due += [run.take(rows)] if len(rows) else []
+        if due:
+            yield from self._pairs(gathered(due)).dealt(in_order=True)
+        for run in list(self._rows.runs):
+            if run.facts <= self._reached_ms and 2 * int(self._dead(run).sum()) >= len(run):
+                self._rows.rewrite(run)
+
+    def _dead(self, run: Run[int]) -> Mask:
+        dead: Mask = run.columns["until"] <= self._reached_ms
+        return dead
+
+    def _pairs(self, champions: Columns) -> GroupedRows:
+        found = self._rows.find(champions["key"])
+        found = found.where(
+            (found.rows["check"] == champions["check"][found.index])
+            & ~self._is_champion(found.rows)
+            & (
+                np.abs(found.rows["end"] - champions["end"][found.index])
+                <= found.rows["until"] - found.rows["close"]
+            )
+        )
+        of = {name: values[found.index] for name, values in champions.items()}
+        rows = Rows(of["end"], of["hash"], _compared(of, found.rows), {})
+        return GroupedRows(rows, found.rows["group"].astype(np.int64), self._groups)
+
+    # -- state
+
+    def parts(self) -> list[Part]:
+        return self._rows.parts()
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "runs": self._rows.snapshot(),
+            "groups": [list(group) for group in self._groups],
+            "reached_ms": self._reached_ms,
+        }
+
+    def restore(self, plain: Mapping[str, Any], state: Mapping[str, bytes]) -> None:
+        self._groups = [(m, v, role, s) for m, v, role, s in plain["groups"]]
+        self._reached_ms = plain["reached_ms"]
+        self._rows.restore(plain["runs"], state)
+
+
+def _loss(judged: Mapping[str, Column]) -> tuple[NDArray[np.float64], Mask]:
+    """Of each prediction its error, else its absolute error; whether it is the former."""
+    (error, is_error), (absolute, is_absolute) = (
+        (judged[name].bits.view(np.float64), judged[name].kind == NUMBER)
+        for name in ("outcome:error", "outcome:absolute_error")
+    )
+    return np.where(is_error, error, np.where(is_absolute, absolute, np.nan)), is_error
+
+
+def _compared(champion: Columns, shadow: Columns) -> dict[str, Column]:
+    """One column a measure over parallel predictions."""
+    both = champion["has"] & shadow["has"]
+    labels, scores = (both & HAS_LABEL) != 0, (both & HAS_SCORE) != 0
+    judged = ~np.isnan(champion["loss"]) & ~np.isnan(shadow["loss"])
+    judged &= champion["is_error"] == shadow["is_error"]
+    apart = np.where(scores, np.abs(shadow["score"] - champion["score"]), 0.0)
+    worse = np.where(judged, np.sign(shadow["loss"] - champion["loss"]), 0.0)
+    errors = judged & champion["is_error"]
+    wrong = np.where(errors, shadow["loss"] + champion["loss"], 0.0)
+    return {
+        AGREES: _cells(shadow["label"] == champion["label"], labels),
+        DISTANCE: _cells(np.minimum(apart, LARGEST_NUMBER), scores),
+        WORSE: _cells(worse, judged),
+        WRONG: _cells(wrong, errors),
+    }
+
+
+def _cells(values: NDArray[Any], applies: Mask) -> Column:
+    kind = np.where(applies, NUMBER, ABSENT).astype(np.uint8)
+    return number_column(np.where(applies, values, 0.0).astype(np.float64), kind)

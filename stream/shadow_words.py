@@ -1,0 +1,151 @@
+"""What a shadow does otherwise than its champion, in the words of an alert."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+
+from detectors.effects import rate_difference
+from stream.columns import FEATURE, Group
+from stream.events import Kind
+from stream.monitor_told import MonitorFinding
+from stream.pair_watch import PairTold
+from stream.rules import Rules, ShadowRule
+from stream.shadow_watch import Counted, ShadowTold, What
+from stream.times import iso
+from stream.verdicts import NO_IMPACT
+
+_NAMES: dict[What, tuple[str, Kind]] = {
+    "missing": ("ShadowMissing", "version"),
+    "slower": ("ShadowSlower", "version"),
+    "absent": ("ShadowLacksFeature", "schema"),
+    "type_error": ("ShadowTypeErrors", "schema"),
+}
+
+
+def describe_shadow(told: ShadowTold, group: Group, rules: Rules) -> MonitorFinding:
+    """As a finding of its series."""
+    what, feature = told.fault
+    name, kind = _NAMES[what]
+    series = f"shadow:{what}:{feature}" if feature else f"shadow:{what}"
+    if told.counted is None:
+        return MonitorFinding(told.end_ms, series, name, None, "quiet")
+    x, n, x0, n0 = told.counted.x, told.counted.n, told.counted.x0, told.counted.n0
+    effect = rate_difference(x, n, x0, n0)
+    detail: dict[str, Any] = {
+        "alertname": name,
+        "kind": kind,
+        "severity": "warning",
+        "recommended_action": "fix_pipeline",
+        "feature": feature.removeprefix(FEATURE) or None,
+        "detector": {
+            "name": "limit_detector",
+            "params_hash": _hash(rules.shadow_of(group[0])),
+            "statistic": told.statistic,
+            "threshold": told.threshold,
+            "budget_share": told.share,
+            "direction": "up",
+        },
+        "window": {"start": iso(told.since_ms), "end": iso(told.end_ms), "count": n},
+        "effect": {
+            "estimate": float(effect.estimate),
+            "low": float(effect.low),
+            "high": float(effect.high),
+            "floor": told.limit,
+            "change_at": iso(told.since_ms),
+        },
+        "change_at_ms": told.since_ms,
+        "impact": dict(NO_IMPACT),
+        "summary": f"{_who(group)}: {_found(told, told.counted)}",
+        "reference": {"id": f"champion:{iso(told.since_ms)}", "count": n0},
+        "evidence": {
+            "current": {"share": _short(x / n), "predictions": told.rows[1]},
+            "reference": {"share": _short(x0 / n0), "predictions": told.rows[0]},
+        },
+    }
+    if what == "slower":
+        detail["evidence"]["current"]["slow_ms"] = _short(told.slow_ms)
+    return MonitorFinding(told.end_ms, series, name, detail)
+
+
+def describe_pairs(told: PairTold, group: Group) -> MonitorFinding:
+    """A shadow that errs more than its champion, on the same predictions."""
+    series, name = "shadow:error", "ShadowWorse"
+    if told.is_quiet:
+        return MonitorFinding(told.end_ms, series, name, None, "quiet")
+    rule, worse = told.rules.shadow_of(group[0]), told.worse
+    errors, more, less, both = told.errors
+    by = f"{100 * worse.estimate:.3g} % of {told.count} predictions"
+    errs = "is wrong more often" if errors else "is more often the farther off"
+    sides = {
+        "current": {"predictions": told.count, "wrong_alone": more},
+        "reference": {"predictions": told.count, "wrong_alone": less},
+    }
+    impact = dict(NO_IMPACT)
+    if errors:
+        shares = [_short((alone + both) / errors) for alone in (more, less)]
+        impact |= {"metric": "error", "value": shares[0], "reference": shares[1]}
+    detail: dict[str, Any] = {
+        "alertname": name,
+        "kind": "version",
+        "severity": "warning",
+        "recommended_action": "investigate",
+        "feature": None,
+        "detector": {
+            "name": "confidence_sequence",
+            "params_hash": _hash(rule),
+            "statistic": worse.low,
+            "threshold": rule.margin,
+            "budget_share": 0.0,
+            "direction": "up",
+        },
+        "window": {"start": iso(told.since_ms), "end": iso(told.end_ms), "count": told.count},
+        "effect": {
+            "estimate": worse.estimate,
+            "low": worse.low,
+            "high": worse.high,
+            "floor": rule.margin,
+            "change_at": iso(told.since_ms),
+        },
+        "change_at_ms": told.since_ms,
+        "impact": impact,
+        "summary": f"{_who(group)}: it {errs} than the champion, by {by}: do not let it go live",
+        "reference": {"id": f"champion:{iso(told.since_ms)}", "count": told.count},
+        "evidence": sides,
+    }
+    return MonitorFinding(told.end_ms, series, name, detail)
+
+
+def _who(group: Group) -> str:
+    return f"{group[0]} v{group[1]} ({group[2]})"
+
+
+def _hash(rule: ShadowRule) -> str:
+    params = msgspec.json.encode(asdict(rule), order="deterministic")
+    return hashlib.sha256(params).hexdigest()[:12]
+
+
+def _found(told: ShadowTold, counted: Counted) -> str:
+    what, feature = told.fault
+    share = f"{100 * counted.x / counted.n:.3g} %"
+    feature = feature.removeprefix(FEATURE)
+    match what:
+        case "missing":
+            return f"{share} of the champion's {counted.n} predictions had none of it"
+        case "slower":
+            usual = f"{100 * counted.x0 / counted.n0:.3g} %"
+            return (
+                f"{share} of its answers took longer than {told.slow_ms:.3g} ms, "
+                f"of the champion's {usual}"
+            )
+        case "absent":
+            return f"{feature}, which the champion has, lacks a value in {share} of its predictions"
+        case "type_error":
+            return f"{feature} has another type than the champion's in {share} of its predictions"
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")

@@ -1,0 +1,97 @@
+"""Another unit is told from a drift by the decimals of values, or by its size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.distance import ks
+from detectors.unit_maps import MAPS, UnitMap, decimals_of, p_value, unit_of
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+DRAWS: dict[str, tuple[Draw, int]] = {
+    "amount": (lambda r, n: r.lognormal(3.5, 1.2, n), 2),
+    "temperature": (lambda r, n: r.normal(11, 7, n), 1),
+    "days": (lambda r, n: np.floor(r.lognormal(6, 0.9, n)), 0),
+    "share": (lambda r, n: r.beta(2, 5, n), 4),
+}
+BY_NAME = {one.name: one for one in MAPS}
+CELSIUS = BY_NAME["°C as °F"]
+
+
+def drawn(what: str, seed: int, n: int) -> np.ndarray:
+    draw, decimals = DRAWS[what]
+    return np.round(draw(np.random.default_rng(seed), n), decimals)
+
+
+@pytest.mark.parametrize("what", DRAWS)
+@pytest.mark.parametrize("name", ["×100", "×1000", "×10", "×60, as minutes to seconds"])
+def test_whole_factors_are_named_from_a_dozen_values(what: str, name: str) -> None:
+    one = BY_NAME[name]
+    named = [
+        unit_of(drawn(what, seed, 256), np.round(drawn(what, seed + 1, 14) * one.factor, 4))
+        for seed in range(0, 60, 2)
+    ]
+    assert all(fit is None or (fit.map is one and fit.is_proven) for fit in named)
+    assert sum(fit is not None for fit in named) >= 28
+
+
+def test_fahrenheit_for_celsius_is_named_from_eight_values() -> None:
+    before, now = drawn("temperature", 1, 256), drawn("temperature", 2, 8)
+    fit = unit_of(before, np.round(now * 1.8 + 32, 4))
+    assert fit is not None
+    assert fit.map is CELSIUS
+    assert fit.is_proven
+
+
+@given(
+    st.sampled_from(sorted(DRAWS)),
+    st.sampled_from([1.5, 2.0, 3.3]),
+    st.integers(0, 1_000),
+    st.sampled_from([8, 40, 200]),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_drift_that_is_written_as_ever_is_no_other_unit(
+    what: str, factor: float, seed: int, n: int
+) -> None:
+    decimals = DRAWS[what][1]
+    now = np.round(drawn(what, seed + 1_000, n) * factor, decimals)
+    if len(np.unique(now)) == n:  # else chance puts few values on a grid
+        fit = unit_of(drawn(what, seed, 256), now)
+        assert fit is None or not fit.map.is_large
+
+
+@pytest.mark.parametrize("what", DRAWS)
+def test_what_is_as_it_was_has_no_other_unit(what: str) -> None:
+    assert all(
+        unit_of(drawn(what, seed, 256), drawn(what, seed + 1, 64)) is None
+        for seed in range(0, 40, 2)
+    )
+
+
+@pytest.mark.parametrize("one", MAPS, ids=lambda one: one.name)
+def test_an_inverse_takes_values_back(one: UnitMap) -> None:
+    values = np.array([-3.5, 0.0, 1.25, 1e6])
+    np.testing.assert_allclose(one.inverse(values * one.factor + one.offset), values, atol=1e-9)
+
+
+def test_decimals_are_those_that_all_values_need() -> None:
+    assert decimals_of(np.array([1.0, 200.0])) == 0
+    assert decimals_of(np.array([1.0, 0.25, 1234567.5])) == 2
+    assert decimals_of(np.array([np.pi])) is None
+
+
+def test_p_is_what_simulation_says() -> None:
+    random = np.random.default_rng(5)
+    found = np.array(
+        [
+            p_value(256, 12, ks(np.sort(random.normal(size=256)), random.normal(size=12)))
+            for _ in range(2_000)
+        ]
+    )
+    for level in (0.01, 0.1, 0.5):
+        assert (found <= level).mean() == pytest.approx(level, abs=4 * np.sqrt(level / 2_000))

@@ -1,0 +1,38 @@
+"""Memory given back is kept for what comes next."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_USE = """
+import resource, sys
+import numpy as np
+from stream.allocator import keep_freed_memory
+told = sys.argv[1] == "told" and keep_freed_memory()
+x = np.ones(40_000)
+def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+y = x * 2 + (x - 1) * 3
+before = faults()
+for _ in range(200):
+    y = x * 2 + (x - 1) * 3
+print(told, faults() - before)
+"""
+
+
+def _faults(how: str) -> tuple[str, int]:
+    done = subprocess.run(
+        [sys.executable, "-c", _USE, how], check=True, capture_output=True, text=True
+    )
+    told, faults = done.stdout.split()
+    return told, int(faults)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's mallopt")
+def test_arrays_of_a_batch_do_not_have_their_pages_made_anew() -> None:
+    told, faults = _faults("told")
+    if told == "False":
+        pytest.skip("another C library")
+    assert faults < 200 <= _faults("as it comes")[1]

@@ -1,0 +1,115 @@
+"""What probably is behind a feature's alert is named; what only looks like it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+
+from stream.pipeline import Pipeline
+from stream.rules import ReferenceRule
+from tests.stream.test_performance import RULES
+from tests.streams import prediction, records
+
+SAMPLED = replace(
+    RULES,
+    reference=ReferenceRule(predictions=3_000, span_ms=20_000),
+    pane_rows=64,
+    window_rows=512,
+    max_categories=8,
+)
+Features = Callable[[Random, bool], dict[str, Any]]
+
+
+def told(features: Features, *, batch: int = 8_000, gap_ms: int = 200) -> list[Any]:
+    random, pipeline = Random(1), Pipeline(SAMPLED, 1)
+    made = [
+        prediction(f"p{i}", i * gap_ms, features=features(random, i >= 6_000)) for i in range(8_000)
+    ]
+    for first in range(0, len(made), batch):
+        pipeline.predictions(records(made[first : first + batch], first_offset=first))
+    pipeline.end_of_input(None)
+    return [effect.alert for effect in pipeline.alerts]
+
+
+def amount(random: Random) -> float:
+    return round(random.lognormvariate(3.5, 1.0), 2)
+
+
+CHANGES: dict[str, tuple[Features, dict[str, Any]]] = {
+    "renamed": (
+        lambda r, changed: {"amount_eur" if changed else "amount": amount(r), "b": r.random()},
+        {"from": "amount", "to": "amount_eur"},
+    ),
+    "retyped": (
+        lambda r, changed: {"amount": str(amount(r)) if changed else amount(r)},
+        {"to": "number as text"},
+    ),
+    "other_unit": (
+        lambda r, changed: {"amount": round(amount(r) * 100) if changed else amount(r)},
+        {"unit": "×100", "factor": 100.0},
+    ),
+    "swapped": (
+        lambda r, changed: dict(
+            zip(
+                ("b", "amount") if changed else ("amount", "b"),
+                (amount(r), round(r.random(), 3)),
+                strict=True,
+            )
+        ),
+        {},
+    ),
+    "stale": (lambda r, changed: {"amount": 3.5 if changed else amount(r)}, {"value": "3.5"}),
+    "respelled": (
+        lambda r, changed: {
+            "country": r.choice("abcde" if changed and r.random() < 0.5 else "ABCDE")
+        },
+        {},
+    ),
+    "new_category": (
+        lambda r, changed: {
+            "country": "Z" if changed and r.random() < 0.5 else r.choice("ABCDE")
+        },
+        {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_cause_is_named_and_is_a_fault_of_the_pipeline(what: str) -> None:
+    features, facts = CHANGES[what]
+    alerts = [a for a in told(features) if a.scope.feature]
+    named = [a for a in alerts if "cause" in a.evidence]
+    assert named
+    assert {a.evidence["cause"]["what"] for a in named} == {what}
+    assert {a.recommended_action for a in alerts if a.status == "firing"} == {"fix_pipeline"}
+    assert {a.kind for a in named} <= {"schema", "data_quality"}
+    assert facts.items() <= named[0].evidence["cause"].items()
+
+
+@pytest.mark.parametrize("what", ["other_unit", "swapped", "renamed"])
+def test_a_cause_does_not_depend_on_batches(what: str) -> None:
+    features, _ = CHANGES[what]
+    assert told(features) == told(features, batch=77)
+
+
+WORLD: dict[str, Features] = {
+    "larger amounts": lambda r, changed: {"amount": round(amount(r) * (2.5 if changed else 1), 2)},
+    "two that drift": lambda r, changed: {
+        "amount": round(amount(r) * (2.0 if changed else 1), 2),
+        "b": round(r.gauss(0.8 if changed else 0, 1), 3),
+    },
+    "one that goes and another that comes": lambda r, changed: (
+        {"b": round(r.gauss(0, 1), 3)} if changed else {"amount": amount(r)}
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WORLD)
+def test_what_only_looks_like_a_cause_is_not_named(what: str) -> None:
+    alerts = told(WORLD[what])
+    assert alerts
+    assert not [a for a in alerts if "cause" in a.evidence]
