@@ -14,7 +14,7 @@ from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
 from stream.pair_watch import PairWatch
 from stream.pane_kinds import PaneKind, series_at
-from stream.panes import PaneTable
+from stream.panes import Ints, PaneTable
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.roster import Life
@@ -22,7 +22,7 @@ from stream.rule_book import Schedule
 from stream.rules import CHAMPION, DAY_MS, SHADOW, Rules
 from stream.shadow_watch import ShadowWatch
 from stream.shadow_words import describe_pairs, describe_shadow
-from stream.traffic import Came
+from stream.traffic import Came, Traffic, TrafficSaid
 from stream.traffic_words import finding_of
 from stream.wire import Finding, FindingKind
 
@@ -124,7 +124,7 @@ class Release:
         self, model: ModelState, due: Due, pieces: Sequence[tuple[Life, Group, PaneTable]]
     ) -> Iterator[Told]:
         """Shadows beside the champions of their segment."""
-        own = [piece for piece in pieces if piece[1][2] == SHADOW]
+        own = [piece for piece in pieces if piece[1][2] == SHADOW and not piece[1][3]]
         silent = set(model.shadows) - {group for _, group, _ in own}
         for life, group, panes in [*own, *((None, group, None) for group in sorted(silent))]:
             champions = [of for _, other, of in pieces if other[2:] == (CHAMPION, group[3])]
@@ -168,15 +168,35 @@ class Release:
     ) -> Iterator[Told]:
         """Of the predictions that have come up to one end, and of none having come, up to the
         other."""
-        rules_at = partial(self._rules_at, due)
-        panes = [one for one in came if one[0][2] != SHADOW]
-        for told in model.traffic.walk(
-            panes, seen_ms, rules_at, lambda g, end_ms: self._renewal(g, due.ready_ms(end_ms))
-        ):
-            finding = finding_of(told, rules_at(told.at_ms))
-            yield due.told(told.group, finding, due.ready_ms(told.at_ms))
-        if seen_ms < until_ms:
-            model.traffic.skip(until_ms, rules_at(until_ms))
+        panes: dict[str, list[tuple[Group, Ints, Ints]]] = {
+            segment: [] for segment in model.traffic
+        }
+        for one in came:
+            if one[0][2] != SHADOW:
+                panes.setdefault(one[0][3], []).append(one)
+        whole = TrafficSaid.of(model.traffic[""])
+        for segment in sorted(panes):  # the whole first
+            traffic = model.traffic.setdefault(segment, Traffic.of(model.model_id, segment))
+
+            def rules_at(end_ms: int, is_segment: bool = bool(segment)) -> Rules:
+                rules = self._rules_at(due, end_ms)
+                return rules.of_group(model.model_id, is_segment=is_segment)
+
+            for told in traffic.walk(
+                panes[segment],
+                seen_ms,
+                rules_at,
+                lambda g, end_ms: self._renewal(g, due.ready_ms(end_ms)),
+                None if not segment else whole.holds,
+            ):
+                if not segment:
+                    whole.note(told)
+                finding = finding_of(told, rules_at(told.at_ms))
+                yield due.told(told.group, finding, due.ready_ms(told.at_ms))
+            if seen_ms < until_ms:
+                traffic.skip(until_ms, rules_at(until_ms))
+            if segment and traffic.is_forgotten:
+                del model.traffic[segment]
 
     def _rules_at(self, due: Due, end_ms: int) -> Rules:
         return self._schedule.at(due.ready_ms(end_ms))
@@ -193,7 +213,8 @@ class Release:
         for start_ms, stop_ms in pairwise([first_ms, *starts, last_ms + 1]):
             panes = table.between(start_ms, stop_ms - 1)
             if len(panes):
-                yield self._schedule.at(due.ready_ms(start_ms)), panes
+                rules = self._schedule.at(due.ready_ms(start_ms))
+                yield rules.of_group(group[0], is_segment=bool(group[3])), panes
 
     def _renewed_at(self, group: Group, panes: PaneTable, due: Due) -> int | None:
         """The renewal that holds for these panes, by its offset."""

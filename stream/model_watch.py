@@ -41,7 +41,7 @@ class GroupWatch:
 
     def enter(self, model: ModelState) -> None:
         """A model of a stored state."""
-        self._agenda.note(model.model_id, model.traffic.next_ms, judged=False)
+        self._agenda.note(model.model_id, model.next_traffic_ms, judged=False)
         for group, lives in model.lives.items():
             for life in lives:
                 self.roster.enter(group, life)
@@ -99,7 +99,7 @@ class GroupWatch:
         for model_id in sorted({*taken, *self._agenda.due(until_ms, judged=False)} & {*models}):
             model, parts = models[model_id], came.get(model_id, [])
             told += self._release.traffic(model, due, parts, until_ms=until_ms, seen_ms=seen)
-            self._agenda.note(model_id, model.traffic.next_ms, judged=False)
+            self._agenda.note(model_id, model.next_traffic_ms, judged=False)
             self._changes.note("arrivals", model_id)
         return told
 
@@ -254,6 +254,7 @@ def _of_lives(
 
 
 def _count_predictions(model: ModelState, parts: Came) -> None:
+    parts = [part for part in parts if not part[0][3]]  # segments are of the same predictions
     if len(parts) == 1:
         model.maturity.count_predictions(*parts[0][1:])
     elif parts:

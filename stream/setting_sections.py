@@ -36,6 +36,7 @@ from stream.setting_types import (
     MaturityAge,
     Port,
     PositiveDuration,
+    SegmentNames,
     Share,
     ShareOrAll,
     duration_text,
@@ -230,6 +231,10 @@ class LimitSettings(Section):
         default=_DEFAULT.max_outcomes,
         description="Outcomes waiting for predictions, per source partition.",
     )
+    segments: Count = Field(
+        default=_DEFAULT.max_segments,
+        description="Values of a segment, the first of a source partition; the rest are one.",
+    )
     groups: Count = Field(
         default=_DEFAULT.max_groups,
         description="Versions and roles of models watched at a time, per partition of stage 2.",
@@ -334,6 +339,10 @@ class ModelSettings(Section):
         default=None, description="Whether rates are under the e-detector; null: as for all."
     )
 
+    segments: tuple[SegmentNames, ...] = Field(
+        default=(),
+        description="Watched one by one: names of the event's segment, or two that are crossed.",
+    )
     traffic: ModelTrafficSettings = ModelTrafficSettings()
     latency: LatencySettings = LatencySettings()
     shadow: ShadowSettings = ShadowSettings()

@@ -27,6 +27,7 @@ from stream.outcome_join import OutcomeJoin
 from stream.pane_outbox import PaneOutbox
 from stream.record_columns import outcome_columns, prediction_columns
 from stream.rules import Rules
+from stream.segments import SegmentValues
 from stream.shedding import Cap, Side, Wish
 from stream.snapshot import Part, pack, unpack
 from stream.watermark import BEFORE_ALL_MS, pane_end_ms
@@ -48,6 +49,7 @@ class SourceStage:
         self._include_payload = include_payload
         self._intake = Intake(rules)
         self._names = FeatureNames(rules)
+        self._segments = SegmentValues()
         self._open = OpenPanes(rules)
         self._join = OutcomeJoin(rules)
 
@@ -80,7 +82,8 @@ class SourceStage:
         new = self._intake.new("predictions", ids, timely.before_ms, until_ms)
         if len(new):
             may_wait, before_ms = timely.may_wait[new], timely.before_ms[new]
-            self._apply(columns.take(new), keys[new], may_wait, before_ms)
+            mine = self._segments.split(columns.take(new), records.values, self.rules)
+            self._apply(mine, keys[new], may_wait, before_ms)
         return [*usable.dead, *self._closed()]
 
     def outcomes(self, records: Records) -> list[Effect]:
@@ -312,6 +315,8 @@ class SourceStage:
             "join": self._join.snapshot(),
             "speaker": self._outbox.speaker.snapshot(),
         }
+        if self.rules.has_segments:
+            state["segments"] = self._segments.snapshot()
         if self._outbox.ended is not None:
             state["ended"] = list(self._outbox.ended)
         body = pack(b"1", STATE_VERSION, state)
@@ -344,6 +349,8 @@ class SourceStage:
             stage._join = OutcomeJoin.restore(stage._acceptance.merged(), plain["join"], state)
             stage._use(stage._acceptance.merged())
         stage._outbox.speaker.restore(plain["speaker"])
+        if "segments" in plain:
+            stage._segments.restore(plain["segments"])
         if "ended" in plain:
             stage._outbox.restore_end(plain["ended"])
         return stage

@@ -54,6 +54,7 @@ class TrafficTold:
     statistic: float = 0.0
     threshold: float = 0.0
     because: str = ""
+    is_muted: bool = False
 
 
 @dataclass(slots=True)
@@ -61,6 +62,31 @@ class Fires:
     group: Group
     up: bool
     ask_ms: int
+    is_muted: bool = False  # the model as a whole says the same
+
+
+Holds = Callable[["What", int], bool]
+"""Whether something is told of the model as a whole then."""
+
+
+@dataclass(slots=True)
+class TrafficSaid:
+    """What is told of the model as a whole, while its segments are looked at."""
+
+    before: frozenset[What]
+    changes: list[tuple[int, What, bool]]
+
+    @classmethod
+    def of(cls, whole: Traffic) -> Self:
+        return cls(frozenset(whole.firing), [])
+
+    def note(self, told: TrafficTold) -> None:
+        if told.verdict != "lasting":
+            self.changes.append((told.at_ms, told.what, told.verdict == "drift"))
+
+    def holds(self, what: What, at_ms: int) -> bool:
+        said = [fires for ms, of, fires in self.changes if of == what and ms <= at_ms]
+        return said[-1] if said else what in self.before
 
 
 @dataclass(slots=True)
@@ -78,10 +104,17 @@ class Traffic:
     renewed_at: int | None = None
     next_ms: int = _NEVER  # before this moment nothing can be told
     firing: dict[What, Fires] = field(default_factory=dict)
+    patience: int = (
+        1  # times as long a silence is told; of a segment, that the model is asked first
+    )
 
     @classmethod
-    def of(cls, model_id: str) -> Self:
-        return cls(UsualHours(model_id))
+    def of(cls, model_id: str, segment: str = "") -> Self:
+        return cls(UsualHours(model_id), patience=2 if segment else 1)
+
+    @property
+    def is_forgotten(self) -> bool:
+        return self.next_slot is None
 
     # -- the walk
 
@@ -91,8 +124,20 @@ class Traffic:
         upto_ms: int,
         rules_at: At,
         renewed_at: Renewed,
+        holds: Holds | None = None,
     ) -> Iterator[TrafficTold]:
-        """What is no shadow's; no other pane ends by `upto_ms`."""
+        """What is no shadow's; no other pane ends by `upto_ms`. `holds`: of a segment, which tells
+        nothing that holds of the model as a whole."""
+        for told in self._walk(panes, upto_ms, rules_at, renewed_at):
+            is_muted = told.is_muted
+            if told.verdict == "drift" and holds is not None:
+                is_muted = self.firing[told.what].is_muted = holds(told.what, told.at_ms)
+            if not is_muted:
+                yield told
+
+    def _walk(
+        self, panes: Came, upto_ms: int, rules_at: At, renewed_at: Renewed
+    ) -> Iterator[TrafficTold]:
         if panes:
             ends, rows, groups = _in_order(panes)
             cuts = np.flatnonzero(np.diff(ends) > SLOT_MS) + 1
@@ -114,7 +159,7 @@ class Traffic:
         fires = self.firing.pop("silence", None)
         if fires is not None:
             self.recent, self.resumed_ms = [], end_ms
-            yield TrafficTold("silence", end_ms, fires.group, "quiet")
+            yield _quiet("silence", end_ms, fires)
         else:
             gap_ms = end_ms - rules_at(end_ms).pane_ms - self.last_end_ms
             self.longest_ms = max(self.longest_ms, gap_ms)
@@ -182,7 +227,7 @@ class Traffic:
 
     def _end(self, at_ms: int, because: str) -> Iterator[TrafficTold]:
         for what, fires in sorted(self.firing.items()):
-            yield TrafficTold(what, at_ms, fires.group, "quiet", because=because)
+            yield _quiet(what, at_ms, fires, because)
         self.firing = {}
 
     def _clear(self, at_ms: int) -> None:
@@ -205,7 +250,8 @@ class Traffic:
             wait_ms = max(SLOT_MS, LONGER * self.longest_ms, chance_ms)
         else:
             return _NEVER
-        return -(-(self.last_end_ms + wait_ms) // rules.pane_ms) * rules.pane_ms
+        silent_ms = self.last_end_ms + self.patience * wait_ms
+        return -(-silent_ms // rules.pane_ms) * rules.pane_ms
 
     def _is_silent(self, at_ms: int, rules: Rules) -> TrafficTold:
         assert self.main is not None
@@ -244,7 +290,7 @@ class Traffic:
         for what, fires in self.firing.items():
             if end_ms >= fires.ask_ms:
                 fires.ask_ms = _NEVER
-                yield TrafficTold(what, end_ms, fires.group, "lasting")
+                yield TrafficTold(what, end_ms, fires.group, "lasting", is_muted=fires.is_muted)
 
     def _compare(self, end_ms: int, count: int, rules: Rules) -> Iterator[TrafficTold]:
         rule, fires = rules.traffic_of(self.hours.model_id), self.firing.get("throughput")
@@ -253,14 +299,14 @@ class Traffic:
             if fires is not None:
                 del self.firing["throughput"]
                 because = "it is watched no more"
-                yield TrafficTold("throughput", end_ms, fires.group, "quiet", because=because)
+                yield _quiet("throughput", end_ms, fires, because)
             return
         lowest, highest = self.hours.expected(end_ms, rules)
         if fires is not None:
             lower, upper = (1.0 - change / 2.0) * lowest, (1.0 + change / 2.0) * highest
             if lower <= count <= upper:
                 del self.firing["throughput"]
-                yield TrafficTold("throughput", end_ms, fires.group, "quiet")
+                yield _quiet("throughput", end_ms, fires)
                 return
         if (1.0 - change) * lowest <= count <= (1.0 + change) * highest:
             return
@@ -303,18 +349,27 @@ class Traffic:
             list(self.recent),
             None if self.main is None else list(self.main),
             [self.last_end_ms, self.longest_ms, self.resumed_ms, self.renewed_at, self.next_ms],
-            [[what, list(f.group), f.up, f.ask_ms] for what, f in sorted(self.firing.items())],
+            [
+                [what, list(f.group), f.up, f.ask_ms, f.is_muted]
+                for what, f in sorted(self.firing.items())
+            ],
         ]
 
     @classmethod
-    def restore(cls, model_id: str, plain: Sequence[Any]) -> Self:
+    def restore(cls, model_id: str, plain: Sequence[Any], segment: str = "") -> Self:
         hours, next_slot, slots, recent, main, times, firing = plain
-        made = cls(UsualHours.restore(model_id, hours), next_slot)
+        made = cls.of(model_id, segment)
+        made.hours, made.next_slot = UsualHours.restore(model_id, hours), next_slot
         made.slots = {slot: {tuple(g): n for g, n in of} for slot, of in slots}
         made.recent, made.main = list(recent), None if main is None else tuple(main)
         made.last_end_ms, made.longest_ms, made.resumed_ms, made.renewed_at, made.next_ms = times
-        made.firing = {what: Fires(tuple(g), up, ask_ms) for what, g, up, ask_ms in firing}
+        made.firing = {what: Fires(tuple(group), *of) for what, group, *of in firing}
         return made
+
+
+def _quiet(what: What, at_ms: int, fires: Fires, because: str = "") -> TrafficTold:
+    muted = fires.is_muted
+    return TrafficTold(what, at_ms, fires.group, "quiet", because=because, is_muted=muted)
 
 
 def _in_order(panes: Came) -> tuple[Ints, Ints, list[Group]]:

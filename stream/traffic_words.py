@@ -108,7 +108,7 @@ def _lasting(told: TrafficTold, rules: Rules) -> str:
 
 
 def _who(group: Group) -> str:
-    return group[0]
+    return f"{group[0]} {group[3]}".rstrip()
 
 
 def _duration(span_ms: int) -> str:

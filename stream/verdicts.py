@@ -134,8 +134,9 @@ class Context:
 
     @property
     def who(self) -> str:
-        model, version, role, _ = self.group
-        return f"{model} v{version}" + ("" if role == "champion" else f" ({role})")
+        model, version, role, segment = self.group
+        named = f"{model} v{version}" + ("" if role == "champion" else f" ({role})")
+        return f"{named} {segment}" if segment else named
 
 
 def describe_crossing(

@@ -15,6 +15,7 @@ from stream.events import Alert
 from tests.scenarios.play import OWNERS, Play, play
 
 MINUTE_MS = 60_000
+BY_REGION = "models: {fraud: {segments: [region]}}"
 PROMISED = "models: {fraud: {latency: {p50: 20ms, p95: 30ms, p99: 32ms}}}"
 
 
@@ -211,6 +212,31 @@ def test_a_model_that_is_asked_nothing_any_more_is_silent_while_others_go_on() -
     assert alert.model.id == "fraud"
     assert alert.recommended_action == "fix_pipeline"
     assert len(story.first) == 1
+
+
+@pytest.mark.parametrize("faults", [(), ("silence@36h,model=fraud",)], ids=["none", "silence"])
+def test_segments_tell_nothing_that_holds_of_the_whole_model(faults: tuple[str, ...]) -> None:
+    story = play(*faults, models=("fraud", "pricing"), config=BY_REGION)
+    assert [(a.kind, a.scope.segment) for a in story.alerts] == [("silence", None)] * len(faults)
+
+
+def test_a_region_that_sends_nothing_any_more_is_silent_while_others_go_on() -> None:
+    story = play("silence:region=EU@36h", config=BY_REGION)
+    alert = caught(story, within_min=30, kind="silence", severity="error")
+    assert alert.scope.segment == story.fault["expected"][0]["segment"] == "region=EU"
+    assert {(a.kind, a.scope.segment) for a in story.first} <= {
+        ("silence", "region=EU"),
+        ("throughput", None),  # it had half of them
+    }
+
+
+def test_what_drifts_in_one_region_names_it_and_the_others_are_silent() -> None:
+    story = play("covariate:amount@36h,where=region=EU", config=BY_REGION)
+    caught(story, within_min=60, alertname="FeatureDrift")
+    assert {a.scope.segment for a in story.first} == {None, "region=EU"}
+    whole = [a for a in story.alerts if a.alertname == "FeatureDrift" and not a.scope.segment]
+    assert whole[-1].evidence["segments"][0]["segment"] == "region=EU"
+    assert "most of all region=EU" in whole[-1].summary
 
 
 def test_a_silence_that_ends_is_over_and_nothing_is_told_of_the_hour_behind_it() -> None:
