@@ -25,6 +25,8 @@ from stream.alert_forms import (
     updated,
 )
 from stream.alert_state import AlertState, Order
+from stream.columns import Group
+from stream.confirmed import Confirmations, kept
 from stream.escalation import Escalations
 from stream.events import Alert, ToAlerts
 from stream.incidents import ranked
@@ -41,6 +43,7 @@ class Decisions:
     def __init__(self, state: AlertState) -> None:
         self._state = state
         self._escalations = Escalations(state)
+        self._confirmations = Confirmations(state.incidents, state.firing)
 
     def decide(
         self,
@@ -59,10 +62,14 @@ class Decisions:
                 self._state.firing.end(fingerprint)
                 self._state.incidents.end(fingerprint, finding.pane_end_ms, finding.ready_ms)
                 yield to_alerts(resolved(firing, finding), turn)
+                if finding.pane_kind == "cohort":
+                    yield from self._unconfirm(finding.group, turn)
         elif firing is not None:
             own = firing.severity if member is None else member.severity
             if finding.verdict != "raised" or own == "info":
                 yield self._told(turn, self._update(firing, member, finding))
+                if finding.pane_kind == "cohort":
+                    yield from self._confirm(finding.group, turn)
         elif finding.verdict == "drift":
             alert, member = self._begin(fingerprint, finding)
             yield self._told(turn, alert)
@@ -72,6 +79,32 @@ class Decisions:
                 yield from self.fold_explained(
                     member, turn, grew, of_inputs=member.sign.is_of_inputs
                 )
+            elif finding.pane_kind == "cohort":
+                yield from self._confirm(finding.group, turn)
+
+    def know(self, member: Member, turn: Order, *, is_over: bool) -> Iterator[ToAlerts]:
+        """What prediction panes have told, or its end, where cohorts have come as far."""
+        group = member.sign.group
+        if member.sign.kind in FAULTS:
+            yield from self.fold_explained(member, turn, {}, of_inputs=False)
+        elif is_over:
+            yield from self._unconfirm(group, turn, [member])
+        else:
+            yield from self._confirm(group, turn, [member])
+
+    def _confirm(
+        self, group: Group, turn: Order, alone: list[Member] | None = None
+    ) -> Iterator[ToAlerts]:
+        """Features that drift alone, while outcomes say that the model has become worse."""
+        rules = self._state.schedule.at(turn[0])
+        for n, alert in enumerate(self._confirmations.begun(group, turn[0], rules, alone)):
+            yield self._told((*turn, n), alert)
+
+    def _unconfirm(
+        self, group: Group, turn: Order, alone: list[Member] | None = None
+    ) -> Iterator[ToAlerts]:
+        for n, alert in enumerate(self._confirmations.ended(group, turn[0], alone)):
+            yield to_alerts(alert, (*turn, n))
 
     def _begin(self, fingerprint: str, finding: Finding) -> tuple[Alert, Member]:
         """A new alert, and the incident it belongs to."""
@@ -95,6 +128,7 @@ class Decisions:
             is_cause=sign.kind in FAULTS and cause is None,
             is_folded=cause is not None,
             flaps=0 if former is None else former.flaps + 1,
+            alone=kept(alert) if sign.is_of_inputs else b"",
         )
         earlier = book.explained(member, of_inputs=sign.is_of_inputs)
         if other is None and earlier:  # its incident had begun before it was found
@@ -126,9 +160,9 @@ class Decisions:
         is_news = finding.verdict == "drift"
         sign = Sign.of(finding) if is_news else member.sign
         if is_news:
-            book.renew(member, alert.severity, alert.recommended_action)
+            book.renew(member, alert.severity, alert.recommended_action, ready_ms)
         elif finding.verdict == "raised":
-            book.renew(member, alert.severity, member.action)
+            book.renew(member, alert.severity, member.action, ready_ms)
         cause = book.cause(sign, ready_ms, None if is_news else finding.pane_end_ms)
         if cause is not None and (is_news or member.is_folded):
             book.fold(member, cause, ready_ms)

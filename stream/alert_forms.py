@@ -40,10 +40,10 @@ def fired(fingerprint: str, finding: Finding, rules: Rules) -> Alert:
     """A new alert, an incident of its own."""
     detail, (model_id, version, role, segment) = finding.detail, finding.group
     starts_at = iso(detail["change_at_ms"])
-    alert_id = _alert_id(fingerprint, starts_at, 1)
+    first_id = alert_id(fingerprint, starts_at, 1)
     return Alert(
         schema_version=1,
-        id=alert_id,
+        id=first_id,
         fingerprint=fingerprint,
         status="firing",
         sequence=1,
@@ -61,10 +61,10 @@ def fired(fingerprint: str, finding: Finding, rules: Rules) -> Alert:
         effect=AlertEffect(**detail["effect"]),
         evidence=detail["evidence"],
         impact=AlertImpact(**detail["impact"]),
-        incident_id=alert_id,
+        incident_id=first_id,
         summary=detail["summary"],
         recommended_action=detail["recommended_action"],
-        **_signature(rules, model_id),
+        **signature(rules, model_id),
     )
 
 
@@ -73,10 +73,10 @@ def told_again(firing: Alert, ready_ms: int, rules: Rules) -> Alert:
     sequence = firing.sequence + 1
     told = msgspec.structs.replace(
         firing,
-        id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
+        id=alert_id(firing.fingerprint, firing.starts_at, sequence),
         sequence=sequence,
         evaluated_at=iso(ready_ms),
-        **_signature(rules, firing.model.id),
+        **signature(rules, firing.model.id),
     )
     _inform(told.owners, firing.evidence.get("escalation", {}).get("informed", ()))
     return told
@@ -142,17 +142,21 @@ def _escalation_of(firing: Alert) -> dict[str, dict[str, Any]]:
 
 
 def resolved(firing: Alert, finding: Finding) -> Alert:
-    sequence = firing.sequence + 1
-    now, reason = iso(finding.ready_ms), finding.detail.get("because")
+    end = _ENDS[finding.verdict]
+    return over(firing, finding.ready_ms, finding.detail.get("because"), end)
+
+
+def over(firing: Alert, ready_ms: int, reason: str | None, end: str = "resolved") -> Alert:
+    sequence, now = firing.sequence + 1, iso(ready_ms)
     because = f" ({reason})" if reason else ""
     return msgspec.structs.replace(
         firing,
-        id=_alert_id(firing.fingerprint, firing.starts_at, sequence),
+        id=alert_id(firing.fingerprint, firing.starts_at, sequence),
         status="resolved",
         sequence=sequence,
         ends_at=now,
         evaluated_at=now,
-        summary=f"{_ENDS[finding.verdict]}{because}: {firing.summary.partition('; ')[0]}",
+        summary=f"{end}{because}: {firing.summary.partition('; ')[0]}",
         recommended_action="none",
     )
 
@@ -214,14 +218,14 @@ def grown(root: Alert, members: int, ranked: list[dict[str, Any]]) -> Alert:
 
 def alert_ids(alert: Alert) -> list[str]:
     """Of all its sequences so far."""
-    return [_alert_id(alert.fingerprint, alert.starts_at, n + 1) for n in range(alert.sequence)]
+    return [alert_id(alert.fingerprint, alert.starts_at, n + 1) for n in range(alert.sequence)]
 
 
-def _alert_id(fingerprint: str, starts_at: str, sequence: int) -> str:
+def alert_id(fingerprint: str, starts_at: str, sequence: int) -> str:
     return str(uuid.uuid5(_IDS, f"{fingerprint}/{starts_at}/{sequence}"))
 
 
-def _signature(rules: Rules, model_id: str) -> dict[str, Any]:
+def signature(rules: Rules, model_id: str) -> dict[str, Any]:
     """Whose it is, by the rules in force."""
     model = rules.model(model_id)
     owners = model.owners

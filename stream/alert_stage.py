@@ -124,18 +124,18 @@ class AlertStage:
         yield from self._by_time(told_ms, self._state.released_ms[INPUTS], of_inputs=True)
 
     def _judged(self, due: list[tuple[Order, Finding]], told_ms: int) -> Iterator[ToAlerts]:
-        """With the faults of prediction panes at their ready times, before cohorts of the same."""
+        """With what prediction panes have told at its ready times, before cohorts of the same."""
         decisions, until_ms = self._decisions, self._state.released_ms["cohort"]
         ahead = self._state.incidents.take_ahead(until_ms)
         while ahead or due:
-            fault_ms = ahead[0].fired_ms if ahead else LAST_MS
-            ready_ms = min(fault_ms, due[0][1].ready_ms if due else LAST_MS)
+            ahead_ms = ahead[0][0] if ahead else LAST_MS
+            ready_ms = min(ahead_ms, due[0][1].ready_ms if due else LAST_MS)
             yield from self._by_time(told_ms, ready_ms - 1, of_inputs=False)
             told_ms = ready_ms - 1
-            if fault_ms == ready_ms:
-                fault = ahead.pop(0)
-                turn = (ready_ms, _JUDGED, BEFORE_ALL_MS, fault.number)
-                yield from decisions.fold_explained(fault, turn, {}, of_inputs=False)
+            if ahead_ms == ready_ms:
+                _, is_over, member = ahead.pop(0)
+                turn = (ready_ms, _JUDGED, BEFORE_ALL_MS, member.number)
+                yield from decisions.know(member, turn, is_over=is_over)
             else:
                 yield from decisions.decide(*heapq.heappop(due), due, {})
         yield from self._by_time(told_ms, until_ms, of_inputs=False)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from stream.rules import BudgetRule
 
-Purse = Literal["performance", "quality", "features", "prediction", "joint", "reserve"]
+Purse = Literal["performance", "quality", "features", "prediction", "joint", "stale", "reserve"]
 """What a series is paid from."""
 
 WEIGHTS: dict[Purse, float] = {
@@ -22,12 +22,13 @@ WEIGHTS: dict[Purse, float] = {
     "features": 0.25,  # means and shapes of the inputs
     "prediction": 0.15,  # of what the model says, and how fast
     "joint": 0.02,  # what goes together with what
-    "reserve": 0.03,  # series that came after the others
+    "stale": 0.01,  # features that have stopped varying
+    "reserve": 0.02,  # series that came after the others
 }
 
-TRAFFIC, OBJECTIVES = 0.00004, 0.00001
+TRAFFIC, OBJECTIVES = 0.00003, 0.000005
 """Of how many predictions come, and of latency objectives: what the reserve keeps back after its
-364th item; there are at most 64 late features, with five items each."""
+347th item; there are at most 64 late features, with five items each."""
 
 
 def false_alerts_per_prediction(rule: BudgetRule, predictions: int, span_ms: int) -> float:

@@ -15,8 +15,8 @@ from stream.columns import Rows, concatenate
 from stream.panes import PaneTable, merge, summarise
 from stream.rules import Rules
 
-_BLOCK_BYTES = 500_000  # a block is one record; a single pane of very many features may be larger
-_CELL_BYTES = 9
+BLOCK_BYTES = 500_000  # a block is one record; a single pane of very many features may be larger
+CELL_BYTES = 9
 _SUMMARY_CELLS = 200  # about what a summary holds of a feature beside its sample
 
 
@@ -74,7 +74,7 @@ def cut_into_blocks(panes: Closed, rules: Rules) -> Iterator[Closed]:
     parts = [part for part in (panes.rows, panes.table) if part is not None]
     if panes.rows is not None and panes.table is None:
         cells = len(panes.rows) * (2 + len(panes.rows.columns))
-        if cells * _CELL_BYTES < _BLOCK_BYTES:  # as most are, where there are many groups
+        if cells * CELL_BYTES < BLOCK_BYTES:  # as most are, where there are many groups
             yield panes
             return
     ends, place = np.unique(np.concatenate([p.pane_end for p in parts]), return_inverse=True)
@@ -85,7 +85,7 @@ def cut_into_blocks(panes: Closed, rules: Rules) -> Iterator[Closed]:
     if panes.table is not None:
         of_table = place[len(place) - len(panes.table) :]
         size[of_table] += (rules.pane_rows + _SUMMARY_CELLS) * (1 + len(panes.table.features))
-    number = np.cumsum(size * _CELL_BYTES) // _BLOCK_BYTES
+    number = np.cumsum(size * CELL_BYTES) // BLOCK_BYTES
     if number[0] == number[-1]:
         yield Closed(panes.rows or None, panes.table or None)
         return

@@ -1,8 +1,7 @@
-"""A feature that has stopped varying: the likely cause of its drift, from the latest rows.
+"""Whether the latest values of a feature are one and the same.
 
-No unit of its own: shape and ranks move soon when a value repeats for ever. What is asked when they
-tell is whether the latest values are one and the same, and so many that the reference would not
-give them by chance.
+Asked when shape or ranks tell, as the likely cause (`constant_of`), and at every look of
+`stale_watch` (`latest_run`).
 """
 
 from __future__ import annotations
@@ -25,6 +24,45 @@ class Constant:
     count: int  # of the rows that were looked at
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The latest values of a feature, as many as are one and the same."""
+
+    kind: int  # of cell
+    bits: int
+    count: int
+    first_end_ms: int  # of the pane in which it begins
+    shown: str
+
+    @property
+    def number(self) -> float:
+        return float(np.array([self.bits], np.uint64).view(np.float64)[0])
+
+
+def latest_run(window: Rows, name: str) -> Run | None:
+    """Of the rows of a window; None where none has a value of it."""
+    column = window.columns.get(name)
+    if column is None:
+        return None
+    having = np.flatnonzero((column.kind == NUMBER) | (column.kind == TEXT))
+    if not len(having):
+        return None
+    ends, kind, bits = window.pane_end[having], column.kind[having], column.bits[having]
+    differs = (kind != kind[-1]) | (bits != bits[-1])
+    same = np.ones(len(ends), np.bool_)
+    if differs.any():  # whole panes: within one there is no order
+        same = ends > ends[differs].max()
+    count = int(same.sum())
+    first_ms = int(ends[same][0]) if count else int(ends[-1])
+    return Run(int(kind[-1]), int(bits[-1]), count, first_ms, _shown(window, kind[-1], bits[-1]))
+
+
+def _shown(window: Rows, kind: np.uint8, bits: np.uint64) -> str:
+    if kind == TEXT:
+        return window.texts[int(bits)]
+    return f"{float(np.array([bits]).view(np.float64)[0]):.6g}"
+
+
 def constant_of(window: Rows | None, name: str, reference: Reference) -> Constant | None:
     """What the values of the latest panes of a window all are; None: they vary, or are too few."""
     column = None if window is None else window.columns.get(name)
@@ -42,9 +80,7 @@ def constant_of(window: Rows | None, name: str, reference: Reference) -> Constan
     share = _share(reference, name, kind[last], bits[last])
     if count < _FEWEST or count * math.log(share) > math.log(_BY_CHANCE):
         return None
-    if kind[last] == TEXT:
-        return Constant(window.texts[int(bits[last])], count)
-    return Constant(f"{float(bits[last : last + 1].view(np.float64)[0]):.6g}", count)
+    return Constant(_shown(window, kind[last], bits[last]), count)
 
 
 def _share(reference: Reference, name: str, kind: np.uint8, bits: np.uint64) -> float:

@@ -26,6 +26,7 @@ from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import Rules
+from stream.stale_watch import StaleWatch, stale_share
 from stream.standards import Standards
 from stream.watch import Watch
 from stream.watermark import BEFORE_ALL_MS
@@ -46,6 +47,7 @@ class Detection:
         self._joint = JointWatch()
         self._distances = DistanceWatch()
         self._objectives = ObjectiveWatch()
+        self._stale = StaleWatch()
 
     @property
     def law(self) -> Reference | None:
@@ -59,6 +61,7 @@ class Detection:
         fires."""
         ended = self.means.use(rules)
         self.standards.use(rules)
+        ended += self._stale.use(rules)
         ended += self._distances.use(rules.thresholds_of(self._group[0]))
         if self._objectives.use(rules.model(self._group[0]).latency):
             ended.append((LATENCY, "objective"))
@@ -123,6 +126,7 @@ class Detection:
             words.of_joint(joint, int(run.pane_end[joint.row]), self._joint)
             for joint in self._joint.run(run, rules, firing, told)
         ]
+        findings += self._constant(run, rules, recent, words)
         findings += self.means.run(run, words, self.law)
         findings += self._slow(run, rules, words)
         return findings + self._far(run, rules, recent, words)
@@ -130,13 +134,24 @@ class Detection:
     def _slow(self, run: PaneTable, rules: Rules, words: Findings) -> list[MonitorFinding]:
         """What takes longer than the owner has promised."""
         rule = rules.model(self._group[0]).latency
-        if rule is None or self._kind == "cohort":
+        if rule is None or is_judged(self._kind):
             return []
         told = self._objectives.run(
             run, rule, rate=self._rate(rules) * OBJECTIVES / rules.sources,
             minimum=rules.minimum_values, ask_after_ms=rules.ask_after_ms,
         )  # fmt: skip
         return [words.of_objective(one, int(run.pane_end[one.row])) for one in told]
+
+    def _constant(
+        self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
+    ) -> list[MonitorFinding]:
+        """Features that have stopped varying."""
+        if is_judged(self._kind):
+            return []
+        watched = self.watch.watched
+        told = self._stale.run(run, recent, watched, rules, self._group[0])
+        share = stale_share(watched, rules) if told else 0.0
+        return [words.of_stale(one, int(run.pane_end[one.row]), share) for one in told]
 
     def _far(
         self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
@@ -157,7 +172,14 @@ class Detection:
     def firing(self) -> Fired:
         joint = [(SERIES, MEASURE)] if self._joint.is_firing else []
         slow = [(LATENCY, "objective")] if self._objectives.is_firing else []
-        return [*self.watch.firing, *self.means.firing(), *self._distances.firing, *joint, *slow]
+        return [
+            *self.watch.firing,
+            *self.means.firing(),
+            *self._distances.firing,
+            *self._stale.firing,
+            *joint,
+            *slow,
+        ]
 
     def status(self) -> Iterator[SeriesStatus]:
         """Of every unit, as a share of its threshold, and of the means that have told something."""
@@ -188,6 +210,7 @@ class Detection:
             "means": self.means.snapshot(),
             "joint": self._joint.snapshot(),
             "distances": self._distances.snapshot(),
+            "stale": self._stale.snapshot(),
         }
 
     def restore_law(
@@ -210,4 +233,5 @@ class Detection:
         self._distances.restore(plain.get("distances", [0, []]))
         if "objectives" in plain:
             self._objectives = ObjectiveWatch.restore(plain["objectives"])
+        self._stale.restore(plain.get("stale", [0, []]))
         return profiles

@@ -30,6 +30,7 @@ class Escalations:
             return
         while (found := self._first(since_ms, of_inputs=of_inputs)) and found[0] <= until_ms:
             yield found
+            since_ms = found[0]  # no step before the one before it
 
     def _first(self, since_ms: int, *, of_inputs: bool) -> Due | None:
         state = self._state

@@ -21,6 +21,9 @@ from stream.pane_kinds import PaneKind, is_judged
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
+from stream.stale_watch import MEASURE as STALE
+from stream.stale_watch import StaleTold
+from stream.stale_words import describe_stale
 from stream.times import iso
 from stream.unit_walk import Crossing, Told
 from stream.verdicts import Context, describe, describe_crossing
@@ -126,6 +129,17 @@ class Findings:
             "reference": {"correlations": before, "sampled": told.known},
         }
         return MonitorFinding(end_ms, SERIES, context.alertname, detail)
+
+    def of_stale(self, told: StaleTold, end_ms: int, share: float) -> MonitorFinding:
+        if told.run is None or told.reference is None:
+            return self.quiet(told.name, STALE, end_ms)
+        context = self.context(told.name, STALE, share)
+        detail = describe_stale(context, told, told.run, end_ms)
+        detail["reference"] = {"id": told.reference.id, "count": told.reference.count}
+        detail["evidence"] = self._evidence(told.name, told.since_ms, end_ms, told.reference)
+        cause = {"what": "stale", "value": told.run.shown, "values": told.run.count}
+        detail["evidence"]["cause"] = cause
+        return MonitorFinding(end_ms, told.name, context.alertname, detail)
 
     def of_distance(self, told: DistanceTold, end_ms: int, reference: Reference) -> MonitorFinding:
         series, name = told.key

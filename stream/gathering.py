@@ -11,13 +11,13 @@ the same rule.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from stream.columns import Group
+from stream.late_gathering import ANEW, Gathered, LateGathering
 from stream.pane_kinds import PaneKind
 from stream.panes import PaneTable
-from stream.plain_panes import table_from_plain, table_to_plain
 from stream.profile import Profile
 from stream.reference import ChangeWithin, Reference
 from stream.reference_builder import Building, ReferenceBuilder
@@ -27,14 +27,6 @@ from stream.season import SeasonGathering
 from stream.units import Unit
 
 _LATE = 64  # features gathered for by themselves, at a time
-_ANEW = 2  # times that a reference with a change inside is begun anew; the next is sealed
-
-
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    feature: str | None  # None: of all there are
-    reference: Reference
-    is_sealed: bool
 
 
 class Gathering:
@@ -44,7 +36,7 @@ class Gathering:
         self._place = (group, kind)
         self._own = ReferenceBuilder(rule, rules)
         self.is_done = False  # the own reference is sealed
-        self._late: dict[str, ReferenceBuilder] = {}
+        self._late: dict[str, LateGathering] = {}
         self._changes: list[ChangeWithin] = []
         self.scan = ReferenceScan()
         hours = SEASON_HOURS[rules.season_of(group[0])]
@@ -54,11 +46,12 @@ class Gathering:
         """Of this feature alone, from the next pane on, unless all are gathered anyway, or there
         is no room."""
         if self.is_done and len(self._late) < _LATE:
-            self._late.setdefault(name, ReferenceBuilder(self._rule, self._rules))
+            self._late.setdefault(name, LateGathering(name, self._rule, self._rules))
 
     def next_stop(self, table: PaneTable, start: int, first: int) -> int | None:
         """Index of the first pane from `start` on with which something is gathered; see `add`."""
-        builders = [*([] if self.is_done else [self._own]), *self._late.values()]
+        late = [of.builder for of in self._late.values()]
+        builders = [*([] if self.is_done else [self._own]), *late]
         if not builders:
             return None
         rows, ends = table.rows[start:], table.pane_end[start:]
@@ -78,13 +71,13 @@ class Gathering:
                 found += self._complete()
             elif progress == "milestone":
                 found.append(Gathered(None, self._own.so_far(*self._place), is_sealed=False))
-        for name, builder in list(self._late.items()):
-            progress = builder.add(run.only(name), first)
-            if progress == "complete":
+        for name, late in list(self._late.items()):
+            gathered = late.add(run.only(name), first, self._place)
+            if gathered is None:
+                continue
+            found.append(gathered)
+            if gathered.is_sealed:
                 del self._late[name]
-                found.append(Gathered(name, builder.seal(*self._place), is_sealed=True))
-            elif progress == "milestone":
-                found.append(Gathered(name, builder.so_far(*self._place), is_sealed=False))
         return found
 
     def _complete(self) -> list[Gathered]:
@@ -99,34 +92,43 @@ class Gathering:
             self._season = SeasonGathering(SEASON_HOURS[rules.season_of(self._place[0][0])])
         self.scan = ReferenceScan()
         self._changes += changes[:1]
-        if changes and len(self._changes) <= _ANEW:
+        if changes and len(self._changes) <= ANEW:
             self._own = ReferenceBuilder(self._rule, self._rules)
             return []
         self.is_done, self._season = True, None
         return [Gathered(None, replace(reference, changes=tuple(self._changes)), is_sealed=True)]
 
     def frame(self, profile: Profile, units: Iterable[tuple[Unit, bool]]) -> None:
-        """Scan by these units, if there is nothing to scan by yet."""
-        if self.scan.frame is None and not self.is_done:
+        """Scan by these units too, where there is nothing to scan a feature by yet."""
+        if not self.is_done:
             of_season = {"shift", "shape"} if self._season is not None else set[str]()
             self.scan.begin(profile, [one for one in units if one[0].measure not in of_season])
+
+    def frame_late(self, name: str, profile: Profile, units: Iterable[tuple[Unit, bool]]) -> None:
+        """The same of a late feature's own."""
+        late = self._late.get(name)
+        if late is not None:
+            late.scan.begin(profile, list(units))
 
     def use(self) -> None:
         """Other rules: what the scan reads panes by may be too little under them."""
         self.scan = ReferenceScan()
+        for late in self._late.values():
+            late.scan = ReferenceScan()
 
     # -- state
 
     @property
     def bases(self) -> list[Reference]:
-        return [] if self.scan.frame is None else [self.scan.frame.reference]
+        scans = [self.scan, *(late.scan for late in self._late.values())]
+        return list({frame.id: frame for scan in scans for frame in scan.frames}.values())
 
     def building(self) -> Building:
         return self._own.snapshot()
 
     def snapshot(self) -> dict[str, Any]:
         return {
-            "late": [[name, *_plain(b.snapshot())] for name, b in self._late.items()],
+            "late": [[name, *late.snapshot()] for name, late in self._late.items()],
             "changes": [list(change) for change in self._changes],
             "scan": self.scan.snapshot(),
             "season": None if self._season is None else self._season.snapshot(),
@@ -143,9 +145,9 @@ class Gathering:
         """`plain`: empty, of a state from before there was any of it."""
         self._own.restore(building)
         self.is_done = is_done
-        for name, start_ms, count, settled, fresh in plain.get("late", ()):
+        for name, *late in plain.get("late", ()):
             self.begin_late(name)
-            self._late[name].restore(Building(start_ms, count, _table(settled), _table(fresh)))
+            self._late[name].restore(late, profiles)
         self._changes = [ChangeWithin(*change) for change in plain.get("changes", ())]
         season = plain.get("season")
         if is_done:
@@ -154,17 +156,4 @@ class Gathering:
             self._season.restore(season)
         scan = plain.get("scan")
         if scan is not None:
-            self.scan.restore(profiles[scan[0]], scan)
-
-
-def _plain(building: Building) -> list[Any]:
-    tables = (building.settled, building.fresh)
-    return [
-        building.start_ms,
-        building.count,
-        *(None if table is None else table_to_plain(table) for table in tables),
-    ]
-
-
-def _table(plain: dict[str, Any] | None) -> PaneTable | None:
-    return None if plain is None else table_from_plain(plain)
+            self.scan.restore(profiles, scan)

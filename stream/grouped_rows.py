@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,14 @@ class GroupedRows:
         inside = (self.rows.pane_end > after_ms) & (self.rows.pane_end <= until_ms)
         return self if inside.all() else self.take(np.flatnonzero(inside))
 
+    def pane_ends(self) -> NDArray[np.int64]:
+        """Of each group the ends of its panes, of rows in the order of their groups."""
+        order = np.lexsort((self.rows.pane_end, self.code))
+        ends = self.rows.pane_end[order]
+        is_new = np.ones(len(order), np.bool_)
+        is_new[1:] = (self.code[1:] != self.code[:-1]) | (ends[1:] != ends[:-1])
+        return ends[is_new]
+
     def dealt(self, *, in_order: bool = False) -> Iterator[tuple[Group, Rows]]:
         """Each group with its rows, as views; `in_order`: by (pane end, hash)."""
         if not len(self):
@@ -50,6 +58,144 @@ class GroupedRows:
             at = slice(start, stop)
             cells = {name: Column(kind[at], bits[at]) for name, kind, bits in columns}
             yield self.groups[int(code[start])], Rows(ends[at], hashes[at], cells, texts)
+
+
+class Piece:
+    """The rows of one group among those of many that came together: from `start` to before `stop`
+    of the whole."""
+
+    __slots__ = ("first_end_ms", "last_end_ms", "start", "stop", "whole")
+
+    def __init__(
+        self, whole: Rows, start: int, stop: int, first_end_ms: int, last_end_ms: int
+    ) -> None:
+        self.whole = whole
+        self.start, self.stop = start, stop
+        self.first_end_ms, self.last_end_ms = first_end_ms, last_end_ms
+
+    @classmethod
+    def of(cls, rows: Rows) -> Piece:
+        """All of them; they must be some."""
+        return cls(rows, 0, len(rows), rows.first_end_ms, rows.last_end_ms)
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.whole.columns)
+
+    @property
+    def pane_end(self) -> NDArray[np.int64]:
+        return self.whole.pane_end[self.start : self.stop]
+
+    def rows(self) -> Rows:
+        """By themselves, with the texts that are used."""
+        whole, at = self.whole, slice(self.start, self.stop)
+        columns = {n: Column(c.kind[at], c.bits[at]) for n, c in whole.columns.items()}
+        return with_texts_used(Rows(whole.pane_end[at], whole.hash[at], columns, whole.texts))
+
+    def between(self, first_ms: int, last_ms: int) -> Piece | None:
+        """Those of panes that end within [first_ms, last_ms]; None if there are none."""
+        if first_ms <= self.first_end_ms and self.last_end_ms <= last_ms:
+            return self
+        if first_ms > self.last_end_ms or last_ms < self.first_end_ms:
+            return None
+        inside = self.rows().between(first_ms, last_ms)
+        return Piece.of(inside) if len(inside) else None
+
+
+def with_texts_used(rows: Rows) -> Rows:
+    """Without texts that no cell has."""
+    used: set[int] = set()
+    if rows.texts:
+        for cells in rows.columns.values():
+            used.update(cells.texts()[1].tolist())
+    return replace(rows, texts={code: rows.texts[code] for code in sorted(used)})
+
+
+def pieces(of: GroupedRows) -> Iterator[tuple[Group, Piece]]:
+    """Each group with its rows, of rows in the order of their groups."""
+    ends = of.rows.pane_end
+    starts = np.flatnonzero(np.diff(of.code, prepend=-1))
+    first, last = np.minimum.reduceat(ends, starts), np.maximum.reduceat(ends, starts)
+    cuts = [*starts.tolist(), len(of)]
+    for i, (first_ms, last_ms) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        start = cuts[i]
+        group = of.groups[int(of.code[start])]
+        yield group, Piece(of.rows, start, cuts[i + 1], first_ms, last_ms)
+
+
+def joined(of: Sequence[tuple[int, Piece]]) -> tuple[Rows, NDArray[np.int64]]:
+    """Pieces, each with a number, as one: the rows, and of each row the number. Pieces that lie
+    beside each other are not taken apart."""
+    parts, numbers = [], []
+    for number, rows in _by_whole(of):
+        numbers.append(number)
+        parts.append(rows)
+    return concatenate(parts), np.concatenate(numbers)
+
+
+def detached(of: Sequence[Piece]) -> list[Piece]:
+    """The same, keeping nothing of the rows of others."""
+    found: dict[int, Piece] = {}
+    for number, rows in _by_whole(list(enumerate(of))):
+        own = rows if rows is of[int(number[0])].whole else with_texts_used(rows)
+        starts = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
+        for start, stop in zip(starts, [*starts[1:], len(number)], strict=True):
+            place = int(number[start])
+            piece = of[place]
+            found[place] = Piece(own, start, stop, piece.first_end_ms, piece.last_end_ms)
+    return [found[place] for place in range(len(of))]
+
+
+def _by_whole(of: Sequence[tuple[int, Piece]]) -> Iterator[tuple[NDArray[np.int64], Rows]]:
+    """Of each whole the rows that the pieces have of it, and whose they are."""
+    wholes: dict[int, list[tuple[int, int, Piece]]] = {}
+    for number, piece in of:
+        wholes.setdefault(id(piece.whole), []).append((piece.start, number, piece))
+    for mine in wholes.values():
+        mine.sort(key=lambda one: one[0])
+        sizes = [len(piece) for _, _, piece in mine]
+        owner = np.repeat(np.array([n for _, n, _ in mine], np.int64), sizes)
+        whole = mine[0][2].whole
+        before = np.cumsum(sizes) - sizes
+        starts = np.array([start for start, _, _ in mine], np.int64)
+        if len(owner) == len(whole) and (starts == before).all():  # a row may be of several
+            yield owner, whole
+            continue
+        yield owner, whole.take(np.arange(len(owner)) + np.repeat(starts - before, sizes))
+
+
+def texts_of(rows: Rows, code: NDArray[np.int64], count: int) -> list[dict[int, str]]:
+    """Of each code below `count` the texts that its rows have."""
+    found: list[dict[int, str]] = [{} for _ in range(count)]
+    if not rows.texts:
+        return found
+    cells = [column.texts() for column in rows.columns.values()]
+    owner = np.concatenate([code[at] for at, _ in cells])
+    bits = np.concatenate([of for _, of in cells])
+    order = np.lexsort((bits, owner))
+    owner, bits = owner[order], bits[order]
+    is_new = np.ones(len(order), np.bool_)
+    is_new[1:] = (owner[1:] != owner[:-1]) | (bits[1:] != bits[:-1])
+    for mine, text in zip(owner[is_new].tolist(), bits[is_new].tolist(), strict=True):
+        found[mine][text] = rows.texts[text]
+    return found
+
+
+def apart(rows: GroupedRows, most: int) -> tuple[GroupedRows, GroupedRows]:
+    """(rows of groups that have at most so many in each pane, rows of the others)."""
+    if np.bincount(rows.code, minlength=1).max() <= most:
+        return rows, rows.take(np.zeros(0, np.intp))
+    order = np.lexsort((rows.rows.pane_end, rows.code))
+    ends, code = rows.rows.pane_end[order], rows.code[order]
+    is_first = np.ones(len(order), np.bool_)
+    is_first[1:] = (code[1:] != code[:-1]) | (ends[1:] != ends[:-1])
+    first = np.flatnonzero(is_first)
+    crowded = code[first[np.diff(first, append=len(order)) > most]]
+    is_crowded = np.isin(rows.code, crowded)
+    return rows.take(np.flatnonzero(~is_crowded)), rows.take(np.flatnonzero(is_crowded))
 
 
 def together(parts: Sequence[GroupedRows]) -> list[GroupedRows]:

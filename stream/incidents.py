@@ -23,11 +23,14 @@ from stream.events import Action, Severity
 from stream.members import FAULTS, Member, Sign, is_at_least
 from stream.rules import DAY_MS
 from stream.snapshot import Part, pack, unpack
+from stream.watermark import BEFORE_ALL_MS
 from stream.wire import FINDING_KINDS, FindingKind
 
 KEPT_MS = 7 * DAY_MS  # and the horizon: so long an alert that is over still counts
 BUCKETS = 256  # of members, by model: so many parts at most
 _MAGIC, _VERSION = b"I", 1
+Ahead = tuple[int, bool, Member]
+"""Ready time, whether it ends then, and what."""
 
 
 class Incidents:
@@ -41,7 +44,7 @@ class Incidents:
         self._of_feature: dict[str, list[Member]] = {}  # of prediction panes
         self._of_incident: dict[str, list[Member]] = {}  # of prediction panes
         self._over: list[tuple[int, int, int, Member]] = []  # a heap, by quiet time
-        self._ahead: list[Member] = []  # faults that cohort panes do not know yet
+        self._ahead: list[Ahead] = []  # what cohort panes do not know yet
         self._changes = 0
         self._versions: dict[int, int] = {}
         self._packed: dict[int, tuple[int, bytes]] = {}  # of a bucket, at a version
@@ -132,11 +135,23 @@ class Incidents:
             if member.fired_ms <= fault.fired_ms and fault.explains(member.sign, fault.fired_ms)
         ]
 
-    def take_ahead(self, reached_ms: int) -> list[Member]:
-        """Faults of prediction panes that cohort panes, which have come so far, now know of."""
-        due = [member for member in self._ahead if member.fired_ms <= reached_ms]
-        self._ahead = self._ahead[len(due) :]
+    def take_ahead(self, reached_ms: int) -> list[Ahead]:
+        """Faults of prediction panes, and features that drift alone and their ends, that cohort
+        panes, which have come so far, now know of."""
+        due = [one for one in self._ahead if one[0] <= reached_ms]
+        if due:
+            self._ahead = [one for one in self._ahead if one[0] > reached_ms]
+            due.sort(key=lambda one: (*one[:2], one[2].number))
         return due
+
+    def bearing_out(self, group: Group) -> list[Member]:
+        """What outcomes tell of a group that has become worse, by when it fired."""
+        found = [member for member in self._of_group.get(group, ()) if member.bears_out]
+        return sorted(found, key=lambda member: member.place)
+
+    def alone(self, group: Group) -> list[Member]:
+        """Features of a group that have told by themselves, the greatest first."""
+        return sorted([m for m in self._of_group.get(group, ()) if m.alone], key=_rank)
 
     def root(self, incident_id: str) -> tuple[Member | None, list[Member]]:
         """The firing root among prediction panes, and all members there, the greatest first."""
@@ -165,15 +180,24 @@ class Incidents:
         self._numbers[kind] += 1
         member.number = self._numbers[kind]
         self._index(member)
-        if member.sign.is_of_inputs and member.sign.kind in FAULTS:
-            self._ahead.append(member)
+        self._look_ahead(member, BEFORE_ALL_MS)
         self._note(member)
+
+    def _look_ahead(self, member: Member, known_ms: int) -> None:
+        """What of it cohort panes will come to know, behind what they know."""
+        if member.alone and member.quiet_ms is not None and member.quiet_ms > known_ms:
+            self._ahead.append((member.quiet_ms, True, member))
+        is_fault = member.sign.is_of_inputs and member.sign.kind in FAULTS
+        if (is_fault or member.alone) and member.fired_ms > known_ms:
+            self._ahead.append((member.fired_ms, False, member))
 
     def end(self, fingerprint: str, pane_end_ms: int, ready_ms: int) -> Member | None:
         member = self._firing.pop(fingerprint, None)
         if member is not None:
             member.ended_ms, member.quiet_ms = pane_end_ms, ready_ms
             self._is_over(member)
+            if member.alone:
+                self._ahead.append((ready_ms, True, member))
             self._note(member)
         return member
 
@@ -186,8 +210,10 @@ class Incidents:
             self._index_incident(member)
         self._note(member)
 
-    def renew(self, member: Member, severity: Severity, action: Action) -> None:
+    def renew(self, member: Member, severity: Severity, action: Action, ready_ms: int) -> None:
         """Its own, as of what it tells now. Cohorts know a fault as it was when it fired."""
+        if member.alone and member.graver_ms is None and severity != "info":
+            member.graver_ms = ready_ms
         if member.sign.kind in FAULTS:
             return
         member.severity, member.action = severity, action
@@ -278,9 +304,7 @@ class Incidents:
             members += msgspec.convert(found, list[Member])
         for member in sorted(members, key=lambda m: m.place):
             self._index(member)
-            is_fault = member.sign.kind in FAULTS and member.sign.is_of_inputs
-            if is_fault and member.fired_ms > cohort_ms:
-                self._ahead.append(member)
+            self._look_ahead(member, cohort_ms)
 
 
 def _bucket(member: Member) -> int:

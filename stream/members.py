@@ -20,6 +20,7 @@ FAULTS: frozenset[Kind] = frozenset({"data_quality", "schema"})
 OF_A_MODEL: frozenset[Kind] = frozenset(
     {"prediction_drift", "concept_drift", "performance", "calibration"}
 )
+OF_OUTCOMES: frozenset[Kind] = frozenset({"concept_drift", "performance", "calibration"})
 DRIFTS: frozenset[Kind] = OF_A_MODEL | {"feature_drift"}
 SERVICE: frozenset[Kind] = frozenset({"latency", "throughput", "silence"})
 BETWEEN = " × "  # the two features of a joint drift
@@ -98,6 +99,8 @@ class Member(msgspec.Struct):
     is_folded: bool = False
     told: int = 1  # of the root: the members that it has told of
     flaps: int = 0  # times that it has come back within the cooldown
+    alone: bytes = b""  # of a feature: the alert, where it fired as information
+    graver_ms: int | None = None  # ready time at which it was more than that
     escalated: int = 0  # steps taken, because nobody took it in hand
 
     @property
@@ -144,6 +147,19 @@ class Member(msgspec.Struct):
         its = sign.feature
         is_of_it = its in (mine.feature, None) or mine.feature in its.split(BETWEEN)
         return self.is_cause and sign.kind in DRIFTS and is_of_it and self._covers(sign, ready_ms)
+
+    def is_borne_out_by(self, other: Member, ready_ms: int) -> bool:
+        """Whether a feature alone fires whose drift may be behind what outcomes tell."""
+        is_alone = self.alone and (self.graver_ms is None or self.graver_ms > ready_ms)
+        fires = self.fired_ms <= ready_ms and not self.is_over(ready_ms)
+        return bool(is_alone) and fires and self._covers(other.sign, ready_ms)
+
+    @property
+    def bears_out(self) -> bool:
+        """Whether it fires, in the order of what outcomes say, and says that things are worse."""
+        is_measured = self.sign.pane_kind == "cohort" and self.sign.kind in OF_OUTCOMES
+        is_worse = self.severity != "info" and not self.is_folded
+        return is_measured and is_worse and self.quiet_ms is None
 
     def relates_to(self, sign: Sign, ready_ms: int) -> bool:
         """Whether one cause may be behind both."""

@@ -14,6 +14,7 @@ from typing import Any
 from stream.agenda import Agenda
 from stream.columns import Group
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
+from stream.grouped_rows import Piece, pieces
 from stream.maturity import Decision
 from stream.model_inbox import Inbox
 from stream.model_parts import Changes, decode, encode, of_version_1, restore_model
@@ -24,7 +25,8 @@ from stream.monitor import Monitor
 from stream.monitor_state import Sealed
 from stream.monitor_told import LabelStatus, SeriesStatus
 from stream.numbering import Said, Speaker
-from stream.pane_kinds import is_judged, series_at
+from stream.pane_kinds import PaneKind, is_judged, series_at
+from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.rule_book import Schedule
@@ -34,6 +36,7 @@ from stream.watermark import BEFORE_ALL_MS
 from stream.wire import (
     Announcement,
     Block,
+    Bundle,
     DelayBlock,
     Finding,
     FindingKind,
@@ -90,7 +93,11 @@ class ModelStage:
         """Take a record without drawing conclusions; whether a watermark has come with it."""
         match self._inbox.hear(value):
             case Block() as block:
-                self._keep(block)
+                rows = None if block.rows is None or not block.rows else Piece.of(block.rows)
+                self._keep((block.source, block.kind, block.group), rows, block.table)
+            case Bundle() as bundle:
+                for group, piece in pieces(bundle.rows):
+                    self._keep((bundle.source, bundle.kind, group), piece, None)
             case DelayBlock() as block:
                 self._keep_delays(block)
             case Learned(source=source, model_id=model_id):
@@ -184,11 +191,15 @@ class ModelStage:
             self._agenda.unsettled.add(model_id)
         return self._models[model_id]
 
-    def _keep(self, block: Block) -> None:
-        model = self._model(block.group[0])
-        if model.keep(block, self._inbox.reached_by(block.source)):
+    def _keep(
+        self, place: tuple[int, PaneKind, Group], rows: Piece | None, table: PaneTable | None
+    ) -> None:
+        """`place`: from which source partition, which kind of panes, whose."""
+        source, kind, group = place
+        model = self._model(group[0])
+        if model.keep(place, rows, table, self._inbox.reached_by(source)):
             self._changes.note("arrivals", model.model_id)
-            self._note(model, judged=is_judged(block.kind))
+            self._note(model, judged=is_judged(kind))
 
     def _note(self, model: ModelState, *, judged: bool) -> None:
         """When its panes that wait may be ready, as far as watermarks alone say that."""

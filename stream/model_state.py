@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stream.columns import Group
+from stream.grouped_rows import Piece
 from stream.maturity import MaturityRule
 from stream.monitor import Monitor
 from stream.monitor_state import Held
 from stream.pair_watch import PairWatch
 from stream.pane_kinds import PaneKind, further_age_of
+from stream.panes import PaneTable
 from stream.roster import Life
 from stream.rules import CHAMPION, Rules
 from stream.segments import targets
@@ -19,7 +21,7 @@ from stream.snapshot import must_be_the_same
 from stream.traffic import Traffic
 from stream.waiting_panes import Taken, Waiting, Young
 from stream.watermark import BEFORE_ALL_MS
-from stream.wire import Block, DelayBlock
+from stream.wire import DelayBlock
 
 
 class ModelState:
@@ -80,21 +82,31 @@ class ModelState:
 
     # -- arrivals
 
-    def keep(self, block: Block, reached: tuple[int, int]) -> bool:
-        """Whether there was anything new; `reached`: what its source was heard to have reached."""
-        place = (block.source, block.kind, block.group)
-        come_ms = self._come_ms(block.source, block.kind, reached)
+    def keep(
+        self,
+        place: tuple[int, PaneKind, Group],
+        rows: Piece | None,
+        table: PaneTable | None,
+        reached: tuple[int, int],
+    ) -> bool:
+        """Whether there was anything new; `place`: whose panes, from which source partition, which
+        was heard to have `reached` so far."""
+        source, kind, group = place
+        come_ms = self._come_ms(source, kind, reached)
         applied_ms = max(self.applied.get(place, BEFORE_ALL_MS), come_ms)
         last = -BEFORE_ALL_MS
-        rows = None if block.rows is None else block.rows.between(applied_ms + 1, last)
-        table = None if block.table is None else block.table.between(applied_ms + 1, last)
-        ends = [int(p.pane_end.max()) for p in (rows, table) if p is not None and len(p)]
+        rows = None if rows is None else rows.between(applied_ms + 1, last)
+        table = None if table is None else table.between(applied_ms + 1, last)
+        ends = [p.last_end_ms for p in (rows, table) if p is not None and len(p)]
         if not ends:
             return False
         self.applied[place] = max(ends)
-        segments = self._rules.segments_of(self.model_id)
-        for group in targets(block.group, segments, is_pair=block.kind == "pair"):
-            self.waiting.setdefault((block.kind, group), Waiting()).add(rows, table)
+        segments = self._rules.segments_of(self.model_id) if group[3] else ()
+        for of in targets(group, segments, is_pair=kind == "pair"):
+            waiting = self.waiting.get((kind, of))
+            if waiting is None:
+                waiting = self.waiting[kind, of] = Waiting()
+            waiting.add(rows, table)
         return True
 
     def keep_delays(self, block: DelayBlock) -> bool:
@@ -148,9 +160,9 @@ class ModelState:
 
     # -- the young
 
-    def hold(self, kind: PaneKind, taken: Sequence[tuple[Group, Taken]], fewest: int) -> bool:
-        """Keep these panes too, where they and those held are fewer rows than `fewest` of one
-        group, and nothing else is known of the model: working them off could tell nothing."""
+    def may_hold(self, kind: PaneKind, taken: Sequence[tuple[Group, Taken]], fewest: int) -> bool:
+        """Whether these panes and those held are fewer rows than `fewest` of one group, and nothing
+        else is known of the model: working them off could tell nothing."""
         groups = {group for group, _ in taken} | {g for of, g in self.young if of == kind}
         if len(groups) != 1 or any(of == kind for of, _ in self.monitors):
             return False
@@ -159,13 +171,12 @@ class ModelState:
             return False
         if self.shadows or group[2] != CHAMPION:
             return False  # it is compared with others, or others with it
-        rows = [part for _, panes in taken for part in panes.rows]
-        young = self.young.get((kind, group)) or Young()
-        if young.count + sum(map(len, rows)) >= fewest:
-            return False
-        young.add(rows)
-        self.young[kind, group] = young
-        return True
+        young = self.young.get((kind, group))
+        held = 0 if young is None else young.count
+        return held + sum(len(part) for _, panes in taken for part in panes.rows) < fewest
+
+    def hold(self, kind: PaneKind, group: Group, rows: Sequence[Piece]) -> None:
+        self.young.setdefault((kind, group), Young()).add(rows)
 
     def grown(
         self, kind: PaneKind, taken: Sequence[tuple[Group, Taken]]

@@ -10,6 +10,7 @@ import numpy as np
 
 from stream.agenda import Agenda
 from stream.columns import Group
+from stream.grouped_rows import Piece, detached
 from stream.model_parts import Changes
 from stream.model_release import Due, Release, Told
 from stream.model_state import ModelState
@@ -110,11 +111,17 @@ class GroupWatch:
     ) -> dict[tuple[str, PaneKind], list[tuple[Group, Taken]]]:
         """What is worked off now; the rest is held: of it nothing could be told."""
         grown: dict[tuple[str, PaneKind], list[tuple[Group, Taken]]] = {}
+        held: list[tuple[ModelState, PaneKind, Group, Piece]] = []
         for (model_id, kind), of in taken.items():
             model = models[model_id]
             fewest = 0 if model_id in self._ended else self._release.fewest(model)
-            if not model.hold(kind, of, fewest):
+            if model.may_hold(kind, of, fewest):
+                held += [(model, kind, group, p) for group, panes in of for p in panes.rows]
+            else:
                 grown[model_id, kind] = model.grown(kind, of)
+        own = detached([piece for *_, piece in held])
+        for (model, kind, group, _), piece in zip(held, own, strict=True):
+            model.hold(kind, group, [piece])
         return grown
 
     def grow_up(self, models: Mapping[str, ModelState]) -> None:

@@ -211,6 +211,10 @@ class Monitor:
                 continue
             is_new = True
             if not gathered.is_sealed:
+                name = gathered.feature
+                if name is not None:
+                    frame = standards.late_frame(name, self._numeric, self.rules)
+                    self._gathering.frame_late(name, *frame)
                 continue
             sealed.append(gathered.reference)
             if gathered.feature is None:
@@ -222,9 +226,9 @@ class Monitor:
         if not is_new:
             return []
         findings = self._arrange(run.last_end_ms)
-        frame = standards.frame(self._numeric, self.rules)
-        if frame is not None:
-            self._gathering.frame(*frame)
+        of_all = standards.frame(self._numeric, self.rules)
+        if of_all is not None:
+            self._gathering.frame(*of_all)
         return findings
 
     # -- reading

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import numpy as np
 
 from stream.closed_panes import Closed, closed, summarised
 from stream.columns import Group, Rows, concatenate
@@ -113,27 +116,40 @@ class OpenPanes:
             for group, rows in alike.dealt():
                 self.add(group, rows)
 
-    def _due(self, after_ms: int) -> dict[Group, list[Rows]]:
-        """What of the undealt rows has closed since."""
+    def _due(self, after_ms: int) -> tuple[list[GroupedRows], dict[Group, list[Rows]]]:
+        """What of the undealt rows has closed since: of groups that have nothing else, and the
+        rest, dealt to its groups."""
         due = together([part.between(after_ms, self._closed_ms) for part in self._undealt])
         left = [part.between(self._closed_ms, -BEFORE_ALL_MS) for part in self._undealt]
         self._undealt = [part for part in left if len(part)]
         self._undealt_cells = sum(len(p) * (2 + len(p.rows.columns)) for p in self._undealt)
+        seen = Counter(g for alike in due for g in _groups_of(alike)) if len(due) > 1 else None
+        whole: list[GroupedRows] = []
         of: dict[Group, list[Rows]] = {}
         for alike in due:
-            for group, rows in alike.dealt():
+            parted = np.zeros(len(alike.groups), np.bool_)
+            for code, group in enumerate(alike.groups):
+                parted[code] = group in self._groups or (seen is not None and seen[group] > 1)
+            is_parted = parted[alike.code]
+            if not is_parted.any():
+                whole.append(alike)
+                continue
+            if not is_parted.all():
+                whole.append(alike.take(np.flatnonzero(~is_parted)))
+            for group, rows in alike.take(np.flatnonzero(is_parted)).dealt():
                 of.setdefault(group, []).append(rows)
-        return of
+        return whole, of
 
     def _merged(self, tables: Sequence[PaneTable]) -> PaneTable:
         return merge(tables, self._rules.pane_rows, self._rules.max_categories)
 
-    def close(self, until_ms: int) -> Iterator[tuple[Group, Closed]]:
-        """The panes that end by then leave."""
+    def close(self, until_ms: int) -> Iterator[GroupedRows | tuple[Group, Closed]]:
+        """The panes that end by then leave, each group once."""
         if until_ms // self._rules.pane_ms <= self._closed_ms // self._rules.pane_ms:
             return  # no pane ends in between
         after_ms, self._closed_ms = self._closed_ms, max(self._closed_ms, until_ms)
-        due = self._due(after_ms)
+        whole, due = self._due(after_ms)
+        yield from whole
         for group in list(dict.fromkeys([*self._groups, *due])):
             rows, tables = due.pop(group, []), []
             opened = self._groups.get(group)
@@ -219,6 +235,10 @@ class OpenPanes:
         """From state of version 1, of which nothing had closed."""
         for group, rows, tables in _groups_from_plain(plain):
             self._groups[group] = _Open(rows, tables)
+
+
+def _groups_of(rows: GroupedRows) -> list[Group]:
+    return [rows.groups[code] for code in np.unique(rows.code).tolist()]
 
 
 def _groups_from_plain(plain: list[Any]) -> list[tuple[Group, list[Rows], list[PaneTable]]]:

@@ -109,14 +109,14 @@ class OutcomeJoin:
         self.matured["unjoined"] += self._held.learn(model_id, maturity_ms)
         self._further.learn(model_id)
 
-    def mature(self, reached_ms: int) -> Iterator[tuple[PaneKind, Group, Rows]]:
-        """The cohorts whose age both watermarks have passed, a group at a time, by pane end: those
-        of further ages first, which stay held."""
+    def mature(self, reached_ms: int) -> Iterator[tuple[PaneKind, GroupedRows]]:
+        """The cohorts whose age both watermarks have passed, no group twice of a kind: those of
+        further ages first, which stay held."""
         for age_ms, young in self._further.due(self._held, reached_ms):
             _, counted = self._candidates(young, np.full(len(young["key"]), age_ms))
-            judged = self._judged(young, *_labels(len(young["key"]), counted), is_mature=False)
-            for group, cells in judged:
-                yield cohort_at(age_ms), group, cells
+            found = self._judged(young, *_labels(len(young["key"]), counted), is_mature=False)
+            for judged in found:
+                yield cohort_at(age_ms), judged
         rows = self._held.take_due(reached_ms)
         if rows is None:
             return
@@ -125,13 +125,13 @@ class OutcomeJoin:
         labelled, outcomes = _labels(len(rows["key"]), counted)
         self.matured["matured_labelled"] += int(labelled.sum())
         self.matured["matured_unlabelled"] += int((~labelled).sum())
-        for group, cells in self._judged(rows, labelled, outcomes, is_mature=True):
-            yield "cohort", group, cells
+        for judged in self._judged(rows, labelled, outcomes, is_mature=True):
+            yield "cohort", judged
 
     def _judged(
         self, rows: Columns, labelled: NDArray[np.bool_], outcomes: Columns, *, is_mature: bool
-    ) -> Iterator[tuple[Group, Rows]]:
-        """Predictions with what is known of them, group by group."""
+    ) -> Iterator[GroupedRows]:
+        """Predictions with what is known of them; a group with measures of its own by itself."""
         judged = measures(rows, outcomes, labelled)
         end, hashes = pane_end_ms(rows["time"], self._rules.pane_ms), self._held.hashes(rows)
         made = GroupedRows(
@@ -145,8 +145,8 @@ class OutcomeJoin:
         is_own = np.array([bool(of.classes or of.costs) for of in of_models], np.bool_)
         has_own = is_own[made.code]
         plain = made.take(np.flatnonzero(~has_own)) if has_own.any() else made
-        for group, cells in plain.dealt(in_order=True):
-            yield group, _without_absent(cells)
+        if len(plain):
+            yield replace(plain, rows=_without_absent(plain.rows))
         for code in np.unique(made.code[has_own]).tolist():
             of_group = np.flatnonzero(made.code == code)
             of_group = of_group[np.lexsort((hashes[of_group], end[of_group]))]
@@ -157,7 +157,8 @@ class OutcomeJoin:
             own = class_measures(of_models[code], said, truth, labelled[of_group])
             cells = made.rows.take(of_group)
             whole = replace(cells, columns=cells.columns | own)
-            yield made.groups[code], _without_absent(whole)
+            none = np.zeros(len(whole), np.int64)
+            yield GroupedRows(_without_absent(whole), none, [made.groups[code]])
 
     def pairs(self, reached_ms: int) -> Iterator[tuple[Group, Rows]]:
         """Of a shadow's and a champion's predictions under one id, the panes that are complete when
@@ -304,7 +305,7 @@ class OutcomeJoin:
 
 
 def _without_absent(rows: Rows) -> Rows:
-    """Without measures that no row has: most models have no use for some."""
+    """Without measures that no row has: models have no use for some."""
     columns = {name: cells for name, cells in rows.columns.items() if cells.kind.any()}
     return replace(rows, columns=columns)
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from functools import lru_cache
 
-from stream.closed_panes import Closed, cut_into_blocks
+import numpy as np
+
+from stream import closed_panes
+from stream.closed_panes import CELL_BYTES, Closed, closed, cut_into_blocks
 from stream.columns import Group
 from stream.events import ToPanes
+from stream.grouped_rows import GroupedRows, apart
 from stream.numbering import Speaker
 from stream.pane_kinds import PaneKind
 from stream.partitioning import partition_of
@@ -16,12 +21,18 @@ from stream.watermark import BEFORE_ALL_MS
 from stream.wire import (
     Announcement,
     Block,
+    Bundle,
     PaneRecord,
     encode_in_fragments,
     encode_pane_record,
 )
 
 _SENT_KEPT = 100_000  # far more than any alignment allows
+
+
+@lru_cache(maxsize=1 << 16)
+def _partition_of(model_id: str, partitions: int) -> int:
+    return partition_of(model_id.encode(), partitions)
 
 
 class PaneOutbox:
@@ -43,8 +54,45 @@ class PaneOutbox:
                 self._sent.extend((part.ends() + rules.grace_ms).tolist())
         return effects
 
+    def rows(self, kind: PaneKind, rows: GroupedRows, rules: Rules) -> list[ToPanes]:
+        """All of panes that are whole: those of many groups in bundles."""
+        sparse, crowded = apart(rows, rules.pane_rows)
+        effects: list[ToPanes] = []
+        for q, of in self._bundles(sparse) if len(sparse) else ():
+            if len(of.groups) == 1:
+                effects += self.blocks(kind, of.groups[0], Closed(of.rows, None), rules)
+                continue
+            bundle = Bundle(self._partition, self.speaker.epoch, kind, of)
+            effects += [ToPanes(q, self.speaker.say(q, v)) for v in encode_in_fragments(bundle)]
+            if kind == "prediction":
+                self._sent.extend((of.pane_ends() + rules.grace_ms).tolist())
+        for group, of_group in crowded.dealt():
+            effects += self.blocks(kind, group, closed([of_group], [], rules), rules)
+        return effects
+
+    def _bundles(self, rows: GroupedRows) -> Iterator[tuple[int, GroupedRows]]:
+        """For each partition of stage 2 its groups, in parts of about half a megabyte."""
+        codes = np.unique(rows.code).tolist()
+        q_of = np.zeros(len(rows.groups), np.int64)
+        for code in codes:
+            q_of[code] = _partition_of(rows.groups[code][0], self._partitions)
+        q = q_of[rows.code]
+        order = np.lexsort((rows.code, q))
+        q, code = q[order], rows.code[order]
+        is_first = np.diff(code, prepend=-1) != 0
+        row_bytes = (2 + len(rows.names)) * CELL_BYTES
+        first = np.flatnonzero(is_first)
+        number = first * row_bytes // closed_panes.BLOCK_BYTES  # a group is never cut
+        part = (np.diff(q[first], prepend=-1) != 0) | (np.diff(number, prepend=-1) != 0)
+        starts = first[part].tolist()
+        for start, stop in zip(starts, [*starts[1:], len(code)], strict=True):
+            of_part = code[start:stop]
+            groups = [rows.groups[c] for c in of_part[is_first[start:stop]].tolist()]
+            number = np.cumsum(is_first[start:stop]) - 1
+            yield int(q[start]), GroupedRows(rows.rows.take(order[start:stop]), number, groups)
+
     def of_model(self, model_id: str, record: PaneRecord) -> list[ToPanes]:
-        q = partition_of(model_id.encode(), self._partitions)
+        q = _partition_of(model_id, self._partitions)
         return [ToPanes(q, self.speaker.say(q, value)) for value in encode_in_fragments(record)]
 
     def watermarks(self, predictions_ms: int, outcomes_ms: int) -> Iterator[ToPanes]:

@@ -1,106 +1,136 @@
 """Looks for a change inside a reference before it is sealed.
 
-What has been gathered is summed in at most 256 chunks of equally many rows, in the terms of the
-first provisional reference: ranks are ranks in whatever order they were learned. Chunks merge two
-by two as there are more rows, so the batching of the panes does not show.
+What has been gathered is summed in chunks (`chunk_sums`), in the terms of the first provisional
+reference that knows a feature: ranks are ranks in whatever order they were learned. What is counted
+in many columns (bins of numbers, faults that are rare) is in fewer chunks, so that all of it
+together costs no more than the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from detectors.dependence import scan_reference
+from detectors.dependence import Scan, scan_reference
+from stream.chunk_sums import ChunkSums
 from stream.pane_evidence import PaneReader
 from stream.panes import PaneTable
 from stream.profile import Profile
-from stream.reference import ChangeWithin
+from stream.reference import ChangeWithin, Reference
 from stream.units import Unit, is_fault
 
-_CHUNKS = 128
+_CHUNKS, _COARSE = 128, 48
 _LEVEL = 1e-3  # chance of refusing a reference in which nothing has changed, all series together
+_MOST_COARSE = 512  # columns; of what comes behind, means and nulls are scanned all the same
+
+_Scanned = tuple[Unit, bool, Profile]
+"""With whether its feature is numeric, and what it is read by."""
 
 
 class ReferenceScan:
     def __init__(self) -> None:
-        self.frame: Profile | None = None  # None: there is nothing to read panes by yet
-        self._units: list[tuple[Unit, bool]] = []
-        self._size, self._rows = 1, 0
-        self._since: list[int] = []  # start of the first pane of each chunk
-        self._sums: list[NDArray[np.int64]] = []  # x, n, xx: (3, columns)
+        self._frames: list[Profile] = []
+        self._fine: list[_Scanned] = []
+        self._coarse: list[_Scanned] = []
+        self._fine_sums, self._coarse_sums = ChunkSums(_CHUNKS), ChunkSums(_COARSE)
 
     def begin(self, frame: Profile, units: Sequence[tuple[Unit, bool]]) -> None:
-        """`units`: each with whether its feature is numeric. Bins of numbers follow their ranks."""
-        self.frame = frame
-        self._units = [
-            (unit, numeric)
-            for unit, numeric in units
-            if not (unit.measure == "shape" and numeric)
-            if not is_fault(unit.measure) or unit.measure in {"null", "absent"}
-        ]
+        """From the next pane on, those that were not known before. `units`: each with whether its
+        feature is numeric."""
+        known = {(unit.name, unit.measure) for unit, _, _ in self._all()}
+        new = [(u, numeric, frame) for u, numeric in units if (u.name, u.measure) not in known]
+        if not new:
+            return
+        self._frames.append(frame)
+        room = _MOST_COARSE - sum(unit.columns for unit, _, _ in self._coarse)
+        for one in new:
+            unit, numeric, _ = one
+            if not _is_coarse(unit, numeric=numeric):
+                self._fine.append(one)
+            elif unit.columns <= room:
+                self._coarse.append(one)
+                room -= unit.columns
+
+    @property
+    def frames(self) -> list[Reference]:
+        return [frame.reference for frame in self._frames]
 
     def add(self, run: PaneTable, pane_ms: int, max_categories: int) -> None:
-        """Panes and their rows; a pane belongs to the chunk in which it begins."""
-        if self.frame is None or not self._units:
+        """Panes and their rows."""
+        if not self._frames:
             return
-        total = self._rows + int(run.rows.sum())
-        while total >= 2 * _CHUNKS * self._size:
-            self._fold()
-        place = (self._rows + np.cumsum(run.rows) - run.rows) // self._size
-        self._rows = total
-        read = PaneReader(run, max_categories).read(
-            [(unit, self.frame, numeric) for unit, numeric in self._units]
-        )
-        starts = np.flatnonzero(np.concatenate([[True], place[1:] != place[:-1]]))
-        sums = np.add.reduceat(np.stack([read.x, read.n, read.xx]), starts, axis=1)
-        begins = (run.pane_end[starts] - pane_ms).tolist()
-        for at, since_ms, one in zip(
-            place[starts].tolist(), begins, sums.swapaxes(0, 1), strict=True
-        ):
-            while len(self._sums) <= at:
-                self._since.append(since_ms)
-                self._sums.append(np.zeros_like(one))
-            self._sums[at] = self._sums[at] + one
-
-    def _fold(self) -> None:
-        """Chunks of twice as many rows."""
-        self._size *= 2
-        pairs = [self._sums[i : i + 2] for i in range(0, len(self._sums), 2)]
-        self._sums = [np.sum(pair, axis=0) for pair in pairs]
-        self._since = self._since[::2]
+        read = PaneReader(run, max_categories)
+        begins_ms = run.pane_end - pane_ms
+        fine = read.read([(unit, frame, numeric) for unit, numeric, frame in self._fine])
+        self._fine_sums.add(run.rows, begins_ms, np.stack([fine.x, fine.n, fine.xx]))
+        coarse = read.read([(unit, frame, numeric) for unit, numeric, frame in self._coarse])
+        self._coarse_sums.add(run.rows, begins_ms, np.stack([coarse.x, coarse.n]))
 
     def find(self) -> ChangeWithin | None:
         """The clearest change, if there is one."""
-        if not self._sums:
-            return None
-        x, n, xx = np.stack(self._sums).swapaxes(0, 1)
-        level, columns = _LEVEL / x.shape[1], self._columns()
-        scans = [
-            scan_reference(n[:, c], x[:, c], xx[:, c], level=level) for c in range(len(columns))
-        ]
-        at = max(range(len(columns)), key=lambda c: (scans[c].found, scans[c].statistic, -c))
-        if not scans[at].found:
-            return None
-        return ChangeWithin(columns[at].name, columns[at].measure, self._since[scans[at].row])
+        columns = sum(unit.columns for unit, _, _ in self._all())
+        best: tuple[float, ChangeWithin] | None = None
+        for unit, scan, since_ms in self._scans(_LEVEL / max(columns, 1)):
+            if scan.found and (best is None or scan.statistic > best[0]):
+                best = scan.statistic, ChangeWithin(unit.name, unit.measure, since_ms)
+        return None if best is None else best[1]
 
-    def _columns(self) -> list[Unit]:
-        return [unit for unit, _ in self._units for _ in range(unit.columns)]
+    def _scans(self, level: float) -> Iterator[tuple[Unit, Scan, int]]:
+        for scanned, sums in ((self._fine, self._fine_sums), (self._coarse, self._coarse_sums)):
+            units = [unit for unit, _, _ in scanned for _ in range(unit.columns)]
+            if not units or not len(sums):
+                continue
+            all_sums = sums.all(len(units))
+            x, n, xx = (*all_sums, all_sums[0])[:3]  # of counts: each is 0 or 1
+            for c, unit in enumerate(units):
+                scan = scan_reference(n[:, c], x[:, c], xx[:, c], level=level)
+                yield unit, scan, sums.since_ms(scan.row)
+
+    def _all(self) -> list[_Scanned]:
+        return [*self._fine, *self._coarse]
 
     # -- state
 
-    def snapshot(self) -> list[Any] | None:
-        if self.frame is None:
+    def snapshot(self) -> dict[str, Any] | None:
+        if not self._frames:
             return None
-        units = [[u.name, u.measure, u.columns, u.scale, numeric] for u, numeric in self._units]
-        sums = [one.flatten() for one in self._sums]
-        return [self.frame.reference.id, units, self._size, self._rows, list(self._since), sums]
+        place = {id(frame): i for i, frame in enumerate(self._frames)}
+        units = [
+            [
+                [u.name, u.measure, u.columns, u.scale, numeric, place[id(of)]]
+                for u, numeric, of in part
+            ]
+            for part in (self._fine, self._coarse)
+        ]
+        return {
+            "frames": [frame.reference.id for frame in self._frames],
+            "units": units,
+            "fine": self._fine_sums.snapshot(),
+            "coarse": self._coarse_sums.snapshot(),
+        }
 
-    def restore(self, frame: Profile, plain: list[Any]) -> None:
-        _, units, self._size, self._rows, since, sums = plain
-        self.frame = frame
-        self._units = [(Unit(*unit), numeric) for *unit, numeric in units]
-        self._since = list(since)
-        self._sums = [np.array(one).reshape(3, -1) for one in sums]
+    def restore(self, profiles: Mapping[str, Profile], plain: Any) -> None:
+        """Also of a list, of when only the first frame was scanned by, and nothing coarse."""
+        if isinstance(plain, list):
+            frame, units, *sums = plain
+            plain = {
+                "frames": [frame],
+                "units": [[[*unit, 0] for unit in units], []],
+                "fine": sums,
+                "coarse": [1, 0, [], []],
+            }
+        self._frames = [profiles[frame] for frame in plain["frames"]]
+        self._fine, self._coarse = (
+            [(Unit(*unit), numeric, self._frames[at]) for *unit, numeric, at in part]
+            for part in plain["units"]
+        )
+        self._fine_sums.restore(3, plain["fine"])
+        self._coarse_sums.restore(2, plain["coarse"])
+
+
+def _is_coarse(unit: Unit, *, numeric: bool) -> bool:
+    if is_fault(unit.measure):
+        return unit.measure not in {"null", "absent"}
+    return unit.measure == "shape" and numeric

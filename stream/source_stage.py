@@ -280,17 +280,19 @@ class SourceStage:
     def _closed_panes(self) -> list[Effect]:
         until_ms = self._intake.marks["predictions"].at_ms - self.rules.grace_ms
         effects: list[Effect] = []
-        for group, panes in self._open.close(until_ms):
-            effects += self._outbox.blocks("prediction", group, panes, self.rules)
+        for panes in self._open.close(until_ms):
+            if isinstance(panes, GroupedRows):
+                effects += self._outbox.rows("prediction", panes, self.rules)
+            else:
+                effects += self._outbox.blocks("prediction", *panes, self.rules)
         return effects
 
     def _cohorts(self) -> list[Effect]:
         effects: list[Effect] = []
-        for kind, group, rows in self._join.mature(self._intake.reached_ms):
-            cohorts = closed([rows], [], self.rules)
-            effects += self._outbox.blocks(kind, group, cohorts, self.rules)
-        for group, rows in self._join.pairs(self._intake.reached_ms):
-            pairs = closed([rows], [], self.rules)
+        for kind, rows in self._join.mature(self._intake.reached_ms):
+            effects += self._outbox.rows(kind, rows, self.rules)
+        for group, paired in self._join.pairs(self._intake.reached_ms):
+            pairs = closed([paired], [], self.rules)
             effects += self._outbox.blocks("pair", group, pairs, self.rules)
         return effects
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from stream.batches import taus_of
 from stream.columns import Rows
-from stream.gathering import Gathered
+from stream.late_gathering import Gathered
 from stream.pane_evidence import PaneReader
 from stream.pane_kinds import PaneKind
 from stream.panes import summarise
@@ -124,17 +124,26 @@ class Standards:
         """Of the provisional reference, all units that there are; each with whether it is of
         numbers."""
         profile = self._provisional
-        if profile is None:
-            return None
+        return None if profile is None else (profile, self._units(profile, numeric, rules))
+
+    def late_frame(
+        self, name: str, numeric: Mapping[str, bool], rules: Rules
+    ) -> tuple[Profile, list[tuple[Unit, bool]]]:
+        """The same of what there is of a late feature."""
+        profile = self._late[name]
+        return profile, self._units(profile, {name: numeric[name]}, rules)
+
+    def _units(
+        self, profile: Profile, numeric: Mapping[str, bool], rules: Rules
+    ) -> list[tuple[Unit, bool]]:
         features = [
             Feature(name, is_numeric, profile, is_late=False)
             for name, is_numeric in numeric.items()
             if profile.reference.knows(name)
         ]
-        units = [
+        return [
             (u, f.numeric) for f in features for u in units_of(f, self._kind, rules, self._model_id)
         ]
-        return profile, units
 
     @property
     def newest(self) -> Reference | None:

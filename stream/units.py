@@ -18,7 +18,7 @@ from stream.feature_table import Ints
 
 Item = tuple[Purse, str, str]
 Fault = Literal["null", "absent", "type_error", "out_of_range", "unseen", "unlabelled"]
-Measure = Literal["shift", "shape", "rate", "mean", "calibration", "estimate"] | Fault
+Measure = Literal["shift", "shape", "rate", "mean", "calibration", "estimate", "stale"] | Fault
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 OF_NUMBERS: tuple[Fault, ...] = ("null", "absent", "type_error", "out_of_range")

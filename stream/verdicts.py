@@ -69,6 +69,7 @@ _OWN_NAMES = {
     "chi2": "ChiSquared",
 }
 _OBJECTIVE: Facts = ("LatencyObjective", "latency", "error", "investigate")
+_STALE: Facts = ("StaleFeature", "data_quality", "error", "fix_pipeline")
 _JOINT: Facts = ("JointDrift", "feature_drift", "info", "investigate")
 NO_IMPACT: dict[str, Any] = {
     "metric": None, "value": None, "reference": None, "label_coverage": None,
@@ -95,6 +96,8 @@ class Context:
             return _OBJECTIVE
         if self.detector == "joint":
             return _JOINT
+        if self.detector == "stale":
+            return _STALE
         if self.series == "prediction:label":  # it has no mean that could shift
             return _SHIFTS["prediction:value"]
         return _SHIFTS["feature" if what == "feature" else ":".join(self.series.split(":")[:2])]

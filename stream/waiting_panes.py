@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import Rows, concatenate
+from stream.grouped_rows import Piece, joined, texts_of
 from stream.panes import PaneTable, cut_at, merge_all, summarise_grouped
 from stream.plain_panes import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 from stream.rules import Rules
@@ -20,7 +20,7 @@ from stream.watermark import BEFORE_ALL_MS
 class Taken:
     """Panes of one group and kind that are due, as they came; never empty."""
 
-    rows: list[Rows]
+    rows: list[Piece]
     tables: list[PaneTable]
 
     def ends(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -42,62 +42,55 @@ def merged(taken: Sequence[Taken], rules: Rules) -> list[PaneTable]:
     return merge_all(whole, rules.pane_rows, rules.max_categories)
 
 
-def _summed(of: Sequence[Sequence[Rows]], rules: Rules) -> list[PaneTable | None]:
+def _summed(of: Sequence[Sequence[Piece]], rules: Rules) -> list[PaneTable | None]:
     """The rows of each group; those of groups with the same columns in one go."""
     found: list[PaneTable | None] = [None] * len(of)
     alike: dict[tuple[str, ...], list[int]] = {}
     for place, parts in enumerate(of):
-        names = {tuple(part.columns) for part in parts}
+        names = {part.names for part in parts}
         if names:
             alike.setdefault(tuple(sorted(set().union(*names))), []).append(place)
     for places in alike.values():
-        parts = [part for place in places for part in of[place]]
-        code = np.repeat(np.arange(len(places)), [sum(map(len, of[place])) for place in places])
-        texts = [_texts(of[place]) for place in places]
-        rows = concatenate(parts)
+        rows, code = joined([(i, part) for i, place in enumerate(places) for part in of[place]])
+        texts = texts_of(rows, code, len(places))
         tables = summarise_grouped(rows, code, texts, rules.pane_rows, rules.max_categories)
         for place, table in zip(places, tables, strict=True):
             found[place] = table
     return found
 
 
-def _texts(parts: Sequence[Rows]) -> dict[int, str]:
-    texts: dict[int, str] = {}
-    for part in parts:
-        texts.update(part.texts)
-    return texts
-
-
 class Young:
     """Panes of one group and kind that are due, and too few to be compared with anything."""
 
-    def __init__(self, rows: Sequence[Rows] = ()) -> None:
-        self.rows = list(rows)
-        self.count = sum(map(len, self.rows))
+    def __init__(self) -> None:
+        self.rows: list[Piece] = []
+        self.count = 0
 
-    def add(self, rows: Sequence[Rows]) -> None:
+    def add(self, rows: Sequence[Piece]) -> None:
         self.rows += rows
         self.count += sum(map(len, rows))
 
     def held(self) -> Callable[[], list[Any]]:
         rows = list(self.rows)
-        return lambda: [rows_to_plain(r) for r in rows]
+        return lambda: [rows_to_plain(piece.rows()) for piece in rows]
 
     @classmethod
     def restore(cls, plain: Sequence[Any]) -> Young:
-        return cls([rows_from_plain(rows) for rows in plain])
+        young = cls()
+        young.add([Piece.of(rows_from_plain(rows)) for rows in plain])
+        return young
 
 
 class Waiting:
     """Blocks of one group and kind that are not merged yet."""
 
     def __init__(self) -> None:
-        self.rows: list[Rows] = []
+        self.rows: list[Piece] = []
         self.tables: list[PaneTable] = []
         self.first_end_ms = -BEFORE_ALL_MS  # no pane here ends before
 
-    def add(self, rows: Rows | None, table: PaneTable | None) -> None:
-        if rows is not None and len(rows):
+    def add(self, rows: Piece | None, table: PaneTable | None) -> None:
+        if rows is not None:
             self.rows.append(rows)
             self.first_end_ms = min(self.first_end_ms, rows.first_end_ms)
         if table is not None and len(table):
@@ -108,20 +101,25 @@ class Waiting:
         """The panes that end by then; None if there are none."""
         if until_ms < self.first_end_ms:
             return None
-        sparse, self.rows = cut_at(self.rows, until_ms)
+        sparse = [p for r in self.rows if (p := r.between(BEFORE_ALL_MS, until_ms)) is not None]
+        left = [r.between(until_ms + 1, -BEFORE_ALL_MS) for r in self.rows]
+        self.rows = [piece for piece in left if piece is not None]
         due, self.tables = cut_at(self.tables, until_ms)
         self.first_end_ms = until_ms + 1 if self.rows or self.tables else -BEFORE_ALL_MS
         return Taken(sparse, due) if sparse or due else None
 
     def held(self) -> Callable[[], list[Any]]:
         rows, tables = list(self.rows), list(self.tables)  # nobody changes what they hold
-        return lambda: [[rows_to_plain(r) for r in rows], [table_to_plain(t) for t in tables]]
+        return lambda: [
+            [rows_to_plain(piece.rows()) for piece in rows],
+            [table_to_plain(t) for t in tables],
+        ]
 
     @classmethod
     def restore(cls, plain: list[Any]) -> Waiting:
         waiting = cls()
         for rows in plain[0]:
-            waiting.add(rows_from_plain(rows), None)
+            waiting.add(Piece.of(rows_from_plain(rows)), None)
         for table in plain[1]:
             waiting.add(None, table_from_plain(table))
         return waiting

@@ -4,6 +4,7 @@ Panes topic (partition = murmur2(model_id); what stage 1 says to stage 2):
 - Block: panes of one group and kind from one source partition. Pane ends of a (source partition,
   group, kind) only rise from block to block, so a receiver drops what it has seen. Panes of at
   most k rows travel as their rows, larger ones as summaries; both merge alike.
+- Bundle: blocks of many groups in one, all of rows with the same columns.
 - DelayBlock: delays of first outcomes of a model whose maturity is not decided.
 - Learned: this partition has learned a model's maturity, and has sent its cohorts up to the
   watermarks it announces next.
@@ -25,6 +26,7 @@ import msgspec
 import numpy as np
 
 from stream.columns import Group, Rows
+from stream.grouped_rows import GroupedRows
 from stream.notices import Notice
 from stream.outcome_join import Delays
 from stream.pane_kinds import PaneKind, checked_kind
@@ -38,7 +40,7 @@ from stream.plain_panes import (
     table_together,
 )
 from stream.snapshot import BrokenRecordError, formed, pack, unpack
-from stream.wire_forms import array, checked_rows, checked_table, fields
+from stream.wire_forms import array, checked_counts, checked_rows, checked_table, fields
 
 VERSION = 1
 BLOCK_VERSION = 2  # of blocks; those of version 1, with arrays for each feature, are read too
@@ -61,6 +63,16 @@ class Block:
     group: Group
     rows: Rows | None
     table: PaneTable | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """`rows`: in the order of their groups, all of which have some."""
+
+    source: int
+    epoch: int
+    kind: PaneKind
+    rows: GroupedRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +120,7 @@ class Fragment:
     part: bytes
 
 
-PaneRecord = Block | DelayBlock | Learned | Announcement | Fragment
+PaneRecord = Block | Bundle | DelayBlock | Learned | Announcement | Fragment
 
 
 def encode_pane_record(record: PaneRecord) -> bytes:
@@ -123,6 +135,17 @@ def encode_pane_record(record: PaneRecord) -> bytes:
                 "table": None if record.table is None else table_together(record.table),
             }
             return pack(b"B", BLOCK_VERSION, body)
+        case Bundle():
+            of = record.rows
+            body = {
+                "source": record.source,
+                "epoch": record.epoch,
+                "kind": record.kind,
+                "groups": [list(group) for group in of.groups],
+                "counts": np.bincount(of.code),
+                "rows": rows_together(of.rows),
+            }
+            return pack(b"M", VERSION, body)
         case DelayBlock():
             d = record.delays
             arrays = [d.outcome_pane_end, d.prediction_pane_end, d.edge_ms, d.count]
@@ -164,6 +187,8 @@ def decode_pane_record(data: bytes) -> PaneRecord:
 def _pane_record(magic: bytes, version: int, body: Any) -> PaneRecord:
     if magic == b"B":
         return _block(body, is_old=version == VERSION)
+    if magic == b"M":
+        return _bundle(body)
     if magic == b"D":
         source, epoch, model_id, arrays = fields(body, int, int, str, list)
         delays = Delays(*[array(column, np.int64, len(arrays[0])) for column in arrays])
@@ -190,6 +215,18 @@ def _block(body: dict[str, Any], *, is_old: bool) -> Block:
         None if rows is None else checked_rows(rows_of(rows)),
         None if table is None else checked_table(table_of(table)),
     )
+
+
+def _bundle(body: dict[str, Any]) -> Bundle:
+    source, epoch, kind = fields([body["source"], body["epoch"], body["kind"]], int, int, str)
+    groups: list[Group] = []
+    for group in body["groups"]:
+        model_id, version, role, segment = fields(group, str, str, str, str)
+        groups.append((model_id, version, role, segment))
+    rows = checked_rows(rows_apart(body["rows"]))
+    counts = checked_counts(body["counts"], len({*groups}), len(rows))
+    code = np.repeat(np.arange(len(groups)), counts)
+    return Bundle(source, epoch, checked_kind(kind), GroupedRows(rows, code, groups))
 
 
 # -- stage 2 to stage 3

@@ -55,6 +55,15 @@ def checked_rows(rows: Rows, *, also_shown: frozenset[int] = frozenset()) -> Row
     return rows
 
 
+def checked_counts(value: Any, length: int, total: int) -> Any:
+    """Of so many parts of so many rows in all how many each has: some. Raises
+    BrokenRecordError."""
+    counts = array(value, np.int64, length)
+    fits = length and bool((counts > 0).all()) and bool((counts <= total).all())
+    _must(bool(fits and int(counts.sum()) == total), "counts that do not fit their rows")
+    return counts
+
+
 def checked_table(table: PaneTable) -> PaneTable:
     """A table whose columns are parallel, in order and within it. Raises BrokenRecordError."""
     ends = array(table.pane_end, np.int64)

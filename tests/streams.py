@@ -9,9 +9,11 @@ from random import Random
 from typing import Any, Literal, cast
 
 from stream.events import Records
+from stream.grouped_rows import pieces
 from stream.partitioning import partition_of
 from stream.pipeline import Pipeline
 from stream.rules import AdwinRule, BudgetRule, FloorRule, Maturity, ReferenceRule, Rules
+from stream.wire import Block, Bundle, PaneRecord
 
 Side = Literal["predictions", "outcomes"]
 Event = dict[str, Any]
@@ -141,6 +143,14 @@ def run(
 
 def feed(pipeline: Pipeline, side: Side, batch: Records) -> None:
     (pipeline.predictions if side == "predictions" else pipeline.outcomes)(batch)
+
+
+def blocks_of(record: PaneRecord) -> list[Block]:
+    """A block, or those that a bundle is in place of."""
+    if isinstance(record, Bundle):
+        place = record.source, record.epoch, record.kind
+        return [Block(*place, group, of.rows(), None) for group, of in pieces(record.rows)]
+    return [record] if isinstance(record, Block) else []
 
 
 def alert_bytes(pipeline: Pipeline) -> list[bytes]:

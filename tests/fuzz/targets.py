@@ -53,7 +53,7 @@ AT_MS = 1_763_800_000_500  # of the records that have a timestamp
 RECORD_END = b"\x1e"
 PANE_RECORDS = (
     (b"B", BLOCK_VERSION), (b"B", VERSION), (b"D", VERSION), (b"L", VERSION), (b"A", VERSION),
-    (b"P", VERSION),
+    (b"P", VERSION), (b"M", VERSION),
 )  # fmt: skip
 """Magic and version of what stage 1 says to stage 2."""
 LAYOUT = checkpoint.Layout(state_hash="abc", partitions=4, inputs=("predictions", "outcomes"))

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.columns import ABSENT, OTHER, TEXT, Column, Rows
+from stream.grouped_rows import GroupedRows
 from stream.notices import Notice
 from stream.outcome_join import Delays
 from stream.pane_kinds import KINDS
@@ -27,6 +28,7 @@ from stream.wire import (
     Activation,
     Announcement,
     Block,
+    Bundle,
     Claim,
     DelayBlock,
     Finding,
@@ -90,8 +92,21 @@ def delays(draw: st.DrawFn) -> Delays:
 
 
 blocks = st.builds(Block, count, count, kinds, groups, st.none() | rows(), st.none() | tables())
+
+
+@st.composite
+def grouped(draw: st.DrawFn) -> GroupedRows:
+    made = draw(rows(1))
+    cuts = draw(st.lists(st.booleans(), min_size=len(made) - 1, max_size=len(made) - 1))
+    code = np.cumsum([0, *cuts])
+    size = int(code[-1]) + 1
+    of = draw(st.lists(groups, min_size=size, max_size=size, unique=True))
+    return GroupedRows(made, code, of)
+
+
 pane_records: st.SearchStrategy[PaneRecord] = st.one_of(
     blocks,
+    st.builds(Bundle, count, count, kinds, grouped()),
     st.builds(DelayBlock, count, count, names, delays()),
     st.builds(Learned, count, count, names),
     st.builds(Announcement, count, count, count, int64, int64),
@@ -205,7 +220,7 @@ def body(record: PaneRecord) -> Any:
 
 
 def test_every_kind_of_record_is_drawn() -> None:
-    drawn = {Block, DelayBlock, Learned, Announcement, Fragment}
+    drawn = {Block, Bundle, DelayBlock, Learned, Announcement, Fragment}
     assert set(get_args(PaneRecord)) == drawn
     entries = {
         Claim,

@@ -7,8 +7,8 @@ from stream.numbering import content
 from stream.rules import ModelRule, Rules
 from stream.snapshot import packed
 from stream.source_stage import SourceStage
-from stream.wire import Block, decode_pane_record
-from tests.streams import outcome, prediction, records
+from stream.wire import decode_pane_record
+from tests.streams import blocks_of, outcome, prediction, records
 
 COMMON = {"pane_ms": 1_000, "grace_ms": 2_000, "maturity": 20_000, "horizon_ms": 60_000}
 BEFORE = Rules(models={"old": ModelRule(maturity=10_000)}, **COMMON)  # type: ignore[arg-type]
@@ -23,9 +23,11 @@ def cohorts(effects: list[Effect]) -> dict[str, int]:
     """Rows of each model's cohorts."""
     found: dict[str, int] = {}
     for effect in effects:
-        record = decode_pane_record(content(effect.value)) if isinstance(effect, ToPanes) else None
-        if isinstance(record, Block) and record.kind == "cohort" and record.rows is not None:
-            found[record.group[0]] = found.get(record.group[0], 0) + len(record.rows)
+        if not isinstance(effect, ToPanes):
+            continue
+        for block in blocks_of(decode_pane_record(content(effect.value))):
+            if block.kind == "cohort" and block.rows is not None:
+                found[block.group[0]] = found.get(block.group[0], 0) + len(block.rows)
     return found
 
 

@@ -7,11 +7,14 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stream.pipeline import Pipeline
 from stream.rules import ReferenceRule
+from stream.times import iso
 from tests.stream.test_performance import RULES
+from tests.stream.test_reference_life import panes, watched
 from tests.streams import prediction, records
 
 SAMPLED = replace(
@@ -60,7 +63,12 @@ def test_a_constant_is_told_as_a_fault_of_the_pipeline(what: str, gap_ms: int) -
     assert first.recommended_action == "fix_pipeline"
     assert first.summary.endswith("it has stopped varying")
     assert first.scope.feature == "x"
-    assert first.alertname in {"FeatureDrift", "FeatureShapeDrift"}
+    assert first.alertname in {"FeatureDrift", "FeatureShapeDrift", "StaleFeature"}
+    (stale,) = [a for a in alerts if a.alertname == "StaleFeature" and a.sequence == 1]
+    assert (stale.kind, stale.detector.name) == ("data_quality", "run_length")
+    assert stale.detector.statistic >= stale.detector.threshold
+    assert stale.effect.low <= stale.effect.estimate <= stale.effect.high
+    assert stale.starts_at >= iso(6_000 * gap_ms - 3 * SAMPLED.pane_ms)
 
 
 @pytest.mark.parametrize("what", OTHERS)
@@ -69,6 +77,66 @@ def test_a_drift_of_what_varies_is_none(what: str) -> None:
     assert alerts
     assert {alert.kind for alert in alerts} <= {"feature_drift", "data_quality"}
     assert not any("stopped varying" in alert.summary for alert in alerts)
+
+
+MANY = [f"c{i}" for i in range(40)]  # more than are counted: they have no shape
+
+
+def stale(alerts: list[Any]) -> list[tuple[str, str]]:
+    return [(a.status, a.summary) for a in alerts if a.alertname == "StaleFeature"]
+
+
+def test_what_no_drift_tells_is_found() -> None:
+    alerts = told(lambda random, changed: "c7" if changed else random.choice(MANY))
+    assert {a.alertname for a in alerts} == {"StaleFeature"}
+    assert stale(alerts)[0][1].startswith("m v1: x is c7 in all of its last ")
+
+
+def test_what_varies_again_is_well() -> None:
+    made = iter(range(10_000))
+
+    def back(random: Random, changed: bool) -> str:
+        return "c7" if changed and next(made) < 500 else random.choice(MANY)
+
+    assert [status for status, _ in stale(told(back))] == ["firing", "resolved"]
+
+
+HARDLY: dict[str, Value] = {
+    "mostly zero": lambda random, _: 0.0 if random.random() < 0.9 else random.random(),
+    "coin": lambda random, _: int(random.random() < 0.5),
+    "text": lambda random, _: "A" if random.random() < 0.8 else random.choice("BCD"),
+}
+
+
+@pytest.mark.parametrize("gap_ms", [200, 7])
+@pytest.mark.parametrize("what", HARDLY)
+def test_runs_of_what_is_usual_are_none(what: str, gap_ms: int) -> None:
+    assert stale(told(HARDLY[what], gap_ms=gap_ms)) == []
+
+
+@pytest.mark.parametrize("each", [100, 400, 3_500])
+def test_what_changes_seldom_has_not_stopped(each: int) -> None:
+    """It holds a value for so many predictions at a time."""
+    numbers = iter(range(10_000))
+    values = [Random(9).gauss(0, 1) for _ in range(200)]
+    assert stale(told(lambda _random, _changed: values[next(numbers) // each])) == []
+
+
+def test_neither_batches_nor_restores_show() -> None:
+    random = np.random.default_rng(4)
+    values = random.integers(0, 30, 3_000).astype(float)
+    values[2_000:2_400] = 7.0
+    table = panes({"x": values})
+
+    def told_of(cuts: list[int]) -> list[Any]:
+        found = watched(table, cuts)[0]
+        return sorted(found, key=lambda f: (f.pane_end_ms, f.series, f.alertname))
+
+    found = told_of([])
+    assert [f.verdict for f in found if f.alertname == "StaleFeature"] == ["drift", "quiet"]
+    for seed in range(3):
+        cuts = sorted(Random(seed).sample(range(1, len(table)), 40))
+        assert told_of(cuts) == found
 
 
 def test_what_always_was_constant_is_silent() -> None:

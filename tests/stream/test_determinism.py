@@ -142,7 +142,7 @@ def test_any_batching_and_interleaving_gives_the_same_panes_ledger_and_alert_byt
 def tiny_limits() -> Iterator[None]:
     """Blocks of a few rows, panes summed early, memories purged at every chance."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(closed_panes, "_BLOCK_BYTES", 300)
+        patch.setattr(closed_panes, "BLOCK_BYTES", 300)
         patch.setattr(open_panes, "_COMPACT_CELLS", 24)
         patch.setattr(open_panes, "_MOST_SEGMENTS", 3)
         patch.setattr(waiting_outcomes, "_PURGE_AT_LEAST", 0)

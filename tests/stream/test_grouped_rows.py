@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,16 @@ from hypothesis import strategies as st
 
 from stream.columns import Group, Rows
 from stream.feature_names import FeatureNames
-from stream.grouped_rows import GroupedRows, together
+from stream.grouped_rows import (
+    GroupedRows,
+    Piece,
+    apart,
+    detached,
+    joined,
+    pieces,
+    texts_of,
+    together,
+)
 from stream.identity import hash_ids
 from stream.panes import summarise, summarise_grouped
 from stream.rules import Rules
@@ -81,6 +91,56 @@ def test_summaries_of_many_groups_are_those_of_each(events: list[Event], sample:
         assert contents(table.sample) == contents(alone.sample)
         for pane in range(len(alone)):
             assert repr(table.summary(pane)) == repr(alone.summary(pane))
+
+
+@given(EVENTS, st.sets(st.integers(0, 3)), st.integers(0, 3))
+def test_pieces_put_together_are_their_rows(
+    events: list[Event], left_out: set[int], last_pane: int
+) -> None:
+    """Some of one that came together, whole or not, with one that came alone."""
+    events.sort(key=lambda event: event[0])
+    codes, code = np.unique([code for code, _, _ in events], return_inverse=True)
+    whole = GroupedRows(rows_of(events), code, [group(c) for c in codes.tolist()])
+    alone = Piece.of(rows_of(events[:1], 99))
+    kept = [
+        (of, inside)
+        for of, piece in pieces(whole)
+        if int(of[0][1:]) not in left_out
+        if (inside := piece.between(1_000, 1_000 * last_pane)) is not None
+    ]
+    expected = {
+        of: [c for c in contents(piece.rows()) if c[0] <= 1_000 * last_pane]
+        for of, piece in pieces(whole)
+    }
+    for of, piece in kept:
+        assert contents(piece.rows()) == expected[of]
+        ends = piece.pane_end
+        assert (piece.first_end_ms, piece.last_end_ms) == (ends.min(), ends.max())
+    own = detached([piece for _, piece in kept])
+    assert [contents(p.rows()) for p in own] == [contents(p.rows()) for _, p in kept]
+    assert sum(len(w) for w in {id(p.whole): p.whole for p in own}.values()) == sum(map(len, own))
+    together_ = list(enumerate([*own, alone]))
+    rows, number = joined(together_)
+    texts = texts_of(rows, number, len(together_))
+    for place, piece in together_:
+        mine = rows.take(np.flatnonzero(number == place))
+        assert contents(mine) == contents(piece.rows())
+        assert texts[place] == piece.rows().texts
+
+
+@given(EVENTS, st.integers(1, 4))
+def test_groups_with_a_pane_of_many_rows_are_told_apart(events: list[Event], most: int) -> None:
+    code = np.array([code for code, _, _ in events])
+    rows = GroupedRows(rows_of(events), code, [group(c) for c in range(4)])
+    sparse, crowded = apart(rows, most)
+    sizes = Counter((code, pane) for code, pane, _ in events)
+    many = {code for (code, _), size in sizes.items() if size > most}
+    assert set(crowded.code.tolist()) == many
+    assert set(sparse.code.tolist()) == {code for code, _ in sizes} - many
+    assert len(sparse) + len(crowded) == len(events)
+    assert sorted(sparse.take(np.argsort(sparse.code, kind="stable")).pane_ends().tolist()) == (
+        sorted(1_000 * pane for code, pane in sizes if code not in many)
+    )
 
 
 NAMES = st.lists(st.sampled_from("abcde"), min_size=1, max_size=4, unique=True)

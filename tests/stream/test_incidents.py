@@ -34,6 +34,7 @@ KINDS_OF: dict[str, tuple[str, str, str]] = {
     "ErrorRateDrift": ("performance", "error", "retrain"),
     "OutOfRange": ("data_quality", "warning", "fix_pipeline"),
     "LatencyDrift": ("latency", "warning", "investigate"),
+    "FeatureShapeDrift": ("feature_drift", "info", "investigate"),
 }
 
 
@@ -71,7 +72,12 @@ def finding(
         series=f"feature:{feature}" if feature else f"of:{alertname}",
         alertname=alertname,
         verdict=verdict,  # type: ignore[arg-type]
-        detail={"drift": detail, "quiet": {}, "lasting": {"summary": "still so"}}[verdict],
+        detail={
+            "drift": detail,
+            "quiet": {},
+            "lasting": {"summary": "still so"},
+            "raised": {"severity": "warning", "summary": "predictions have moved too"},
+        }[verdict],
     )
 
 
@@ -309,6 +315,77 @@ def test_what_comes_and_goes_is_quiet_only_after_a_cooldown() -> None:
     assert alerts[-1].ends_at == "1970-01-01T00:00:05.910Z"  # the last quiet, and a cooldown
 
 
+def confirmed(alerts: list[Alert]) -> list[tuple[str, str | None, str, str]]:
+    return [
+        (a.status, a.scope.feature, a.severity, a.summary)
+        for a in alerts
+        if a.alertname == "FeatureShapeDriftConfirmed"
+    ]
+
+
+def test_a_feature_that_drifts_alone_becomes_a_warning_when_measured_performance_moves_too() -> (
+    None
+):
+    alerts = told(
+        [
+            finding(1_000, "FeatureShapeDrift", "x"),
+            finding(1_010, "FeatureDrift", "y"),  # a warning by itself
+            finding(1_020, "ErrorRateDrift", since_ms=980),
+            finding(1_900, "ErrorRateDrift", verdict="quiet"),
+        ]
+    )
+    drift, *_, last = alerts
+    assert drift.severity == "info"
+    assert confirmed(alerts) == [
+        (
+            "firing",
+            "x",
+            "warning",
+            "FeatureShapeDrift of x; ErrorRateDrift moves with it",
+        ),
+        (
+            "resolved",
+            "x",
+            "warning",
+            "resolved (performance is well again): FeatureShapeDrift of x",
+        ),
+    ]
+    assert len({a.incident_id for a in alerts if a.alertname != "FeatureDrift"}) == 1
+    assert last.kind == "feature_drift"
+
+
+def test_it_becomes_one_too_when_performance_had_moved_before() -> None:
+    alerts = told(
+        [
+            finding(1_000, "ErrorRateDrift"),
+            finding(1_700, "FeatureShapeDrift", "x", since_ms=960),
+            finding(2_400, "FeatureShapeDrift", "x", verdict="quiet"),
+        ]
+    )
+    assert [one[0] for one in confirmed(alerts)] == ["firing", "resolved"]
+    assert confirmed(alerts)[1][3].startswith("resolved (the feature is well again): ")
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [finding(1_020, "ErrorRateDrift", version="2")],  # another version
+        [finding(1_020, "PredictionDrift")],  # nothing that was measured: stage 2 raises it then
+        [
+            finding(1_010, "FeatureShapeDrift", "x", verdict="quiet"),
+            finding(1_900, "ErrorRateDrift"),
+        ],
+        [
+            finding(1_010, "FeatureShapeDrift", "x", verdict="raised"),
+            finding(1_020, "ErrorRateDrift"),
+        ],
+        [finding(500, "ErrorRateDrift"), finding(990, "ErrorRateDrift", verdict="quiet")],
+    ],
+)
+def test_nothing_is_borne_out_by_what_does_not_fire_with_it(others: list[Finding]) -> None:
+    assert confirmed(told([finding(1_000, "FeatureShapeDrift", "x"), *others])) == []
+
+
 def test_an_alert_keeps_owners_of_its_own_model() -> None:
     models = {name: ModelRule(owners=Owners(f"{name}-team")) for name in "mn"}
     alerts = told(
@@ -322,7 +399,8 @@ def test_an_alert_keeps_owners_of_its_own_model() -> None:
 
 
 VERDICTS = st.lists(
-    st.tuples(st.integers(1, 20), st.sampled_from(("drift", "lasting", "quiet"))), max_size=3
+    st.tuples(st.integers(1, 20), st.sampled_from(("drift", "lasting", "quiet", "raised"))),
+    max_size=3,
 )
 LIVES = st.lists(
     st.tuples(
@@ -351,7 +429,7 @@ stage is restored then."""
 def lived(lives: list[Any]) -> list[Finding]:
     found = []
     for at, alertname, of, model, version, before_ms, verdicts in lives:
-        is_of_feature = alertname in ("NullRate", "OutOfRange", "UnseenCategories", "FeatureDrift")
+        is_of_feature = KINDS_OF[alertname][0] in ("data_quality", "feature_drift")
         feature = of if is_of_feature else None
         where = {"model": model, "version": version, "since_ms": 20 * at - before_ms}
         found.append(finding(20 * at, alertname, feature, **where))
@@ -371,7 +449,7 @@ def test_bytes_do_not_depend_on_how_the_kinds_and_restarts_interleave(
 @pytest.mark.parametrize("seed", range(60))
 def test_nor_where_much_happens_to_one_model(seed: int) -> None:
     random = Random(seed)
-    verdicts = ("drift", "lasting", "quiet", "quiet")
+    verdicts = ("drift", "lasting", "quiet", "quiet", "raised")
     lives = [
         (
             random.randint(0, 60),
@@ -393,6 +471,8 @@ def is_the_same_however(findings: list[Finding], moves: list[Any], cooldown_ms: 
     rules = replace(SMALL, cooldown_ms=cooldown_ms, horizon_ms=1_000, escalate=ESCALATE)
     notices = acknowledged([e.alert for e in run(findings, [END], rules=rules)])
     at_once = run(findings, [END], rules=rules, notices=notices)
+    ids = [e.alert.id for e in at_once if e.alert.alertname.endswith("Confirmed")]
+    assert len(ids) == len(set(ids))
     by_twenties = [*((at, at) for at in range(0, 3_000, 20)), END]
     in_step = run(findings, by_twenties, rules=rules, notices=notices)
     steps, prediction_ms, cohort_ms = [], 0, 0

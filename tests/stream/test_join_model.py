@@ -339,7 +339,11 @@ class Both:
 
     def mature(self) -> None:
         reached = min(self.marks.values())
-        found = list(self.join.mature(reached))
+        found = [
+            (kind, group, rows)
+            for kind, cohorts in self.join.mature(reached)
+            for group, rows in cohorts.dealt(in_order=True)
+        ]
         assert len({(kind, group) for kind, group, _ in found}) == len(found)
         young = {
             (cohort_at(age), group): of for (age, group), of in self.naive.young(reached).items()

@@ -236,7 +236,8 @@ def test_a_model_that_later_rules_know_matures_at_their_age() -> None:
     join.hold(columns_of_one(codes[1], MADE_MS), np.ones(1, np.bool_))
     due_ms = MADE_MS + SMALL.pane_ms + SMALL.grace_ms + 1
     assert list(join.mature(due_ms - 1)) == []
-    ((kind, group, rows),) = join.mature(due_ms)
+    ((kind, cohorts),) = join.mature(due_ms)
+    ((group, rows),) = cohorts.dealt()
     assert kind == "cohort"
     assert (group[0], rows.pane_end.tolist()) == ("n", [MADE_MS + SMALL.pane_ms])
     assert join.pending() == 1
@@ -254,7 +255,8 @@ def test_codes_of_groups_that_are_gone_are_given_again_the_lowest_first(
             free = [place for place, group in enumerate(join.held.groups[:code]) if group is None]
             assert free == [], "a lower code was free"
             join.hold(columns_of_one(code, at_ms), np.ones(1, np.bool_))
-        assert {group[1] for _, group, _ in join.mature(at_ms + LATER_MS)} == {f"{version}"}
+        matured = [group for _, of in join.mature(at_ms + LATER_MS) for group, _ in of.dealt()]
+        assert {group[1] for group in matured} == {f"{version}"}
         most = max(most, len(join.held.groups))
     assert most <= 8, "forgotten when they have doubled, and used again"
     assert join.matured["matured_unlabelled"] == 120

@@ -88,6 +88,68 @@ def test_it_is_begun_anew_twice_at_most_and_what_is_sealed_then_says_so() -> Non
     assert len(within) == 1
 
 
+def gaussian(size: int, seed: int = 1) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).standard_normal(size)
+
+
+def is_wrong(share: float, size: int, seed: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).random(size) < share
+
+
+def spread() -> Series:
+    """Its ranks are as high as before on the whole, and further apart."""
+    return {"x": gaussian(1_400) * np.repeat([1.0, 4.0, 4.0, 4.0], 350)}
+
+
+def fewer_zeros() -> Series:
+    """A value in the middle becomes rarer."""
+    values, is_zero = gaussian(1_400), is_wrong(0.5, 1_400, 3)
+    is_zero[350:] = is_wrong(0.1, 1_050, 4)
+    return {"x": np.where(is_zero, 0.0, values)}
+
+
+def beyond() -> Series:
+    """A part lies beyond the first ones, at either end alike."""
+    values = gaussian(1_400)
+    values[350:] *= np.where(is_wrong(0.4, 1_050, 5), 60.0, 1.0)
+    return {"x": values}
+
+
+def comes_late() -> Series:
+    """A feature that the first 200 predictions lack, and that moves."""
+    late = np.full(1_800, np.nan)
+    late[250:] = gaussian(1_550, 2)
+    late[550:] += 3.0
+    return {"x": gaussian(1_800), "y": late}
+
+
+@pytest.mark.parametrize(
+    ("values", "series", "measures"),
+    [
+        (spread, "feature:x", {"shape", "out_of_range"}),
+        (fewer_zeros, "feature:x", {"shape"}),
+        (beyond, "feature:x", {"shape", "out_of_range"}),
+        (comes_late, "feature:y", {"shift", "shape"}),
+    ],
+)
+def test_whatever_is_watched_is_scanned(values: Any, series: str, measures: set[str]) -> None:
+    _, references, _ = watched(panes(values()))
+    change, *_ = references[0].changes
+    assert change.series == series
+    assert change.measure in measures
+
+
+def test_the_reference_of_a_late_feature_is_scanned_and_begun_anew() -> None:
+    late = np.full(3_000, np.nan)
+    late[700:] = gaussian(2_300, 5)
+    late[1_000:] += 3.0
+    _, (_, own), _ = watched(panes({"x": gaussian(3_000), "late": late}))
+    (change,) = own.changes
+    assert change.series == "feature:late"
+    assert own.start_ms >= change.since_ms
+    assert own.count == 600
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_where_nothing_changes_the_first_enough_values_are_the_reference(seed: int) -> None:
     _, (sealed,), _ = watched(panes(steps(0.0, each=700, seed=seed)))

@@ -80,7 +80,7 @@ alerts:
    escalate: [{after: 30m, to: [lead]}, {after: 1h, severity_at_least: critical, to: [head]}]}
 limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
-   groups: 18, forget: 19d}
+   groups: 18, forget: 19d, segments: 20}
 sample: {pane: 14, window: 15}
 models:
   fraud:

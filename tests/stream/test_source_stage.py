@@ -13,8 +13,8 @@ from stream.partitioning import partition_of
 from stream.pipeline import imbalance
 from stream.snapshot import packed
 from stream.source_stage import SourceStage
-from stream.wire import Announcement, Block, Learned, PaneRecord, decode_pane_record
-from tests.streams import SMALL, Event, outcome, prediction, records, with_maturity
+from stream.wire import Announcement, Block, Bundle, Learned, PaneRecord, decode_pane_record
+from tests.streams import SMALL, Event, blocks_of, outcome, prediction, records, with_maturity
 
 GRACE, PANE = SMALL.grace_ms, SMALL.pane_ms
 
@@ -24,7 +24,7 @@ def sent(effects: list[Effect]) -> list[PaneRecord]:
 
 
 def blocks(effects: list[Effect]) -> list[Block]:
-    return [record for record in sent(effects) if isinstance(record, Block)]
+    return [block for record in sent(effects) for block in blocks_of(record)]
 
 
 def ends(effects: list[Effect]) -> list[tuple[str, str, int]]:
@@ -124,10 +124,34 @@ def test_blocks_go_to_the_partition_of_their_model_before_the_announcement() -> 
     for i, effect in enumerate(effects):
         assert isinstance(effect, ToPanes)
         record = decode_pane_record(content(effect.value))
-        if isinstance(record, Block):
-            assert effect.partition == partition_of(record.group[0].encode(), 4)
+        for block in blocks_of(record):
+            assert effect.partition == partition_of(block.group[0].encode(), 4)
             last_block = i
     assert sum(isinstance(r, Announcement) for r in sent(effects[last_block + 1 :])) == 4
+
+
+def test_rows_of_many_groups_travel_in_one_record_a_partition() -> None:
+    stage = SourceStage(SMALL, 0, 4)
+    models = [f"m{i}" for i in range(40)]
+    events = [prediction(f"p{i}", 500 + i % 3, model_id=m) for i, m in enumerate(3 * models)]
+    effects = stage.predictions(records(events)) + stage.end_of_input(500)
+    found = [r for r in sent(effects) if not isinstance(r, Announcement)]
+    bundles = [r for r in found if isinstance(r, Bundle) and r.kind == "prediction"]
+    assert len(found) == len(bundles) == 4
+    rows = {b.group[0]: len(b.rows) for bundle in bundles for b in blocks_of(bundle) if b.rows}
+    assert rows == dict.fromkeys(models, 3)
+
+
+def test_a_group_with_a_pane_of_many_rows_travels_by_itself() -> None:
+    stage = SourceStage(SMALL, 0, 1)
+    few = [prediction(f"p{m}", 500, model_id=m) for m in "abc"]
+    many = [prediction(f"q{i}", 500, model_id="d") for i in range(7)]
+    stage.predictions(records([*few, *many]))
+    found = [r for r in sent(stage.end_of_input(500)) if not isinstance(r, Announcement)]
+    (bundle,) = (r for r in found if isinstance(r, Bundle))
+    (block,) = (r for r in found if isinstance(r, Block))
+    assert [group[0] for group in bundle.rows.groups] == ["a", "b", "c"]
+    assert (block.group[0], block.rows) == ("d", None)
 
 
 @pytest.mark.parametrize(("count", "form"), [(6, "rows"), (7, "table")])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stream.columns import Rows
+from stream.grouped_rows import GroupedRows, pieces
 from stream.identity import hash_ids
 from stream.outcome_join import Delays
 from stream.panes import PaneTable, summarise
@@ -16,6 +17,7 @@ from stream.snapshot import BrokenRecordError, pack
 from stream.wire import (
     Announcement,
     Block,
+    Bundle,
     Claim,
     DelayBlock,
     Finding,
@@ -70,6 +72,33 @@ def test_texts_of_dropped_rows_do_not_travel_but_those_of_kept_categories_do() -
     assert isinstance(found, Block)
     assert found.rows is not None
     assert set(found.rows.texts.values()) == {"b"}
+
+
+def test_a_bundle_comes_back_as_the_rows_of_each_group() -> None:
+    groups = [GROUP, ("m", "2", "champion", "")]
+    of = GroupedRows(rows(), np.array([0, 0, 1]), groups)
+    found = decode_pane_record(encode_pane_record(Bundle(3, 7, "cohort", of)))
+    assert isinstance(found, Bundle)
+    assert (found.source, found.epoch, found.kind) == (3, 7, "cohort")
+    apart = {group: piece.rows() for group, piece in pieces(found.rows)}
+    assert list(apart) == groups
+    for place, group in zip(([0, 1], [2]), groups, strict=True):
+        alone = rows().take(np.array(place))
+        assert summaries(summarise(apart[group], 9, 9)) == summaries(summarise(alone, 9, 9))
+    assert set(apart[groups[1]].texts.values()) == {"b"}
+
+
+@pytest.mark.parametrize("changed", [
+    {"counts": np.array([3])}, {"counts": np.array([3, 0])}, {"counts": np.array([4, -1])},
+    {"counts": np.array([1, 1])}, {"counts": [2, 1]}, {"groups": [[*GROUP], [*GROUP]]},
+    {"groups": []}, {"groups": [["m"], ["n"]]}, {"groups": 7}, {"kind": "cohort@x"}, {"rows": None},
+])  # fmt: skip
+def test_a_bundle_whose_groups_do_not_fit_is_refused(changed: dict[str, Any]) -> None:
+    body = {"source": 3, "epoch": 7, "kind": "cohort", "groups": [[*GROUP], ["m", "", "", ""]],
+            "counts": np.array([2, 1]), "rows": rows_together(rows())}  # fmt: skip
+    assert isinstance(decode_pane_record(pack(b"M", 1, body)), Bundle)
+    with pytest.raises(BrokenRecordError):
+        decode_pane_record(pack(b"M", 1, body | changed))
 
 
 def test_blocks_of_the_version_before_are_read() -> None:
