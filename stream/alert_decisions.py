@@ -26,17 +26,21 @@ from stream.alert_forms import (
 )
 from stream.alert_state import AlertState, Order
 from stream.columns import Group
+from stream.concept import without_concept
 from stream.confirmed import Confirmations, kept
 from stream.escalation import Escalations
-from stream.events import Alert, ToAlerts
+from stream.events import Alert, ToActions, ToAlerts
+from stream.governance import Governance
 from stream.incidents import ranked
 from stream.members import FAULTS, INPUTS, Member, Sign, size
 from stream.records import encode
+from stream.requests import Requests
 from stream.wire import FINDING_KINDS, Finding
 
 RANKED = 20  # members that a root names
 FLAPPING = 2  # times come back within the cooldown: then it is quiet only after another cooldown
 LAST_MS = 2**62  # behind every pane end
+Said = ToAlerts | ToActions
 
 
 class Decisions:
@@ -44,6 +48,8 @@ class Decisions:
         self._state = state
         self._escalations = Escalations(state)
         self._confirmations = Confirmations(state.incidents, state.firing)
+        self._requests = Requests(state)
+        self._governance = Governance(state)
 
     def decide(
         self,
@@ -51,9 +57,24 @@ class Decisions:
         finding: Finding,
         due: list[tuple[Order, Finding]],
         grew: dict[str, None],
-    ) -> Iterator[ToAlerts]:
+    ) -> Iterator[Said]:
         if self._state.waiting.pop(finding.order, None) is None:
             return  # a quiet that was not one after all
+        if finding.verdict == "request":
+            yield from self._requests.of_finding(finding)
+        elif finding.verdict == "seen":
+            for found in self._governance.seen(finding):
+                yield from self._apply(turn_of(found), found, due, grew)
+        else:
+            yield from self._apply(turn, finding, due, grew)
+
+    def _apply(
+        self,
+        turn: Order,
+        finding: Finding,
+        due: list[tuple[Order, Finding]],
+        grew: dict[str, None],
+    ) -> Iterator[Said]:
         fingerprint = fingerprint_of(finding)
         firing = self._state.firing.get(fingerprint)
         member = self._state.incidents.firing(fingerprint)
@@ -61,18 +82,22 @@ class Decisions:
             if firing is not None and not self._hold(finding, member, due):
                 self._state.firing.end(fingerprint)
                 self._state.incidents.end(fingerprint, finding.pane_end_ms, finding.ready_ms)
+                self._requests.touch(firing.model.id)
                 yield to_alerts(resolved(firing, finding), turn)
                 if finding.pane_kind == "cohort":
                     yield from self._unconfirm(finding.group, turn)
         elif firing is not None:
             own = firing.severity if member is None else member.severity
             if finding.verdict != "raised" or own == "info":
-                yield self._told(turn, self._update(firing, member, finding))
+                alert = self._update(firing, member, finding)
+                yield self._told(turn, alert)
+                yield from self._requests.of_alert(alert, member, finding.ready_ms)
                 if finding.pane_kind == "cohort":
                     yield from self._confirm(finding.group, turn)
         elif finding.verdict == "drift":
             alert, member = self._begin(fingerprint, finding)
             yield self._told(turn, alert)
+            yield from self._requests.of_alert(alert, member, finding.ready_ms)
             grew[member.incident_id] = None
             yield from self._name_driver(member, turn)
             if member.sign.kind in FAULTS:
@@ -82,7 +107,7 @@ class Decisions:
             elif finding.pane_kind == "cohort":
                 yield from self._confirm(finding.group, turn)
 
-    def know(self, member: Member, turn: Order, *, is_over: bool) -> Iterator[ToAlerts]:
+    def know(self, member: Member, turn: Order, *, is_over: bool) -> Iterator[Said]:
         """What prediction panes have told, or its end, where cohorts have come as far."""
         group = member.sign.group
         if member.sign.kind in FAULTS:
@@ -108,7 +133,9 @@ class Decisions:
 
     def _begin(self, fingerprint: str, finding: Finding) -> tuple[Alert, Member]:
         """A new alert, and the incident it belongs to."""
-        ready_ms, sign, book = finding.ready_ms, Sign.of(finding), self._state.incidents
+        ready_ms, book = finding.ready_ms, self._state.incidents
+        finding = self._with_what_was_told(finding)
+        sign = Sign.of(finding)
         rules = self._state.schedule.at(ready_ms)
         alert = fired(fingerprint, finding, rules)
         former = book.former(fingerprint, ready_ms, rules.cooldown_ms)
@@ -149,8 +176,17 @@ class Decisions:
         alert = told_again(alert, ready_ms, self._state.schedule.at(ready_ms))
         yield self._told((*turn, 0), driven(alert, book.drivers(whole.sign, ready_ms)))
 
+    def _with_what_was_told(self, finding: Finding) -> Finding:
+        """Concept drift only where nothing was told of the inputs."""
+        if finding.detail.get("kind") != "concept_drift":
+            return finding
+        if not self._state.incidents.has_told_of_inputs(Sign.of(finding), finding.ready_ms):
+            return finding
+        return msgspec.structs.replace(finding, detail=without_concept(finding.detail))
+
     def _update(self, firing: Alert, member: Member | None, finding: Finding) -> Alert:
         ready_ms, book = finding.ready_ms, self._state.incidents
+        finding = self._with_what_was_told(finding)
         alert = updated(firing, finding, self._state.schedule.at(ready_ms))
         if member is None:
             return alert
@@ -174,7 +210,7 @@ class Decisions:
 
     def fold_explained(
         self, fault: Member, turn: Order, grew: dict[str, None], *, of_inputs: bool
-    ) -> Iterator[ToAlerts]:
+    ) -> Iterator[Said]:
         """What had fired before its cause did is told again."""
         rules = self._state.schedule.at(fault.fired_ms)
         for n, member in enumerate(self._state.incidents.explained(fault, of_inputs=of_inputs)):
@@ -183,7 +219,7 @@ class Decisions:
             grew[fault.incident_at(fault.fired_ms)] = None
             yield self._told((*turn, n), folded(alert, fault, fault.fired_ms))
 
-    def tell_root(self, incident_id: str, ready_ms: int) -> Iterator[ToAlerts]:
+    def tell_root(self, incident_id: str, ready_ms: int) -> Iterator[Said]:
         """Once an incident has ten alerts, a hundred, a thousand."""
         root, members = self._state.incidents.root(incident_id)
         if root is None or len(members) < 10 or len(str(len(members))) <= len(str(root.told)):
@@ -194,15 +230,29 @@ class Decisions:
         turn = (ready_ms, FINDING_KINDS.index(INPUTS), LAST_MS, root.number)
         yield self._told(turn, grown(alert, len(members), ranked(members, RANKED)))
 
-    def escalate(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[ToAlerts]:
-        """What nobody has taken in hand, behind `told_ms` and up to `until_ms`."""
+    def by_time(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[Said]:
+        """What is due behind `told_ms` and up to `until_ms` though nothing was found: what nobody
+        has taken in hand; of inputs, versions that answer no more; of what was judged, what is to
+        be retrained."""
+        for ready_ms, quiet in self._governance.silent(until_ms) if of_inputs else ():
+            yield from self._escalate(told_ms, ready_ms - 1, of_inputs=True)
+            told_ms = ready_ms - 1
+            yield from self._apply(turn_of(quiet), quiet, [], {})
+        yield from self._escalate(told_ms, until_ms, of_inputs=of_inputs)
+
+    def _escalate(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[Said]:
         state = self._state
         due = self._escalations.due(until_ms, of_inputs=of_inputs, since_ms=told_ms + 1)
         for at_ms, (_, kind, number), member, step in due:
-            state.incidents.escalate(member)
+            if not of_inputs:
+                yield from self._requests.retrain(told_ms, at_ms)
+                told_ms = at_ms
+            state.incidents.escalate(member, at_ms)
             rules, alert = state.schedule.at(at_ms), state.firing[member.fingerprint]
             told = escalated(alert, at_ms, rules, step, member)
             yield self._told((at_ms, kind, LAST_MS + 1, number), told)
+        if not of_inputs:
+            yield from self._requests.retrain(told_ms, until_ms)
 
     def _hold(
         self, finding: Finding, member: Member | None, due: list[tuple[Order, Finding]]
@@ -213,6 +263,7 @@ class Decisions:
             member is None
             or member.flaps < FLAPPING
             or finding.detail.get("held")
+            or finding.series == "version"
             or not cooldown_ms
         ):
             return False
@@ -228,6 +279,7 @@ class Decisions:
 
     def _told(self, turn: Order, alert: Alert) -> ToAlerts:
         self._state.firing.set(alert)
+        self._requests.touch(alert.model.id)
         return to_alerts(alert, turn)
 
 

@@ -19,6 +19,7 @@ from stream.events import (
     AlertReference,
     AlertScope,
     AlertWindow,
+    Kind,
 )
 from stream.members import FAULTS, Member, lesser
 from stream.rules import EscalationRule, Rules
@@ -116,6 +117,7 @@ def updated(firing: Alert, finding: Finding, rules: Rules) -> Alert:
         return msgspec.structs.replace(told, severity=detail["severity"], summary=summary)
     told = msgspec.structs.replace(
         told,
+        kind=detail["kind"] if firing.kind == "performance" else firing.kind,
         severity=detail["severity"],
         detector=AlertDetector(**detail["detector"]),
         window=AlertWindow(**detail["window"]),
@@ -175,8 +177,10 @@ def folded(alert: Alert, cause: Member, ready_ms: int) -> Alert:
         "since": iso(cause.sign.start_ms),
     }
     because = f"; follows from {cause.sign.alertname} of {cause.sign.feature or 'its predictions'}"
+    kind: Kind = "performance" if alert.kind == "concept_drift" else alert.kind
     return msgspec.structs.replace(
         alert,
+        kind=kind,
         incident_id=cause.incident_at(ready_ms),
         severity=lesser(alert.severity, cause.severity),
         recommended_action=cause.action,

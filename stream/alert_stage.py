@@ -14,9 +14,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping
 
-from stream.alert_decisions import LAST_MS, Decisions, to_alerts, turn_of
+from stream.alert_decisions import LAST_MS, Decisions, Said, to_alerts, turn_of
 from stream.alert_state import AlertState, Order
-from stream.events import Alert, Effect, ToAlerts
+from stream.events import Alert, Effect
 from stream.members import INPUTS
 from stream.rules import Rules
 from stream.snapshot import Part
@@ -94,7 +94,7 @@ class AlertStage:
         effects: list[Effect] = list(self._inputs(self._due({INPUTS}), before_ms[INPUTS]))
         judged = self._due({*FINDING_KINDS} - {INPUTS})
         effects += self._judged(judged, before_ms["cohort"])
-        state.incidents.forget(state.released_ms["cohort"])
+        state.forget()
         return effects
 
     def _due(self, kinds: set[FindingKind]) -> list[tuple[Order, Finding]]:
@@ -108,12 +108,12 @@ class AlertStage:
         heapq.heapify(due)
         return due
 
-    def _inputs(self, due: list[tuple[Order, Finding]], told_ms: int) -> Iterator[ToAlerts]:
+    def _inputs(self, due: list[tuple[Order, Finding]], told_ms: int) -> Iterator[Said]:
         """`told_ms`: up to here all was told before."""
         decisions = self._decisions
         while due:
             ready_ms = due[0][1].ready_ms
-            yield from self._by_time(told_ms, ready_ms - 1, of_inputs=True)
+            yield from decisions.by_time(told_ms, ready_ms - 1, of_inputs=True)
             told_ms = ready_ms - 1
             grew: dict[str, None] = {}
             while due and due[0][1].ready_ms == ready_ms:
@@ -121,16 +121,16 @@ class AlertStage:
                 yield from decisions.decide(turn, finding, due, grew)
             for incident_id in grew:
                 yield from decisions.tell_root(incident_id, ready_ms)
-        yield from self._by_time(told_ms, self._state.released_ms[INPUTS], of_inputs=True)
+        yield from decisions.by_time(told_ms, self._state.released_ms[INPUTS], of_inputs=True)
 
-    def _judged(self, due: list[tuple[Order, Finding]], told_ms: int) -> Iterator[ToAlerts]:
+    def _judged(self, due: list[tuple[Order, Finding]], told_ms: int) -> Iterator[Said]:
         """With what prediction panes have told at its ready times, before cohorts of the same."""
         decisions, until_ms = self._decisions, self._state.released_ms["cohort"]
         ahead = self._state.incidents.take_ahead(until_ms)
         while ahead or due:
             ahead_ms = ahead[0][0] if ahead else LAST_MS
             ready_ms = min(ahead_ms, due[0][1].ready_ms if due else LAST_MS)
-            yield from self._by_time(told_ms, ready_ms - 1, of_inputs=False)
+            yield from decisions.by_time(told_ms, ready_ms - 1, of_inputs=False)
             told_ms = ready_ms - 1
             if ahead_ms == ready_ms:
                 _, is_over, member = ahead.pop(0)
@@ -138,11 +138,7 @@ class AlertStage:
                 yield from decisions.know(member, turn, is_over=is_over)
             else:
                 yield from decisions.decide(*heapq.heappop(due), due, {})
-        yield from self._by_time(told_ms, until_ms, of_inputs=False)
-
-    def _by_time(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[ToAlerts]:
-        """What is due behind `told_ms` and up to `until_ms` though nothing was found."""
-        yield from self._decisions.escalate(told_ms, until_ms, of_inputs=of_inputs)
+        yield from decisions.by_time(told_ms, until_ms, of_inputs=False)
 
     # -- state
 

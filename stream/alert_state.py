@@ -11,9 +11,11 @@ from stream.firing_alerts import MAGIC, STATE_VERSION, FiringAlerts, unpack_stat
 from stream.incidents import Incidents
 from stream.notice_book import NoticeBook
 from stream.numbering import Listener
+from stream.request_book import RequestBook
 from stream.rule_book import Schedule
-from stream.rules import Rules
+from stream.rules import DAY_MS, Rules
 from stream.snapshot import Part, pack, unpack
+from stream.version_book import VersionBook
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import FINDING_KINDS, Finding, FindingKind, Progress
 
@@ -30,6 +32,18 @@ class AlertState:
         self.firing = FiringAlerts()
         self.incidents = Incidents(rules.horizon_ms)
         self.notices = NoticeBook()
+        self.requested = RequestBook()
+        self.versions = VersionBook()
+        self._forgot_ms = BEFORE_ALL_MS
+
+    def forget(self) -> None:
+        """What can count for no alert any more."""
+        judged_ms = self.released_ms["cohort"]
+        self.incidents.forget(judged_ms)
+        if judged_ms >= self._forgot_ms + DAY_MS:
+            self._forgot_ms = judged_ms
+            fires = {member.last_incident for member in self.incidents.all_firing()}
+            self.requested.forget(judged_ms - self.incidents.kept_ms, fires)
 
     def snapshot(self) -> list[Part]:
         plain = {
@@ -41,6 +55,8 @@ class AlertState:
             "schedule": self.schedule.snapshot(),
             "incidents": self.incidents.snapshot(),
             "notices": self.notices.snapshot(),
+            "requested": self.requested.snapshot(),
+            "versions": self.versions.snapshot(),
         }
         base = pack(MAGIC, STATE_VERSION, plain)
         return [
@@ -76,5 +92,8 @@ class AlertState:
         state.released_ms = {kind: released_ms.get(kind, least_ms) for kind in FINDING_KINDS}
         if "incidents" in base:
             state.incidents.restore(base["incidents"], stored, state.released_ms["cohort"])
-        state.notices.restore(base.get("notices", ()))
+        if "notices" in base:
+            state.notices.restore(base["notices"])
+            state.requested.restore(base["requested"])
+            state.versions.restore(base["versions"])
         return state

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,23 @@ from stream.records import encode
 from stream.reference import Reference
 from stream.settings import Settings
 
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to write where."""
+
+    alerts: Path
+    summary: Path | None = None
+    actions: Path | None = None
+
+
 _RELEASE_EVERY = 20_000  # records
 _LISTED = 1_000  # dead letters listed in the summary; all are counted
 
 
-def run(settings: Settings, history: History, *, alerts: Path, summary: Path | None) -> int:
-    """Alerts to a file, the summary to a file and in short to stdout. Returns the exit code."""
+def run(settings: Settings, history: History, wanted: Wanted) -> int:
+    """The files that are wanted, and the summary in short to stdout. Returns the exit code."""
+    alerts, summary = wanted.alerts, wanted.summary
     pipeline = _pipeline(settings)
     pipeline.asks_power = summary is not None
     try:
@@ -35,6 +47,10 @@ def run(settings: Settings, history: History, *, alerts: Path, summary: Path | N
         with alerts.open("wb") as out:
             for alert in pipeline.sorted_alerts():
                 _write_line(out, alert.value)
+        if wanted.actions is not None:
+            with wanted.actions.open("wb") as out:
+                for action in pipeline.sorted_actions():
+                    _write_line(out, action.value)
     except (OSError, ValueError) as error:
         say(str(error))
         return USAGE

@@ -99,6 +99,9 @@ def backtest(
     summary: Annotated[
         Path | None, typer.Option(help="Where to write the summary (.json).")
     ] = None,
+    actions: Annotated[
+        Path | None, typer.Option(help="Where to write the requests to act (.ndjson).")
+    ] = None,
     journal: Annotated[
         Path | None, typer.Option(help="Decisions of a live run to replay.", exists=True)
     ] = None,
@@ -115,6 +118,7 @@ def backtest(
     Files are .ndjson, .ndjson.gz or .parquet; --predictions and --outcomes take several each.
     Topics are read in no group, with the decisions that the journal holds.
     """
+    from stream.backtest import Wanted
     from stream.cli_backtest import Given
     from stream.cli_backtest import backtest as replay
 
@@ -129,8 +133,54 @@ def backtest(
         timestamp_column=timestamp_column,
     )
     overrides = {} if partitions is None else {"partitions": partitions}
-    code = replay(config, overrides | _broker(bootstrap), given, alerts=alerts, summary=summary)
+    wanted = Wanted(alerts, summary, actions)
+    code = replay(config, overrides | _broker(bootstrap), given, wanted)
     raise typer.Exit(code)
+
+
+@app.command()
+def drill(
+    fault: Annotated[
+        str,
+        typer.Argument(help="KIND[:TARGET][,INTENSITY][,OPTION=VALUE]: scripts/simulate --list"),
+    ],
+    predictions: OptionalFiles = None,
+    outcomes: OptionalFiles = None,
+    config: Config = None,
+    bootstrap: Annotated[str | None, typer.Option(help="Broker: its topics are replayed.")] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="Of topics, record timestamp: RFC 3339 or epoch ms."),
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="The same; exclusive.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Event time at which the fault begins; else the last hour.")
+    ] = None,
+    lasting: Annotated[str, typer.Option("--for", help="How long is waited for it.")] = "1h",
+    rate: Annotated[str, typer.Option(help="Of the simulator, without a history.")] = "10/min",
+    seed: Annotated[int, typer.Option(help="The same.")] = 7,
+    output: Format = Output.text,
+) -> None:
+    """Rehearse a failure: put a fault into a replay, and time alert, incident and action.
+
+    The stream is the simulator's, or a history in files or on topics. Exit 1 if it is missed.
+    """
+    from stream.cli_drill import drill as rehearse
+
+    rehearse(
+        config,
+        _broker(bootstrap),
+        fault,
+        at=at,
+        lasting=lasting,
+        rate=rate,
+        seed=seed,
+        predictions=predictions,
+        outcomes=outcomes,
+        from_=from_,
+        to=to,
+        output=output,
+    )
 
 
 @app.command()

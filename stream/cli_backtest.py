@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stream.backtest import run
+from stream.backtest import Wanted, run
 from stream.cli_output import USAGE, fail, load_settings
 from stream.history import History
 from stream.settings import Settings
@@ -32,21 +32,19 @@ def backtest(
     config: Path | None,
     overrides: Mapping[str, Any],
     given: Given,
-    *,
-    alerts: Path,
-    summary: Path | None,
+    wanted: Wanted,
 ) -> int:
     """The exit code; what is wrong with the options is exit 2, before anything is read."""
     _check(given)
     settings = load_settings(config, overrides)
-    for path in filter(None, (alerts, summary)):
+    for path in filter(None, (wanted.alerts, wanted.summary, wanted.actions)):
         if not path.parent.is_dir():
             raise fail(f"{path}: the directory does not exist", USAGE)
     try:
         history = _history(settings, given)
     except (OSError, ValueError) as error:
         raise fail(str(error), USAGE) from None
-    return run(settings, history, alerts=alerts, summary=summary)
+    return run(settings, history, wanted)
 
 
 def _check(given: Given) -> None:

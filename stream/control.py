@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 
 from stream.events import LATEST_MS
-from stream.notices import Notice
+from stream.notices import Notice, NoticeType
 from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
 from stream.times import to_ms
@@ -33,6 +33,7 @@ class _Record(msgspec.Struct):
     alert_id: str = ""
     incident_id: str = ""
     fingerprint: str = ""
+    name: str = ""
     by: str = ""
     note: str = ""
 
@@ -77,7 +78,7 @@ def decode(value: bytes) -> EndOfInput | ConfigChange | Renewal | Notice | None:
             if not record.model_id or record.model_version == "":
                 raise ControlError("a reference of no model or version")
             return Renewal(_ms(record.effective_at), record.model_id, record.model_version)
-        if record.type == "acknowledgement":
+        if record.type in _NOTICES:
             return _notice(record)
         if record.type != "end_of_input":
             return None
@@ -93,14 +94,15 @@ def decode(value: bytes) -> EndOfInput | ConfigChange | Renewal | Notice | None:
 def _notice(record: _Record) -> Notice:
     at_ms = None if record.effective_at is None else _ms(record.effective_at)
     told = {name: getattr(record, name) for name in _TOLD}
-    notice = Notice("acknowledgement", at_ms, **told)
+    notice = Notice(_NOTICES[record.type], at_ms, model_version=record.model_version or "", **told)
     fault = notice.fault()
     if fault is not None:
         raise ControlError(fault)
     return notice
 
 
-_TOLD = ("alert_id", "incident_id", "fingerprint", "by", "note")
+_NOTICES: dict[str, NoticeType] = {name: name for name in get_args(NoticeType)}
+_TOLD = ("alert_id", "incident_id", "fingerprint", "model_id", "name", "by", "note")
 
 
 def encode(end: EndOfInput) -> bytes:

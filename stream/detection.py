@@ -16,6 +16,7 @@ from stream.concert import Concert, Raised
 from stream.distance_watch import DistanceWatch
 from stream.feature_types import FeatureTypes
 from stream.findings import Findings
+from stream.inputs import Inputs
 from stream.joint_watch import MEASURE, SERIES, JointWatch
 from stream.monitor_told import MonitorFinding, SeriesStatus
 from stream.monitored_series import MonitoredSeries
@@ -42,7 +43,8 @@ class Detection:
         """`enough`: values that make a reference."""
         self._group, self._kind = group, kind
         self.standards = Standards(kind, group[0])
-        self.watch = Watch(enough)
+        is_judged = kind == "prediction" and rules.maturity_of(group[0]) is not None
+        self.watch = Watch(enough, Inputs(rules.pane_ms) if is_judged else None)
         self.means = MonitoredSeries(rules, group[0], kind, types)
         self._joint = JointWatch()
         self._distances = DistanceWatch()

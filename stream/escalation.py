@@ -57,7 +57,11 @@ class Escalations:
             if len(steps) <= member.escalated:
                 continue
             step = steps[member.escalated]
-            at_ms = max(member.fired_ms + step.after_ms, since_ms, from_ms)
+            due_ms = member.fired_ms + step.after_ms
+            if member.escalated:  # as long after the step before it, when that came late
+                between_ms = step.after_ms - steps[member.escalated - 1].after_ms
+                due_ms = max(due_ms, member.escalated_ms + between_ms)
+            at_ms = max(due_ms, since_ms, from_ms)
             if at_ms >= to_ms or not is_at_least(alert.severity, step.severity_at_least):
                 continue
             spoken_ms = state.incidents.spoken_for(member, at_ms, step.severity_at_least)

@@ -164,6 +164,44 @@ class Alert(msgspec.Struct):
     config_hash: str
 
 
+RequestType = Literal["fix_pipeline", "retrain", "rollback", "experiment"]
+
+
+class RequestModel(msgspec.Struct):
+    id: str
+    version: str | None  # None: of the model as a whole
+    role: str
+
+
+class TrainingWindow(msgspec.Struct):
+    """Event times of predictions; `start` null: since the reference of the version."""
+
+    start: str | None
+    end: str
+
+
+class Request(msgspec.Struct):
+    """Something to be done, asked for once for each cause. Field order is that of the bytes."""
+
+    schema_version: int
+    id: str
+    type: RequestType
+    fingerprint: str
+    requested_at: str
+    model: RequestModel
+    feature: str | None
+    incident_id: str | None
+    reasons: list[dict[str, Any]]
+    training_window: TrainingWindow | None
+    target: str | None
+    evidence: dict[str, Any]
+    owners: AlertOwners
+    labels: dict[str, str]
+    summary: str
+    links: dict[str, str]
+    config_hash: str
+
+
 class DeadLetter(msgspec.Struct):
     """A record that could not be used. The payload itself only where it was opted in."""
 
@@ -235,9 +273,19 @@ class ToAlerts:
 
 
 @dataclass(frozen=True, slots=True)
+class ToActions:
+    """A request's bytes (key: its fingerprint)."""
+
+    fingerprint: str
+    request: Request
+    value: bytes
+    order: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ToDeadLetters:
     letter: DeadLetter
     value: bytes = field(repr=False)
 
 
-Effect = ToPanes | ToFindings | ToJournal | ToReferences | ToAlerts | ToDeadLetters
+Effect = ToPanes | ToFindings | ToJournal | ToReferences | ToAlerts | ToActions | ToDeadLetters

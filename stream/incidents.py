@@ -35,12 +35,12 @@ Ahead = tuple[int, bool, Member]
 
 class Incidents:
     def __init__(self, horizon_ms: int) -> None:
-        self._kept_ms = KEPT_MS + horizon_ms
+        self.kept_ms = KEPT_MS + horizon_ms  # after its end an alert counts for others
         self._numbers: dict[FindingKind, int] = dict.fromkeys(FINDING_KINDS, 0)
         self._firing: dict[str, Member] = {}
         self._former: dict[str, Member] = {}  # the last one that is over, by fingerprint
         self._of_group: dict[Group, list[Member]] = {}
-        self._akin: dict[tuple[str, ...], dict[Group, None]] = {}  # of versions with segments
+        self._of_model: dict[str, dict[Group, None]] = {}
         self._of_feature: dict[str, list[Member]] = {}  # of prediction panes
         self._of_incident: dict[str, list[Member]] = {}  # of prediction panes
         self._over: list[tuple[int, int, int, Member]] = []  # a heap, by quiet time
@@ -54,6 +54,16 @@ class Incidents:
     def firing(self, fingerprint: str) -> Member | None:
         return self._firing.get(fingerprint)
 
+    def models(self) -> Iterable[str]:
+        """Those of which alerts are known."""
+        return self._of_model
+
+    def groups(self, model_id: str) -> Iterable[Group]:
+        return self._of_model.get(model_id, {})
+
+    def of_group(self, group: Group) -> list[Member]:
+        return self._of_group.get(group, [])
+
     def all_firing(self) -> Iterable[Member]:
         return self._firing.values()
 
@@ -62,9 +72,8 @@ class Incidents:
         as severe fires too; None: not as far as is known."""
         earlier = [
             m
-            for group, members in self._of_group.items()
-            if group[0] == member.sign.group[0]
-            for m in members
+            for group in self.groups(member.sign.group[0])
+            for m in self._of_group[group]
             if m.place < member.place and is_at_least(m.fired_as, severity)
             if m.sign.is_of_inputs or not member.sign.is_of_inputs
         ]
@@ -96,9 +105,22 @@ class Incidents:
                     return member
         return None
 
+    def has_told_of_inputs(self, sign: Sign, ready_ms: int) -> bool:
+        """Whether inputs were known by then to have moved or to be at fault since."""
+        return any(
+            member.sign.group == sign.group
+            and member.sign.kind in FAULTS | {"feature_drift"}
+            and not (member.is_over(ready_ms) and (member.ended_ms or 0) <= sign.start_ms)
+            for member in self._seen(sign, ready_ms)
+        )
+
     def related(self, sign: Sign, ready_ms: int) -> Member | None:
         """The first alert whose cause may be the same."""
         return next((m for m in self._seen(sign, ready_ms) if m.relates_to(sign, ready_ms)), None)
+
+    def _akin(self, group: Group) -> list[Group]:
+        """The whole and its segments: the others of the same version and role."""
+        return [g for g in self.groups(group[0]) if g[:3] == group[:3] and g != group]
 
     def whole_of(self, sign: Sign) -> Member | None:
         """The same of the model as a whole, if it fires; `sign` is of a segment."""
@@ -117,8 +139,7 @@ class Incidents:
             return []
         found = [
             member
-            for group in self._akin.get(sign.group[:3], ())
-            if group[3]
+            for group in self._akin(sign.group)
             for member in self._of_group.get(group, ())
             if member.sign.alertname == sign.alertname and member.sign.feature == sign.feature
             if member.fired_ms <= ready_ms and not member.is_over(ready_ms)
@@ -162,12 +183,12 @@ class Incidents:
     def _seen(self, sign: Sign, ready_ms: int) -> Iterator[Member]:
         """What counts for an alert of this ready time, by when it fired."""
         found = {id(m): m for m in self._of_group.get(sign.group, ())}
-        for group in self._akin.get(sign.group[:3], ()):  # the whole and its segments
+        for group in self._akin(sign.group):
             found |= {id(m): m for m in self._of_group.get(group, ())}
         if sign.feature is not None:
             found |= {id(m): m for m in self._of_feature.get(sign.feature, ())}
         for member in sorted(found.values(), key=lambda m: m.place):
-            is_kept = member.quiet_ms is None or member.quiet_ms + self._kept_ms >= ready_ms
+            is_kept = member.quiet_ms is None or member.quiet_ms + self.kept_ms >= ready_ms
             is_seen = member.sign.is_of_inputs or not sign.is_of_inputs
             if is_kept and is_seen and member.fired_ms <= ready_ms:
                 yield member
@@ -223,8 +244,9 @@ class Incidents:
         member.is_folded = False
         self._note(member)
 
-    def escalate(self, member: Member) -> None:
+    def escalate(self, member: Member, at_ms: int) -> None:
         member.escalated += 1
+        member.escalated_ms = at_ms
         self._note(member)
 
     def has_told(self, root: Member, members: int) -> None:
@@ -233,9 +255,14 @@ class Incidents:
 
     def forget(self, reached_ms: int) -> None:
         """What can count for no alert any more: both kinds of panes have passed this time."""
-        while self._over and self._over[0][0] + self._kept_ms < reached_ms:
+        while self._over and self._over[0][0] + self.kept_ms < reached_ms:
             member = heapq.heappop(self._over)[-1]
-            _drop(self._of_group, member.sign.group, member)
+            group = member.sign.group
+            _drop(self._of_group, group, member)
+            if group not in self._of_group:
+                del self._of_model[group[0]][group]
+                if not self._of_model[group[0]]:
+                    del self._of_model[group[0]]
             if member.sign.feature is not None and member.sign.is_of_inputs:
                 _drop(self._of_feature, member.sign.feature, member)
             self._unindex_incident(member)
@@ -246,9 +273,7 @@ class Incidents:
     def _index(self, member: Member) -> None:
         sign = member.sign
         self._of_group.setdefault(sign.group, []).append(member)
-        if sign.group[3]:
-            whole = (*sign.group[:3], "")
-            self._akin.setdefault(sign.group[:3], {whole: None})[sign.group] = None
+        self._of_model.setdefault(sign.group[0], {})[sign.group] = None
         if sign.feature is not None and sign.is_of_inputs:
             self._of_feature.setdefault(sign.feature, []).append(member)
         self._index_incident(member)

@@ -102,6 +102,7 @@ class Member(msgspec.Struct):
     alone: bytes = b""  # of a feature: the alert, where it fired as information
     graver_ms: int | None = None  # ready time at which it was more than that
     escalated: int = 0  # steps taken, because nobody took it in hand
+    escalated_ms: int = 0  # the last of them
 
     @property
     def is_root(self) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
+
 from stream.columns import Group
+from stream.concept import is_loss, with_inputs
 from stream.estimated_error import OF_BOTH
 from stream.model_state import ModelState
 from stream.monitor import Monitor
@@ -24,6 +27,7 @@ from stream.shadow_watch import ShadowWatch
 from stream.shadow_words import describe_pairs, describe_shadow
 from stream.traffic import Came, Traffic, TrafficSaid
 from stream.traffic_words import finding_of
+from stream.version_facts import facts
 from stream.wire import Finding, FindingKind
 
 Observer = Callable[[PaneKind, Group, PaneTable], None]
@@ -76,14 +80,32 @@ class Release:
         self._schedule = schedule
         self._renewals = renewals
         self._forget_ms, self._pane_ms = rules.forget_ms, rules.pane_ms
+        self._grace_ms = rules.grace_ms
         self._observe = observe
 
     def fewest(self, model: ModelState) -> int:
         """Predictions of a version before anything can be told of it, whatever they are."""
-        if self._observe is not None:
+        if self._observe is not None or self.governs(model.model_id):
             return 0
         fewest = [rules.minimum_values for rules in self._schedule.every]
         return min(model.reference.predictions, *fewest)
+
+    def governs(self, model_id: str) -> bool:
+        """Whether something is asked of its versions, under some rules."""
+        return any(rules.governs(model_id) for rules in self._schedule.every)
+
+    def facts(
+        self, model: ModelState, due: Due, panes: Mapping[Group, tuple[Ints, Ints]]
+    ) -> Iterator[Told]:
+        """Which versions answer, of pane ends and their rows."""
+        for group, (ends, rows) in sorted(panes.items()):
+            for life in () if group[3] else model.lives.get(group, ()):
+                low, high = np.searchsorted(ends, [life.first_end_ms, life.last_end_ms + 1])
+                monitor = model.monitors.get((due.kind, group))
+                for fact in facts(life, ends[low:high], rows[low:high], monitor):
+                    ready_ms = due.ready_ms(fact.pane_end_ms)
+                    if self._schedule.at(ready_ms).governs(model.model_id):
+                        yield due.told(group, fact, ready_ms)
 
     def work_off(
         self, model: ModelState, due: Due, tables: Sequence[tuple[Group, PaneTable]]
@@ -116,9 +138,24 @@ class Release:
                 findings, sealed = monitor.update(part, rules)
                 yield from sealed
                 for finding in (*ended, *findings):
-                    yield due.told(group, finding, due.ready_ms(finding.pane_end_ms))
+                    ready_ms = due.ready_ms(finding.pane_end_ms)
+                    beside = self._beside_inputs(model, due, group, finding, ready_ms)
+                    yield due.told(group, beside, ready_ms)
         if due.kind == "prediction" and any(group[2] == SHADOW for group in model.lives):
             yield from self._shadows(model, due, pieces)
+
+    def _beside_inputs(
+        self, model: ModelState, due: Due, group: Group, finding: MonitorFinding, ready_ms: int
+    ) -> MonitorFinding:
+        """A loss with what the inputs have been like since, up to the last ready by then."""
+        detail = finding.detail
+        if due.kind == "prediction" or finding.verdict != "drift" or detail is None:
+            return finding
+        beside = model.monitors.get(("prediction", group))
+        if beside is None or not is_loss(detail):
+            return finding
+        inputs = beside.inputs_since(detail["change_at_ms"], ready_ms - self._grace_ms)
+        return replace(finding, detail=with_inputs(detail, inputs))
 
     def _shadows(
         self, model: ModelState, due: Due, pieces: Sequence[tuple[Life, Group, PaneTable]]

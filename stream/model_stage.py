@@ -32,6 +32,7 @@ from stream.renewals import Renewals
 from stream.rule_book import Schedule
 from stream.rules import Rules
 from stream.snapshot import Part
+from stream.version_facts import shown_lives
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import (
     Announcement,
@@ -183,6 +184,15 @@ class ModelStage:
             if kind == "cohort" and not group[3]
         }
 
+    def versions(self, model_id: str | None = None) -> list[dict[str, Any]]:
+        """Which versions answer predictions, of one model or of all: how many so far, and their
+        share of those of their model, shadows apart."""
+        found = []
+        for model in self._models.values():
+            if model_id in {None, model.model_id}:
+                found += shown_lives(model.lives)
+        return found
+
     # -- arrivals
 
     def _model(self, model_id: str) -> ModelState:
@@ -232,19 +242,23 @@ class ModelStage:
         unsettled, held_ms = self._agenda.unsettled, cohort_ms
         ready: list[tuple[ModelState, Due, int]] = []
         looked_at = sorted(unsettled | self._agenda.due(cohort_ms, judged=True) | self._watch.ended)
+        asked_ms: dict[str, int] = {}  # ready times of cohorts to come are behind it
         for model_id in looked_at:
             model = self._models[model_id]
             effects += self._decide(model_id, model, cohort_ms)
             maturity, decided_at_ms = model.decided
             if decided_at_ms > cohort_ms:
+                asked_ms[model_id] = cohort_ms
                 continue  # not decided: no cohort can be ready
             if len(model.learned) < self._sources and decided_at_ms != BEFORE_ALL_MS:
                 held_ms = min(held_ms, decided_at_ms - 1)
+                asked_ms[model_id] = decided_at_ms - 1
                 continue
             # whoever has learned has sent its cohorts up to what it has announced since, which
             # after a takeover may be less than what its predecessor had announced
             upto_ms = min([cohort_ms, *(ms for ms in model.learned.values() if ms is not None)])
             held_ms = min(held_ms, max(upto_ms, decided_at_ms - 1))
+            asked_ms[model_id] = max(upto_ms, decided_at_ms - 1)
             if maturity is not None and upto_ms >= decided_at_ms:
                 dues = self._watch.due_cohorts(model, maturity, decided_at_ms)
                 ready += [(model, due, upto_ms) for due in dues]
@@ -256,6 +270,7 @@ class ModelStage:
         effects += self._effects("cohort", self._watch.cohorts(ready, reached))
         for model_id in sorted({*asked, *looked_at}):
             model = self._models[model_id]
+            model.settle_inputs(asked_ms.get(model_id, cohort_ms))
             if model.is_unwatched:
                 self._agenda.forget(model_id)
                 del self._models[model_id]

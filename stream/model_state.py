@@ -80,6 +80,12 @@ class ModelState:
         """At which its predictions are judged before this maturity."""
         return self._rules.ages_of(self.model_id, maturity_ms)
 
+    def settle_inputs(self, ready_ms: int) -> None:
+        """Cohorts are asked about only that have later ready times than this."""
+        for (kind, _), monitor in self.monitors.items():
+            if kind == "prediction":
+                monitor.settle_inputs(ready_ms - self._rules.grace_ms)
+
     # -- arrivals
 
     def keep(

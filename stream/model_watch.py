@@ -94,6 +94,9 @@ class GroupWatch:
             found = tables.get((model_id, due.kind))
             if found is not None:
                 told += self._work_off(model, due, found, prediction_ms, reached)
+                if self._release.governs(model_id):
+                    of_model = {group: panes[group] for group, _ in taken.get(model_id, ())}
+                    told += self._release.facts(model, due, of_model)
             else:
                 model.forget_applied(reached)
         seen = until_ms if seen_ms is None else min(seen_ms - due.age_ms, until_ms)
@@ -257,6 +260,7 @@ def _of_lives(
             low, high = np.searchsorted(ends, [life.first_end_ms, life.last_end_ms + 1])
             if low < high:
                 parts.append((group, ends[low:high], rows[low:high]))
+                life.predictions += sum(rows[low:high].tolist())
     return parts
 
 

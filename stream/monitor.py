@@ -15,9 +15,11 @@ from stream.detection import Detection
 from stream.feature_types import FeatureType, FeatureTypes
 from stream.findings import Findings
 from stream.gathering import Gathering
+from stream.inputs import Standing
 from stream.label_counts import LabelCounts
 from stream.monitor_state import Held, fired_in_version_1
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
+from stream.objectives import ObjectiveCounts
 from stream.pane_kinds import PaneKind, is_judged
 from stream.panes import PaneTable
 from stream.power import shown
@@ -52,6 +54,7 @@ class Monitor:
         self._recent = RecentRows(rules.window_rows)
         self._ended: list[tuple[str, str]] = []  # what fires and is watched no more
         self._labels = LabelCounts()
+        self._objectives = ObjectiveCounts()
         if inherited is not None:
             for name, feature in inherited.table.features.items():
                 if feature.number[0] + feature.text[0]:
@@ -199,6 +202,8 @@ class Monitor:
         findings = self._detection.run(run, self.rules, self._recent, self._words)
         if is_judged(self.kind):
             self._labels.count(run, findings)
+        if self.kind == "cohort" and self.rules.model(self.group[0]).objectives:
+            self._objectives.count(run, findings, self.rules.model(self.group[0]))
         return findings
 
     # -- references
@@ -231,6 +236,18 @@ class Monitor:
             self._gathering.frame(*of_all)
         return findings
 
+    # -- what judged predictions are told beside
+
+    def settle_inputs(self, now_ms: int) -> None:
+        """Nobody will ask for what they were like until a time before this one."""
+        inputs = self._detection.watch.inputs
+        if inputs is not None:
+            inputs.settle(now_ms)
+
+    def inputs_since(self, since_ms: int, until_ms: int) -> list[Standing]:
+        inputs = self._detection.watch.inputs
+        return [] if inputs is None else inputs.since(since_ms, until_ms)
+
     # -- reading
 
     def labels(self) -> LabelStatus:
@@ -262,6 +279,9 @@ class Monitor:
             **self._detection.snapshot(),
             **self._labels.snapshot(),
         }
+        objectives = self._objectives.snapshot()
+        if objectives:
+            plain["objectives"] = objectives
         bases = [*self._detection.bases(), *self._gathering.bases]
         building = self._gathering.building()
         return Held(plain, list(self.references), bases, building, *self._recent.snapshot())
@@ -278,6 +298,7 @@ class Monitor:
         made._types.restore(plain["types"], plain.get("admissions", [[], 0]))  # since 0.2
         made._recent.restore(held.stretches, held.newest)
         made._labels = LabelCounts(plain["labelled"], plain["rows"])
+        made._objectives = ObjectiveCounts.restore(plain.get("objectives", {}))
         made.renewed_at = plain.get("renewed_at")
         made._detection.restore_law(held.references, plain, rules)
         profiles: dict[str, Profile] = {}

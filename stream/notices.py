@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-NoticeType = Literal["acknowledgement"]
+NoticeType = Literal["acknowledgement", "retrained", "business_event"]
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -21,6 +21,9 @@ class Notice(msgspec.Struct, frozen=True):
     alert_id: str = ""  # of any of its sequences
     incident_id: str = ""
     fingerprint: str = ""  # what fires under it then
+    model_id: str = ""  # that was retrained, or that an event is of
+    model_version: str = ""  # that was retrained; empty: all of the model
+    name: str = ""  # of a business event
     by: str = ""
     note: str = ""
 
@@ -33,7 +36,12 @@ class Notice(msgspec.Struct, frozen=True):
 
     def fault(self) -> str | None:
         """Why it cannot be used."""
-        named = [bool(self.alert_id), bool(self.incident_id), bool(self.fingerprint)]
-        if sum(named) != 1:
+        if self.type == "retrained":
+            return None if self.model_id else "retrained names a model_id"
+        if self.type == "business_event":
+            named = self.model_id and self.name
+            return None if named else "a business event names a model_id and has a name"
+        targets = [bool(self.alert_id), bool(self.incident_id), bool(self.fingerprint)]
+        if sum(targets) != 1:
             return "an acknowledgement names one alert_id, incident_id or fingerprint"
         return None if self.by else "an acknowledgement says by whom"

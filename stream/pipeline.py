@@ -13,6 +13,7 @@ from stream.alert_stage import AlertStage
 from stream.events import (
     Effect,
     Records,
+    ToActions,
     ToAlerts,
     ToDeadLetters,
     ToFindings,
@@ -51,6 +52,7 @@ class Pipeline:
         self._held: list[ToPanes] = []
         self.found(rules)
         self.alerts: list[ToAlerts] = []
+        self.actions: list[ToActions] = []
         self.dead_letters: list[ToDeadLetters] = []
         self.references: list[ToReferences] = []
         self.journal: list[bytes] = []
@@ -176,6 +178,8 @@ class Pipeline:
                     waiting.extend(self._journaled(effect))
                 case ToAlerts():
                     self.alerts.append(effect)
+                case ToActions():
+                    self.actions.append(effect)
                 case ToDeadLetters():
                     self.dead_letters.append(effect)
                 case ToReferences():
@@ -208,6 +212,10 @@ class Pipeline:
         """In event-time order: the same list, however the input was batched."""
         return sorted(self.alerts, key=lambda alert: alert.order)
 
+    def sorted_actions(self) -> list[ToActions]:
+        """By when they were asked for."""
+        return sorted(self.actions, key=lambda action: action.order)
+
     def watermark_ms(self, partition: int, side: Side) -> int | None:
         return self.sources[partition].watermark_ms(side)
 
@@ -227,6 +235,7 @@ class Pipeline:
         return {
             "ledger": ledger,
             "alerts": len(self.alerts),
+            "actions": len(self.actions),
             "firing": len(self.alert_stage.active()),
             "joined": total["outcomes"]["joined"],
             "label_coverage": coverage,
@@ -240,6 +249,7 @@ class Pipeline:
                 for group, labels in sorted(model.labels().items())
             ],
             **({"shadows": shadows} if shadows else {}),
+            "versions": [one for model in self.models for one in model.versions()],
             "config_hash": self.rules.config_hash(),
         }
 

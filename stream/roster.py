@@ -27,9 +27,11 @@ class Life:
     first_end_ms: int
     last_end_ms: int
     is_over: bool = False
+    predictions: int = 0  # so far
+    told_ms: int = -1  # pane end at which stage 3 was last told of it
 
     def to_plain(self) -> list[Any]:
-        return [self.first_end_ms, self.last_end_ms, self.is_over]
+        return [self.first_end_ms, self.last_end_ms, self.is_over, self.predictions, self.told_ms]
 
 
 class Roster:

@@ -147,6 +147,40 @@ class EscalationRule:
 
 
 @dataclass(frozen=True, slots=True)
+class RetrainRule:
+    """What makes Leeway ask for a model to be retrained."""
+
+    performance: bool = True  # an alert on outcomes that says so
+    drifts: int | None = None  # so many drifts that fire at a time
+    severity_at_least: Severity = "warning"  # of these
+    events: tuple[str, ...] = ()  # names of business events
+    cooldown_ms: int = 7 * DAY_MS  # between two requests
+    every_ms: int | None = None  # it is stale when it was not retrained for so long
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveRule:
+    """What its owner declared acceptable: of each judged prediction, over so much time."""
+
+    metric: Literal["error", "cost", "false_positive_rate"]
+    at_most: float
+    over_ms: int = 30 * DAY_MS
+    of_class: str = ""  # of false positives; empty: of the positive one
+
+
+Requirement = Literal["reference", "owner", "thresholds", "rollback"]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRule:
+    """What is configured for one version of a model."""
+
+    rollback_to: str | None = None  # the version before it that is known to be good
+    deprecated_after_ms: int | None = None  # it should answer no more then
+    successor: str | None = None  # where its predictions should go
+
+
+@dataclass(frozen=True, slots=True)
 class ShadowRule:
     """What a shadow may not do as its champion does."""
 
@@ -179,7 +213,17 @@ class ModelRule:
     latency: LatencyRule | None = None
     ages: tuple[int, ...] | None = None  # in ms, at which predictions are judged before maturity
     escalate: tuple[EscalationRule, ...] | None = None
+    retrain: RetrainRule | None = None
+    versions: tuple[tuple[str, VersionRule], ...] = ()
+    requires: tuple[Requirement, ...] | None = None
+    objectives: tuple[ObjectiveRule, ...] = ()
     shadow: ShadowRule | None = None
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether its owner has said what is to be told."""
+        own = (self.budget, self.floors, self.thresholds)
+        return bool(self.objectives) or any(one is not None for one in own)
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -210,6 +254,8 @@ class Rules:
     resolve_values: int = 500  # that say together that things are as in the reference again
     cooldown_ms: int = DAY_MS  # an alert that comes back within it is of the same incident
     escalate: tuple[EscalationRule, ...] = ()  # steps, by when they are due
+    retrain: RetrainRule = RetrainRule()
+    requires: tuple[Requirement, ...] = ()  # what a version that answers must have
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
     max_record_bytes: int = 1_000_000
@@ -328,6 +374,38 @@ class Rules:
     def escalates(self) -> bool:
         return bool(self.escalate) or any(model.escalate for model in self.models.values())
 
+    def retrain_of(self, model_id: str) -> RetrainRule:
+        return self.model(model_id).retrain or self.retrain
+
+    def requires_of(self, model_id: str) -> tuple[Requirement, ...]:
+        own = self.model(model_id).requires
+        return self.requires if own is None else own
+
+    def governs(self, model_id: str) -> bool:
+        """Whether it is asked for something of this model's versions."""
+        if not self._governs_any:
+            return False
+        is_asked = self.requires_of(model_id) or self.retrain_of(model_id).every_ms is not None
+        versions = self.model(model_id).versions
+        return bool(is_asked) or any(v.deprecated_after_ms is not None for _, v in versions)
+
+    @cached_property
+    def _governs_any(self) -> bool:
+        if self.requires or self.retrain.every_ms is not None:
+            return True
+        return any(
+            model.requires
+            or (model.retrain is not None and model.retrain.every_ms is not None)
+            or any(known.deprecated_after_ms is not None for _, known in model.versions)
+            for model in self.models.values()
+        )
+
+    def version_of(self, model_id: str, version: str) -> VersionRule:
+        return dict(self.model(model_id).versions).get(version, _UNKNOWN_VERSION)
+
+    def rollback_target(self, model_id: str, version: str) -> str | None:
+        return self.version_of(model_id, version).rollback_to
+
     def cannot_follow(self, former: Rules) -> list[str]:
         """Why these cannot take over what was held under the former rules; empty if they can."""
         reasons = []
@@ -415,6 +493,8 @@ _ACTIVATED = frozenset(
         "cooldown_ms",
         "ask_after_ms",
         "escalate",
+        "retrain",
+        "requires",
         "models",
     }
 )
@@ -439,11 +519,14 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "resolve_values",
         "cooldown_ms",
         "escalate",
+        "retrain",
+        "requires",
     }
 )
 _SINCE_0_1_OF_ONE: tuple[str, ...] = (
     *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
-    *("escalate", "shadow", "traffic", "latency", "segments"),
+    *("escalate", "shadow", "retrain", "versions", "requires", "objectives"),
+    *("traffic", "latency", "segments"),
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
@@ -459,4 +542,4 @@ def _hash(fields: dict[str, Any]) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-_UNCONFIGURED, _SHADOW = ModelRule(), ShadowRule()
+_UNCONFIGURED, _SHADOW, _UNKNOWN_VERSION = ModelRule(), ShadowRule(), VersionRule()

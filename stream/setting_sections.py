@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from stream.rules import Rules, Season, ShadowRule
+from stream.rules import Rules, Season, ShadowRule, VersionRule
 from stream.setting_detection import (
     LatencySettings,
     ModelBudgetSettings,
@@ -25,7 +25,8 @@ from stream.setting_detection import (
     Section,
     ThresholdSettings,
 )
-from stream.setting_owners import Escalation, OwnerSettings
+from stream.setting_lifecycle import Objectives, Requires, RetrainSettings, VersionSettings
+from stream.setting_owners import Escalation, Name, OwnerSettings
 from stream.setting_types import (
     Ages,
     Bytes,
@@ -335,6 +336,18 @@ class ModelSettings(Section):
     escalate: Escalation | None = Field(
         default=None, description="Instead of alerts.escalate; null: as for all."
     )
+    retrain: RetrainSettings | None = Field(
+        default=None, description="Instead of retrain; null: as for all."
+    )
+    versions: dict[Name, VersionSettings] = Field(
+        default={}, description="What is known of single versions."
+    )
+    objectives: Objectives = Field(
+        default=(), description="What is acceptable; alerts on outcomes say what is spent of it."
+    )
+    requires: Requires | None = Field(
+        default=None, description="What its versions must have; null: as for all."
+    )
     proven: bool | None = Field(
         default=None, description="Whether rates are under the e-detector; null: as for all."
     )
@@ -346,6 +359,28 @@ class ModelSettings(Section):
     traffic: ModelTrafficSettings = ModelTrafficSettings()
     latency: LatencySettings = LatencySettings()
     shadow: ShadowSettings = ShadowSettings()
+
+    @model_validator(mode="after")
+    def _objectives_are_of_what_is_watched(self) -> Self:
+        for objective in self.objectives:
+            if objective.metric == "cost" and not self.costs:
+                raise ValueError("objectives: a cost is acceptable only with costs")
+            if objective.of_class is not None and objective.of_class not in self.classes:
+                raise ValueError(f"objectives: {objective.of_class} is none of classes")
+        named = [(one.metric, one.of_class) for one in self.objectives]
+        if len({*named}) < len(named):
+            raise ValueError("objectives: one metric has two")
+        return self
+
+    @model_validator(mode="after")
+    def _rolls_back_to_another(self) -> Self:
+        for version, known in self.versions.items():
+            if known.rollback_to == version:
+                raise ValueError(f"versions.{version}.rollback_to is the version itself")
+        return self
+
+    def version_rules(self) -> tuple[tuple[str, VersionRule], ...]:
+        return tuple((name, known.rule()) for name, known in sorted(self.versions.items()))
 
     def cost_rule(self) -> tuple[tuple[str, str, float], ...]:
         return tuple(

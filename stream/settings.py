@@ -45,6 +45,7 @@ from stream.setting_detection import (
     ThresholdSettings,
     TrafficSettings,
 )
+from stream.setting_lifecycle import Requires, RetrainSettings
 from stream.setting_owners import escalation_rule
 from stream.setting_sections import (
     AlertSettings,
@@ -113,6 +114,10 @@ class Settings(Section):
     thresholds: ThresholdSettings = ThresholdSettings()
     traffic: TrafficSettings = TrafficSettings()
     alerts: AlertSettings = AlertSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    requires: Requires = Field(
+        default=(), description="What a version must have that answers predictions."
+    )
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     limits: LimitSettings = LimitSettings()
     sample: SampleSettings = SampleSettings()
@@ -211,6 +216,8 @@ class Settings(Section):
             cooldown_ms=ms(self.alerts.cooldown),
             ask_after_ms=ms(self.alerts.ask_after),
             escalate=escalation_rule(self.alerts.escalate),
+            retrain=self.retrain.rule(),
+            requires=self.requires,
             pane_rows=self.sample.pane,
             window_rows=self.sample.window,
             max_record_bytes=self.limits.record_bytes,
@@ -240,6 +247,10 @@ class Settings(Section):
             proven=model.proven,
             ages=None if model.ages is None else tuple(map(ms, model.ages)),
             escalate=None if model.escalate is None else escalation_rule(model.escalate),
+            retrain=None if model.retrain is None else model.retrain.rule(),
+            versions=model.version_rules(),
+            requires=model.requires,
+            objectives=tuple(one.rule() for one in model.objectives),
             thresholds=model.thresholds.of_model(self.thresholds),
             segments=tuple(dict.fromkeys(model.segments)),
             traffic=model.traffic.rule(self.traffic),

@@ -13,6 +13,7 @@ from detectors.cusum_bank import CusumBank
 from detectors.tilts import Tilts
 from stream.batches import Batches
 from stream.firing import Firing, Patience
+from stream.inputs import Inputs
 from stream.learning import Learning
 from stream.pane_evidence import PaneReader
 from stream.panes import Ints, PaneTable
@@ -28,9 +29,10 @@ _GROWN = 1.25  # times as much has been learned: the constants are made anew
 
 
 class Watch:
-    def __init__(self, enough: int) -> None:
-        """`enough`: values that make a reference."""
+    def __init__(self, enough: int, inputs: Inputs | None = None) -> None:
+        """`enough`: values that make a reference; `inputs`: where they are to be kept."""
         self._enough = enough
+        self.inputs = inputs
         self.watched: dict[Key, Watched] = {}
         self.firing: dict[Key, Firing] = {}
         self._columns: dict[Key, Ints] = {}  # of the bank, in the order of `watched`
@@ -63,6 +65,8 @@ class Watch:
         self._tilted = self._usual[1].copy()
         for was, now in moves:
             self._usual[:, now], self._tilted[now] = usual[:, was], tilted[was]
+        if self.inputs is not None:
+            self.inputs.arrange(self.watched, self._columns)
         self.firing = {key: f for key, f in self.firing.items() if key in self.watched}
         for one in fresh:
             if one.key in self.firing:
@@ -91,6 +95,8 @@ class Watch:
         reader = PaneReader(table, rules.max_categories)
         evidence = reader.read([(w.unit, w.profile, w.numeric) for w in self.watched.values()])
         whole = evidence if self._batches is None else evidence.copy()
+        if self.inputs is not None:
+            self.inputs.add(table.pane_end - rules.pane_ms, evidence)
         walk = Walk(
             watched=self.watched,
             firing=self.firing,
@@ -199,6 +205,7 @@ class Watch:
             "taus": [[*key, list(tau)] for key, tau in self._taus.items()],
             "usual": self._usual.flatten(),
             "tilted": self._tilted.copy(),
+            "inputs": None if self.inputs is None else self.inputs.snapshot(),
         }
 
     def restore(
@@ -232,6 +239,9 @@ class Watch:
         self._taus = {(name, m): tuple(tau) for name, m, tau in plain.get("taus", ())}
         self._usual = np.array(plain["usual"]).reshape(3, columns)
         self._tilted = np.array(plain["tilted"])
+        if self.inputs is not None:
+            inputs = plain.get("inputs") or []  # since 0.2
+            self.inputs.restore(inputs, self.watched, self._columns)
 
 
 def _flat(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stream.events import (
     Effect,
+    ToActions,
     ToAlerts,
     ToDeadLetters,
     ToFindings,
@@ -55,6 +56,11 @@ def route(effect: Effect, sender: Sender, settings: Settings) -> list[Outgoing]:
             return [Outgoing(internal("references"), None, key, value)]
         case ToDeadLetters(_, value):
             return [Outgoing(public.dead_letters, None, None, value)]
+        case ToActions():
+            headers = headers_of(sender, settings.app)
+            return [
+                Outgoing(public.actions, None, effect.fingerprint.encode(), effect.value, headers)
+            ]
         case ToAlerts():
             headers = alert_headers(effect.sequence, sender, settings.app)
             key = effect.fingerprint.encode()
@@ -66,8 +72,11 @@ def route(effect: Effect, sender: Sender, settings: Settings) -> list[Outgoing]:
 
 def alert_headers(sequence: int, sender: Sender, app: str) -> Headers:
     """Everything about an alert that must stay out of its bytes."""
+    return (("sequence", str(sequence).encode()), *headers_of(sender, app))
+
+
+def headers_of(sender: Sender, app: str) -> Headers:
     return (
-        ("sequence", str(sequence).encode()),
         ("epoch", str(sender.epoch).encode()),
         ("app", app.encode()),  # epochs of two apps cannot be compared
         ("worker", sender.worker.encode()),

@@ -45,6 +45,7 @@ def add_pages(
         if model_id is not None:
             models = [slot.core for slot in host.models.values()]
             answer["series"] = [power for core in models for power in core.powers(model_id)]
+            answer["versions"] = [one for core in models for one in core.versions(model_id)]
         return _json(web, answer)
 
 

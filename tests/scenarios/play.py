@@ -11,7 +11,7 @@ import yaml
 
 from stream.alert_lines import epoch_ms
 from stream.demo.events import Event
-from stream.events import Alert, Records
+from stream.events import Alert, Records, Request
 from stream.notices import Notice
 from stream.partitioning import partition_of
 from stream.pipeline import Pipeline, imbalance
@@ -29,6 +29,7 @@ RATE_PER_MIN = 10
 @dataclass(frozen=True)
 class Play:
     alerts: list[Alert]  # in event-time order
+    requests: list[Request]
     truth: dict[str, Any]
 
     @property
@@ -69,6 +70,7 @@ def play(
     versions: tuple[tuple[tuple[str, Any], ...], ...] = (),
     config: str = "",
     notices: tuple[Notice, ...] = (),
+    rate: str = f"{RATE_PER_MIN}/min",
 ) -> Play:
     """At default settings, but for `config` (YAML). Labels have a median of 30 minutes, so that two
     days hold it all. `notices` as a replay has them."""
@@ -77,7 +79,7 @@ def play(
             "seed": seed,
             "length": f"{hours}h",
             "models": models,
-            "traffic": {"rate": f"{RATE_PER_MIN}/min"},
+            "traffic": {"rate": rate},
             "labels": {"median": "30m"},
             "faults": faults,
             **({"versions": [dict(version) for version in versions]} if versions else {}),
@@ -95,7 +97,9 @@ def play(
     pipeline.end_of_input(None)
     assert imbalance(pipeline.ledger()["total"]) == []
     assert not pipeline.dead_letters
-    return Play([told.alert for told in pipeline.sorted_alerts()], simulation.truth())
+    alerts = [told.alert for told in pipeline.sorted_alerts()]
+    requests = [asked.request for asked in pipeline.sorted_actions()]
+    return Play(alerts, requests, simulation.truth())
 
 
 def settings(config: str = "") -> Settings:

@@ -47,3 +47,91 @@ def test_who_takes_it_in_hand_is_not_escalated_over() -> None:
     story = play(NULLS, config=ESCALATE, notices=(taken,))
     (lead,) = escalations(story)
     assert lead.owners.informed == ["payments-lead"]
+
+
+def test_a_storm_asks_once_for_the_pipeline() -> None:
+    story = play(NULLS)
+    (request,) = story.requests
+    first = story.of(story.fault["expected"][0])[0]
+    assert (request.type, request.feature) == ("fix_pipeline", "amount")
+    assert request.incident_id == first.incident_id
+    assert request.requested_at == first.evaluated_at
+    assert request.owners.accountable == "payments-risk"
+
+
+def test_a_feature_that_is_missing_asks_for_the_pipeline_and_never_to_retrain() -> None:
+    assert {r.type for r in play("missing:amount@36h").requests} == {"fix_pipeline"}
+
+
+def test_a_relation_that_changes_asks_once_to_retrain_with_what_came_since() -> None:
+    story = play("concept@36h")
+    (request,) = story.requests
+    assert request.type == "retrain"
+    assert request.training_window is not None
+    assert request.training_window.start is not None
+    assert abs(epoch_ms(request.training_window.start) - story.onset_ms) <= 600 * MINUTE_MS
+    assert request.reasons[0]["trigger"] == "performance"
+
+
+def test_where_nothing_fails_nothing_is_asked_for() -> None:
+    assert play(models=("fraud", "pricing")).requests == []
+
+
+VERSIONS = """
+models:
+  fraud:
+    requires: [reference, owner, rollback]
+    versions:
+      "6": {deprecated_after: DATE, successor: "7"}
+"""
+
+
+def test_a_deprecated_version_that_still_gets_requests_is_told() -> None:
+    bare = play("version:deprecated@30h,20%")
+    day = bare.fault["onset"][:10]
+    story = play("version:deprecated@30h,20%", config=VERSIONS.replace("DATE", day))
+    told = [a for a in story.first if a.alertname == "DeprecatedVersion"]
+    (alert,) = told
+    assert (alert.model.version, alert.kind) == ("6", "version")
+    assert alert.evidence["reference"]["successor"] == "7"
+    assert "move them to v7" in alert.summary
+    assert 0 < epoch_ms(alert.evaluated_at) - story.onset_ms <= 61 * MINUTE_MS
+    assert "version" not in {a.kind for a in bare.first}, "nothing was asked"
+
+
+def test_a_version_that_goes_live_with_nothing_to_roll_back_to_is_told() -> None:
+    story = play("version:new@30h", config=VERSIONS.replace("DATE", "2200-01-01"))
+    ready = [a for a in story.first if a.alertname == "VersionUnready"]
+    first, new = ready
+    assert "a reference" in first.summary, "the first version has none until it is sealed"
+    assert new.model.version == "8"
+    assert new.summary == "fraud v8: went live without a version to roll back to"
+    assert 0 < epoch_ms(new.evaluated_at) - story.onset_ms <= 2 * MINUTE_MS
+
+
+def test_a_model_that_nobody_retrains_is_stale_and_asked_for() -> None:
+    story = play(config="retrain: {every: 12h}")
+    assert {a.alertname for a in story.first} == {"StaleModel"}
+    (request,) = story.requests
+    assert (request.type, request.reasons[0]["trigger"]) == ("retrain", "cadence")
+
+
+OBJECTIVES = """
+models:
+  fraud:
+    objectives:
+      - {metric: error, at_most: 0.06, over: 7d}
+      - {metric: false_positive_rate, at_most: 0.02, over: 7d}
+"""
+
+
+def test_worse_performance_is_told_in_what_the_owner_declared_acceptable() -> None:
+    bare, story = play("false_positives@36h"), play("false_positives@36h", config=OBJECTIVES)
+    assert [a.evaluated_at for a in story.alerts] == [a.evaluated_at for a in bare.alerts]
+    (alert,) = [a for a in story.first if a.alertname == "FalsePositiveRateDrift"]
+    spent = alert.evidence["objectives"]["outcome:false_positive_rate"]
+    assert spent["at_most"] == 0.02
+    assert spent["burn_rate"] > spent["budget_spent"] > 0
+    assert spent["value_since_change"] > alert.impact.reference
+    assert "of false positives at most 2 % are acceptable" in alert.summary
+    assert "outcome:error" in alert.evidence["objectives"]

@@ -42,6 +42,7 @@ class Answer:
     alerts: dict[bytes, str]  # -> kind
     resolved: int
     renewed: int  # of these, because a new reference was accepted
+    actions: list[bytes]
     escalated: int
     maturities: int  # decided
     dead_letters: list[bytes]
@@ -158,6 +159,7 @@ def _answer(pipeline: Pipeline) -> Answer:
         alerts={alert.value: alert.alert.kind for alert in alerts},
         renewed=sum("(a new reference was accepted)" in alert.alert.summary for alert in alerts),
         resolved=sum(alert.alert.status == "resolved" for alert in alerts),
+        actions=[action.value for action in pipeline.actions],
         escalated=sum("; unacknowledged for" in alert.alert.summary for alert in alerts),
         maturities=sum(isinstance(decode_journal(v), MaturityDecision) for v in pipeline.journal),
         dead_letters=[letter.value for letter in pipeline.dead_letters],

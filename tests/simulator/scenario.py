@@ -13,7 +13,7 @@ from random import Random
 from stream.notices import Notice
 from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
-from stream.rules import EscalationRule, ModelRule, Rules
+from stream.rules import EscalationRule, ModelRule, Requirement, Rules
 from tests.simulator.events import draw_events, draw_rules, draw_theme
 from tests.streams import Raw, Side, Stream, dealt, run
 
@@ -105,10 +105,11 @@ def _renewing(random: Random, scenario: Scenario) -> Scenario:
 def _escalating(random: Random, scenario: Scenario) -> Scenario:
     """What nobody acknowledges is told again; one alert is acknowledged at some time."""
     escalate = (EscalationRule(1_500, "info", ("lead",)), EscalationRule(4_000, "info", ("head",)))
-    rules = replace(scenario.rules, escalate=escalate)
+    asked: tuple[Requirement, ...] = random.choice(((), ("owner",), ("reference", "rollback")))
+    rules = replace(scenario.rules, escalate=escalate, requires=asked)
     change = scenario.change
     if change is not None and random.random() < 0.5:
-        change = replace(change, rules=replace(change.rules, escalate=escalate[:1]))
+        change = replace(change, rules=replace(change.rules, escalate=escalate[:1], requires=asked))
     alerts = run(rules, scenario.stream, largest=500).alerts
     after = random.randrange(len(scenario.arrivals))
     at_ms = max(0, scenario.arrivals[after][2][0] + random.randint(*_AHEAD_MS))

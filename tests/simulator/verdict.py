@@ -30,6 +30,7 @@ def faults_of(run: Run) -> list[str]:
     firing = {a.fingerprint: encode(a) for a in run.slots[ALERTS, 0].core.active()}
     found = [
         *_differing("alerts", _named(set(told) - other_rules), _named(answer.alerts)),
+        *([] if other_rules else _of_actions(run.log, answer)),
         *_differing("dead letters", letters, _letters(answer.dead_letters)),
         *_differing("firing", firing, answer.firing),
         *([] if other_rules else _differing("alerts.state", _last_writes(run.log), answer.last)),
@@ -57,6 +58,7 @@ def _count(run: Run, answer: Answer, told: list[bytes]) -> None:
     happened["alerts"] += len(answer.alerts)
     happened["performance alerts"] += list(answer.alerts.values()).count("performance")
     happened["resolved"] += answer.resolved
+    happened["requests"] += len(answer.actions)
     happened["escalated"] += answer.escalated
     happened["ended by a renewal"] += answer.renewed
     happened["maturities"] += answer.maturities
@@ -87,6 +89,14 @@ def _named(values: Iterable[bytes]) -> dict[tuple[str, str, int, str], bytes]:
         label = alert["alertname"] + ("" if counts[name] == 1 else f" again {counts[name]}")
         named[(*name, label)] = value
     return named
+
+
+def _of_actions(log: Log, answer: Answer) -> list[str]:
+    """Requests; each may be there more than once."""
+    said, wanted = (
+        {v: v for v in values} for values in (_values(log, TOPICS.actions), answer.actions)
+    )
+    return _differing("actions", said, wanted)
 
 
 def _letters(values: Iterable[bytes]) -> dict[tuple[str, int, int, int], bytes]:

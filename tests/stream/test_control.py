@@ -54,6 +54,18 @@ def test_an_acknowledgement_of_nothing_or_by_nobody_is_refused(value: bytes) -> 
         decode(value)
 
 
+def test_what_was_retrained_and_what_happened_in_the_business_come_back() -> None:
+    for notice in (
+        Notice("retrained", 5, model_id="m", model_version="2"),
+        Notice("retrained", None, model_id="m"),
+        Notice("business_event", 5, model_id="m", name="prices", by="sales"),
+    ):
+        assert decode(notice.encode()) == notice
+    for value in (b'{"type":"retrained"}', b'{"type":"business_event","model_id":"m"}'):
+        with pytest.raises(ControlError):
+            decode(value)
+
+
 def test_other_types_are_not_for_this_build() -> None:
     assert decode(b'{"type":"promoted","effective_at":1,"model_id":"m"}') is None
 

@@ -11,7 +11,7 @@ from stream.events import Alert
 from stream.notices import Notice
 from stream.rules import EscalationRule, ModelRule, Owners, Rules
 from stream.wire import Finding, Noticed
-from tests.stream.test_incidents import finding, run
+from tests.stream.test_incidents import alerts_of, finding, run
 from tests.streams import SMALL
 
 END = [(10_000, 10_000)]
@@ -24,8 +24,7 @@ RULES = replace(SMALL, escalate=STEPS, models={"m": OWNED, "n": OWNED})
 
 
 def told(findings: list[Finding], rules: Rules = RULES, *notices: Noticed) -> list[Alert]:
-    effects = run(findings, END, rules=rules, notices=notices)
-    return [effect.alert for effect in sorted(effects, key=lambda e: e.order)]
+    return alerts_of(run(findings, END, rules=rules, notices=notices))
 
 
 def noticed(at_ms: int, **about: str) -> Noticed:
@@ -108,6 +107,17 @@ def test_when_who_spoke_is_quiet_the_next_one_speaks() -> None:
     assert [(a.scope.feature, a.evaluated_at[17:23]) for a in alerts if a.sequence == 2] == [
         ("x", "01.510"),
         ("y", "02.015"),
+    ]
+
+
+def test_a_step_that_comes_late_delays_the_one_behind_it() -> None:
+    second = finding(1_005, "NullRate", "y")
+    quiet = finding(4_990, "NullRate", "x", verdict="quiet")
+    alerts = told([NULLS, second, quiet])
+    assert [(a.sequence, a.evaluated_at[17:23]) for a in alerts if a.scope.feature == "y"] == [
+        (1, "01.015"),
+        (2, "05.000"),
+        (3, "07.000"),
     ]
 
 

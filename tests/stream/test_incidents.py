@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from stream.alert_lines import epoch_ms
 from stream.alert_stage import AlertStage
-from stream.events import Alert, ToAlerts
+from stream.events import Alert, ToActions, ToAlerts
 from stream.notices import Notice
 from stream.numbering import Speaker
-from stream.rules import DAY_MS, EscalationRule, ModelRule, Owners
+from stream.rules import DAY_MS, EscalationRule, ModelRule, Owners, RetrainRule
 from stream.snapshot import packed
 from stream.wire import Finding, Noticed, Progress, encode_finding
 from tests.stream.test_alert_stage import DETAIL
@@ -83,8 +83,12 @@ def finding(
 
 def told(findings: list[Finding], **options: Any) -> list[Alert]:
     """In the order of decisions, when both kinds are released at once at the end."""
-    effects = run(findings, [(10**12, 10**12)], **options)
-    return [effect.alert for effect in sorted(effects, key=lambda e: e.order)]
+    return alerts_of(run(findings, [(10**12, 10**12)], **options))
+
+
+def alerts_of(effects: list[ToAlerts | ToActions]) -> list[Alert]:
+    told = [effect for effect in effects if isinstance(effect, ToAlerts)]
+    return [effect.alert for effect in sorted(told, key=lambda e: e.order)]
 
 
 def run(
@@ -94,7 +98,7 @@ def run(
     rules: Any = SMALL,
     restored_at: frozenset[int] = frozenset(),
     notices: tuple[Noticed, ...] = (),
-) -> list[ToAlerts]:
+) -> list[ToAlerts | ToActions]:
     """Findings reach stage 3 before the progress that passes them; `steps`: (prediction, cohort)
     progress; the stage is restored from its state behind some of them. Notices are heard at the
     last moment, before what passes them."""
@@ -114,7 +118,7 @@ def run(
             state = packed(stage.snapshot())
             stage = AlertStage.restore(rules, 1, state)
             assert packed(stage.snapshot()) == state
-    assert all(isinstance(effect, ToAlerts) for effect in effects)
+    assert all(isinstance(effect, ToAlerts | ToActions) for effect in effects)
     return effects  # type: ignore[return-value]
 
 
@@ -469,7 +473,8 @@ def test_nor_where_much_happens_to_one_model(seed: int) -> None:
 def is_the_same_however(findings: list[Finding], moves: list[Any], cooldown_ms: int) -> None:
     """Both kinds released at the end, both step by step, and as `moves` has it."""
     rules = replace(SMALL, cooldown_ms=cooldown_ms, horizon_ms=1_000, escalate=ESCALATE)
-    notices = acknowledged([e.alert for e in run(findings, [END], rules=rules)])
+    rules = replace(rules, retrain=RETRAIN)
+    notices = acknowledged(alerts_of(run(findings, [END], rules=rules)))
     at_once = run(findings, [END], rules=rules, notices=notices)
     ids = [e.alert.id for e in at_once if e.alert.alertname.endswith("Confirmed")]
     assert len(ids) == len(set(ids))
@@ -484,7 +489,10 @@ def is_the_same_however(findings: list[Finding], moves: list[Any], cooldown_ms: 
     in_moves = run(findings, [*steps, END], rules=rules, restored_at=restored_at, notices=notices)
     for effects in (in_step, in_moves):
         assert in_order(effects) == in_order(at_once)
-        for fingerprint in {e.fingerprint for e in at_once}:  # and of each alert in this order
+        assert requests(effects) == requests(at_once)
+        for fingerprint in {
+            e.fingerprint for e in at_once if isinstance(e, ToAlerts)
+        }:  # and of each alert in this order
             one = [e.value for e in effects if e.fingerprint == fingerprint]
             assert one == [e.value for e in at_once if e.fingerprint == fingerprint]
             sequences = [msgspec.json.decode(value)["sequence"] for value in one]
@@ -497,6 +505,9 @@ ESCALATE = (
 )
 
 
+RETRAIN = RetrainRule(drifts=2, events=("prices",), cooldown_ms=150)
+
+
 def acknowledged(alerts: list[Alert]) -> tuple[Noticed, ...]:
     """Of some of them, each in another way, at some time behind."""
     named = ("alert_id", "incident_id", "fingerprint")
@@ -507,8 +518,21 @@ def acknowledged(alerts: list[Alert]) -> tuple[Noticed, ...]:
             notice = Notice("acknowledgement", by="ann", **{named[n % 4]: values[n % 4]})
             at_ms = epoch_ms(alert.evaluated_at) + (10, 100, 400)[n % 3]
             found.append(Noticed(3, 0, 0, n, at_ms, notice))
+    if alerts:
+        at_ms = epoch_ms(alerts[0].evaluated_at)
+        retrained = Notice("retrained", model_id="m", model_version="1")
+        found.append(Noticed(3, 0, 0, 20, at_ms + 300, retrained))
+        event = Notice("business_event", model_id="n", name="prices")
+        found.append(Noticed(3, 0, 0, 21, at_ms + 50, event))
     return tuple(found)
 
 
-def in_order(effects: list[ToAlerts]) -> list[tuple[Any, ...]]:
-    return sorted((e.order, e.value) for e in effects)
+def in_order(effects: list[ToAlerts | ToActions]) -> list[tuple[Any, ...]]:
+    return sorted((e.order, e.value) for e in effects if isinstance(e, ToAlerts))
+
+
+def requests(effects: list[ToAlerts | ToActions]) -> list[bytes]:
+    """Each once."""
+    found = sorted(e.value for e in effects if isinstance(e, ToActions))
+    assert len({e.request.id for e in effects if isinstance(e, ToActions)}) == len(found)
+    return found

@@ -37,7 +37,7 @@ def lives(panes: dict[str, list[int]], cuts: list[int], limit: int) -> tuple[lis
                 restored.enter(of, life)
         assert len(restored) == len(roster)
         roster, start = restored, until
-    found = [[int(g[1]), *life.to_plain()] for g, its in held.items() for life in its]
+    found = [[int(g[1]), *life.to_plain()[:3]] for g, its in held.items() for life in its]
     return sorted(found), roster.refused
 
 

@@ -14,10 +14,13 @@ from stream.rules import (
     FloorRule,
     LatencyRule,
     ModelRule,
+    ObjectiveRule,
     Owners,
     ReferenceRule,
+    RetrainRule,
     Rules,
     TrafficRule,
+    VersionRule,
 )
 from stream.setting_types import parse_duration, parse_size
 from stream.settings import Settings, SettingsError, load
@@ -75,6 +78,9 @@ detectors:
   minimum: 77
 thresholds: {psi: 0.9}
 traffic: {enabled: false, change: 0.4, silence: 3h}
+requires: [thresholds, reference]
+retrain:
+  {performance: false, drifts: 3, severity_at_least: error, events: [b, a], cooldown: 1s}
 alerts:
   {resolve_after: 9, resolve_values: 10, ask_after: 7d, cooldown: 2h,
    escalate: [{after: 30m, to: [lead]}, {after: 1h, severity_at_least: critical, to: [head]}]}
@@ -90,6 +96,12 @@ models:
     ages: [2h]
     reference: {predictions: 9}
     season: none
+    retrain: {drifts: 2, cooldown: 1d, every: 90d}
+    requires: [rollback, owner]
+    objectives:
+      - {metric: error, at_most: 0.05}
+      - {metric: false_positive_rate, at_most: 0.1, over: 7d}
+    versions: {"7": {rollback_to: "6", deprecated_after: 2027-06-30, successor: "8"}}
     proven: false
     budget: {span: 1d}
     traffic: {silence: none}
@@ -114,6 +126,17 @@ models:
         traffic=TrafficRule(enabled=False, change=0.4, silence=None),
         latency=LatencyRule((("p95", 0.95, 80.0),)),
         thresholds=None,
+        retrain=RetrainRule(drifts=2, cooldown_ms=86_400_000, every_ms=90 * 86_400_000),
+        versions=(("7", VersionRule("6", 1_814_313_600_000, "8")),),
+        requires=("owner", "rollback"),
+        objectives=(
+            ObjectiveRule("error", 0.05),
+            ObjectiveRule("false_positive_rate", 0.1, 7 * 86_400_000),
+        ),
+    )
+    assert rules.requires == ("reference", "thresholds")
+    assert rules.retrain == RetrainRule(
+        performance=False, drifts=3, severity_at_least="error", events=("a", "b"), cooldown_ms=1_000
     )
     lead, head = EscalationRule(1_800_000, "error", ("lead",)), ("head",)
     assert rules.escalate == (lead, EscalationRule(3_600_000, "critical", head))
@@ -216,6 +239,9 @@ models:
         ("{models: {m: {maturity: 60d, owners: {accountable: a}, runbook_url: 'http://r'}}}",
          "models.m.maturity is beyond outcomes.horizon"),
         ("{pane: 0s}", "pane"),
+        ("{requires: [luck]}", "requires.0"),
+        ("{models: {m: {versions: {'1': {deprecated_after: soon}}}}}",
+         "models.m.versions.1.deprecated_after: 'soon' is no date or time"),
         ("{alerts: {escalate: [{after: 2h, to: [a]}, {after: 1h, to: [b]}]}}", "alerts.escalate"),
         ("{alerts: {escalate: [{after: 2h, to: []}]}}", "alerts.escalate.0.to"),
         ("{detectors: {page_hinkley: {threshold: .inf}}}", "detectors.page_hinkley.threshold"),
@@ -323,6 +349,14 @@ def test_what_yaml_itself_stumbles_over_is_an_error_of_the_file(tmp_path: Path, 
         load(written(tmp_path, text))
 
 
+def test_a_version_is_not_rolled_back_to_itself(tmp_path: Path) -> None:
+    owned = "owners: {accountable: a}, runbook_url: 'http://r'"
+    text = f"{{models: {{m: {{versions: {{'1': {{rollback_to: '1'}}}}, {owned}}}}}}}"
+    assert errors_of(written(tmp_path, text)) == {
+        "models.m": "versions.1.rollback_to is the version itself"
+    }
+
+
 def test_ages_that_no_prediction_is_judged_at_are_errors(tmp_path: Path) -> None:
     def error(outcomes: str, model: str = "{}") -> str:
         text = f"outcomes: {outcomes}\n{MODEL}    {model.strip('{}')}\n"
@@ -338,3 +372,20 @@ def test_ages_that_no_prediction_is_judged_at_are_errors(tmp_path: Path) -> None
     )
     assert "write a list of durations" in error("{ages: 1h}")
     assert "must be more than 0" in error("{ages: [0s]}")
+
+
+@pytest.mark.parametrize(
+    ("objective", "error"),
+    [
+        ("{metric: error, at_most: 5}", "at_most 5 is no share of predictions"),
+        ("{metric: cost, at_most: 5}", "a cost is acceptable only with costs"),
+        ("{metric: false_positive_rate, of_class: x, at_most: 0.1}", "x is none of classes"),
+        ("{metric: error, at_most: 0.1, of_class: x}", "of_class is for false_positive_rate"),
+        ("{metric: error, at_most: 0.1}, {metric: error, at_most: 0.2}", "one metric has two"),
+    ],
+)
+def test_an_objective_is_of_what_is_judged(tmp_path: Path, objective: str, error: str) -> None:
+    owned = "owners: {accountable: a}, runbook_url: 'http://r'"
+    text = f"{{models: {{m: {{objectives: [{objective}], {owned}}}}}}}"
+    (found,) = errors_of(written(tmp_path, text)).values()
+    assert error in found

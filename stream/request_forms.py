@@ -1,0 +1,131 @@
+"""What a request on `leeway.actions` says."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from stream.alert_forms import signature
+from stream.columns import Group
+from stream.events import Alert, Request, RequestModel, RequestType, ToActions, TrainingWindow
+from stream.members import Member
+from stream.records import encode
+from stream.rules import Rules
+from stream.times import iso
+from stream.wire import Finding
+
+_IDS = uuid.UUID("b6c0a3de-3b0e-5a55-8f0c-6a8d6e1c2f90")  # namespace of the ids of requests
+
+
+def to_actions(request: Request) -> ToActions:
+    order = (request.requested_at, request.type, request.id)
+    return ToActions(request.fingerprint, request, encode(request), order)
+
+
+def fingerprint(type_: RequestType, group: Group, cause: str) -> str:
+    """The same cause has the same in every run."""
+    return hashlib.sha256(msgspec.json.encode([type_, *group, cause])).hexdigest()[:16]
+
+
+def asked(
+    type_: RequestType,
+    group: Group,
+    at_ms: int,
+    rules: Rules,
+    *,
+    cause: str,
+    reasons: Sequence[dict[str, Any]],
+    summary: str,
+    incident_id: str | None = None,
+    feature: str | None = None,
+    window: tuple[int | None, int] | None = None,
+    target: str | None = None,
+    evidence: dict[str, Any] | None = None,
+) -> Request:
+    """`cause`: what it is asked for; the same cause has the same fingerprint and id in every run.
+    `window`: of the predictions to train with."""
+    model_id, version, role, _ = group
+    named = fingerprint(type_, group, cause)
+    start_ms, end_ms = (None, None) if window is None else window
+    return Request(
+        schema_version=1,
+        id=str(uuid.uuid5(_IDS, named)),
+        type=type_,
+        fingerprint=named,
+        requested_at=iso(at_ms),
+        model=RequestModel(model_id, version or None, role),
+        feature=feature,
+        incident_id=incident_id,
+        reasons=list(reasons),
+        training_window=None
+        if end_ms is None
+        else TrainingWindow(None if start_ms is None else iso(start_ms), iso(end_ms)),
+        target=target,
+        evidence=evidence or {},
+        summary=summary,
+        **signature(rules, model_id),
+    )
+
+
+def reason(alert: Alert, trigger: str) -> dict[str, Any]:
+    """An alert, as a reason."""
+    return {
+        "trigger": trigger,
+        "alertname": alert.alertname,
+        "alert_id": alert.id,
+        "fingerprint": alert.fingerprint,
+        "since": alert.starts_at,
+        "summary": alert.summary,
+    }
+
+
+def of_alert(type_: RequestType, alert: Alert, member: Member, at_ms: int, rules: Rules) -> Request:
+    """Asked for by one alert: fix its pipeline, or go back to the version before."""
+    model, who = alert.model, f"{alert.model.id} v{alert.model.version}"
+    found = alert.summary.partition("; ")[0].removeprefix(f"{who}: ")
+    target, evidence = None, {}
+    if type_ == "fix_pipeline":
+        # alerts on inputs know nothing of those on outcomes, and so not what these asked for
+        cause = alert.incident_id + ("" if member.sign.is_of_inputs else " outcomes")
+        summary = f"fix the pipeline of {who}: {found}"
+    else:
+        cause = member.alert_id
+        target = rules.rollback_target(model.id, model.version)
+        evidence = {"effect": msgspec.to_builtins(alert.effect), **alert.evidence}
+        back_to = f"v{target}" if target else "the version before it"
+        summary = f"roll {who} back to {back_to}: {found}"
+    return asked(
+        type_,
+        member.sign.group,
+        at_ms,
+        rules,
+        cause=cause,
+        reasons=[reason(alert, alert.kind)],
+        summary=summary,
+        incident_id=alert.incident_id,
+        feature=alert.scope.feature,
+        target=target,
+        evidence=evidence,
+    )
+
+
+def of_finding(finding: Finding, rules: Rules) -> Request:
+    """Asked for by stage 2, of a comparison: detail has `type`, `cause`, `summary`, and may have
+    `target`, `evidence`, `reasons`, `feature`."""
+    detail = finding.detail
+    return asked(
+        detail["type"],
+        finding.group,
+        finding.ready_ms,
+        rules,
+        cause=detail["cause"],
+        reasons=detail.get("reasons", []),
+        summary=detail["summary"],
+        feature=detail.get("feature"),
+        target=detail.get("target"),
+        evidence=detail.get("evidence", {}),
+    )

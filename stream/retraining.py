@@ -1,0 +1,246 @@
+"""When to ask for a model to be retrained, and with which predictions.
+
+By the configuration in force (`retrain`), on the clock of what was judged: it has come as far as
+predictions and outcomes both have. A version and role is asked for once for each cause (an
+incident, a business event, an age), when one of its triggers holds and nothing stands against it:
+
+| trigger | holds while |
+|---|---|
+| performance | an alert on outcomes that says `retrain` itself fires |
+| drifts | so many drifts of inputs or predictions, severe enough, fire and follow from no fault |
+| cadence | `StaleModel` fires: nobody has retrained it for `every` |
+| business event | from the ready time of one that is named in `events` on |
+
+Against it stand a fault in the same incident (its pipeline is to be fixed first), a request of the
+same model and role within `cooldown`, and that it is a shadow. `retrained`, as somebody told,
+answers what fired before and ends the cooldown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from stream.alert_state import AlertState
+from stream.columns import Group
+from stream.events import Request
+from stream.members import DRIFTS, FAULTS, Member, is_at_least
+from stream.request_forms import asked, fingerprint, reason
+from stream.rules import RetrainRule
+from stream.times import iso, span_text
+
+
+@dataclass(slots=True)
+class Case:
+    """Why a version is to be retrained."""
+
+    cause: str
+    reasons: list[dict[str, Any]]
+    found: str  # in the words of a summary
+    since_ms: int | None = None  # of the change; None: of the reference
+    incident_id: str | None = None
+
+
+class Retraining:
+    def __init__(self, state: AlertState) -> None:
+        self._state = state
+        self._due: dict[str, tuple[int, Group, Case] | None] = {}  # by model
+        self._seen: tuple[int, int] | None = None  # how much was announced by then
+        self._touched: dict[str, None] = {}
+
+    def touch(self, model_id: str) -> None:
+        """Something of this model has been told."""
+        self._touched[model_id] = None
+
+    def due(self, until_ms: int, since_ms: int) -> Iterator[tuple[int, Request]]:
+        """By ready time, what is to be asked for from `since_ms` to `until_ms`. Before that all was
+        asked for. Whoever takes one notes it before the next."""
+        while True:
+            self._look(since_ms)
+            due = [(found[0], model) for model, found in self._due.items() if found is not None]
+            at_ms, model_id = min(due, default=(until_ms + 1, ""))
+            if at_ms > until_ms:
+                return
+            found = self._due[model_id]
+            assert found is not None
+            yield at_ms, self._request(*found)
+            self.touch(model_id)
+
+    def _look(self, since_ms: int) -> None:
+        state = self._state
+        seen = len(state.notices), len(state.schedule.in_force())
+        if seen != self._seen:
+            self._seen = seen
+            self._touched = dict.fromkeys([*state.incidents.models(), *state.notices.models()])
+        for model_id in self._touched:
+            self._due[model_id] = self._first(model_id, since_ms)
+            if self._due[model_id] is None:
+                del self._due[model_id]
+        self._touched = {}
+
+    def _first(self, model_id: str, since_ms: int) -> tuple[int, Group, Case] | None:
+        """The first time, at `since_ms` or later, at which one of its versions is to be retrained,
+        as far as is known."""
+        groups = self._groups(model_id)
+        for at_ms in sorted(self._moments(model_id, groups, since_ms)):
+            rule = self._state.schedule.at(at_ms).retrain_of(model_id)
+            for group in groups:
+                case = self._case(group, rule, at_ms)
+                if case is not None:
+                    return at_ms, group, case
+        return None
+
+    def _groups(self, model_id: str) -> list[Group]:
+        """Of which alerts are known, and last the model as a whole."""
+        known = [g for g in self._state.incidents.groups(model_id) if g[2] != "shadow"]
+        return [*sorted(known), (model_id, "", "champion", "")]
+
+    def _moments(self, model_id: str, groups: list[Group], since_ms: int) -> set[int]:
+        """At which anything may change that `_case` looks at."""
+        state = self._state
+        times: set[int | None] = {since_ms}
+        for group in groups:
+            for member in state.incidents.of_group(group):
+                times |= {member.fired_ms, member.quiet_ms}
+                times |= {at_ms for at_ms, _ in member.moves}
+            last_ms = state.requested.retrain_ms(group)
+            if last_ms is not None:
+                cooldowns = {r.retrain_of(model_id).cooldown_ms for r in state.schedule.in_force()}
+                times |= {last_ms + cooldown_ms for cooldown_ms in cooldowns}
+        times |= {from_ms for from_ms, _, _ in state.schedule.spans(since_ms)}
+        times |= {at_ms for at_ms, _ in state.notices.of_model(model_id)}
+        return {at_ms for at_ms in times if at_ms is not None and at_ms >= since_ms}
+
+    # -- what speaks for it, and against it
+
+    def _case(self, group: Group, rule: RetrainRule, at_ms: int) -> Case | None:
+        answered_ms = self._state.notices.retrained_ms(group, at_ms)
+        asked_ms = self._state.requested.retrain_ms(group)
+        is_recent = asked_ms is not None and asked_ms + rule.cooldown_ms > at_ms
+        if is_recent and not (asked_ms is not None and answered_ms > asked_ms):
+            return None
+        cases = [
+            *self._performance(group, rule, at_ms, answered_ms),
+            *self._drifts(group, rule, at_ms, answered_ms),
+            *self._cadence(group, at_ms, answered_ms),
+            *self._events(group, rule, at_ms, answered_ms),
+        ]
+        requested = self._state.requested
+        return next(
+            (c for c in cases if fingerprint("retrain", group, c.cause) not in requested), None
+        )
+
+    def _performance(
+        self, group: Group, rule: RetrainRule, at_ms: int, answered_ms: int
+    ) -> Iterator[Case]:
+        firing = [
+            m
+            for m in self._state.incidents.of_group(group)
+            if rule.performance and not m.sign.is_of_inputs
+            if m.quiet_ms is None and m.fired_ms <= at_ms
+            if m.action == "retrain" and not m.is_folded and m.fired_ms > answered_ms
+            if not self._has_fault(m, at_ms)
+        ]
+        for incident_id, members in _by_incident(firing, at_ms):
+            alerts = [self._state.firing[m.fingerprint] for m in members]
+            reasons = [reason(alert, "performance") for alert in alerts]
+            found = alerts[0].summary.partition("; ")[0].partition(": ")[2]
+            yield Case(incident_id, reasons, found, _since_ms(members), incident_id)
+
+    def _drifts(
+        self, group: Group, rule: RetrainRule, at_ms: int, answered_ms: int
+    ) -> Iterator[Case]:
+        """Inputs may be further than this clock: of them counts what is known of each time."""
+        if rule.drifts is None:
+            return
+        incidents = self._state.incidents
+        firing = [
+            m
+            for m in incidents.of_group(group)
+            if m.sign.is_of_inputs and m.sign.kind in DRIFTS and m.fired_ms > answered_ms
+            if m.fired_ms <= at_ms and not m.is_over(at_ms)
+            if is_at_least(m.fired_as, rule.severity_at_least)
+            if incidents.cause(m.sign, at_ms) is None and not self._has_fault(m, at_ms)
+        ]
+        if len(firing) < rule.drifts:
+            return
+        for incident_id, members in _by_incident(firing, at_ms):
+            names = list(dict.fromkeys(m.sign.feature or m.sign.alertname for m in members))
+            found = f"{len(firing)} drifts, {', '.join(names[:3])} among them"
+            reasons = [_drift(m) for m in members]
+            yield Case(incident_id, reasons, found, _since_ms(members), incident_id)
+
+    def _cadence(self, group: Group, at_ms: int, answered_ms: int) -> Iterator[Case]:
+        """See `governance`; inputs may be further than this clock."""
+        for member in self._state.incidents.of_group(group):
+            is_known = member.sign.alertname == "StaleModel" and member.fired_ms <= at_ms
+            if is_known and not member.is_over(at_ms) and member.fired_ms > answered_ms:
+                since_ms = member.sign.start_ms
+                found = f"nobody has for {span_text(at_ms - since_ms)}"
+                yield Case(member.alert_id, [_drift(member, "cadence")], found, since_ms)
+
+    def _events(
+        self, group: Group, rule: RetrainRule, at_ms: int, answered_ms: int
+    ) -> Iterator[Case]:
+        """Of the model as a whole."""
+        model_id, version, *_ = group
+        for announced_at, held_ms, said in self._state.notices.events(model_id):
+            if not version and answered_ms < held_ms <= at_ms and said.name in rule.events:
+                told = {"name": said.name, "by": said.by, "note": said.note}
+                reasons = [{"trigger": "business_event", **told}]
+                yield Case(f"event {announced_at}", reasons, f"business event {said.name}")
+
+    def _has_fault(self, member: Member, at_ms: int) -> bool:
+        """Whether a pipeline is to be fixed first: of its incident and model."""
+        incident_id = member.incident_at(at_ms)
+        return any(
+            m.is_cause and m.sign.kind in FAULTS and m.fired_ms <= at_ms and not m.is_over(at_ms)
+            and m.incident_at(at_ms) == incident_id
+            for group in self._groups(member.sign.group[0])
+            for m in self._state.incidents.of_group(group)
+        )  # fmt: skip
+
+    # -- what is asked
+
+    def _request(self, at_ms: int, group: Group, case: Case) -> Request:
+        model_id, version, *_ = group
+        answered_ms = self._state.notices.retrained_ms(group, at_ms)
+        since_ms = answered_ms if case.since_ms is None and answered_ms >= 0 else case.since_ms
+        begin = "its reference" if since_ms is None else iso(since_ms)
+        who = f"{model_id} v{version}" if version else model_id
+        return asked(
+            "retrain",
+            group,
+            at_ms,
+            self._state.schedule.at(at_ms),
+            cause=case.cause,
+            reasons=case.reasons,
+            summary=f"retrain {who} with what came since {begin}: {case.found}",
+            incident_id=case.incident_id,
+            window=(since_ms, at_ms),
+        )
+
+
+def _by_incident(members: list[Member], at_ms: int) -> Iterator[tuple[str, list[Member]]]:
+    """By when they fired."""
+    found: dict[str, list[Member]] = {}
+    for member in sorted(members, key=lambda m: m.place):
+        found.setdefault(member.incident_at(at_ms), []).append(member)
+    yield from found.items()
+
+
+def _since_ms(members: list[Member]) -> int:
+    return min(member.sign.start_ms for member in members)
+
+
+def _drift(member: Member, trigger: str = "drifts") -> dict[str, Any]:
+    sign = member.sign
+    return {
+        "trigger": trigger,
+        "alertname": sign.alertname,
+        "fingerprint": member.fingerprint,
+        "alert_id": member.alert_id,
+        "feature": sign.feature,
+        "since": iso(sign.start_ms),
+    }

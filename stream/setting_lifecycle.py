@@ -1,0 +1,128 @@
+"""What is done about a model over its life: settings."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
+
+from stream.events import Severity
+from stream.rules import DAY_MS, ObjectiveRule, Requirement, RetrainRule, VersionRule
+from stream.setting_detection import Section
+from stream.setting_owners import Name
+from stream.setting_types import (
+    Count,
+    Duration,
+    DurationOrNone,
+    LabelText,
+    Positive,
+    PositiveDuration,
+    ms,
+    whole_ms,
+)
+from stream.times import iso, to_ms
+
+_DEFAULT = RetrainRule()
+
+
+def _moment(value: object) -> object:
+    """YAML reads a date as one, and a time with an offset as a time."""
+    if isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, date):
+        moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    elif isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is no date or time, such as 2027-01-31") from None
+    else:
+        raise ValueError(f"{value!r} is no date or time, such as 2027-01-31")  # noqa: TRY004 pydantic wants ValueError
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    PlainSerializer(lambda at: iso(to_ms(at)), return_type=str, when_used="json"),
+]
+
+
+class RetrainSettings(Section):
+    """When retraining is asked for on `topics.actions`."""
+
+    performance: bool = Field(
+        default=_DEFAULT.performance, description="When an alert on outcomes says so."
+    )
+    drifts: Count | None = Field(
+        default=_DEFAULT.drifts, description="When so many drifts fire at a time; null: not."
+    )
+    severity_at_least: Severity = Field(
+        default=_DEFAULT.severity_at_least, description="Of the drifts that count."
+    )
+    events: tuple[Name, ...] = Field(
+        default=_DEFAULT.events, description="Names of business events that ask for it."
+    )
+    cooldown: Duration = Field(
+        default=whole_ms(_DEFAULT.cooldown_ms), description="Between two requests."
+    )
+    every: DurationOrNone = Field(
+        default="none", description="A version that was not retrained for so long is stale."
+    )
+
+    def rule(self) -> RetrainRule:
+        return RetrainRule(
+            performance=self.performance,
+            drifts=self.drifts,
+            severity_at_least=self.severity_at_least,
+            events=tuple(sorted(set(self.events))),
+            cooldown_ms=ms(self.cooldown),
+            every_ms=None if self.every == "none" else ms(self.every),
+        )
+
+
+class VersionSettings(Section):
+    """What is known of one version of a model."""
+
+    rollback_to: Name | None = Field(
+        default=None, description="The version that requests to roll back name."
+    )
+    deprecated_after: Moment | None = Field(
+        default=None, description="Answers that it gives later are told."
+    )
+    successor: Name | None = Field(default=None, description="Where its requests should go.")
+
+    def rule(self) -> VersionRule:
+        after_ms = None if self.deprecated_after is None else to_ms(self.deprecated_after)
+        return VersionRule(self.rollback_to, after_ms, self.successor)
+
+
+Requires = Annotated[tuple[Requirement, ...], AfterValidator(lambda of: tuple(sorted(set(of))))]
+
+
+class ObjectiveSettings(Section):
+    """What is acceptable of a model, declared before it goes live."""
+
+    metric: Literal["error", "cost", "false_positive_rate"]
+    at_most: Positive = Field(description="A share of judged predictions; a cost of each.")
+    over: PositiveDuration = Field(
+        default=whole_ms(30 * DAY_MS), description="The stretch of time that its budget is for."
+    )
+    of_class: LabelText | None = Field(
+        default=None, description="Of false positives: one of classes; null: the positive one."
+    )
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.metric != "cost" and self.at_most > 1:
+            raise ValueError(f"at_most {self.at_most:g} is no share of predictions")
+        if self.of_class is not None and self.metric != "false_positive_rate":
+            raise ValueError("of_class is for false_positive_rate")
+        return self
+
+    def rule(self) -> ObjectiveRule:
+        return ObjectiveRule(self.metric, self.at_most, ms(self.over), self.of_class or "")
+
+
+Objectives = tuple[ObjectiveSettings, ...]

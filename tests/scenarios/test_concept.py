@@ -1,0 +1,30 @@
+"""Concept drift: inputs as before, and what follows from them is another."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.scenarios.play import play
+from tests.scenarios.test_scenarios import caught
+
+
+@pytest.mark.parametrize(("model", "hours"), [("fraud", 48), ("pricing", 40)])
+def test_a_relation_that_changes_while_all_inputs_certainly_do_not_is_concept_drift(
+    model: str, hours: int
+) -> None:
+    """At one event a second: to be certain of the inputs takes more than ten a minute."""
+    story = play("concept@36h", models=(model,), hours=hours, rate="1/s")
+    alert = caught(story, within_min=720, kind="concept_drift", severity="error")
+    assert alert.recommended_action == "retrain"
+    inputs = alert.evidence["inputs"]
+    assert (inputs["undecided"], inputs["moved"]) == ([], [])
+    assert "inputs are as before" in alert.summary
+    assert {a.kind for a in story.first} <= {"concept_drift", "performance", "calibration"}
+
+
+def test_where_an_input_moved_it_is_not_called_so() -> None:
+    story = play("covariate:amount@36h")
+    losses = [a for a in story.first if a.kind == "performance" and a.severity == "error"]
+    assert losses
+    assert all(a.evidence["inputs"]["moved"] == ["amount"] for a in losses)
+    assert "concept_drift" not in {a.kind for a in story.first}
