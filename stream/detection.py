@@ -17,7 +17,8 @@ from stream.distance_watch import DistanceWatch
 from stream.feature_types import FeatureTypes
 from stream.findings import Findings
 from stream.inputs import Inputs
-from stream.joint_watch import MEASURE, SERIES, JointWatch
+from stream.joint_terms import MEASURE, SERIES
+from stream.joint_watch import JointWatch
 from stream.monitor_told import MonitorFinding, SeriesStatus
 from stream.monitored_series import MonitoredSeries
 from stream.objective_watch import LATENCY, ObjectiveWatch

@@ -12,7 +12,8 @@ from stream.distance_watch import DistanceTold
 from stream.distance_words import describe_distance
 from stream.estimated_error import ESTIMATE, SCORE
 from stream.evidence import current_evidence, reference_evidence
-from stream.joint_watch import MEASURE, SERIES, JointTold, JointWatch, joint_share
+from stream.joint_terms import MEASURE, SERIES, joint_share
+from stream.joint_watch import JointTold, JointWatch
 from stream.joint_words import describe_joint
 from stream.monitor_told import MonitorFinding
 from stream.objective_watch import LATENCY, ObjectiveTold

@@ -14,9 +14,8 @@ all was calm: they join at every doubling, until there are enough.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,47 +23,21 @@ from numpy.typing import NDArray
 
 from detectors.cusum_bank import CusumBank
 from detectors.effects import Interval, score_difference, within_floor
-from detectors.rank_scores import RankScores
-from detectors.score_tilts import score_tilts
-from detectors.tilts import DOUBT, Tilts
-from stream.budget import WEIGHTS, false_alerts_per_prediction
+from detectors.tilts import DOUBT
 from stream.firing import Firing, Patience
-from stream.joint_rows import Cells, JointRows, known_features
+from stream.joint_rows import Cells, JointRows
+from stream.joint_terms import ENOUGH, Terms, terms_of, tilts_of
 from stream.panes import Ints, PaneTable
 from stream.profile import Profile
 from stream.rules import Rules
+from stream.spells import spells
 from stream.unit_walk import Told
 from stream.watched import Key
 
-SERIES, MEASURE = "joint:features", "joint"
-_FIRST, _ENOUGH = 256, 8_192  # rows, from which ranks are
+_FIRST = 256  # rows from which ranks are, at first
 _AGAIN = 32  # rows at least, from a crossing to its being told
 _SURE = 0.99
-_HIGHEST_RATE = 0.01  # that thresholds are made for
 _ARRAYS = ("account", "n_since", "x_since", "since")
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What contrasts are looked for, and on which terms."""
-
-    reference_id: str
-    features: dict[str, bool]  # whether numeric
-    pairs: int
-    rows: int
-    rate: float  # false alarms a row, of all contrasts together
-    tau: float
-    floor: float
-
-    def to_plain(self) -> list[Any]:
-        features = [[name, numeric] for name, numeric in self.features.items()]
-        few = [self.pairs, self.rows, self.rate, self.tau, self.floor]
-        return [self.reference_id, features, *few]
-
-    @classmethod
-    def from_plain(cls, plain: list[Any]) -> Terms:
-        reference_id, features, *few = plain
-        return cls(reference_id, dict(features), *few)
 
 
 @dataclass(slots=True)
@@ -124,7 +97,7 @@ class JointWatch:
     ) -> bool:  # fmt: skip
         """Watch this from the next pane on, anew if it is something else than before; whether an
         alert ends by that. `taus`: of the units of the features."""
-        terms = _terms(law, numeric, taus, rules, model_id)
+        terms = terms_of(law, numeric, taus, rules, model_id)
         if terms == self.terms:
             return False
         was = self._firing
@@ -146,7 +119,7 @@ class JointWatch:
         self.rows = JointRows(law, terms.features, pairs=terms.pairs, per_pane=terms.rows)
         self._known = len(law.reference.table.sample)
         self._forget_fresh()
-        self._bank = CusumBank(_tilts(terms, self.rows))
+        self._bank = CusumBank(tilts_of(terms, self.rows))
 
     def _forget_fresh(self) -> None:
         assert self.rows is not None
@@ -160,7 +133,7 @@ class JointWatch:
         """What these panes let it tell. `firing`: units before them; `told`: what units told."""
         if self.rows is None or self._bank is None or self.terms is None:
             return []
-        patience = Patience(rules.minimum_values, rules.resolve_values, _ENOUGH, rules.ask_after_ms)
+        patience = Patience(rules.minimum_values, rules.resolve_values, ENOUGH, rules.ask_after_ms)
         cells, start_ms = self.rows.read(run), run.pane_end - rules.pane_ms
         found: list[JointTold] = []
         for first, end, names in spells(firing, told, len(run)):
@@ -188,7 +161,7 @@ class JointWatch:
     @property
     def _due(self) -> int | None:
         """Rows at which those that were gathered join; None: there are enough."""
-        return None if self._known >= _ENOUGH else max(self._known, _FIRST)
+        return None if self._known >= ENOUGH else max(self._known, _FIRST)
 
     def _joins_at(self, cells: Cells, first: int) -> int:
         """The pane with which they are due."""
@@ -211,7 +184,7 @@ class JointWatch:
             self.rows.joint.join(self._fresh)
             self._known += self._gathered
             self._forget_fresh()
-            self._bank.replace(_tilts(self.terms, self.rows))
+            self._bank.replace(tilts_of(self.terms, self.rows))
 
     def _step(self, panes: _Panes, patience: Patience) -> tuple[int, JointTold | None]:
         """How many of the panes are done, and what the last of them tells."""
@@ -351,7 +324,7 @@ class JointWatch:
             joint.join(np.array(counts, np.int32).reshape(shape) - joint.counts)
             self._known, self._gathered, fresh = gathered
             self._fresh = np.array(fresh, np.int32).reshape(shape)
-            self._bank = CusumBank(_tilts(self.terms, self.rows))
+            self._bank = CusumBank(tilts_of(self.terms, self.rows))
         if bank is not None and self._bank is not None:
             tilts = self._bank.tilts
             state = {name: np.array(bank[name]).reshape(tilts.gain.shape) for name in _ARRAYS}
@@ -359,63 +332,3 @@ class JointWatch:
             self._bank = CusumBank.restore(tilts, state | {"held": held})
         self._suspect = None if suspect is None else Crossing(*suspect)
         self._firing = None if firing is None else (firing[0], Firing.restore(firing[1]))
-
-
-def spells(
-    firing: Iterable[Key], told: Iterable[Told], panes: int
-) -> Iterator[tuple[int, int, set[str]]]:
-    """(first pane, end, series of which some unit fires): a pane at which one begins or ends counts
-    as firing."""
-    now = set(firing)
-    by_row: dict[int, list[Told]] = {}
-    for one in told:
-        if not one.lasting:
-            by_row.setdefault(one.row, []).append(one)
-    cuts = sorted({0, panes, *(cut for row in by_row for cut in (row, row + 1))})
-    for first, end in pairwise(cuts):
-        at = by_row.get(first, [])
-        now |= {one.watched.key for one in at}
-        yield first, end, {name for name, _ in now}
-        now -= {one.watched.key for one in at if one.crossing is None}
-
-
-def joint_share(rules: Rules) -> float:
-    """Of a model's budget."""
-    return WEIGHTS["joint"] / rules.sources
-
-
-def _terms(
-    law: Profile | None, numeric: Mapping[str, bool], taus: Mapping[Key, Iterable[float]],
-    rules: Rules, model_id: str,
-) -> Terms | None:  # fmt: skip
-    if law is None or not rules.joint.enabled:
-        return None
-    features = known_features(law, numeric)
-    if not features:
-        return None
-    reference, rule = law.reference, rules.joint
-    rate = joint_share(rules) * false_alerts_per_prediction(
-        rules.budget_of(model_id), reference.count, reference.end_ms - reference.start_ms
-    )
-    # products and sums of series depend no longer than the series that they are made of
-    of_features = [
-        max(of)
-        for (name, measure), of in taus.items()
-        if name in features and measure == ("shift" if features[name] else "shape")
-    ]
-    tau = max(of_features, default=1.0)
-    floor = rules.floors_of(model_id).joint
-    rate = min(rate, _HIGHEST_RATE)
-    return Terms(reference.id, features, rule.pairs, rule.rows, rate, tau, floor)
-
-
-def _tilts(terms: Terms, rows: JointRows) -> Tilts:
-    """Of all contrasts, without those tilts that only a larger reference has a use for."""
-    known = np.maximum(rows.known, 1)
-    rate = terms.rate / len(known)
-    scores = [RankScores.from_counts(counts) for counts in rows.joint.counts]
-    tilts = score_tilts(known, rate=rate, tau=terms.tau, floor=terms.floor, scores=scores)
-    most = score_tilts([4 * _ENOUGH], rate=rate, tau=terms.tau, floor=terms.floor)
-    used = most.theta[0] != 0.0
-    names = ("gain", "cost", "threshold", "theta")
-    return replace(tilts, **{name: getattr(tilts, name)[:, used] for name in names})

@@ -8,10 +8,10 @@ from stream.profile import Profile
 from stream.rules import ModelRule
 from stream.units import Measure, Unit
 
-CALIBRATION = "outcome:calibration"
+CALIBRATION, BRIER = "outcome:calibration", "outcome:brier"
 _BY_NAME: dict[str, Measure] = {
     "outcome:error": "rate",
-    "outcome:brier": "shift",
+    BRIER: "shift",
     "outcome:absolute_error": "shift",
     DELAY: "unlabelled",
     COST: "mean",
@@ -19,8 +19,9 @@ _BY_NAME: dict[str, Measure] = {
 """The other measures are evidence."""
 
 
-def judged_units(name: str, profile: Profile, rule: ModelRule) -> list[Unit]:
-    """Of one measure of a cohort; calibration goes with the first of its two columns."""
+def judged_units(name: str, profile: Profile, rule: ModelRule, *, proven: bool) -> list[Unit]:
+    """Of one measure of a cohort; calibration goes with the first of its two columns. `proven`:
+    a loss that is bounded is watched as it is, not by its ranks."""
     if name in {SCORE_TRUE, SCORE_FALSE}:
         known = [n for n in (SCORE_FALSE, SCORE_TRUE) if profile.reference.feature(n) is not None]
         of = profile.reliability()
@@ -33,6 +34,8 @@ def judged_units(name: str, profile: Profile, rule: ModelRule) -> list[Unit]:
     measure = "rate" if is_of_class(name) else _BY_NAME.get(name)
     if measure is None or profile.number(name) is None:
         return []
+    if name == BRIER and proven:
+        return [Unit(name, "mean")]
     if measure == "mean":
         return [Unit(name, measure, scale=largest_cost(rule))]
     return [Unit(name, measure)]

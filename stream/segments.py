@@ -93,12 +93,12 @@ def of_whole(group: Group) -> Group:
     return (*group[:3], "")
 
 
-def targets(group: Group, segments: Sequence[SegmentRule], *, is_pair: bool) -> list[Group]:
+def targets(group: Group, segments: Sequence[SegmentRule], *, is_compared: bool) -> list[Group]:
     """What the panes of a group of stage 1 belong to: the model, and each segment configured."""
     if not group[3]:
         return [group]
     whole = of_whole(group)
-    if is_pair:
+    if is_compared:
         return [whole]
     values: Mapping[str, str] = dict(
         zip(_names(segments), msgspec.json.decode(group[3], type=list[str]), strict=True)

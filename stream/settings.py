@@ -256,6 +256,9 @@ class Settings(Section):
             traffic=model.traffic.rule(self.traffic),
             latency=model.latency.rule(),
             shadow=model.shadow.rule(),
+            subject=model.subject,
+            rollback=model.rollback.rule(),
+            experiments=tuple(of.rule(name) for name, of in sorted(model.experiments.items())),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:

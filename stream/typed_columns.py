@@ -82,7 +82,7 @@ def familiar_predictions(read: Read, form: Form) -> PredictionColumns:
 
 def _coded_together(parts: Sequence[Sequence[Value]]) -> tuple[NDArray[np.int64], list[Any]]:
     """As `_coded`, of tuples with one value of each part."""
-    if all(len(set(part)) == 1 for part in parts):
+    if all(part.count(part[0]) == len(part) for part in parts):
         return np.zeros(len(parts[0]), np.int64), [tuple(part[0] for part in parts)]
     return _coded(zip(*parts, strict=True))
 

@@ -29,7 +29,9 @@ class Feature:
 def units_of(feature: Feature, kind: PaneKind, rules: Rules, model_id: str) -> list[Unit]:
     name, profile = feature.name, feature.profile
     if is_judged(kind):
-        judged = judged_units(name, profile, rules.model(model_id))
+        judged = judged_units(
+            name, profile, rules.model(model_id), proven=rules.is_proven(model_id)
+        )
         return [u for u in judged if not u.is_twin or further_age_of(kind) is None]
     numbers = profile.number(name) if feature.numeric else None
     of_features = name.startswith("feature:")

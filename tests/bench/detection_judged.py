@@ -15,7 +15,6 @@ import numpy.typing as npt
 from stream.columns import ABSENT, NULL, NUMBER, Column, Rows, number_column
 from stream.judgement import DELAY, FALSE_POSITIVES, RECALL, SCORE_FALSE, SCORE_TRUE
 from stream.monitor import Monitor
-from stream.pane_kinds import KINDS
 from stream.panes import summarise
 from stream.rules import ReferenceRule, Rules
 
@@ -75,7 +74,10 @@ def _told(
     rng: np.random.Generator, shape: tuple[float, float], length: int, change: Change | None
 ) -> list[tuple[str, int]]:
     """(alertname, predictions until then)."""
-    monitors = [Monitor(RULES, ("m", "1", "champion", ""), kind, RULES.reference) for kind in KINDS]
+    monitors = [
+        Monitor(RULES, ("m", "1", "champion", ""), kind, RULES.reference)
+        for kind in ("prediction", "cohort")
+    ]
     told = []
     for first in range(0, length, _STEP):
         is_changed = change is not None and first >= length // 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -12,15 +11,13 @@ import numpy as np
 import pytest
 
 from stream.columns import Rows, column
-from stream.joint_watch import spells
-from stream.monitor import Monitor
-from stream.monitor_state import Sealed
 from stream.monitor_told import MonitorFinding
 from stream.panes import PaneTable, summarise
 from stream.pipeline import Pipeline
 from stream.rules import AdwinRule, BudgetRule, FloorRule, JointRule, ReferenceRule, Rules
-from stream.snapshot import packed
+from stream.spells import spells
 from stream.unit_walk import Told
+from tests.stream.monitors import lived
 from tests.streams import SMALL, Event, prediction, records
 
 GROUP = ("m", "1", "champion", "")
@@ -150,15 +147,7 @@ def panes(count: int, changes: dict[int, float], seed: int) -> PaneTable:
 
 
 def told(table: PaneTable, cuts: list[int], rules: Rules) -> list[MonitorFinding]:
-    """By a monitor that is restored at every cut."""
-    monitor = Monitor(rules, GROUP, "prediction", rules.reference)
-    found: list[MonitorFinding] = []
-    for start, end in pairwise([0, *cuts, len(table)]):
-        findings, _ = monitor.update(table.between(start * PANE_MS + 1, end * PANE_MS))
-        found += findings
-        held = monitor.snapshot()
-        state = packed(held.parts())
-        monitor = Monitor.restore(rules, rules.reference, Sealed(state).held(held.to_plain()))
+    found = lived(table, rules, cuts).findings
     return sorted(found, key=lambda f: (f.pane_end_ms, f.series, f.alertname))
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from random import Random
 from typing import Any
 
 import pytest
 
-from stream.monitor import Monitor
-from stream.monitor_state import Sealed
 from stream.monitor_told import MonitorFinding
 from stream.panes import PaneTable, merge
 from stream.pipeline import Pipeline
 from stream.rules import AdwinRule, BudgetRule, FloorRule, ModelRule, ReferenceRule, Rules
-from stream.snapshot import packed
+from tests.stream.monitors import lived
 from tests.streams import SMALL, Event, outcome, prediction, records
 
 RULES = replace(
@@ -235,18 +232,7 @@ def cohorts(rules: Rules, draw: Draw, count: int, changes: list[int]) -> PaneTab
 
 
 def by_monitor(rules: Rules, table: PaneTable, cuts: list[int]) -> list[MonitorFinding]:
-    """By a monitor that is restored at every cut."""
-    group = ("m", "1", "champion", "")
-    monitor = Monitor(rules, group, "cohort", rules.reference)
-    found: list[MonitorFinding] = []
-    for start, end in pairwise([0, *cuts, len(table)]):
-        ends = table.pane_end[[start, end - 1]]
-        findings, _ = monitor.update(table.between(int(ends[0]), int(ends[1])))
-        found += findings
-        held = monitor.snapshot()
-        state = packed(held.parts())
-        monitor = Monitor.restore(rules, rules.reference, Sealed(state).held(held.to_plain()))
-    return found
+    return lived(table, rules, cuts, kind="cohort").findings
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -11,14 +10,12 @@ import numpy as np
 import pytest
 
 from stream.columns import Rows, column
-from stream.monitor import Monitor
-from stream.monitor_state import Sealed
 from stream.monitor_told import MonitorFinding
 from stream.panes import PaneTable, summarise
 from stream.pipeline import Pipeline
 from stream.rules import BudgetRule, ModelRule, ReferenceRule, Rules
-from stream.snapshot import packed
-from tests.stream.test_watch import GROUP, PANE_MS
+from tests.stream.monitors import lived
+from tests.stream.test_watch import PANE_MS
 from tests.stream.test_watch import RULES as BANK
 from tests.streams import outcome, prediction, records
 
@@ -39,16 +36,7 @@ def panes(count: int, shares: dict[int, float], *, seed: int = 1) -> PaneTable:
 
 
 def told(table: PaneTable, cuts: list[int], rules: Rules = RULES) -> list[MonitorFinding]:
-    """By a monitor that is restored at every cut."""
-    monitor = Monitor(rules, GROUP, "prediction", rules.reference)
-    found: list[MonitorFinding] = []
-    for start, end in pairwise([0, *cuts, len(table)]):
-        findings, _ = monitor.update(table.between(start * PANE_MS + 1, end * PANE_MS))
-        found += findings
-        held = monitor.snapshot()
-        state = packed(held.parts())
-        monitor = Monitor.restore(rules, rules.reference, Sealed(state).held(held.to_plain()))
-    return found
+    return lived(table, rules, cuts).findings
 
 
 def test_nulls_are_told_by_the_e_detector_and_are_well_again_by_the_interval() -> None:
@@ -130,3 +118,40 @@ def test_a_models_own_word_counts_before_that_for_all() -> None:
     assert [rules.is_proven(m) for m in ("a", "b")] == [False, True]
     others = Rules(proven=True, models={"a": ModelRule(), "b": ModelRule()})
     assert rules.config_hash() != others.config_hash()
+
+
+def scored(count: int, worse_from: int | None, seed: int) -> list[Any]:
+    """Alerts of a model whose scores of what is true are worse from some prediction on, under the
+    e-detector."""
+    random, events, truths = Random(seed), [], []
+    for i in range(count):
+        is_true = random.random() < 0.5
+        is_bad = worse_from is not None and i >= worse_from and random.random() < 0.4
+        score = random.betavariate(*((2, 8) if is_true == is_bad else (8, 2)))
+        said = {"label": "1", "score": round(score, 4)}
+        events.append(prediction(f"p{i}", 50 * i, prediction=said))
+        truths.append(outcome(f"p{i}", 50 * i + 500, actual={"label": str(int(is_true))}))
+    rules = replace(
+        RULES, maturity=2_000, reference=ReferenceRule(predictions=1_000, span_ms=60_000)
+    )
+    pipeline = Pipeline(rules, 1)
+    pipeline.predictions(records(events))
+    pipeline.outcomes(records(truths, "outcomes"))
+    pipeline.end_of_input(None)
+    return [e.alert for e in pipeline.alerts if e.alert.alertname == "BrierScoreDrift"]
+
+
+def test_brier_scores_are_told_in_their_own_unit() -> None:
+    alert = scored(6_000, 3_000, seed=1)[0]
+    assert alert.detector.name == "e_detector"
+    assert alert.summary.startswith("m v1: brier rose from 0.05")
+    assert alert.impact.metric == "brier"
+    assert 0.15 < alert.effect.low <= alert.effect.estimate <= alert.effect.high < 0.4
+    assert alert.impact.value - alert.impact.reference == pytest.approx(
+        alert.effect.estimate, abs=0.01
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_brier_scores_that_stay_are_silent(seed: int) -> None:
+    assert scored(4_000, None, seed) == []

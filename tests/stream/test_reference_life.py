@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -14,7 +13,6 @@ from stream.columns import Rows, column
 from stream.events import Alert
 from stream.model_stage import ModelStage
 from stream.monitor import Monitor
-from stream.monitor_state import Sealed
 from stream.monitor_told import MonitorFinding
 from stream.panes import PaneTable, summarise
 from stream.pipeline import Pipeline
@@ -22,6 +20,7 @@ from stream.reference import Reference
 from stream.rules import BudgetRule, FloorRule, ReferenceRule
 from stream.snapshot import packed
 from stream.wire import Renewed
+from tests.stream.monitors import lived
 from tests.stream.test_watch import GROUP, PANE_MS, RULES
 from tests.streams import Event, alert_bytes, outcome, prediction, records
 
@@ -52,18 +51,8 @@ def steps(*levels: float, each: int, seed: int = 1) -> Series:
 def watched(
     table: PaneTable, cuts: list[int] | None = None, rules: Any = CALM
 ) -> tuple[list[MonitorFinding], list[Reference], Monitor]:
-    """By a monitor that is restored at every cut."""
-    monitor = Monitor(rules, GROUP, "prediction", rules.reference)
-    found: list[MonitorFinding] = []
-    references: list[Reference] = []
-    for start, end in pairwise([0, *(cuts or []), len(table)]):
-        findings, sealed = monitor.update(table.between(start * PANE_MS + 1, end * PANE_MS))
-        found += findings
-        references += sealed
-        held = monitor.snapshot()
-        state = packed(held.parts())
-        monitor = Monitor.restore(rules, rules.reference, Sealed(state).held(held.to_plain()))
-    return found, references, monitor
+    made = lived(table, rules, cuts or [])
+    return made.findings, made.references, made.monitor
 
 
 # -- scanned

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -13,14 +12,12 @@ from pydantic import ValidationError
 
 from stream.columns import Rows, column
 from stream.monitor import Monitor
-from stream.monitor_state import Sealed
 from stream.monitor_told import MonitorFinding
 from stream.panes import PaneTable, summarise
 from stream.reference import Reference
 from stream.rules import DAY_MS, HOUR_MS, BudgetRule, FloorRule, ReferenceRule, Rules
 from stream.settings import Settings
-from stream.snapshot import packed
-from tests.stream.test_watch import GROUP
+from tests.stream.monitors import lived
 
 HOURLY, ROWS = HOUR_MS // 4, 40  # four panes an hour
 RULES = Rules(
@@ -53,18 +50,8 @@ def panes(days: int, shift: float = 0.0, *, since: int = 0, seed: int = 1) -> Pa
 def watched(
     table: PaneTable, rules: Rules = RULES, cuts: list[int] | None = None
 ) -> tuple[list[MonitorFinding], list[Reference], Monitor]:
-    """By a monitor that is restored at every cut."""
-    monitor = Monitor(rules, GROUP, "prediction", rules.reference)
-    found: list[MonitorFinding] = []
-    references: list[Reference] = []
-    for start, end in pairwise([0, *(cuts or []), len(table)]):
-        findings, sealed = monitor.update(table.between(start * HOURLY + 1, end * HOURLY))
-        found += findings
-        references += sealed
-        held = monitor.snapshot()
-        state = packed(held.parts())
-        monitor = Monitor.restore(rules, rules.reference, Sealed(state).held(held.to_plain()))
-    return found, references, monitor
+    made = lived(table, rules, cuts or [])
+    return made.findings, made.references, made.monitor
 
 
 def shift_of(monitor: Monitor) -> dict[str, Any]:

@@ -121,12 +121,12 @@ def test_the_values_behind_the_first_so_many_are_one_segment() -> None:
 
 def test_what_a_prediction_belongs_to_is_said_in_a_way_that_is_not_ambiguous() -> None:
     group: Group = ("m", "1", "champion", '["a=b,c","EU"]')
-    assert [one[3] for one in targets(group, SEGMENTS, is_pair=False)] == [
+    assert [one[3] for one in targets(group, SEGMENTS, is_compared=False)] == [
         *("", "channel=a%3Db%2Cc", "channel=a%3Db%2Cc,region=EU"),
     ]
-    assert targets(group, SEGMENTS, is_pair=True) == [("m", "1", "champion", "")]
+    assert targets(group, SEGMENTS, is_compared=True) == [("m", "1", "champion", "")]
     whole: Group = ("m", "1", "champion", "")
-    assert targets(whole, (), is_pair=False) == [whole]
+    assert targets(whole, (), is_compared=False) == [whole]
 
 
 def test_the_whole_and_all_segments_share_one_budget() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -17,6 +16,7 @@ from stream.monitor_told import MonitorFinding
 from stream.panes import PaneTable, summarise
 from stream.rules import AdwinRule, BudgetRule, FloorRule, ReferenceRule, Rules
 from stream.snapshot import packed
+from tests.stream.monitors import lived
 from tests.streams import SMALL
 
 GROUP = ("m", "1", "champion", "")
@@ -51,16 +51,7 @@ def panes(count: int, means: dict[int, float], *, seed: int = 1) -> PaneTable:
 
 
 def told(table: PaneTable, cuts: list[int], rules: Rules = RULES) -> list[MonitorFinding]:
-    """By a monitor that is restored at every cut."""
-    monitor = Monitor(rules, GROUP, "prediction", rules.reference)
-    found: list[MonitorFinding] = []
-    for start, end in pairwise([0, *cuts, len(table)]):
-        findings, _ = monitor.update(table.between(start * PANE_MS + 1, end * PANE_MS))
-        found += findings
-        held = monitor.snapshot()
-        state = packed(held.parts())
-        monitor = Monitor.restore(rules, rules.reference, Sealed(state).held(held.to_plain()))
-    return found
+    return lived(table, rules, cuts).findings
 
 
 def of(found: list[MonitorFinding], alertname: str) -> list[tuple[int, bool]]:
