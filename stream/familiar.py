@@ -88,7 +88,8 @@ def _transposed(structs: Sequence[msgspec.Struct]) -> dict[str, tuple[Any, ...]]
     """All values of each field; nothing of none."""
     if not structs:
         return {}
-    return dict(zip(structs[0].__struct_fields__, zip(*map(astuple, structs)), strict=True))
+    values = zip(*map(astuple, structs), strict=True)
+    return dict(zip(structs[0].__struct_fields__, values, strict=True))
 
 
 class Forms:

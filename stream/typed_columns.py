@@ -107,10 +107,9 @@ def _said(
 
 def outcome_columns(decoded: Decoded[Outcome] | Read) -> OutcomeColumns:
     """O(n)."""
-    if isinstance(decoded, Read):
-        fields = decoded.fields
-    else:
-        fields = taken_apart(decoded.events, OF_OUTCOMES)
+    fields: Mapping[str, Sequence[Any]] = (
+        decoded.fields if isinstance(decoded, Read) else taken_apart(decoded.events, OF_OUTCOMES)
+    )
     model, of_model = _coded(fields["model_id"])
     label, of_label = _coded(_label_texts(fields["actual.label"]))
     flags = [0 if text is None else label_flags(text) for text in of_label]
