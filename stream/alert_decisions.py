@@ -230,11 +230,11 @@ class Decisions:
     def _escalate(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[Said]:
         state = self._state
         due = self._escalations.due(until_ms, of_inputs=of_inputs, since_ms=told_ms + 1)
-        for at_ms, (_, kind, number), member, step in due:
+        for at_ms, (_, kind, number), member, step_number, step in due:
             if not of_inputs:
                 yield from self._requests.retrain(told_ms, at_ms)
                 told_ms = at_ms
-            state.incidents.escalate(member, at_ms)
+            state.incidents.escalate(member, step_number, at_ms)
             rules, alert = state.schedule.at(at_ms), state.firing[member.fingerprint]
             told = escalated(alert, at_ms, rules, step, member)
             yield self._told((at_ms, kind, LAST_MS + 1, number), told)

@@ -14,7 +14,7 @@ from stream.kafka_admin import connection
 from stream.settings import Settings
 
 POLL_MS = 200
-RATE_KINDS = ("data_quality", "schema")  # of a share of the records, not of their mean
+RATE_KINDS = ("data_quality", "schema", "version")  # of a share of the records, or of nothing
 
 
 async def follow(settings: Settings, seen: Callable[[Alert], None]) -> None:

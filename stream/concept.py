@@ -8,7 +8,7 @@ from typing import Any
 from stream.columns import FEATURE
 from stream.inputs import Standing
 
-_AS_BEFORE = "; all {} inputs are as before: what follows from them has changed"
+_AS_BEFORE = "; all {} inputs and predictions are as before: what is true of them has changed"
 SHOWN = 20  # inputs, the least certain first
 
 
@@ -19,7 +19,8 @@ def is_loss(detail: dict[str, Any]) -> bool:
 
 def with_inputs(detail: dict[str, Any], inputs: Sequence[Standing]) -> dict[str, Any]:
     """A loss of performance with what the inputs have been like since; it is concept
-    drift only where each input that is watched certainly is as before."""
+    drift only where each input that is watched certainly is as before, and predictions are: else
+    the model is another one."""
     undecided = [_name(one) for one in inputs if not (one.is_stable or one.has_moved)]
     moved = [_name(one) for one in inputs if one.has_moved]
     least = sorted(inputs, key=lambda one: (-_reach(one), one.name))[:SHOWN]

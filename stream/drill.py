@@ -47,6 +47,7 @@ class Report:
     """Times are event time since the onset, in milliseconds; None: never."""
 
     fault: str
+    goals: Sequence[Wanted]
     onset_ms: int
     until_ms: int
     touched: int  # events
@@ -118,19 +119,25 @@ class Report:
 
 def simulated(settings: Settings, spec: Spec) -> Report:
     """`spec` has one fault."""
-    simulation, pipeline = Simulation(spec), _pipeline(settings, None)
+    return played(_pipeline(settings, None), spec)
+
+
+def played(pipeline: Pipeline, spec: Spec) -> Report:
+    """The same in a pipeline of one's own."""
+    simulation = Simulation(spec)
     offsets: dict[tuple[Side, int], int] = {}
     for predictions, outcomes in simulation.blocks():
         _deal(pipeline, "predictions", predictions, offsets)
         _deal(pipeline, "outcomes", outcomes, offsets)
     pipeline.end_of_input(None)
-    truth = simulation.truth()["faults"][0]
-    wanted = [
-        Wanted(tuple(e["kinds"]), tuple(e["actions"]), e["feature"]) for e in truth["expected"]
+    fault = simulation.truth()["faults"][0]
+    goals = [
+        Wanted(tuple(each["kinds"]), tuple(each["actions"]), each["feature"])
+        for each in fault["expected"]
     ]
-    text = f"{truth['kind']}{'' if truth['target'] is None else ':' + truth['target']}"
-    onset_ms, touched = epoch_ms(truth["onset"]), truth["affected"]["count"]
-    return judged(_alerts(pipeline), wanted, text, touched, (onset_ms, spec.end_ms))
+    text = f"{fault['kind']}{'' if fault['target'] is None else ':' + fault['target']}"
+    times = epoch_ms(fault["onset"]), spec.end_ms
+    return judged(_alerts(pipeline), goals, text, fault["affected"]["count"], times)
 
 
 def recorded(settings: Settings, history: History, injection: Injection, until_ms: int) -> Report:
@@ -167,7 +174,9 @@ def judged(
     action = next((a for a in incident if a.recommended_action in actions), None)
     others = [a for a in since if a.sequence == 1 and a not in incident]
     members = [a for a in incident if a.sequence == 1] or incident[:1]
-    return Report(fault, onset_ms, until_ms, touched, found, members, action, others, len(before))
+    return Report(
+        fault, goals, onset_ms, until_ms, touched, found, members, action, others, len(before)
+    )
 
 
 def _alerts(pipeline: Pipeline) -> list[Alert]:

@@ -8,14 +8,15 @@ Alerts on inputs and on outcomes have clocks of their own; see `incidents`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from stream.alert_forms import alert_ids
 from stream.alert_state import AlertState
 from stream.members import Member, is_at_least
 from stream.rules import EscalationRule
 
-Due = tuple[int, tuple[int, int, int], Member, EscalationRule]
+Due = tuple[int, tuple[int, int, int], Member, int, EscalationRule]
+"""When, the place of the member, the member, and its step: by number, from 0."""
 
 
 class Escalations:
@@ -49,26 +50,30 @@ class Escalations:
         return first
 
     def _of(self, member: Member, since_ms: int) -> Due | None:
-        """When the next step of this alert is due, at `since_ms` or later."""
-        state = self._state
-        alert = state.firing[member.fingerprint]
-        for from_ms, to_ms, rules in state.schedule.spans(since_ms):
+        """When the next step of this alert is due, at `since_ms` or later: the first for which no
+        other alert speaks."""
+        for from_ms, to_ms, rules in self._state.schedule.spans(since_ms):
             steps = rules.escalations_of(member.sign.group[0])
-            if len(steps) <= member.escalated:
-                continue
-            step = steps[member.escalated]
-            due_ms = member.fired_ms + step.after_ms
-            if member.escalated:  # as long after the step before it, when that came late
-                between_ms = step.after_ms - steps[member.escalated - 1].after_ms
-                due_ms = max(due_ms, member.escalated_ms + between_ms)
-            at_ms = max(due_ms, since_ms, from_ms)
-            if at_ms >= to_ms or not is_at_least(alert.severity, step.severity_at_least):
-                continue
-            spoken_ms = state.incidents.spoken_for(member, at_ms, step.severity_at_least)
-            if spoken_ms is None:
-                continue
-            at_ms = max(at_ms, spoken_ms)
-            taken_ms = state.notices.acknowledged_ms(member, alert_ids(alert))
-            if at_ms < to_ms and (taken_ms is None or taken_ms > at_ms):
-                return at_ms, member.place, member, step
+            found: list[Due] = []
+            for number in range(member.escalated, len(steps)):
+                at_ms = self._of_step(member, steps, number, max(since_ms, from_ms))
+                if at_ms is not None and at_ms < to_ms:
+                    found.append((at_ms, member.place, member, number, steps[number]))
+            if found:
+                return min(found, key=lambda due: (due[0], due[3]))
         return None
+
+    def _of_step(
+        self, member: Member, steps: Sequence[EscalationRule], number: int, since_ms: int
+    ) -> int | None:
+        state, step = self._state, steps[number]
+        alert = state.firing[member.fingerprint]
+        if not is_at_least(alert.severity, step.severity_at_least):
+            return None
+        due_ms = member.fired_ms + step.after_ms
+        if member.escalated:  # as long after the step before it, when that came late
+            between_ms = step.after_ms - steps[member.escalated - 1].after_ms
+            due_ms = max(due_ms, member.escalated_ms + between_ms)
+        at_ms = state.incidents.spoken_for(member, max(due_ms, since_ms), step.severity_at_least)
+        taken_ms = state.notices.acknowledged_ms(member, alert_ids(alert))
+        return None if at_ms is None or (taken_ms is not None and taken_ms <= at_ms) else at_ms

@@ -106,10 +106,11 @@ class Incidents:
         return None
 
     def has_told_of_inputs(self, sign: Sign, ready_ms: int) -> bool:
-        """Whether inputs were known by then to have moved or to be at fault since."""
+        """Whether inputs, or predictions, were known by then to have moved or to be at fault
+        since."""
         return any(
             member.sign.group == sign.group
-            and member.sign.kind in FAULTS | {"feature_drift"}
+            and member.sign.kind in FAULTS | {"feature_drift", "prediction_drift"}
             and not (member.is_over(ready_ms) and (member.ended_ms or 0) <= sign.start_ms)
             for member in self._seen(sign, ready_ms)
         )
@@ -214,8 +215,8 @@ class Incidents:
         member.is_folded = False
         self._note(member)
 
-    def escalate(self, member: Member, at_ms: int) -> None:
-        member.escalated += 1
+    def escalate(self, member: Member, number: int, at_ms: int) -> None:
+        member.escalated = number + 1
         member.escalated_ms = at_ms
         self._note(member)
 

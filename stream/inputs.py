@@ -23,6 +23,7 @@ from detectors.effects import Interval, score_difference, total_variation, withi
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
 from stream.rules import DAY_MS
+from stream.units import SHAPED
 from stream.watched import Key, Watched
 from stream.watermark import BEFORE_ALL_MS
 
@@ -94,9 +95,10 @@ class Standing:
 
 
 def is_input(key: Key, watched: dict[Key, Watched]) -> bool:
-    """Ranks of numbers, shares of texts; faults and bins have alerts of their own."""
+    """Ranks of numbers, shares of texts, of features and of what is predicted from them; faults
+    and bins have alerts of their own."""
     name, measure = key
-    if not name.startswith("feature:"):
+    if not name.startswith("feature:") and name not in SHAPED:
         return False
     return measure == "shift" or (measure == "shape" and (name, "shift") not in watched)
 

@@ -100,7 +100,7 @@ class Member(msgspec.Struct):
     flaps: int = 0  # times that it has come back within the cooldown
     alone: bytes = b""  # of a feature: the alert, where it fired as information
     graver_ms: int | None = None  # ready time at which it was more than that
-    escalated: int = 0  # steps taken, because nobody took it in hand
+    escalated: int = 0  # number of the last step taken, because nobody took it in hand
     escalated_ms: int = 0  # the last of them
 
     @property
@@ -169,8 +169,12 @@ class Member(msgspec.Struct):
             return False
         same_feature = sign.feature is not None and mine.feature == sign.feature
         if sign.kind in FAULTS and mine.kind not in FAULTS:
-            # drifts do not account for a fault; it may have moved its feature before it was seen
-            return mine.group == sign.group and same_feature and sign.overlaps(mine)
+            # drifts do not account for a fault; it may have moved its feature before it was seen,
+            # or, once it is known what it is, others with it
+            moved = same_feature and sign.overlaps(mine)
+            return mine.group == sign.group and (
+                moved or (sign.is_named and sign.begins_with(mine))
+            )
         if mine.group == sign.group:
             return sign.begins_with(mine) or self._leads_to(sign, ready_ms)
         return same_feature and mine.alertname == sign.alertname and sign.begins_with(mine)

@@ -2,73 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
-import numpy as np
-
 from stream.columns import Group
+from stream.comparisons import Comparisons
 from stream.concept import is_loss, with_inputs
-from stream.estimated_error import OF_BOTH
+from stream.due import Due, Told
 from stream.model_state import ModelState
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
-from stream.pair_watch import PairWatch
-from stream.pane_kinds import PaneKind, series_at
-from stream.panes import Ints, PaneTable
+from stream.pane_kinds import PaneKind
+from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
-from stream.rules import CHAMPION, DAY_MS, SHADOW, Rules
-from stream.shadow_watch import ShadowWatch
-from stream.shadow_words import describe_pairs, describe_shadow
+from stream.rules import DAY_MS, Rules
 from stream.version_facts import facts
-from stream.wire import Finding, FindingKind
 
 Observer = Callable[[PaneKind, Group, PaneTable], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    group: Group
-    finding: MonitorFinding
-    ready_ms: int
-
-    def record(self, partition: int, epoch: int, kind: FindingKind) -> Finding:
-        finding = self.finding
-        return Finding(
-            partition=partition,
-            epoch=epoch,
-            pane_kind="estimate" if finding.series in OF_BOTH else kind,
-            ready_ms=self.ready_ms,
-            pane_end_ms=finding.pane_end_ms,
-            group=self.group,
-            series=finding.series,
-            alertname=finding.alertname,
-            verdict=finding.verdict,
-            detail=finding.detail or ({"because": finding.because} if finding.because else {}),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """Panes of a kind are ready this long after their end, and not before the maturity was
-    decided."""
-
-    kind: PaneKind
-    age_ms: int
-    decided_at_ms: int
-
-    def ready_ms(self, end_ms: int) -> int:
-        return max(end_ms + self.age_ms, self.decided_at_ms)
-
-    def told(self, group: Group, finding: MonitorFinding, ready_ms: int) -> Told:
-        series = series_at(self.kind, finding.series)
-        named = finding if series == finding.series else replace(finding, series=series)
-        return Told(group, named, ready_ms)
 
 
 class Release:
@@ -80,6 +35,7 @@ class Release:
         self._forget_ms, self._pane_ms = rules.forget_ms, rules.pane_ms
         self._grace_ms = rules.grace_ms
         self._observe = observe
+        self.comparisons = Comparisons(schedule)
 
     def fewest(self, model: ModelState) -> int:
         """Predictions of a version before anything can be told of it, whatever they are."""
@@ -91,19 +47,6 @@ class Release:
     def governs(self, model_id: str) -> bool:
         """Whether something is asked of its versions, under some rules."""
         return any(rules.governs(model_id) for rules in self._schedule.every)
-
-    def facts(
-        self, model: ModelState, due: Due, panes: Mapping[Group, tuple[Ints, Ints]]
-    ) -> Iterator[Told]:
-        """Which versions answer, of pane ends and their rows."""
-        for group, (ends, rows) in sorted(panes.items()):
-            for life in () if group[3] else model.lives.get(group, ()):
-                low, high = np.searchsorted(ends, [life.first_end_ms, life.last_end_ms + 1])
-                monitor = model.monitors.get((due.kind, group))
-                for fact in facts(life, ends[low:high], rows[low:high], monitor):
-                    ready_ms = due.ready_ms(fact.pane_end_ms)
-                    if self._schedule.at(ready_ms).governs(model.model_id):
-                        yield due.told(group, fact, ready_ms)
 
     def work_off(
         self, model: ModelState, due: Due, tables: Sequence[tuple[Group, PaneTable]]
@@ -139,8 +82,14 @@ class Release:
                     ready_ms = due.ready_ms(finding.pane_end_ms)
                     beside = self._beside_inputs(model, due, group, finding, ready_ms)
                     yield due.told(group, beside, ready_ms)
-        if due.kind == "prediction" and any(group[2] == SHADOW for group in model.lives):
-            yield from self._shadows(model, due, pieces)
+            if due.kind == "prediction" and not group[3] and self.governs(model.model_id):
+                for fact in facts(life, panes, monitor, partial(self._is_governed, due, group)):
+                    yield due.told(group, fact, due.ready_ms(fact.pane_end_ms))
+        if len(model.lives) > 1:
+            yield from self.comparisons.of_panes(model, due, pieces)
+
+    def _is_governed(self, due: Due, group: Group, end_ms: int) -> bool:
+        return self._schedule.at(due.ready_ms(end_ms)).governs(group[0])
 
     def _beside_inputs(
         self, model: ModelState, due: Due, group: Group, finding: MonitorFinding, ready_ms: int
@@ -154,52 +103,6 @@ class Release:
             return finding
         inputs = beside.inputs_since(detail["change_at_ms"], ready_ms - self._grace_ms)
         return replace(finding, detail=with_inputs(detail, inputs))
-
-    def _shadows(
-        self, model: ModelState, due: Due, pieces: Sequence[tuple[Life, Group, PaneTable]]
-    ) -> Iterator[Told]:
-        """Shadows beside the champions of their segment."""
-        own = [piece for piece in pieces if piece[1][2] == SHADOW]
-        silent = set(model.shadows) - {group for _, group, _ in own}
-        for life, group, panes in [*own, *((None, group, None) for group in sorted(silent))]:
-            champions = [of for _, other, of in pieces if other[2:] == (CHAMPION, group[3])]
-            watch = model.shadows.get(group)
-            if life is not None and (watch is None or watch.life_ms < life.first_end_ms):
-                if watch is not None:
-                    yield from self._forget_shadow(model, due, group, life.first_end_ms)
-                watch = model.shadows[group] = ShadowWatch(group[0], life.first_end_ms)
-            assert watch is not None
-            rules_at = partial(self._rules_at, due)
-            for told in watch.update(champions, panes, rules_at):
-                finding = describe_shadow(told, group, rules_at(told.end_ms))
-                yield due.told(group, finding, due.ready_ms(told.end_ms))
-
-    def pairs(
-        self,
-        model: ModelState,
-        due: Due,
-        tables: Sequence[tuple[Group, PaneTable]],
-        apart_ms: int,
-    ) -> Iterator[Told]:
-        """What shadows and champions said under the same ids, of shadows that there is room for."""
-        rules_at = partial(self._rules_at, due)
-        for group, table in tables:
-            if group not in model.lives:
-                continue
-            first_ms = model.lives[group][0].first_end_ms - apart_ms
-            panes = table.between(first_ms, table.last_end_ms)
-            if not len(panes):
-                continue
-            watch = model.pairs.get(group)
-            if watch is None:
-                alpha = rules_at(panes.first_end_ms).shadow_of(group[0]).alpha
-                watch = PairWatch(group[0], panes.first_end_ms, alpha)
-                model.pairs[group] = watch
-            for told in watch.update(panes, rules_at):
-                yield due.told(group, describe_pairs(told, group), due.ready_ms(told.end_ms))
-
-    def _rules_at(self, due: Due, end_ms: int) -> Rules:
-        return self._schedule.at(due.ready_ms(end_ms))
 
     def _by_rules(
         self, group: Group, table: PaneTable, due: Due
@@ -254,18 +157,10 @@ class Release:
             if kind == due.kind and due.ready_ms(self._end_ms(model, monitor)) < until_ms:
                 yield from self._forget(model, due, monitor)
 
-    def _forget_shadow(
-        self, model: ModelState, due: Due, group: Group, end_ms: int
-    ) -> Iterator[Told]:
-        rules = self._rules_at(due, end_ms)
-        for told in model.shadows.pop(group).quiets(end_ms):
-            yield Told(group, describe_shadow(told, group, rules), due.ready_ms(end_ms) + 1)
-
     def _forget(self, model: ModelState, due: Due, monitor: Monitor) -> Iterator[Told]:
         """What fires is resolved: nobody would do it later."""
         end_ms = self._end_ms(model, monitor)
-        if due.kind == "prediction" and monitor.group in model.shadows:
-            yield from self._forget_shadow(model, due, monitor.group, end_ms)
+        yield from self.comparisons.forget(model, due, monitor.group, end_ms)
         del model.monitors[due.kind, monitor.group]
         because = f"no predictions for {self._forget_ms / DAY_MS:.3g} days"
         for finding in monitor.quiets(end_ms, because):

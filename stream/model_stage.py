@@ -13,12 +13,13 @@ from typing import Any
 
 from stream.agenda import Agenda
 from stream.columns import Group
+from stream.due import Due, Told
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
 from stream.grouped_rows import Piece, pieces
 from stream.maturity import Decision
 from stream.model_inbox import Inbox
 from stream.model_parts import Changes, decode, encode, of_version_1, restore_model
-from stream.model_release import Due, Observer, Release, Told
+from stream.model_release import Observer, Release
 from stream.model_state import ModelState
 from stream.model_watch import GroupWatch
 from stream.monitor_state import Sealed
@@ -160,6 +161,14 @@ class ModelStage:
             for group, pairs in sorted(model.pairs.items())
         ]
 
+    def experiments(self) -> list[dict[str, Any]]:
+        """Where the experiments of all models stand."""
+        return [
+            {"model": model.model_id} | watch.status()
+            for model in self._models.values()
+            for _, watch in sorted(model.experiments.items())
+        ]
+
     def refused_features(self) -> int:
         """Panes of features for which there was no room, of the groups watched now."""
         monitors = [m for model in self._models.values() for m in model.monitors.values()]
@@ -264,7 +273,7 @@ class ModelStage:
                 self._watch.no_cohorts(model)
             if model_id in unsettled and model.is_settled(self._sources):
                 unsettled.discard(model_id)
-        effects += self._effects("cohort", self._watch.pairs(ready, reached))
+        effects += self._effects("cohort", self._watch.compared(ready, reached))
         effects += self._effects("cohort", self._watch.cohorts(ready, reached))
         for model_id in sorted({*asked, *looked_at}):
             model = self._models[model_id]

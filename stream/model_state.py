@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stream.columns import Group
+from stream.experiment_watch import ExperimentWatch
 from stream.grouped_rows import Piece
 from stream.maturity import MaturityRule
 from stream.monitor import Monitor
@@ -17,6 +18,7 @@ from stream.roster import Life
 from stream.rules import CHAMPION, Rules
 from stream.shadow_watch import ShadowWatch
 from stream.snapshot import must_be_the_same
+from stream.version_watch import VersionWatch
 from stream.waiting_panes import Taken, Waiting, Young
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import DelayBlock
@@ -42,6 +44,9 @@ class ModelState:
         self.applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
         self.delays_applied: dict[int, int] = {}
         self.shadows: dict[Group, ShadowWatch] = {}
+        self.versions: dict[Group, VersionWatch] = {}  # beside the one to go back to
+        self.experiments: dict[str, ExperimentWatch] = {}
+        self.has_subjects = rules.model(model_id).subject is not None
         self.pairs: dict[Group, PairWatch] = {}  # by shadow
         self.lives: dict[Group, list[Life]] = {}  # that are not over for both kinds, in order
 
@@ -154,6 +159,9 @@ class ModelState:
             self._forget_empty()
         return taken
 
+    def has_waiting(self, of_kind: PaneKind) -> bool:
+        return any(kind == of_kind for kind, _ in self.waiting)
+
     def first_end_ms(self, kind: PaneKind) -> int | None:
         """No pane of this kind that waits ends before; None: none waits."""
         ends = [w.first_end_ms for (of_kind, _), w in self.waiting.items() if of_kind == kind]
@@ -191,11 +199,6 @@ class ModelState:
             )
         return list(of.items())
 
-    @property
-    def has_pairs(self) -> bool:
-        """Whether any wait."""
-        return any(kind == "pair" for kind, _ in self.waiting)
-
     def arrivals(self) -> Callable[[], dict[str, Any]]:
         """What has arrived and is not merged, as of now; made plain when called."""
         waiting = [(*place, w.held()) for place, w in self.waiting.items() if w.rows or w.tables]
@@ -215,6 +218,10 @@ class ModelState:
         }
         if self.shadows:
             plain["shadows"] = [[list(g), of.to_plain()] for g, of in self.shadows.items()]
+        if self.versions:
+            plain["versions"] = [[list(g), of.to_plain()] for g, of in self.versions.items()]
+        if self.experiments:
+            plain["experiments"] = [of.to_plain() for of in self.experiments.values()]
         if self.pairs:
             plain["pairs"] = [[list(g), of.to_plain()] for g, of in self.pairs.items()]
         return lambda: (
@@ -244,6 +251,11 @@ class ModelState:
             self._lives_of_version_1()
         for group, of in plain.get("shadows", ()):
             self.shadows[tuple(group)] = ShadowWatch.from_plain(self.model_id, of)
+        for group, of in plain.get("versions", ()):
+            self.versions[tuple(group)] = VersionWatch.from_plain(of)
+        for of in plain.get("experiments", ()):
+            watch = ExperimentWatch.from_plain(of)
+            self.experiments[watch.rule.name] = watch
         for group, of in plain.get("pairs", ()):
             self.pairs[tuple(group)] = PairWatch.from_plain(self.model_id, of)
         self.maturity.restore(plain["maturity"])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
 from stream.columns import Group
+from stream.due import Due, Told
 from stream.grouped_rows import Piece, detached
 from stream.model_parts import Changes
-from stream.model_release import Due, Release, Told
+from stream.model_release import Release
 from stream.model_state import ModelState
 from stream.pane_kinds import PaneKind, cohort_at
 from stream.panes import Ints, PaneTable
@@ -84,9 +86,6 @@ class GroupWatch:
             found = tables.get((model_id, due.kind))
             if found is not None:
                 told += self._work_off(model, due, found, prediction_ms, reached)
-                if self._release.governs(model_id):
-                    of_model = {group: panes[group] for group, _ in taken.get(model_id, ())}
-                    told += self._release.facts(model, due, of_model)
             else:
                 model.forget_applied(reached)
         return told
@@ -148,23 +147,22 @@ class GroupWatch:
                 self._changes.note("arrivals", model.model_id)
         return told
 
-    def pairs(
+    def compared(
         self, ready: Sequence[tuple[ModelState, Due, int]], reached: Reached
     ) -> list[Told | Reference]:
-        """Of champions and shadows, before the cohorts of the same ready times."""
+        """Pairs of champions and shadows, and trials of variants: most models have none."""
         told: list[Told | Reference] = []
         for model, cohorts, upto_ms in ready:
-            if cohorts.kind != "cohort" or not model.has_pairs:
+            if cohorts.kind != "cohort":
                 continue
-            due = self._due_pairs(cohorts)
-            apart_ms = due.age_ms - cohorts.age_ms
-            taken = model.take("pair", upto_ms - due.age_ms)
-            key = (model.model_id, due.kind)
-            tables = self._merged({key: taken})[key]
-            told += self._release.pairs(model, due, tables, apart_ms)
-            if tables:
-                model.forget_applied(reached)
-                self._changes.note("arrivals", model.model_id)
+            for due in self._due_comparisons(model, cohorts):
+                taken = model.take(due.kind, upto_ms - due.age_ms)
+                key = (model.model_id, due.kind)
+                tables = self._merged({key: taken})[key]
+                told += self._release.comparisons.of_kind(model, due, tables, cohorts)
+                if tables:
+                    model.forget_applied(reached)
+                    self._changes.note("arrivals", model.model_id)
         return told
 
     def due_cohorts(self, model: ModelState, maturity_ms: int, decided_at_ms: int) -> Iterator[Due]:
@@ -182,12 +180,15 @@ class GroupWatch:
         if maturity_ms is None:
             return []
         dues = list(self.due_cohorts(model, maturity_ms, decided_at_ms))
-        return [*dues, self._due_pairs(dues[-1])] if model.has_pairs else dues
+        return [*dues, *self._due_comparisons(model, dues[-1])]
 
-    def _due_pairs(self, cohorts: Due) -> Due:
-        """When pairs are whose cohorts are due then."""
-        apart_ms = self._rules.apart_ms(cohorts.age_ms - self._rules.grace_ms)
-        return Due("pair", cohorts.age_ms + apart_ms, cohorts.decided_at_ms)
+    def _due_comparisons(self, model: ModelState, cohorts: Due) -> Iterator[Due]:
+        """When pairs and trials are whose cohorts are due then, if there are any."""
+        if model.has_waiting("pair"):
+            apart_ms = self._rules.apart_ms(cohorts.age_ms - self._rules.grace_ms)
+            yield replace(cohorts, kind="pair", age_ms=cohorts.age_ms + apart_ms)
+        if model.has_waiting("trial"):
+            yield replace(cohorts, kind="trial")
 
     def _merged(
         self, taken: Mapping[Of, list[tuple[Group, Taken]]]
@@ -229,7 +230,6 @@ class GroupWatch:
             model.lives[group] = kept
             if not kept:
                 del model.lives[group]
-                model.pairs.pop(group, None)
         if not any(life.is_over for lives in model.lives.values() for life in lives):
             self._ended.discard(model.model_id)
 

@@ -32,6 +32,7 @@ from stream.rules import Rules
 from stream.run import Columns
 from stream.snapshot import Part
 from stream.sorted_runs import Found
+from stream.subjects import no_subjects, trial_of, with_subjects
 from stream.waiting_outcomes import CANDIDATE, COUNTED, WAITING, WaitingOutcomes
 from stream.watermark import BEFORE_ALL_MS, pane_end_ms
 
@@ -82,10 +83,13 @@ class OutcomeJoin:
         return self._held.code_of(group)
 
     def hold(self, predictions: Columns, has_room: NDArray[np.bool_]) -> None:
-        """Applied predictions (the columns of `HELD`). `has_room`: which of them may be held."""
+        """Applied predictions (the columns of `HELD`, without `subject` where there are none).
+        `has_room`: which of them may be held."""
         unjoined = ~has_room | (self._held.ages(0)[predictions["group"]] == BEFORE_ALL_MS)
         self.matured["unjoined"] += int(unjoined.sum())
-        kept = {n: predictions[n][~unjoined].astype(empty.dtype) for n, empty in HELD.items()}
+        kept = {n: predictions[n][~unjoined].astype(HELD[n].dtype) for n in predictions}
+        if "subject" not in kept:
+            kept["subject"] = no_subjects(len(kept["key"]))
         self._held.hold(kept)
 
     def add_outcomes(self, outcomes: Columns) -> None:
@@ -126,13 +130,18 @@ class OutcomeJoin:
         self.matured["matured_labelled"] += int(labelled.sum())
         self.matured["matured_unlabelled"] += int((~labelled).sum())
         for judged in self._judged(rows, labelled, outcomes, is_mature=True):
-            yield "cohort", judged
+            cohort, trial = trial_of(judged)
+            yield "cohort", cohort
+            if trial is not None:
+                yield "trial", trial
 
     def _judged(
         self, rows: Columns, labelled: NDArray[np.bool_], outcomes: Columns, *, is_mature: bool
     ) -> Iterator[GroupedRows]:
         """Predictions with what is known of them; a group with measures of its own by itself."""
         judged = measures(rows, outcomes, labelled)
+        if is_mature:
+            judged = with_subjects(judged, rows["subject"])
         end, hashes = pane_end_ms(rows["time"], self._rules.pane_ms), self._held.hashes(rows)
         made = GroupedRows(
             Rows(end, hashes, judged, {}),

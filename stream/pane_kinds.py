@@ -1,5 +1,5 @@
 """Kinds of panes: of predictions, of cohorts at their maturity, and of cohorts at a further age; of
-pairs, a champion's and a shadow's prediction under one id.
+pairs, a champion's and a shadow's prediction under one id; of trials, cohorts by subject.
 
 A further age is one before the maturity at which predictions are judged too. Its cohorts are a kind
 of panes of their own, "cohort@" and the age in ms: with ready times, a reference and alerts of
@@ -11,7 +11,7 @@ from __future__ import annotations
 PaneKind = str
 """One of `KINDS`, or what `cohort_at` makes."""
 
-KINDS: tuple[PaneKind, ...] = ("prediction", "cohort", "pair")
+KINDS: tuple[PaneKind, ...] = ("prediction", "cohort", "pair", "trial")
 _AT = "cohort@"
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms"))
 

@@ -33,6 +33,7 @@ HELD: Columns = {
     "label": np.zeros(0, np.uint64),
     "score": np.zeros(0, np.float64),
     "value": np.zeros(0, np.float64),
+    "subject": np.zeros(0, np.uint64),  # 0: of nobody; since 0.2
 }
 _FORGET_AT_LEAST = 1_000  # groups
 UNKNOWN = -1  # an age that is not decided yet
@@ -290,7 +291,8 @@ class Pending:
     def restore_whole(self, plain: Mapping[str, Any]) -> None:
         """From state of version 1, of which nothing had left. Raises ChangedRulesError."""
         self._restore_groups(plain)
-        rows = {name: plain["held"][name].astype(empty.dtype) for name, empty in HELD.items()}
+        rows = {n: of.astype(HELD[n].dtype) for n, of in plain["held"].items() if n in HELD}
+        rows["subject"] = np.zeros(len(rows["key"]), np.uint64)
         self._held.restore_whole(rows)
         self._count = len(self._held)
 

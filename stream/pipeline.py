@@ -47,6 +47,7 @@ class Pipeline:
         self._release_every = release_every
         self.asks_power = False
         self._powers: list[dict[str, Any]] | None = None
+        self._versions: list[dict[str, Any]] | None = None
         self.decides_caps = True  # else what is shed is decided by a journal alone
         self._unreleased = 0  # records since stage 2 last heard
         self._held: list[ToPanes] = []
@@ -200,7 +201,14 @@ class Pipeline:
 
     def _note_powers(self) -> None:
         if self.asks_power and self._powers is None:
+            self._versions = self.versions()
             self._powers = [power for model in self.models for power in model.powers()]
+
+    def versions(self) -> list[dict[str, Any]]:
+        """First and last seen, and traffic: as `powers`, before the silent are forgotten."""
+        if self._versions is not None:
+            return self._versions
+        return [one for model in self.models for one in model.versions()]
 
     def powers(self) -> list[dict[str, Any]]:
         """Of every unit the smallest change that would be found: before the end of the input, at
@@ -231,6 +239,7 @@ class Pipeline:
             total["predictions"]["matured_labelled"] + total["predictions"]["matured_unlabelled"]
         )
         coverage = total["predictions"]["matured_labelled"] / judged if judged else None
+        experiments = [of for model in self.models for of in model.experiments()]
         shadows = [shadow for model in self.models for shadow in model.shadows()]
         return {
             "ledger": ledger,
@@ -249,7 +258,8 @@ class Pipeline:
                 for group, labels in sorted(model.labels().items())
             ],
             **({"shadows": shadows} if shadows else {}),
-            "versions": [one for model in self.models for one in model.versions()],
+            **({"experiments": experiments} if experiments else {}),
+            "versions": self.versions(),
             "config_hash": self.rules.config_hash(),
         }
 

@@ -171,6 +171,28 @@ class ShadowRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ExperimentRule:
+    """Variants of a model that subjects are dealt to by chance."""
+
+    name: str
+    variants: tuple[str, ...]  # roles; the first is the one that the others are compared with
+    split: tuple[float, ...]
+    metric: str = "error"  # of judged predictions, the less the better
+    margin: float = 0.0  # a difference within it is none
+    alpha: float = 0.05  # of a false decision, whenever it is made
+    span_ms: int = 28 * DAY_MS  # then it is decided, or stays undecided
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRule:
+    """When a version is worse than the one that it would be rolled back to."""
+
+    metric: str = "error"  # of judged predictions, the less the better
+    margin: float = 0.0
+    alpha: float = 0.01  # of a rollback asked for without reason, ever
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRule:
     """What is configured for one model; None: as for every model."""
 
@@ -193,6 +215,9 @@ class ModelRule:
     requires: tuple[Requirement, ...] | None = None
     objectives: tuple[ObjectiveRule, ...] = ()
     shadow: ShadowRule | None = None
+    subject: str | None = None  # the feature that says whom a prediction is of
+    experiments: tuple[ExperimentRule, ...] = ()
+    rollback: RollbackRule | None = None
 
     @property
     def has_thresholds(self) -> bool:
@@ -301,6 +326,9 @@ class Rules:
     def thresholds_of(self, model_id: str) -> ThresholdRule:
         return self.model(model_id).thresholds or self.thresholds
 
+    def rollback_of(self, model_id: str) -> RollbackRule:
+        return self.model(model_id).rollback or _ROLLBACK
+
     def shadow_of(self, model_id: str) -> ShadowRule:
         return self.model(model_id).shadow or _SHADOW
 
@@ -368,6 +396,8 @@ class Rules:
         model = self.model(model_id)
         if model.classes or model.costs:  # newer than 0.1.0
             state += [list(model.classes), [list(cost) for cost in model.costs]]
+        if model.subject is not None:
+            state += [["subject", model.subject]]
         ages = self.ages_of(model_id)
         state += [list(ages)] if ages else []
         season = self.season_of(model_id)
@@ -416,7 +446,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, ages, reference, season, classes and costs"
+_OF_STATE = "maturity, ages, reference, season, classes, costs and subject"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -463,7 +493,8 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
 )
 _SINCE_0_1_OF_ONE: tuple[str, ...] = (
     *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
-    *("escalate", "shadow", "retrain", "versions", "requires", "objectives"),
+    *("escalate", "retrain", "versions", "requires", "objectives"),
+    *("shadow", "subject", "experiments", "rollback"),
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
@@ -479,4 +510,5 @@ def _hash(fields: dict[str, Any]) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-_UNCONFIGURED, _SHADOW, _UNKNOWN_VERSION = ModelRule(), ShadowRule(), VersionRule()
+_UNCONFIGURED, _UNKNOWN_VERSION = ModelRule(), VersionRule()
+_SHADOW, _ROLLBACK = ShadowRule(), RollbackRule()

@@ -118,7 +118,11 @@ class Run(Generic[Facts]):
     ) -> tuple[Columns, NDArray[np.uint8] | None]:
         plain = unpack(b"1", RUN_VERSION, state[f"{name}/{number}"])
         rows: int = plain["rows"]
-        columns = {n: np.broadcast_to(plain["columns"][n], rows) for n in empty}
+        stored = plain["columns"]
+        columns = {
+            n: np.broadcast_to(stored[n] if n in stored else np.zeros(1, of.dtype), rows)
+            for n, of in empty.items()  # a column that is newer than what was stored is 0
+        }
         if not marks_version:
             return columns, None
         return columns, unpack(b"1", RUN_VERSION, state[f"{name}/{number}/marks"])
@@ -132,9 +136,17 @@ def concatenate(parts: Sequence[Columns]) -> tuple[Columns, NDArray[np.intp]]:
         keys = part["key"][order]
         if (keys[1:] == keys[:-1]).any():
             order = np.argsort(part["key"], kind="stable")
-        return {name: values[order] for name, values in part.items()}, order
+        return {name: _joined([values], order) for name, values in part.items()}, order
     order = np.argsort(np.concatenate([part["key"] for part in parts]), kind="stable")
-    return {n: np.concatenate([part[n] for part in parts])[order] for n in parts[0]}, order
+    return {n: _joined([part[n] for part in parts], order) for n in parts[0]}, order
+
+
+def _joined(parts: Sequence[NDArray[Any]], order: NDArray[np.intp]) -> NDArray[Any]:
+    """One column, sorted; in one cell where all are, and alike."""
+    cells = {part[:1].tobytes() if part.strides == (0,) else b"" for part in parts}
+    if len(cells) == 1 and b"" not in cells:
+        return np.broadcast_to(parts[0][:1], len(order))
+    return np.concatenate(parts)[order]
 
 
 def gathered(parts: Sequence[Columns]) -> Columns:

@@ -16,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from stream.rules import Rules, Season, ShadowRule, VersionRule
+from stream.rules import Rules, Season, VersionRule
+from stream.setting_comparisons import ExperimentSettings, RollbackSettings, ShadowSettings
 from stream.setting_detection import (
     ModelBudgetSettings,
     ModelFloorSettings,
@@ -35,13 +36,11 @@ from stream.setting_types import (
     MaturityAge,
     Port,
     PositiveDuration,
-    Share,
     ShareOrAll,
     duration_text,
     whole_ms,
 )
 
-_SHADOW = ShadowRule()
 _DEFAULT = Rules()  # the core's defaults are the only ones: a second list would drift
 _CHECKED_NONE: Any = Field(default=None, validate_default=True)
 
@@ -272,35 +271,6 @@ class WebSettings(Section):
 _NO_OWNER = BeforeValidator(lambda value: {} if value is None else value)
 
 
-class ShadowSettings(Section):
-    """What a shadow of a model may not do as its champion does, before it is told."""
-
-    missing: Share = Field(
-        default=_SHADOW.missing,
-        description="Share of the champion's predictions, or values of a feature, that it lacks.",
-    )
-    latency: Annotated[float, Field(ge=1.0, allow_inf_nan=False)] = Field(
-        default=_SHADOW.latency,
-        description="An answer is slow at so many times what 95 % of the champion's take.",
-    )
-    slower: Share = Field(default=_SHADOW.slower, description="Share of slow answers.")
-    without: tuple[str, ...] = Field(
-        default=(), description="Features of the champion that it is not given on purpose."
-    )
-    margin: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = Field(
-        default=_SHADOW.margin, description="Share of predictions in which it may err more often."
-    )
-    alpha: Share = Field(
-        default=_SHADOW.alpha,
-        description="What is said of its errors is false with this probability, ever.",
-    )
-
-    def rule(self) -> ShadowRule | None:
-        fields = self.model_dump() | {"without": tuple(sorted(self.without))}
-        made = ShadowRule(**fields)
-        return None if made == _SHADOW else made
-
-
 class ModelSettings(Section):
     """What differs for one model; its owner and runbook are required."""
 
@@ -346,6 +316,12 @@ class ModelSettings(Section):
     )
 
     shadow: ShadowSettings = ShadowSettings()
+    subject: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="The feature that says whom a prediction is of: variants are dealt to these.",
+    )
+    experiments: dict[str, ExperimentSettings] = Field(default={})
+    rollback: RollbackSettings = RollbackSettings()
 
     @model_validator(mode="after")
     def _objectives_are_of_what_is_watched(self) -> Self:

@@ -249,6 +249,9 @@ class Settings(Section):
             objectives=tuple(one.rule() for one in model.objectives),
             thresholds=model.thresholds.of_model(self.thresholds),
             shadow=model.shadow.rule(),
+            subject=model.subject,
+            rollback=model.rollback.rule(),
+            experiments=tuple(of.rule(name) for name, of in sorted(model.experiments.items())),
         )
 
     def _reference_rule(self, own: ModelReferenceSettings) -> ReferenceRule | None:

@@ -27,8 +27,10 @@ from stream.outcome_join import OutcomeJoin
 from stream.pane_outbox import PaneOutbox
 from stream.record_columns import outcome_columns, prediction_columns
 from stream.rules import Rules
+from stream.run import Columns
 from stream.shedding import Cap, Side, Wish
 from stream.snapshot import Part, pack, unpack
+from stream.subjects import named_by, subjects_of
 from stream.watermark import BEFORE_ALL_MS, pane_end_ms
 from stream.wire import DelayBlock, Learned
 
@@ -50,6 +52,7 @@ class SourceStage:
         self._names = FeatureNames(rules)
         self._open = OpenPanes(rules)
         self._join = OutcomeJoin(rules)
+        self._subject_of = named_by(rules)
 
     @property
     def epoch(self) -> int:
@@ -113,6 +116,7 @@ class SourceStage:
 
     def _use(self, rules: Rules) -> None:
         self.rules = rules
+        self._subject_of = named_by(rules)
         self._intake.rules = rules
         self._join.use(rules)
 
@@ -251,9 +255,14 @@ class SourceStage:
                 "group": held_as[columns.group],
                 "time": columns.time_ms,
                 **columns.claims(),
+                **self._subjects(columns),
             },
             may_wait,
         )
+
+    def _subjects(self, columns: PredictionColumns) -> Columns:
+        named = self._subject_of
+        return {"subject": subjects_of(columns, named)} if named else {}
 
     # -- what leaves
 

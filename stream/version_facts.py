@@ -3,7 +3,7 @@ whose rules ask for something of their versions (`stream.governance`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,21 @@ import numpy as np
 from stream.columns import Group
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
-from stream.panes import Ints
+from stream.panes import PaneTable
 from stream.roster import Life
 from stream.rules import HOUR_MS, SHADOW
 from stream.times import iso
 
 
-def facts(life: Life, ends: Ints, rows: Ints, monitor: Monitor | None) -> Iterator[MonitorFinding]:
-    """Of the panes of a life that have come last, in order; `life.predictions` counts them too."""
-    so_far = life.predictions - int(rows.sum()) + np.cumsum(rows)
+def facts(
+    life: Life, panes: PaneTable, monitor: Monitor | None, is_asked: Callable[[int], bool]
+) -> Iterator[MonitorFinding]:
+    """Of the panes of a life that have come last, in order; `life.predictions` counts them too.
+    `is_asked`: by pane end, whether the rules in force ask for something."""
+    so_far = life.predictions - int(panes.rows.sum()) + np.cumsum(panes.rows)
     sealed = [] if monitor is None else [reference.end_ms for reference in monitor.references]
-    for end_ms, predictions in zip(ends.tolist(), so_far.tolist(), strict=True):
-        if end_ms // HOUR_MS <= life.told_ms // HOUR_MS:
+    for end_ms, predictions in zip(panes.pane_end.tolist(), so_far.tolist(), strict=True):
+        if end_ms // HOUR_MS <= life.told_ms // HOUR_MS or not is_asked(end_ms):
             continue
         life.told_ms = end_ms
         held = [at_ms for at_ms in sealed if at_ms <= end_ms]

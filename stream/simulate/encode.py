@@ -15,6 +15,7 @@ from stream.simulate.features import ABSENT
 from stream.simulate.population import SEGMENTS
 from stream.simulate.requests import Requests
 
+SUBJECT = "customer"  # the feature that says whom the prediction of a variant is of
 SENDING_MS = 50.0  # mean time from the answer to the topic
 
 Indices = npt.NDArray[np.int64]
@@ -68,7 +69,8 @@ def predictions(requests: Requests, answers: Answers) -> list[Event]:
             "latency_ms": took,
         }
         if is_dealt:
-            event["subject"] = f"c-{who}"  # the unit of randomisation
+            event["subject"] = f"c-{who}"  # the unit of randomisation; as a feature, to be watched
+            event["features"] = features | {SUBJECT: f"c-{who}"}
         events.append(Event(arrival_ms, name.encode(), orjson.dumps(event)))
     return events
 

@@ -31,6 +31,7 @@ class Play:
     alerts: list[Alert]  # in event-time order
     requests: list[Request]
     truth: dict[str, Any]
+    summary: dict[str, Any]
 
     @property
     def fault(self) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def play(
     assert not pipeline.dead_letters
     alerts = [told.alert for told in pipeline.sorted_alerts()]
     requests = [asked.request for asked in pipeline.sorted_actions()]
-    return Play(alerts, requests, simulation.truth())
+    return Play(alerts, requests, simulation.truth(), pipeline.summary())
 
 
 def settings(config: str = "") -> Settings:

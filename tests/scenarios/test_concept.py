@@ -18,7 +18,7 @@ def test_a_relation_that_changes_while_all_inputs_certainly_do_not_is_concept_dr
     assert alert.recommended_action == "retrain"
     inputs = alert.evidence["inputs"]
     assert (inputs["undecided"], inputs["moved"]) == ([], [])
-    assert "inputs are as before" in alert.summary
+    assert "inputs and predictions are as before" in alert.summary
     assert {a.kind for a in story.first} <= {"concept_drift", "performance", "calibration"}
 
 
@@ -26,5 +26,5 @@ def test_where_an_input_moved_it_is_not_called_so() -> None:
     story = play("covariate:amount@36h")
     losses = [a for a in story.first if a.kind == "performance" and a.severity == "error"]
     assert losses
-    assert all(a.evidence["inputs"]["moved"] == ["amount"] for a in losses)
+    assert all("amount" in a.evidence["inputs"]["moved"] for a in losses)
     assert "concept_drift" not in {a.kind for a in story.first}

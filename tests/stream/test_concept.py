@@ -75,8 +75,8 @@ def test_a_relation_that_changed_asks_for_retraining_and_shows_the_inputs() -> N
     alert = losses(told(as_before))[0]
     assert (alert.kind, alert.recommended_action) == ("concept_drift", "retrain")
     inputs = alert.evidence["inputs"]
-    assert inputs["stable"] == 2
-    assert {*inputs["differences"]} == {"a", "b"}
+    assert inputs["stable"] == 3
+    assert {*inputs["differences"]} == {"a", "b", "prediction:label"}
     for one in inputs["differences"].values():
         assert -one["floor"] <= one["low"] <= one["estimate"] <= one["high"] <= one["floor"]
 

@@ -110,6 +110,21 @@ def test_when_who_spoke_is_quiet_the_next_one_speaks() -> None:
     ]
 
 
+def test_a_step_that_another_alert_has_spoken_for_does_not_hold_up_the_next() -> None:
+    """The lead was told of the warning; the head is to know of the error all the same."""
+    steps = (EscalationRule(1_000, "warning", ("lead",)), EscalationRule(3_000, "error", ("head",)))
+    drift = finding(1_000, "FeatureDrift", "x")
+    errors = finding(1_100, "ErrorRateDrift", since_ms=975)
+    alerts = told([drift, errors], replace(RULES, escalate=steps))
+    assert len({a.incident_id for a in alerts}) == 1
+    assert [(a.alertname, a.sequence, a.owners.informed[1:]) for a in alerts] == [
+        ("FeatureDrift", 1, []),
+        ("ErrorRateDrift", 1, []),
+        ("FeatureDrift", 2, ["lead"]),
+        ("ErrorRateDrift", 2, ["head"]),
+    ]
+
+
 def test_a_step_that_comes_late_delays_the_one_behind_it() -> None:
     second = finding(1_005, "NullRate", "y")
     quiet = finding(4_990, "NullRate", "x", verdict="quiet")

@@ -476,7 +476,7 @@ def is_the_same_however(findings: list[Finding], moves: list[Any], cooldown_ms: 
     rules = replace(rules, retrain=RETRAIN)
     notices = acknowledged(alerts_of(run(findings, [END], rules=rules)))
     at_once = run(findings, [END], rules=rules, notices=notices)
-    ids = [e.alert.id for e in at_once if e.alert.alertname.endswith("Confirmed")]
+    ids = [a.id for a in alerts_of(at_once) if a.alertname.endswith("Confirmed")]
     assert len(ids) == len(set(ids))
     by_twenties = [*((at, at) for at in range(0, 3_000, 20)), END]
     in_step = run(findings, by_twenties, rules=rules, notices=notices)

@@ -1,0 +1,199 @@
+"""Each failure x seeds x rates of traffic: is it caught, when, and what else is told?
+
+scripts/chaos scenarios [--only ROW]... [--rate RATE]... [--seeds N] [--out FILE.json]
+
+Default settings, but for the span of the reference, which at a high rate need not be a day. A fault
+that is not caught is declared where what would be found of its series (`smallest`) takes longer
+than there was time. Exit 1 where one is missed and not declared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stream.drill import Report, played
+from stream.pipeline import Pipeline
+from stream.settings import Settings
+from stream.simulate.spec import Spec
+from tests.scenarios.play import OWNERS
+
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    name: str
+    per_s: float
+    span: str  # of the reference
+    onset_ms: int
+    wait_ms: int
+    labels: str  # median
+    seeds: int
+
+
+RATES = (
+    Rate("1/min", 1 / 60, "1d", 190 * HOUR_MS, 120 * HOUR_MS, "6h", 3),
+    Rate("10/s", 10.0, "1h", 80 * MINUTE_MS, 50 * MINUTE_MS, "2m", 2),
+    Rate("1000/s", 1_000.0, "3m", 240_000, 180_000, "10s", 1),
+)
+ROWS: tuple[tuple[str, str, str], ...] = (
+    ("nulls of 30 %", "fraud", "null:amount@{on}ms,30%"),
+    ("feature missing", "fraud", "missing:amount@{on}ms"),
+    ("renamed", "fraud", "rename:amount@{on}ms"),
+    ("retyped", "fraud", "retype:amount@{on}ms"),
+    ("new category", "fraud", "new_category:country@{on}ms"),
+    ("unit ×100", "fraud", "unit:amount@{on}ms,x100"),
+    ("°C as °F", "pricing", "unit:temperature_c@{on}ms,x1.8,offset=32"),
+    ("stale constant", "fraud", "stale:amount@{on}ms"),
+    ("swapped columns", "fraud", "swap:amount+distance_km@{on}ms"),
+    ("covariate drift, abrupt", "fraud", "covariate:amount@{on}ms"),
+    ("covariate drift, gradual", "fraud", "covariate:amount@{on}ms,2,ramp={ramp}ms"),
+    ("concept drift", "pricing", "concept@{on}ms"),
+    ("predictions shift", "fraud", "prediction@{on}ms"),
+    ("false positives", "fraud", "false_positives@{on}ms"),
+    ("calibration lost", "fraud", "calibration@{on}ms"),
+    ("latency ×3", "fraud", "latency@{on}ms"),
+    ("labels stop", "pricing", "labels_stop@{on}ms"),
+    ("labels later ×3", "pricing", "label_delay@{on}ms,x3"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    row: str
+    rate: str
+    seed: int
+    caught: bool
+    declared: bool
+    delay_s: float | None
+    wrong: int  # alerts of its incident or beside it that say what would not help
+    extra: int  # alerts of other incidents, and of before
+    told: list[str]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("scenarios", description=__doc__)
+    parser.add_argument("--only", action="append", choices=[row[0] for row in ROWS])
+    parser.add_argument("--rate", action="append", choices=[rate.name for rate in RATES])
+    parser.add_argument("--seeds", type=int, help="instead of each rate's own number of them")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    rates = [rate for rate in RATES if given.rate is None or rate.name in given.rate]
+    rows = [row for row in ROWS if given.only is None or row[0] in given.only]
+    cells: list[Cell] = []
+    for name, model, fault in rows:
+        for rate in rates:
+            for seed in range(7, 7 + (given.seeds or rate.seeds)):
+                cells.append(cell(name, model, fault, rate, seed))
+                print(cells[-1], file=sys.stderr, flush=True)
+    print("\n".join(table(cells, rows, rates)))
+    if given.out is not None:
+        given.out.write_text(json.dumps([asdict(one) for one in cells], indent=1))
+    missed = [one for one in cells if not (one.caught or one.declared)]
+    return 1 if missed else 0
+
+
+def cell(name: str, model: str, fault: str, rate: Rate, seed: int) -> Cell:
+    pipeline = Pipeline(settings(rate).rules(), 2, release_every=20_000)
+    pipeline.asks_power = True
+    text = fault.format(on=rate.onset_ms, ramp=rate.wait_ms // 2)
+    spec = Spec.model_validate(
+        {
+            "seed": seed,
+            "length": f"{rate.onset_ms + rate.wait_ms}ms",
+            "models": (model,),
+            "traffic": {"rate": f"{rate.per_s}/s" if rate.per_s >= 1 else "1/min"},
+            "labels": {"median": rate.labels},
+            "faults": [text],
+        }
+    )
+    report = played(pipeline, spec)
+    delay_ms = report.after_ms(report.alert)
+    told = [*report.incident, *report.others]
+    # what is told first is told before its cause is known; what counts is what stands at the end
+    last = {a.fingerprint: a for a in (effect.alert for effect in pipeline.sorted_alerts())}
+    stands = [last[alert.fingerprint] for alert in told]
+    return Cell(
+        name,
+        rate.name,
+        seed,
+        caught=not report.is_missed,
+        declared=report.is_missed and is_declared(report, pipeline, rate),
+        delay_s=None if delay_ms is None else delay_ms / 1000,
+        wrong=sum(is_wrong(alert.recommended_action, report) for alert in stands),
+        extra=len(report.others) + report.before,
+        told=[f"{a.alertname} {a.scope.feature or ''} {a.recommended_action}" for a in told],
+    )
+
+
+def settings(rate: Rate) -> Settings:
+    models = {
+        name: {
+            "owners": {"accountable": owner, "responsible": [owner]},
+            "runbook_url": f"https://example.com/{name}",
+        }
+        for name, owner in OWNERS.items()
+    }
+    return Settings.model_validate({"models": models, "reference": {"span": rate.span}})
+
+
+def is_wrong(action: str, report: Report) -> bool:
+    """Retraining does not mend a pipeline, nor does a pipeline's mending a changed world."""
+    wanted = {action for goal in report.goals for action in goal.actions}
+    return action in {"retrain", "rollback", "fix_pipeline"} - wanted and not (
+        action == "retrain" and "investigate" in wanted
+    )
+
+
+def is_declared(report: Report, pipeline: Pipeline, rate: Rate) -> bool:
+    """Whether the printed smallest change of what is asked for takes longer than there was."""
+    features = {goal.feature for goal in report.goals}
+    kinds = {kind for goal in report.goals for kind in goal.kinds}
+    asked = {f"feature:{name}" for name in features if name}
+    if not asked:
+        asked = {"prediction:"} if kinds & {"prediction_drift", "latency"} else {"outcome:"}
+    found: list[dict[str, Any]] = [
+        one for one in pipeline.powers() if any(one["series"].startswith(name) for name in asked)
+    ]
+    soon = [one for one in found if one["seconds"] and one["seconds"] * 1000 <= rate.wait_ms]
+    return not soon
+
+
+def table(cells: list[Cell], rows: list[tuple[str, str, str]], rates: list[Rate]) -> list[str]:
+    """As the README has it."""
+    lines = [
+        "| failure | " + " | ".join(rate.name for rate in rates) + " |",
+        "|---" * (len(rates) + 1) + "|",
+    ]
+    for name, *_ in rows:
+        shown = [_shown([c for c in cells if (c.row, c.rate) == (name, r.name)]) for r in rates]
+        lines.append(f"| {name} | " + " | ".join(shown) + " |")
+    return lines
+
+
+def _shown(cells: list[Cell]) -> str:
+    """Caught of seeds, the median delay, wrong actions, extra alerts."""
+    caught = [one.delay_s for one in cells if one.caught and one.delay_s is not None]
+    if not caught:
+        return "declared" if all(one.declared for one in cells) else "missed"
+    declared = sum(one.declared for one in cells)
+    many = f"{len(caught)}/{len(cells)}" + (f" ({declared} declared)" if declared else "")
+    wrong, extra = sum(one.wrong for one in cells), sum(one.extra for one in cells)
+    return f"{many}, {_span(statistics.median(caught))}, {wrong}, {extra}"
+
+
+def _span(seconds: float) -> str:
+    for unit, name in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.0f} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
