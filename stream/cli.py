@@ -379,6 +379,26 @@ def acknowledge(
     announce(settings, what, by=by, note=note, of_incident=incident, at=at)
 
 
+@app.command()
+def retrained(
+    model: Annotated[str, typer.Argument(help="model_id")],
+    version: Annotated[str | None, typer.Argument(help="All versions, if not given.")] = None,
+    by: Annotated[str, typer.Option(help="Who or what has retrained it.")] = "",
+    note: Annotated[str, typer.Option(help="With what, where.")] = "",
+    at: Annotated[
+        str | None,
+        typer.Option(help="Event time: RFC 3339, or epoch milliseconds; at once, if not given."),
+    ] = None,
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Say that a model was retrained: what fired before is answered, and its age begins anew."""
+    settings = load_settings(config, _broker(bootstrap))
+    from stream.cli_notices import retrained as announce
+
+    announce(settings, model, version, by=by, note=note, at=at)
+
+
 def _broker(bootstrap: str | None) -> dict[str, Any]:
     return {} if bootstrap is None else {"kafka": {"bootstrap": bootstrap}}
 

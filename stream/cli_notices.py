@@ -1,4 +1,4 @@
-"""`leeway acknowledge`: what people tell a running app about its alerts."""
+"""`leeway acknowledge`, `leeway retrained`: what people tell a running app about its alerts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ def acknowledge(
     notice = Notice("acknowledgement", _at_ms(at), by=by, note=note, **{field: what})
     announce(settings, notice)
     say(f"announced: {by} has taken {field.replace('_', ' ')} {what} in hand")
+
+
+def retrained(
+    settings: Settings, model_id: str, version: str | None, *, by: str, note: str, at: str | None
+) -> None:
+    if not settings.rules().knows(model_id) or not model_id or version == "":
+        raise fail(f"no model {model_id!r} in this configuration", USAGE)
+    told = {"model_id": model_id, "model_version": version or "", "by": by, "note": note}
+    announce(settings, Notice("retrained", _at_ms(at), **told))
+    say(f"announced: {model_id if version is None else f'{model_id} v{version}'} was retrained")
 
 
 def announce(settings: Settings, notice: Notice) -> None:

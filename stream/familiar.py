@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import attrgetter
 from types import NoneType
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from stream.events import LATEST_MS, Label, Outcome, Prediction
@@ -70,16 +70,26 @@ class Read:
     asked: Places
 
 
-def taken_apart(events: Sequence[Any], fields: Fields) -> dict[str, list[Any]]:
+def taken_apart(events: Sequence[msgspec.Struct], fields: Fields) -> dict[str, Sequence[Any]]:
     """Field by field."""
-    taken: dict[str, list[Any]] = {}
+    taken: dict[str, Sequence[Any]] = {}
+    of_events = _transposed(events)
     for name, inner in fields.items():
-        values = list(map(attrgetter(name), events))
+        values = of_events.get(name, ())
         if not inner:
             taken[name] = values
-        for field in inner:
-            taken[f"{name}.{field}"] = list(map(attrgetter(field), values))
+            continue
+        of_values = _transposed(values)
+        taken |= {f"{name}.{field}": of_values.get(field, ()) for field in inner}
     return taken
+
+
+def _transposed(structs: Sequence[msgspec.Struct]) -> dict[str, tuple[Any, ...]]:
+    """All values of each field; nothing of none."""
+    if not structs:
+        return {}
+    values = zip(*map(astuple, structs), strict=True)
+    return dict(zip(structs[0].__struct_fields__, values, strict=True))
 
 
 class Forms:
@@ -240,11 +250,8 @@ class _Reading:
         except PARSE_ERRORS:  # those before it are in the list
             self._asked.append(at + len(events))
         taken = taken_apart(events, self._fields)
-        if self._taken:
-            for name, cells in taken.items():
-                self._taken[name] += cells
-        else:
-            self._taken = taken
+        for name, cells in taken.items():
+            self._taken.setdefault(name, []).extend(cells)
         return min(len(events) + 1, len(values))
 
     def _read(self, count: int, most: int) -> Read | None:

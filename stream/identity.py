@@ -33,7 +33,10 @@ _EMPTY: Columns = {
 
 def hash_ids(ids: Iterable[str], part: int = PREDICTION) -> Hashes:
     """(n, 2). `part`: which part of an identity these are; it seeds the hash."""
-    digests = b"".join([xxhash.xxh3_128_digest(text.encode(), part) for text in ids])
+    if part == PREDICTION:
+        digests = b"".join(map(xxhash.xxh3_128_digest, map(str.encode, ids)))
+    else:
+        digests = b"".join([xxhash.xxh3_128_digest(text.encode(), part) for text in ids])
     return np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 2)
 
 

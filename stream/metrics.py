@@ -110,6 +110,14 @@ class Metrics:
         self._coverage = gauge(
             "label_coverage_ratio", "Share of matured predictions that had an outcome.", _MODEL
         )
+        self._predictions = gauge(
+            "version_predictions",
+            "Predictions of a version and role so far, of its panes that are closed.",
+            _MODEL,
+        )
+        self._requests = Counter(
+            "leeway_requests", "Requests to act that were sent.", ("type",), registry=registry
+        )
         self._label_delay = gauge(
             "label_delay_seconds",
             "Time from a prediction to its outcome, of recently matured predictions that had one.",
@@ -264,6 +272,14 @@ class Metrics:
             if delay_ms is not None:
                 of_version = self._label_delay.labels(model, model_version, role, quantile)
                 of_version.set(delay_ms / 1000)
+
+    def version(self, names: tuple[str, str, str], predictions: int) -> None:
+        """Model, version and role."""
+        if self._admits((*names, "", "")):
+            self._predictions.labels(*names).set(predictions)
+
+    def request(self, type_: str) -> None:
+        self._requests.labels(type_).inc()
 
     def groups(self, partition: int, watched: int, refused_panes: int) -> None:
         self._watched.labels(partition).set(watched)

@@ -82,7 +82,7 @@ def familiar_predictions(read: Read, form: Form) -> PredictionColumns:
 
 def _coded_together(parts: Sequence[Sequence[Value]]) -> tuple[NDArray[np.int64], list[Any]]:
     """As `_coded`, of tuples with one value of each part."""
-    if all(len(set(part)) == 1 for part in parts):
+    if all(part.count(part[0]) == len(part) for part in parts):
         return np.zeros(len(parts[0]), np.int64), [tuple(part[0] for part in parts)]
     return _coded(zip(*parts, strict=True))
 
@@ -107,10 +107,9 @@ def _said(
 
 def outcome_columns(decoded: Decoded[Outcome] | Read) -> OutcomeColumns:
     """O(n)."""
-    if isinstance(decoded, Read):
-        fields = decoded.fields
-    else:
-        fields = taken_apart(decoded.events, OF_OUTCOMES)
+    fields: Mapping[str, Sequence[Any]] = (
+        decoded.fields if isinstance(decoded, Read) else taken_apart(decoded.events, OF_OUTCOMES)
+    )
     model, of_model = _coded(fields["model_id"])
     label, of_label = _coded(_label_texts(fields["actual.label"]))
     flags = [0 if text is None else label_flags(text) for text in of_label]

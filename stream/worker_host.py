@@ -17,7 +17,7 @@ from stream.alert_stage import AlertStage
 from stream.checkpoint import CheckpointError, Layout
 from stream.control import EndOfInput
 from stream.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
-from stream.events import Effect, Records, ToDeadLetters
+from stream.events import Effect, Records, ToActions, ToDeadLetters
 from stream.idle import Side
 from stream.journal import Journal
 from stream.last_states import LastStates
@@ -206,6 +206,8 @@ class Host:
         for effect in effects:
             if isinstance(effect, ToDeadLetters):
                 self.metrics.dead_letter(effect.letter.topic, effect.letter.reason)
+            elif isinstance(effect, ToActions):
+                self.metrics.request(effect.request.type)
         await slot.emit(self.send, records)
 
     @staticmethod

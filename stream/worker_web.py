@@ -131,6 +131,9 @@ def show_state(host: Host) -> None:
             model, version, role, _ = status.group
             key = (model, version, role, status.series, status.detector)
             host.metrics.series(key, status.score, status.threshold)
+        for one in slot.core.versions():
+            names = (one["model"], one["version"], one["role"])
+            host.metrics.version(names, one["predictions"])
         for (model, version, role, _), labels in slot.core.labels().items():
             host.metrics.labels(model, version, role, labels)
     firing = [alert for slot in host.alerts.values() for alert in slot.core.active()]

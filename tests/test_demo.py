@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from stream.demo import events, main, producer, summary
 from stream.events import Alert
 
 ROWS = 9_000
+BEFORE_NULLS, NULLS = "2018-10-29T00:00:00.000Z", "2018-10-30T19:00:00.000Z"
 BEFORE, AFTER = "2019-03-31T02:59:59.000Z", "2019-03-31T09:00:00.000Z"
 
 
@@ -48,7 +50,8 @@ def a_run(*alerts, **terms):
     predictions |= {"consumed": 10, "applied": 9, "late": 1, "matured_labelled": 8, "pending": 1}
     outcomes |= {"consumed": 8, "applied": 8, "joined": 8}
     ledger = {"predictions": predictions | terms, "outcomes": outcomes}
-    return summary.Run(ledger, {"predictions": 10, "outcomes": 8}, list(alerts), seconds=2.0)
+    sent, rows = {"predictions": 10, "outcomes": 8}, range(74_990, 75_000)
+    return summary.Run(ledger, sent, list(alerts), seconds=2.0, rows=rows)
 
 
 def leeway_demo(*arguments):
@@ -136,6 +139,23 @@ def test_an_alert_before_the_drift_fails_a_run_whatever_it_is_about():
         f"an alert before the drift: performance of the model at {BEFORE}"
     ]
     assert len(summary.faults(a_run(an_alert(evaluated_at=BEFORE)))) == 2
+
+
+def test_a_whole_run_must_tell_of_the_nulls_and_of_the_outcomes_that_come_later():
+    nulls = an_alert(
+        kind="data_quality", alertname="NullRate", starts_at=NULLS, evaluated_at=NULLS,
+        scope={"feature": "debt_to_income_ratio", "segment": None},
+    )  # fmt: skip
+    later = an_alert(kind="label_delay", scope={"feature": None, "segment": None})
+    whole = range(100_000)
+    assert summary.faults(replace(a_run(an_alert(), nulls, later), rows=whole)) == []
+    assert summary.faults(replace(a_run(an_alert()), rows=whole)) == [
+        "the nulls of debt_to_income_ratio were not alerted",
+        "the outcomes that come later were not alerted",
+    ]
+    early = an_alert(kind="data_quality", starts_at=BEFORE_NULLS, evaluated_at=NULLS,
+                     scope={"feature": "debt_to_income_ratio", "segment": None})  # fmt: skip
+    assert len(summary.faults(replace(a_run(an_alert(), early, later), rows=whole))) == 2
 
 
 @pytest.mark.parametrize(

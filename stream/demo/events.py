@@ -12,7 +12,7 @@ import numpy.typing as npt
 import orjson
 from numpy.random import default_rng
 
-from stream.demo import car_loan
+from stream.demo import car_loan, staged
 
 MODEL_ID = "car_loan"
 MODEL_VERSION = "1"
@@ -51,14 +51,22 @@ def around_the_drift(rows: int) -> range:
     return chosen
 
 
-def events(*, seed: int = SEED, rows: range | None = None) -> tuple[list[Event], list[Event]]:
+def events(
+    *, seed: int = SEED, rows: range | None = None, with_faults: bool = False
+) -> tuple[list[Event], list[Event]]:
     """Predictions and outcomes, each in the order of arrival. All rows: about 190,000 events.
 
-    A row's outcome does not depend on the choice of rows, only on the seed.
+    A row's outcome does not depend on the choice of rows, only on the seed. `with_faults`: with
+    what `staged` has.
     """
     data = car_loan.load()
     chosen = np.arange(car_loan.ROWS) if rows is None else np.asarray(rows, dtype=np.int64)
-    return _predictions(data, chosen), _outcomes(data, chosen, seed)
+    columns = {name: column[chosen].tolist() for name, column in data.features.items()}
+    if with_faults:
+        name = staged.NULL_FEATURE
+        columns[name] = staged.with_nulls(columns[name], chosen, seed)
+    outcomes = _outcomes(data, chosen, *outcome_times_ms(seed, with_faults=with_faults))
+    return _predictions(data, chosen, columns), outcomes
 
 
 def interleaved(predictions: list[Event], outcomes: list[Event]) -> Iterator[tuple[bool, Event]]:
@@ -70,10 +78,11 @@ def interleaved(predictions: list[Event], outcomes: list[Event]) -> Iterator[tup
     )
 
 
-def _predictions(data: car_loan.CarLoan, chosen: npt.NDArray[np.int64]) -> list[Event]:
+def _predictions(
+    data: car_loan.CarLoan, chosen: npt.NDArray[np.int64], columns: dict[str, list[Any]]
+) -> list[Event]:
     times_ms = car_loan.predicted_at_ms(chosen)
-    columns: list[list[Any]] = [column[chosen].tolist() for column in data.features.values()]
-    names = tuple(data.features)
+    names = tuple(columns)
     return [
         Event(
             time_ms,
@@ -95,14 +104,18 @@ def _predictions(data: car_loan.CarLoan, chosen: npt.NDArray[np.int64]) -> list[
             rfc3339(times_ms),
             data.label[chosen].tolist(),
             data.score[chosen].tolist(),
-            zip(*columns, strict=True),
+            zip(*columns.values(), strict=True),
             strict=True,
         )
     ]
 
 
-def _outcomes(data: car_loan.CarLoan, chosen: npt.NDArray[np.int64], seed: int) -> list[Event]:
-    observed_ms, arrival_ms = outcome_times_ms(seed)
+def _outcomes(
+    data: car_loan.CarLoan,
+    chosen: npt.NDArray[np.int64],
+    observed_ms: npt.NDArray[np.int64],
+    arrival_ms: npt.NDArray[np.int64],
+) -> list[Event]:
     coming = chosen[arrival_ms[chosen] >= 0]
     found = [
         Event(
@@ -129,12 +142,15 @@ def _outcomes(data: car_loan.CarLoan, chosen: npt.NDArray[np.int64], seed: int) 
     return found
 
 
-def outcome_times_ms(seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def outcome_times_ms(
+    seed: int, *, with_faults: bool = False
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(observed, arrived) of the outcome of every row, epoch ms; -1 where it never comes."""
     generator = default_rng(seed)
     rows = car_loan.ROWS
     never = generator.random(rows) < NEVER
     delay_ms = DELAY_MEDIAN_MS * np.exp(DELAY_SIGMA * generator.standard_normal(rows))
+    delay_ms = staged.later(delay_ms) if with_faults else delay_ms
     jitter_ms = generator.exponential(JITTER_MEAN_MS, rows)
     observed = car_loan.predicted_at_ms(np.arange(rows)) + delay_ms.astype(np.int64)
     arrived = observed + jitter_ms.astype(np.int64)

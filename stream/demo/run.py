@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from aiokafka.errors import KafkaError
@@ -39,11 +40,13 @@ def main(rows: int | None = None, seed: int = SEED) -> int:
     """
     chosen = None if rows is None else around_the_drift(rows)
     try:
-        run = asyncio.run(_run(*events(seed=seed, rows=chosen)))
+        run = asyncio.run(_run(*events(seed=seed, rows=chosen, with_faults=True)))
     except (AdminError, BrokerError, DemoError, KafkaError, WorkerDiedError) as error:
         return _fail(str(error))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return _fail("interrupted")
+    if chosen is not None:
+        run = replace(run, rows=chosen)
     sys.stdout.write("\n".join(["", *summary.lines(run), ""]))
     found = summary.faults(run)
     return _fail("; ".join(found)) if found else 0

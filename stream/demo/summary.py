@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stream.alert_lines import epoch_ms
-from stream.demo import car_loan
+from stream.demo import car_loan, staged
 from stream.events import Alert
 
 Ledger = dict[str, dict[str, int]]
@@ -17,6 +17,9 @@ FATES = {
     "outcomes": ("joined", "superseded", "retracted", "orphan_waiting", "orphan_expired"),
 }
 DRIFT_MS = car_loan.START_MS + car_loan.DRIFT_ROW * car_loan.STEP_MS
+NULLS_MS = (
+    car_loan.START_MS + (staged.NULL_ROWS.start - 10) * car_loan.STEP_MS
+)  # an onset is a guess
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Run:
     sent: dict[str, int]  # by side
     alerts: list[Alert]
     seconds: float  # from the first event sent until no stage moved any more
+    rows: range = range(car_loan.ROWS)  # of the data
 
     def total(self, term: str) -> int:
         return sum(side.get(term, 0) for side in self.ledger.values())
@@ -36,7 +40,11 @@ def faults(run: Run) -> list[str]:
     """Why the run failed, one sentence each; empty when all is well."""
     found = [*_ledger_faults(run)]
     firing = [alert for alert in run.alerts if alert.status == "firing"]
-    early = [alert for alert in run.alerts if epoch_ms(alert.evaluated_at) < DRIFT_MS]
+    early = [
+        alert
+        for alert in run.alerts
+        if epoch_ms(alert.evaluated_at) < DRIFT_MS and not _is_of_the_nulls(alert)
+    ]
     found += [
         f"an alert before the drift: {alert.kind} of {alert.scope.feature or 'the model'} "
         f"at {alert.evaluated_at}"
@@ -44,7 +52,19 @@ def faults(run: Run) -> list[str]:
     ]
     if not any(_is_the_drift(alert) for alert in firing):
         found.append("the drift of car_value was not alerted")
+    if staged.NULL_ROWS.start in run.rows and not any(map(_is_of_the_nulls, firing)):
+        found.append(f"the nulls of {staged.NULL_FEATURE} were not alerted")
+    if len(run.rows) == car_loan.ROWS and not any(a.kind == "label_delay" for a in firing):
+        found.append("the outcomes that come later were not alerted")
     return found
+
+
+def _is_of_the_nulls(alert: Alert) -> bool:
+    return (
+        alert.kind == "data_quality"
+        and alert.scope.feature == staged.NULL_FEATURE
+        and epoch_ms(alert.starts_at) >= NULLS_MS
+    )
 
 
 def _is_the_drift(alert: Alert) -> bool:

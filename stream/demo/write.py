@@ -29,10 +29,11 @@ def write(
     rows: int | None = None,
     seed: int = car_loan_events.SEED,
     compress: bool = False,
+    with_faults: bool = True,
 ) -> tuple[Path, Path]:
     """Writes both files, in the order of arrival; rows: that many around the drift, None: all."""
     chosen = None if rows is None else car_loan_events.around_the_drift(rows)
-    predictions, outcomes = car_loan_events.events(seed=seed, rows=chosen)
+    predictions, outcomes = car_loan_events.events(seed=seed, rows=chosen, with_faults=with_faults)
     directory.mkdir(parents=True, exist_ok=True)
     suffix = ".ndjson.gz" if compress else ".ndjson"
     return (

@@ -41,7 +41,7 @@ def moment_ms(text: str) -> int:
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("car_loan")
-    write.write(directory)
+    write.write(directory, with_faults=False)
     done = backtest(
         *("--predictions", directory / "predictions.ndjson"),
         *("--outcomes", directory / "outcomes.ndjson"),

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from stream.demo import car_loan, events, stationary, write
+from stream.demo import car_loan, events, staged, stationary, write
 
 # SHA-256 of each column of the published files: doubles as little-endian bytes, others as lines.
 PUBLISHED = {
@@ -121,8 +121,27 @@ def test_the_short_form_keeps_the_drift():
         events.around_the_drift(80_000)
 
 
+def test_the_demo_stages_nulls_and_later_outcomes_and_changes_nothing_else(streams):
+    faulty = events.events(with_faults=True)
+    parsed = [[json.loads(event.value) for event in of[0]] for of in (streams, faulty)]
+    name, changed = staged.NULL_FEATURE, []
+    for row, (before, after) in enumerate(zip(*parsed, strict=True)):
+        if before != after:
+            changed.append(row)
+            assert after["features"] == before["features"] | {name: None}
+    assert set(changed) < set(staged.NULL_ROWS)
+    assert len(changed) == pytest.approx(0.3 * len(staged.NULL_ROWS), rel=0.15)
+
+    first = {event.key: event.arrival_ms for event in streams[1]}
+    assert len(faulty[1]) == len(first)
+    for key, arrival_ms in ((event.key, event.arrival_ms) for event in faulty[1]):
+        is_later = int(key.removeprefix(b"loan-")) >= staged.LATER_ROW
+        assert (arrival_ms > first[key]) == is_later
+
+
 def test_written_files_hold_the_events_in_the_order_of_arrival(tmp_path):
-    predictions, outcomes = events.events(rows=events.around_the_drift(300))
+    chosen = events.around_the_drift(300)
+    predictions, outcomes = events.events(rows=chosen, with_faults=True)
     plain = write.write(tmp_path / "plain", rows=300)
     packed = write.write(tmp_path / "packed", rows=300, compress=True)
     assert [path.name for path in packed] == ["predictions.ndjson.gz", "outcomes.ndjson.gz"]

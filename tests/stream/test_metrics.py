@@ -22,6 +22,8 @@ DOCUMENTED = {
     "leeway_watermark_timestamp_seconds",
     "leeway_committed_offset_age_seconds",
     "leeway_label_coverage_ratio",
+    "leeway_version_predictions",
+    "leeway_requests_total",
     "leeway_label_delay_seconds",
     "leeway_drift_score",
     "leeway_drift_threshold",
@@ -67,6 +69,8 @@ def feed(metrics: Metrics) -> None:
     metrics.state("sources", 0, 10)
     metrics.checkpoint("sources", 0.1, 10)
     metrics.labels("m", "1", "champion", LabelStatus(9, 10, 1_000, 2_500))
+    metrics.version(("m", "1", "champion"), 10)
+    metrics.request("retrain")
     metrics.series(("m", "1", "champion", "age", "adwin"), 0.1, 0.2)
     metrics.alerts([("m", "error")])
 
