@@ -31,7 +31,7 @@ from stream.escalation import Escalations
 from stream.events import Alert, ToActions, ToAlerts
 from stream.governance import Governance
 from stream.incidents import ranked
-from stream.members import FAULTS, INPUTS, Member, Sign, size
+from stream.members import FAULTS, INPUTS, Member, Sign, before_after, size
 from stream.records import encode
 from stream.requests import Requests
 from stream.wire import FINDING_KINDS, Finding
@@ -148,6 +148,7 @@ class Decisions:
             severity=alert.severity,
             action=alert.recommended_action,
             size=size(finding.detail["effect"]),
+            moved=before_after(finding.detail),
             fired_ms=ready_ms,
             fired_as=alert.severity,
             is_cause=sign.kind in FAULTS and cause is None,

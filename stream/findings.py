@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.alarm import Signal
-from stream.causes import Cause, cause_of
-from stream.columns import Group
+from stream.causes import cause_of
+from stream.columns import Group, Rows
 from stream.distance_watch import DistanceTold
 from stream.distance_words import describe_distance
 from stream.estimated_error import ESTIMATE, SCORE
@@ -17,6 +17,7 @@ from stream.joint_watch import JointTold, JointWatch
 from stream.joint_words import describe_joint
 from stream.monitor_told import MonitorFinding
 from stream.pane_kinds import PaneKind, is_judged
+from stream.ranked_features import moved_most, ranked_features
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
@@ -76,9 +77,9 @@ class Findings:
             detail["summary"] += "; predictions have moved too"
         shown_of = SCORE if name == ESTIMATE else name
         detail["evidence"] = self._evidence(shown_of, crossing.since_ms, end_ms, reference)
-        if context.feature is not None:
+        if self.kind == "prediction":
             window = self.recent.window(crossing.since_ms, end_ms)
-            _name_cause(detail, cause_of(window, name, measure, reference))
+            _explain(detail, window, watched.key, reference)
         if name == ESTIMATE:
             detail["impact"] |= _sums("estimated_error", told, crossing)
         if is_judged(self.kind):
@@ -158,13 +159,22 @@ class Findings:
         return {"current": current_evidence(window, name, reference), "reference": before}
 
 
-def _name_cause(detail: dict[str, Any], cause: Cause | None) -> None:
-    """What probably is behind it; some causes make a drift a fault."""
+def _explain(detail: dict[str, Any], window: Rows | None, key: Key, reference: Reference) -> None:
+    """What probably is behind an alert of a feature, and which features moved with predictions."""
+    name, measure = key
+    if detail["kind"] == "prediction_drift":
+        ranked = ranked_features(window, reference)
+        if ranked is not None:
+            detail["evidence"]["moved_with"] = {"features": ranked}
+            detail["summary"] += moved_most(ranked)
+    if detail["feature"] is None:
+        return
+    cause = cause_of(window, name, measure, reference)
     if cause is None:
         return
     detail["summary"] += f"; {cause.because}"
     detail["evidence"]["cause"] = cause.shown()
-    if cause.is_certain:
+    if cause.is_certain:  # it makes a drift a fault
         detail["kind"], detail["severity"] = cause.kind, "error"
         detail["recommended_action"] = "fix_pipeline"
 

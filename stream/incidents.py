@@ -328,6 +328,8 @@ def ranked(members: Iterable[Member], most: int) -> list[dict[str, Any]]:
             "alertname": m.sign.alertname,
             "feature": m.sign.feature,
             "size": float(f"{m.size:.4g}"),
+            "before": None if m.moved is None else float(f"{m.moved[0]:.6g}"),
+            "after": None if m.moved is None else float(f"{m.moved[1]:.6g}"),
         }
         for m in list(members)[:most]
     ]

@@ -100,6 +100,7 @@ class Member(msgspec.Struct):
     flaps: int = 0  # times that it has come back within the cooldown
     alone: bytes = b""  # of a feature: the alert, where it fired as information
     graver_ms: int | None = None  # ready time at which it was more than that
+    moved: tuple[float, float] | None = None  # before and after, where the alert has both
     escalated: int = 0  # number of the last step taken, because nobody took it in hand
     escalated_ms: int = 0  # the last of them
 
@@ -209,6 +210,17 @@ def lesser(one: Severity, other: Severity) -> Severity:
 
 def is_at_least(one: Severity, other: Severity) -> bool:
     return SEVERITIES.index(one) >= SEVERITIES.index(other)
+
+
+def before_after(detail: dict[str, Any]) -> tuple[float, float] | None:
+    """Of a finding: of its impact, of nulls, or of means that shifted."""
+    impact = detail["impact"]
+    if impact["reference"] is not None and impact["value"] is not None:
+        return impact["reference"], impact["value"]
+    what = {"NullRate": "null_rate", "FeatureDrift": "mean", "PredictionDrift": "mean"}
+    name = what.get(detail["alertname"])
+    sides = [detail["evidence"].get(side, {}).get(name) for side in ("reference", "current")]
+    return None if None in sides else (float(sides[0]), float(sides[1]))
 
 
 def size(effect: dict[str, Any]) -> float:

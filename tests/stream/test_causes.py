@@ -113,3 +113,41 @@ def test_what_only_looks_like_a_cause_is_not_named(what: str) -> None:
     alerts = told(WORLD[what])
     assert alerts
     assert not [a for a in alerts if "cause" in a.evidence]
+
+
+def scored(random: Random, changed: bool) -> dict[str, Any]:
+    return {
+        "a": round(random.gauss(0.8 if changed else 0.0, 1.0), 3),
+        "b": round(random.gauss(0.0, 1.0), 3),
+        "c": random.choice("xxxyz" if changed else "xyyzz"),
+    }
+
+
+@pytest.mark.parametrize("is_of_features", [True, False])
+def test_predictions_that_move_name_the_features_that_moved_with_them(
+    is_of_features: bool,
+) -> None:
+    random, pipeline = Random(2), Pipeline(SAMPLED, 1)
+    made = []
+    for i in range(8_000):
+        features = scored(random, is_of_features and i >= 6_000)
+        value = features["a"] + (0.0 if is_of_features or i < 6_000 else 0.8)
+        value += random.gauss(0.0, 0.3)
+        made.append(prediction(f"p{i}", i * 200, features=features, prediction={"value": value}))
+    pipeline.predictions(records(made))
+    pipeline.end_of_input(None)
+    alerts = [effect.alert for effect in pipeline.alerts]
+    drifts = [a for a in alerts if a.kind == "prediction_drift" and a.sequence == 1]
+    found = [a.evidence["moved_with"]["features"] for a in drifts if "moved_with" in a.evidence]
+    assert found
+    if is_of_features:
+        by_name = {one["feature"]: one for one in found[-1]}
+        assert set(by_name) == {"a", "c"}
+        assert abs(by_name["a"]["before"]) < 0.3 < by_name["a"]["after"]
+        assert (by_name["c"]["category"], by_name["c"]["after"] > 0.4) == ("x", True)
+        sizes = [one["size"] for one in found[-1]]
+        assert sizes == sorted(sizes, reverse=True)
+        assert "c x moved most" in drifts[-1].summary
+    else:
+        assert found == [[]] * len(found)
+        assert "no feature" in drifts[-1].summary
