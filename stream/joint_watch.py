@@ -168,7 +168,7 @@ class JointWatch:
                 if was_calm and self.is_calm:
                     self._gather(cells, row, row + done, off)
                 row += done
-        if self._bank is not None:  # with a season there is none until the hours are learned
+        if self._bank is not None:
             self._bank.rest()
         return found
 
