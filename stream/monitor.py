@@ -279,9 +279,9 @@ class Monitor:
             **self._detection.snapshot(),
             **self._labels.snapshot(),
         }
-        objectives = self._objectives.snapshot()
-        if objectives:
-            plain["objectives"] = objectives
+        spent = self._objectives.snapshot()
+        if spent:
+            plain["spent"] = spent
         bases = [*self._detection.bases(), *self._gathering.bases]
         building = self._gathering.building()
         return Held(plain, list(self.references), bases, building, *self._recent.snapshot())
@@ -298,7 +298,7 @@ class Monitor:
         made._types.restore(plain["types"], plain.get("admissions", [[], 0]))  # since 0.2
         made._recent.restore(held.stretches, held.newest)
         made._labels = LabelCounts(plain["labelled"], plain["rows"])
-        made._objectives = ObjectiveCounts.restore(plain.get("objectives", {}))
+        made._objectives = ObjectiveCounts.restore(plain.get("spent", {}))
         made.renewed_at = plain.get("renewed_at")
         made._detection.restore_law(held.references, plain, rules)
         profiles: dict[str, Profile] = {}

@@ -138,9 +138,9 @@ def test_a_monitor_restored_in_the_middle_has_counted_the_same() -> None:
         held = restored.snapshot()
         sealed = Sealed(packed(held.parts()))
         restored = Monitor.restore(rules, rules.reference, sealed.held(held.to_plain()))
-    counted = restored.snapshot().plain["objectives"]
-    assert counted == whole.snapshot().plain["objectives"]
+    counted = restored.snapshot().plain["spent"]
+    assert counted == whole.snapshot().plain["spent"]
     assert counted.keys() == {"outcome:error", "outcome:cost", "outcome:false_positive_rate:fraud"}
     assert len(counted["outcome:error"]) == 2, "hours"
     assert ObjectiveCounts.restore(counted).snapshot() == counted
-    assert "objectives" not in Monitor(RULES, group, "cohort", RULES.reference).snapshot().plain
+    assert "spent" not in Monitor(RULES, group, "cohort", RULES.reference).snapshot().plain
