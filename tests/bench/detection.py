@@ -5,7 +5,7 @@ scripts/bench detection --full           some forty
 scripts/bench detection --full --share 0.2    a fifth of that
 scripts/bench detection --only G1,G3     of G1, G1m, judged, G2, G3 (with G4: misses), G5, G6,
                                          hours, adwin, peers
-scripts/bench detection --full --share 0.3 --only peers --plot tests/bench/detection.svg    the plot of the README
+scripts/bench detection --plot FILE.svg  delay against false alarms, of peers
 """
 
 from __future__ import annotations
