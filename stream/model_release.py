@@ -87,7 +87,7 @@ class Release:
             if due.kind == "prediction" and not group[3] and self.governs(model.model_id):
                 for fact in facts(life, panes, monitor, partial(self._is_governed, due, group)):
                     yield due.told(group, fact, due.ready_ms(fact.pane_end_ms))
-        if len(model.lives) > 1:
+        if len(model.lives) > 1 or model.is_compared:
             yield from self.comparisons.of_panes(model, due, pieces)
 
     def _is_governed(self, due: Due, group: Group, end_ms: int) -> bool:

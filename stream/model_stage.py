@@ -153,20 +153,22 @@ class ModelStage:
         """Groups watched, and panes of groups for which there was no room, so far."""
         return len(self._watch.roster), self._watch.roster.refused
 
-    def shadows(self) -> list[dict[str, Any]]:
-        """Each shadow beside its champions, as far as both were judged."""
+    def shadows(self, model_id: str | None = None) -> list[dict[str, Any]]:
+        """Each shadow beside its champions, as far as both were judged; of one model or of all."""
         return [
             {"model": group[0], "version": group[1], "role": group[2]}
             | pairs.status(self.rules.shadow_of(group[0]).margin)
             for model in self._models.values()
+            if model_id in {None, model.model_id}
             for group, pairs in sorted(model.pairs.items())
         ]
 
-    def experiments(self) -> list[dict[str, Any]]:
-        """Where the experiments of all models stand."""
+    def experiments(self, model_id: str | None = None) -> list[dict[str, Any]]:
+        """Where the experiments of one model or of all stand."""
         return [
             {"model": model.model_id} | watch.status()
             for model in self._models.values()
+            if model_id in {None, model.model_id}
             for _, watch in sorted(model.experiments.items())
         ]
 

@@ -164,6 +164,11 @@ class ModelState:
             self._forget_empty()
         return taken
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether any role or version of it is beside another."""
+        return bool(self.shadows or self.experiments or self.versions)
+
     def has_waiting(self, of_kind: PaneKind) -> bool:
         return any(kind == of_kind for kind, _ in self.waiting)
 

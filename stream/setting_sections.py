@@ -358,6 +358,15 @@ class ModelSettings(Section):
                 raise ValueError(f"versions.{version}.rollback_to is the version itself")
         return self
 
+    @model_validator(mode="after")
+    def _has_costs_to_compare(self) -> Self:
+        named = {name: of.metric for name, of in self.experiments.items()}
+        by_cost = [f"experiments.{name}" for name, metric in named.items() if metric == "cost"]
+        by_cost += ["rollback"] if self.rollback.metric == "cost" else []
+        if by_cost and not self.costs:
+            raise ValueError(f"{by_cost[0]}.metric: cost needs costs")
+        return self
+
     def version_rules(self) -> tuple[tuple[str, VersionRule], ...]:
         return tuple((name, known.rule()) for name, known in sorted(self.versions.items()))
 

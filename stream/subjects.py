@@ -65,7 +65,7 @@ def _hashed(cells: Column) -> Hashes:
 
 def with_subjects(measures: dict[str, Column], subjects: Hashes) -> dict[str, Column]:
     """The measures of matured predictions, and, where any has one, whom they are of."""
-    if not subjects.any():
+    if (subjects.strides == (0,) and not subjects[:1].any()) or not subjects.any():
         return measures
     kind = np.where(subjects != 0, NUMBER, ABSENT).astype(np.uint8)
     return measures | {_COLUMN: Column(kind, subjects)}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from stream.rules import (
     BudgetRule,
@@ -389,3 +391,28 @@ def test_an_objective_is_of_what_is_judged(tmp_path: Path, objective: str, error
     text = f"{{models: {{m: {{objectives: [{objective}], {owned}}}}}}}"
     (found,) = errors_of(written(tmp_path, text)).values()
     assert error in found
+
+
+@pytest.mark.parametrize(
+    ("of_model", "wrong"),
+    [
+        ({"experiments": {"x": {"variants": ["a"]}}}, "at least 2"),
+        ({"experiments": {"x": {"variants": ["a", "a"]}}}, "each role once"),
+        ({"experiments": {"x": {"variants": ["a", "shadow"]}}}, "roles of their own"),
+        ({"experiments": {"x": {"variants": ["a", "b"], "split": [0.5, 0.4]}}}, "add up to 1"),
+        ({"experiments": {"x": {"variants": ["a", "b"], "split": [0.9]}}}, "for each"),
+        ({"experiments": {"x": {"variants": ["a", "b"], "metric": "cost"}}}, "needs costs"),
+        ({"rollback": {"metric": "cost"}}, "needs costs"),
+    ],
+)
+def test_comparisons_that_mean_nothing_are_refused(of_model: dict[str, Any], wrong: str) -> None:
+    model = {"owners": {"accountable": "a"}, "runbook_url": "https://example.com", **of_model}
+    with pytest.raises(ValidationError, match=wrong):
+        Settings.model_validate({"models": {"m": model}})
+
+
+def test_comparisons_left_at_their_defaults_change_no_hash() -> None:
+    model = {"owners": {"accountable": "a"}, "runbook_url": "https://example.com"}
+    said = model | {"shadow": {"missing": 0.05}, "rollback": {"margin": 0.0}, "experiments": {}}
+    plain, same = (Settings.model_validate({"models": {"m": one}}) for one in (model, said))
+    assert plain.rules().config_hash() == same.rules().config_hash()
