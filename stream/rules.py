@@ -231,6 +231,9 @@ class ModelRule:
     thresholds: ThresholdRule | None = None
     proven: bool | None = None  # whether rates are under the e-detector
     segments: tuple[SegmentRule, ...] = ()
+    feature_sets: bool | None = (
+        None  # whether new versions of those that events name are looked for
+    )
     traffic: TrafficRule | None = None
     latency: LatencyRule | None = None
     ages: tuple[int, ...] | None = None  # in ms, at which predictions are judged before maturity
@@ -370,6 +373,10 @@ class Rules:
     def has_segments(self) -> bool:
         return any(model.segments for model in self.models.values())
 
+    @property
+    def asks_for_feature_sets(self) -> bool:
+        return any(bool(model.feature_sets) for model in self.models.values())
+
     def of_group(self, model_id: str, *, is_segment: bool) -> Rules:
         """For the model as a whole, or for one of its segments: they share its budget."""
         if not self.segments_of(model_id):
@@ -459,6 +466,7 @@ class Rules:
         ages = self.ages_of(model_id)
         state += [list(ages)] if ages else []
         state += [["segments", *map(list, model.segments)]] if model.segments else []
+        state += ["feature_sets"] if model.feature_sets else []
         season = self.season_of(model_id)
         return state if season == "none" else [*state, season]
 
@@ -505,7 +513,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, ages, reference, season, classes, costs, subject and segments"
+_OF_STATE = "maturity, ages, reference, season, classes, costs, subject, segments and feature_sets"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -557,6 +565,7 @@ _SINCE_0_1_OF_ONE: tuple[str, ...] = (
     *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
     *("escalate", "retrain", "versions", "requires", "objectives"),
     *("shadow", "subject", "experiments", "rollback", "traffic", "latency", "segments"),
+    "feature_sets",
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
