@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -66,6 +66,20 @@ def fired(fingerprint: str, finding: Finding, rules: Rules) -> Alert:
         summary=detail["summary"],
         recommended_action=detail["recommended_action"],
         **signature(rules, model_id),
+    )
+
+
+def read_too(alert: Alert, readers: Sequence[str], told: Sequence[str]) -> Alert:
+    """Of a feature that other models read from the same upstream: which, and which of them have
+    told of it already."""
+    if not readers:
+        return alert
+    shared = {"read_by": list(readers), "told_by": list(dict.fromkeys(told))}
+    what = f"told by {', '.join(shared['told_by'])} too" if told else f"{', '.join(readers)} read"
+    return msgspec.structs.replace(
+        alert,
+        evidence={**alert.evidence, "shared": shared},
+        summary=f"{alert.summary}; shared: {what}{'' if told else ' it too'}",
     )
 
 
