@@ -203,6 +203,18 @@ def folded(alert: Alert, cause: Member, ready_ms: int) -> Alert:
     )
 
 
+def driven(alert: Alert, segments: Sequence[Member]) -> Alert:
+    """The segments of which the same is told already."""
+    if not segments:
+        return alert
+    shown = [{"segment": m.sign.group[3], "size": float(f"{m.size:.4g}")} for m in segments[:5]]
+    return msgspec.structs.replace(
+        alert,
+        evidence={**alert.evidence, "segments": shown},
+        summary=f"{alert.summary}; most of all {shown[0]['segment']}",
+    )
+
+
 def unfolded(alert: Alert, member: Member) -> Alert:
     """The fault is over and the drift is not: its own severity and action again."""
     evidence = {name: part for name, part in alert.evidence.items() if name != "folded_under"}

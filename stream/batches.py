@@ -19,7 +19,7 @@ from stream.pane_evidence import Evidence
 from stream.panes import Ints
 
 BATCHES = 40  # from a provisional reference to its doubling
-_FEWEST = 20  # from which a variance can be told
+FEWEST = 20  # from which a variance can be told
 _BY_CHANCE = 2.6  # standard deviations of a measured τ of 1: a column in 200 is beyond it
 _SHARED = 0.1  # of the columns
 
@@ -60,7 +60,7 @@ class Batches:
     def taus(self) -> NDArray[np.float64] | None:
         """τ of each column; None: there are too few to tell."""
         whole = self._sums[: self._rows // self._size]
-        return None if len(whole) < _FEWEST else taus_of(*np.stack(whole).swapaxes(0, 1))
+        return None if len(whole) < FEWEST else taus_of(*np.stack(whole).swapaxes(0, 1))
 
     def snapshot(self) -> list[Any]:
         return [self._size, self._rows, [sums.flatten() for sums in self._sums]]

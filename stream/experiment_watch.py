@@ -44,7 +44,7 @@ class Decided:
 
     decision: Decision
     variant: int
-    end_ms: int
+    end_ms: int  # of the pane that told
     since_ms: int
     between: Between | None  # None: it was never looked at
     look: int
@@ -138,7 +138,7 @@ class ExperimentWatch:
             if at_ms <= max(since):
                 continue
             self._take(judged, rows)
-            yield from self._judge(at_ms, max(since))
+            yield from self._judge(at_ms, end_ms, max(since))
 
     def _take(self, judged: Pane, rows: Sequence[int]) -> None:
         if not self.has_subjects:
@@ -179,12 +179,13 @@ class ExperimentWatch:
     def _statistic(self) -> float:
         return log_e_value(self._counts, self.rule.split)
 
-    def _judge(self, end_ms: int, since_ms: int) -> Iterator[Decided]:
+    def _judge(self, at_ms: int, end_ms: int, since_ms: int) -> Iterator[Decided]:
+        """At a pane that counts, told with the later one that has let it count."""
         if not self.is_mismatched and self._statistic >= -math.log(MISMATCH_ALPHA):
             self.is_mismatched = True
             self.odd = max(range(len(self._counts)), key=self._oddness)
             yield self._decided("mismatch", self.odd, end_ms, since_ms)
-        is_last = end_ms >= since_ms + self.rule.span_ms
+        is_last = at_ms >= since_ms + self.rule.span_ms
         total = sum(self._judged)
         if min(self._judged) >= FIRST_LOOK and (total >= self._next_look or is_last):
             self._next_look = LOOK_AGAIN * total

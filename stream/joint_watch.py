@@ -150,6 +150,7 @@ class JointWatch:
                 if was_calm and self.is_calm:
                     self._gather(cells, row, row + done, off)
                 row += done
+        self._bank.rest()
         return found
 
     @property

@@ -51,7 +51,7 @@ class Run(Generic[Facts]):
         return len(self.columns["key"])
 
     def take(self, rows: NDArray[np.signedinteger[Any]]) -> Columns:
-        return {name: values[rows] for name, values in self.columns.items()}
+        return {name: _picked(values, rows) for name, values in self.columns.items()}
 
     def search(self, needles: Keys) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """(index into the sorted needles, row): all pairs of equal keys."""
@@ -143,14 +143,29 @@ def concatenate(parts: Sequence[Columns]) -> tuple[Columns, NDArray[np.intp]]:
 
 def _joined(parts: Sequence[NDArray[Any]], order: NDArray[np.intp]) -> NDArray[Any]:
     """One column, sorted; in one cell where all are, and alike."""
-    cells = {part[:1].tobytes() if part.strides == (0,) else b"" for part in parts}
-    if len(cells) == 1 and b"" not in cells:
-        return np.broadcast_to(parts[0][:1], len(order))
-    return np.concatenate(parts)[order]
+    if len(parts) == 1:
+        return _picked(parts[0], order)
+    return _picked(_whole(parts), order)
+
+
+def _whole(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """One column of several; in one cell where all are, and alike."""
+    if all(part.strides == (0,) for part in parts):
+        cells = {part[:1].tobytes() for part in parts}
+        if len(cells) == 1:
+            return np.broadcast_to(parts[0][:1], sum(map(len, parts)))
+    return np.concatenate(parts)
+
+
+def _picked(values: NDArray[Any], rows: NDArray[np.signedinteger[Any]]) -> NDArray[Any]:
+    if values.strides == (0,):
+        return np.broadcast_to(values[:1], len(rows))
+    picked: NDArray[Any] = values[rows]
+    return picked
 
 
 def gathered(parts: Sequence[Columns]) -> Columns:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: _whole([part[name] for part in parts]) for name in parts[0]}
 
 
 def _narrow(values: NDArray[Any]) -> NDArray[Any]:

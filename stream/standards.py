@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from stream.batches import taus_of
+import numpy as np
+
+from stream.batches import FEWEST, taus_of
 from stream.columns import Rows
 from stream.late_gathering import Gathered
 from stream.pane_evidence import PaneReader
@@ -14,6 +16,7 @@ from stream.profile import Profile
 from stream.reference import Reference
 from stream.rules import Rules
 from stream.unit_plan import Feature, plan, units_of
+from stream.unit_reading import Together
 from stream.units import Unit
 from stream.watch import Watch
 from stream.watched import Key, Watched
@@ -91,7 +94,7 @@ class Standards:
 
         measured = watch.taus()
         panes = None
-        if recent is not None and len(recent):
+        if recent is not None and len(np.unique(recent.pane_end)) >= FEWEST:
             panes = summarise(recent, rules.pane_rows, rules.max_categories)
         first = None if panes is None else PaneReader(panes, rules.max_categories)
 
@@ -199,10 +202,10 @@ class Standards:
 
 
 def _first_tau(feature: Feature, unit: Unit, first: PaneReader | None) -> tuple[float, ...]:
-    """Of a unit that has not been watched yet, from the latest panes."""
+    """Of a unit that has not been watched yet, from the latest panes; None: they are too few."""
     if first is None:
-        return (1.0,)
-    read = first.read([(unit, feature.profile, feature.numeric)])
+        return (1.0,) * unit.columns
+    read = first.read(Together([(unit, feature.profile, feature.numeric)]))
     return tuple(taus_of(read.x, read.n, read.xx).tolist())
 
 

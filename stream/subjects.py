@@ -50,7 +50,7 @@ def no_subjects(count: int) -> Hashes:
 
 def is_dealt(group: Group) -> bool:
     """Whether subjects may be dealt to it."""
-    return group[2] not in {CHAMPION, SHADOW} and not group[3]
+    return group[2] not in {CHAMPION, SHADOW}
 
 
 def _hashed(cells: Column) -> Hashes:
@@ -65,7 +65,7 @@ def _hashed(cells: Column) -> Hashes:
 
 def with_subjects(measures: dict[str, Column], subjects: Hashes) -> dict[str, Column]:
     """The measures of matured predictions, and, where any has one, whom they are of."""
-    if not subjects.any():
+    if (subjects.strides == (0,) and not subjects[:1].any()) or not subjects.any():
         return measures
     kind = np.where(subjects != 0, NUMBER, ABSENT).astype(np.uint8)
     return measures | {_COLUMN: Column(kind, subjects)}

@@ -46,6 +46,8 @@ def add_pages(
             models = [slot.core for slot in host.models.values()]
             answer["series"] = [power for core in models for power in core.powers(model_id)]
             answer["versions"] = [one for core in models for one in core.versions(model_id)]
+            answer["shadows"] = [one for core in models for one in core.shadows(model_id)]
+            answer["experiments"] = [one for core in models for one in core.experiments(model_id)]
         return _json(web, answer)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from stream.events import Records
+from stream.model_stage import ModelStage
 from stream.pipeline import Pipeline
 from stream.records import encode
 from stream.replay import ReplayedJournal
@@ -49,6 +50,7 @@ class Answer:
     firing: dict[str, bytes]
     last: dict[str, bytes]  # of each fingerprint
     ledger: dict[str, dict[str, int]]
+    compared: dict[str, bytes]  # shadows and experiments, by what names them
 
 
 class Oracle:
@@ -66,6 +68,13 @@ class Oracle:
                 self._said.clear()
             self._said[key] = _answer(undisturbed(scenario, log, entries))
         return self._said[key]
+
+
+def compared(models: Iterable[ModelStage]) -> dict[str, bytes]:
+    """Where the comparisons of all models stand."""
+    standing = [one for model in models for one in (*model.shadows(), *model.experiments())]
+    names = ("model", "version", "experiment")
+    return {" ".join(str(one.get(n, "-")) for n in names): encode(one) for one in standing}
 
 
 def undisturbed(
@@ -166,4 +175,5 @@ def _answer(pipeline: Pipeline) -> Answer:
         firing={a.fingerprint: encode(a) for a in pipeline.alert_stage.active()},
         last={alert.fingerprint: alert.value for alert in alerts},
         ledger=pipeline.ledger()["total"],
+        compared=compared(pipeline.models),
     )

@@ -10,9 +10,9 @@ from typing import Any
 from stream.pipeline import add_ledgers, imbalance
 from stream.records import encode
 from tests.simulator.log import Log
-from tests.simulator.oracle import Answer, Oracle, what_compaction_lost
+from tests.simulator.oracle import Answer, Oracle, compared, what_compaction_lost
 from tests.simulator.simulation import Run
-from tests.simulator.slot import ALERTS, SETTINGS, SOURCES
+from tests.simulator.slot import ALERTS, MODELS, SETTINGS, SOURCES
 
 TOPICS = SETTINGS.topics
 _oracle = Oracle()
@@ -37,6 +37,9 @@ def faults_of(run: Run) -> list[str]:
         *what_compaction_lost(run.log),
         *(f"ledger: {line}" for ledger in ledgers for line in imbalance(ledger)),
     ]
+    models = [s.core for s in run.slots.values() if s.stage == MODELS]
+    found += _differing("compared", compared(models), answer.compared)
+    run.happened["compared"] += len(answer.compared)
     total = add_ledgers(ledgers)
     if total != answer.ledger:
         found.append(f"ledger {total}, undisturbed {answer.ledger}")

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from stream.rules import (
     BudgetRule,
     EscalationRule,
     FloorRule,
+    LatencyRule,
     ModelRule,
     ObjectiveRule,
     Owners,
     ReferenceRule,
     RetrainRule,
     Rules,
+    TrafficRule,
     VersionRule,
 )
 from stream.setting_types import parse_duration, parse_size
@@ -75,6 +79,7 @@ detectors:
   proven: true
   minimum: 77
 thresholds: {psi: 0.9}
+traffic: {enabled: false, change: 0.4, silence: 3h}
 requires: [thresholds, reference]
 retrain:
   {performance: false, drifts: 3, severity_at_least: error, events: [b, a], cooldown: 1s}
@@ -83,7 +88,7 @@ alerts:
    escalate: [{after: 30m, to: [lead]}, {after: 1h, severity_at_least: critical, to: [head]}]}
 limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
-   groups: 18, forget: 19d}
+   groups: 18, forget: 19d, segments: 20}
 sample: {pane: 14, window: 15}
 shared_features: {a: [fraud, churn]}
 models:
@@ -105,6 +110,8 @@ models:
     versions: {"7": {rollback_to: "6", deprecated_after: 2027-06-30, successor: "8"}}
     proven: false
     budget: {span: 1d}
+    traffic: {silence: none}
+    latency: {p95: 80ms}
     floors: {shift: 0.5, series: {"outcome:error": 0.7, "feature:a": 0.6}}
     labels: {env: prod, area: eu}
 """,
@@ -122,6 +129,8 @@ models:
         budget=BudgetRule(5_000, 86_400_000),
         floors=FloorRule(0.5, 0.4, 0.2, (("feature:a", 0.6), ("outcome:error", 0.7)), joint=0.8),
         proven=False,
+        traffic=TrafficRule(enabled=False, change=0.4, silence=None),
+        latency=LatencyRule((("p95", 0.95, 80.0),)),
         thresholds=None,
         retrain=RetrainRule(drifts=2, cooldown_ms=86_400_000, every_ms=90 * 86_400_000),
         versions=(("7", VersionRule("6", 1_814_313_600_000, "8")),),
@@ -398,3 +407,28 @@ def test_shared_features_name_models_that_there_are(tmp_path: Path) -> None:
     assert "name two models or more" in str(errors_of(one))
     unknown = written(tmp_path, two + "shared_features: {amount: [fraud, price]}\n")
     assert "no model price" in str(errors_of(unknown))
+
+
+@pytest.mark.parametrize(
+    ("of_model", "wrong"),
+    [
+        ({"experiments": {"x": {"variants": ["a"]}}}, "at least 2"),
+        ({"experiments": {"x": {"variants": ["a", "a"]}}}, "each role once"),
+        ({"experiments": {"x": {"variants": ["a", "shadow"]}}}, "roles of their own"),
+        ({"experiments": {"x": {"variants": ["a", "b"], "split": [0.5, 0.4]}}}, "add up to 1"),
+        ({"experiments": {"x": {"variants": ["a", "b"], "split": [0.9]}}}, "for each"),
+        ({"experiments": {"x": {"variants": ["a", "b"], "metric": "cost"}}}, "needs costs"),
+        ({"rollback": {"metric": "cost"}}, "needs costs"),
+    ],
+)
+def test_comparisons_that_mean_nothing_are_refused(of_model: dict[str, Any], wrong: str) -> None:
+    model = {"owners": {"accountable": "a"}, "runbook_url": "https://example.com", **of_model}
+    with pytest.raises(ValidationError, match=wrong):
+        Settings.model_validate({"models": {"m": model}})
+
+
+def test_comparisons_left_at_their_defaults_change_no_hash() -> None:
+    model = {"owners": {"accountable": "a"}, "runbook_url": "https://example.com"}
+    said = model | {"shadow": {"missing": 0.05}, "rollback": {"margin": 0.0}, "experiments": {}}
+    plain, same = (Settings.model_validate({"models": {"m": one}}) for one in (model, said))
+    assert plain.rules().config_hash() == same.rules().config_hash()
