@@ -44,7 +44,7 @@ def test_500_seeds_of_faults_say_what_an_undisturbed_run_says() -> None:
         "shed": 80,
         "activations": 50,
         "accepted": 100,
-        "notices": 30,
+        "notices": 20,
         "escalated": 100,
         "renewals": 20,
         "ended by a renewal": 10,
