@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -126,6 +126,18 @@ class Incidents:
     def related(self, sign: Sign, ready_ms: int) -> Member | None:
         """The first alert whose cause may be the same."""
         return next((m for m in self._seen(sign, ready_ms) if m.relates_to(sign, ready_ms)), None)
+
+    def upstream(self, sign: Sign, ready_ms: int, readers: Sequence[str]) -> list[Member]:
+        """What other models that read this feature from the same upstream have told of it at about
+        the same time."""
+        return [
+            member
+            for member in (self._seen(sign, ready_ms) if readers and sign.is_of_inputs else ())
+            if member.sign.group[0] in readers
+            if member.sign.feature == sign.feature
+            if {member.sign.kind, sign.kind} <= FAULTS | {"feature_drift"}
+            if sign.overlaps(member.sign) and not member.is_over(ready_ms)
+        ]
 
     def _akin(self, group: Group) -> list[Group]:
         """The whole and its segments: the others of the same version and role."""
