@@ -1,6 +1,7 @@
 """Normal scores of ranks: any numeric series on one scale, whatever its tails."""
 
 import math
+from collections.abc import Callable
 from statistics import NormalDist
 from typing import Self
 
@@ -117,7 +118,16 @@ class RankScores:
         mixed[1::2] = np.rint((cells - mean) * scale * SCORE_UNIT)
         mixed[0::2] = np.rint((gaps - mean) * scale * SCORE_UNIT)
         is_short = int(np.abs(mixed).max()) < 2**31
-        self.mixed: Scores = mixed.astype(np.int32) if is_short else mixed
+        self._mixed: Scores | Callable[[], Scores] = mixed.astype(np.int32) if is_short else mixed
+
+    @property
+    def mixed(self) -> Scores:
+        """Of gaps and cells in turn: of what is below the first cell, of the first, and so on."""
+        return self._mixed() if callable(self._mixed) else self._mixed
+
+    def keep_elsewhere(self, mixed: Callable[[], Scores]) -> None:
+        """The scores are asked for when they are needed."""
+        self._mixed = mixed
 
     @classmethod
     def from_counts(cls, cell_counts: npt.ArrayLike) -> Self:

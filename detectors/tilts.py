@@ -32,6 +32,7 @@ NEVER = 2**62
 """Threshold of a tilt that is not used, or that no threshold up to 200 nats makes safe."""
 
 _STEPS = 1024  # of a nat, in thresholds
+HEIGHT_STEP = NATS // _STEPS
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -129,4 +130,4 @@ def reach(theta: Floats, height: Floats, tau: Floats) -> Ints:
     total = height * tau[:, None]
     known = (theta != 0.0) & (total < NEVER / NATS)
     nats = np.where(known, total, 1.0)
-    return np.where(known, np.ceil(nats * _STEPS) * (NATS // _STEPS), NEVER).astype(np.int64)
+    return np.where(known, np.ceil(nats * _STEPS) * HEIGHT_STEP, NEVER).astype(np.int64)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from stream.alert_forms import (
+    driven,
     escalated,
     fingerprint_of,
     fired,
@@ -98,6 +99,7 @@ class Decisions:
             yield self._told(turn, alert)
             yield from self._requests.of_alert(alert, member, finding.ready_ms)
             grew[member.incident_id] = None
+            yield from self._name_driver(member, turn)
             if member.sign.kind in FAULTS:
                 yield from self.fold_explained(
                     member, turn, grew, of_inputs=member.sign.is_of_inputs
@@ -160,9 +162,20 @@ class Decisions:
         if other is None and earlier:  # its incident had begun before it was found
             member.incident_id = earlier[0].incident_at(ready_ms)
         book.add(member)
+        alert = driven(alert, book.drivers(sign, ready_ms))
         if cause is not None:
             return folded(alert, cause, ready_ms), member
         return msgspec.structs.replace(alert, incident_id=member.incident_id), member
+
+    def _name_driver(self, member: Member, turn: Order) -> Iterator[ToAlerts]:
+        """What had been told of the model as a whole is told again, once, with its segment."""
+        book, ready_ms = self._state.incidents, member.fired_ms
+        whole = book.whole_of(member.sign)
+        alert = None if whole is None else self._state.firing.get(whole.fingerprint)
+        if whole is None or alert is None or "segments" in alert.evidence:
+            return
+        alert = told_again(alert, ready_ms, self._state.schedule.at(ready_ms))
+        yield self._told((*turn, 0), driven(alert, book.drivers(whole.sign, ready_ms)))
 
     def _with_what_was_told(self, finding: Finding) -> Finding:
         """Concept drift only where nothing was told of the inputs."""
@@ -272,10 +285,11 @@ class Decisions:
 
 
 def turn_of(finding: Finding) -> Order:
-    """In which findings are decided; of one pane faults first: they explain the others."""
-    is_fault = finding.detail.get("kind") in FAULTS
+    """In which findings are decided; of one pane faults first: they explain the others. And
+    segments before their models, which name them."""
+    is_fault, is_whole = finding.detail.get("kind") in FAULTS, not finding.group[3]
     ready_ms, kind, pane_end_ms, *rest = finding.order
-    return ready_ms, kind, pane_end_ms, not is_fault, *rest
+    return ready_ms, kind, pane_end_ms, not is_fault, is_whole, *rest
 
 
 def _is_held(waiting: Finding, finding: Finding) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -186,6 +186,18 @@ def folded(alert: Alert, cause: Member, ready_ms: int) -> Alert:
         recommended_action=cause.action,
         evidence={**alert.evidence, "folded_under": under},
         summary=alert.summary + ("" if because in alert.summary else because),
+    )
+
+
+def driven(alert: Alert, segments: Sequence[Member]) -> Alert:
+    """The segments of which the same is told already."""
+    if not segments:
+        return alert
+    shown = [{"segment": m.sign.group[3], "size": float(f"{m.size:.4g}")} for m in segments[:5]]
+    return msgspec.structs.replace(
+        alert,
+        evidence={**alert.evidence, "segments": shown},
+        summary=f"{alert.summary}; most of all {shown[0]['segment']}",
     )
 
 

@@ -27,6 +27,10 @@ WEIGHTS: dict[Purse, float] = {
     "reserve": 0.02,  # series that came after the others
 }
 
+TRAFFIC, OBJECTIVES = 0.00003, 0.000005
+"""Of how many predictions come, and of latency objectives: what the reserve keeps back after its
+347th item; there are at most 64 late features, with five items each."""
+
 
 def false_alerts_per_prediction(rule: BudgetRule, predictions: int, span_ms: int) -> float:
     """The stricter of one in so many predictions and one in so much time, at the traffic of so

@@ -39,7 +39,7 @@ Config = Annotated[
 Bootstrap = Annotated[str | None, typer.Option(help="Broker, instead of kafka.bootstrap.")]
 Format = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
 
-_MANY_FILES = ("--predictions", "--outcomes")
+_MANY_FILES = ("--predictions", "--outcomes", "--offline")
 
 
 @app.callback(invoke_without_command=True)
@@ -210,6 +210,33 @@ def explain(
         predictions=predictions or [],
         outcomes=outcomes or [],
     )
+
+
+@app.command()
+def skew(
+    predictions: Files,
+    offline: Annotated[
+        list[Path],
+        typer.Option(
+            help="Lines with prediction_id and features, as the training code computes them.",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+        ),
+    ],
+    role: Annotated[str, typer.Option(help="Of the predictions to compare.")] = "champion",
+    share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Of values that may differ.")
+    ] = 0.01,
+    near: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Numbers apart by this part are equal.")
+    ] = 1e-9,
+    output: Format = Output.text,
+) -> None:
+    """Compare what a model was given with what is computed offline, value by value."""
+    from stream.cli_skew import skew as show_skew
+
+    show_skew(predictions, offline, role=role, share=share, near=near, output=output)
 
 
 @app.command()

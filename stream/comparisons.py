@@ -50,8 +50,8 @@ class Comparisons:
     # -- shadows
 
     def _shadows(self, model: ModelState, due: Due, pieces: Pieces) -> Iterator[Told]:
-        """Beside the champions of their segment."""
-        own = [piece for piece in pieces if piece[1][2] == SHADOW]
+        """Beside the champions, all segments together."""
+        own = [piece for piece in pieces if piece[1][2] == SHADOW and not piece[1][3]]
         silent = set(model.shadows) - {group for _, group, _ in own}
         for life, group, panes in [*own, *((None, group, None) for group in sorted(silent))]:
             champions = [of for _, other, of in pieces if other[2:] == (CHAMPION, group[3])]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from stream.budget import false_alerts_per_prediction
+from stream.budget import OBJECTIVES, false_alerts_per_prediction
 from stream.columns import Group
 from stream.concert import Concert, Raised
 from stream.distance_watch import DistanceWatch
@@ -21,6 +21,7 @@ from stream.joint_terms import MEASURE, SERIES
 from stream.joint_watch import JointWatch
 from stream.monitor_told import MonitorFinding, SeriesStatus
 from stream.monitored_series import MonitoredSeries
+from stream.objective_watch import LATENCY, ObjectiveWatch
 from stream.pane_kinds import PaneKind, is_judged
 from stream.panes import PaneTable
 from stream.profile import Profile
@@ -48,6 +49,7 @@ class Detection:
         self.means = MonitoredSeries(rules, group[0], kind, types)
         self._joint = JointWatch()
         self._distances = DistanceWatch()
+        self._objectives = ObjectiveWatch()
         self._stale = StaleWatch()
 
     @property
@@ -63,7 +65,10 @@ class Detection:
         ended = self.means.use(rules)
         self.standards.use(rules)
         ended += self._stale.use(rules)
-        return ended + self._distances.use(rules.thresholds_of(self._group[0]))
+        ended += self._distances.use(rules.thresholds_of(self._group[0]))
+        if self._objectives.use(rules.model(self._group[0]).latency):
+            ended.append((LATENCY, "objective"))
+        return ended
 
     def arrange(
         self,
@@ -83,21 +88,21 @@ class Detection:
         watch.gather(standards.gathered if is_gathering else None)
         if self._kind == "prediction":
             taus = {key: one.terms.tau for key, one in watch.watched.items()}
-            law = standards.law
-            if law is not None and law.reference.seasons:
-                law = None  # between features the hours are not told apart
-            if self._joint.arrange(law, numeric, taus, rules, self._group[0]):
+            if self._joint.arrange(standards.law, numeric, taus, rules, self._group[0]):
                 ended.append((SERIES, MEASURE))
         return ended
 
     def share(self, rules: Rules) -> None:
         """The budget of the means follows their number, from the next pane on."""
+        self.means.share(self._rate(rules))
+
+    def _rate(self, rules: Rules) -> float:
+        """False alerts a prediction."""
         budget, newest = rules.budget_of(self._group[0]), self.standards.newest
         if newest is None:  # its traffic is not known yet
-            self.means.share(1.0 / budget.predictions)
-            return
+            return 1.0 / budget.predictions
         span_ms = newest.end_ms - newest.start_ms
-        self.means.share(false_alerts_per_prediction(budget, newest.count, span_ms))
+        return false_alerts_per_prediction(budget, newest.count, span_ms)
 
     # -- runs
 
@@ -123,7 +128,19 @@ class Detection:
         ]
         findings += self._constant(run, rules, recent, words)
         findings += self.means.run(run, words, self.law)
+        findings += self._slow(run, rules, words)
         return findings + self._far(run, rules, recent, words)
+
+    def _slow(self, run: PaneTable, rules: Rules, words: Findings) -> list[MonitorFinding]:
+        """What takes longer than the owner has promised."""
+        rule = rules.model(self._group[0]).latency
+        if rule is None or is_judged(self._kind):
+            return []
+        told = self._objectives.run(
+            run, rule, rate=self._rate(rules) * OBJECTIVES / rules.sources,
+            minimum=rules.minimum_values, ask_after_ms=rules.ask_after_ms,
+        )  # fmt: skip
+        return [words.of_objective(one, int(run.pane_end[one.row])) for one in told]
 
     def _constant(
         self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
@@ -154,12 +171,14 @@ class Detection:
     @property
     def firing(self) -> Fired:
         joint = [(SERIES, MEASURE)] if self._joint.is_firing else []
+        slow = [(LATENCY, "objective")] if self._objectives.is_firing else []
         return [
             *self.watch.firing,
             *self.means.firing(),
             *self._distances.firing,
             *self._stale.firing,
             *joint,
+            *slow,
         ]
 
     def status(self) -> Iterator[SeriesStatus]:
@@ -181,7 +200,9 @@ class Detection:
         return self.standards.bases(self.watch)
 
     def snapshot(self) -> dict[str, Any]:
+        slow = self._objectives
         return {
+            **({"objectives": slow.snapshot()} if slow.slots or slow.is_firing else {}),
             "law": None if self.law is None else self.law.id,
             "late": self.standards.late(),
             "provisional": self.standards.provisional_id,
@@ -210,5 +231,7 @@ class Detection:
         self.means.restore(plain["means"])
         self._joint.restore(self.standards.law, plain.get("joint"))
         self._distances.restore(plain.get("distances", [0, []]))
+        if "objectives" in plain:
+            self._objectives = ObjectiveWatch.restore(plain["objectives"])
         self._stale.restore(plain.get("stale", [0, []]))
         return profiles

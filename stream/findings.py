@@ -16,6 +16,8 @@ from stream.joint_terms import MEASURE, SERIES, joint_share
 from stream.joint_watch import JointTold, JointWatch
 from stream.joint_words import describe_joint
 from stream.monitor_told import MonitorFinding
+from stream.objective_watch import LATENCY, ObjectiveTold
+from stream.objective_words import describe_objective
 from stream.pane_kinds import PaneKind, is_judged
 from stream.ranked_features import moved_most, ranked_features
 from stream.recent_rows import RecentRows
@@ -150,6 +152,19 @@ class Findings:
         detail["reference"] = {"id": reference.id, "count": told.known}
         detail["evidence"] = self._evidence(series, told.since_ms, end_ms, reference)
         return MonitorFinding(end_ms, series, context.alertname, detail)
+
+    def of_objective(self, told: ObjectiveTold, end_ms: int) -> MonitorFinding:
+        context = self.context(LATENCY, "objective", 0.0)
+        rule = self.rules.model(self.group[0]).latency
+        if rule is None or not told.missed:
+            return self.quiet(LATENCY, "objective", end_ms)
+        if told.is_lasting:
+            days = f"{self.rules.ask_after_ms / DAY_MS:.3g}"
+            summary = f"{context.who}: {', '.join(told.missed)} missed for {days} days"
+            detail: dict[str, Any] = {"summary": summary}
+            return MonitorFinding(end_ms, LATENCY, context.alertname, detail, "lasting")
+        detail = describe_objective(context, told, rule)
+        return MonitorFinding(end_ms, LATENCY, context.alertname, detail)
 
     def _evidence(
         self, name: str, since_ms: int, end_ms: int, reference: Reference | None

@@ -159,11 +159,11 @@ def _by_whole(of: Sequence[tuple[int, Piece]]) -> Iterator[tuple[NDArray[np.int6
         sizes = [len(piece) for _, _, piece in mine]
         owner = np.repeat(np.array([n for _, n, _ in mine], np.int64), sizes)
         whole = mine[0][2].whole
-        if len(owner) == len(whole):
-            yield owner, whole
-            continue
         before = np.cumsum(sizes) - sizes
         starts = np.array([start for start, _, _ in mine], np.int64)
+        if len(owner) == len(whole) and (starts == before).all():  # a row may be of several
+            yield owner, whole
+            continue
         yield owner, whole.take(np.arange(len(owner)) + np.repeat(starts - before, sizes))
 
 

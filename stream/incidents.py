@@ -119,6 +119,34 @@ class Incidents:
         """The first alert whose cause may be the same."""
         return next((m for m in self._seen(sign, ready_ms) if m.relates_to(sign, ready_ms)), None)
 
+    def _akin(self, group: Group) -> list[Group]:
+        """The whole and its segments: the others of the same version and role."""
+        return [g for g in self.groups(group[0]) if g[:3] == group[:3] and g != group]
+
+    def whole_of(self, sign: Sign) -> Member | None:
+        """The same of the model as a whole, if it fires; `sign` is of a segment."""
+        if not sign.group[3]:
+            return None
+        for member in self._of_group.get((*sign.group[:3], ""), ()):
+            of = member.sign
+            is_same = of.alertname == sign.alertname and of.feature == sign.feature
+            if is_same and of.pane_kind == sign.pane_kind and member.quiet_ms is None:
+                return member
+        return None
+
+    def drivers(self, sign: Sign, ready_ms: int) -> list[Member]:
+        """Segments of which the same is told now, the greatest first."""
+        if sign.group[3]:
+            return []
+        found = [
+            member
+            for group in self._akin(sign.group)
+            for member in self._of_group.get(group, ())
+            if member.sign.alertname == sign.alertname and member.sign.feature == sign.feature
+            if member.fired_ms <= ready_ms and not member.is_over(ready_ms)
+        ]
+        return sorted(found, key=lambda m: (-m.size, m.sign.group[3].count(","), m.sign.group))
+
     def explained(self, fault: Member, *, of_inputs: bool) -> list[Member]:
         """What fires, is not folded, and is explained by a new fault."""
         return [
@@ -156,6 +184,8 @@ class Incidents:
     def _seen(self, sign: Sign, ready_ms: int) -> Iterator[Member]:
         """What counts for an alert of this ready time, by when it fired."""
         found = {id(m): m for m in self._of_group.get(sign.group, ())}
+        for group in self._akin(sign.group):
+            found |= {id(m): m for m in self._of_group.get(group, ())}
         if sign.feature is not None:
             found |= {id(m): m for m in self._of_feature.get(sign.feature, ())}
         for member in sorted(found.values(), key=lambda m: m.place):

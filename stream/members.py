@@ -22,6 +22,7 @@ OF_A_MODEL: frozenset[Kind] = frozenset(
 )
 OF_OUTCOMES: frozenset[Kind] = frozenset({"concept_drift", "performance", "calibration"})
 DRIFTS: frozenset[Kind] = OF_A_MODEL | {"feature_drift"}
+SERVICE: frozenset[Kind] = frozenset({"latency", "throughput", "silence"})
 BETWEEN = " × "  # the two features of a joint drift
 INPUTS: FindingKind = "prediction"
 OF_VALUES = ("OutOfRange", "UnseenCategories")  # faults, or where a drift has come to
@@ -166,6 +167,12 @@ class Member(msgspec.Struct):
         """Whether one cause may be behind both."""
         mine = self.sign
         both = (mine.kind, sign.kind)
+        if mine.group != sign.group and mine.group[:3] == sign.group[:3]:
+            return self._is_akin(sign, ready_ms)
+        if mine.group == sign.group and all(kind in SERVICE for kind in both):
+            return sign.begins_with(mine) or (
+                not self.is_over(ready_ms) and self._covers(sign, ready_ms)
+            )
         if not all(kind in FAULTS | DRIFTS for kind in both):
             return False
         same_feature = sign.feature is not None and mine.feature == sign.feature
@@ -179,6 +186,14 @@ class Member(msgspec.Struct):
         if mine.group == sign.group:
             return sign.begins_with(mine) or self._leads_to(sign, ready_ms)
         return same_feature and mine.alertname == sign.alertname and sign.begins_with(mine)
+
+    def _is_akin(self, sign: Sign, ready_ms: int) -> bool:
+        """One is of the whole and the other of a segment, or both are of segments."""
+        mine = self.sign
+        if mine.kind in SERVICE and sign.kind in SERVICE:
+            still = not self.is_over(ready_ms) and self._covers(sign, ready_ms)
+            return still or sign.begins_with(mine)
+        return mine.kind == sign.kind and mine.feature == sign.feature and sign.begins_with(mine)
 
     def _leads_to(self, sign: Sign, ready_ms: int) -> bool:
         """Features move predictions, and these what outcomes say; two alerts may be of the same."""

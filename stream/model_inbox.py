@@ -52,15 +52,19 @@ class Inbox:
         return self.reached.get(source, (BEFORE_ALL_MS, BEFORE_ALL_MS))
 
     @property
+    def seen_ms(self) -> int | None:
+        """Up to where predictions were looked for, if their end has been declared since."""
+        said = self.announced.values()
+        seen = [a.prediction_ms if a.seen_ms is None else a.seen_ms for a in said]
+        return min(seen) if any(a.seen_ms is not None for a in said) else None
+
+    @property
     def has_heard_all(self) -> bool:
         return len(self.announced) == self._sources
 
     def snapshot(self) -> dict[str, Any]:
         return {
-            "announced": [
-                [a.source, a.sources, a.epoch, a.prediction_ms, a.outcome_ms]
-                for a in self.announced.values()
-            ],
+            "announced": [announced.to_plain() for announced in self.announced.values()],
             "reached": [[source, *reached] for source, reached in self.reached.items()],
             "fragments": dict(self._fragments),
             "listener": self._listener.snapshot(),

@@ -21,6 +21,7 @@ from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
 from stream.rules import DAY_MS, Rules
+from stream.traffic_release import TrafficRelease
 from stream.version_facts import facts
 
 Observer = Callable[[PaneKind, Group, PaneTable], None]
@@ -36,6 +37,7 @@ class Release:
         self._grace_ms = rules.grace_ms
         self._observe = observe
         self.comparisons = Comparisons(schedule)
+        self.traffic = TrafficRelease(schedule, renewals)
 
     def fewest(self, model: ModelState) -> int:
         """Predictions of a version before anything can be told of it, whatever they are."""
@@ -116,11 +118,15 @@ class Release:
         for start_ms, stop_ms in pairwise([first_ms, *starts, last_ms + 1]):
             panes = table.between(start_ms, stop_ms - 1)
             if len(panes):
-                yield self._schedule.at(due.ready_ms(start_ms)), panes
+                rules = self._schedule.at(due.ready_ms(start_ms))
+                yield rules.of_group(group[0], is_segment=bool(group[3])), panes
 
     def _renewed_at(self, group: Group, panes: PaneTable, due: Due) -> int | None:
         """The renewal that holds for these panes, by its offset."""
-        held = self._renewals.latest(group, due.ready_ms(panes.first_end_ms))
+        return self._renewal(group, due.ready_ms(panes.first_end_ms))
+
+    def _renewal(self, group: Group, ready_ms: int) -> int | None:
+        held = self._renewals.latest(group, ready_ms)
         return None if held is None else held.announced_at
 
     def _predecessor(

@@ -22,6 +22,7 @@ from stream.model_parts import Changes, decode, encode, of_version_1, restore_mo
 from stream.model_release import Observer, Release
 from stream.model_state import ModelState
 from stream.model_watch import GroupWatch
+from stream.monitor import Monitor
 from stream.monitor_state import Sealed
 from stream.monitor_told import LabelStatus, SeriesStatus
 from stream.numbering import Said, Speaker
@@ -133,7 +134,7 @@ class ModelStage:
     def status(self) -> list[SeriesStatus]:
         monitors = [m for model in self._models.values() for m in model.monitors.values()]
         return [
-            replace(status, series=series_at(monitor.kind, status.series))
+            replace(status, series=_shown(monitor, status.series))
             for monitor in monitors
             for status in monitor.status()
         ]
@@ -141,7 +142,7 @@ class ModelStage:
     def powers(self, model_id: str | None = None) -> list[dict[str, Any]]:
         """Of one model, or of all: of each unit the smallest change that would be found."""
         return [
-            power | {"series": series_at(monitor.kind, power["series"])}
+            power | {"series": _shown(monitor, power["series"])}
             for model in self._models.values()
             if model_id in {None, model.model_id}
             for monitor in model.monitors.values()
@@ -192,7 +193,7 @@ class ModelStage:
             group: monitor.labels()
             for model in self._models.values()
             for (kind, group), monitor in model.monitors.items()
-            if kind == "cohort"
+            if kind == "cohort" and not group[3]
         }
 
     def versions(self, model_id: str | None = None) -> list[dict[str, Any]]:
@@ -247,7 +248,8 @@ class ModelStage:
         prediction_ms = min(prediction for prediction, _ in reached.values())
         cohort_ms = min(cohort for _, cohort in reached.values())
         asked = self._agenda.due(prediction_ms, judged=False)
-        told = self._watch.predictions(self._models, asked, prediction_ms, reached)
+        seen_ms = self._inbox.seen_ms
+        told = self._watch.predictions(self._models, asked, prediction_ms, reached, seen_ms)
         effects = self._effects("prediction", told)
         unsettled, held_ms = self._agenda.unsettled, cohort_ms
         ready: list[tuple[ModelState, Due, int]] = []
@@ -410,3 +412,8 @@ class ModelStage:
             stage._watch.enter(model)
             stage._note(model, judged=False)
         return stage
+
+
+def _shown(monitor: Monitor, series: str) -> str:
+    """What a series is called where only model, version and role are told apart."""
+    return f"{series_at(monitor.kind, series)} {monitor.group[3]}".rstrip()

@@ -16,8 +16,10 @@ from stream.pane_kinds import PaneKind, further_age_of
 from stream.panes import PaneTable
 from stream.roster import Life
 from stream.rules import CHAMPION, Rules
+from stream.segments import targets
 from stream.shadow_watch import ShadowWatch
 from stream.snapshot import must_be_the_same
+from stream.traffic import Traffic
 from stream.version_watch import VersionWatch
 from stream.waiting_panes import Taken, Waiting, Young
 from stream.watermark import BEFORE_ALL_MS
@@ -38,6 +40,7 @@ class ModelState:
         self.young: dict[tuple[PaneKind, Group], Young] = {}
         self.monitors: dict[tuple[PaneKind, Group], Monitor] = {}
         self.maturity = MaturityRule(self.reference, rules)
+        self.traffic: dict[str, Traffic] = {"": Traffic.of(model_id)}  # by segment
         # source partitions that have learned the maturity -> the cohort watermark announced since;
         # None once that is as far as they had ever announced before
         self.learned: dict[int, int | None] = {}
@@ -109,10 +112,12 @@ class ModelState:
         if not ends:
             return False
         self.applied[place] = max(ends)
-        waiting = self.waiting.get((kind, group))
-        if waiting is None:
-            waiting = self.waiting[kind, group] = Waiting()
-        waiting.add(rows, table)
+        segments = self._rules.segments_of(self.model_id) if group[3] else ()
+        for of in targets(group, segments, is_compared=kind in {"pair", "trial"}):
+            waiting = self.waiting.get((kind, of))
+            if waiting is None:
+                waiting = self.waiting[kind, of] = Waiting()
+            waiting.add(rows, table)
         return True
 
     def keep_delays(self, block: DelayBlock) -> bool:
@@ -216,6 +221,7 @@ class ModelState:
                 [s, kind, list(group), end] for (s, kind, group), end in self.applied.items()
             ],
             "delays_applied": dict(self.delays_applied),
+            "traffic": [[segment, of.snapshot()] for segment, of in self.traffic.items()],
             "lives": [
                 [list(group), [life.to_plain() for life in lives]]
                 for group, lives in self.lives.items()
@@ -247,7 +253,9 @@ class ModelState:
         for held in monitors:
             in_force = held.plain.get("rules")  # 0.1.0 knew one configuration
             rules = self._rules if in_force is None else by_hash[in_force]
-            monitor = Monitor.restore(rules, self.reference, held)
+            is_segment = bool(held.plain["group"][3])
+            own = rules.of_group(self.model_id, is_segment=is_segment)
+            monitor = Monitor.restore(own, self.reference, held)
             self.monitors[monitor.kind, monitor.group] = monitor
         if "lives" in plain:
             for group, lives in plain["lives"]:
@@ -264,6 +272,8 @@ class ModelState:
         for group, of in plain.get("pairs", ()):
             self.pairs[tuple(group)] = PairWatch.from_plain(self.model_id, of)
         self.maturity.restore(plain["maturity"])
+        if "traffic" in plain:  # since 0.2
+            self.traffic = {s: Traffic.restore(self.model_id, of, s) for s, of in plain["traffic"]}
         self.learned = dict(plain["learned"])
         self.applied = {(s, kind, tuple(group)): end for s, kind, group, end in plain["applied"]}
         self.delays_applied = dict(plain["delays_applied"])
@@ -275,6 +285,11 @@ class ModelState:
                 self.lives[group] = [Life(monitor.first_end_ms, monitor.last_end_ms)]
         for (_, group), monitor in self.monitors.items():
             monitor.life_ms = self.lives[group][0].first_end_ms
+
+    @property
+    def next_traffic_ms(self) -> int:
+        """Before this moment nothing can be told of its traffic."""
+        return min(traffic.next_ms for traffic in self.traffic.values())
 
     @property
     def is_unwatched(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from stream.agenda import Agenda
 from stream.columns import Group
 from stream.due import Due, Told
 from stream.grouped_rows import Piece, detached
@@ -20,6 +21,7 @@ from stream.panes import Ints, PaneTable
 from stream.reference import Reference
 from stream.roster import Life, Roster
 from stream.rules import Rules
+from stream.traffic import Came
 from stream.waiting_panes import Taken, merged
 from stream.watermark import BEFORE_ALL_MS
 
@@ -37,10 +39,12 @@ class GroupWatch:
         self._changes = changes
         self._release = release
         self.due_predictions = Due("prediction", rules.grace_ms, BEFORE_ALL_MS)
+        self._agenda = Agenda()  # of the traffic, which is also judged when nothing comes
         self._ended: set[str] = set()  # models with lives that are over and not forgotten yet
 
     def enter(self, model: ModelState) -> None:
         """A model of a stored state."""
+        self._agenda.note(model.model_id, model.next_traffic_ms, judged=False)
         for group, lives in model.lives.items():
             for life in lives:
                 self.roster.enter(group, life)
@@ -58,9 +62,11 @@ class GroupWatch:
         asked: Iterable[str],
         prediction_ms: int,
         reached: Reached,
+        seen_ms: int | None = None,
     ) -> list[Told | Reference]:
         """All models together: for which groups there is room follows from all their panes. Only
-        those `asked` have panes that may be due."""
+        those `asked` have panes that may be due. `seen_ms`: predictions were looked for only so
+        far, the rest is the end of the input."""
         due = self.due_predictions
         until_ms = prediction_ms - due.age_ms
         taken = {
@@ -74,8 +80,12 @@ class GroupWatch:
             models[group[0]].lives.setdefault(group, []).append(life)
         ended = {group[0] for group in self.roster.ended}
         self._ended |= ended
-        for model_id, of in taken.items():
-            _count_predictions(models[model_id], {group: panes[group] for group, _ in of})
+        came = {
+            model_id: _of_lives(models[model_id], {group: panes[group] for group, _ in of})
+            for model_id, of in taken.items()
+        }
+        for model_id, parts in came.items():
+            _count_predictions(models[model_id], parts)
         asked = sorted({*taken, *ended})
         of_all = {(model_id, due.kind): taken.get(model_id, []) for model_id in asked}
         tables = self._merged(self._grown(models, of_all))
@@ -88,6 +98,12 @@ class GroupWatch:
                 told += self._work_off(model, due, found, prediction_ms, reached)
             else:
                 model.forget_applied(reached)
+        seen = until_ms if seen_ms is None else min(seen_ms - due.age_ms, until_ms)
+        for model_id in sorted({*taken, *self._agenda.due(until_ms, judged=False)} & {*models}):
+            model, parts = models[model_id], came.get(model_id, [])
+            told += self._release.traffic.told(model, due, parts, until_ms=until_ms, seen_ms=seen)
+            self._agenda.note(model_id, model.next_traffic_ms, judged=False)
+            self._changes.note("arrivals", model_id)
         return told
 
     def _grown(
@@ -234,19 +250,27 @@ class GroupWatch:
             self._ended.discard(model.model_id)
 
 
-def _count_predictions(model: ModelState, panes: Mapping[Group, tuple[Ints, Ints]]) -> None:
+def _of_lives(
+    model: ModelState, panes: Mapping[Group, tuple[Ints, Ints]]
+) -> list[tuple[Group, Ints, Ints]]:
     """Of each group pane ends and their rows; those that belong to no life do not count."""
     parts = []
     for group, (ends, rows) in panes.items():
         for life in model.lives.get(group, ()):
             low, high = np.searchsorted(ends, [life.first_end_ms, life.last_end_ms + 1])
-            parts.append((ends[low:high], rows[low:high]))
-            life.predictions += sum(rows[low:high].tolist())
+            if low < high:
+                parts.append((group, ends[low:high], rows[low:high]))
+                life.predictions += sum(rows[low:high].tolist())
+    return parts
+
+
+def _count_predictions(model: ModelState, parts: Came) -> None:
+    parts = [part for part in parts if not part[0][3]]  # segments are of the same predictions
     if len(parts) == 1:
-        model.maturity.count_predictions(*parts[0])
+        model.maturity.count_predictions(*parts[0][1:])
     elif parts:
-        ends, place = np.unique(np.concatenate([ends for ends, _ in parts]), return_inverse=True)
-        rows = np.bincount(place, weights=np.concatenate([rows for _, rows in parts]))
+        ends, place = np.unique(np.concatenate([of for _, of, _ in parts]), return_inverse=True)
+        rows = np.bincount(place, weights=np.concatenate([of for _, _, of in parts]))
         model.maturity.count_predictions(ends, rows.astype(np.int64))
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from stream.bounded_mean import steps_of
 from stream.estimated_error import estimates
@@ -14,29 +10,10 @@ from stream.panes import FeatureTable, Ints, PaneTable
 from stream.profile import Cells, NumberProfile, Profile
 from stream.rate_events import faults
 from stream.rules import HOUR_MS
-from stream.units import Unit, is_fault
+from stream.unit_reading import Evidence, Together
+from stream.units import is_fault
 
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Shape (panes, columns) each: sum over the values, their number, sum of the squares."""
-
-    x: Ints
-    n: Ints
-    xx: Ints
-
-    def copy(self) -> Evidence:
-        return Evidence(self.x.copy(), self.n.copy(), self.xx.copy())
-
-    def clear(self, rows: int, columns: Ints) -> None:
-        """The first rows of these columns say nothing."""
-        for array in (self.x, self.n, self.xx):
-            array[:rows, columns] = 0
-
-    def leave_out(self, panes: NDArray[np.bool_], columns: Ints) -> None:
-        """These columns say nothing in these panes."""
-        for array in (self.x, self.n, self.xx):
-            array[np.ix_(panes, columns)] = 0
+__all__ = ["Evidence", "PaneReader", "hours_of", "without_mean"]
 
 
 class PaneReader:
@@ -48,14 +25,13 @@ class PaneReader:
         self._sample_pane = np.searchsorted(run.pane_end, run.sample.pane_end).astype(np.int64)
         self._cells: dict[tuple[str, int], Cells] = {}
 
-    def read(self, units: Sequence[tuple[Unit, Profile, bool]]) -> Evidence:
-        """Of units, each with what it is compared with and whether its feature is numeric."""
-        panes, columns = len(self._run), sum(unit.columns for unit, _, _ in units)
-        x, n, xx = (np.zeros((panes, columns), np.int64) for _ in range(3))
-        first = 0
-        for unit, profile, numeric in units:
+    def read(self, together: Together) -> Evidence:
+        """All of these units."""
+        panes = len(self._run)
+        evidence = together.read(self._run)
+        x, n, xx = evidence.x, evidence.n, evidence.xx
+        for (unit, profile, numeric), first in together.others:
             at = slice(first, first + unit.columns)
-            first += unit.columns
             feature = self._run.features.get(unit.name)
             if is_fault(unit.measure):
                 events, weights = faults(
@@ -97,7 +73,7 @@ class PaneReader:
                     total, square = without_mean(mean, count, total, square)
                 for column, found in zip((n, x, xx), (count, total, square), strict=True):
                     column[:, at] = found[:, None]
-        return Evidence(x, n, xx)
+        return evidence
 
     def _shape(self, name: str, feature: FeatureTable, profile: Profile, *, numeric: bool) -> Ints:
         panes = len(self._run)

@@ -1,14 +1,17 @@
-"""The features of a group over its panes: one table of all, dealt when one of them is asked for."""
+"""The features of a group over its panes: one table of all, dealt when they are asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.exact_sum import Binned
 from stream.feature_table import Counts, FeatureTable, Ints, dealt, joined
+
+_FEW = 4  # features that are dealt one by one
 
 
 class PaneFeatures(Mapping[str, FeatureTable]):
@@ -20,7 +23,7 @@ class PaneFeatures(Mapping[str, FeatureTable]):
         self.names = tuple(names)
         self.panes = panes
         self.whole = whole
-        self._dealt: dict[str, FeatureTable] | None = None
+        self._dealt: dict[str, FeatureTable] = {}
 
     @classmethod
     def of(cls, features: Mapping[str, FeatureTable], panes: int) -> PaneFeatures:
@@ -29,14 +32,24 @@ class PaneFeatures(Mapping[str, FeatureTable]):
             return features
         return cls(list(features), panes, joined(list(features.values())))
 
-    def _all(self) -> dict[str, FeatureTable]:
-        if self._dealt is None:
-            starts = range(0, (len(self.names) + 1) * self.panes, self.panes)
-            self._dealt = dict(zip(self.names, dealt(self.whole, starts), strict=True))
-        return self._dealt
-
     def __getitem__(self, name: str) -> FeatureTable:
-        return self._all()[name]
+        found = self._dealt.get(name)
+        if found is None:
+            try:
+                start = self.names.index(name) * self.panes
+            except ValueError:
+                raise KeyError(name) from None
+            if len(self._dealt) < _FEW:
+                (found,) = dealt(self.whole, (start, start + self.panes))
+                self._dealt[name] = found
+            else:  # all of them in one go
+                starts = range(0, (len(self.names) + 1) * self.panes, self.panes)
+                self._dealt = dict(zip(self.names, dealt(self.whole, starts), strict=True))
+                found = self._dealt[name]
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self.names else default
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

@@ -41,6 +41,7 @@ class PaneOutbox:
         self._partition = partition
         self._partitions = partitions
         self._announced = (BEFORE_ALL_MS, BEFORE_ALL_MS)
+        self._ended: tuple[int, int] | None = None  # predictions: seen to here, declared to there
         self._sent: deque[int] = deque(maxlen=_SENT_KEPT)  # ready times, for the alignment
 
     def blocks(self, kind: PaneKind, group: Group, panes: Closed, rules: Rules) -> list[ToPanes]:
@@ -100,10 +101,25 @@ class PaneOutbox:
         if now == self._announced:
             return
         self._announced = now
-        record = Announcement(self._partition, self._partitions, self.speaker.epoch, *now)
+        if self._ended is not None and predictions_ms > self._ended[1]:
+            self._ended = None  # it goes on
+        seen_ms = None if self._ended is None else self._ended[0]
+        record = Announcement(self._partition, self._partitions, self.speaker.epoch, *now, seen_ms)
         value = encode_pane_record(record)
         for q in range(self._partitions):
             yield ToPanes(q, self.speaker.say(q, value))
+
+    def end_predictions(self, seen_ms: int, declared_ms: int) -> None:
+        """The end of the input is declared: nobody has looked for predictions in between."""
+        if declared_ms > seen_ms:
+            self._ended = (seen_ms if self._ended is None else self._ended[0], declared_ms)
+
+    @property
+    def ended(self) -> tuple[int, int] | None:
+        return self._ended
+
+    def restore_end(self, ended: list[int]) -> None:
+        self._ended = (ended[0], ended[1])
 
     def announce_again(self) -> None:
         self._announced = (BEFORE_ALL_MS - 1, BEFORE_ALL_MS - 1)

@@ -31,6 +31,7 @@ class Planned:
 def planned(rules: Rules, model_id: str, features: int) -> list[Planned]:
     """Of a model with so many numeric features, compared with a reference just sealed, of values
     that do not depend on each other."""
+    rules = rules.of_group(model_id, is_segment=False)
     of, terms = zip(*_typical(rules, model_id, features), strict=True)
     reference = rules.reference_of(model_id)
     per_s = reference.predictions / max(reference.span_ms, 1) * 1_000

@@ -18,6 +18,7 @@ from detectors.rank_scores import RankScores
 from detectors.shape import quantile_bins, top_categories
 from stream.judgement import SCORE_FALSE, SCORE_TRUE
 from stream.panes import FeatureTable, Ints, PaneTable
+from stream.rank_table import Ranks, RankTable
 from stream.reference import Reference, Season, Values
 from stream.reliability import Reliability
 
@@ -41,27 +42,40 @@ class NumberProfile:
     def __init__(self, frozen: FeatureTable, values: Values | None) -> None:
         """`values`: where the buckets are not fine enough."""
         buckets, counts = frozen.buckets.key, frozen.buckets.count
-        self._by_value = values is not None
+        self.by_value = values is not None
         if values is not None:
             self.scores = RankScores(values.counts, values.distinct)
             assert self.scores.values is not None
-            self._keys: NDArray[Any] = self.scores.values
+            keys: NDArray[Any] = self.scores.values
         else:
             self.scores = RankScores.from_counts(counts)
-            self._keys = buckets.astype(np.int32)
-        self._ends = (int(buckets[0]), int(buckets[-1]))
+            keys = buckets.astype(np.int32)
+        self.ends = (int(buckets[0]), int(buckets[-1]))
         bins = quantile_bins(self.scores.cell_counts)
         gaps = np.repeat(np.append(bins, bins[-1]), 2)[:-1]  # a gap: of the next cell
-        self._bin = gaps.astype(np.uint8)
+        self._own: Ranks | None = Ranks(keys, self.scores.mixed, gaps.astype(np.uint8))
+        self._kept: tuple[RankTable, int] | None = None  # where, and in which slot
         self.bins = np.bincount(bins, weights=self.scores.cell_counts).astype(np.int64)
 
     @property
     def count(self) -> int:
         return self.scores.count
 
+    @property
+    def ranks(self) -> Ranks:
+        if self._own is not None:
+            return self._own
+        assert self._kept is not None
+        table, slot = self._kept
+        return table.ranks(slot)
+
+    def keep_in(self, table: RankTable, slot: int) -> None:
+        self._own, self._kept = None, (table, slot)
+        self.scores.keep_elsewhere(lambda: table.ranks(slot).scores)
+
     def cells(self, run: PaneTable, name: str, sample_pane: Ints) -> Cells:
         """Of the values of these panes; `sample_pane`: the pane of each sampled row."""
-        if not self._by_value:
+        if not self.by_value:
             buckets = run.features[name].buckets
             return Cells(buckets.pane, self._place(buckets.key), buckets.count)
         column = run.sample.columns.get(name)
@@ -73,17 +87,18 @@ class NumberProfile:
 
     def bucket_scores(self, buckets: Ints) -> Ints | None:
         """Of values in these buckets of the reference; None: they are not told apart by buckets."""
-        return None if self._by_value else self.scores.mixed[self._place(buckets)].astype(np.int64)
+        return None if self.by_value else self.scores.mixed[self._place(buckets)].astype(np.int64)
 
     def _place(self, keys: NDArray[Any]) -> Ints:
-        at = np.searchsorted(self._keys, keys)
-        inside = np.minimum(at, len(self._keys) - 1)
-        place: Ints = 2 * at + (self._keys[inside] == keys)
+        known = self.ranks.keys
+        at = np.searchsorted(known, keys)
+        inside = np.minimum(at, len(known) - 1)
+        place: Ints = 2 * at + (known[inside] == keys)
         return place
 
     def scores_of(self, values: NDArray[np.float64]) -> Ints:
         """Scores of single values, shape (n,)."""
-        place = self._place(values if self._by_value else bucket_of(values))
+        place = self._place(values if self.by_value else bucket_of(values))
         return self.scores.mixed[place].astype(np.int64)
 
     def sums(self, cells: Cells, panes: int) -> tuple[Ints, Ints, Ints]:
@@ -101,12 +116,13 @@ class NumberProfile:
 
     def shape(self, cells: Cells, panes: int) -> Ints:
         """Values in each bin of each pane, (panes, bins)."""
-        return _tally(cells.pane, self._bin[cells.cell], cells.count, panes, len(self.bins))
+        bins = self.ranks.bins[cells.cell]
+        return _tally(cells.pane, bins, cells.count, panes, len(self.bins))
 
     def outside(self, feature: FeatureTable, panes: int) -> Ints:
         """Values below or above all of the reference, to a bucket."""
         cells = feature.buckets
-        beyond = (cells.key < self._ends[0]) | (cells.key > self._ends[1])
+        beyond = (cells.key < self.ends[0]) | (cells.key > self.ends[1])
         found = np.bincount(cells.pane[beyond], weights=cells.count[beyond], minlength=panes)
         return found.astype(np.int64)
 
@@ -167,6 +183,23 @@ class Profile:
         if name not in self._numbers:
             self._numbers[name] = self._number(name)
         return self._numbers[name]
+
+    @cached_property
+    def slots(self) -> dict[str, int]:
+        """Numeric features whose values are told apart by buckets: where they are in `ranks`."""
+        known = {name: self.number(name) for name in sorted(self.reference.frozen.names)}
+        told = [name for name, of in known.items() if of is not None and not of.by_value]
+        return {name: slot for slot, name in enumerate(told)}
+
+    @cached_property
+    def ranks(self) -> RankTable:
+        """Of all features that have a slot, which are some."""
+        found = [self._numbers[name] for name in self.slots]
+        profiles = [of for of in found if of is not None]
+        table = RankTable([of.ranks for of in profiles])
+        for slot, of in enumerate(profiles):
+            of.keep_in(table, slot)
+        return table
 
     def text(self, name: str) -> TextProfile | None:
         if name not in self._texts:

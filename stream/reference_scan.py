@@ -19,6 +19,7 @@ from stream.pane_evidence import PaneReader
 from stream.panes import PaneTable
 from stream.profile import Profile
 from stream.reference import ChangeWithin, Reference
+from stream.unit_reading import Together
 from stream.units import Unit, is_fault
 
 _CHUNKS, _COARSE = 128, 48
@@ -34,6 +35,7 @@ class ReferenceScan:
         self._frames: list[Profile] = []
         self._fine: list[_Scanned] = []
         self._coarse: list[_Scanned] = []
+        self._together = (Together([]), Together([]))
         self._fine_sums, self._coarse_sums = ChunkSums(_CHUNKS), ChunkSums(_COARSE)
 
     def begin(self, frame: Profile, units: Sequence[tuple[Unit, bool]]) -> None:
@@ -52,6 +54,14 @@ class ReferenceScan:
             elif unit.columns <= room:
                 self._coarse.append(one)
                 room -= unit.columns
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        fine, coarse = (
+            Together([(unit, frame, numeric) for unit, numeric, frame in of])
+            for of in (self._fine, self._coarse)
+        )
+        self._together = fine, coarse
 
     @property
     def frames(self) -> list[Reference]:
@@ -63,9 +73,8 @@ class ReferenceScan:
             return
         read = PaneReader(run, max_categories)
         begins_ms = run.pane_end - pane_ms
-        fine = read.read([(unit, frame, numeric) for unit, numeric, frame in self._fine])
+        fine, coarse = (read.read(of) for of in self._together)
         self._fine_sums.add(run.rows, begins_ms, np.stack([fine.x, fine.n, fine.xx]))
-        coarse = read.read([(unit, frame, numeric) for unit, numeric, frame in self._coarse])
         self._coarse_sums.add(run.rows, begins_ms, np.stack([coarse.x, coarse.n]))
 
     def find(self) -> ChangeWithin | None:
@@ -126,6 +135,7 @@ class ReferenceScan:
             [(Unit(*unit), numeric, self._frames[at]) for *unit, numeric, at in part]
             for part in plain["units"]
         )
+        self._lay_out()
         self._fine_sums.restore(3, plain["fine"])
         self._coarse_sums.restore(2, plain["coarse"])
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -115,6 +115,28 @@ class ThresholdRule:
     chi2: float | None = None  # p at or below
 
 
+SegmentRule = tuple[str, ...]
+"""Names of a segment, or of two that are crossed."""
+
+SEGMENTS_SHARE = 0.2  # of a model's budget, where it has segments
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficRule:
+    """How many predictions of a model come."""
+
+    enabled: bool = True
+    change: float = 0.5  # of those of an hour: share, more or fewer
+    silence: int | Literal["auto"] | None = "auto"  # ms without one; None: never told
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyRule:
+    """What a model's owner has promised."""
+
+    objectives: tuple[tuple[str, float, float], ...] = ()  # p95, 0.95, within so many ms
+
+
 @dataclass(frozen=True, slots=True)
 class EscalationRule:
     """An alert that nobody has acknowledged so long after it fired is told to these too."""
@@ -208,6 +230,9 @@ class ModelRule:
     costs: tuple[tuple[str, str, float], ...] = ()  # (what was true, what was said, cost)
     thresholds: ThresholdRule | None = None
     proven: bool | None = None  # whether rates are under the e-detector
+    segments: tuple[SegmentRule, ...] = ()
+    traffic: TrafficRule | None = None
+    latency: LatencyRule | None = None
     ages: tuple[int, ...] | None = None  # in ms, at which predictions are judged before maturity
     escalate: tuple[EscalationRule, ...] | None = None
     retrain: RetrainRule | None = None
@@ -247,6 +272,7 @@ class Rules:
     joint: JointRule = JointRule()
     thresholds: ThresholdRule = ThresholdRule()
     proven: bool = False  # rates under the e-detector, whose own rate is a theorem
+    traffic: TrafficRule = TrafficRule()
     minimum_values: int = 200  # before a self-starting detector may alert
     resolve_after_panes: int = 360  # quiet ones, under ADWIN and Page-Hinkley
     ask_after_ms: int = 14 * DAY_MS  # of firing, the owner is asked to accept a new reference
@@ -260,6 +286,7 @@ class Rules:
     max_record_bytes: int = 1_000_000
     max_features: int = 2_000  # of one event, and of one model version
     max_categories: int = 64  # per pane and feature
+    max_segments: int = 16  # values of a segment, per source partition
     max_pending: int = 10_000_000  # predictions waiting for their maturity, per source partition
     max_ids: int = 20_000_000  # remembered ids, per source partition and side
     max_outcomes: int = 10_000_000  # waiting outcomes, per source partition
@@ -336,6 +363,37 @@ class Rules:
         own = self.model(model_id).proven
         return self.proven if own is None else own
 
+    def segments_of(self, model_id: str) -> tuple[SegmentRule, ...]:
+        return self.model(model_id).segments
+
+    @cached_property
+    def has_segments(self) -> bool:
+        return any(model.segments for model in self.models.values())
+
+    def of_group(self, model_id: str, *, is_segment: bool) -> Rules:
+        """For the model as a whole, or for one of its segments: they share its budget."""
+        if not self.segments_of(model_id):
+            return self
+        made = self._of_segments.get((model_id, is_segment))
+        if made is None:
+            share = 1.0 - SEGMENTS_SHARE
+            if is_segment:
+                values = [(self.max_segments + 2) ** len(s) for s in self.segments_of(model_id)]
+                share = SEGMENTS_SHARE / sum(values)
+            budget, model = self.budget_of(model_id), self.models[model_id]
+            less = BudgetRule(round(budget.predictions / share), round(budget.span_ms / share))
+            made = replace(self, models={**self.models, model_id: replace(model, budget=less)})
+            made.__dict__["_config_hash"] = self.config_hash()  # it is the same configuration
+            self._of_segments[model_id, is_segment] = made
+        return made
+
+    @cached_property
+    def _of_segments(self) -> dict[tuple[str, bool], Rules]:
+        return {}
+
+    def traffic_of(self, model_id: str) -> TrafficRule:
+        return self.model(model_id).traffic or self.traffic
+
     def escalations_of(self, model_id: str) -> tuple[EscalationRule, ...]:
         own = self.model(model_id).escalate
         return self.escalate if own is None else own
@@ -400,6 +458,7 @@ class Rules:
             state += [["subject", model.subject]]
         ages = self.ages_of(model_id)
         state += [list(ages)] if ages else []
+        state += [["segments", *map(list, model.segments)]] if model.segments else []
         season = self.season_of(model_id)
         return state if season == "none" else [*state, season]
 
@@ -446,7 +505,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, ages, reference, season, classes, costs and subject"
+_OF_STATE = "maturity, ages, reference, season, classes, costs, subject and segments"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -457,6 +516,7 @@ _ACTIVATED = frozenset(
         "joint",
         "proven",
         "thresholds",
+        "traffic",
         "minimum_values",
         "resolve_after_panes",
         "resolve_values",
@@ -476,6 +536,7 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "ages",
         "ask_after_ms",
         "max_ids",
+        "max_segments",
         "max_outcomes",
         "max_groups",
         "forget_ms",
@@ -484,6 +545,7 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "joint",
         "proven",
         "thresholds",
+        "traffic",
         "resolve_values",
         "cooldown_ms",
         "escalate",
@@ -494,7 +556,7 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
 _SINCE_0_1_OF_ONE: tuple[str, ...] = (
     *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
     *("escalate", "retrain", "versions", "requires", "objectives"),
-    *("shadow", "subject", "experiments", "rollback"),
+    *("shadow", "subject", "experiments", "rollback", "traffic", "latency", "segments"),
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""

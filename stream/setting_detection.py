@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -11,9 +12,11 @@ from stream.rules import (
     BudgetRule,
     FloorRule,
     JointRule,
+    LatencyRule,
     PageHinkleyRule,
     Rules,
     ThresholdRule,
+    TrafficRule,
 )
 from stream.setting_types import (
     BudgetCount,
@@ -24,6 +27,7 @@ from stream.setting_types import (
     Ratio,
     Share,
     ShareOrAuto,
+    Silence,
     ms,
     whole_ms,
 )
@@ -146,6 +150,58 @@ class ThresholdSettings(Section):
             return None
         own = {name: value for name, value in self.model_dump().items() if value is not None}
         return ThresholdRule(**(common.model_dump() | own))
+
+
+class TrafficSettings(Section):
+    """How many predictions of a model come, all versions together."""
+
+    enabled: bool = _DEFAULT.traffic.enabled
+    change: Share = Field(
+        default=_DEFAULT.traffic.change,
+        description="Of the predictions of an hour, more or fewer than in the reference.",
+    )
+    silence: Silence = Field(
+        default=_AUTO, description="Time without a prediction that is told; auto: beyond chance."
+    )
+
+    def rule(self) -> TrafficRule:
+        return TrafficRule(self.enabled, self.change, _silence(self.silence))
+
+
+class ModelTrafficSettings(Section):
+    """As `traffic`, for one model; what is left out is as for every model."""
+
+    enabled: bool | None = None
+    change: Share | None = None
+    silence: Silence | None = None
+
+    def rule(self, common: TrafficSettings) -> TrafficRule | None:
+        if self == ModelTrafficSettings():
+            return None
+        return TrafficRule(
+            common.enabled if self.enabled is None else self.enabled,
+            self.change or common.change,
+            _silence(common.silence if self.silence is None else self.silence),
+        )
+
+
+class LatencySettings(Section):
+    """What is promised: half, 95 %, 99 % of the answers of an hour within this."""
+
+    p50: PositiveDuration | None = None
+    p95: PositiveDuration | None = None
+    p99: PositiveDuration | None = None
+
+    def rule(self) -> LatencyRule | None:
+        wanted = (("p50", 0.5, self.p50), ("p95", 0.95, self.p95), ("p99", 0.99, self.p99))
+        found = tuple((n, share, float(ms(d))) for n, share, d in wanted if d is not None)
+        return LatencyRule(found) if found else None
+
+
+def _silence(wait: timedelta | Literal["auto", "none"]) -> int | Literal["auto"] | None:
+    if isinstance(wait, timedelta):
+        return ms(wait)
+    return "auto" if wait == "auto" else None
 
 
 class AdwinSettings(Section):

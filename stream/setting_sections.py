@@ -19,8 +19,10 @@ from pydantic import (
 from stream.rules import Rules, Season, VersionRule
 from stream.setting_comparisons import ExperimentSettings, RollbackSettings, ShadowSettings
 from stream.setting_detection import (
+    LatencySettings,
     ModelBudgetSettings,
     ModelFloorSettings,
+    ModelTrafficSettings,
     Section,
     ThresholdSettings,
 )
@@ -36,6 +38,7 @@ from stream.setting_types import (
     MaturityAge,
     Port,
     PositiveDuration,
+    SegmentNames,
     ShareOrAll,
     duration_text,
     whole_ms,
@@ -228,6 +231,10 @@ class LimitSettings(Section):
         default=_DEFAULT.max_outcomes,
         description="Outcomes waiting for predictions, per source partition.",
     )
+    segments: Count = Field(
+        default=_DEFAULT.max_segments,
+        description="Values of a segment, the first of a source partition; the rest are one.",
+    )
     groups: Count = Field(
         default=_DEFAULT.max_groups,
         description="Versions and roles of models watched at a time, per partition of stage 2.",
@@ -315,6 +322,12 @@ class ModelSettings(Section):
         default=None, description="Whether rates are under the e-detector; null: as for all."
     )
 
+    segments: tuple[SegmentNames, ...] = Field(
+        default=(),
+        description="Watched one by one: names of the event's segment, or two that are crossed.",
+    )
+    traffic: ModelTrafficSettings = ModelTrafficSettings()
+    latency: LatencySettings = LatencySettings()
     shadow: ShadowSettings = ShadowSettings()
     subject: Annotated[str, Field(min_length=1)] | None = Field(
         default=None,

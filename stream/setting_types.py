@@ -117,6 +117,22 @@ def _maturity(value: object) -> timedelta | Literal["auto", "none"]:
     return _positive(parse_duration(value))
 
 
+def _segment_names(value: object) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(n, str) and n for n in names):
+        raise ValueError("write a name, such as channel, or two, such as [channel, region]")
+    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
+        raise ValueError("a segment is one name, or two that differ")
+    return tuple(sorted(map(str, names)))
+
+
+def _silence(value: object) -> timedelta | Literal["auto", "none"]:
+    found = _maturity(value)
+    if isinstance(found, timedelta) and found < timedelta(minutes=10):
+        raise ValueError("a silence is 10m at least")
+    return found
+
+
 def _duration_or_none(value: object) -> timedelta | Literal["none"]:
     return "none" if value == "none" else _positive(parse_duration(value))
 
@@ -175,6 +191,12 @@ MaturityAge = Annotated[
     _AS_TEXT,
     _word_or_duration("auto", "none"),
 ]
+Silence = Annotated[
+    timedelta | Literal["auto", "none"],
+    PlainValidator(_silence),
+    _AS_TEXT,
+    _word_or_duration("auto", "none"),
+]
 _SIZE_TEXT = PlainSerializer(lambda size: f"{size}B", return_type=str, when_used="json")
 
 Ages = Annotated[
@@ -198,6 +220,23 @@ LabelText = Annotated[
     str,
     Field(min_length=1),
     BeforeValidator(lambda v: label_text(v) if isinstance(v, bool | int) else v),
+]
+SegmentNames = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_segment_names),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {
+                    "type": "array",
+                    "items": {"type": "string", "minLength": 1},
+                    "minItems": 2,
+                    "maxItems": 2,
+                },
+            ]
+        }
+    ),
 ]
 Ratio = Annotated[float, Field(gt=1, allow_inf_nan=False), _NUMBER]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), _NUMBER]

@@ -43,6 +43,7 @@ from stream.setting_detection import (
     FloorSettings,
     Section,
     ThresholdSettings,
+    TrafficSettings,
 )
 from stream.setting_lifecycle import Requires, RetrainSettings
 from stream.setting_owners import escalation_rule
@@ -111,6 +112,7 @@ class Settings(Section):
     floors: FloorSettings = FloorSettings()
     detectors: DetectorSettings = DetectorSettings()
     thresholds: ThresholdSettings = ThresholdSettings()
+    traffic: TrafficSettings = TrafficSettings()
     alerts: AlertSettings = AlertSettings()
     retrain: RetrainSettings = RetrainSettings()
     requires: Requires = Field(
@@ -207,6 +209,7 @@ class Settings(Section):
             joint=self.detectors.joint.rule(),
             proven=self.detectors.proven,
             thresholds=self.thresholds.rule(),
+            traffic=self.traffic.rule(),
             minimum_values=self.detectors.minimum,
             resolve_after_panes=self.alerts.resolve_after,
             resolve_values=self.alerts.resolve_values,
@@ -220,6 +223,7 @@ class Settings(Section):
             max_record_bytes=self.limits.record_bytes,
             max_features=self.limits.features,
             max_categories=self.limits.categories,
+            max_segments=self.limits.segments,
             max_pending=self.limits.pending,
             max_ids=self.limits.ids,
             max_outcomes=self.limits.outcomes,
@@ -248,6 +252,9 @@ class Settings(Section):
             requires=model.requires,
             objectives=tuple(one.rule() for one in model.objectives),
             thresholds=model.thresholds.of_model(self.thresholds),
+            segments=tuple(dict.fromkeys(model.segments)),
+            traffic=model.traffic.rule(self.traffic),
+            latency=model.latency.rule(),
             shadow=model.shadow.rule(),
             subject=model.subject,
             rollback=model.rollback.rule(),

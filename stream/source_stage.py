@@ -28,6 +28,7 @@ from stream.pane_outbox import PaneOutbox
 from stream.record_columns import outcome_columns, prediction_columns
 from stream.rules import Rules
 from stream.run import Columns
+from stream.segments import SegmentValues
 from stream.shedding import Cap, Side, Wish
 from stream.snapshot import Part, pack, unpack
 from stream.subjects import named_by, subjects_of
@@ -50,6 +51,7 @@ class SourceStage:
         self._include_payload = include_payload
         self._intake = Intake(rules)
         self._names = FeatureNames(rules)
+        self._segments = SegmentValues()
         self._open = OpenPanes(rules)
         self._join = OutcomeJoin(rules)
         self._subject_of = named_by(rules)
@@ -83,7 +85,8 @@ class SourceStage:
         new = self._intake.new("predictions", ids, timely.before_ms, until_ms)
         if len(new):
             may_wait, before_ms = timely.may_wait[new], timely.before_ms[new]
-            self._apply(columns.take(new), keys[new], may_wait, before_ms)
+            mine = self._segments.split(columns.take(new), records.values, self.rules)
+            self._apply(mine, keys[new], may_wait, before_ms)
         return [*usable.dead, *self._closed()]
 
     def outcomes(self, records: Records) -> list[Effect]:
@@ -131,8 +134,10 @@ class SourceStage:
     def end_of_input(self, event_time_ms: int) -> list[Effect]:
         """Nothing later than this is to come: close every pane up to it."""
         end = int(pane_end_ms(np.array([event_time_ms]), self.rules.pane_ms)[0])
+        reached_ms = end + self.rules.grace_ms
+        self._outbox.end_predictions(self._intake.marks["predictions"].at_ms, reached_ms)
         for mark in self._intake.marks.values():
-            mark.advance(end + self.rules.grace_ms)
+            mark.advance(reached_ms)
         return self._closed()
 
     def learn(self, model_id: str, maturity_ms: int | None) -> list[Effect]:
@@ -321,6 +326,10 @@ class SourceStage:
             "join": self._join.snapshot(),
             "speaker": self._outbox.speaker.snapshot(),
         }
+        if self.rules.has_segments:
+            state["segments"] = self._segments.snapshot()
+        if self._outbox.ended is not None:
+            state["ended"] = list(self._outbox.ended)
         body = pack(b"1", STATE_VERSION, state)
         return [Part("base", None, lambda: body), *parts]
 
@@ -351,6 +360,10 @@ class SourceStage:
             stage._join = OutcomeJoin.restore(stage._acceptance.merged(), plain["join"], state)
             stage._use(stage._acceptance.merged())
         stage._outbox.speaker.restore(plain["speaker"])
+        if "segments" in plain:
+            stage._segments.restore(plain["segments"])
+        if "ended" in plain:
+            stage._outbox.restore_end(plain["ended"])
         return stage
 
 

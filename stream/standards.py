@@ -16,6 +16,7 @@ from stream.profile import Profile
 from stream.reference import Reference
 from stream.rules import Rules
 from stream.unit_plan import Feature, plan, units_of
+from stream.unit_reading import Together
 from stream.units import Unit
 from stream.watch import Watch
 from stream.watched import Key, Watched
@@ -204,7 +205,7 @@ def _first_tau(feature: Feature, unit: Unit, first: PaneReader | None) -> tuple[
     """Of a unit that has not been watched yet, from the latest panes; None: they are too few."""
     if first is None:
         return (1.0,) * unit.columns
-    read = first.read([(unit, feature.profile, feature.numeric)])
+    read = first.read(Together([(unit, feature.profile, feature.numeric)]))
     return tuple(taus_of(read.x, read.n, read.xx).tolist())
 
 

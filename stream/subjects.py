@@ -50,7 +50,7 @@ def no_subjects(count: int) -> Hashes:
 
 def is_dealt(group: Group) -> bool:
     """Whether subjects may be dealt to it."""
-    return group[2] not in {CHAMPION, SHADOW} and not group[3]
+    return group[2] not in {CHAMPION, SHADOW}
 
 
 def _hashed(cells: Column) -> Hashes:

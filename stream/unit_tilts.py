@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +49,7 @@ def baseline_of(unit: Unit, profile: Profile, *, numeric: bool) -> Baseline:
     """As the profile's reference has it."""
     reference = profile.reference
     if is_fault(unit.measure):
-        events, count = rate_of(reference, unit.name, unit.measure, numeric=numeric)
-        return Baseline(np.array([events]), np.array([count]))
+        return _rate(*rate_of(reference, unit.name, unit.measure, numeric=numeric))
     if unit.measure == "calibration":
         reliability = profile.reliability()
         assert reliability is not None
@@ -72,6 +72,15 @@ def baseline_of(unit: Unit, profile: Profile, *, numeric: bool) -> Baseline:
     if season is not None:
         return Baseline(np.array([season.x]), np.array([of.count]), season.xx)
     return Baseline(np.zeros(1, np.int64), np.array([of.count]), of.count * SCORE_UNIT**2)
+
+
+@lru_cache(maxsize=1024)
+def _rate(events: int, count: int) -> Baseline:
+    """Most faults are alike: there was none."""
+    x, n = np.array([events]), np.array([count])
+    for array in (x, n):
+        array.setflags(write=False)
+    return Baseline(x, n)
 
 
 def floor_of(unit: Unit, floors: FloorRule, rates: RateRule, sealed: Baseline) -> float:

@@ -68,6 +68,7 @@ _OWN_NAMES = {
     "wasserstein": "Wasserstein",
     "chi2": "ChiSquared",
 }
+_OBJECTIVE: Facts = ("LatencyObjective", "latency", "error", "investigate")
 _STALE: Facts = ("StaleFeature", "data_quality", "error", "fix_pipeline")
 _JOINT: Facts = ("JointDrift", "feature_drift", "info", "investigate")
 NO_IMPACT: dict[str, Any] = {
@@ -81,9 +82,7 @@ class Context:
     kind: PaneKind
     group: Group
     series: str  # feature:<name>, prediction:<measure>, outcome:<measure>
-    detector: (
-        str  # shift, shape, rate or a fault, of the bank; joint; adwin, page_hinkley; distances
-    )
+    detector: str  # shift, shape, rate, a fault, of the bank; joint, objective; means; distances
     budget_share: float
 
     @property
@@ -93,6 +92,8 @@ class Context:
             return _FAULTS[self.detector]
         if self.detector == "shape":
             return _SHAPES[what]
+        if self.detector == "objective":
+            return _OBJECTIVE
         if self.detector == "joint":
             return _JOINT
         if self.detector == "stale":
@@ -136,8 +137,9 @@ class Context:
 
     @property
     def who(self) -> str:
-        model, version, role, _ = self.group
-        return f"{model} v{version}" + ("" if role == "champion" else f" ({role})")
+        model, version, role, segment = self.group
+        named = f"{model} v{version}" + ("" if role == "champion" else f" ({role})")
+        return f"{named} {segment}" if segment else named
 
 
 def describe_crossing(
@@ -149,6 +151,8 @@ def describe_crossing(
     if kind == "feature_drift":
         large = LARGE_SHAPE if context.detector == "shape" else LARGE_SHIFT
         severity = "warning" if abs(effect.estimate) >= large else "info"
+    if kind == "latency" and context.rules.model(context.group[0]).latency is not None:
+        severity = "info"  # what was promised decides
     is_better = not up if not context.series.startswith(RECALL) else up
     if kind == "performance" and severity != "info" and is_better:
         severity, action = "info", "investigate"  # it has become better

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from stream.panes import Ints, PaneTable
 from stream.profile import Profile
 from stream.proven import MixedBank, Proven, begun
 from stream.rules import Rules
+from stream.unit_reading import Together
 from stream.unit_tilts import Baseline, Terms, tilts_of
 from stream.unit_walk import Told, Walk
 from stream.units import Unit
@@ -36,6 +38,7 @@ class Watch:
         self.watched: dict[Key, Watched] = {}
         self.firing: dict[Key, Firing] = {}
         self._columns: dict[Key, Ints] = {}  # of the bank, in the order of `watched`
+        self._together = Together([])
         self._bank: CusumBank | None = None
         self._proven: dict[Key, Proven] = {}
         self.learning = Learning()
@@ -76,9 +79,12 @@ class Watch:
                 self.firing[one.key] = anew
 
     def _lay_out(self) -> None:
+        watched = self.watched.values()
+        self._together = Together([(one.unit, one.profile, one.numeric) for one in watched])
         self._columns, first = {}, 0
+        every = np.arange(self._together.columns)
         for key, one in self.watched.items():
-            self._columns[key] = np.arange(first, first + one.unit.columns)
+            self._columns[key] = every[first : first + one.unit.columns]
             first += one.unit.columns
 
     def is_calm(self, key: Key) -> bool:
@@ -93,7 +99,7 @@ class Watch:
         if self._bank is None:
             return []
         reader = PaneReader(table, rules.max_categories)
-        evidence = reader.read([(w.unit, w.profile, w.numeric) for w in self.watched.values()])
+        evidence = reader.read(self._together)
         whole = evidence if self._batches is None else evidence.copy()
         if self.inputs is not None:
             self.inputs.add(table.pane_end - rules.pane_ms, evidence)
@@ -117,6 +123,7 @@ class Watch:
         if self._batches is not None:
             self._batches.add(whole, table.rows)
         self.learning.add(evidence)
+        self._bank.rest()
         return told
 
     def _mixed(self, bank: CusumBank) -> CusumBank | MixedBank:
@@ -142,7 +149,8 @@ class Watch:
         """Of the columns of each unit: as measured of late, else as they were taken to be."""
         measured = None if self._batches is None else self._batches.taus()
         if measured is not None:
-            self._taus |= {key: tuple(measured[at].tolist()) for key, at in self._columns.items()}
+            for key, at in self._columns.items():
+                self._taus[key] = _same(tuple(measured[at].tolist()))
         return {key: self._taus.get(key, one.terms.tau) for key, one in self.watched.items()}
 
     # -- learning what is usual
@@ -242,6 +250,12 @@ class Watch:
         if self.inputs is not None:
             inputs = plain.get("inputs") or []  # since 0.2
             self.inputs.restore(inputs, self.watched, self._columns)
+
+
+@lru_cache(maxsize=1024)
+def _same(taus: tuple[float, ...]) -> tuple[float, ...]:
+    """Most are alike: nothing depends."""
+    return taus
 
 
 def _flat(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

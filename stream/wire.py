@@ -100,6 +100,11 @@ class Announcement:
     epoch: int
     prediction_ms: int
     outcome_ms: int
+    seen_ms: int | None = None  # what that was before the end of the input moved it
+
+    def to_plain(self) -> list[int]:
+        plain = [self.source, self.sources, self.epoch, self.prediction_ms, self.outcome_ms]
+        return plain if self.seen_ms is None else [*plain, self.seen_ms]
 
     @property
     def cohort_ms(self) -> int:
@@ -149,8 +154,7 @@ def encode_pane_record(record: PaneRecord) -> bytes:
         case Learned():
             return pack(b"L", VERSION, [record.source, record.epoch, record.model_id])
         case Announcement():
-            place = [record.source, record.sources, record.epoch]
-            return pack(b"A", VERSION, [*place, record.prediction_ms, record.outcome_ms])
+            return pack(b"A", VERSION, record.to_plain())
         case Fragment():
             place = [record.source, record.index, record.count]
             return pack(b"P", VERSION, [*place, record.part])
@@ -193,7 +197,7 @@ def _pane_record(magic: bytes, version: int, body: Any) -> PaneRecord:
     if magic == b"L":
         return Learned(*fields(body, int, int, str))
     if magic == b"A":
-        return Announcement(*fields(body, *[int] * 5))
+        return Announcement(*fields(body, *[int] * (6 if len(body) == 6 else 5)))
     if magic == b"P":
         return Fragment(*fields(body, int, int, int, bytes))
     raise BrokenRecordError(f"unknown record {magic!r} on the panes topic")

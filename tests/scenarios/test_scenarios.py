@@ -15,6 +15,8 @@ from stream.events import Alert
 from tests.scenarios.play import OWNERS, Play, play
 
 MINUTE_MS = 60_000
+BY_REGION = "models: {fraud: {segments: [region]}}"
+PROMISED = "models: {fraud: {latency: {p50: 20ms, p95: 30ms, p99: 32ms}}}"
 
 
 def caught(
@@ -154,6 +156,95 @@ def test_answers_that_take_longer_are_told() -> None:
     story = play("latency@36h")
     caught(story, within_min=10, alertname="LatencyDrift")
     assert len(story.first) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "within_min", "worst", "missed"),
+    [
+        ("latency@36h", 30, "p99", {"p50", "p95", "p99"}),
+        ("latency:tail@36h", 240, "p99", {"p99"}),  # 3 in 100, not 1
+    ],
+    ids=["all", "tail"],
+)
+def test_what_is_slower_than_was_promised_is_told_with_its_quantiles(
+    fault: str, within_min: int, worst: str, missed: set[str]
+) -> None:
+    story = play(fault, config=PROMISED)
+    caught(story, within_min=within_min, kind="latency")
+    (alert,) = [a for a in story.first if a.alertname == "LatencyObjective"]
+    now, promised = alert.evidence["current"], alert.evidence["reference"]
+    assert worst in now["missed"]
+    assert set(now["missed"]) <= missed
+    assert worst in alert.summary
+    assert now[worst] > promised[worst]
+    assert alert.severity == "error"
+    assert {a.alertname for a in story.first} <= {"LatencyObjective", "LatencyDrift"}
+    assert {a.severity for a in story.first if a.alertname == "LatencyDrift"} <= {"info"}
+
+
+def test_a_model_that_is_slower_than_it_was_and_within_its_objectives_pages_nobody() -> None:
+    story = play("latency@36h,x1.5", config="models: {fraud: {latency: {p50: 40ms, p95: 80ms}}}")
+    assert {(a.alertname, a.severity) for a in story.alerts} == {("LatencyDrift", "info")}
+
+
+@pytest.mark.parametrize(
+    ("fault", "within_min", "up"),
+    [("throughput@36h,0.3", 60, False), ("throughput@36h,x5", 30, True)],
+    ids=["fewer", "more"],
+)
+def test_fewer_requests_or_more_are_told(fault: str, within_min: int, up: bool) -> None:
+    story = play(fault)
+    alert = caught(story, within_min=within_min, kind="throughput", severity="warning")
+    assert (alert.effect.estimate > 0.5) if up else (alert.effect.high < -0.3)
+    assert len(story.first) == 1
+    assert story.alerts[-1].status == "firing"
+
+
+def test_a_batch_job_in_a_real_time_service_is_told_with_the_latency_that_it_costs() -> None:
+    story = play("batch@36h,x30")
+    caught(story, within_min=20, kind="throughput")
+    assert {a.kind for a in story.first} == {"throughput", "latency"}
+
+
+def test_a_model_that_is_asked_nothing_any_more_is_silent_while_others_go_on() -> None:
+    story = play("silence@36h,model=fraud", models=("fraud", "pricing"))
+    alert = caught(story, within_min=15, kind="silence", severity="error")
+    assert alert.model.id == "fraud"
+    assert alert.recommended_action == "fix_pipeline"
+    assert len(story.first) == 1
+
+
+@pytest.mark.parametrize("faults", [(), ("silence@36h,model=fraud",)], ids=["none", "silence"])
+def test_segments_tell_nothing_that_holds_of_the_whole_model(faults: tuple[str, ...]) -> None:
+    story = play(*faults, models=("fraud", "pricing"), config=BY_REGION)
+    assert [(a.kind, a.scope.segment) for a in story.alerts] == [("silence", None)] * len(faults)
+
+
+def test_a_region_that_sends_nothing_any_more_is_silent_while_others_go_on() -> None:
+    story = play("silence:region=EU@36h", config=BY_REGION)
+    alert = caught(story, within_min=30, kind="silence", severity="error")
+    assert alert.scope.segment == story.fault["expected"][0]["segment"] == "region=EU"
+    assert {(a.kind, a.scope.segment) for a in story.first} <= {
+        ("silence", "region=EU"),
+        ("throughput", None),  # it had half of them
+    }
+
+
+def test_what_drifts_in_one_region_names_it_and_the_others_are_silent() -> None:
+    story = play("covariate:amount@36h,where=region=EU", config=BY_REGION)
+    caught(story, within_min=60, alertname="FeatureDrift")
+    assert {a.scope.segment for a in story.first} == {None, "region=EU"}
+    whole = [a for a in story.alerts if a.alertname == "FeatureDrift" and not a.scope.segment]
+    assert whole[-1].evidence["segments"][0]["segment"] == "region=EU"
+    assert "most of all region=EU" in whole[-1].summary
+
+
+def test_a_silence_that_ends_is_over_and_nothing_is_told_of_the_hour_behind_it() -> None:
+    story = play("silence@36h..40h,model=fraud", models=("fraud", "pricing"))
+    assert [(a.kind, a.status) for a in story.alerts] == [
+        ("silence", "firing"),
+        ("silence", "resolved"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,14 @@ from stream.rules import (
     BudgetRule,
     EscalationRule,
     FloorRule,
+    LatencyRule,
     ModelRule,
     ObjectiveRule,
     Owners,
     ReferenceRule,
     RetrainRule,
     Rules,
+    TrafficRule,
     VersionRule,
 )
 from stream.setting_types import parse_duration, parse_size
@@ -77,6 +79,7 @@ detectors:
   proven: true
   minimum: 77
 thresholds: {psi: 0.9}
+traffic: {enabled: false, change: 0.4, silence: 3h}
 requires: [thresholds, reference]
 retrain:
   {performance: false, drifts: 3, severity_at_least: error, events: [b, a], cooldown: 1s}
@@ -85,7 +88,7 @@ alerts:
    escalate: [{after: 30m, to: [lead]}, {after: 1h, severity_at_least: critical, to: [head]}]}
 limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
-   groups: 18, forget: 19d}
+   groups: 18, forget: 19d, segments: 20}
 sample: {pane: 14, window: 15}
 models:
   fraud:
@@ -103,6 +106,8 @@ models:
     versions: {"7": {rollback_to: "6", deprecated_after: 2027-06-30, successor: "8"}}
     proven: false
     budget: {span: 1d}
+    traffic: {silence: none}
+    latency: {p95: 80ms}
     floors: {shift: 0.5, series: {"outcome:error": 0.7, "feature:a": 0.6}}
     labels: {env: prod, area: eu}
 """,
@@ -120,6 +125,8 @@ models:
         budget=BudgetRule(5_000, 86_400_000),
         floors=FloorRule(0.5, 0.4, 0.2, (("feature:a", 0.6), ("outcome:error", 0.7)), joint=0.8),
         proven=False,
+        traffic=TrafficRule(enabled=False, change=0.4, silence=None),
+        latency=LatencyRule((("p95", 0.95, 80.0),)),
         thresholds=None,
         retrain=RetrainRule(drifts=2, cooldown_ms=86_400_000, every_ms=90 * 86_400_000),
         versions=(("7", VersionRule("6", 1_814_313_600_000, "8")),),

@@ -126,7 +126,14 @@ def test_a_block_whose_columns_do_not_fit_is_refused(of: str) -> None:
             decode_pane_record(pack(b"B", 2, body | {of: whole | changed}))
 
 
-@pytest.mark.parametrize("record", [Learned(1, 2, "m"), Announcement(1, 4, 2, 10, -5)])
+@pytest.mark.parametrize(
+    "record",
+    [
+        Learned(1, 2, "m"),
+        Announcement(1, 4, 2, 10, -5),
+        Announcement(1, 4, 2, 10, -5, seen_ms=7),
+    ],
+)
 def test_notes_and_announcements_come_back(record: Learned | Announcement) -> None:
     assert decode_pane_record(encode_pane_record(record)) == record
 

@@ -1,0 +1,54 @@
+"""The traffic of a model and of its segments, when its panes are ready and when none come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stream.columns import Group
+from stream.due import Due, Told
+from stream.model_state import ModelState
+from stream.panes import Ints
+from stream.renewals import Renewals
+from stream.rule_book import Schedule
+from stream.rules import SHADOW, Rules
+from stream.traffic import Came, Traffic, TrafficSaid
+from stream.traffic_words import finding_of
+
+
+class TrafficRelease:
+    def __init__(self, schedule: Schedule, renewals: Renewals) -> None:
+        self._schedule = schedule
+        self._renewals = renewals
+
+    def told(
+        self, model: ModelState, due: Due, came: Came, *, until_ms: int, seen_ms: int
+    ) -> Iterator[Told]:
+        """Of the predictions that have come up to one end, and of none having come, up to the
+        other."""
+        panes: dict[str, list[tuple[Group, Ints, Ints]]] = {of: [] for of in model.traffic}
+        for one in came:
+            if one[0][2] != SHADOW:
+                panes.setdefault(one[0][3], []).append(one)
+        whole = TrafficSaid.of(model.traffic[""])
+
+        def renewed_at(group: Group, end_ms: int) -> int | None:
+            held = self._renewals.latest(group, due.ready_ms(end_ms))
+            return None if held is None else held.announced_at
+
+        for segment in sorted(panes):  # the whole first
+            traffic = model.traffic.setdefault(segment, Traffic.of(model.model_id, segment))
+
+            def rules_at(end_ms: int, is_segment: bool = bool(segment)) -> Rules:
+                rules = self._schedule.at(due.ready_ms(end_ms))
+                return rules.of_group(model.model_id, is_segment=is_segment)
+
+            holds = whole.holds if segment else None
+            for told in traffic.walk(panes[segment], seen_ms, rules_at, renewed_at, holds):
+                if not segment:
+                    whole.note(told)
+                finding = finding_of(told, rules_at(told.at_ms))
+                yield due.told(told.group, finding, due.ready_ms(told.at_ms))
+            if seen_ms < until_ms:
+                traffic.skip(until_ms, rules_at(until_ms))
+            if segment and traffic.is_forgotten:
+                del model.traffic[segment]

@@ -1,0 +1,127 @@
+"""What was told of a model's traffic, in the words of an alert."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+
+from stream.budget import TRAFFIC
+from stream.columns import Group
+from stream.events import Action, Kind, Severity
+from stream.monitor_told import MonitorFinding
+from stream.rules import DAY_MS, HOUR_MS, Rules
+from stream.times import iso
+from stream.traffic import TrafficTold, What
+from stream.usual_hours import Usual
+from stream.verdicts import NO_IMPACT
+
+_Z95 = 1.959963984540054
+_FACTS: dict[What, tuple[str, Kind, Severity, Action]] = {
+    "throughput": ("ThroughputChange", "throughput", "warning", "investigate"),
+    "silence": ("Silence", "silence", "error", "fix_pipeline"),
+}
+
+
+def finding_of(told: TrafficTold, rules: Rules) -> MonitorFinding:
+    alertname, series = _FACTS[told.what][0], f"prediction:{told.what}"
+    if told.verdict == "quiet":
+        return MonitorFinding(told.at_ms, series, alertname, None, "quiet", told.because)
+    if told.verdict == "lasting":
+        detail = {"summary": _lasting(told, rules)}
+        return MonitorFinding(told.at_ms, series, alertname, detail, "lasting")
+    assert told.usual is not None
+    return MonitorFinding(told.at_ms, series, alertname, _described(told, told.usual, rules))
+
+
+def _described(told: TrafficTold, usual: Usual, rules: Rules) -> dict[str, Any]:
+    alertname, kind, severity, action = _FACTS[told.what]
+    rule = rules.traffic_of(told.group[0])
+    mean = max(usual.mean, 1e-9)
+    spread = _Z95 * math.sqrt(usual.dispersion * max(told.count, 1)) / mean
+    estimate = told.count / mean - 1.0
+    params = [asdict(rules.budget_of(told.group[0])), asdict(rule)]
+    lowest, highest = told.bounds
+    span_ms = told.at_ms - told.since_ms
+    return {
+        "alertname": alertname,
+        "kind": kind,
+        "severity": severity,
+        "recommended_action": action,
+        "feature": None,
+        "detector": {
+            "name": "poisson_rate" if told.what == "throughput" else "longest_silence",
+            "params_hash": hashlib.sha256(
+                msgspec.json.encode(params, order="deterministic")
+            ).hexdigest()[:12],
+            "statistic": told.statistic,
+            "threshold": told.threshold,
+            "budget_share": TRAFFIC / rules.sources,
+            "direction": "up" if told.up else "down",
+        },
+        "window": {"start": iso(told.since_ms), "end": iso(told.at_ms), "count": told.count},
+        "effect": {
+            "estimate": estimate,
+            "low": max(estimate - spread, -1.0),
+            "high": estimate + spread,
+            "floor": rule.change,
+            "change_at": iso(told.since_ms),
+        },
+        "change_at_ms": told.since_ms,
+        "impact": dict(NO_IMPACT),
+        "reference": {"id": f"self:{iso(usual.end_ms)}", "count": usual.count},
+        "evidence": {
+            "current": {"predictions_an_hour": told.count, "minutes": span_ms / 60_000},
+            "reference": {
+                "predictions_an_hour": _short(usual.mean),
+                "lowest": _short(lowest),
+                "highest": _short(highest),
+                "hours": usual.hours,
+                "dispersion": _short(usual.dispersion),
+            },
+        },
+        "summary": f"{_who(told.group)}: {_found(told, usual, span_ms)}",
+    }
+
+
+def _found(told: TrafficTold, usual: Usual, span_ms: int) -> str:
+    if told.what == "silence":
+        took = _duration(span_ms)
+        return f"no prediction has come for {took}, where an hour has {_count(usual.mean)}"
+    lowest, highest = told.bounds
+    between = f"{_count(lowest)} to {_count(highest)}"
+    bounds = between if lowest < highest else _count(lowest)
+    moved = "rose" if told.up else "fell"
+    return f"predictions of an hour {moved} to {told.count:,}, where {bounds} are usual"
+
+
+def _lasting(told: TrafficTold, rules: Rules) -> str:
+    days = f"{rules.ask_after_ms / DAY_MS:.3g}"
+    what = {"throughput": "its traffic has been another", "silence": "it has been silent"}
+    return (
+        f"{_who(told.group)}: {what[told.what]} for {days} days; if it is to stay so, accept a new "
+        f"reference: leeway reference accept {told.group[0]}"
+    )
+
+
+def _who(group: Group) -> str:
+    return f"{group[0]} {group[3]}".rstrip()
+
+
+def _duration(span_ms: int) -> str:
+    if span_ms < 2 * HOUR_MS:
+        return f"{span_ms / 60_000:.3g} minutes"
+    if span_ms < 2 * DAY_MS:
+        return f"{span_ms / HOUR_MS:.3g} hours"
+    return f"{span_ms / DAY_MS:.3g} days"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
