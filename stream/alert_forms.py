@@ -21,7 +21,7 @@ from stream.events import (
     AlertWindow,
     Kind,
 )
-from stream.members import FAULTS, Member, lesser
+from stream.members import FAULTS, FEATURE_SET_CHANGE, Member, lesser
 from stream.rules import EscalationRule, Rules
 from stream.times import iso, span_text
 from stream.wire import Finding
@@ -66,6 +66,20 @@ def fired(fingerprint: str, finding: Finding, rules: Rules) -> Alert:
         summary=detail["summary"],
         recommended_action=detail["recommended_action"],
         **signature(rules, model_id),
+    )
+
+
+def read_too(alert: Alert, readers: Sequence[str], told: Sequence[str]) -> Alert:
+    """Of a feature that other models read from the same upstream: which, and which of them have
+    told of it already."""
+    if not readers:
+        return alert
+    shared = {"read_by": list(readers), "told_by": list(dict.fromkeys(told))}
+    what = f"told by {', '.join(shared['told_by'])} too" if told else f"{', '.join(readers)} read"
+    return msgspec.structs.replace(
+        alert,
+        evidence={**alert.evidence, "shared": shared},
+        summary=f"{alert.summary}; shared: {what}{'' if told else ' it too'}",
     )
 
 
@@ -176,14 +190,16 @@ def folded(alert: Alert, cause: Member, ready_ms: int) -> Alert:
         "feature": cause.sign.feature,
         "since": iso(cause.sign.start_ms),
     }
-    because = f"; follows from {cause.sign.alertname} of {cause.sign.feature or 'its predictions'}"
+    of_set = cause.sign.alertname == FEATURE_SET_CHANGE  # which is information by itself
+    what = cause.sign.feature or ("its features" if of_set else "its predictions")
+    because = f"; follows from {cause.sign.alertname} of {what}"
     kind: Kind = "performance" if alert.kind == "concept_drift" else alert.kind
     return msgspec.structs.replace(
         alert,
         kind=kind,
         incident_id=cause.incident_at(ready_ms),
-        severity=lesser(alert.severity, cause.severity),
-        recommended_action=cause.action,
+        severity=alert.severity if of_set else lesser(alert.severity, cause.severity),
+        recommended_action="fix_pipeline" if of_set else cause.action,
         evidence={**alert.evidence, "folded_under": under},
         summary=alert.summary + ("" if because in alert.summary else because),
     )

@@ -12,6 +12,8 @@ from stream.distance_watch import DistanceTold
 from stream.distance_words import describe_distance
 from stream.estimated_error import ESTIMATE, SCORE
 from stream.evidence import current_evidence, reference_evidence
+from stream.feature_set_words import describe_feature_set
+from stream.feature_sets import FEATURE_SET, FeatureSetTold
 from stream.joint_terms import MEASURE, SERIES, joint_share
 from stream.joint_watch import JointTold, JointWatch
 from stream.joint_words import describe_joint
@@ -152,6 +154,14 @@ class Findings:
         detail["reference"] = {"id": reference.id, "count": told.known}
         detail["evidence"] = self._evidence(series, told.since_ms, end_ms, reference)
         return MonitorFinding(end_ms, series, context.alertname, detail)
+
+    def of_feature_set(self, told: FeatureSetTold, end_ms: int) -> MonitorFinding:
+        if told.name is None:
+            because = "a day has passed"
+            return self.quiet(FEATURE_SET, "feature_set", end_ms, because)
+        context = self.context(FEATURE_SET, "feature_set", 0.0)
+        detail = describe_feature_set(context, told, end_ms)
+        return MonitorFinding(end_ms, FEATURE_SET, context.alertname, detail)
 
     def of_objective(self, told: ObjectiveTold, end_ms: int) -> MonitorFinding:
         context = self.context(LATENCY, "objective", 0.0)

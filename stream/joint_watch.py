@@ -168,7 +168,8 @@ class JointWatch:
                 if was_calm and self.is_calm:
                     self._gather(cells, row, row + done, off)
                 row += done
-        self._bank.rest()
+        if self._bank is not None:
+            self._bank.rest()
         return found
 
     @property

@@ -13,7 +13,7 @@ import msgspec
 
 from stream.columns import Group
 from stream.events import Action, Kind, Severity
-from stream.rules import DAY_MS
+from stream.rules import DAY_MS, HOUR_MS
 from stream.wire import FINDING_KINDS, Finding, FindingKind
 
 FAULTS: frozenset[Kind] = frozenset({"data_quality", "schema"})
@@ -25,6 +25,7 @@ DRIFTS: frozenset[Kind] = OF_A_MODEL | {"feature_drift"}
 SERVICE: frozenset[Kind] = frozenset({"latency", "throughput", "silence"})
 BETWEEN = " × "  # the two features of a joint drift
 INPUTS: FindingKind = "prediction"
+FEATURE_SET_CHANGE = "FeatureSetChange"
 OF_VALUES = ("OutOfRange", "UnseenCategories")  # faults, or where a drift has come to
 _LAYERS: dict[Kind, int] = {"feature_drift": 1, "prediction_drift": 2}
 _OF_OUTCOMES = 3
@@ -146,9 +147,18 @@ class Member(msgspec.Struct):
                 and mine.start_ms < sign.start_ms
                 and not mine.begins_with(sign)
             )
+        if mine.alertname == FEATURE_SET_CHANGE:  # of which features is not known
+            return sign.kind in DRIFTS and not self.is_over(ready_ms) and self._is_onset_of(sign)
         its = sign.feature
         is_of_it = its in (mine.feature, None) or mine.feature in its.split(BETWEEN)
         return self.is_cause and sign.kind in DRIFTS and is_of_it and self._covers(sign, ready_ms)
+
+    def _is_onset_of(self, sign: Sign) -> bool:
+        """Whether that one began just then."""
+        apart_ms = abs(sign.start_ms - self.sign.start_ms)
+        return self._covers(sign, sign.found_ms) and (
+            apart_ms <= HOUR_MS or sign.begins_with(self.sign)
+        )
 
     def is_borne_out_by(self, other: Member, ready_ms: int) -> bool:
         """Whether a feature alone fires whose drift may be behind what outcomes tell."""

@@ -231,6 +231,9 @@ class ModelRule:
     thresholds: ThresholdRule | None = None
     proven: bool | None = None  # whether rates are under the e-detector
     segments: tuple[SegmentRule, ...] = ()
+    feature_sets: bool | None = (
+        None  # whether new versions of those that events name are looked for
+    )
     traffic: TrafficRule | None = None
     latency: LatencyRule | None = None
     ages: tuple[int, ...] | None = None  # in ms, at which predictions are judged before maturity
@@ -281,6 +284,7 @@ class Rules:
     escalate: tuple[EscalationRule, ...] = ()  # steps, by when they are due
     retrain: RetrainRule = RetrainRule()
     requires: tuple[Requirement, ...] = ()  # what a version that answers must have
+    shared: tuple[tuple[str, tuple[str, ...]], ...] = ()  # feature, and the models that read it
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
     max_record_bytes: int = 1_000_000
@@ -332,6 +336,11 @@ class Rules:
         maturity = self.maturity_of(model_id)
         return 1 + len(self.ages_of(model_id, maturity if isinstance(maturity, int) else None))
 
+    def readers_of(self, feature: str, model_id: str) -> tuple[str, ...]:
+        """The other models that read a feature of this one from the same upstream."""
+        readers = dict(self.shared).get(feature, ())
+        return tuple(one for one in readers if one != model_id) if model_id in readers else ()
+
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
 
@@ -369,6 +378,10 @@ class Rules:
     @cached_property
     def has_segments(self) -> bool:
         return any(model.segments for model in self.models.values())
+
+    @property
+    def asks_for_feature_sets(self) -> bool:
+        return any(bool(model.feature_sets) for model in self.models.values())
 
     def of_group(self, model_id: str, *, is_segment: bool) -> Rules:
         """For the model as a whole, or for one of its segments: they share its budget."""
@@ -459,6 +472,7 @@ class Rules:
         ages = self.ages_of(model_id)
         state += [list(ages)] if ages else []
         state += [["segments", *map(list, model.segments)]] if model.segments else []
+        state += ["feature_sets"] if model.feature_sets else []
         season = self.season_of(model_id)
         return state if season == "none" else [*state, season]
 
@@ -505,7 +519,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, ages, reference, season, classes, costs, subject and segments"
+_OF_STATE = "maturity, ages, reference, season, classes, costs, subject, segments and feature_sets"
 _ACTIVATED = frozenset(
     {
         "budget",
@@ -525,6 +539,7 @@ _ACTIVATED = frozenset(
         "escalate",
         "retrain",
         "requires",
+        "shared",
         "models",
     }
 )
@@ -551,12 +566,14 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "escalate",
         "retrain",
         "requires",
+        "shared",
     }
 )
 _SINCE_0_1_OF_ONE: tuple[str, ...] = (
     *("season", "ages", "budget", "floors", "classes", "costs", "proven", "thresholds"),
     *("escalate", "retrain", "versions", "requires", "objectives"),
     *("shadow", "subject", "experiments", "rollback", "traffic", "latency", "segments"),
+    "feature_sets",
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""

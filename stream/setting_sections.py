@@ -326,6 +326,9 @@ class ModelSettings(Section):
         default=(),
         description="Watched one by one: names of the event's segment, or two that are crossed.",
     )
+    feature_sets: bool = Field(
+        default=False, description="Whether new versions of feature sets are looked for."
+    )
     traffic: ModelTrafficSettings = ModelTrafficSettings()
     latency: LatencySettings = LatencySettings()
     shadow: ShadowSettings = ShadowSettings()

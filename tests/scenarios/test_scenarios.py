@@ -16,6 +16,7 @@ from tests.scenarios.play import OWNERS, Play, play
 
 MINUTE_MS = 60_000
 BY_REGION = "models: {fraud: {segments: [region]}}"
+SETS = "models: {fraud: {feature_sets: true}}"
 PROMISED = "models: {fraud: {latency: {p50: 20ms, p95: 30ms, p99: 32ms}}}"
 
 
@@ -237,6 +238,22 @@ def test_what_drifts_in_one_region_names_it_and_the_others_are_silent() -> None:
     whole = [a for a in story.alerts if a.alertname == "FeatureDrift" and not a.scope.segment]
     assert whole[-1].evidence["segments"][0]["segment"] == "region=EU"
     assert "most of all region=EU" in whole[-1].summary
+
+
+def test_a_drift_that_begins_with_another_feature_set_follows_from_it() -> None:
+    story = play("feature_set:amount@30h", config=SETS)
+    alert = caught(story, within_min=150, alertname="FeatureDrift")
+    assert alert.recommended_action == "fix_pipeline"
+    (change,) = [a for a in story.first if a.alertname == "FeatureSetChange"]
+    assert (change.severity, change.recommended_action) == ("info", "investigate")
+    assert change.evidence["current"]["feature_set"] == story.fault["feature_set"]
+    assert alert.evidence["folded_under"]["fingerprint"] == change.fingerprint
+    assert alert.incident_id == change.id
+
+
+def test_a_drift_without_another_feature_set_follows_from_none() -> None:
+    story = play("covariate:amount@36h", config=SETS)
+    assert not [a for a in story.alerts if a.kind == "schema" or "folded_under" in a.evidence]
 
 
 def test_a_silence_that_ends_is_over_and_nothing_is_told_of_the_hour_behind_it() -> None:
