@@ -128,6 +128,16 @@ class JointScores:
         flat = cells + CELLS * np.arange(contrasts)
         return np.bincount(flat.ravel(), minlength=contrasts * CELLS).reshape(contrasts, CELLS)
 
+    def means_of_products(self) -> dict[tuple[str, str], float]:
+        """Of the scores of two features in the reference, to the width of a cell."""
+        inside = (_OF_PRODUCTS[:-1] + _OF_PRODUCTS[1:]) / 2.0
+        middle = np.concatenate([_OF_PRODUCTS[:1], inside, _OF_PRODUCTS[-1:]]) / SCORE_UNIT**2
+        found = {}
+        for (i, j), counts in zip(self._pairs.tolist(), self.counts, strict=False):
+            mean = float((counts * middle).sum() / max(int(counts.sum()), 1))
+            found[self.names[i], self.names[j]] = float(f"{mean:.2g}")
+        return found
+
     def snapshot(self) -> State:
         """Names and counts: all else follows."""
         return {"names": list(self.names), "pairs": self._most, "counts": self.counts}

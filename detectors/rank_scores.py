@@ -108,8 +108,8 @@ class RankScores:
         self.cell_counts = counts.astype(np.min_scalar_type(int(counts.max())))
         self.count = int(counts.sum())
         below = np.concatenate([[0], np.cumsum(counts)])
-        cells = self._quantiles(2 * below[:-1] + counts)
-        gaps = self._quantiles(2 * below)
+        both = self._quantiles(np.concatenate([2 * below[:-1] + counts, 2 * below]))
+        cells, gaps = both[: len(counts)], both[len(counts) :]
         share = counts / self.count
         mean = math.fsum(share * cells)
         spread = math.sqrt(math.fsum(share * (cells - mean) ** 2))

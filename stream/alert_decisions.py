@@ -19,6 +19,7 @@ from stream.alert_forms import (
     fired,
     folded,
     grown,
+    read_too,
     resolved,
     told_again,
     unfolded,
@@ -140,7 +141,10 @@ class Decisions:
         alert = fired(fingerprint, finding, rules)
         former = book.former(fingerprint, ready_ms, rules.cooldown_ms)
         cause = book.cause(sign, ready_ms)
-        other = cause or former or book.related(sign, ready_ms)
+        readers = rules.readers_of(sign.feature or "", sign.group[0])
+        upstream = book.upstream(sign, ready_ms, readers)
+        alert = read_too(alert, readers, [of.sign.group[0] for of in upstream])
+        other = cause or former or next(iter(upstream), None) or book.related(sign, ready_ms)
         member = Member(
             number=0,
             sign=sign,

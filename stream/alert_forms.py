@@ -69,6 +69,20 @@ def fired(fingerprint: str, finding: Finding, rules: Rules) -> Alert:
     )
 
 
+def read_too(alert: Alert, readers: Sequence[str], told: Sequence[str]) -> Alert:
+    """Of a feature that other models read from the same upstream: which, and which of them have
+    told of it already."""
+    if not readers:
+        return alert
+    shared = {"read_by": list(readers), "told_by": list(dict.fromkeys(told))}
+    what = f"told by {', '.join(shared['told_by'])} too" if told else f"{', '.join(readers)} read"
+    return msgspec.structs.replace(
+        alert,
+        evidence={**alert.evidence, "shared": shared},
+        summary=f"{alert.summary}; shared: {what}{'' if told else ' it too'}",
+    )
+
+
 def told_again(firing: Alert, ready_ms: int, rules: Rules) -> Alert:
     """The same alert, its next sequence."""
     sequence = firing.sequence + 1

@@ -16,6 +16,7 @@ from stream.rules import BudgetRule
 Purse = Literal["performance", "quality", "features", "prediction", "joint", "stale", "reserve"]
 """What a series is paid from."""
 
+_ITEMS = 5  # of one feature: its values, and four kinds of faults
 WEIGHTS: dict[Purse, float] = {
     "performance": 0.30,  # errors, losses
     "quality": 0.25,  # nulls, absences, wrong types, ranges, unseen categories
@@ -55,6 +56,7 @@ def shares(purses: Iterable[Purse]) -> list[float]:
 
 
 def unspendable(max_features: int) -> float:
-    """What of the reserve no series can ever ask for, there being at most so many: it pays for what
-    is compared between roles, which needs little."""
-    return WEIGHTS["reserve"] * 6.0 / (math.pi**2 * (max_features + 2))
+    """What of the reserve no series can ever ask for: it pays for what is compared between roles,
+    which needs little."""
+    asking = _ITEMS * max_features + 1  # of late features, and what expected errors are held to
+    return WEIGHTS["reserve"] * 6.0 / (math.pi**2 * (asking + 1))

@@ -90,10 +90,7 @@ class Detection:
         watch.gather(standards.gathered if is_gathering else None)
         if self._kind == "prediction":
             taus = {key: one.terms.tau for key, one in watch.watched.items()}
-            law = standards.law
-            if law is not None and law.reference.seasons:
-                law = None  # between features the hours are not told apart
-            if self._joint.arrange(law, numeric, taus, rules, self._group[0]):
+            if self._joint.arrange(standards.law, numeric, taus, rules, self._group[0]):
                 ended.append((SERIES, MEASURE))
         return ended
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from stream.alert_forms import alert_ids
 from stream.alert_state import AlertState
 from stream.members import Member, is_at_least
 from stream.rules import EscalationRule
@@ -75,5 +74,5 @@ class Escalations:
             between_ms = step.after_ms - steps[member.escalated - 1].after_ms
             due_ms = max(due_ms, member.escalated_ms + between_ms)
         at_ms = state.incidents.spoken_for(member, max(due_ms, since_ms), step.severity_at_least)
-        taken_ms = state.notices.acknowledged_ms(member, alert_ids(alert))
+        taken_ms = state.notices.acknowledged_ms(member, alert)
         return None if at_ms is None or (taken_ms is not None and taken_ms <= at_ms) else at_ms

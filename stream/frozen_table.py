@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
-from functools import lru_cache
 
 import cramjam
 import numpy as np
@@ -16,6 +16,7 @@ from stream.snapshot import pack, unpack
 
 _MAGIC, _VERSION = b"Z", 1  # of bytes that this process alone reads
 _LEVEL = 3  # of zstd: written once
+_AT_HAND = 4  # tables
 _NO_ROWS = Rows(np.zeros(0, np.int64), np.zeros(0, np.uint64), {}, {})
 
 
@@ -31,13 +32,22 @@ class FrozenTable:
         sums = replace(table, sample=replace(_NO_ROWS, texts=table.texts))
         plain = pack(_MAGIC, _VERSION, table_to_plain(sums))
         self._sums = bytes(cramjam.zstd.compress(plain, _LEVEL))
+        _keep_at_hand(self, table)
 
     def open(self) -> PaneTable:
-        """The table; nobody may change it. The last ones asked for are at hand."""
-        return _opened(self._sums, self._sample)
+        """The table; nobody may change it. The last ones made or asked for are at hand."""
+        table = _at_hand.get(self)
+        if table is None:
+            plain = unpack(_MAGIC, _VERSION, bytes(cramjam.zstd.decompress(self._sums)))
+            table = replace(table_from_plain(plain), sample=unpacked(self._sample))
+            _keep_at_hand(self, table)
+        return table
 
 
-@lru_cache(maxsize=4)
-def _opened(sums: bytes, sample: bytes) -> PaneTable:
-    plain = unpack(_MAGIC, _VERSION, bytes(cramjam.zstd.decompress(sums)))
-    return replace(table_from_plain(plain), sample=unpacked(sample))
+_at_hand: OrderedDict[FrozenTable, PaneTable] = OrderedDict()
+
+
+def _keep_at_hand(frozen: FrozenTable, table: PaneTable) -> None:
+    _at_hand[frozen] = table
+    if len(_at_hand) > _AT_HAND:
+        _at_hand.popitem(last=False)

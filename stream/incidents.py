@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -70,17 +70,16 @@ class Incidents:
     def spoken_for(self, member: Member, at_ms: int, severity: Severity) -> int | None:
         """From when on, at `at_ms` or later, no earlier alert of its model and incident that is
         as severe fires too; None: not as far as is known."""
-        earlier = [
-            m
-            for group in self.groups(member.sign.group[0])
-            for m in self._of_group[group]
-            if m.place < member.place and is_at_least(m.fired_as, severity)
-            if m.sign.is_of_inputs or not member.sign.is_of_inputs
-        ]
         while True:
             incident_id = member.incident_at(at_ms)
-            others = [m for m in earlier if m.incident_at(at_ms) == incident_id]
-            speaks = next((m for m in others if not m.is_over(at_ms)), None)
+            speaks = next(
+                (
+                    m
+                    for m in self._earlier(member, severity)
+                    if m.incident_at(at_ms) == incident_id and not m.is_over(at_ms)
+                ),
+                None,
+            )
             if speaks is None:
                 return at_ms
             moves = [at for m in (member, speaks) for at, _ in m.moves if at > at_ms]
@@ -88,6 +87,15 @@ class Incidents:
             if not ends:
                 return None
             at_ms = min(ends)
+
+    def _earlier(self, member: Member, severity: Severity) -> Iterator[Member]:
+        """Alerts of its model that fired before it, and that it may know of, as severe as that."""
+        place, of_inputs = member.place, member.sign.is_of_inputs
+        for group in self.groups(member.sign.group[0]):
+            for other in self._of_group[group]:
+                is_known = other.sign.is_of_inputs or not of_inputs
+                if is_known and is_at_least(other.fired_as, severity) and other.place < place:
+                    yield other
 
     def former(self, fingerprint: str, ready_ms: int, within_ms: int) -> Member | None:
         """The alert of this fingerprint that was over so shortly before."""
@@ -118,6 +126,18 @@ class Incidents:
     def related(self, sign: Sign, ready_ms: int) -> Member | None:
         """The first alert whose cause may be the same."""
         return next((m for m in self._seen(sign, ready_ms) if m.relates_to(sign, ready_ms)), None)
+
+    def upstream(self, sign: Sign, ready_ms: int, readers: Sequence[str]) -> list[Member]:
+        """What other models that read this feature from the same upstream have told of it at about
+        the same time."""
+        return [
+            member
+            for member in (self._seen(sign, ready_ms) if readers and sign.is_of_inputs else ())
+            if member.sign.group[0] in readers
+            if member.sign.feature == sign.feature
+            if {member.sign.kind, sign.kind} <= FAULTS | {"feature_drift"}
+            if sign.overlaps(member.sign) and not member.is_over(ready_ms)
+        ]
 
     def _akin(self, group: Group) -> list[Group]:
         """The whole and its segments: the others of the same version and role."""

@@ -14,6 +14,7 @@ from detectors.rank_scores import SCORE_UNIT
 from stream.columns import FEATURE, Rows
 from stream.panes import Ints, PaneTable
 from stream.profile import Profile
+from stream.rules import HOUR_MS
 
 FEATURES = 64  # of a model, at most
 _SHOWN = 3  # pairs, to a person
@@ -49,7 +50,8 @@ class JointRows:
         `per_pane`: rows of a pane that count, those with the smallest hashes."""
         self._law, self._numeric, self._per_pane = law, dict(numeric), per_pane
         self.names = tuple(self._numeric)
-        sample = self._scores(law.reference.table.sample)
+        # with a season it gives a scale to learn on: its rows do not say of which hour they are
+        sample = self._scores(law.reference.table.sample, with_hours=True)
         self.joint = JointScores(self.names, sample, pairs=pairs)
 
     @property
@@ -70,17 +72,18 @@ class JointRows:
         cells = self.joint.cells(self._scores(sample.take(few)))
         return Cells(cells, np.searchsorted(pane[few], np.arange(panes + 1)))
 
-    def sums(self, cells: Cells, first: int, end: int) -> Ints:
-        """(panes, contrasts): of the scores, by the ranks there are now."""
-        scores = self.joint.scores_of(cells.rows(first, end))
+    def sums(self, cells: Cells, first: int, end: int, *, power: int = 1) -> Ints:
+        """(panes, contrasts): of the scores or their squares, by the ranks there are now."""
+        scores = self.joint.scores_of(cells.rows(first, end)) ** power
         upto = np.zeros((len(scores) + 1, scores.shape[1]), np.int64)
         np.cumsum(scores, axis=0, out=upto[1:])
         cuts = cells.cuts[first : end + 1] - cells.cuts[first]
         sums: Ints = upto[cuts[1:]] - upto[cuts[:-1]]
         return sums
 
-    def _scores(self, rows: Rows) -> Ints:
-        """(rows, features): 0 where there is no value, or none of the type of the feature."""
+    def _scores(self, rows: Rows, *, with_hours: bool = False) -> Ints:
+        """(rows, features), less the mean of their hour: 0 where there is no value, or none of the
+        type of the feature."""
         scores = np.zeros((len(rows), len(self.names)), np.int64)
         for place, (name, is_numeric) in enumerate(self._numeric.items()):
             cells = rows.columns.get(name)
@@ -91,6 +94,10 @@ class JointRows:
                 numbers = self._law.number(name)
                 assert numbers is not None
                 scores[at, place] = numbers.scores_of(values)
+                season = self._law.season(name)
+                if season is not None and not with_hours:
+                    hour = (rows.pane_end[at] - 1) // HOUR_MS % len(season.mean)
+                    scores[at, place] -= season.mean[hour]
             else:
                 at, hashes = cells.texts()
                 texts = self._law.text(name)
@@ -102,8 +109,11 @@ class JointRows:
         """Before and now, of normal scores, of the pairs of a contrast that moved most."""
         names = self.contrasts[contrast]
         pairs = [pair for pair in self.contrasts if set(pair) <= set(names) and len(pair) == 2]
-        sample = self._law.reference.table.sample
-        before = self._correlations(pairs, self._scores(sample))
+        if self._law.reference.seasons:
+            means = self.joint.means_of_products()
+            before = {called(pair): means[pair] for pair in pairs}
+        else:
+            before = self._correlations(pairs, self._scores(self._law.reference.table.sample))
         if rows is None or not len(rows):
             return before, {}
         now = self._correlations(pairs, self._scores(rows))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.rank_scores import RankScores
 from detectors.score_tilts import score_tilts
@@ -33,10 +34,12 @@ class Terms:
     rate: float  # false alarms a row, of all contrasts together
     tau: float
     floor: float
+    hours: int = 0  # of the season
 
     def to_plain(self) -> list[Any]:
         features = [[name, numeric] for name, numeric in self.features.items()]
         few = [self.pairs, self.rows, self.rate, self.tau, self.floor]
+        few += [self.hours] if self.hours else []
         return [self.reference_id, features, *few]
 
     @classmethod
@@ -73,16 +76,17 @@ def terms_of(
     tau = max(of_features, default=1.0)
     floor = rules.floors_of(model_id).joint
     rate = min(rate, _HIGHEST_RATE)
-    return Terms(reference.id, features, rule.pairs, rule.rows, rate, tau, floor)
+    hours = max((len(season.mean) for season in reference.seasons.values()), default=0)
+    return Terms(reference.id, features, rule.pairs, rule.rows, rate, tau, floor, hours)
 
 
-def tilts_of(terms: Terms, rows: JointRows) -> Tilts:
+def tilts_of(terms: Terms, rows: JointRows, taus: NDArray[np.float64]) -> Tilts:
     """Of all contrasts, without those tilts that only a larger reference has a use for."""
     known = np.maximum(rows.known, 1)
     rate = terms.rate / len(known)
     scores = [RankScores.from_counts(counts) for counts in rows.joint.counts]
-    tilts = score_tilts(known, rate=rate, tau=terms.tau, floor=terms.floor, scores=scores)
-    most = score_tilts([4 * ENOUGH], rate=rate, tau=terms.tau, floor=terms.floor)
+    tilts = score_tilts(known, rate=rate, tau=taus, floor=terms.floor, scores=scores)
+    most = score_tilts([4 * ENOUGH], rate=rate, tau=float(taus.min()), floor=terms.floor)
     used = most.theta[0] != 0.0
     names = ("gain", "cost", "threshold", "theta")
     return replace(tilts, **{name: getattr(tilts, name)[:, used] for name in names})

@@ -25,6 +25,7 @@ from detectors.cusum_bank import CusumBank
 from detectors.effects import Interval, score_difference, within_floor
 from detectors.tilts import DOUBT
 from stream.firing import Firing, Patience
+from stream.joint_hours import JointHours
 from stream.joint_rows import Cells, JointRows
 from stream.joint_terms import ENOUGH, Terms, terms_of, tilts_of
 from stream.panes import Ints, PaneTable
@@ -86,6 +87,9 @@ class JointWatch:
         self._gathered = 0  # how many these are
         self._suspect: Crossing | None = None
         self._firing: tuple[int, Firing] | None = None  # the contrast that was told
+        self._learning: JointHours | None = None  # with a season, before there is a bank
+        self._taus: NDArray[np.float64] = np.ones(0)  # of each contrast
+        self._usual: set[Key] | None = set()  # that fire since before; None: still to be asked
 
     @property
     def is_firing(self) -> bool:
@@ -113,13 +117,23 @@ class JointWatch:
 
     def _begin(self, terms: Terms | None, law: Profile | None) -> None:
         self.terms, self.rows, self._bank = terms, None, None
-        self._suspect = self._firing = None
+        self._suspect = self._firing = self._learning = None
         if terms is None or law is None:
             return
         self.rows = JointRows(law, terms.features, pairs=terms.pairs, per_pane=terms.rows)
         self._known = len(law.reference.table.sample)
         self._forget_fresh()
-        self._bank = CusumBank(tilts_of(terms, self.rows))
+        contrasts = len(self.rows.contrasts)
+        self._taus = np.full(contrasts, terms.tau)
+        self._learning = JointHours(terms.hours, contrasts) if terms.hours else None
+        self._usual = None if terms.hours else set()
+        if self._learning is None:
+            self._begin_bank()
+
+    def _begin_bank(self) -> None:
+        assert self.rows is not None
+        assert self.terms is not None
+        self._bank = CusumBank(tilts_of(self.terms, self.rows, self._taus))
 
     def _forget_fresh(self) -> None:
         assert self.rows is not None
@@ -131,15 +145,19 @@ class JointWatch:
         self, run: PaneTable, rules: Rules, firing: Iterable[Key], told: Iterable[Told]
     ) -> list[JointTold]:
         """What these panes let it tell. `firing`: units before them; `told`: what units told."""
-        if self.rows is None or self._bank is None or self.terms is None:
+        if self.rows is None or self.terms is None:
             return []
+        firing, told = self._news(firing, told)
         patience = Patience(rules.minimum_values, rules.resolve_values, ENOUGH, rules.ask_after_ms)
         cells, start_ms = self.rows.read(run), run.pane_end - rules.pane_ms
         found: list[JointTold] = []
         for first, end, names in spells(firing, told, len(run)):
+            row = first
+            if self._learning is not None:
+                is_calm = names.isdisjoint(self.rows.names)
+                row = self._learn(cells, start_ms, first, end) if is_calm else end
             off = [i for i, made_of in enumerate(self.rows.contrasts) if names & {*made_of}]
             self._disturb(np.array(off, np.int64))
-            row = first
             while row < end:
                 stop = min(end, self._joins_at(cells, row) + 1)
                 n, x = cells.counts(row, stop), self.rows.sums(cells, row, stop)
@@ -150,12 +168,46 @@ class JointWatch:
                 if was_calm and self.is_calm:
                     self._gather(cells, row, row + done, off)
                 row += done
-        self._bank.rest()
+        if self._bank is not None:
+            self._bank.rest()
         return found
 
     @property
     def is_calm(self) -> bool:
         return self._suspect is None and self._firing is None
+
+    # -- with a season
+
+    def _news(self, firing: Iterable[Key], told: Iterable[Told]) -> tuple[list[Key], list[Told]]:
+        """Without shapes that fire since before there were hours, which are cycles to them."""
+        firing, told = list(firing), list(told)
+        if self._usual is None:
+            self._usual = {key for key in firing if key[1] == "shape"}
+        news = [key for key in firing if key not in self._usual]
+        self._usual -= {one.watched.key for one in told if not one.lasting}
+        return news, told
+
+    def _learn(self, cells: Cells, start_ms: Ints, first: int, end: int) -> int:
+        """Panes in which all is calm; where the first is that is watched."""
+        assert self.rows is not None
+        assert self._learning is not None
+        needed = max(_FIRST - self._gathered, 0)
+        done = self._learning.done_at(
+            start_ms[first:end], np.diff(cells.cuts[first : end + 1]), needed
+        )
+        stop = min(first + done + 1, end)
+        sums = [self.rows.sums(cells, first, stop, power=power) for power in (1, 2)]
+        self._learning.add(start_ms[first:stop], cells.counts(first, stop), sums)
+        rows, joint = cells.rows(first, stop), self.rows.joint
+        self._fresh += joint.tally(rows).astype(np.int32)
+        self._gathered += len(rows)
+        if first + done < end:
+            self._taus = np.maximum(self._taus, self._learning.taus())
+            joint.join(self._fresh - joint.counts)
+            self._known, self._learning = self._gathered, None
+            self._forget_fresh()
+            self._begin_bank()
+        return stop
 
     # -- rows that join
 
@@ -185,7 +237,7 @@ class JointWatch:
             self.rows.joint.join(self._fresh)
             self._known += self._gathered
             self._forget_fresh()
-            self._bank.replace(tilts_of(self.terms, self.rows))
+            self._bank.replace(tilts_of(self.terms, self.rows, self._taus))
 
     def _step(self, panes: _Panes, patience: Patience) -> tuple[int, JointTold | None]:
         """How many of the panes are done, and what the last of them tells."""
@@ -197,9 +249,8 @@ class JointWatch:
 
     def _disturb(self, off: Ints) -> None:
         """Some feature of these contrasts tells something by itself."""
-        if not len(off):
+        if not len(off) or self._bank is None:
             return
-        assert self._bank is not None
         self._bank.restart(off, self._bank.tilts.take(off))
         self._fresh[off] = 0
         if self._suspect is not None and self._suspect.contrast in off:
@@ -240,8 +291,8 @@ class JointWatch:
         if not is_enough:
             return done, None
         self._suspect = None
-        known, floor, terms = self._known_of(of), self._floor(of), self.terms
-        effect = score_difference(suspect.x, suspect.n, known, tau=terms.tau)
+        known, floor = self._known_of(of), self._floor(of)
+        effect = score_difference(suspect.x, suspect.n, known, tau=float(self._taus[of]))
         if float(effect.estimate) * np.sign(suspect.theta) < floor:
             return done, None
         ask_ms = int(panes.start_ms[done - 1]) + patience.ask_after_ms
@@ -261,9 +312,9 @@ class JointWatch:
         firing.add(panes.x[upto, one], panes.n[upto, one], n[upto], np.zeros_like(n[upto]))
         names = self.rows.contrasts[of]
         if last == looks:
-            window, floor = firing.window, self._floor(of)
+            window, floor, tau = firing.window, self._floor(of), float(self._taus[of])
             now = score_difference(
-                window.x[0], window.n[0], self._known_of(of), tau=self.terms.tau, level=_SURE,
+                window.x[0], window.n[0], self._known_of(of), tau=tau, level=_SURE,
                 anytime=float(firing.patience.look),
             )  # fmt: skip
             if within_floor(now, floor):
@@ -288,7 +339,7 @@ class JointWatch:
     def _floor(self, contrast: int) -> float:
         """As configured, but no less than what its reference can tell."""
         assert self.terms is not None
-        least = DOUBT * math.sqrt(self.terms.tau / self._known_of(contrast))
+        least = DOUBT * math.sqrt(float(self._taus[contrast]) / self._known_of(contrast))
         return max(self.terms.floor, least)
 
     def level(self) -> float | None:
@@ -312,12 +363,20 @@ class JointWatch:
             None if bank is None else {name: bank[name].flatten() for name in _ARRAYS},
             None if self._suspect is None else self._suspect.to_plain(),
             None if self._firing is None else [self._firing[0], self._firing[1].snapshot()],
+            *self._of_season(),
         ]
+
+    def _of_season(self) -> list[Any]:
+        if self.terms is None or not self.terms.hours:
+            return []
+        learning = None if self._learning is None else self._learning.snapshot()
+        usual = None if self._usual is None else [list(key) for key in sorted(self._usual)]
+        return [[learning, self._taus, usual]]
 
     def restore(self, law: Profile | None, plain: list[Any] | None) -> None:
         if plain is None:
             return
-        terms, counts, gathered, bank, suspect, firing = plain
+        terms, counts, gathered, bank, suspect, firing, *of_season = plain
         self._begin(Terms.from_plain(terms), law)
         if self.rows is not None and self.terms is not None:
             joint = self.rows.joint
@@ -325,7 +384,15 @@ class JointWatch:
             joint.join(np.array(counts, np.int32).reshape(shape) - joint.counts)
             self._known, self._gathered, fresh = gathered
             self._fresh = np.array(fresh, np.int32).reshape(shape)
-            self._bank = CusumBank(tilts_of(self.terms, self.rows))
+            for learning, taus, usual in of_season:
+                self._taus = np.array(taus)
+                self._usual = None if usual is None else {(name, of) for name, of in usual}
+                if learning is None:
+                    self._learning = None
+                elif self._learning is not None:
+                    self._learning.restore(learning)
+            if self._learning is None:
+                self._begin_bank()
         if bank is not None and self._bank is not None:
             tilts = self._bank.tilts
             state = {name: np.array(bank[name]).reshape(tilts.gain.shape) for name in _ARRAYS}

@@ -155,9 +155,10 @@ class ModelStage:
 
     def shadows(self, model_id: str | None = None) -> list[dict[str, Any]]:
         """Each shadow beside its champions, as far as both were judged; of one model or of all."""
+        rules = self._schedule.at(self._progress[1])
         return [
             {"model": group[0], "version": group[1], "role": group[2]}
-            | pairs.status(self.rules.shadow_of(group[0]).margin)
+            | pairs.status(rules.shadow_of(group[0]).margin)
             for model in self._models.values()
             if model_id in {None, model.model_id}
             for group, pairs in sorted(model.pairs.items())

@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from stream.alert_forms import alert_ids
 from stream.columns import Group
+from stream.events import Alert
 from stream.members import Member
 from stream.notices import Notice
 
@@ -42,12 +44,11 @@ class NoticeBook:
     def has(self, announced_at: int) -> bool:
         return announced_at in self._all
 
-    def acknowledged_ms(self, member: Member, alert_ids: Iterable[str]) -> int | None:
-        """When somebody first took this alert, or its incident, in hand; `alert_ids`: of all its
-        sequences so far."""
+    def acknowledged_ms(self, member: Member, alert: Alert) -> int | None:
+        """When somebody first took this alert, or its incident, in hand."""
         if not self._acknowledged:
             return None
-        of_it = [at for name in alert_ids for at in self._acknowledged.get(name, ())]
+        of_it = [at for name in alert_ids(alert) for at in self._acknowledged.get(name, ())]
         of_it += [
             max(at, since_ms)
             for name, since_ms in member.incidents()

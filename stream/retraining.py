@@ -25,7 +25,7 @@ from typing import Any
 from stream.alert_state import AlertState
 from stream.columns import Group
 from stream.events import Request
-from stream.members import DRIFTS, FAULTS, Member, is_at_least
+from stream.members import BETWEEN, DRIFTS, FAULTS, Member, is_at_least
 from stream.request_forms import asked, fingerprint, reason
 from stream.rules import RetrainRule
 from stream.times import iso, span_text
@@ -82,28 +82,46 @@ class Retraining:
     def _first(self, model_id: str, since_ms: int) -> tuple[int, Group, Case] | None:
         """The first time, at `since_ms` or later, at which one of its versions is to be retrained,
         as far as is known."""
-        groups = self._groups(model_id)
-        for at_ms in sorted(self._moments(model_id, groups, since_ms)):
+        speaking = {group: self._speaking(group) for group in self._groups(model_id)}
+        if not any(speaking.values()) and not self._state.notices.events(model_id):
+            return None
+        for at_ms in sorted(self._moments(model_id, speaking, since_ms)):
             rule = self._state.schedule.at(at_ms).retrain_of(model_id)
-            for group in groups:
-                case = self._case(group, rule, at_ms)
+            for group, members in speaking.items():
+                case = self._case(group, rule, at_ms, members)
                 if case is not None:
                     return at_ms, group, case
         return None
+
+    def _speaking(self, group: Group) -> list[Member]:
+        """Alerts that may be a reason, at some time and under some rules in force."""
+        counts = [r.retrain_of(group[0]).drifts for r in self._state.schedule.in_force()]
+        counts_drifts = any(drifts is not None for drifts in counts)
+        return [
+            m
+            for m in self._state.incidents.of_group(group)
+            if _is_loss(m) or _is_stale(m) or (counts_drifts and _is_drift(m))
+        ]
 
     def _groups(self, model_id: str) -> list[Group]:
         """Of which alerts are known, and last the model as a whole."""
         known = [g for g in self._state.incidents.groups(model_id) if g[2] != "shadow"]
         return [*sorted(known), (model_id, "", "champion", "")]
 
-    def _moments(self, model_id: str, groups: list[Group], since_ms: int) -> set[int]:
+    def _moments(
+        self, model_id: str, speaking: dict[Group, list[Member]], since_ms: int
+    ) -> set[int]:
         """At which anything may change that `_case` looks at."""
         state = self._state
         times: set[int | None] = {since_ms}
-        for group in groups:
-            for member in state.incidents.of_group(group):
-                times |= {member.fired_ms, member.quiet_ms}
-                times |= {at_ms for at_ms, _ in member.moves}
+        members = [m for of in speaking.values() for m in of]
+        named = {name for m in members for name, _ in m.incidents()}
+        for member in (*members, *self._faults(model_id)):
+            if named.isdisjoint(name for name, _ in member.incidents()):
+                continue
+            times |= {member.fired_ms, member.quiet_ms}
+            times |= {at_ms for at_ms, _ in member.moves}
+        for group in speaking:
             last_ms = state.requested.retrain_ms(group)
             if last_ms is not None:
                 cooldowns = {r.retrain_of(model_id).cooldown_ms for r in state.schedule.in_force()}
@@ -114,16 +132,19 @@ class Retraining:
 
     # -- what speaks for it, and against it
 
-    def _case(self, group: Group, rule: RetrainRule, at_ms: int) -> Case | None:
+    def _case(
+        self, group: Group, rule: RetrainRule, at_ms: int, speaking: list[Member]
+    ) -> Case | None:
         answered_ms = self._state.notices.retrained_ms(group, at_ms)
         asked_ms = self._state.requested.retrain_ms(group)
         is_recent = asked_ms is not None and asked_ms + rule.cooldown_ms > at_ms
         if is_recent and not (asked_ms is not None and answered_ms > asked_ms):
             return None
+        speaking = [m for m in speaking if answered_ms < m.fired_ms <= at_ms]
         cases = [
-            *self._performance(group, rule, at_ms, answered_ms),
-            *self._drifts(group, rule, at_ms, answered_ms),
-            *self._cadence(group, at_ms, answered_ms),
+            *self._performance(rule, at_ms, speaking),
+            *self._drifts(rule, at_ms, speaking),
+            *self._cadence(at_ms, speaking),
             *self._events(group, rule, at_ms, answered_ms),
         ]
         requested = self._state.requested
@@ -131,37 +152,38 @@ class Retraining:
             (c for c in cases if fingerprint("retrain", group, c.cause) not in requested), None
         )
 
-    def _performance(
-        self, group: Group, rule: RetrainRule, at_ms: int, answered_ms: int
-    ) -> Iterator[Case]:
-        firing = [
-            m
-            for m in self._state.incidents.of_group(group)
-            if rule.performance and not m.sign.is_of_inputs
-            if m.quiet_ms is None and m.fired_ms <= at_ms
-            if m.action == "retrain" and not m.is_folded and m.fired_ms > answered_ms
-            if not self._has_fault(m, at_ms)
-        ]
+    def _performance(self, rule: RetrainRule, at_ms: int, speaking: list[Member]) -> Iterator[Case]:
+        if not rule.performance:
+            return
+        losses = [m for m in speaking if _is_loss(m)]
+        broken = self._broken(losses, at_ms)
+        firing = [m for m in losses if m.incident_at(at_ms) not in broken]
         for incident_id, members in _by_incident(firing, at_ms):
             alerts = [self._state.firing[m.fingerprint] for m in members]
             reasons = [reason(alert, "performance") for alert in alerts]
             found = alerts[0].summary.partition("; ")[0].partition(": ")[2]
             yield Case(incident_id, reasons, found, _since_ms(members), incident_id)
 
-    def _drifts(
-        self, group: Group, rule: RetrainRule, at_ms: int, answered_ms: int
-    ) -> Iterator[Case]:
+    def _drifts(self, rule: RetrainRule, at_ms: int, speaking: list[Member]) -> Iterator[Case]:
         """Inputs may be further than this clock: of them counts what is known of each time."""
-        if rule.drifts is None:
+        drifts = [
+            m
+            for m in speaking
+            if rule.drifts is not None and _is_drift(m) and not m.is_over(at_ms)
+            if is_at_least(m.fired_as, rule.severity_at_least)
+        ]
+        if rule.drifts is None or len(drifts) < rule.drifts:
             return
-        incidents = self._state.incidents
+        broken = self._broken(drifts, at_ms)
+        of_feature: dict[str | None, list[Member]] = {}
+        for fault in self._faults(drifts[0].sign.group[0]):
+            if fault.fired_ms <= at_ms:
+                of_feature.setdefault(fault.sign.feature, []).append(fault)
         firing = [
             m
-            for m in incidents.of_group(group)
-            if m.sign.is_of_inputs and m.sign.kind in DRIFTS and m.fired_ms > answered_ms
-            if m.fired_ms <= at_ms and not m.is_over(at_ms)
-            if is_at_least(m.fired_as, rule.severity_at_least)
-            if incidents.cause(m.sign, at_ms) is None and not self._has_fault(m, at_ms)
+            for m in drifts
+            if m.incident_at(at_ms) not in broken
+            if not any(f.explains(m.sign, at_ms) for f in _that_may_explain(m, of_feature))
         ]
         if len(firing) < rule.drifts:
             return
@@ -171,11 +193,10 @@ class Retraining:
             reasons = [_drift(m) for m in members]
             yield Case(incident_id, reasons, found, _since_ms(members), incident_id)
 
-    def _cadence(self, group: Group, at_ms: int, answered_ms: int) -> Iterator[Case]:
+    def _cadence(self, at_ms: int, speaking: list[Member]) -> Iterator[Case]:
         """See `governance`; inputs may be further than this clock."""
-        for member in self._state.incidents.of_group(group):
-            is_known = member.sign.alertname == "StaleModel" and member.fired_ms <= at_ms
-            if is_known and not member.is_over(at_ms) and member.fired_ms > answered_ms:
+        for member in speaking:
+            if _is_stale(member) and not member.is_over(at_ms):
                 since_ms = member.sign.start_ms
                 found = f"nobody has for {span_text(at_ms - since_ms)}"
                 yield Case(member.alert_id, [_drift(member, "cadence")], found, since_ms)
@@ -191,15 +212,18 @@ class Retraining:
                 reasons = [{"trigger": "business_event", **told}]
                 yield Case(f"event {announced_at}", reasons, f"business event {said.name}")
 
-    def _has_fault(self, member: Member, at_ms: int) -> bool:
-        """Whether a pipeline is to be fixed first: of its incident and model."""
-        incident_id = member.incident_at(at_ms)
-        return any(
-            m.is_cause and m.sign.kind in FAULTS and m.fired_ms <= at_ms and not m.is_over(at_ms)
-            and m.incident_at(at_ms) == incident_id
-            for group in self._groups(member.sign.group[0])
-            for m in self._state.incidents.of_group(group)
-        )  # fmt: skip
+    def _broken(self, members: list[Member], at_ms: int) -> set[str]:
+        """Incidents of their model whose pipeline is to be fixed first."""
+        faults = self._faults(members[0].sign.group[0]) if members else ()
+        return {
+            m.incident_at(at_ms) for m in faults if m.fired_ms <= at_ms and not m.is_over(at_ms)
+        }
+
+    def _faults(self, model_id: str) -> Iterator[Member]:
+        for group in self._groups(model_id):
+            for member in self._state.incidents.of_group(group):
+                if member.is_cause and member.sign.kind in FAULTS:
+                    yield member
 
     # -- what is asked
 
@@ -220,6 +244,33 @@ class Retraining:
             incident_id=case.incident_id,
             window=(since_ms, at_ms),
         )
+
+
+def _is_loss(member: Member) -> bool:
+    """Of its own clock, so as it is now."""
+    is_firing = member.quiet_ms is None and not member.is_folded
+    return is_firing and member.action == "retrain" and not member.sign.is_of_inputs
+
+
+def _is_drift(member: Member) -> bool:
+    return member.sign.is_of_inputs and member.sign.kind in DRIFTS
+
+
+def _that_may_explain(
+    drift: Member, of_feature: dict[str | None, list[Member]]
+) -> Iterator[Member]:
+    """Of faults by feature those that a drift may follow from."""
+    feature = drift.sign.feature
+    if feature is None:
+        for faults in of_feature.values():
+            yield from faults
+        return
+    for name in {feature, *feature.split(BETWEEN)}:
+        yield from of_feature.get(name, ())
+
+
+def _is_stale(member: Member) -> bool:
+    return member.sign.alertname == "StaleModel"
 
 
 def _by_incident(members: list[Member], at_ms: int) -> Iterator[tuple[str, list[Member]]]:

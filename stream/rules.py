@@ -284,6 +284,7 @@ class Rules:
     escalate: tuple[EscalationRule, ...] = ()  # steps, by when they are due
     retrain: RetrainRule = RetrainRule()
     requires: tuple[Requirement, ...] = ()  # what a version that answers must have
+    shared: tuple[tuple[str, tuple[str, ...]], ...] = ()  # feature, and the models that read it
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
     max_record_bytes: int = 1_000_000
@@ -334,6 +335,11 @@ class Rules:
         """How often a prediction is judged: they have equal parts of what is for performance."""
         maturity = self.maturity_of(model_id)
         return 1 + len(self.ages_of(model_id, maturity if isinstance(maturity, int) else None))
+
+    def readers_of(self, feature: str, model_id: str) -> tuple[str, ...]:
+        """The other models that read a feature of this one from the same upstream."""
+        readers = dict(self.shared).get(feature, ())
+        return tuple(one for one in readers if one != model_id) if model_id in readers else ()
 
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
@@ -533,6 +539,7 @@ _ACTIVATED = frozenset(
         "escalate",
         "retrain",
         "requires",
+        "shared",
         "models",
     }
 )
@@ -559,6 +566,7 @@ _SINCE_0_1_OF_ALL: frozenset[str] = frozenset(
         "escalate",
         "retrain",
         "requires",
+        "shared",
     }
 )
 _SINCE_0_1_OF_ONE: tuple[str, ...] = (

@@ -123,6 +123,9 @@ class Settings(Section):
     sample: SampleSettings = SampleSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     web: WebSettings = WebSettings()
+    shared_features: dict[str, tuple[str, ...]] = Field(
+        default={}, description="Features from one upstream, each with the models that read it."
+    )
     models: dict[str, ModelSettings] = Field(
         default={}, description="Others are dead letters, if any."
     )
@@ -158,6 +161,16 @@ class Settings(Section):
             if ages and ages[-1] >= most:
                 what = "maturity" if isinstance(limit, timedelta) else "outcomes.horizon"
                 raise ValueError(f"{place}.ages: {duration_text(ages[-1])} is not below its {what}")
+        return self
+
+    @model_validator(mode="after")
+    def _readers_are_models(self) -> Self:
+        for feature, readers in self.shared_features.items():
+            if len(set(readers)) < max(len(readers), 2):
+                raise ValueError(f"shared_features.{feature}: name two models or more, each once")
+            unknown = [name for name in readers if self.models and name not in self.models]
+            if unknown:
+                raise ValueError(f"shared_features.{feature}: no model {', '.join(unknown)}")
         return self
 
     @model_validator(mode="after")
@@ -218,6 +231,7 @@ class Settings(Section):
             escalate=escalation_rule(self.alerts.escalate),
             retrain=self.retrain.rule(),
             requires=self.requires,
+            shared=tuple((name, of) for name, of in sorted(self.shared_features.items())),
             pane_rows=self.sample.pane,
             window_rows=self.sample.window,
             max_record_bytes=self.limits.record_bytes,

@@ -46,10 +46,11 @@ def run(fed: Batches, rules: Any = RULES, partitions: int = PARTITIONS) -> Pipel
     return pipeline
 
 
-def feed(pipeline: Pipeline, fed: Batches) -> None:
+def feed(pipeline: Pipeline, fed: Batches, *, end: bool = True) -> None:
     for side, records in fed:
         (pipeline.predictions if side == "predictions" else pipeline.outcomes)(records)
-    pipeline.end_of_input(None)
+    if end:
+        pipeline.end_of_input(None)
 
 
 def decode(fed: Batches, workload: Workload) -> None:

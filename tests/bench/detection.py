@@ -4,7 +4,7 @@ scripts/bench detection                  short form: some three minutes of proce
 scripts/bench detection --full           some forty
 scripts/bench detection --full --share 0.2    a fifth of that
 scripts/bench detection --only G1,G3     of G1, G1m, judged, G2, G3 (with G4: misses), G5, G6,
-                                         adwin, peers
+                                         hours, adwin, peers
 scripts/bench detection --plot FILE.svg  delay against false alarms, of peers
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 from tests.bench import detection_delays as delay
 from tests.bench import detection_false as quiet
 from tests.bench import detection_fresh as fresh
+from tests.bench import detection_hours as hours
 from tests.bench import detection_judged as judged
 from tests.bench import detection_peers as peers
 from tests.bench import detection_unseen as unseen
@@ -27,7 +28,7 @@ from tests.bench.detection_delays import SHIFTS
 from tests.bench.detection_draws import DISTRIBUTIONS
 
 Rows = list[dict[str, Any]]
-GOALS = ("G1", "G1m", "judged", "G2", "G3", "G5", "G6", "adwin", "peers")
+GOALS = ("G1", "G1m", "judged", "G2", "G3", "G5", "G6", "hours", "adwin", "peers")
 SEED = 20261128
 
 
@@ -156,6 +157,12 @@ def _g6(size: Size) -> Iterator[dict[str, Any]]:
     yield from unseen.table(size.unseen, size.rows, size.change)
 
 
+def _hours(size: Size) -> Iterator[dict[str, Any]]:
+    for kind in hours.KINDS:
+        for of in hours.OF:
+            yield hours.quiet(kind, of, days=4 * size.dependent, seed=SEED)
+
+
 def _adwin(size: Size) -> Iterator[dict[str, Any]]:
     """ADWIN after the history that Leeway has in G3, about where it alarms as often."""
     for place in range(3):
@@ -193,6 +200,7 @@ COLUMNS = {
     "G3": ("form", "shift", "delay", "oracle", "published", "ratio", "missed", "worst"),
     "G5": ("dependence", "reference", "tau", "smallest_tilt", "alerts", "per_million", "upper"),
     "G6": ("stream", "detector", "rows", "false", "missed", "runs", "delay"),
+    "hours": ("values", "of", "rows", "tau", "told", "per_million"),
     "adwin": ("detector", "setting", "shift", "per_million", "mean", "missed"),
     "peers": ("detector", "setting", "shift", "per_million", "mean", "missed"),
 }  # fmt: skip

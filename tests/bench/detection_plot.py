@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 230, 40, 55
+WIDTH, HEIGHT = 800, 420
+LEFT, RIGHT, TOP, BOTTOM = 70, 310, 40, 55
 COLOURS = ("#0b5fa5", "#5aa9e6", "#d1495b", "#edae49", "#66a182", "#8d6a9f", "#9c6644", "#444444")
 FEWEST = 0.1  # per 1M: where no alarm was seen
 MANY_MISSED = 0.05

@@ -4,7 +4,8 @@
     scripts/bench scale --long              up to 10 million pending predictions
 
 Models and features: all stages in this process, events by processor time, in turns. Each row of
-models is the same stream dealt over more models; each row of features has about as many
+models is the same stream dealt over more models, young ones where they are many (grown: what comes
+when they have their references); each row of features has about as many
 feature-updates. Pending: `scripts/bench pending`. Memory: resident memory of stage 2 with a
 reference, a full window and detectors for each series. Workers: processes on a real Kafka.
 """
@@ -17,18 +18,21 @@ import logging
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tests.bench.core import PARTITIONS, run
+from stream.pipeline import Pipeline
+from stream.rules import ReferenceRule
+from tests.bench.core import PARTITIONS, feed, run
 from tests.bench.environments import ROOT
 from tests.bench.kafka_job import create_topics, end_ms, job, produce, work
-from tests.bench.measure import Spread, interleaved, ratios, table
+from tests.bench.measure import Spread, cpu_s, interleaved, ratios, table
 from tests.bench.pending import measure as measure_pending
-from tests.bench.workload import Workload, batches, generate
+from tests.bench.workload import RULES, Workload, batches, generate
 from tests.integration.kafka import real_kafka
 
 MODELS = (1, 10, 100, 1_000)
@@ -38,6 +42,9 @@ PENDING = (10_000, 100_000, 1_000_000)
 WORKERS = (1, 2)
 _PER_SECOND = 5_000  # near what a worker can do, where its rate matters
 _REPETITIONS = 2
+_GROWN = Workload(predictions=45_000, models=30, per_second=150)
+_SOON = ReferenceRule(predictions=600, span_ms=60_000)
+_SEALED = 0.6  # of the stream: references are sealed by then
 
 
 def over_models(predictions: int) -> dict[str, Any]:
@@ -48,6 +55,26 @@ def over_models(predictions: int) -> dict[str, Any]:
         "predictions_per_s": _PER_SECOND,
         "events_per_cpu_s": {str(m): Spread.of(r).plain() for m, r in rates.items()},
         "kept_1000_of_10": ratios(rates[1_000], rates[10]).plain(),
+    }
+
+
+def grown() -> dict[str, Any]:
+    """Models with sealed references: what a pane of a few rows costs there."""
+    fed = list(batches(generate(_GROWN), PARTITIONS, records=10 * _GROWN.models))
+    begun = int(len(fed) * _SEALED)
+    rates: list[float] = []
+    for _ in range(_REPETITIONS):
+        pipeline = Pipeline(replace(RULES, reference=_SOON), PARTITIONS)
+        feed(pipeline, fed[:begun], end=False)
+        assert len(pipeline.references) >= _GROWN.models, len(pipeline.references)
+        events = sum(len(records.values) for _, records in fed[begun:])
+        rates.append(events / cpu_s(partial(feed, pipeline, fed[begun:], end=False)))
+    rows = _GROWN.per_second / _GROWN.models * RULES.pane_ms / 1_000
+    return {
+        "models": _GROWN.models,
+        "rows_a_pane": rows,
+        "events_per_cpu_s": Spread.of(rates).plain(),
+        "us_a_pane": Spread.of([1e6 * rows / rate for rate in rates]).plain(),
     }
 
 
@@ -116,6 +143,7 @@ def told(found: dict[str, Any]) -> str:
     """Of those parts that ran."""
     parts = {
         "models": _models_told,
+        "grown": _grown_told,
         "features": _features_told,
         "pending": _pending_told,
         "memory": _memory_told,
@@ -130,6 +158,15 @@ def _models_told(found: dict[str, Any]) -> str:
     return (
         f"{table([head, *_rows(found['events_per_cpu_s'])])}\n1,000 models keep {kept} of the rate "
         f"of 10, at {found['predictions_per_s']:,} predictions a second in all"
+    )
+
+
+def _grown_told(found: dict[str, Any]) -> str:
+    rate = Spread(**found["events_per_cpu_s"]).told()
+    each = Spread(**found["us_a_pane"]).told()
+    return (
+        f"{found['models']} models with sealed references, {found['rows_a_pane']:.0f} predictions "
+        f"a pane of each: {rate} events per CPU second, {each} µs a pane of a model and kind"
     )
 
 
@@ -170,7 +207,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--long", action="store_true", help="also 10 million pending predictions")
     parser.add_argument("--predictions", type=int, default=200_000, help="over models and workers")
     parser.add_argument(
-        "--only", choices=("models", "features", "pending", "memory", "workers"), help="one of them"
+        "--only",
+        choices=("models", "grown", "features", "pending", "memory", "workers"),
+        help="one of them",
     )
 
 
@@ -183,6 +222,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
 
     parts = {
         "models": lambda: over_models(given.predictions),
+        "grown": grown,
         "features": over_features,
         "pending": lambda: over_pending((*PENDING, 10_000_000) if given.long else PENDING),
         "memory": memory,

@@ -9,6 +9,7 @@ import pytest
 from tests.bench import detection_delays as delay
 from tests.bench import detection_false as quiet
 from tests.bench import detection_fresh as fresh
+from tests.bench import detection_hours as hours
 from tests.bench import detection_judged as judged
 from tests.bench import detection_unseen as unseen
 from tests.bench.detection_plot import svg
@@ -34,6 +35,13 @@ def test_judged_predictions_keep_the_budget_and_changes_of_them_are_found() -> N
     for what in judged.CHANGES:
         found = judged.found(what, models=2, length=100_000, seed=5)
         assert (found["found"], found["early"]) == (1.0, 0)
+
+
+@pytest.mark.parametrize("kind", hours.KINDS)
+def test_what_goes_together_at_each_hour_as_ever_is_silent(kind: str) -> None:
+    assert hours.quiet(kind, "as shipped", days=60, seed=5)["told"] == 0
+    if kind != "no cycle":
+        assert hours.quiet(kind, "ranks", days=60, seed=5)["told"] > 10
 
 
 def test_series_without_a_reference_keep_the_budget() -> None:

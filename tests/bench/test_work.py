@@ -13,6 +13,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from stream import native
 from stream.columns import Rows, number_column
 from stream.events import Effect, Records, ToPanes
+from stream.grouped_rows import Piece
 from stream.raw_records import RawMemoryRecords, records_of
 from stream.rules import Rules
 from stream.source_stage import SourceStage
@@ -87,7 +88,7 @@ def taken(groups: int, features: int) -> list[Taken]:
             np.full(10, 10_000), random.integers(0, 2**63, 10).astype(np.uint64), columns, {}
         )
 
-    return [Taken([rows(), rows()], []) for _ in range(groups)]
+    return [Taken([Piece.of(rows()), Piece.of(rows())], []) for _ in range(groups)]
 
 
 def test_merging_takes_few_calls_for_each_feature_and_each_group() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.drill import Report, played
+from stream.events import Alert
 from stream.pipeline import Pipeline
 from stream.settings import Settings
 from stream.simulate.spec import Spec
@@ -127,7 +128,7 @@ def cell(name: str, model: str, fault: str, rate: Rate, seed: int) -> Cell:
         declared=report.is_missed and is_declared(report, pipeline, rate),
         delay_s=None if delay_ms is None else delay_ms / 1000,
         wrong=sum(is_wrong(alert.recommended_action, report) for alert in stands),
-        extra=len(report.others) + report.before,
+        extra=report.before + len([a for a in report.others if report.alert or not follows(a)]),
         told=[f"{a.alertname} {a.scope.feature or ''} {a.recommended_action}" for a in told],
     )
 
@@ -149,6 +150,11 @@ def is_wrong(action: str, report: Report) -> bool:
     return action in {"retrain", "rollback", "fix_pipeline"} - wanted and not (
         action == "retrain" and "investigate" in wanted
     )
+
+
+def follows(alert: Alert) -> bool:
+    """What is told of a fault that is not told itself."""
+    return alert.kind in {"prediction_drift", "performance", "calibration", "concept_drift"}
 
 
 def is_declared(report: Report, pipeline: Pipeline, rate: Rate) -> bool:

@@ -29,7 +29,7 @@ class Decisions:
         self._worker = worker
         self._control = worker.log.part((CONTROL, 0))
         self._changes: list[tuple[int, Announced]] = []  # as far as read
-        self.sheds = self.activations = self.accepted = self.renewals = self.notices = 0
+        self.sheds = self.activations = self.accepted = self.renewals = 0
         self.is_looking = False
         is_crowded = worker.rules.max_ids < _FAR_AHEAD
         self._ahead = _AHEAD if is_crowded else _FAR_AHEAD
@@ -164,7 +164,6 @@ class Decisions:
         if (yield from self._worker.decide(slot, entry)):
             slot.core.notice(entry)
             slot.is_dirty = True
-            self.notices += 1
 
     def _sides_to_accept(self, slot: Slot, offset: int, change: Announced) -> list[str]:
         is_in_force = self._worker.journal.is_in_force_everywhere(

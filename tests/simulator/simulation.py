@@ -90,7 +90,6 @@ class Simulation:
             self.happened["caps"] += worker.decisions.sheds
             self.happened["activations"] += worker.decisions.activations
             self.happened["renewals"] += worker.decisions.renewals
-            self.happened["notices"] += worker.decisions.notices
             self.happened["accepted"] += worker.decisions.accepted
             self.happened["reclaims"] += worker.reclaims
             self.happened["records twice"] += worker.producer.repeats

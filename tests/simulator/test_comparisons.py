@@ -15,7 +15,7 @@ from tests.simulator.simulation import Simulation
 from tests.simulator.verdict import faults_of
 from tests.streams import Event, dealt, outcome, prediction, with_maturity
 
-SEEDS = range(40)
+SEEDS = range(20)
 ROLES = ("champion", "champion", "control", "treatment")
 EXPERIMENT = ExperimentRule("x", ("control", "treatment"), (0.5, 0.5), span_ms=5_000)
 
@@ -62,5 +62,5 @@ def test_comparisons_are_those_of_an_undisturbed_run() -> None:
         assert faults_of(run) == [], seed
         happened += run.happened
     assert happened["compared"] >= len(SEEDS)
-    assert happened["zombie"] >= 10
-    assert happened["crash"] >= 20
+    assert happened["zombie"] >= 5
+    assert happened["crash"] >= 10

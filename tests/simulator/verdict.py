@@ -9,8 +9,9 @@ from typing import Any
 
 from stream.pipeline import add_ledgers, imbalance
 from stream.records import encode
+from stream.wire import Noticed
 from tests.simulator.log import Log
-from tests.simulator.oracle import Answer, Oracle, compared, what_compaction_lost
+from tests.simulator.oracle import Answer, Oracle, compared, journal_of, what_compaction_lost
 from tests.simulator.simulation import Run
 from tests.simulator.slot import ALERTS, MODELS, SETTINGS, SOURCES
 
@@ -61,6 +62,8 @@ def _count(run: Run, answer: Answer, told: list[bytes]) -> None:
     happened["alerts"] += len(answer.alerts)
     happened["performance alerts"] += list(answer.alerts.values()).count("performance")
     happened["resolved"] += answer.resolved
+    noticed = {e.announced_at for _, e in journal_of(run.log) if isinstance(e, Noticed)}
+    happened["notices"] += len(noticed)
     happened["requests"] += len(answer.actions)
     happened["escalated"] += answer.escalated
     happened["ended by a renewal"] += answer.renewed

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.budget import WEIGHTS, false_alerts_per_prediction, shares
+from stream.budget import WEIGHTS, false_alerts_per_prediction, shares, unspendable
 from stream.rules import DAY_MS, BudgetRule
 
 PURSES = st.lists(st.sampled_from(sorted(WEIGHTS)), max_size=60)
@@ -36,3 +36,9 @@ def test_the_stricter_of_predictions_and_time_holds() -> None:
     rule = BudgetRule(predictions=1_000, span_ms=10 * DAY_MS)
     assert false_alerts_per_prediction(rule, 10, DAY_MS) == 1 / 1_000  # 10 d are 100 predictions
     assert false_alerts_per_prediction(rule, 10_000, DAY_MS) == pytest.approx(1 / 100_000)
+
+
+def test_what_is_unspendable_is_left_when_all_that_may_be_late_has_asked() -> None:
+    late = shares(["reserve"] * (5 * 20 + 1))
+    assert sum(late) + unspendable(20) <= WEIGHTS["reserve"]
+    assert unspendable(20) > 0.0

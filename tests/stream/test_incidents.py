@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.alert_lines import epoch_ms
@@ -443,6 +443,7 @@ def lived(lives: list[Any]) -> list[Finding]:
     return list({f.order: f for f in found}.values())
 
 
+@settings(deadline=None)
 @given(LIVES, STEPS, st.sampled_from((0, 200, DAY_MS)))
 def test_bytes_do_not_depend_on_how_the_kinds_and_restarts_interleave(
     lives: list[Any], moves: list[Any], cooldown_ms: int

@@ -119,3 +119,68 @@ def test_a_reference_that_cannot_hold_two_seasons_is_refused() -> None:
 def test_without_a_season_nothing_has_another_hash() -> None:
     assert replace(Rules(), season="none").config_hash() == Rules().config_hash()
     assert replace(Rules(), season="day").state_hash() != Rules().state_hash()
+
+
+# -- what goes together
+
+
+def pairs(
+    days: int, night: float, noon: float, *, broken_from: int | None = None, seed: int = 1
+) -> PaneTable:
+    """x and y swing together by a σ in a day; what is left of them is correlated, at night and at
+    noon so much, and not any more from a day on."""
+    random = np.random.default_rng(seed)
+    count = days * 24 * 4
+    ends = np.repeat(np.arange(1, count + 1) * HOURLY, ROWS)
+    day = 2 * np.pi * (ends - HOURLY / 2) / DAY_MS
+    both = night + (noon - night) * (1 - np.cos(day)) / 2
+    if broken_from is not None:
+        both = np.where(ends > broken_from * DAY_MS, 0.0, both)
+    x, other = random.standard_normal((2, len(ends)))
+    y = both * x + np.sqrt(1 - both**2) * other
+    texts: dict[int, str] = {}
+    hashes = random.integers(0, 2**63, len(ends)).astype(np.uint64)
+    columns = {
+        f"feature:{name}": column([float(value) for value in of + np.sin(day)], texts)
+        for name, of in (("x", x), ("y", y))
+    }
+    return summarise(Rows(ends, hashes, columns, texts), RULES.pane_rows, RULES.max_categories)
+
+
+def joint(found: list[MonitorFinding]) -> list[MonitorFinding]:
+    return [one for one in found if one.alertname == "JointDrift"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("night", "noon"), [(0.5, 0.5), (0.3, 0.7)])
+def test_what_goes_together_as_ever_at_each_hour_is_silent(
+    night: float, noon: float, seed: int
+) -> None:
+    found, _, monitor = watched(pairs(16, night, noon, seed=seed))
+    assert {status.detector for status in monitor.status()} >= {"joint"}
+    assert joint(found) == []
+
+
+def test_what_no_longer_goes_together_is_found_behind_the_hours() -> None:
+    found, _, _ = watched(pairs(10, 0.6, 0.6, broken_from=8))
+    told, *_ = joint(found)
+    assert told.pane_end_ms > 8 * DAY_MS
+    assert told.detail is not None
+    assert told.detail["feature"] == "x × y"
+    before = told.detail["evidence"]["reference"]["correlations"]["x × y"]
+    assert before == pytest.approx(0.4, abs=0.1)  # two thirds of the variance are not the hour
+    assert abs(told.detail["evidence"]["current"]["correlations"]["x × y"]) < 0.2
+    assert abs(told.detail["change_at_ms"] - 8 * DAY_MS) < DAY_MS / 4
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_nor_do_batches_or_restores_show_in_what_goes_together(seed: int) -> None:
+    table = pairs(10, 0.6, 0.6, broken_from=8, seed=seed)
+
+    def told(cuts: list[int]) -> list[MonitorFinding]:
+        found, _, _ = watched(table, cuts=cuts)
+        return sorted(found, key=lambda f: (f.pane_end_ms, f.series, f.alertname))
+
+    whole = told([])
+    assert joint(whole)
+    assert told(sorted(Random(seed).sample(range(1, len(table)), 60))) == whole

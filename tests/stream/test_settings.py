@@ -90,7 +90,11 @@ limits:
   {record_bytes: 2MiB, features: 11, categories: 12, pending: 13, ids: 16, outcomes: 17,
    groups: 18, forget: 19d, segments: 20}
 sample: {pane: 14, window: 15}
+shared_features: {a: [fraud, churn]}
 models:
+  churn:
+    owners: {accountable: a, responsible: [b]}
+    runbook_url: https://example.com/churn
   fraud:
     owners: {accountable: a, responsible: [b], consulted: [c], informed: [d]}
     runbook_url: https://example.com/fraud
@@ -391,6 +395,18 @@ def test_an_objective_is_of_what_is_judged(tmp_path: Path, objective: str, error
     text = f"{{models: {{m: {{objectives: [{objective}], {owned}}}}}}}"
     (found,) = errors_of(written(tmp_path, text)).values()
     assert error in found
+
+
+def test_shared_features_name_models_that_there_are(tmp_path: Path) -> None:
+    two = MODEL + MODEL.replace("models:\n", "").replace("fraud:", "churn:")
+    good = written(tmp_path, two + "shared_features: {amount: [fraud, churn]}\n")
+    rules = load(good).rules()
+    assert rules.readers_of("amount", "fraud") == ("churn",)
+    assert rules.readers_of("amount", "other") == rules.readers_of("age", "fraud") == ()
+    one = written(tmp_path, two + "shared_features: {amount: [fraud]}\n")
+    assert "name two models or more" in str(errors_of(one))
+    unknown = written(tmp_path, two + "shared_features: {amount: [fraud, price]}\n")
+    assert "no model price" in str(errors_of(unknown))
 
 
 @pytest.mark.parametrize(
