@@ -183,7 +183,7 @@ class Traffic:
         while self.next_slot is not None:
             slot_ms = (self.next_slot + 1) * SLOT_MS
             rules = rules_at(slot_ms)
-            silent_ms, over_ms = self._silent_at(rules), self.last_end_ms + rules.forget_ms
+            silent_ms, over_ms = self._silent_at(rules, slot_ms), self.last_end_ms + rules.forget_ms
             at_ms = min(slot_ms, silent_ms, over_ms)
             if at_ms > upto_ms:
                 break
@@ -212,7 +212,7 @@ class Traffic:
             slot_ms = (self.next_slot + 1) * SLOT_MS
             rules = rules_at(slot_ms)
             over_ms = self.last_end_ms + rules.forget_ms
-            self.next_ms = min(slot_ms, self._silent_at(rules), over_ms)
+            self.next_ms = min(slot_ms, self._silent_at(rules, slot_ms), over_ms)
 
     def skip(self, until_ms: int, rules: Rules) -> None:
         """The input has ended: nobody knows how many would have come until then."""
@@ -237,8 +237,8 @@ class Traffic:
 
     # -- silence
 
-    def _silent_at(self, rules: Rules) -> int:
-        """When it will be told, if no prediction comes before."""
+    def _silent_at(self, rules: Rules, slot_ms: int) -> int:
+        """When it will be told, if no prediction comes before; not looked for behind the slot."""
         rule = rules.traffic_of(self.hours.model_id)
         is_watched = rule.enabled and rule.silence is not None
         if not is_watched or self.main is None or "silence" in self.firing:
@@ -246,8 +246,11 @@ class Traffic:
         if isinstance(rule.silence, int):
             wait_ms = rule.silence
         elif self.hours.known:
+            least_ms = max(SLOT_MS, LONGER * self.longest_ms)
+            if self.last_end_ms + self.patience * least_ms >= slot_ms:
+                return _NEVER
             chance_ms = math.ceil(self.hours.too_long_ms(rules))
-            wait_ms = max(SLOT_MS, LONGER * self.longest_ms, chance_ms)
+            wait_ms = max(least_ms, chance_ms)
         else:
             return _NEVER
         silent_ms = self.last_end_ms + self.patience * wait_ms

@@ -125,10 +125,10 @@ class UsualHours:
 
     def expected(self, end_ms: int, rules: Rules) -> tuple[float, float]:
         """Fewest and most predictions of the 60 minutes that end then."""
-        cells, hour = self._told_by(rules)[1], (end_ms - 1) // HOUR_MS
         season = SEASON_HOURS[rules.season_of(self.model_id)]
         if not season:
             return self.bounds
+        cells, hour = self._told_by(rules)[1], (end_ms - 1) // HOUR_MS
         mine, before = cells.get(hour % season, []), cells.get((hour - 1) % season, [])
         if len(mine) < 2 or len(before) < 2:
             return self.bounds
