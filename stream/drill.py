@@ -7,13 +7,13 @@ beginning, so that references are there; the fault begins at an event time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stream.alert_lines import epoch_ms, line
 from stream.demo.events import Event
 from stream.drill_faults import Injection
-from stream.events import Action, Alert, Kind, Records
+from stream.events import Action, Alert, Kind, Records, Request
 from stream.history import History
 from stream.partitioning import partition_of
 from stream.pipeline import Pipeline
@@ -56,6 +56,7 @@ class Report:
     action: Alert | None  # the first of it that says what is to be done
     others: list[Alert]  # what fired since the onset of other incidents
     before: int  # alerts that had fired before
+    request: Request | None = None  # the first on the actions topic that is of the incident
 
     @property
     def is_missed(self) -> bool:
@@ -85,6 +86,7 @@ class Report:
             "alert": None if found is None else _shown(found),
             "action": None if action is None else action.recommended_action,
             "cause": self.cause,
+            "request": None if self.request is None else self.request.type,
             "owner": None if action is None else action.owners.accountable,
             "incident": [_shown(alert) for alert in self.incident],
             "others": [_shown(alert) for alert in self.others],
@@ -112,6 +114,9 @@ class Report:
                     f"{_after(self.after_ms(action))}: {action.recommended_action}, owner {owner}"
                 )
             facts.append(("action", done))
+            if self.request is not None:
+                asked_ms = epoch_ms(self.request.requested_at) - self.onset_ms
+                facts.append(("request", f"{_after(asked_ms)}: {self.request.type}"))
         facts += [("beside it", line(alert)) for alert in self.others[:SHOWN]]
         facts.append(("others", f"{len(self.others)} since the onset, {self.before} before"))
         return [f"{name:<12}{fact}" for name, fact in facts]
@@ -137,7 +142,8 @@ def played(pipeline: Pipeline, spec: Spec) -> Report:
     ]
     text = f"{fault['kind']}{'' if fault['target'] is None else ':' + fault['target']}"
     times = epoch_ms(fault["onset"]), spec.end_ms
-    return judged(_alerts(pipeline), goals, text, fault["affected"]["count"], times)
+    report = judged(_alerts(pipeline), goals, text, fault["affected"]["count"], times)
+    return _with_request(report, pipeline)
 
 
 def recorded(settings: Settings, history: History, injection: Injection, until_ms: int) -> Report:
@@ -157,7 +163,8 @@ def recorded(settings: Settings, history: History, injection: Injection, until_m
     wanted = [Wanted(kinds, actions, name) for name in features]
     text = f"{fault.kind}{'' if fault.target is None else ':' + fault.target}"
     onset_ms, touched = injection.onset_ms, injection.touched
-    return judged(_alerts(pipeline), wanted, text, touched, (onset_ms, until_ms))
+    report = judged(_alerts(pipeline), wanted, text, touched, (onset_ms, until_ms))
+    return _with_request(report, pipeline)
 
 
 def judged(
@@ -177,6 +184,14 @@ def judged(
     return Report(
         fault, goals, onset_ms, until_ms, touched, found, members, action, others, len(before)
     )
+
+
+def _with_request(report: Report, pipeline: Pipeline) -> Report:
+    """What was asked for of the incident, on the actions topic."""
+    ids = {alert.incident_id for alert in report.incident}
+    asked = (action.request for action in pipeline.sorted_actions())
+    found = next((one for one in asked if one.incident_id in ids), None)
+    return replace(report, request=found)
 
 
 def _alerts(pipeline: Pipeline) -> list[Alert]:

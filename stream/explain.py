@@ -60,6 +60,7 @@ def explained(
     yield f"  now         {alert.window.count:,} values since then: {_facts(current)}"
     if history:
         yield from _drawn(alert, history)
+    yield from _causes(alert)
     yield from _belonging(alert, incident)
     yield f"  whose       {alert.owners.accountable}; do: {alert.recommended_action}"
     yield f"  runbook     {alert.links.get('runbook_url') or 'none'}"
@@ -77,6 +78,24 @@ def _is_number(value: object) -> bool:
 
 def _figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _causes(alert: Alert) -> Iterator[str]:
+    """What probably is behind it, with what was found of it."""
+    evidence = alert.evidence
+    if (cause := evidence.get("cause")) is not None:
+        facts = ", ".join(f"{name} {value}" for name, value in cause.items() if name != "what")
+        yield f"  cause       {cause['what']}: {facts}"
+    for one in evidence.get("moved_with", {}).get("features", ()):
+        where = f" {one['category']}" if "category" in one else ""
+        before, after = _figure(one["before"]), _figure(one["after"])
+        yield f"  moved with  {one['feature']}{where}: {before} -> {after}"
+    if (inputs := evidence.get("inputs")) is not None:
+        unsure = ", ".join([*inputs["moved"], *inputs["undecided"]])
+        rest = f"; moved or undecided: {unsure}" if unsure else ""
+        yield f"  inputs      {inputs['stable']} are as before{rest}"
+    if (shared := evidence.get("shared")) is not None:
+        yield f"  shared      with {', '.join(shared['read_by'])}"
 
 
 def _belonging(alert: Alert, incident: Sequence[Alert]) -> Iterator[str]:

@@ -53,7 +53,7 @@ def test_a_fault_in_a_simulated_stream_is_timed(capsys: pytest.CaptureFixture[st
     assert 0 < found["to_alert_s"] <= 600
     assert found["to_incident_s"] <= found["to_alert_s"] <= found["to_action_s"]
     assert found["alert"]["alertname"] == "NullRate"
-    assert found["action"] == "fix_pipeline"
+    assert found["action"] == found["request"] == "fix_pipeline"
     assert (found["others"], found["before"]) == ([], 0)
 
 

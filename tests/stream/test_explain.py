@@ -97,3 +97,23 @@ def test_a_file_of_something_else_is_a_usage_error(
     other.write_text('{"a": 1}\n', encoding="utf-8")
     code, _, err = said(capsys, "x", "--alerts", other)
     assert (code, "missing required field" in err) == (2, True)
+
+
+def test_what_probably_is_behind_it_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = {
+        "cause": {"what": "other_unit", "unit": "×100"},
+        "moved_with": {"features": [{"feature": "a", "size": 0.5, "before": 1.0, "after": 2.5}]},
+        "inputs": {"stable": 3, "undecided": ["b"], "moved": [], "differences": {}},
+        "shared": {"read_by": ["pricing"], "told_by": []},
+    }
+    alert = msgspec.structs.replace(ALERTS[0], evidence={**ALERTS[0].evidence, **more})
+    path = tmp_path / "one.ndjson"
+    path.write_bytes(encoded(alert))
+    code, out, _ = said(capsys, alert.id, "--alerts", path)
+    assert code == 0
+    assert "cause       other_unit: unit ×100" in out
+    assert "moved with  a: 1 -> 2.5" in out
+    assert "3 are as before; moved or undecided: b" in out
+    assert "shared      with pricing" in out
