@@ -44,6 +44,8 @@ def skew(
             {
                 "matched": found.matched,
                 "only_offline": found.only_offline,
+                "only_online": found.only_online,
+                "twice": found.twice,
                 "skewed": [feature.name for feature in skewed],
                 "features": [feature.facts() for feature in found.features],
             }

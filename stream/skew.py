@@ -70,6 +70,8 @@ class FeatureSkew:
 class Skew:
     matched: int  # predictions that both sides have
     only_offline: int
+    only_online: int
+    twice: int  # predictions of an id that was compared already
     features: list[FeatureSkew]  # the most skewed first
 
     def beyond(self, share: float) -> list[FeatureSkew]:
@@ -104,6 +106,7 @@ def compare(
     """Of predictions in this role, each id of a model once."""
     seen: set[Key] = set()
     features: dict[str, FeatureSkew] = {}
+    only_online = twice = 0
     for event in predictions:
         if event.role != role:
             continue
@@ -112,7 +115,11 @@ def compare(
             (None, event.prediction_id),
         )
         key = next((key for key in keys if key in offline), None)
-        if key is None or key in seen:
+        if key is None:
+            only_online += 1
+            continue
+        if key in seen:
+            twice += 1
             continue
         seen.add(key)
         for name, value in offline[key].items():
@@ -121,7 +128,7 @@ def compare(
     for feature in features.values():
         feature.not_offline = len(seen) - feature.compared
     ranked = sorted(features.values(), key=lambda f: (-f.share, f.name))
-    return Skew(len(seen), len(offline) - len(seen), ranked)
+    return Skew(len(seen), len(offline) - len(seen), only_online, twice, ranked)
 
 
 def _compare(feature: FeatureSkew, event: Prediction, offline: Any, near: float) -> None:
@@ -156,7 +163,10 @@ def _is_number(value: Any) -> TypeGuard[int | float]:
 
 def lines(skew: Skew, share: float) -> Iterator[str]:
     """For people."""
-    yield f"{skew.matched:,} predictions compared, {skew.only_offline:,} are offline only"
+    yield (
+        f"{skew.matched:,} predictions compared, {skew.only_offline:,} are offline only, "
+        f"{skew.only_online:,} online only, {skew.twice:,} came twice"
+    )
     for feature in skew.features:
         if not feature.differing:
             continue

@@ -85,6 +85,13 @@ def test_other_roles_ids_on_one_side_and_features_that_offline_lacks_are_not_com
     assert skew.beyond(0.0) == []
 
 
+def test_ids_without_offline_values_and_those_that_come_twice_are_counted() -> None:
+    predictions = [online("a", x=1), online("a", x=9), online("b", x=1), online("c", x=1)]
+    skew = compare(predictions, offline_of([offline("a", x=1), offline("a", x=9)]))
+    assert (skew.matched, skew.only_online, skew.twice, skew.only_offline) == (1, 2, 1, 0)
+    assert only(skew)["differing"] == 0
+
+
 def test_a_line_that_is_no_value_of_a_prediction_is_refused() -> None:
     with pytest.raises(UnreadableError):
         offline_of([b'{"features": {}}'])
