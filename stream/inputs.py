@@ -174,6 +174,12 @@ class Inputs:
             self._eras.pop()
         self._eras.append(Era([Yardstick.of(one) for one in units]))
 
+    def end(self, start_ms: int) -> None:
+        """Nothing is compared with from the pane that starts then on, until it is arranged."""
+        self.arrange({}, {})
+        if self._eras and self._eras[-1].begin_ms is None:
+            self._eras[-1].begin_ms = start_ms
+
     def _lay_out(self, keys: Iterable[Key], columns: dict[Key, Ints]) -> None:
         none = np.zeros(0, np.int64)
         kept = list(keys)

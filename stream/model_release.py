@@ -82,7 +82,7 @@ class Release:
                 yield from sealed
                 for finding in (*ended, *findings):
                     ready_ms = due.ready_ms(finding.pane_end_ms)
-                    beside = self._beside_inputs(model, due, group, finding, ready_ms)
+                    beside = self._beside_inputs(model, due, life, group, finding, ready_ms)
                     yield due.told(group, beside, ready_ms)
             if due.kind == "prediction" and not group[3] and self.governs(model.model_id):
                 for fact in facts(life, panes, monitor, partial(self._is_governed, due, group)):
@@ -94,17 +94,26 @@ class Release:
         return self._schedule.at(due.ready_ms(end_ms)).governs(group[0])
 
     def _beside_inputs(
-        self, model: ModelState, due: Due, group: Group, finding: MonitorFinding, ready_ms: int
+        self,
+        model: ModelState,
+        due: Due,
+        life: Life,
+        group: Group,
+        finding: MonitorFinding,
+        ready_ms: int,
     ) -> MonitorFinding:
-        """A loss with what the inputs have been like since, up to the last ready by then."""
+        """A loss with what the inputs of its life have been like since, up to the last ready by
+        then."""
         detail = finding.detail
         if due.kind == "prediction" or finding.verdict != "drift" or detail is None:
             return finding
-        beside = model.monitors.get(("prediction", group))
-        if beside is None or not is_loss(detail):
+        if not is_loss(detail):
             return finding
-        inputs = beside.inputs_since(detail["change_at_ms"], ready_ms - self._grace_ms)
-        return replace(finding, detail=with_inputs(detail, inputs))
+        inputs = model.inputs_of(group, life.first_end_ms)
+        asked = detail["change_at_ms"], ready_ms - self._grace_ms
+        return replace(
+            finding, detail=with_inputs(detail, [] if inputs is None else inputs.since(*asked))
+        )
 
     def _by_rules(
         self, group: Group, table: PaneTable, due: Due
@@ -168,6 +177,8 @@ class Release:
         end_ms = self._end_ms(model, monitor)
         yield from self.comparisons.forget(model, due, monitor.group, end_ms)
         del model.monitors[due.kind, monitor.group]
+        if due.kind == "prediction" and monitor.inputs is not None:
+            model.past_inputs[monitor.group, monitor.life_ms] = monitor.inputs
         because = f"no predictions for {self._forget_ms / DAY_MS:.3g} days"
         for finding in monitor.quiets(end_ms, because):
             yield due.told(monitor.group, finding, due.ready_ms(end_ms) + 1)

@@ -8,6 +8,7 @@ from typing import Any
 from stream.columns import Group
 from stream.experiment_watch import ExperimentWatch
 from stream.grouped_rows import Piece
+from stream.inputs import Inputs
 from stream.maturity import MaturityRule
 from stream.monitor import Monitor
 from stream.monitor_state import Held
@@ -52,6 +53,8 @@ class ModelState:
         self.has_subjects = rules.model(model_id).subject is not None
         self.pairs: dict[Group, PairWatch] = {}  # by shadow
         self.lives: dict[Group, list[Life]] = {}  # that are not over for both kinds, in order
+        # of those whose predictions are forgotten, by their first pane end: cohorts come later
+        self.past_inputs: dict[tuple[Group, int], Inputs] = {}
 
     def announced(self, source: int, cohort_ms: int, furthest_ms: int) -> bool:
         """A source partition has announced its cohort watermark, the furthest ever being given;
@@ -88,8 +91,20 @@ class ModelState:
     def settle_inputs(self, ready_ms: int) -> None:
         """Cohorts are asked about only that have later ready times than this."""
         for (kind, _), monitor in self.monitors.items():
-            if kind == "prediction":
-                monitor.settle_inputs(ready_ms - self._rules.grace_ms)
+            if kind == "prediction" and monitor.inputs is not None:
+                monitor.inputs.settle(ready_ms - self._rules.grace_ms)
+
+    def inputs_of(self, group: Group, life_ms: int) -> Inputs | None:
+        """Of the life that began then, whether or not predictions are past it."""
+        monitor = self.monitors.get(("prediction", group))
+        if monitor is not None and monitor.life_ms == life_ms:
+            return monitor.inputs
+        return self.past_inputs.get((group, life_ms))
+
+    def drop_past_inputs(self) -> None:
+        """Those of lives that are over for both kinds."""
+        kept = {(group, life.first_end_ms) for group, of in self.lives.items() for life in of}
+        self.past_inputs = {at: of for at, of in self.past_inputs.items() if at in kept}
 
     # -- arrivals
 
@@ -227,6 +242,11 @@ class ModelState:
                 for group, lives in self.lives.items()
             ],
         }
+        if self.past_inputs:
+            plain["past_inputs"] = [
+                [list(group), life_ms, of.snapshot()]
+                for (group, life_ms), of in self.past_inputs.items()
+            ]
         if self.shadows:
             plain["shadows"] = [[list(g), of.to_plain()] for g, of in self.shadows.items()]
         if self.versions:
@@ -262,6 +282,9 @@ class ModelState:
                 self.lives[tuple(group)] = [Life(*life) for life in lives]
         else:
             self._lives_of_version_1()
+        for group, life_ms, of in plain.get("past_inputs", ()):
+            past = self.past_inputs[tuple(group), life_ms] = Inputs(self._rules.pane_ms)
+            past.restore(of, {}, {})
         for group, of in plain.get("shadows", ()):
             self.shadows[tuple(group)] = ShadowWatch.from_plain(self.model_id, of)
         for group, of in plain.get("versions", ()):

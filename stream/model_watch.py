@@ -246,6 +246,8 @@ class GroupWatch:
             model.lives[group] = kept
             if not kept:
                 del model.lives[group]
+        if model.past_inputs:
+            model.drop_past_inputs()
         if not any(life.is_over for lives in model.lives.values() for life in lives):
             self._ended.discard(model.model_id)
 

@@ -15,7 +15,7 @@ from stream.detection import Detection
 from stream.feature_types import FeatureType, FeatureTypes
 from stream.findings import Findings
 from stream.gathering import Gathering
-from stream.inputs import Standing
+from stream.inputs import Inputs
 from stream.label_counts import LabelCounts
 from stream.monitor_state import Held, fired_in_version_1
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
@@ -118,7 +118,11 @@ class Monitor:
         """The owner accepts how things are: the old reference ends before the pane that ends then,
         and what fires with it; a new one is gathered."""
         quiet = self.quiets(end_ms, "a new reference was accepted")
+        inputs = self.inputs
         self._begin_anew()
+        if inputs is not None:  # cohorts that are ready before may still ask
+            inputs.end(end_ms - self.rules.pane_ms)
+            self._detection.watch.inputs = inputs
         for name in self._types:
             self._detection.means.watch(name)
         self.renewed_at = renewed_at
@@ -238,15 +242,9 @@ class Monitor:
 
     # -- what judged predictions are told beside
 
-    def settle_inputs(self, now_ms: int) -> None:
-        """Nobody will ask for what they were like until a time before this one."""
-        inputs = self._detection.watch.inputs
-        if inputs is not None:
-            inputs.settle(now_ms)
-
-    def inputs_since(self, since_ms: int, until_ms: int) -> list[Standing]:
-        inputs = self._detection.watch.inputs
-        return [] if inputs is None else inputs.since(since_ms, until_ms)
+    @property
+    def inputs(self) -> Inputs | None:
+        return self._detection.watch.inputs
 
     # -- reading
 

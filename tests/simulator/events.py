@@ -148,7 +148,12 @@ def _outcomes(random: Random, theme: Theme, made: Event, *, is_shifted: bool) ->
 def _again(random: Random, event: Event, now: int) -> Event:
     """A duplicate, another identity under the same id, or a record from the future."""
     changed: Event = random.choice(
-        ({}, {"role": "challenger"}, {"predicted_at": now + 10**7, "_timestamp": now})
+        (
+            {},
+            {"role": "challenger"},
+            {"role": "shadow", "prediction": {"label": "no"}},
+            {"predicted_at": now + 10**7, "_timestamp": now},
+        )
     )
     return {**event, "_arrival": now, **changed}
 

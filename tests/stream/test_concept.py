@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from stream.model_stage import ModelStage
 from stream.pipeline import Pipeline
+from stream.rules import Rules
+from stream.snapshot import packed
+from stream.wire import Renewed
 from tests.stream.test_performance import RULES
-from tests.streams import Event, outcome, prediction, records
+from tests.streams import Event, alert_bytes, outcome, prediction, records
 
 SLOW = replace(RULES, maturity=600_000, horizon_ms=1_200_000)
 GAP_MS = 200
@@ -32,9 +36,23 @@ def events(draw: Draw) -> tuple[list[Event], list[Event]]:
 
 
 def told(draw: Draw, *, ahead: int = 1) -> list[Any]:
-    """`ahead`: batches of predictions that come before the outcomes that belong to the first."""
-    predictions, outcomes = events(draw)
-    pipeline = Pipeline(SLOW, 1)
+    return [effect.alert for effect in worked_off(*events(draw), ahead=ahead).sorted_alerts()]
+
+
+def worked_off(
+    predictions: list[Event],
+    outcomes: list[Event],
+    *,
+    ahead: int,
+    rules: Rules = SLOW,
+    renewed_ms: int | None = None,
+    restored: bool = False,
+) -> Pipeline:
+    """`ahead`: batches of predictions that come before the outcomes that belong to the first;
+    `restored`: from its own state, before each outcome batch."""
+    pipeline = Pipeline(rules, 1)
+    if renewed_ms is not None:
+        pipeline.models[0].renew(Renewed(2, 0, 0, 7, renewed_ms, "m", None))
     batches = range(0, 12_000, 500)
     waiting: list[int] = []
     for start in batches:
@@ -42,13 +60,16 @@ def told(draw: Draw, *, ahead: int = 1) -> list[Any]:
         waiting.append(start)
         while len(waiting) >= ahead:
             first = waiting.pop(0)
+            if restored:
+                state = packed(pipeline.models[0].snapshot())
+                pipeline.models[0] = ModelStage.restore(rules, 0, 1, state)
             part = outcomes[first : first + 500]
             pipeline.outcomes(records(part, "outcomes", first_offset=first))
     for first in waiting:
         part = outcomes[first : first + 500]
         pipeline.outcomes(records(part, "outcomes", first_offset=first))
     pipeline.end_of_input(None)
-    return [effect.alert for effect in pipeline.sorted_alerts()]
+    return pipeline
 
 
 def as_before(random: Random, changed: bool) -> tuple[dict[str, Any], bool]:
@@ -89,3 +110,31 @@ def test_where_inputs_moved_too_it_is_performance(draw: Draw) -> None:
 @pytest.mark.parametrize("draw", [as_before, with_drift, with_nulls])
 def test_it_does_not_matter_how_far_predictions_are_ahead(draw: Draw) -> None:
     assert told(draw) == told(draw, ahead=7) == told(draw, ahead=24)
+
+
+@pytest.mark.parametrize("silent_ms", [1_700_000, 2_200_000, 9_000_000])
+@pytest.mark.parametrize("renewed_ms", [None, 2_300_000])
+def test_nor_that_the_predictions_are_forgotten_or_compared_anew_by_then(
+    silent_ms: int, renewed_ms: int | None
+) -> None:
+    """A loss is told at the latest 600 s after the predictions were; by then their life may be
+    over, another one have begun, or a reference have been accepted."""
+    rules = replace(SLOW, forget_ms=100_000)
+    predictions, outcomes = events(as_before)
+    is_silent = range(silent_ms, silent_ms + 150_000)
+    predictions = [p for p in predictions if p["predicted_at"] not in is_silent]
+    first, *others = [
+        alert_bytes(
+            worked_off(
+                predictions,
+                outcomes,
+                ahead=ahead,
+                rules=rules,
+                renewed_ms=renewed_ms,
+                restored=restored,
+            )
+        )
+        for ahead, restored in ((1, False), (7, True), (24, False), (24, True))
+    ]
+    assert any(b'"inputs":{"differences":{"' in alert for alert in first)
+    assert all(other == first for other in others)
