@@ -11,6 +11,7 @@ from stream.columns import Group
 from stream.comparisons import Comparisons
 from stream.concept import is_loss, with_inputs
 from stream.due import Due, Told
+from stream.inputs import Inputs
 from stream.model_state import ModelState
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
@@ -82,7 +83,8 @@ class Release:
                 yield from sealed
                 for finding in (*ended, *findings):
                     ready_ms = due.ready_ms(finding.pane_end_ms)
-                    beside = self._beside_inputs(model, due, life, group, finding, ready_ms)
+                    inputs = model.inputs_of(group, life.first_end_ms)
+                    beside = self._beside_inputs(due, inputs, finding, ready_ms)
                     yield due.told(group, beside, ready_ms)
             if due.kind == "prediction" and not group[3] and self.governs(model.model_id):
                 for fact in facts(life, panes, monitor, partial(self._is_governed, due, group)):
@@ -94,26 +96,17 @@ class Release:
         return self._schedule.at(due.ready_ms(end_ms)).governs(group[0])
 
     def _beside_inputs(
-        self,
-        model: ModelState,
-        due: Due,
-        life: Life,
-        group: Group,
-        finding: MonitorFinding,
-        ready_ms: int,
+        self, due: Due, inputs: Inputs | None, finding: MonitorFinding, ready_ms: int
     ) -> MonitorFinding:
-        """A loss with what the inputs of its life have been like since, up to the last ready by
-        then."""
+        """A loss with what the inputs of its life were like since, up to the last ready by then."""
         detail = finding.detail
         if due.kind == "prediction" or finding.verdict != "drift" or detail is None:
             return finding
         if not is_loss(detail):
             return finding
-        inputs = model.inputs_of(group, life.first_end_ms)
         asked = detail["change_at_ms"], ready_ms - self._grace_ms
-        return replace(
-            finding, detail=with_inputs(detail, [] if inputs is None else inputs.since(*asked))
-        )
+        standings = [] if inputs is None else inputs.since(*asked)
+        return replace(finding, detail=with_inputs(detail, standings))
 
     def _by_rules(
         self, group: Group, table: PaneTable, due: Due
