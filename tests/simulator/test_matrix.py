@@ -14,7 +14,7 @@ def test_workers_interleavings_crashes_replays_and_partitions_make_one_sha() -> 
     assert {r.cell.partitions for r in results} == {1, 2, 8}
     assert all(r.alerts >= 2 for r in results)
     assert sum(r.disturbances for r in results) > 100
-    assert sum(r.advances for r in results if r.cell.kind == "silent") > 5
+    assert sum(r.advances for r in results if r.cell.kind == "silent") >= 5
 
 
 def test_an_alert_more_is_a_difference() -> None:
