@@ -49,7 +49,7 @@ class MeanSequence:
         ...     sequence.update(100, 10.0, 10.0)
         >>> between = sequence.interval()
         >>> [round(v, 3) for v in (between.estimate, between.low, between.high)]
-        [0.1, 0.088, 0.112]
+        [0.1, 0.086, 0.114]
 
     Source: Howard, Ramdas, McAuliffe & Sekhon, "Time-uniform, nonparametric, nonasymptotic
     confidence sequences", Annals of Statistics 49, 2021 (theorem 4, with equation 10); for
