@@ -75,13 +75,15 @@ class FeatureSetWatch:
 
     def run(self, run: PaneTable, pane_ms: int) -> Iterator[FeatureSetTold]:
         feature = run.features.get(FEATURE_SET)
-        if feature is None:
+        if feature is None and self.until_ms is None:
             return
-        cells = feature.categories
         for row, end_ms in enumerate(run.pane_end.tolist()):
             if self.until_ms is not None and end_ms >= self.until_ms:
                 self.until_ms = None
                 yield FeatureSetTold(row, None)
+            if feature is None:
+                continue
+            cells = feature.categories
             of = slice(*np.searchsorted(cells.pane, [row, row + 1]).tolist())
             keys, counts = cells.key[of].tolist(), cells.count[of].tolist()
             new = [(n, run.texts[key], key) for key, n in zip(keys, counts, strict=True)

@@ -285,6 +285,7 @@ class ModelStage:
             model.settle_inputs(asked_ms.get(model_id, cohort_ms))
             if model.is_unwatched:
                 self._agenda.forget(model_id)
+                self._watch.forget(model_id)
                 del self._models[model_id]
                 self._changes.note("arrivals", model_id)
                 self._changes.note("monitors", model_id)

@@ -20,7 +20,7 @@ from stream.rules import CHAMPION, Rules
 from stream.segments import targets
 from stream.shadow_watch import ShadowWatch
 from stream.snapshot import must_be_the_same
-from stream.traffic import Traffic
+from stream.traffic import NEVER, Traffic
 from stream.version_watch import VersionWatch
 from stream.waiting_panes import Taken, Waiting, Young
 from stream.watermark import BEFORE_ALL_MS
@@ -310,9 +310,10 @@ class ModelState:
             monitor.life_ms = self.lives[group][0].first_end_ms
 
     @property
-    def next_traffic_ms(self) -> int:
-        """Before this moment nothing can be told of its traffic."""
-        return min(traffic.next_ms for traffic in self.traffic.values())
+    def next_traffic_ms(self) -> int | None:
+        """Before this moment nothing can be told of its traffic; None: not before panes come."""
+        next_ms = min(traffic.next_ms for traffic in self.traffic.values())
+        return None if next_ms == NEVER else next_ms
 
     @property
     def is_unwatched(self) -> bool:

@@ -44,12 +44,20 @@ class GroupWatch:
 
     def enter(self, model: ModelState) -> None:
         """A model of a stored state."""
-        self._agenda.note(model.model_id, model.next_traffic_ms, judged=False)
+        self._plan_traffic(model)
         for group, lives in model.lives.items():
             for life in lives:
                 self.roster.enter(group, life)
                 if life.is_over:
                     self._ended.add(model.model_id)
+
+    def forget(self, model_id: str) -> None:
+        self._agenda.forget(model_id)
+
+    def _plan_traffic(self, model: ModelState) -> None:
+        next_ms = model.next_traffic_ms
+        if next_ms is not None:
+            self._agenda.note(model.model_id, next_ms, judged=False)
 
     @property
     def ended(self) -> set[str]:
@@ -99,10 +107,11 @@ class GroupWatch:
             else:
                 model.forget_applied(reached)
         seen = until_ms if seen_ms is None else min(seen_ms - due.age_ms, until_ms)
-        for model_id in sorted({*taken, *self._agenda.due(until_ms, judged=False)} & {*models}):
+        due_ids = {*taken, *self._agenda.due(until_ms, judged=False)}
+        for model_id in sorted(one for one in due_ids if one in models):
             model, parts = models[model_id], came.get(model_id, [])
             told += self._release.traffic.told(model, due, parts, until_ms=until_ms, seen_ms=seen)
-            self._agenda.note(model_id, model.next_traffic_ms, judged=False)
+            self._plan_traffic(model)
             self._changes.note("arrivals", model_id)
         return told
 

@@ -53,9 +53,10 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         self.rows += other.rows
-        self.numbers += other.numbers
-        self.texts += other.texts
-        self.latency += other.latency
+        # `+=` of counters would forget what is 0 so far: a text has no numbers
+        self.numbers.update(other.numbers)
+        self.texts.update(other.texts)
+        self.latency.update(other.latency)
 
     def values(self, feature: str) -> int:
         """Rows in which the feature has a value."""

@@ -27,7 +27,7 @@ from stream.usual_hours import Usual, UsualHours
 SLOT_MS = 600_000
 SLOTS = HOUR_MS // SLOT_MS
 LONGER = 3  # times the longest silence so far
-_NEVER = 2**62
+NEVER = 2**62
 
 What = Literal["throughput", "silence"]
 Came = Sequence[tuple[Group, Ints, Ints]]
@@ -102,7 +102,7 @@ class Traffic:
     longest_ms: int = 0  # without a pane, but for what was told
     resumed_ms: int = 0  # end of the last silence that was told
     renewed_at: int | None = None
-    next_ms: int = _NEVER  # before this moment nothing can be told
+    next_ms: int = NEVER  # before this moment nothing can be told
     firing: dict[What, Fires] = field(default_factory=dict)
     patience: int = (
         1  # times as long a silence is told; of a segment, that the model is asked first
@@ -140,7 +140,9 @@ class Traffic:
     ) -> Iterator[TrafficTold]:
         if panes:
             ends, rows, groups = _in_order(panes)
-            cuts = np.flatnonzero(np.diff(ends) > SLOT_MS) + 1
+            # slot by slot: what is judged between two panes must not know of the second
+            slots = (ends - 1) // SLOT_MS
+            cuts = np.flatnonzero((np.diff(ends) > SLOT_MS) | (np.diff(slots) > 0)) + 1
             for first, last in zip([0, *cuts], [*cuts, len(ends)], strict=True):
                 yield from self._advance(int(ends[first]) - 1, rules_at, renewed_at)
                 yield from self._heard(int(ends[first]), rules_at)
@@ -207,7 +209,7 @@ class Traffic:
         self._plan(rules_at)
 
     def _plan(self, rules_at: At) -> None:
-        self.next_ms = _NEVER
+        self.next_ms = NEVER
         if self.next_slot is not None:
             slot_ms = (self.next_slot + 1) * SLOT_MS
             rules = rules_at(slot_ms)
@@ -242,17 +244,17 @@ class Traffic:
         rule = rules.traffic_of(self.hours.model_id)
         is_watched = rule.enabled and rule.silence is not None
         if not is_watched or self.main is None or "silence" in self.firing:
-            return _NEVER
+            return NEVER
         if isinstance(rule.silence, int):
             wait_ms = rule.silence
         elif self.hours.known:
             least_ms = max(SLOT_MS, LONGER * self.longest_ms)
             if self.last_end_ms + self.patience * least_ms >= slot_ms:
-                return _NEVER
+                return NEVER
             chance_ms = math.ceil(self.hours.too_long_ms(rules))
             wait_ms = max(least_ms, chance_ms)
         else:
-            return _NEVER
+            return NEVER
         silent_ms = self.last_end_ms + self.patience * wait_ms
         return -(-silent_ms // rules.pane_ms) * rules.pane_ms
 
@@ -292,7 +294,7 @@ class Traffic:
             self.hours.close(sum(self.recent) if is_calm else None, rules)
         for what, fires in self.firing.items():
             if end_ms >= fires.ask_ms:
-                fires.ask_ms = _NEVER
+                fires.ask_ms = NEVER
                 yield TrafficTold(what, end_ms, fires.group, "lasting", is_muted=fires.is_muted)
 
     def _compare(self, end_ms: int, count: int, rules: Rules) -> Iterator[TrafficTold]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
+import numpy as np
 import pytest
 
-from stream.feature_sets import FEATURE_SET, LASTING_MS
+from stream.columns import ABSENT, NULL, Column, Rows, column
+from stream.feature_sets import FEATURE_SET, LASTING_MS, FeatureSetWatch
+from stream.panes import summarise
 from stream.pipeline import Pipeline
 from stream.rules import ModelRule, Rules
 from tests.stream.test_determinism import Panes, assert_same, everything, restore_some
@@ -67,6 +71,27 @@ def test_after_a_day_it_is_over() -> None:
     later = prediction("z", NEW_MS + LASTING_MS + 5_000, _arrival=10**9, feature_set="payments@8")
     made = [*events("m"), {**later, "_timestamp": NEW_MS + LASTING_MS + 5_000}]
     assert [status for _, status, _ in told(ASKED, made)] == ["firing", "resolved"]
+
+
+def test_it_is_over_then_even_where_none_is_named_any_more() -> None:
+    ends = np.arange(1, 9) * LASTING_MS // 4
+    names = ["payments@7", "payments@8", *[None] * 6]
+    texts: dict[int, str] = {}
+    sets = column(names, texts)
+    sets = Column(np.where(sets.kind == NULL, ABSENT, sets.kind).astype(np.uint8), sets.bits)
+    rows = Rows(ends, np.arange(8, dtype=np.uint64), {FEATURE_SET: sets}, texts)
+
+    def told(cuts: list[int]) -> list[tuple[int, str | None]]:
+        watch, found = FeatureSetWatch(), []
+        for first, last in pairwise([0, *cuts, 8]):
+            part = summarise(rows.take(np.arange(first, last)), 8, 8).without_ghosts()
+            found += [
+                (int(part.pane_end[one.row]), one.name) for one in watch.run(part, 1_000)
+            ]
+        return found
+
+    assert told([]) == [(int(ends[1]), "payments@8"), (int(ends[5]), None)]
+    assert told([2, 3, 5]) == told([1, 6]) == told([])
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.columns import NUMBER, Rows, number_column
+from stream.columns import NUMBER, Rows, column, number_column, text_hash
 from stream.panes import PaneTable, summarise
 from stream.rules import ModelRule, Rules, ShadowRule
 from stream.shadow_watch import ShadowTold, ShadowWatch
@@ -17,27 +17,32 @@ from stream.snapshot import pack, unpack
 RULES = Rules(resolve_values=200)
 
 
-def panes(counts: dict[int, int], *, features: int = 1, latency: float = 10.0) -> PaneTable | None:
-    """Of so many rows each, by end, of which all have so many features."""
+def panes(
+    counts: dict[int, int], *, features: int = 1, texts: int = 0, latency: float = 10.0
+) -> PaneTable | None:
+    """Of so many rows each, by end, of which all have so many features, behind them texts."""
     ends = np.repeat(np.array([*counts], np.int64), [*counts.values()])
     if not len(ends):
         return None
     values = np.arange(len(ends), dtype=np.float64)
     columns = {f"feature:{n}": number_column(values) for n in range(features)}
     columns["prediction:latency_ms"] = number_column(np.full(len(ends), latency))
-    assert all((column.kind == NUMBER).all() for column in columns.values())
-    return summarise(Rows(ends, np.arange(len(ends), dtype=np.uint64), columns, {}), 4, 4)
+    assert all((of.kind == NUMBER).all() for of in columns.values())
+    for n in range(texts):
+        columns[f"feature:text{n}"] = column(["a"] * len(ends), {})
+    shown = {text_hash("a"): "a"}
+    return summarise(Rows(ends, np.arange(len(ends), dtype=np.uint64), columns, shown), 4, 4)
 
 
 def watched(
     champion: dict[int, int], shadow: dict[int, int], cuts: list[int], rules: Rules = RULES,
-    **of_shadow: Any,
+    texts: int = 0, **of_shadow: Any,
 ) -> list[ShadowTold]:  # fmt: skip
     """What is told where all panes that end by each cut are released together, and the watch is
     stored and restored between."""
     watch, told, since = None, [], 0
     for cut in [*cuts, 10**9]:
-        ours = panes({e: n for e, n in champion.items() if since < e <= cut})
+        ours = panes({e: n for e, n in champion.items() if since < e <= cut}, texts=texts)
         its = panes({e: n for e, n in shadow.items() if since < e <= cut}, **of_shadow)
         if its is not None and watch is None:
             watch = ShadowWatch("m", its.first_end_ms)
@@ -84,6 +89,12 @@ def test_a_feature_that_it_lacks_is_named_unless_that_is_on_purpose() -> None:
     assert told.fault == ("absent", "feature:0")
     models = {"m": ModelRule(shadow=ShadowRule(without=("0",)))}
     assert watched(every, every, [], Rules(models=models), features=0) == []
+
+
+def test_so_is_a_text_that_it_lacks() -> None:
+    every = dict.fromkeys(range(10, 1_000, 10), 10)
+    (told,) = watched(every, every, [], texts=1)
+    assert told.fault == ("absent", "feature:text0")
 
 
 def test_answers_that_take_longer_are_told() -> None:

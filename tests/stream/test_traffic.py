@@ -47,14 +47,24 @@ def until(table: Panes, first_ms: int, last_ms: int) -> Panes:
 def told(
     table: Panes, days: float, rules: Rules = RULES, cuts: tuple[int, ...] = ()
 ) -> list[TrafficTold]:
-    """In pieces, from stored state behind every one of them."""
+    return lived(table, days, rules, cuts)[0]
+
+
+def lived(
+    table: Panes, days: float, rules: Rules, cuts: tuple[int, ...], renewed_ms: int | None = None
+) -> tuple[list[TrafficTold], bytes]:
+    """What is told and what is known then. In pieces, from stored state behind every one."""
+
+    def renewed(_: Group, at_ms: int) -> int | None:
+        return None if renewed_ms is None or at_ms <= renewed_ms else 9
+
     traffic, found = Traffic.of("fraud"), list[TrafficTold]()
     for first_ms, last_ms in pairwise(sorted({0, *cuts, int(days * DAY_MS)})):
         piece = until(table, first_ms, last_ms)
-        found += traffic.walk(piece, last_ms, lambda _: rules, lambda *_: None)
+        found += traffic.walk(piece, last_ms, lambda _: rules, renewed)
         state = pack(b"T", 1, traffic.snapshot())
         traffic = Traffic.restore("fraud", unpack(b"T", 1, state))
-    return found
+    return found, pack(b"T", 1, traffic.snapshot())
 
 
 def steady(ends: Ints) -> Ints:
@@ -213,3 +223,30 @@ def test_what_is_told_does_not_hang_on_how_panes_are_released(
 ) -> None:
     rules = replace(RULES, forget_ms=2 * DAY_MS)
     assert told(table, 14, rules, tuple(cuts)) == told(table, 14, rules)
+
+
+@st.composite
+def some_fine_panes(draw: st.DrawFn) -> Panes:
+    """The same in panes of a minute, ten to a slot."""
+    first, *_ = panes(2, steady)
+    gaps = draw(st.lists(st.integers(1, draw(st.sampled_from((9, 400)))), min_size=1, max_size=60))
+    ends = 2 * DAY_MS + np.cumsum(gaps) * SLOT_MS // 10
+    return [first, (OLD, ends, np.full(len(ends), 20))]
+
+
+@given(
+    some_fine_panes(),
+    st.lists(st.integers(2 * DAY_MS, 5 * DAY_MS), max_size=12),
+    st.integers(0, 400).map(lambda minutes: 2 * DAY_MS + minutes * SLOT_MS // 10),
+)
+@settings(max_examples=100, deadline=None)
+def test_nor_where_a_pane_is_less_than_a_slot_and_the_owner_accepts_a_new_reference(
+    table: Panes, cuts: list[int], renewed_ms: int
+) -> None:
+    rules = replace(RULES, pane_ms=SLOT_MS // 10, forget_ms=2 * DAY_MS)
+    ends = sorted({int(end) for _, of, _ in table for end in of if end > 2 * DAY_MS})
+    last_ms = (ends[-1] + SLOT_MS) / DAY_MS
+    at_once = lived(table, last_ms, rules, (), renewed_ms)
+    some = tuple(cut for cut in cuts if cut < ends[-1])
+    assert lived(table, last_ms, rules, some, renewed_ms) == at_once
+    assert lived(table, last_ms, rules, tuple(ends), renewed_ms) == at_once
