@@ -1,6 +1,6 @@
 """`scripts/bench`: each part in a process of its own, one table each, one JSON file for all.
 
-scripts/bench                   core: about a minute
+scripts/bench                   core, worker, scale and latency
 scripts/bench core --out core.json
 """
 
