@@ -85,9 +85,7 @@ def test_it_is_over_then_even_where_none_is_named_any_more() -> None:
         watch, found = FeatureSetWatch(), []
         for first, last in pairwise([0, *cuts, 8]):
             part = summarise(rows.take(np.arange(first, last)), 8, 8).without_ghosts()
-            found += [
-                (int(part.pane_end[one.row]), one.name) for one in watch.run(part, 1_000)
-            ]
+            found += [(int(part.pane_end[one.row]), one.name) for one in watch.run(part, 1_000)]
         return found
 
     assert told([]) == [(int(ends[1]), "payments@8"), (int(ends[5]), None)]
