@@ -29,7 +29,8 @@ from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import Rules
-from stream.stale_watch import StaleWatch, stale_share
+from stream.stale_terms import stale_share
+from stream.stale_watch import StaleWatch
 from stream.standards import Standards
 from stream.watch import Watch
 from stream.watermark import BEFORE_ALL_MS
@@ -158,7 +159,12 @@ class Detection:
         watched = self.watch.watched
         told = self._stale.run(run, recent, watched, rules, self._group[0])
         share = stale_share(watched, rules) if told else 0.0
-        return [words.of_stale(one, int(run.pane_end[one.row]), share) for one in told]
+        found: list[MonitorFinding] = []
+        for one in told:
+            sealed = one.profile is not None and self.standards.is_sealed(one.profile)
+            end_ms = int(run.pane_end[one.row])
+            found.append(words.of_stale(one, end_ms, share, is_sealed=sealed))
+        return found
 
     def _far(
         self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
