@@ -101,5 +101,20 @@ def usual_of(kind: int, bits: int, name: str, reference: Reference) -> Usual | N
     return Usual(count, values, commonest)
 
 
+def commonest_of(name: str, reference: Reference) -> Usual | None:
+    """The value that a reference has most of, of the type that it has most of."""
+    frozen = reference.feature(name)
+    if frozen is None:
+        return None
+    numbers, texts = int(frozen.number[0]), int(frozen.text[0])
+    counts, values = frozen.buckets.count, numbers
+    if texts > numbers:
+        counts, values = frozen.categories.count, texts
+    elif (few := reference.values_of(name)) is not None:
+        counts, values = few.counts, int(few.counts.sum())
+    most = int(counts.max(initial=0))
+    return Usual(most, values, most) if values else None
+
+
 def _number(bits: int) -> float:
     return float(np.array([bits], np.uint64).view(np.float64)[0])

@@ -25,9 +25,11 @@ from stream.monitored_series import MonitoredSeries
 from stream.objective_watch import LATENCY, ObjectiveWatch
 from stream.pane_kinds import PaneKind, is_judged
 from stream.panes import PaneTable
+from stream.power import Traffic, shown
 from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
+from stream.row_power import stuck, together
 from stream.rules import Rules
 from stream.stale_terms import stale_share
 from stream.stale_watch import StaleWatch
@@ -207,6 +209,16 @@ class Detection:
             if last is not None:
                 score, threshold = last.statistic, last.threshold
                 yield SeriesStatus(self._group, name, detector, score, threshold, is_firing)
+
+    def powers(self, rules: Rules, recent: RecentRows) -> list[dict[str, Any]]:
+        """Of all that is watched the smallest change that would be found, and how soon."""
+        watch, standards = self.watch, self.standards
+        traffic = Traffic(self._group, watch.learning.traffic())
+        found = shown(traffic, watch, standards)
+        if not is_judged(self._kind):
+            found += stuck(traffic, watch, standards, recent, rules)
+            found += together(traffic, self._joint, recent, rules)
+        return found
 
     # -- state
 

@@ -118,7 +118,7 @@ class Findings:
     def of_joint(self, told: JointTold, end_ms: int, watch: JointWatch) -> MonitorFinding:
         context = self.context(SERIES, MEASURE, joint_share(self.rules))
         if told.lasting:
-            lasting = _lasting(context, "what goes together has differed from the reference")
+            lasting = _lasting(context, "what goes together has differed from its reference")
             return MonitorFinding(end_ms, SERIES, context.alertname, lasting, "lasting")
         crossing, effect, rows, terms = told.crossing, told.effect, watch.rows, watch.terms
         if crossing is None or effect is None or rows is None or terms is None:

@@ -44,10 +44,6 @@ class Terms:
         """Nats, of a run of so many values."""
         return (count - 1) / self.tau * -math.log(share)
 
-    def fewest(self, share: float) -> int:
-        """Values of the shortest run that is told."""
-        return max(math.ceil(1.0 + self.threshold * self.tau / -math.log(share)), FEWEST)
-
 
 def terms_of(
     name: str, watched: Mapping[Key, Watched], rules: Rules, model_id: str
@@ -67,6 +63,11 @@ def terms_of(
 def threshold_of(rate: float) -> float:
     """Nats, at so many false alerts a prediction."""
     return -math.log(min(rate * EVERY, 1.0))
+
+
+def fewest(share: float, threshold: float, tau: float) -> int:
+    """Values of the shortest run that is told, of a value with this share."""
+    return max(math.ceil(1.0 + threshold * tau / -math.log(share)), FEWEST)
 
 
 def stale_share(watched: Mapping[Key, Watched], rules: Rules) -> float:
