@@ -8,6 +8,7 @@ an owner has set thresholds for. What begins and ends with a reference begins an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from stream.budget import OBJECTIVES, false_alerts_per_prediction
@@ -118,7 +119,7 @@ class Detection:
         self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
     ) -> list[MonitorFinding]:
         firing = list(self.watch.firing)
-        told = self.watch.run(run, rules)
+        told = self.watch.run(run, rules, partial(self.standards.may_tell, rules=rules))
         concert = Concert(firing)
         findings: list[MonitorFinding] = []
         for one in concert.of(told):
