@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from stream.feature_sets import FeatureSetTold
+from stream.feature_sets import NewSet
 from stream.times import iso
 from stream.verdicts import NO_IMPACT, Context
 
 
-def describe_feature_set(context: Context, told: FeatureSetTold, end_ms: int) -> dict[str, Any]:
+def describe_feature_set(context: Context, new: NewSet) -> dict[str, Any]:
     """The fields of an alert. It is a fact, no estimate."""
     alertname, kind, severity, action = context.facts
-    before = ", ".join(told.before[-3:])
     return {
         "alertname": alertname,
         "kind": kind,
@@ -27,20 +26,20 @@ def describe_feature_set(context: Context, told: FeatureSetTold, end_ms: int) ->
             "budget_share": 0.0,
             "direction": "up",
         },
-        "window": {"start": iso(told.since_ms), "end": iso(end_ms), "count": told.count},
+        "window": {"start": iso(new.since_ms), "end": iso(new.found_ms), "count": new.count},
         "effect": {
             "estimate": 1.0,
             "low": 1.0,
             "high": 1.0,
             "floor": 1.0,
-            "change_at": iso(told.since_ms),
+            "change_at": iso(new.since_ms),
         },
-        "change_at_ms": told.since_ms,
+        "change_at_ms": new.since_ms,
         "impact": dict(NO_IMPACT),
-        "reference": {"id": "feature_sets", "count": len(told.before)},
+        "reference": {"id": "feature_sets", "count": len(new.before)},
         "evidence": {
-            "current": {"feature_set": told.name},
-            "reference": {"feature_sets": list(told.before)},
+            "current": {"feature_set": new.name},
+            "reference": {"feature_set": new.former, "feature_sets": list(new.before)},
         },
-        "summary": f"{context.who}: features come from {told.name}, so far from {before}",
+        "summary": f"{context.who}: features come from {new.name}, before from {new.former}",
     }
