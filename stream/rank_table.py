@@ -149,7 +149,8 @@ class _Steps:
 
     def part(self, number: int, at: slice) -> Ints:
         """The numbers of one part, which is there."""
-        return self.first[number] + np.cumsum(self.steps[at], dtype=np.int64)
+        numbers: Ints = self.first[number] + np.cumsum(self.steps[at], dtype=np.int64)
+        return numbers
 
     def whole(self) -> Ints:
         values: Ints = np.cumsum(self.steps, dtype=np.int64)
