@@ -140,8 +140,8 @@ def _stale(rows: Rows, name: str, reference: Reference) -> Cause | None:
     found = constant_of(rows, name, reference)
     if found is None:
         return None
-    because = f"it is {found.value} in all of its last {found.count} values: it has stopped varying"
-    facts = {"value": found.value, "values": found.count}
+    because = f"it is {found.shown} in all of its last {found.count} values: it has stopped varying"
+    facts = {"value": found.shown, "values": found.count}
     return Cause("stale", "data_quality", because, facts, is_certain=True)
 
 

@@ -11,17 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detectors.log_buckets import bucket_of
 from stream.columns import NUMBER, TEXT, Rows
 from stream.reference import Reference
 
-_FEWEST = 8  # values
+FEWEST = 8  # values
 _BY_CHANCE = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    value: str
-    count: int  # of the rows that were looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +29,14 @@ class Run:
     first_end_ms: int  # of the pane in which it begins
     shown: str
 
-    @property
-    def number(self) -> float:
-        return float(np.array([self.bits], np.uint64).view(np.float64)[0])
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """Of a value, in a reference."""
+
+    count: int  # at most: of its bucket, where values are not told apart
+    values: int  # of the feature
+    commonest: int  # how many of these are the commonest value
 
 
 def latest_run(window: Rows, name: str) -> Run | None:
@@ -58,36 +58,63 @@ def latest_run(window: Rows, name: str) -> Run | None:
 
 
 def _shown(window: Rows, kind: np.uint8, bits: np.uint64) -> str:
-    if kind == TEXT:
-        return window.texts[int(bits)]
-    return f"{float(np.array([bits]).view(np.float64)[0]):.6g}"
+    return window.texts[int(bits)] if kind == TEXT else f"{_number(int(bits)):.6g}"
 
 
-def constant_of(window: Rows | None, name: str, reference: Reference) -> Constant | None:
+def constant_of(window: Rows | None, name: str, reference: Reference) -> Run | None:
     """What the values of the latest panes of a window all are; None: they vary, or are too few."""
-    column = None if window is None else window.columns.get(name)
-    if window is None or column is None:
+    run = None if window is None else latest_run(window, name)
+    if run is None or run.count < FEWEST:
         return None
-    having = np.flatnonzero((column.kind == NUMBER) | (column.kind == TEXT))
-    if len(having) < _FEWEST:
+    usual = usual_of(run.kind, run.bits, name, reference)
+    if usual is None:
         return None
-    ends, kind, bits = window.pane_end[having], column.kind[having], column.bits[having]
-    last = int(ends.argmax())
-    differs = (kind != kind[last]) | (bits != bits[last])
-    count = len(ends)
-    if differs.any():
-        count = int((ends > ends[differs].max()).sum())
-    share = _share(reference, name, kind[last], bits[last])
-    if count < _FEWEST or count * math.log(share) > math.log(_BY_CHANCE):
-        return None
-    return Constant(_shown(window, kind[last], bits[last]), count)
+    share = (usual.count + 0.5) / (usual.values + 1.0)
+    return run if run.count * math.log(share) <= math.log(_BY_CHANCE) else None
 
 
-def _share(reference: Reference, name: str, kind: np.uint8, bits: np.uint64) -> float:
-    """Of the reference's sampled values those that are this very one; never 0."""
-    column = reference.table.sample.columns.get(name)
-    if column is None:
-        return 1.0
-    values = (column.kind == NUMBER) | (column.kind == TEXT)
-    same = (column.kind == kind) & (column.bits == bits)
-    return (int(same.sum()) + 0.5) / (int(values.sum()) + 1.0)
+def usual_of(kind: int, bits: int, name: str, reference: Reference) -> Usual | None:
+    """Counted by bucket or category, or, where these say too little, in the row sample; None: the
+    reference has no value of this feature."""
+    frozen = reference.feature(name)
+    if frozen is None:
+        return None
+    few = reference.values_of(name) if kind == NUMBER else None
+    if kind == TEXT:
+        counts, same = frozen.categories.count, frozen.categories.key == np.uint64(bits)
+        values = int(frozen.text[0])
+    elif few is None:
+        counts = frozen.buckets.count
+        same = frozen.buckets.key == bucket_of(np.array([_number(bits)]))[0]
+        values = int(frozen.number[0])
+    else:
+        counts, same = few.counts, few.distinct == _number(bits)
+        values = int(few.counts.sum())
+    if not values:  # it is of another type than all there were
+        others = int(frozen.number[0] + frozen.text[0])
+        return Usual(0, others, 0) if others else None
+    count, commonest = int(counts[same].sum()), int(counts.max(initial=0))
+    if kind == TEXT and not count and int(counts.sum()) < values:  # not all were counted
+        column = reference.table.sample.columns[name]
+        in_sample, sampled = int((column.bits == np.uint64(bits)).sum()), len(column.texts()[1])
+        return Usual(in_sample, sampled, min(commonest * sampled // values, sampled))
+    return Usual(count, values, commonest)
+
+
+def commonest_of(name: str, reference: Reference) -> Usual | None:
+    """The value that a reference has most of, of the type that it has most of."""
+    frozen = reference.feature(name)
+    if frozen is None:
+        return None
+    numbers, texts = int(frozen.number[0]), int(frozen.text[0])
+    counts, values = frozen.buckets.count, numbers
+    if texts > numbers:
+        counts, values = frozen.categories.count, texts
+    elif (few := reference.values_of(name)) is not None:
+        counts, values = few.counts, int(few.counts.sum())
+    most = int(counts.max(initial=0))
+    return Usual(most, values, most) if values else None
+
+
+def _number(bits: int) -> float:
+    return float(np.array([bits], np.uint64).view(np.float64)[0])

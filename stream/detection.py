@@ -8,6 +8,7 @@ an owner has set thresholds for. What begins and ends with a reference begins an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from stream.budget import OBJECTIVES, false_alerts_per_prediction
@@ -24,11 +25,14 @@ from stream.monitored_series import MonitoredSeries
 from stream.objective_watch import LATENCY, ObjectiveWatch
 from stream.pane_kinds import PaneKind, is_judged
 from stream.panes import PaneTable
+from stream.power import Traffic, shown
 from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
+from stream.row_power import stuck, together
 from stream.rules import Rules
-from stream.stale_watch import StaleWatch, stale_share
+from stream.stale_terms import stale_share
+from stream.stale_watch import StaleWatch
 from stream.standards import Standards
 from stream.watch import Watch
 from stream.watermark import BEFORE_ALL_MS
@@ -110,7 +114,7 @@ class Detection:
         self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
     ) -> list[MonitorFinding]:
         firing = list(self.watch.firing)
-        told = self.watch.run(run, rules)
+        told = self.watch.run(run, rules, partial(self.standards.may_tell, rules=rules))
         concert = Concert(firing)
         findings: list[MonitorFinding] = []
         for one in concert.of(told):
@@ -151,7 +155,12 @@ class Detection:
         watched = self.watch.watched
         told = self._stale.run(run, recent, watched, rules, self._group[0])
         share = stale_share(watched, rules) if told else 0.0
-        return [words.of_stale(one, int(run.pane_end[one.row]), share) for one in told]
+        found: list[MonitorFinding] = []
+        for one in told:
+            sealed = one.profile is not None and self.standards.is_sealed(one.profile)
+            end_ms = int(run.pane_end[one.row])
+            found.append(words.of_stale(one, end_ms, share, is_sealed=sealed))
+        return found
 
     def _far(
         self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
@@ -193,6 +202,16 @@ class Detection:
             if last is not None:
                 score, threshold = last.statistic, last.threshold
                 yield SeriesStatus(self._group, name, detector, score, threshold, is_firing)
+
+    def powers(self, rules: Rules, recent: RecentRows) -> list[dict[str, Any]]:
+        """Of all that is watched the smallest change that would be found, and how soon."""
+        watch, standards = self.watch, self.standards
+        traffic = Traffic(self._group, watch.learning.traffic())
+        found = shown(traffic, watch, standards)
+        if not is_judged(self._kind):
+            found += stuck(traffic, watch, standards, recent, rules)
+            found += together(traffic, self._joint, recent, rules)
+        return found
 
     # -- state
 

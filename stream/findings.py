@@ -26,7 +26,7 @@ from stream.ranked_features import moved_most, ranked_features
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import DAY_MS, Rules
-from stream.stale_watch import MEASURE as STALE
+from stream.stale_terms import MEASURE as STALE
 from stream.stale_watch import StaleTold
 from stream.stale_words import describe_stale
 from stream.times import iso
@@ -75,8 +75,7 @@ class Findings:
             return self.quiet(name, measure, end_ms)
         detail = describe_crossing(context, told, crossing, effect, end_ms)
         reference = watched.profile.reference
-        shown = reference.id if is_sealed else f"self:{iso(reference.end_ms)}"
-        detail["reference"] = {"id": shown, "count": reference.count}
+        detail["reference"] = _named(reference, is_sealed=is_sealed)
         if moved_along and detail["severity"] == "info":
             detail["severity"] = "warning"
             detail["summary"] += "; predictions have moved too"
@@ -120,7 +119,8 @@ class Findings:
     def of_joint(self, told: JointTold, end_ms: int, watch: JointWatch) -> MonitorFinding:
         context = self.context(SERIES, MEASURE, joint_share(self.rules))
         if told.lasting:
-            return MonitorFinding(end_ms, SERIES, context.alertname, _lasting(context), "lasting")
+            lasting = _lasting(context, "what goes together has differed from its reference")
+            return MonitorFinding(end_ms, SERIES, context.alertname, lasting, "lasting")
         crossing, effect, rows, terms = told.crossing, told.effect, watch.rows, watch.terms
         if crossing is None or effect is None or rows is None or terms is None:
             return self.quiet(SERIES, MEASURE, end_ms)
@@ -135,13 +135,21 @@ class Findings:
         }
         return MonitorFinding(end_ms, SERIES, context.alertname, detail)
 
-    def of_stale(self, told: StaleTold, end_ms: int, share: float) -> MonitorFinding:
-        if told.run is None or told.reference is None:
-            return self.quiet(told.name, STALE, end_ms)
+    def of_stale(
+        self, told: StaleTold, end_ms: int, share: float, *, is_sealed: bool
+    ) -> MonitorFinding:
         context = self.context(told.name, STALE, share)
+        if told.lasting:
+            lasting = _lasting(
+                context, f"{context.feature} has been one and the same, unlike in its reference,"
+            )
+            return MonitorFinding(end_ms, told.name, context.alertname, lasting, "lasting")
+        if told.run is None or told.profile is None:
+            return self.quiet(told.name, STALE, end_ms)
+        reference = told.profile.reference
         detail = describe_stale(context, told, told.run, end_ms)
-        detail["reference"] = {"id": told.reference.id, "count": told.reference.count}
-        detail["evidence"] = self._evidence(told.name, told.since_ms, end_ms, told.reference)
+        detail["reference"] = _named(reference, is_sealed=is_sealed)
+        detail["evidence"] = self._evidence(told.name, told.since_ms, end_ms, reference)
         cause = {"what": "stale", "value": told.run.shown, "values": told.run.count}
         detail["evidence"]["cause"] = cause
         return MonitorFinding(end_ms, told.name, context.alertname, detail)
@@ -204,12 +212,17 @@ def _explain(detail: dict[str, Any], window: Rows | None, key: Key, reference: R
         detail["recommended_action"] = "fix_pipeline"
 
 
-def _lasting(context: Context) -> dict[str, Any]:
+def _named(reference: Reference, *, is_sealed: bool) -> dict[str, Any]:
+    shown = reference.id if is_sealed else f"self:{iso(reference.end_ms)}"
+    return {"id": shown, "count": reference.count}
+
+
+def _lasting(context: Context, what: str = "") -> dict[str, Any]:
     name, (model, version, *_) = context.series.partition(":")[2], context.group
     days = f"{context.rules.ask_after_ms / DAY_MS:.3g}"
     summary = (
-        f"{context.who}: {name} has differed from its reference for {days} days; if it is to stay "
-        f"so, accept a new one: leeway reference accept {model} {version}"
+        f"{context.who}: {what or f'{name} has differed from its reference'} for {days} days; if "
+        f"it is to stay so, accept a new one: leeway reference accept {model} {version}"
     )
     return {"summary": summary}
 

@@ -20,6 +20,7 @@ from stream.watched import Key
 
 SERIES, MEASURE = "joint:features", "joint"
 ENOUGH = 8_192  # rows from which ranks are, at last
+AGAIN = 32  # rows at least, from a crossing to its being told
 _HIGHEST_RATE = 0.01  # that thresholds are made for
 
 

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from detectors.cusum_bank import CusumBank
 from detectors.effects import Interval, score_difference, within_floor
-from detectors.tilts import DOUBT
+from detectors.tilts import DOUBT, Tilts
 from stream.firing import Firing, Patience
 from stream.joint_hours import JointHours
 from stream.joint_rows import Cells, JointRows
-from stream.joint_terms import ENOUGH, Terms, terms_of, tilts_of
+from stream.joint_terms import AGAIN, ENOUGH, Terms, terms_of, tilts_of
 from stream.panes import Ints, PaneTable
 from stream.profile import Profile
 from stream.rules import Rules
@@ -36,7 +36,6 @@ from stream.unit_walk import Told
 from stream.watched import Key
 
 _FIRST = 256  # rows from which ranks are, at first
-_AGAIN = 32  # rows at least, from a crossing to its being told
 _SURE = 0.99
 _ARRAYS = ("account", "n_since", "x_since", "since")
 
@@ -75,6 +74,17 @@ class _Panes:
     start_ms: Ints
     n: Ints  # (panes, contrasts): rows
     x: Ints  # sums of their scores
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """In the contrasts, each against the rows there are now. Nothing is decided by it."""
+
+    tilts: Tilts
+    floors: NDArray[np.float64]
+    alone: Tilts  # if rows did not depend on each other
+    known: int  # rows, of the contrast of which there are fewest
+    tau: float  # of that which depends most
 
 
 class JointWatch:
@@ -273,7 +283,7 @@ class JointWatch:
             since_ms=int(found.since[0]),
             n=crossed,
             x=int(found.x_since[0]),
-            until_n=crossed + max(crossed, _AGAIN),
+            until_n=crossed + max(crossed, AGAIN),
         )
         return int(found.pane[0]) + 1
 
@@ -348,6 +358,16 @@ class JointWatch:
             return None
         busy = self._firing is not None or self._suspect is not None
         return 1.0 if busy else float(self._bank.level().max())
+
+    def sought(self) -> Sought | None:
+        """What is looked for in the contrasts; None: nothing, yet."""
+        if self._bank is None or self.rows is None or self.terms is None:
+            return None
+        contrasts = range(len(self._taus))
+        floors = np.array([self._floor(contrast) for contrast in contrasts])
+        alone = tilts_of(self.terms, self.rows, np.ones(len(self._taus)))
+        known, tau = int(self.rows.known.min()), float(self._taus.max())
+        return Sought(self._bank.tilts, floors, alone, known, tau)
 
     # -- state
 

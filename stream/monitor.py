@@ -24,7 +24,6 @@ from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
 from stream.objectives import ObjectiveCounts
 from stream.pane_kinds import PaneKind, is_judged
 from stream.panes import PaneTable
-from stream.power import shown
 from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
@@ -275,8 +274,8 @@ class Monitor:
         return self._detection.status()
 
     def powers(self) -> list[dict[str, Any]]:
-        """The smallest change of each unit that would be found, and how soon."""
-        return shown(self.group, self._detection.watch, self._detection.standards)
+        """The smallest change of each thing watched that would be found, and how soon."""
+        return self._detection.powers(self.rules, self._recent)
 
     # -- state
 

@@ -55,28 +55,60 @@ def powers(terms: Sequence[Terms]) -> list[Power]:
     ]
 
 
-def shown(group: Group, watch: Watch, standards: Standards) -> list[dict[str, Any]]:
-    """Of all that is watched of a group, at the traffic of late."""
-    per_ms = watch.learning.traffic()
-    ones = list(watch.watched.values())
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Of a group, of late."""
+
+    group: Group
+    per_ms: float | None  # predictions
+
+    def line(
+        self, series: str, measure: str, power: Power, *, reference: str | None, values: int,
+        tau: float, budget_share: float, floor: float, predictions: float | None, note: str | None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """What would be found of one thing that is watched. `values` and id of its reference;
+        `predictions`: until it is told."""
+        model, version, role, _ = self.group
+        seconds = None
+        if predictions and self.per_ms:
+            seconds = predictions / self.per_ms / 1_000
+        return {
+            "model": model,
+            "version": version,
+            "role": role,
+            "series": series,
+            "measure": measure,
+            "reference": reference,
+            "values": values,
+            "tau": _short(tau),
+            "budget_share": budget_share,
+            "floor": _short(floor),
+            "smallest": _short(power.smallest),
+            "predictions": _short(predictions),
+            "seconds": _short(seconds),
+            "note": note,
+        }
+
+
+def shown(traffic: Traffic, watch: Watch, standards: Standards) -> list[dict[str, Any]]:
+    """Of all units of a group."""
     found = []
-    for one, power in zip(ones, powers(watch.terms()), strict=True):
+    for one, power in zip(watch.watched.values(), powers(watch.terms()), strict=True):
         if one.unit.is_twin:  # it tells nothing
             continue
-        reference, sealed = one.profile.reference, one.terms.baseline
+        reference = one.profile.reference
         predictions = None
         if power.values is not None:
             predictions = power.values * reference.count / max(_values(one), 1)
         found.append(
-            {"model": group[0], "version": group[1], "role": group[2]}
-            | {"series": one.unit.name, "measure": one.unit.measure}
-            | {"reference": reference.id if standards.is_sealed(one.profile) else None}
-            | {"values": int(sealed.n.max()), "tau": _short(max(one.terms.tau))}
-            | {"budget_share": one.share, "floor": _short(one.terms.floor)}
-            | {"smallest": _short(power.smallest), "predictions": _short(predictions)}
-            | {"seconds": _short(predictions / per_ms / 1_000 if predictions and per_ms else None)}
-            | {"note": _note(reference, one.unit.name, power)}
-        )
+            traffic.line(
+                one.unit.name, one.unit.measure, power,
+                reference=reference.id if standards.is_sealed(one.profile) else None,
+                values=int(one.terms.baseline.n.max()), tau=max(one.terms.tau),
+                budget_share=one.share, floor=one.terms.floor,
+                predictions=predictions, note=_note(reference, one.unit.name, power),
+            )
+        )  # fmt: skip
     return found
 
 
@@ -94,6 +126,10 @@ def _note(reference: Reference, name: str, power: Power) -> str | None:
     inside = [c for c in reference.changes if c.since_ms >= reference.start_ms]
     if any(change.series == name for change in inside):
         return "it changed within its reference: take a longer one, if it comes and goes"
+    return note_of(power)
+
+
+def note_of(power: Power) -> str | None:
     if power.smallest is None:
         return "no change is found: too few values in the reference, for how they depend"
     if power.loss >= _MUCH:

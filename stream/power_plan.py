@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from detectors.joint_scores import PROJECTIONS
 from detectors.rank_scores import SCORE_UNIT
+from detectors.score_tilts import score_tilts
 from detectors.shape import split
 from stream.budget import WEIGHTS, Purse, false_alerts_per_prediction
+from stream.joint_terms import ENOUGH, joint_share
 from stream.power import Power, powers
+from stream.row_power import of_contrasts, of_run
 from stream.rules import Rules
+from stream.stale_terms import threshold_of
 from stream.unit_tilts import Baseline, Terms, floor_of
 from stream.units import OF_NUMBERS, Unit
 
-_NULLS, _ERRORS = 0.01, 0.1  # usual shares
+_NULLS, _ERRORS, _VALUE = 0.01, 0.1, 0.1  # usual shares
 _OF_PREDICTIONS = 3  # score, label, latency
 _OF_JUDGED = 4  # error, Brier score, recall, false positives
 
@@ -35,15 +40,49 @@ def planned(rules: Rules, model_id: str, features: int) -> list[Planned]:
     of, terms = zip(*_typical(rules, model_id, features), strict=True)
     reference = rules.reference_of(model_id)
     per_s = reference.predictions / max(reference.span_ms, 1) * 1_000
+    found = [
+        (series, one.unit.measure != "shift", power)
+        for series, one, power in zip(of, terms, powers(terms), strict=True)
+    ]
+    found += _in_rows(rules, model_id, features, per_s)
     return [
         Planned(
             series,
-            one.unit.measure != "shift",
+            is_share,
             power,
             None if power.values is None else power.values / per_s,
         )
-        for series, one, power in zip(of, terms, powers(terms), strict=True)
+        for series, is_share, power in found
     ]
+
+
+def _in_rows(
+    rules: Rules, model_id: str, features: int, per_s: float
+) -> Iterator[tuple[str, bool, Power]]:
+    """What is found in the row samples; values are predictions."""
+    a_pane = per_s * rules.pane_ms / 1_000
+    reference = rules.reference_of(model_id)
+    rate = false_alerts_per_prediction(
+        rules.budget_of(model_id), reference.predictions, reference.span_ms
+    )
+
+    def in_predictions(power: Power, rows: int) -> Power:
+        times = max(a_pane / rows, 1.0)
+        return replace(power, values=None if power.values is None else power.values * times)
+
+    if rules.rates.enabled:
+        own = rate * WEIGHTS["stale"] / features / rules.sources
+        stuck = of_run(_VALUE, threshold_of(own), 1.0, rules.kept_rows)
+        series = f"a feature that stops varying, at a value that {_VALUE:.0%} usually have"
+        yield series, True, in_predictions(stuck, rules.pane_rows)
+    if rules.joint.enabled and features > 1:
+        pairs = min(rules.joint.pairs, features * (features - 1) // 2)
+        own = rate * joint_share(rules) / (pairs + PROJECTIONS)
+        for known, when in ((rules.kept_rows, "at first"), (ENOUGH, f"after {ENOUGH:,} rows")):
+            tilts = score_tilts([known], rate=min(own, 0.01), floor=rules.floors_of(model_id).joint)
+            power = of_contrasts(tilts, np.array([rules.floors_of(model_id).joint]), known)
+            series = f"two features that no longer go together, {when}"
+            yield series, False, in_predictions(power, min(rules.joint.rows, rules.pane_rows))
 
 
 def _typical(rules: Rules, model_id: str, features: int) -> Iterator[tuple[str, Terms]]:

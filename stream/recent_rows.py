@@ -182,6 +182,19 @@ class RecentRows:
             np.concatenate([cells.bits for cells in reversed(kept)]),
         )
 
+    def predictions_a_row(self, most: int) -> float | None:
+        """Of which so many rows of a pane count at most; None: there are none."""
+        rows = predictions = 0.0
+        for part in self._parts:
+            whole = part.opened()
+            count = np.bincount(
+                np.searchsorted(whole.ends, whole.rows.pane_end), minlength=len(whole.ends)
+            )
+            sampled = np.where(whole.limits == WHOLE, 1.0, whole.limits / float(WHOLE))
+            rows += float(np.minimum(count, most).sum())
+            predictions += float((count / sampled).sum())
+        return predictions / rows if rows else None
+
     # -- state
 
     def snapshot(self) -> tuple[list[FullStretch], Stretch | None]:

@@ -1,63 +1,102 @@
 """Features that have stopped varying, whatever else they let tell.
 
+    varies --a run too long for chance--> stuck --its share is as in the reference--> varies
+                                            +--a run of another value--> stuck at that
+
 At every 64th row of the samples a feature whose latest pane holds one value is looked at: how many
 of its latest values are that one? With share p of it in the reference, n values are one and the
 same with a chance of p ** n, and a run is told when p ** (n - 1), over all values that it might
 have been, is no more than what the budget leaves for a look. p is bounded above, values that
 depend (τ) count as n / τ, and one that is more than half of the reference is none to wonder about:
 what hardly varied has not stopped.
+
+It varies again when, among the sampled values that came since, the share of the one is surely no
+more above that in the reference than the floor allows: asked first after `alerts.resolve_values` of
+them and at each doubling. As long as there are none it stays stuck.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from detectors.log_buckets import bucket_of
-from stream.budget import WEIGHTS, false_alerts_per_prediction
 from stream.columns import FEATURE, NUMBER, TEXT
-from stream.constant import Run, latest_run
+from stream.constant import Run, latest_run, usual_of
+from stream.firing import Firing, Patience
 from stream.pane_features import PaneFeatures
-from stream.panes import PaneTable
+from stream.panes import Ints, PaneTable
+from stream.profile import Profile
 from stream.recent_rows import RecentRows
-from stream.reference import Reference
 from stream.rules import Rules
-from stream.units import Measure
+from stream.stale_terms import EVERY, MEASURE, standing, terms_of
 from stream.watched import Key, Watched
 from stream.watermark import BEFORE_ALL_MS
-
-MEASURE: Measure = "stale"
-_EVERY = 64  # rows between two looks
-_FEWEST = 8  # values
-_USUAL = 0.5  # share of a value that is none to wonder about
-_Z = 3.0  # standard errors that a share may be larger
 
 
 @dataclass(frozen=True, slots=True)
 class StaleTold:
     row: int
     name: str
-    run: Run | None  # None: it varies again
+    run: Run | None = None  # None: it varies again, or has been stuck for long
+    lasting: bool = False
     share: float = 0.0  # of its value in the reference, at most
     statistic: float = 0.0  # nats
     threshold: float = 0.0
     since_ms: int = 0
-    reference: Reference | None = None
+    profile: Profile | None = None
+
+
+@dataclass(slots=True)
+class Stuck:
+    """A feature that was told, and at which value."""
+
+    kind: int  # of cell
+    bits: int
+    firing: Firing
+
+    def count(self, table: PaneTable, name: str) -> tuple[Ints, Ints]:
+        """Sampled values of each pane: those that are this one, and all."""
+        panes, column = len(table), table.sample.columns.get(name)
+        if column is None:
+            return np.zeros(panes, np.int64), np.zeros(panes, np.int64)
+        pane = np.searchsorted(table.pane_end, table.sample.pane_end)
+        having = (column.kind == NUMBER) | (column.kind == TEXT)
+        same = having & (column.kind == self.kind) & (column.bits == np.uint64(self.bits))
+        of_it, of_any = (np.bincount(pane[one], minlength=panes) for one in (same, having))
+        return of_it, of_any
+
+
+@dataclass(frozen=True, slots=True)
+class _Panes:
+    """A run of panes, and what they are compared with."""
+
+    table: PaneTable
+    watched: Mapping[Key, Watched]
+    rules: Rules
+    model_id: str
+
+    @property
+    def start_ms(self) -> Ints:
+        return self.table.pane_end - self.rules.pane_ms
 
 
 class StaleWatch:
     def __init__(self) -> None:
         self._rows = 0  # since the last look
-        self.firing: list[Key] = []
+        self._stuck: dict[str, Stuck] = {}
+
+    @property
+    def firing(self) -> list[Key]:
+        return [(name, MEASURE) for name in self._stuck]
 
     def use(self, rules: Rules) -> list[Key]:
         """Under these rules from the next pane on; what fired and is not watched any more."""
-        ended = [] if rules.rates.enabled else self.firing
-        self.firing = [key for key in self.firing if key not in ended]
+        if rules.rates.enabled:
+            return []
+        ended, self._stuck = self.firing, {}
         return ended
 
     def run(
@@ -70,58 +109,104 @@ class StaleWatch:
     ) -> list[StaleTold]:
         if not rules.rates.enabled or not watched:
             return []
-        told: list[StaleTold] = []
+        panes, told, first = _Panes(run, watched, rules, model_id), [], 0
         for row in self._looks(run):
-            fires = {name for name, _ in self.firing}
-            names = sorted(fires | _constant_in(run, row))
+            told += self._follow(panes, first, row + 1)
+            done = {one.name for one in told if one.row == row}
+            names = sorted(_constant_in(run, row) - done)
             window = recent.window(BEFORE_ALL_MS, int(run.pane_end[row])) if names else None
-            if window is None:
-                continue
-            for name in names:
-                found = latest_run(window, name)
-                if found is None:
-                    continue
-                if name in fires:
-                    if found.count < _FEWEST:
-                        self.firing.remove((name, MEASURE))
-                        told.append(StaleTold(row, name, None))
-                    continue
-                one = _unlikely(found, name, watched, rules, model_id)
-                if one is not None:
-                    self.firing.append((name, MEASURE))
-                    statistic, threshold, share, reference = one
-                    since_ms = found.first_end_ms - rules.pane_ms
-                    told.append(
-                        StaleTold(
-                            row, name, found, share, statistic, threshold, since_ms, reference
-                        )
-                    )
+            if window is not None:
+                runs = [(name, latest_run(window, name)) for name in names]
+                told += [one for n, of in runs if of for one in self._look(panes, row, n, of)]
+            first = row + 1
+        told += self._follow(panes, first, len(run))
+        return sorted(told, key=lambda one: (one.row, one.name))
+
+    def _looks(self, run: PaneTable) -> list[int]:
+        if self._rows + len(run.sample) < EVERY:
+            self._rows += len(run.sample)
+            return []
+        found: list[int] = []
+        pane = np.searchsorted(run.pane_end, run.sample.pane_end)
+        for row, rows in enumerate(np.bincount(pane, minlength=len(run)).tolist()):
+            self._rows += rows
+            if self._rows >= EVERY:
+                self._rows = 0
+                found.append(row)
+        return found
+
+    def _look(self, panes: _Panes, row: int, name: str, run: Run) -> list[StaleTold]:
+        """Is it a run that is too long, of a value at which it is not stuck yet?"""
+        stuck, rules = self._stuck.get(name), panes.rules
+        if stuck is not None and (stuck.kind, stuck.bits) == (run.kind, run.bits):
+            return []
+        terms = terms_of(name, panes.watched, rules, panes.model_id)
+        share = None if terms is None else terms.share_of(run, name)
+        if terms is None or share is None:
+            return []
+        if stuck is None:
+            patience = Patience(rules.minimum_values, rules.resolve_values, 0, rules.ask_after_ms)
+            firing = Firing(1, int(panes.start_ms[row]) + patience.ask_after_ms, patience)
+            self._stuck[name] = Stuck(run.kind, run.bits, firing)
+        else:
+            stuck.kind, stuck.bits = run.kind, run.bits
+            stuck.firing.look_anew()
+        told = StaleTold(
+            row, name, run, share=share, statistic=terms.statistic(run.count, share),
+            threshold=terms.threshold, since_ms=run.first_end_ms - rules.pane_ms,
+            profile=terms.profile,
+        )  # fmt: skip
+        return [told]
+
+    def _follow(self, panes: _Panes, first: int, end: int) -> list[StaleTold]:
+        """What is stuck through panes first to end."""
+        return [
+            one for name in list(self._stuck) for one in self._follow_one(panes, name, first, end)
+        ]
+
+    def _follow_one(self, panes: _Panes, name: str, row: int, end: int) -> list[StaleTold]:
+        told: list[StaleTold] = []
+        stuck, start_ms = self._stuck[name], panes.start_ms
+        same, values = stuck.count(panes.table, name)
+        while row < end:
+            n, firing = values[row:end], stuck.firing
+            looks, asks = firing.looks_at(n), firing.asks_at(start_ms[row:end])
+            last = min(looks, asks, len(n) - 1)
+            n = n[: last + 1]
+            firing.add(same[row : row + last + 1, None], n[:, None], n, np.zeros_like(n))
+            if last == looks and self._is_well(panes, name, stuck):
+                del self._stuck[name]
+                return [*told, StaleTold(row + last, name)]
+            if last == asks:
+                firing.asked()
+                told.append(StaleTold(row + last, name, lasting=True))
+            row += last + 1
         return told
 
-    def _looks(self, run: PaneTable) -> Iterator[int]:
-        if self._rows + len(run.sample) < _EVERY:
-            self._rows += len(run.sample)
-            return
-        pane = np.searchsorted(run.pane_end, run.sample.pane_end)
-        count = np.bincount(pane, minlength=len(run))
-        for row, rows in enumerate(count.tolist()):
-            self._rows += rows
-            if self._rows >= _EVERY:
-                self._rows = 0
-                yield row
+    def _is_well(self, panes: _Panes, name: str, stuck: Stuck) -> bool:
+        terms = terms_of(name, panes.watched, panes.rules, panes.model_id)
+        window, firing = stuck.firing.window, stuck.firing
+        if terms is not None:
+            usual = usual_of(stuck.kind, stuck.bits, name, terms.profile.reference)
+            if usual is not None:
+                seen = int(window.x[0]), window.count, float(firing.patience.look)
+                match standing(terms, usual, *seen):
+                    case "well":
+                        return True
+                    case "ill":
+                        firing.look_anew()
+                        return False
+        firing.look_on()
+        return False
 
     def snapshot(self) -> list[Any]:
-        return [self._rows, [name for name, _ in self.firing]]
+        stuck = [[name, of.kind, of.bits, of.firing.snapshot()] for name, of in self._stuck.items()]
+        return [self._rows, stuck]
 
     def restore(self, plain: list[Any]) -> None:
-        self._rows, firing = plain
-        self.firing = [(name, MEASURE) for name in firing]
-
-
-def stale_share(watched: Mapping[Key, Watched], rules: Rules) -> float:
-    """Of a model's budget, for each feature."""
-    features = {name for name, _ in watched if name.startswith(FEATURE)}
-    return WEIGHTS["stale"] / max(len(features), 1) / rules.sources
+        self._rows, stuck = plain
+        for name, kind, bits, firing in stuck:
+            self._stuck[name] = Stuck(kind, bits, Firing.restore(firing))
 
 
 def _constant_in(run: PaneTable, row: int) -> set[str]:
@@ -136,49 +221,3 @@ def _constant_in(run: PaneTable, row: int) -> set[str]:
     one_text = (texts > 0) & (numbers == 0) & (categories == 1)
     places = np.flatnonzero(one_number | one_text).tolist()
     return {name for i in places if (name := features.names[i]).startswith(FEATURE)}
-
-
-def _unlikely(
-    run: Run, name: str, watched: Mapping[Key, Watched], rules: Rules, model_id: str
-) -> tuple[float, float, float, Reference] | None:
-    """(statistic, threshold, share of the value, reference), if so long a run is not by chance."""
-    of_it = [one for key, one in watched.items() if key[0] == name]
-    if run.count < _FEWEST or not of_it:
-        return None
-    reference = of_it[0].profile.reference
-    share = _share_at_most(run, name, reference)
-    if share > _USUAL:
-        return None
-    rate = stale_share(watched, rules) * false_alerts_per_prediction(
-        rules.budget_of(model_id), reference.count, reference.end_ms - reference.start_ms
-    )
-    tau = max(max(one.terms.tau) for one in of_it)
-    statistic = (run.count - 1) / tau * -math.log(share)
-    threshold = -math.log(min(rate * _EVERY, 1.0))
-    return (statistic, threshold, share, reference) if statistic >= threshold else None
-
-
-def _share_at_most(run: Run, name: str, reference: Reference) -> float:
-    """Of its value in the reference: counted by bucket or category, or, where these say too little,
-    in the row sample. 1 of what hardly varied."""
-    frozen = reference.feature(name)
-    if frozen is None:
-        return 1.0
-    few = reference.values_of(name) if run.kind == NUMBER else None
-    if run.kind == TEXT:
-        counts, same = frozen.categories.count, frozen.categories.key == np.uint64(run.bits)
-        values = int(frozen.text[0])
-    elif few is None:
-        counts = frozen.buckets.count
-        same = frozen.buckets.key == bucket_of(np.array([run.number]))[0]
-        values = int(frozen.number[0])
-    else:
-        counts, same = few.counts, few.distinct == run.number
-        values = int(few.counts.sum())
-    if not values or 2 * int(counts.max(initial=0)) > values:
-        return 1.0
-    count = int(counts[same].sum())
-    if run.kind == TEXT and not count and int(counts.sum()) < values:  # not all were counted
-        column = reference.table.sample.columns[name]
-        count, values = int((column.bits == np.uint64(run.bits)).sum()), len(column.texts()[1])
-    return min((count + _Z * math.sqrt(count + 1.0) + _Z) / values, 1.0)

@@ -21,6 +21,8 @@ from stream.units import Unit
 from stream.watch import Watch
 from stream.watched import Key, Watched
 
+_WRONG_AT_ANY_HOUR = frozenset({"null", "absent", "type_error", "unlabelled"})
+
 
 class Standards:
     """The law is a sealed reference. Until there is one, and for features that it does not know,
@@ -56,6 +58,13 @@ class Standards:
     def is_sealed(self, profile: Profile) -> bool:
         """Whether it is the law, or that of a late feature."""
         return profile is self.law or any(self._late[n] is profile for n in self._late_laws)
+
+    def may_tell(self, one: Watched, rules: Rules) -> bool:
+        """Before a reference knows the hours, whatever comes and goes with them would be a change:
+        with a season, only what is wrong whatever the value is told until it is sealed."""
+        if rules.season_of(self._model_id) == "none" or one.unit.measure in _WRONG_AT_ANY_HOUR:
+            return True
+        return self.is_sealed(one.profile)
 
     def lacks(self, name: str, rules: Rules) -> bool:
         """Whether the law is silent about this feature, or nearly."""

@@ -18,7 +18,7 @@ from stream.panes import Ints
 from stream.unit_tilts import tilts_of
 from stream.watched import Watched
 
-_SURE = 0.99  # of the interval that must lie within the floor
+SURE = 0.99  # of the interval that must lie within the floor
 Standing = Literal["well", "ill", "open"]
 """As in the reference; clearly beyond the floor; not told yet."""
 
@@ -55,9 +55,9 @@ def interval_of(one: Watched, x: Ints, n: Ints, looks: float) -> Interval:
     """The difference to the reference of how things are now: in the terms of its floor."""
     unit, before, tau = one.unit, one.terms.baseline, max(one.terms.tau)
     if unit.measure == "shift":
-        return score_difference(x[0], n[0], before.n[0], tau=tau, level=_SURE, anytime=looks)
+        return score_difference(x[0], n[0], before.n[0], tau=tau, level=SURE, anytime=looks)
     if unit.measure == "shape":
-        return total_variation(x, before.x, tau=tau, level=_SURE, anytime=looks)
+        return total_variation(x, before.x, tau=tau, level=SURE, anytime=looks)
     return _rate(one, 0, x, n, looks)
 
 
@@ -87,4 +87,4 @@ def _rate(one: Watched, column: int | Ints, x: Ints, n: Ints, looks: float) -> I
     before, steps = one.terms.baseline, one.unit.steps
     then = (before.x[column] / steps, before.n[column])
     tau = max(one.terms.tau)
-    return rate_difference(x[column] / steps, n[column], *then, tau=tau, level=_SURE, anytime=looks)
+    return rate_difference(x[column] / steps, n[column], *then, tau=tau, level=SURE, anytime=looks)

@@ -64,11 +64,13 @@ class Walk:
         usual: Callable[[Key], Terms],
         is_current: Callable[[Key], bool],
         patience: Patience,
+        may_tell: Callable[[Watched], bool] = lambda _: True,
     ) -> None:
         """`usual`: the terms of a unit that begins anew; `is_current`: whether the constants of a
-        unit that is calm are those of these terms."""
+        unit that is calm are those of these terms; `may_tell`: of one that may not, no crossing is
+        worth telling."""
         self.stirred: dict[Key, int] = {}  # the last row at which a unit was not as usual
-        self._usual, self._is_current = usual, is_current
+        self._usual, self._is_current, self._may_tell = usual, is_current, may_tell
         self._watched, self._firing, self._columns = watched, firing, columns
         self._bank = bank
         self._start_ms = start_ms
@@ -153,7 +155,7 @@ class Walk:
         one = self._watched[key]
         self.stirred[key] = crossing.row
         effect = effect_of(one, crossing.column, crossing.x, crossing.n)
-        is_little = bool(abs(effect.estimate) < one.terms.floor)
+        is_little = bool(abs(effect.estimate) < one.terms.floor) or not self._may_tell(one)
         firing = self._firing.get(key)
         if firing is not None:
             firing.relearn()  # held until it has, and looked at anew: it may be well again

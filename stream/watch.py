@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -94,8 +94,11 @@ class Watch:
             return key not in self.firing and not self._proven[key].is_warning
         return key not in self.firing and not self._bank.warning()[self._columns[key]].any()
 
-    def run(self, table: PaneTable, rules: Rules) -> list[Told]:
-        """What these panes let the units tell, in the order of the panes."""
+    def run(
+        self, table: PaneTable, rules: Rules, may_tell: Callable[[Watched], bool]
+    ) -> list[Told]:
+        """What these panes let the units tell, in the order of the panes; `may_tell`: whether one
+        may at all."""
         if self._bank is None:
             return []
         reader = PaneReader(table, rules.max_categories)
@@ -115,6 +118,7 @@ class Watch:
             patience=Patience(
                 rules.minimum_values, rules.resolve_values, self._enough, rules.ask_after_ms
             ),
+            may_tell=may_tell,
         )
         told = walk.told()
         for key, row in walk.stirred.items():

@@ -4,7 +4,7 @@ scripts/bench detection                  short form: some three minutes of proce
 scripts/bench detection --full           some forty
 scripts/bench detection --full --share 0.2    a fifth of that
 scripts/bench detection --only G1,G3     of G1, G1m, judged, G2, G3 (with G4: misses), G5, G6,
-                                         hours, adwin, peers
+                                         hours, season, adwin, peers
 scripts/bench detection --plot FILE.svg  delay against false alarms, of peers
 """
 
@@ -23,12 +23,13 @@ from tests.bench import detection_fresh as fresh
 from tests.bench import detection_hours as hours
 from tests.bench import detection_judged as judged
 from tests.bench import detection_peers as peers
+from tests.bench import detection_season as season
 from tests.bench import detection_unseen as unseen
 from tests.bench.detection_delays import SHIFTS
 from tests.bench.detection_draws import DISTRIBUTIONS
 
 Rows = list[dict[str, Any]]
-GOALS = ("G1", "G1m", "judged", "G2", "G3", "G5", "G6", "hours", "adwin", "peers")
+GOALS = ("G1", "G1m", "judged", "G2", "G3", "G5", "G6", "hours", "season", "adwin", "peers")
 SEED = 20261128
 
 
@@ -163,6 +164,12 @@ def _hours(size: Size) -> Iterator[dict[str, Any]]:
             yield hours.quiet(kind, of, days=4 * size.dependent, seed=SEED)
 
 
+def _season(size: Size) -> Iterator[dict[str, Any]]:
+    models = max(size.dependent // 15, 1)
+    yield season.quiet(models=models, days=2 * models + 6, seed=SEED)
+    yield season.found(models=models, change=6, seed=SEED)
+
+
 def _adwin(size: Size) -> Iterator[dict[str, Any]]:
     """ADWIN after the history that Leeway has in G3, about where it alarms as often."""
     for place in range(3):
@@ -201,6 +208,8 @@ COLUMNS = {
     "G5": ("dependence", "reference", "tau", "smallest_tilt", "alerts", "per_million", "upper"),
     "G6": ("stream", "detector", "rows", "false", "missed", "runs", "delay"),
     "hours": ("values", "of", "rows", "tau", "told", "per_million"),
+    "season": ("change", "models", "predictions", "alerts", "early", "per_million", "found",
+               "hours"),
     "adwin": ("detector", "setting", "shift", "per_million", "mean", "missed"),
     "peers": ("detector", "setting", "shift", "per_million", "mean", "missed"),
 }  # fmt: skip

@@ -11,6 +11,7 @@ from tests.bench import detection_false as quiet
 from tests.bench import detection_fresh as fresh
 from tests.bench import detection_hours as hours
 from tests.bench import detection_judged as judged
+from tests.bench import detection_season as season
 from tests.bench import detection_unseen as unseen
 from tests.bench.detection_plot import svg
 
@@ -42,6 +43,12 @@ def test_what_goes_together_at_each_hour_as_ever_is_silent(kind: str) -> None:
     assert hours.quiet(kind, "as shipped", days=60, seed=5)["told"] == 0
     if kind != "no cycle":
         assert hours.quiet(kind, "ranks", days=60, seed=5)["told"] > 10
+
+
+def test_a_model_that_comes_and_goes_with_the_day_is_silent_and_a_step_of_it_is_found() -> None:
+    assert season.quiet(models=2, days=8, seed=5)["names"] == []
+    step = season.found(models=1, change=5, seed=5)
+    assert (step["alerts"], step["found"]) == (0, 1.0)
 
 
 def test_series_without_a_reference_keep_the_budget() -> None:

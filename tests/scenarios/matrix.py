@@ -165,7 +165,9 @@ def is_declared(report: Report, pipeline: Pipeline, rate: Rate) -> bool:
     if not asked:
         asked = {"prediction:"} if kinds & {"prediction_drift", "latency"} else {"outcome:"}
     found: list[dict[str, Any]] = [
-        one for one in pipeline.powers() if any(one["series"].startswith(name) for name in asked)
+        one
+        for one in pipeline.powers()
+        if any(one["series"].startswith(name) for name in asked) and one["measure"] != "stale"
     ]
     soon = [one for one in found if one["seconds"] and one["seconds"] * 1000 <= rate.wait_ms]
     return not soon

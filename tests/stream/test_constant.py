@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from stream.pipeline import Pipeline
-from stream.rules import ReferenceRule
+from stream.rules import ReferenceRule, Rules
 from stream.times import iso
 from tests.stream.test_performance import RULES
-from tests.stream.test_reference_life import panes, watched
+from tests.stream.test_reference_life import CALM, panes, watched
 from tests.streams import prediction, records
 
 SAMPLED = replace(
@@ -27,11 +27,13 @@ SAMPLED = replace(
 Value = Callable[[Random, bool], Any]
 
 
-def told(value: Value, *, gap_ms: int = 200) -> list[Any]:
-    random, pipeline = Random(1), Pipeline(SAMPLED, 1)
+def told(
+    value: Value, *, gap_ms: int = 200, size: int = 8_000, rules: Rules = SAMPLED
+) -> list[Any]:
+    random, pipeline = Random(1), Pipeline(rules, 1)
     made = [
         prediction(f"p{i}", i * gap_ms, features={"x": value(random, i >= 6_000)})
-        for i in range(8_000)
+        for i in range(size)
     ]
     pipeline.predictions(records(made))
     pipeline.end_of_input(None)
@@ -92,13 +94,60 @@ def test_what_no_drift_tells_is_found() -> None:
     assert stale(alerts)[0][1].startswith("m v1: x is c7 in all of its last ")
 
 
+def returning(after: int, back: Callable[[Random], Any]) -> Value:
+    """Stuck for so many predictions, and then as `back` says."""
+    made = iter(range(100_000))
+
+    def value(random: Random, changed: bool) -> Any:
+        if not changed:
+            return random.choice(MANY)
+        return "c7" if next(made) < after else back(random)
+
+    return value
+
+
 def test_what_varies_again_is_well() -> None:
-    made = iter(range(10_000))
+    alerts = told(returning(500, lambda random: random.choice(MANY)), size=9_000)
+    assert [status for status, _ in stale(alerts)] == ["firing", "resolved"]
 
-    def back(random: Random, changed: bool) -> str:
-        return "c7" if changed and next(made) < 500 else random.choice(MANY)
 
-    assert [status for status, _ in stale(told(back))] == ["firing", "resolved"]
+def test_one_other_value_is_no_end_of_it() -> None:
+    """Once in a while something else comes: it is as stuck as before."""
+    rare = lambda random: "c7" if random.random() < 0.9 else random.choice(MANY)  # noqa: E731
+    assert [status for status, _ in stale(told(returning(300, rare), size=10_000))] == ["firing"]
+
+
+def test_without_values_it_stays() -> None:
+    assert [s for s, _ in stale(told(returning(300, lambda _: None), size=10_000))] == ["firing"]
+
+
+def test_stuck_at_another_value_it_is_told_as_the_same_alert() -> None:
+    alerts = told(returning(300, lambda _: "c9"), size=10_000)
+    assert [status for status, _ in stale(alerts)] == ["firing", "firing"]
+    assert "x is c9 in all of its last " in stale(alerts)[1][1]
+
+
+def test_after_14_days_its_owner_is_asked_once() -> None:
+    asks = replace(SAMPLED, ask_after_ms=100_000)
+    alerts = told(lambda r, changed: "c7" if changed else r.choice(MANY), rules=asks)
+    assert [status for status, _ in stale(alerts)] == ["firing", "firing"]
+    assert stale(alerts)[1][1].startswith(
+        "m v1: x has been one and the same, unlike in its reference, for 0.00116 days; if it is "
+        "to stay so, accept a new one: leeway reference accept m 1"
+    )
+
+
+@pytest.mark.parametrize(("predictions", "named"), [(5_000, "self:1970-01-01T"), (600, "ref-")])
+def test_what_it_is_compared_with_has_the_name_that_all_alerts_give(
+    predictions: int, named: str
+) -> None:
+    values = np.random.default_rng(4).integers(0, 30, 3_000).astype(float)
+    values[2_000:2_400] = 7.0
+    rules = replace(CALM, reference=ReferenceRule(predictions=predictions, span_ms=60_000))
+    found, _, _ = watched(panes({"x": values}), rules=rules)
+    first = next(f.detail for f in found if f.alertname == "StaleFeature")
+    assert first is not None
+    assert first["reference"]["id"].startswith(named)
 
 
 HARDLY: dict[str, Value] = {
@@ -124,7 +173,7 @@ def test_what_changes_seldom_has_not_stopped(each: int) -> None:
 
 def test_neither_batches_nor_restores_show() -> None:
     random = np.random.default_rng(4)
-    values = random.integers(0, 30, 3_000).astype(float)
+    values = random.integers(0, 30, 4_000).astype(float)
     values[2_000:2_400] = 7.0
     table = panes({"x": values})
 

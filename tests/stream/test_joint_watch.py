@@ -94,6 +94,21 @@ def test_it_is_resolved_once_they_go_together_as_before() -> None:
     assert [(a.status, a.sequence) for a in found] == [("firing", 1), ("resolved", 2)]
 
 
+def test_after_14_days_its_owner_is_asked_once_and_it_goes_on_firing() -> None:
+    found = alerts(
+        lambda r, i: correlated(r, 0.8 if i < SHIFT_AT else 0.0),
+        8_000,
+        rules=replace(RULES, ask_after_ms=100_000),
+    )
+    assert [(a.status, a.sequence) for a in found] == [("firing", 1), ("firing", 2)]
+    late_s = _seconds(found[1].evaluated_at) - _seconds(found[0].evaluated_at)
+    assert 100 <= late_s <= 102  # from a pane of its beginning
+    assert found[1].summary == (
+        "m v1: what goes together has differed from its reference for 0.00116 days; if it is to "
+        "stay so, accept a new one: leeway reference accept m 1"
+    )
+
+
 def test_switched_off_it_says_nothing() -> None:
     rules = replace(RULES, joint=JointRule(enabled=False))
     draw = lambda r, i: correlated(r, 0.8 if i < SHIFT_AT else 0.0)  # noqa: E731

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from stream.columns import Rows, column
 from stream.monitor import Monitor
+from stream.panes import PaneTable, summarise
 from stream.rules import BudgetRule, ReferenceRule
 from tests.stream.test_reference_life import panes
 from tests.stream.test_watch import GROUP, PANE_MS, RULES
@@ -60,3 +62,74 @@ def test_values_that_depend_on_each_other_cost_power_and_it_says_how_much() -> N
     assert bound["smallest"] > 1.5 * alone["smallest"]
     assert bound["note"].startswith("its values depend: only changes ")
     assert alone["note"] is None
+
+
+@pytest.mark.parametrize("values", [10, 40])
+def test_a_feature_that_stops_varying_is_told_when_it_is_promised_at_any_value(values: int) -> None:
+    random = np.random.default_rng(values)
+    drawn = np.minimum(random.geometric(0.3, BEFORE) - 1, values).astype(float)
+    (promised,) = [p for p in monitor_of(drawn).powers() if p["measure"] == "stale"]
+    assert (promised["series"], promised["note"]) == ("feature:x", None)
+    assert promised["budget_share"] == 0.01  # of one feature
+    assert promised["floor"] < promised["smallest"] < 1.0
+    assert promised["seconds"] == pytest.approx(promised["predictions"] / 10, rel=1e-3)
+    for value in (0.0, 1.0, 3.0):
+        stuck = np.concatenate([drawn, np.full(1_000, value)])
+        one = Monitor(RULES_OF_MANY, GROUP, "prediction", RULES_OF_MANY.reference)
+        found, _ = one.update(panes({"x": stuck}, rows=ROWS))
+        told = [f.pane_end_ms for f in found if f.alertname == "StaleFeature" and f.detail]
+        assert 0 < told[0] // PANE_MS * ROWS - BEFORE <= promised["predictions"]
+
+
+def test_what_hardly_varied_is_promised_nothing_and_it_says_why() -> None:
+    mostly = (np.random.default_rng(1).random(BEFORE) < 0.2).astype(float)
+    (none,) = [p for p in monitor_of(mostly).powers() if p["measure"] == "stale"]
+    assert (none["smallest"], none["predictions"]) == (None, None)
+    assert none["note"].startswith("more than half of its reference is one value")
+
+
+TOGETHER = replace(RULES_OF_MANY, pane_rows=64, window_rows=2_048)
+
+
+def monitor_of_two(correlation: float, count: int, *, rows: int, seed: int) -> tuple[Monitor, list]:  # type: ignore[type-arg]
+    """x and y go together as `correlation` says, behind a reference and learning in which they do
+    not; what is told behind those."""
+    random = np.random.default_rng(seed)
+    x, y = random.standard_normal((2, LEARNED + count))
+    y[LEARNED:] = correlation * x[LEARNED:] + (1 - correlation**2) ** 0.5 * y[LEARNED:]
+    monitor = Monitor(TOGETHER, GROUP, "prediction", TOGETHER.reference)
+    found, _ = monitor.update(panes_of(x, y, rows=rows, seed=seed))
+    return monitor, [f for f in found if f.alertname == "JointDrift"]
+
+
+LEARNED = 20_000
+
+
+def panes_of(x: np.ndarray, y: np.ndarray, *, rows: int, seed: int) -> PaneTable:  # type: ignore[type-arg]
+    texts: dict[int, str] = {}
+    ends = (np.arange(len(x)) // rows + 1) * PANE_MS
+    hashes = np.random.default_rng(seed).integers(0, 2**64, len(x), np.uint64)
+    columns = {"feature:x": column(x.tolist(), texts), "feature:y": column(y.tolist(), texts)}
+    return summarise(
+        Rows(ends, hashes, columns, texts), TOGETHER.pane_rows, TOGETHER.max_categories
+    )
+
+
+@pytest.mark.parametrize("rows", [10, 100])
+def test_what_no_longer_goes_together_is_told_when_it_is_promised(rows: int) -> None:
+    """Where a pane has more rows than count, predictions are more than rows."""
+    calm, told = monitor_of_two(0.0, rows, rows=rows, seed=1)
+    assert told == []
+    (promised,) = [p for p in calm.powers() if p["measure"] == "joint"]
+    assert promised["series"] == "joint:features"
+    assert promised["reference"] == calm.reference.id  # type: ignore[union-attr]
+    assert promised["note"] is None
+    assert promised["smallest"] >= promised["floor"] >= TOGETHER.floors.joint
+    assert promised["seconds"] == pytest.approx(promised["predictions"] / rows, rel=0.05)
+    for seed in range(3):
+        _, told = monitor_of_two(0.6, 8_000, rows=rows, seed=seed)
+        (first,) = [f for f in told if f.verdict == "drift"][:1]
+        assert first.detail is not None
+        assert abs(first.detail["effect"]["estimate"]) >= 1.2 * promised["smallest"]
+        after = first.pane_end_ms // PANE_MS * rows - LEARNED
+        assert 0 < after <= promised["predictions"] + rows

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from stream.columns import Rows, column
+from stream.columns import ABSENT, NUMBER, Rows, column, number_column
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
 from stream.panes import PaneTable, summarise
@@ -41,10 +43,50 @@ def panes(days: int, shift: float = 0.0, *, since: int = 0, seed: int = 1) -> Pa
     ends = np.repeat(np.arange(1, count + 1) * HOURLY, ROWS)
     x = random.standard_normal(len(ends)) + np.sin(2 * np.pi * (ends - HOURLY / 2) / DAY_MS)
     x[ends > since * DAY_MS] += shift
+    return table_of(ends, {"feature:x": [float(value) for value in x]}, random)
+
+
+def table_of(
+    ends: NDArray[np.int64],
+    values: Mapping[str, list[Any]],
+    random: np.random.Generator,
+    begins: Mapping[str, int] | None = None,
+) -> PaneTable:
+    """`begins`: the row from which on a feature is there."""
     texts: dict[int, str] = {}
     hashes = random.integers(0, 2**63, len(ends)).astype(np.uint64)
-    columns = {"feature:x": column([float(value) for value in x], texts)}
+    columns = {name: column(of, texts) for name, of in values.items()}
+    for name, first in (begins or {}).items():
+        kind = np.where(np.arange(len(ends)) < first, ABSENT, NUMBER).astype(np.uint8)
+        columns[name] = number_column(np.array(values[name]), kind)
     return summarise(Rows(ends, hashes, columns, texts), RULES.pane_rows, RULES.max_categories)
+
+
+def model(days: int, *, seed: int, late: int | None = None, nulls: int | None = None) -> PaneTable:
+    """A model of which everything comes and goes in a day, two texts among it, of which one is a
+    text of nights alone. `late`: a day from which there is one feature more; `nulls`: a day on
+    which one feature is null in a third of the predictions."""
+    random = np.random.default_rng(seed)
+    ends = np.repeat(np.arange(1, days * 24 * 4 + 1) * HOURLY, ROWS)
+    count, day = len(ends), (ends - 1) // DAY_MS
+    swing = np.sin(2 * np.pi * (ends - HOURLY / 2) / DAY_MS)
+    x, y, score, latency, further = random.standard_normal((5, count)) + swing
+    is_night = swing < -0.7
+    missing = (day == nulls) & (random.random(count) < 1 / 3)
+    values: dict[str, list[Any]] = {
+        "feature:x": x.tolist(),
+        "feature:y": [None if n else of for of, n in zip(y.tolist(), missing, strict=True)],
+        "feature:amount": np.exp(2 * swing + random.standard_normal(count)).tolist(),
+        "feature:kind": np.where(random.random(count) < 0.5 + 0.3 * swing, "a", "b").tolist(),
+        "feature:when": np.where(is_night & (random.random(count) < 0.3), "n", "d").tolist(),
+        "prediction:score": (1 / (1 + np.exp(-score))).tolist(),
+        "prediction:label": np.where(score > 0, "1", "0").tolist(),
+        "prediction:latency_ms": (20 * np.exp(latency / 3)).tolist(),
+    }
+    if late is None:
+        return table_of(ends, values, random)
+    values["feature:late"] = further.tolist()
+    return table_of(ends, values, random, {"feature:late": int(np.searchsorted(day, late))})
 
 
 def watched(
@@ -59,9 +101,13 @@ def shift_of(monitor: Monitor) -> dict[str, Any]:
 
 
 def drifts(found: list[MonitorFinding]) -> list[int]:
-    """Panes behind the reference, of those that tell a shift."""
+    """Panes from the end of the reference on to those that tell a shift: less than 0 before it."""
     ends = [f.pane_end_ms // HOURLY for f in found if f.alertname == "FeatureDrift" and f.detail]
-    return [end - GATHERED for end in ends if end > GATHERED]
+    return [end - GATHERED for end in ends]
+
+
+def names(found: list[MonitorFinding]) -> set[tuple[str, str]]:
+    return {(one.series, one.alertname) for one in found}
 
 
 def test_the_mean_of_each_hour_is_in_the_reference_and_comes_back() -> None:
@@ -75,10 +121,39 @@ def test_the_mean_of_each_hour_is_in_the_reference_and_comes_back() -> None:
     assert np.array_equal(again.seasons["feature:x"].mean, season.mean)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_what_comes_and_goes_as_ever_is_silent(seed: int) -> None:
-    found, _, _ = watched(panes(12, seed=seed))
-    assert drifts(found) == []
+@pytest.mark.parametrize("seed", range(4))
+def test_what_comes_and_goes_as_ever_is_silent_from_the_first_prediction_on(seed: int) -> None:
+    found, (sealed,), monitor = watched(model(12, seed=seed))
+    assert found == []
+    assert sealed.end_ms == 4 * DAY_MS
+    units = {(one.series, one.detector) for one in monitor.status()}
+    assert {("feature:kind", "shape"), ("prediction:latency_ms", "shift")} <= units
+
+
+def test_the_same_is_told_time_and_again_by_who_does_not_know_the_hours() -> None:
+    found, _, _ = watched(model(5, seed=0), replace(RULES, season="none"))
+    assert len(names(found)) > 5
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_new_feature_is_silent_until_it_has_a_reference_of_its_own(seed: int) -> None:
+    found, references, _ = watched(model(12, seed=seed, late=5))
+    assert len(references) == 2
+    assert [one for one in found if one.pane_end_ms <= 9 * DAY_MS] == []
+
+
+def test_nulls_are_told_on_the_first_days_too() -> None:
+    found, _, _ = watched(model(3, seed=1, nulls=1))
+    assert names(found) == {("feature:y", "NullRate")}
+    assert 0 < found[0].pane_end_ms - DAY_MS < 2 * HOUR_MS
+
+
+def test_nor_is_anything_told_while_an_accepted_reference_is_gathered() -> None:
+    table = model(10, seed=2)
+    _, _, monitor = watched(table.between(0, 5 * DAY_MS))
+    assert monitor.renew(7, 5 * DAY_MS) == []
+    found, (sealed,) = monitor.update(table.between(5 * DAY_MS + 1, 10 * DAY_MS))
+    assert (found, sealed.start_ms) == ([], 5 * DAY_MS)
 
 
 def test_a_shift_is_found_that_the_hours_would_hide() -> None:
@@ -86,7 +161,7 @@ def test_a_shift_is_found_that_the_hours_would_hide() -> None:
     known, _, monitor = watched(table)
     blind, _, other = watched(table, replace(RULES, season="none"))
     assert 2 * 96 < drifts(known)[0] < 3 * 96
-    assert drifts(blind) == []
+    assert all(end < 0 for end in drifts(blind)), "nothing but the days themselves"
     assert shift_of(monitor)["smallest"] < shift_of(other)["smallest"] / 2
     assert "its values depend" in shift_of(other)["note"], "it says what the hours cost"
 

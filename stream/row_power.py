@@ -1,0 +1,111 @@
+"""What would be found in the row samples: what no longer goes together, what stops varying.
+
+As `power`, for people only. Rows are fewer than predictions where panes are large.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.power import expected_delay, smallest_change
+from detectors.tilts import Tilts
+from stream.columns import FEATURE
+from stream.constant import commonest_of
+from stream.joint_terms import AGAIN, ENOUGH, MEASURE, SERIES, joint_share
+from stream.joint_watch import JointWatch
+from stream.power import WITHIN, Power, Traffic, note_of
+from stream.recent_rows import RecentRows
+from stream.rules import Rules
+from stream.stale_terms import EVERY, fewest, share_at_most, stale_share, terms_of
+from stream.stale_terms import MEASURE as STALE
+from stream.standards import Standards
+from stream.watch import Watch
+
+_NOTHING = Power(None, None, 1.0)
+
+
+def together(
+    traffic: Traffic, joint: JointWatch, recent: RecentRows, rules: Rules
+) -> list[dict[str, Any]]:
+    """Of all contrasts, the one least sure."""
+    if joint.terms is None:
+        return []
+    sought, power, known, tau, floor = joint.sought(), _NOTHING, 0, 1.0, joint.terms.floor
+    note: str | None = "not yet: what is usual at each hour is learned first"
+    if sought is not None:
+        power = of_contrasts(sought.tilts, sought.floors, sought.known, sought.alone)
+        known, tau, floor = sought.known, sought.tau, float(sought.floors.max())
+        note = note_of(power)
+    a_row = recent.predictions_a_row(min(rules.joint.rows, rules.pane_rows))
+    line = traffic.line(
+        SERIES, MEASURE, power, reference=joint.terms.reference_id, values=known, tau=tau,
+        budget_share=joint_share(rules), floor=floor, predictions=_times(power.values, a_row),
+        note=note,
+    )  # fmt: skip
+    return [line]
+
+
+def of_contrasts(
+    tilts: Tilts, floors: NDArray[np.float64], known: int, alone: Tilts | None = None
+) -> Power:
+    """In rows. A crossing is told when as many rows again have come; until enough are known it must
+    come before as many as are known have joined them. `alone`: the tilts if rows did not depend on
+    each other."""
+    change = smallest_change(tilts, within=WITHIN / 2.0 if known >= ENOUGH else known)
+    has = np.isfinite(change)
+    if not has.any():
+        return _NOTHING
+    change = np.fmax(change, floors)
+    delay = expected_delay(tilts, change)
+    rows = delay + np.maximum(delay, AGAIN)
+    size = float(change[has].max())
+    independent = None if alone is None else of_contrasts(alone, floors, known).smallest
+    loss = 1.0 if independent is None else max(size / independent, 1.0)
+    return Power(size, float(rows[has].max()), loss)
+
+
+def stuck(
+    traffic: Traffic, watch: Watch, standards: Standards, recent: RecentRows, rules: Rules
+) -> list[dict[str, Any]]:
+    """Of each feature, at the commonest value that it might be stuck at."""
+    watched, found = watch.watched, []
+    if not rules.rates.enabled:
+        return []
+    a_row, budget_share = recent.predictions_a_row(rules.pane_rows), stale_share(watched, rules)
+    for name in dict.fromkeys(name for name, _ in watched if name.startswith(FEATURE)):
+        terms = terms_of(name, watched, rules, traffic.group[0])
+        usual = None if terms is None else commonest_of(name, terms.profile.reference)
+        if terms is None or usual is None:
+            continue
+        reference, share, power = terms.profile.reference, share_at_most(usual), _NOTHING
+        note: str | None = "more than half of its reference is one value, or too near to it to say"
+        if share is not None:
+            power = of_run(share, terms.threshold, terms.tau, rules.kept_rows)
+            note = note_of(power)
+        frozen = reference.feature(name)
+        values = 0 if frozen is None else int(frozen.number[0] + frozen.text[0])
+        rows = None if power.values is None else power.values * reference.count / max(values, 1)
+        line = traffic.line(
+            name, STALE, power,
+            reference=reference.id if standards.is_sealed(terms.profile) else None,
+            values=values, tau=terms.tau, budget_share=budget_share, floor=terms.floor,
+            predictions=_times(rows, a_row), note=note,
+        )  # fmt: skip
+        found.append(line)
+    return found
+
+
+def of_run(share: float, threshold: float, tau: float, kept_rows: int) -> Power:
+    """Values until a feature is told to be stuck at one with this share; its size is by how much
+    the share is larger then. A run is of rows that are kept."""
+    run = fewest(share, threshold, tau)
+    if run > kept_rows:
+        return _NOTHING
+    return Power(1.0 - share, float(run + EVERY), 1.0)
+
+
+def _times(rows: float | None, a_row: float | None) -> float | None:
+    return None if rows is None or a_row is None else rows * a_row
