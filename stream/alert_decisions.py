@@ -65,7 +65,6 @@ class Decisions:
 
     def decide(
         self,
-        turn: Order,
         finding: Finding,
         due: list[tuple[Order, Finding]],
         grew: dict[str, None],
@@ -76,18 +75,17 @@ class Decisions:
             yield from self._requests.of_finding(finding)
         elif finding.verdict == "seen":
             for found in self._governance.seen(finding):
-                yield from self._apply(turn_of(found), found, due, grew)
+                yield from self._apply(found, due, grew)
         else:
-            yield from self._apply(turn, finding, due, grew)
+            yield from self._apply(finding, due, grew)
 
     def _apply(
         self,
-        turn: Order,
         finding: Finding,
         due: list[tuple[Order, Finding]],
         grew: dict[str, None],
     ) -> Iterator[Said]:
-        fingerprint = fingerprint_of(finding)
+        turn, fingerprint = turn_of(finding), fingerprint_of(finding)
         firing = self._state.firing.get(fingerprint)
         member = self._state.incidents.firing(fingerprint)
         if finding.verdict in {"quiet", "withdrawn"}:
@@ -262,7 +260,7 @@ class Decisions:
         for ready_ms, quiet in self._governance.silent(until_ms) if of_inputs else ():
             yield from self._escalate(told_ms, ready_ms - 1, of_inputs=True)
             told_ms = ready_ms - 1
-            yield from self._apply(turn_of(quiet), quiet, [], {})
+            yield from self._apply(quiet, [], {})
         yield from self._escalate(told_ms, until_ms, of_inputs=of_inputs)
 
     def _escalate(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[Said]:

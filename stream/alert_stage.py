@@ -119,8 +119,7 @@ class AlertStage:
             told_ms = ready_ms - 1
             grew: dict[str, None] = {}
             while due and due[0][1].ready_ms == ready_ms:
-                turn, finding = heapq.heappop(due)
-                yield from decisions.decide(turn, finding, due, grew)
+                yield from decisions.decide(heapq.heappop(due)[1], due, grew)
             for incident_id in grew:
                 yield from decisions.tell_root(incident_id, ready_ms)
         yield from decisions.by_time(told_ms, self._state.released_ms[INPUTS], of_inputs=True)
@@ -139,7 +138,7 @@ class AlertStage:
                 turn = (ready_ms, _JUDGED, BEFORE_ALL_MS, member.number)
                 yield from decisions.know(member, turn, is_over=is_over)
             else:
-                yield from decisions.decide(*heapq.heappop(due), due, {})
+                yield from decisions.decide(heapq.heappop(due)[1], due, {})
         yield from decisions.by_time(told_ms, until_ms, of_inputs=False)
 
     # -- state
