@@ -15,12 +15,12 @@ from stream.budget import OBJECTIVES, false_alerts_per_prediction
 from stream.columns import Group
 from stream.concert import Concert, Raised
 from stream.distance_watch import DistanceWatch
-from stream.feature_sets import FEATURE_SET, FeatureSetWatch
 from stream.feature_types import FeatureTypes
 from stream.findings import Findings
 from stream.inputs import Inputs
 from stream.joint_terms import MEASURE, SERIES
 from stream.joint_watch import JointWatch
+from stream.mean_levels import Level
 from stream.monitor_told import MonitorFinding, SeriesStatus
 from stream.monitored_series import MonitoredSeries
 from stream.objective_watch import LATENCY, ObjectiveWatch
@@ -35,9 +35,11 @@ from stream.rules import Rules
 from stream.stale_terms import stale_share
 from stream.stale_watch import StaleWatch
 from stream.standards import Standards
+from stream.units import Measure
 from stream.watch import Watch
 from stream.watermark import BEFORE_ALL_MS
 
+_OF_MEANS: tuple[Measure, ...] = ("shift", "rate", "mean")
 Fired = list[tuple[str, str]]
 """(series, detector)"""
 
@@ -55,7 +57,6 @@ class Detection:
         self._joint = JointWatch()
         self._distances = DistanceWatch()
         self._objectives = ObjectiveWatch()
-        self._sets = FeatureSetWatch()
         self._stale = StaleWatch()
 
     @property
@@ -133,14 +134,20 @@ class Detection:
             for joint in self._joint.run(run, rules, firing, told)
         ]
         findings += self._constant(run, rules, recent, words)
-        findings += self.means.run(run, words, self.law)
+        findings += self.means.run(run, words, self.law, self._usual_mean)
         findings += self._slow(run, rules, words)
-        if rules.model(self._group[0]).feature_sets and self._kind == "prediction":
-            findings += [
-                words.of_feature_set(new, int(run.pane_end[new.row]))
-                for new in self._sets.run(run, rules.pane_ms)
-            ]
         return findings + self._far(run, rules, recent, words)
+
+    def _usual_mean(self, series: str) -> tuple[Level | None, float]:
+        """In the reference that is sealed of it, if there is one, and how much values depend."""
+        units = (self.watch.watched.get((series, measure)) for measure in _OF_MEANS)
+        one = next((unit for unit in units if unit is not None), None)
+        reference, tau = self.law, 1.0
+        if one is not None:
+            tau = max(one.terms.tau)
+            is_sealed = self.standards.is_sealed(one.profile)
+            reference = one.profile.reference if is_sealed else None
+        return None if reference is None else Level.of(reference, series), tau
 
     def _slow(self, run: PaneTable, rules: Rules, words: Findings) -> list[MonitorFinding]:
         """What takes longer than the owner has promised."""
@@ -188,7 +195,6 @@ class Detection:
     def firing(self) -> Fired:
         joint = [(SERIES, MEASURE)] if self._joint.is_firing else []
         slow = [(LATENCY, "objective")] if self._objectives.is_firing else []
-        slow += [(FEATURE_SET, "feature_set")] if self._sets.is_firing else []
         return [
             *self.watch.firing,
             *self.means.firing(),
@@ -230,7 +236,6 @@ class Detection:
         slow = self._objectives
         return {
             **({"objectives": slow.snapshot()} if slow.slots or slow.is_firing else {}),
-            **({"sets": self._sets.snapshot()} if self._sets.known else {}),
             "law": None if self.law is None else self.law.id,
             "late": self.standards.late(),
             "provisional": self.standards.provisional_id,
@@ -259,8 +264,6 @@ class Detection:
         self.means.restore(plain["means"])
         self._joint.restore(self.standards.law, plain.get("joint"))
         self._distances.restore(plain.get("distances", [0, []]))
-        if "sets" in plain:
-            self._sets = FeatureSetWatch.restore(plain["sets"])
         if "objectives" in plain:
             self._objectives = ObjectiveWatch.restore(plain["objectives"])
         self._stale.restore(plain.get("stale", [0, []]))

@@ -179,7 +179,7 @@ class ModelReferenceSettings(Section):
 class AlertSettings(Section):
     resolve_after: Count = Field(
         default=_DEFAULT.resolve_after_panes,
-        description="Quiet panes after which an alert of ADWIN or Page-Hinkley is resolved.",
+        description="Panes without a change before an alert of ADWIN or Page-Hinkley may end.",
     )
     resolve_values: Count = Field(
         default=_DEFAULT.resolve_values,
@@ -327,7 +327,7 @@ class ModelSettings(Section):
         description="Watched one by one: names of the event's segment, or two that are crossed.",
     )
     feature_sets: bool = Field(
-        default=False, description="Whether new versions of feature sets are looked for."
+        default=True, description="Whether new versions of feature sets are looked for."
     )
     traffic: ModelTrafficSettings = ModelTrafficSettings()
     latency: LatencySettings = LatencySettings()
