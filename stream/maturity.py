@@ -88,7 +88,7 @@ class MaturityRule:
         order = np.argsort(speaks_ms, kind="stable")
         enough = np.cumsum(count[order]) * 10 >= _NINE_IN_TEN * self._count
         at_ms = int(speaks_ms[order][enough.argmax()]) if enough.any() else last_ms + 1
-        ended = self._ended(min(reached_ms, min(at_ms, last_ms) - 1))
+        ended = self.ended(min(reached_ms, min(at_ms, last_ms) - 1))
         if ended is not None:
             return self._settle(*ended)
         if at_ms <= min(reached_ms, last_ms):
@@ -99,7 +99,7 @@ class MaturityRule:
         labelled = int(within[:, 3].sum())
         return self._settle(self._edge(within, labelled) if labelled else None, last_ms)
 
-    def _ended(self, reached_ms: int) -> tuple[int, int] | None:
+    def ended(self, reached_ms: int) -> tuple[int, int] | None:
         """The least delay edge behind which few labels have come, and when that was known, if it
         was by then. All labels are in that came within four times as long."""
         assert self._end_ms is not None
