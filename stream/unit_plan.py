@@ -70,6 +70,8 @@ def plan(
     much the values of its columns depend."""
     wanted = [(f, unit) for f in features for unit in units_of(f, kind, rules, model_id)]
     items = list(dict.fromkeys(_item(f, unit) for f, unit in wanted))
+    if kind == "prediction":  # what is watched across models is paid by each of them
+        items += [("features", f"feature:{n}", "shared") for n in rules.shared_of(model_id)]
     sources = rules.sources * (rules.judgements_of(model_id) if is_judged(kind) else 1)
     parts = [part / sources for part in shares(item[0] for item in items)]
     share = dict(zip(items, parts, strict=True))
