@@ -29,10 +29,10 @@ static bool made(Array *a, size_t size, Py_ssize_t rows)
 
 #define SET(array, type, row, value) (((type *)(array).data)[row] = (value))
 
-enum { PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, SCORES, LATENCIES, SHAPE, REVISIONS,
-       RETRACTIONS, ASKED, ARRAYS };
+enum { PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, SCORES, LATENCIES, FEATURE_SETS,
+       SHAPE, REVISIONS, RETRACTIONS, ASKED, ARRAYS };
 
-static const size_t SIZES[ARRAYS] = {8, 8, 16, 8, 8, 8, 8, 8, 8, 8, 1, 8};
+static const size_t SIZES[ARRAYS] = {8, 8, 16, 8, 8, 8, 8, 8, 8, 8, 8, 1, 8};
 
 static PyObject *grown_bytes(const Grown *g)
 {
@@ -94,7 +94,8 @@ static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool
         return false;
     if (prediction) {
         int32_t given = (e->label != NONE) * HAS_LABEL | !isnan(e->score) * HAS_SCORE |
-                        !isnan(e->value) * HAS_VALUE | !isnan(e->latency_ms) * HAS_LATENCY;
+                        !isnan(e->value) * HAS_VALUE | !isnan(e->latency_ms) * HAS_LATENCY |
+                        (e->feature_set != NONE) * HAS_FEATURE_SET;
         shape = shape_of(b, given);
         size_t count = b->cells.used / sizeof(Cell);
         const Cell *cells = (const Cell *)b->cells.data;
@@ -120,6 +121,7 @@ static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool
         SET(arrays[SHAPE], int64_t, row, shape);
         SET(arrays[SCORES], double, row, e->score);
         SET(arrays[LATENCIES], double, row, e->latency_ms);
+        SET(arrays[FEATURE_SETS], int64_t, row, e->feature_set);
     } else {
         SET(arrays[REVISIONS], int64_t, row, e->revision);
         SET(arrays[RETRACTIONS], uint8_t, row, e->retracted);
@@ -128,7 +130,7 @@ static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool
 }
 
 static const int OF_PREDICTIONS[] = {PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, SCORES,
-                                     LATENCIES, SHAPE};
+                                     LATENCIES, FEATURE_SETS, SHAPE};
 static const int OF_OUTCOMES[] = {PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, REVISIONS,
                                   RETRACTIONS};
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -183,7 +185,8 @@ static PyObject *columns(PyObject *values, Py_ssize_t longest, Py_ssize_t most_f
     const int *wanted = prediction ? OF_PREDICTIONS : OF_OUTCOMES;
     const size_t count = prediction ? COUNT(OF_PREDICTIONS) : COUNT(OF_OUTCOMES);
     Batch b = {.last_group = NONE, .last_shape = NONE, .last_label = NONE, .last_model = NONE,
-               .last_version = NONE, .last_role = NONE, .most_features = (size_t)most_features};
+               .last_version = NONE, .last_role = NONE, .last_set = NONE,
+               .most_features = (size_t)most_features};
     Array arrays[ARRAYS] = {{0}};
     Py_ssize_t n = PyList_GET_SIZE(values), rows = 0, asked = 0;
     PyObject *result = NULL, *shared[7] = {0};
@@ -256,6 +259,8 @@ static PyObject *outcomes(PyObject *self, PyObject *args)
 
 /* -- summaries */
 
+static Scratch scratch; /* one thread at a time is here: the lock of the interpreter is held */
+
 #define SUMMARY_PARTS (KINDS - 1 + 2 + 4 * 3)
 
 static PyObject *summary_parts(Summary *s, Py_ssize_t panes)
@@ -298,14 +303,13 @@ static void sparse_given_back(Summary *s)
 }
 
 /* One column into the summary, its panes from `first` on: 1, 0 where numpy must do it, -1 with an
- * error. */
-static int add_column(PyObject *pair, Summary *s, Scratch *w, const Py_buffer *order,
+ * error. `last`: the greatest row that is asked for. */
+static int add_column(PyObject *pair, Summary *s, const int64_t *order, uint64_t last,
                       const Py_buffer *pane, int64_t first, Py_ssize_t most)
 {
     Py_buffer kind = {0}, bits = {0};
     int added = -1;
-    const Py_ssize_t n = order->len / 8;
-    const int64_t *rows = order->buf;
+    const Py_ssize_t n = pane->len / 8;
     if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2) {
         PyErr_SetString(PyExc_TypeError, "a column is a pair of kinds and bits");
         return -1;
@@ -318,17 +322,29 @@ static int add_column(PyObject *pair, Summary *s, Scratch *w, const Py_buffer *o
         PyErr_SetString(PyExc_ValueError, "kinds and bits differ in length");
         goto done;
     }
-    for (Py_ssize_t i = 0; i < n; i++)
-        if ((uint64_t)rows[i] >= (uint64_t)kind.len) {
-            PyErr_SetString(PyExc_ValueError, "a row beyond the column");
-            goto done;
-        }
-    added = summarised(s, w, kind.buf, bits.buf, rows, pane->buf, (size_t)n, first, most);
+    if (n && last >= (uint64_t)kind.len) {
+        PyErr_SetString(PyExc_ValueError, "a row beyond the column");
+        goto done;
+    }
+    const Cells cells = {kind.buf, bits.buf, order};
+    added = summarised(s, &scratch, &cells, pane->buf, (size_t)n, first, most);
 done:
     PyBuffer_Release(&kind);
     if (bits.obj)
         PyBuffer_Release(&bits);
     return added;
+}
+
+/* The greatest of these rows; one below 0 is beyond any column. */
+static uint64_t last_row(const int64_t *order, Py_ssize_t n)
+{
+    uint64_t last = n > 0 ? (uint64_t)n - 1 : 0;
+    if (order && n) {
+        last = 0;
+        for (Py_ssize_t i = 0; i < n; i++)
+            last = (uint64_t)order[i] > last ? (uint64_t)order[i] : last;
+    }
+    return last;
 }
 
 static bool rises_within(const Py_buffer *pane, Py_ssize_t panes)
@@ -347,19 +363,18 @@ static PyObject *summary(PyObject *self, PyObject *args)
     Py_ssize_t panes, most;
     Py_buffer order, pane;
     (void)self;
-    if (!PyArg_ParseTuple(args, "O!y*y*nn", &PyList_Type, &columns, &order, &pane, &panes, &most))
+    if (!PyArg_ParseTuple(args, "O!z*y*nn", &PyList_Type, &columns, &order, &pane, &panes, &most))
         return NULL;
     const Py_ssize_t count = PyList_GET_SIZE(columns);
     Summary s = {0};
-    Scratch *w = PyMem_Calloc(1, sizeof(Scratch));
     int64_t *arrays = NULL;
     if (panes >= 0 && panes < PY_SSIZE_T_MAX / (64 * (count + 1)))
         arrays = PyMem_Calloc((size_t)(panes * count) * (KINDS + 2) + 1, 8);
-    if (!w || !arrays) {
+    if (!arrays) {
         PyErr_NoMemory();
         goto done;
     }
-    if (order.len != pane.len || !rises_within(&pane, panes)) {
+    if ((order.obj && order.len != pane.len) || !rises_within(&pane, panes)) {
         PyErr_SetString(PyExc_ValueError, "panes do not rise, are too many, or not one of each row");
         goto done;
     }
@@ -369,21 +384,19 @@ static PyObject *summary(PyObject *self, PyObject *args)
     s.maximum = s.minimum + panes * count;
     for (Py_ssize_t p = 0; p < panes * count; p++)
         s.minimum[p] = s.maximum[p] = NAN;
-    w->sum.high = w->square.high = w->buckets.high = -1;
-    w->sum.low = w->square.low = BINS;
-    w->buckets.low = 2 * BUCKETS;
+    const uint64_t last = last_row(order.buf, pane.len / 8);
     int added = 1;
+    tidied(&scratch);
     for (Py_ssize_t i = 0; added == 1 && i < count; i++)
-        added = add_column(PyList_GET_ITEM(columns, i), &s, w, &order, &pane, i * panes, most);
+        added = add_column(PyList_GET_ITEM(columns, i), &s, order.buf, last, &pane, i * panes, most);
     if (added == 1)
         result = summary_parts(&s, panes * count);
+    tidied(&scratch);
 done:
     sparse_given_back(&s);
-    if (w)
-        PyMem_Free(w->texts.data);
-    PyMem_Free(w);
     PyMem_Free(arrays);
-    PyBuffer_Release(&order);
+    if (order.obj)
+        PyBuffer_Release(&order);
     PyBuffer_Release(&pane);
     if (!result && !PyErr_Occurred())
         return Py_NewRef(Py_None);
@@ -464,7 +477,7 @@ static PyMethodDef METHODS[] = {
     {"predictions", predictions, METH_VARARGS, "(values, longest record, most features)"},
     {"outcomes", outcomes, METH_VARARGS, "(values, longest record)"},
     {"summary", summary, METH_VARARGS,
-     "([(kinds, bits), …], rows, pane of each of them, panes, most texts)"},
+     "([(kinds, bits), …], rows or None for all, pane of each of them, panes, most texts)"},
     {"search", search, METH_VARARGS, "(sorted needles, sorted keys, bitmap of prefixes, shift)"},
     {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
     {NULL, NULL, 0, NULL},

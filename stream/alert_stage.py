@@ -14,7 +14,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping
 
-from stream.alert_decisions import LAST_MS, Decisions, Said, to_alerts, turn_of
+from stream.alert_decisions import LAST_MS, Decisions, Said, turn_of
+from stream.alert_forms import to_alerts
 from stream.alert_state import AlertState, Order
 from stream.events import Alert, Effect
 from stream.members import INPUTS
@@ -73,7 +74,8 @@ class AlertStage:
     # -- reading
 
     def active(self) -> list[Alert]:
-        return self._state.firing.all()
+        book = self._state.incidents
+        return [alert for alert in self._state.firing.all() if not book.is_unsaid(alert.id)]
 
     def announce(self) -> list[Effect]:
         """The firing alerts again: a new owner re-asserts the compacted state."""

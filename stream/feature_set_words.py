@@ -6,28 +6,27 @@ from typing import Any
 
 from detectors.confidence_sequence import Between
 from stream.alert_fields import Detected, Span, alert_fields
-from stream.feature_sets import FeatureSetTold
+from stream.feature_sets import NewSet
 from stream.verdicts import Context
 
 
-def describe_feature_set(context: Context, told: FeatureSetTold, end_ms: int) -> dict[str, Any]:
+def describe_feature_set(context: Context, new: NewSet) -> dict[str, Any]:
     """The fields of an alert. It is a fact, no estimate."""
-    before = ", ".join(told.before[-3:])
     return alert_fields(
         context.facts,
-        f"{context.who}: features come from {told.name}, so far from {before}",
+        f"{context.who}: features come from {new.name}, before from {new.former}",
         detected=Detected(
             name="first_seen",
             params_hash=context.params_hash,
             statistic=1.0,
             threshold=1.0,
         ),
-        span=Span(told.since_ms, end_ms, told.count),
+        span=Span(new.since_ms, new.found_ms, new.count),
         effect=Between(1.0, 1.0, 1.0),
         floor=1.0,
-        reference=("feature_sets", len(told.before)),
+        reference=("feature_sets", len(new.before)),
         evidence={
-            "current": {"feature_set": told.name},
-            "reference": {"feature_sets": list(told.before)},
+            "current": {"feature_set": new.name},
+            "reference": {"feature_set": new.former, "feature_sets": list(new.before)},
         },
     )

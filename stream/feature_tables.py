@@ -33,10 +33,11 @@ _CELLS_ALONE = 1 << 11  # of a group, from which it is worth a call of its own
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
-    """Columns of one group. `order`: its rows by pane; `pane`: of each of them, ascending."""
+    """Columns of one group. `order`: its rows by pane, None where they are sorted by it; `pane`:
+    of each of them, ascending."""
 
     columns: Sequence[Column]
-    order: NDArray[np.intp]
+    order: NDArray[np.intp] | None
     pane: Ints
     panes: int
 
@@ -50,13 +51,13 @@ def summarise_groups(groups: Sequence[Cells], max_categories: int) -> list[Featu
     small: list[tuple[int, Column]] = []  # of which group
     for place, group in enumerate(groups):
         whole = None
-        if len(group.columns) * len(group.order) >= _CELLS_ALONE:
+        if len(group.columns) * len(group.pane) >= _CELLS_ALONE:
             whole = _natively(group.columns, group.order, group.pane, group.panes, max_categories)
         if whole is None:
             small += [(place, column) for column in group.columns]
         else:
             made[place].append(whole)
-    for part in _portions([len(groups[place].order) for place, _ in small]):
+    for part in _portions([len(groups[place].pane) for place, _ in small]):
         for place, table in _summarise(groups, small[part], max_categories):
             made[place].append(table)
     return [joined(parts) for parts in made]
@@ -81,12 +82,16 @@ def _summarise(
     """Columns of consecutive groups in one go: for each group that of its columns."""
     of = [groups[place] for place, _ in columns]
     starts = np.cumsum([0, *(group.panes for group in of)])
-    kind = np.concatenate([c.kind[g.order] for g, (_, c) in zip(of, columns, strict=True)])
-    bits = np.concatenate([c.bits[g.order] for g, (_, c) in zip(of, columns, strict=True)])
+    ordered = [
+        column if group.order is None else column.take(group.order)
+        for group, (_, column) in zip(of, columns, strict=True)
+    ]
+    kind = np.concatenate([column.kind for column in ordered])
+    bits = np.concatenate([column.bits for column in ordered])
     rows = [len(group.pane) for group in of]
     pane = np.concatenate([group.pane for group in of]) + np.repeat(starts[:-1], rows)
     total, together = int(starts[-1]), Column(kind, bits)
-    whole = _natively([together], np.arange(len(pane)), pane, total, max_categories)
+    whole = _natively([together], None, pane, total, max_categories)
     if whole is None:
         whole = _summed(kind, bits, pane, total, max_categories)
     places = [place for place, _ in columns]
@@ -96,7 +101,11 @@ def _summarise(
 
 
 def _natively(
-    columns: Sequence[Column], order: NDArray[np.intp], pane: Ints, panes: int, max_categories: int
+    columns: Sequence[Column],
+    order: NDArray[np.intp] | None,
+    pane: Ints,
+    panes: int,
+    max_categories: int,
 ) -> FeatureTable | None:
     made = native_summary.summary(columns, order, pane, panes, max_categories)
     return None if made is None else _table(*made)

@@ -17,19 +17,24 @@ Summary = tuple[list[NDArray[Any]], Triple, Triple, Triple, Triple]
 
 
 def summary(
-    columns: Sequence[Column], order: NDArray[np.intp], pane: Ints, panes: int, max_categories: int
+    columns: Sequence[Column],
+    order: NDArray[np.intp] | None,
+    pane: Ints,
+    panes: int,
+    max_categories: int,
 ) -> Summary | None:
     """The arrays of `feature_tables.ARRAYS`, then sums, squares, buckets and categories, each as
-    (pane, key, count): pane p of column c is c · panes + p. `order`: of the rows that are summed;
-    `pane`: of each of them, rising. None where the extension is not in use, or where a number is
-    beyond those that events have (1e-140 to 1e150, and 0). O(cells)."""
+    (pane, key, count): pane p of column c is c · panes + p. `order`: of the rows that are summed,
+    None for all as they are; `pane`: of each of them, rising. None where the extension is not in
+    use, or where a number is beyond those that events have (1e-140 to 1e150, and 0). O(cells)."""
     if not native.IN_USE:
         return None
     cells = [
         (np.ascontiguousarray(column.kind), np.ascontiguousarray(column.bits)) for column in columns
     ]
-    of_rows = np.ascontiguousarray(order, np.int64), np.ascontiguousarray(pane, np.int64)
-    made = native.EXTENSION.summary(cells, *of_rows, panes, max_categories)
+    ordered = None if order is None else np.ascontiguousarray(order, np.int64)
+    of_rows = np.ascontiguousarray(pane, np.int64)
+    made = native.EXTENSION.summary(cells, ordered, of_rows, panes, max_categories)
     return None if made is None else _summary(made)
 
 

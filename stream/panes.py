@@ -7,6 +7,7 @@ are integers, the extremes are extremes, categories and the row sample keep the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -153,10 +154,10 @@ def summarise_all(parts: Sequence[Rows], sample_rows: int, max_categories: int) 
     groups: list[Cells] = []
     made = []
     for part in parts:
-        order = np.lexsort((part.hash, part.pane_end))
-        ends, pane, count = _numbered(part.pane_end[order])
+        order, sorted_ends = _in_order(part.pane_end)
+        ends, pane, count = _numbered(sorted_ends)
         kept, limit = _smallest_rows(part.hash, order, pane, count, sample_rows)
-        made.append((ends, count, [*part.columns], (part.take(order[kept]), limit)))
+        made.append((ends, count, [*part.columns], (part.take(kept), limit)))
         groups.append(Cells([*part.columns.values()], order, pane, len(ends)))
     wholes = summarise_groups(groups, max_categories)
     return [
@@ -165,12 +166,20 @@ def summarise_all(parts: Sequence[Rows], sample_rows: int, max_categories: int) 
     ]
 
 
+def _in_order(ends: Ints) -> tuple[NDArray[np.intp] | None, Ints]:
+    """(the order that sorts them: None where they are sorted, as most are; the ends sorted)."""
+    if (ends[1:] >= ends[:-1]).all():
+        return None, ends
+    order = np.argsort(ends, kind="stable")
+    return order, ends[order]
+
+
 def summarise_grouped(
     rows: Rows, code: Ints, texts: Sequence[dict[int, str]], sample_rows: int, max_categories: int
 ) -> list[PaneTable]:
     """Of rows of many groups, the panes of each group: those of code 0, 1, and so on, each with its
     texts. All rows have the same columns."""
-    order = np.lexsort((rows.hash, rows.pane_end, code))
+    of_row, order = code, np.lexsort((rows.pane_end, code))
     sorted_ends, code = rows.pane_end[order], code[order]
     is_first = np.ones(len(order), np.bool_)
     is_first[1:] = (code[1:] != code[:-1]) | (sorted_ends[1:] != sorted_ends[:-1])
@@ -178,7 +187,7 @@ def summarise_grouped(
     pane = np.cumsum(is_first) - 1
     ends, count = sorted_ends[first], np.diff(first, append=len(order))
     kept, limit = _smallest_rows(rows.hash, order, pane, count, sample_rows)
-    sample, sampled = rows.take(order[kept]), code[kept]
+    sample, sampled = rows.take(kept), of_row[kept]
     numbers = np.arange(len(texts) + 1)
     panes = np.searchsorted(code[first], numbers)
     columns = [*rows.columns.values()]
@@ -206,19 +215,40 @@ def _numbered(sorted_ends: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def _smallest_rows(
-    hashes: NDArray[np.uint64], order: NDArray[np.intp], pane: Ints, count: Ints, keep: int
-) -> tuple[NDArray[np.bool_], NDArray[np.uint64]]:
-    """Which of the ordered rows are among the `keep` with the smallest hashes of their pane, and
-    where those end. `order` sorts the rows by pane and hash."""
+    hashes: NDArray[np.uint64],
+    order: NDArray[np.intp] | None,
+    pane: Ints,
+    count: Ints,
+    keep: int,
+) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
+    """The rows, by pane and hash, that are among the `keep` with the smallest hashes of their pane,
+    and where those end. `order` sorts the rows by pane (None: they are sorted)."""
+    sorted_hashes = hashes if order is None else hashes[order]
     limit = np.full(len(count), WHOLE)
     crowded = np.flatnonzero(count > keep)
     if not len(crowded):
-        return np.ones(len(order), np.bool_), limit
-    starts = np.cumsum(count) - count
-    sorted_hashes = hashes[order]
-    limit[crowded] = sorted_hashes[starts[crowded] + keep]
-    of_row = limit[pane]
-    return (of_row == WHOLE) | (sorted_hashes < of_row), limit
+        places = np.lexsort((sorted_hashes, pane))
+        return places if order is None else order[places], limit
+    places = _small(sorted_hashes, pane, count, keep)
+    places = places[np.lexsort((sorted_hashes[places], pane[places]))]
+    ranked, of = sorted_hashes[places], pane[places]
+    starts = np.searchsorted(of, crowded)
+    limit[crowded] = ranked[starts + keep]
+    of_row = limit[of]
+    places = places[(of_row == WHOLE) | (ranked < of_row)]
+    return places if order is None else order[places], limit
+
+
+def _small(hashes: NDArray[np.uint64], pane: Ints, count: Ints, keep: int) -> NDArray[np.intp]:
+    """More than `keep` rows of each pane that has them, with its smallest hashes: they are spread
+    evenly, so that few others need be sorted."""
+    share = (keep + 1 + 8 * math.sqrt(keep + 1)) / count
+    bound = np.where(share < 1, np.minimum(share, 0.999) * 2.0**64, 0).astype(np.uint64)
+    bound[share >= 1] = WHOLE
+    places = np.flatnonzero(hashes <= bound[pane])
+    found = np.bincount(pane[places], minlength=len(count))
+    are_enough = bool((found >= np.minimum(count, keep + 1)).all())
+    return places if are_enough else np.arange(len(hashes))
 
 
 def merge(tables: Sequence[PaneTable], sample_rows: int, max_categories: int) -> PaneTable:

@@ -136,3 +136,34 @@ def test_many_columns_and_groups_are_summed_as_one_by_one() -> None:
                     alone = summarise(replace(part, columns={name: column}), 5, FEW_TEXTS)
                     mine, of_one = table.features[name], alone.features[name]
                     assert _bytes(feature_to_plain(mine)) == _bytes(feature_to_plain(of_one))
+
+
+@pytest.mark.parametrize("spread", ["even", "first bits alike", "last bits alike"])
+def test_texts_that_are_many_or_collide_are_counted_alike(spread: str) -> None:
+    random = np.random.default_rng(3)
+    few = random.integers(0, 2**63, 2_000).astype(np.uint64)
+    if spread == "first bits alike":
+        few >>= np.uint64(20)
+    elif spread == "last bits alike":
+        few <<= np.uint64(20)
+    for distinct in (1, 15, 40, 600, 2_000):
+        bits = random.choice(few[:distinct], 5_000)
+        column = Column(np.full(len(bits), TEXT, np.uint8), bits)
+        for most in (FEW_TEXTS, 10_000):
+            made = native_summary.summary([column], None, np.zeros(5_000, np.int64), 1, most)
+            assert made is not None
+            keys, counts = np.unique(bits, return_counts=True)
+            assert made[4][1].tolist() == keys[:most].tolist()
+            assert made[4][2].tolist() == counts[:most].tolist()
+
+
+def test_a_call_that_fails_leaves_nothing_behind() -> None:
+    kinds = np.array([NUMBER, TEXT, NUMBER], np.uint8)
+    bits = np.array(
+        [np.float64(2.5).view(np.uint64), 7, np.float64(1e200).view(np.uint64)], np.uint64
+    )
+    pane = np.zeros(3, np.int64)
+    assert native_summary.summary([Column(kinds, bits)], None, pane, 1, FEW_TEXTS) is None
+    made = native_summary.summary([Column(kinds[:1], bits[:1])], None, pane[:1], 1, FEW_TEXTS)
+    assert made is not None
+    assert [part[2].tolist() for part in made[3:]] == [[1], []]

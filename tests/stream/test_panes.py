@@ -255,3 +255,23 @@ def test_a_table_of_fewer_features_is_that_of_rows_without_the_others() -> None:
             assert less.features[name].number.tolist() == table.features[name].number.tolist()
             assert less.sample.columns[name] is table.sample.columns[name]
         assert less.texts == less.sample.texts == (texts if "s" in names else {})
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.data(), st.sampled_from([0, 40, 60, 63]), st.integers(1, 40), st.booleans())
+def test_the_sample_has_the_smallest_hashes_however_they_are_spread(
+    drawn: st.DataObject, shift: int, keep: int, is_sorted: bool
+) -> None:
+    count = drawn.draw(st.integers(1, 400))
+    random = np.random.default_rng(count)
+    hashes = random.integers(0, 2**64, count, np.uint64) >> np.uint64(shift)
+    ends = random.integers(1, 4, count) * 1_000
+    ends = np.sort(ends) if is_sorted else ends
+    made = summarise(Rows(ends, hashes, {}, {}), keep, 5)
+    expected = []
+    for end in sorted(set(ends.tolist())):
+        mine = sorted(hashes[ends == end].tolist())
+        limit = mine[keep] if len(mine) > keep else None
+        expected += [(end, h) for h in mine if limit is None or h < limit]
+    kept = zip(made.sample.pane_end.tolist(), made.sample.hash.tolist(), strict=True)
+    assert list(kept) == expected
