@@ -235,14 +235,14 @@ class SharedWatch:
         others = [part for part in parts if part is not most]
         if not sum(part.n for part in others):
             return False
-        rest = self._difference(others, terms)
+        rest = self._difference(others, terms, _SURE)
         return bool(rest.low > 0.0 if sign > 0 else rest.high < 0.0)
 
-    def _difference(self, parts: list[Part], terms: _Terms) -> Interval:
+    def _difference(self, parts: list[Part], terms: _Terms, level: float = 0.95) -> Interval:
         models = {part.model for part in parts}
         known = _known((g, one) for g, one in self._sources.items() if g[0] in models)
         x, n = sum(part.x for part in parts), sum(part.n for part in parts)
-        return score_difference(x, n, max(known, 1.0), tau=terms.tau, level=_SURE)
+        return score_difference(x, n, max(known, 1.0), tau=terms.tau, level=level)
 
     def _on(self, firing: Firing, terms: _Terms, hour_ms: int, x: int, n: int) -> SharedTold | None:
         """While it fires: is it well again, or has it been so for long?"""

@@ -24,7 +24,6 @@ def describe_shared(told: SharedTold, feature: str, rules: Rules, end_ms: int) -
     more = len(models) - _NAMED
     named = ", ".join(models[:_NAMED]) + (f" and {more} more" if more > 0 else "")
     moved = "rose" if told.up else "fell"
-    sums = {part.model: part for part in told.parts}
     return alert_fields(
         (NAME, "feature_drift", severity, "investigate"),
         f"{feature} {moved} by {size:.2f} σ on ranks in {len(models)} models together ({named}), "
@@ -44,11 +43,16 @@ def describe_shared(told: SharedTold, feature: str, rules: Rules, end_ms: int) -
         reference=(f"shared:{feature}", told.known),
         evidence={
             "current": {
-                model: {"values": part.n, "mean_score": short(part.x / SCORE_UNIT / part.n)}
-                for model, part in sums.items()
-                if part.n
+                "mean_score": short(float(effect.estimate)),
+                "models": {
+                    part.model: {
+                        "values": part.n,
+                        "mean_score": short(part.x / SCORE_UNIT / max(part.n, 1)),
+                    }
+                    for part in told.parts
+                },
             },
-            "reference": {model: {"mean_score": 0.0} for model, part in sums.items() if part.n},
+            "reference": {"mean_score": 0.0, "count": told.known},
         },
     )
 

@@ -112,7 +112,7 @@ def test_what_no_model_can_tell_alone_is_told_of_all_together() -> None:
     assert alert.recommended_action == "investigate"
     assert ONSET_MS - HOUR_MS <= epoch_ms(alert.starts_at) < epoch_ms(alert.evaluated_at)
     assert epoch_ms(alert.evaluated_at) - ONSET_MS <= 18 * HOUR_MS
-    assert set(alert.evidence["current"]) == set(MODELS)
+    assert set(alert.evidence["current"]["models"]) == set(MODELS)
     assert "in 5 models together (churn, fraud, limits and 2 more)" in alert.summary
 
 

@@ -73,7 +73,7 @@ def test_a_drift_too_small_for_each_model_is_told_of_all_together(sign: float) -
     assert one.detail["effect"]["estimate"] == pytest.approx(0.09 * sign, abs=0.03)
     assert one.detail["detector"]["direction"] == ("up" if sign > 0 else "down")
     assert abs(one.detail["change_at_ms"] - 60 * HOUR_MS) < 12 * HOUR_MS
-    assert set(one.detail["evidence"]["current"]) == set(MODELS)
+    assert set(one.detail["evidence"]["current"]["models"]) == set(MODELS)
     assert "5 models together (churn, fraud, limits and 2 more)" in one.detail["summary"]
 
 
