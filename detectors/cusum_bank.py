@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from detectors import native
 from detectors.base import State
 from detectors.tilts import HEIGHT_STEP, NATS, NEVER, Tilts
 
@@ -60,7 +61,7 @@ class CusumBank:
 
     Memory: 22 bytes a tilt that a series has a use for, with its constants; awake 32 more, at rest
     34 for each account that is not 0. Time: about 10 passes
-    over as many integers a pane; no Python per pane, series or tilt.
+    over as many integers a pane, by the extension one; no Python per pane, series or tilt.
 
     Source: Page, Biometrika 41, 1954; Lorden, Ann. Math. Stat. 42, 1971 (also of the bank);
     Moustakides, Ann. Stat. 14, 1986.
@@ -174,6 +175,8 @@ class CusumBank:
         which = np.arange(len(self)) if series is None else np.asarray(series, dtype=np.int64)
         if x.shape != n.shape or x.shape != (len(position), len(which)):
             raise ValueError(f"{len(position)} panes, {len(which)} series: {x.shape}, {n.shape}")
+        if native.IN_USE:
+            return self._advanced(which, position, x, n)
         if (n < 0).any() or (n.sum(axis=0) > _MOST_VALUES).any():
             raise ValueError("a negative number of values, or more than 2^30 in one update")
         x, n = np.where(n > 0, x, 0), n.astype(np.int64, copy=False)
@@ -191,6 +194,29 @@ class CusumBank:
             if len(part):
                 told.append((start, part))
         return _joined(told)
+
+    def _advanced(self, which: Ints, position: Ints, x: Ints, n: Ints) -> Crossings:
+        """All panes, by the extension."""
+        state, height = self._state, self._height
+        panes = (np.ascontiguousarray(array, dtype=np.int64) for array in (position, x, n, which))
+        constants = self._row, self._gain, self._cost, height.values
+        columns = (*constants, *panes, self.held, *(state[name] for name in _STATE))
+        told = native.EXTENSION.bank(height.unit, columns)
+        if told is None:
+            return _NONE
+        series, pane, cell, account, threshold, since, count, total = (
+            np.frombuffer(told, np.int64).reshape(-1, 8).T.copy()
+        )
+        return Crossings(
+            series=series,
+            pane=pane,
+            theta=self._theta[cell],
+            statistic=account / NATS,
+            threshold=threshold / NATS,
+            since=since,
+            n_since=count,
+            x_since=total,
+        )
 
     def _advance(self, which: Ints | None, position: Ints, x: Ints, n: Ints) -> Crossings:
         """Panes of one stretch, for series none of which is held; None: all of them."""
@@ -362,20 +388,20 @@ def _short(values: Ints) -> npt.NDArray[Any]:
 class _Heights:
     """Thresholds: in four bytes each, where they are whole steps as `tilts.reach` makes them."""
 
-    __slots__ = ("_unit", "_values")
+    __slots__ = ("unit", "values")
 
     def __init__(self, threshold: Ints) -> None:
         known = threshold < NEVER
         steps = np.where(known, threshold // HEIGHT_STEP, _LARGEST)
         fits = (steps * HEIGHT_STEP == threshold) & (steps < _LARGEST)
         is_short = bool((fits | ~known).all())
-        self._unit = HEIGHT_STEP if is_short else 1
-        self._values: npt.NDArray[Any] = steps.astype(np.int32) if is_short else threshold
+        self.unit = HEIGHT_STEP if is_short else 1
+        self.values: npt.NDArray[Any] = steps.astype(np.int32) if is_short else threshold
 
     def all(self) -> Ints:
-        if self._unit == 1:
-            return self._values
-        steps = self._values.astype(np.int64)
+        if self.unit == 1:
+            return self.values
+        steps = self.values.astype(np.int64)
         return np.where(steps == _LARGEST, NEVER, steps * HEIGHT_STEP)
 
 

@@ -29,10 +29,10 @@ static bool made(Array *a, size_t size, Py_ssize_t rows)
 
 #define SET(array, type, row, value) (((type *)(array).data)[row] = (value))
 
-enum { PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, SCORES, LATENCIES, SHAPE, REVISIONS,
-       RETRACTIONS, ASKED, ARRAYS };
+enum { PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, SCORES, LATENCIES, FEATURE_SETS,
+       SHAPE, REVISIONS, RETRACTIONS, ASKED, ARRAYS };
 
-static const size_t SIZES[ARRAYS] = {8, 8, 16, 8, 8, 8, 8, 8, 8, 8, 1, 8};
+static const size_t SIZES[ARRAYS] = {8, 8, 16, 8, 8, 8, 8, 8, 8, 8, 8, 1, 8};
 
 static PyObject *grown_bytes(const Grown *g)
 {
@@ -94,7 +94,8 @@ static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool
         return false;
     if (prediction) {
         int32_t given = (e->label != NONE) * HAS_LABEL | !isnan(e->score) * HAS_SCORE |
-                        !isnan(e->value) * HAS_VALUE | !isnan(e->latency_ms) * HAS_LATENCY;
+                        !isnan(e->value) * HAS_VALUE | !isnan(e->latency_ms) * HAS_LATENCY |
+                        (e->feature_set != NONE) * HAS_FEATURE_SET;
         shape = shape_of(b, given);
         size_t count = b->cells.used / sizeof(Cell);
         const Cell *cells = (const Cell *)b->cells.data;
@@ -120,6 +121,7 @@ static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool
         SET(arrays[SHAPE], int64_t, row, shape);
         SET(arrays[SCORES], double, row, e->score);
         SET(arrays[LATENCIES], double, row, e->latency_ms);
+        SET(arrays[FEATURE_SETS], int64_t, row, e->feature_set);
     } else {
         SET(arrays[REVISIONS], int64_t, row, e->revision);
         SET(arrays[RETRACTIONS], uint8_t, row, e->retracted);
@@ -128,7 +130,7 @@ static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool
 }
 
 static const int OF_PREDICTIONS[] = {PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, SCORES,
-                                     LATENCIES, SHAPE};
+                                     LATENCIES, FEATURE_SETS, SHAPE};
 static const int OF_OUTCOMES[] = {PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, REVISIONS,
                                   RETRACTIONS};
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -183,7 +185,8 @@ static PyObject *columns(PyObject *values, Py_ssize_t longest, Py_ssize_t most_f
     const int *wanted = prediction ? OF_PREDICTIONS : OF_OUTCOMES;
     const size_t count = prediction ? COUNT(OF_PREDICTIONS) : COUNT(OF_OUTCOMES);
     Batch b = {.last_group = NONE, .last_shape = NONE, .last_label = NONE, .last_model = NONE,
-               .last_version = NONE, .last_role = NONE, .most_features = (size_t)most_features};
+               .last_version = NONE, .last_role = NONE, .last_set = NONE,
+               .most_features = (size_t)most_features};
     Array arrays[ARRAYS] = {{0}};
     Py_ssize_t n = PyList_GET_SIZE(values), rows = 0, asked = 0;
     PyObject *result = NULL, *shared[7] = {0};

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
@@ -21,6 +20,7 @@ from stream.alert_forms import (
     grown,
     read_too,
     resolved,
+    to_alerts,
     told_again,
     unfolded,
     updated,
@@ -33,9 +33,19 @@ from stream.escalation import Escalations
 from stream.events import Alert, ToActions, ToAlerts
 from stream.governance import Governance
 from stream.incidents import ranked
-from stream.members import FAULTS, INPUTS, Member, Sign, before_after, size
+from stream.members import (
+    FAULTS,
+    FEATURE_SET_CHANGE,
+    INPUTS,
+    Member,
+    Sign,
+    before_after,
+    replaced,
+    size,
+)
 from stream.records import encode
 from stream.requests import Requests
+from stream.unsaid import Unsaid
 from stream.wire import FINDING_KINDS, Finding
 
 RANKED = 20  # members that a root names
@@ -51,10 +61,10 @@ class Decisions:
         self._confirmations = Confirmations(state.incidents, state.firing)
         self._requests = Requests(state)
         self._governance = Governance(state)
+        self._unsaid = Unsaid(state.incidents)
 
     def decide(
         self,
-        turn: Order,
         finding: Finding,
         due: list[tuple[Order, Finding]],
         grew: dict[str, None],
@@ -65,18 +75,17 @@ class Decisions:
             yield from self._requests.of_finding(finding)
         elif finding.verdict == "seen":
             for found in self._governance.seen(finding):
-                yield from self._apply(turn_of(found), found, due, grew)
+                yield from self._apply(found, due, grew)
         else:
-            yield from self._apply(turn, finding, due, grew)
+            yield from self._apply(finding, due, grew)
 
     def _apply(
         self,
-        turn: Order,
         finding: Finding,
         due: list[tuple[Order, Finding]],
         grew: dict[str, None],
     ) -> Iterator[Said]:
-        fingerprint = fingerprint_of(finding)
+        turn, fingerprint = turn_of(finding), fingerprint_of(finding)
         firing = self._state.firing.get(fingerprint)
         member = self._state.incidents.firing(fingerprint)
         if finding.verdict in {"quiet", "withdrawn"}:
@@ -84,22 +93,25 @@ class Decisions:
                 self._state.firing.end(fingerprint)
                 self._state.incidents.end(fingerprint, finding.pane_end_ms, finding.ready_ms)
                 self._requests.touch(firing.model.id)
-                yield to_alerts(resolved(firing, finding), turn)
+                yield from self._unsaid.end(resolved(firing, finding), member, turn)
                 if finding.pane_kind == "cohort":
                     yield from self._unconfirm(finding.group, turn)
         elif firing is not None:
             own = firing.severity if member is None else member.severity
             if finding.verdict != "raised" or own == "info":
                 alert = self._update(firing, member, finding)
-                yield self._told(turn, alert)
+                yield from self._told(turn, alert)
                 yield from self._requests.of_alert(alert, member, finding.ready_ms)
                 if finding.pane_kind == "cohort":
                     yield from self._confirm(finding.group, turn)
         elif finding.verdict == "drift":
             alert, member = self._begin(fingerprint, finding)
-            yield self._told(turn, alert)
+            if member.unsaid:
+                self._state.firing.set(alert)
+            else:
+                yield from self._told(turn, alert)
+                grew[member.incident_id] = None
             yield from self._requests.of_alert(alert, member, finding.ready_ms)
-            grew[member.incident_id] = None
             yield from self._name_driver(member, turn)
             if member.sign.kind in FAULTS:
                 yield from self.fold_explained(
@@ -124,7 +136,7 @@ class Decisions:
         """Features that drift alone, while outcomes say that the model has become worse."""
         rules = self._state.schedule.at(turn[0])
         for n, alert in enumerate(self._confirmations.begun(group, turn[0], rules, alone)):
-            yield self._told((*turn, n), alert)
+            yield from self._told((*turn, n), alert)
 
     def _unconfirm(
         self, group: Group, turn: Order, alone: list[Member] | None = None
@@ -139,7 +151,8 @@ class Decisions:
         sign = Sign.of(finding)
         rules = self._state.schedule.at(ready_ms)
         alert = fired(fingerprint, finding, rules)
-        former = book.former(fingerprint, ready_ms, rules.cooldown_ms)
+        cooldown_ms = 0 if sign.is_new_set else rules.cooldown_ms  # another one is no return
+        former = book.former(fingerprint, ready_ms, cooldown_ms)
         cause = book.cause(sign, ready_ms)
         readers = rules.readers_of(sign.feature or "", sign.group[0])
         upstream = book.upstream(sign, ready_ms, readers)
@@ -161,11 +174,16 @@ class Decisions:
             is_folded=cause is not None,
             flaps=0 if former is None else former.flaps + 1,
             alone=kept(alert) if sign.is_of_inputs else b"",
+            replaced=replaced(finding.detail),
         )
         earlier = book.explained(member, of_inputs=sign.is_of_inputs)
         if other is None and earlier:  # its incident had begun before it was found
             member.incident_id = earlier[0].incident_at(ready_ms)
         book.add(member)
+        if sign.is_new_set and (other is None or other.sign.is_new_set):
+            alert = msgspec.structs.replace(alert, incident_id=member.incident_id)
+            book.keep(member, encode(alert))
+            return alert, member
         alert = driven(alert, book.drivers(sign, ready_ms))
         if cause is not None:
             return folded(alert, cause, ready_ms), member
@@ -179,7 +197,7 @@ class Decisions:
         if whole is None or alert is None or "segments" in alert.evidence:
             return
         alert = told_again(alert, ready_ms, self._state.schedule.at(ready_ms))
-        yield self._told((*turn, 0), driven(alert, book.drivers(whole.sign, ready_ms)))
+        yield from self._told((*turn, 0), driven(alert, book.drivers(whole.sign, ready_ms)))
 
     def _with_what_was_told(self, finding: Finding) -> Finding:
         """Concept drift only where nothing was told of the inputs."""
@@ -222,7 +240,7 @@ class Decisions:
             alert = told_again(self._state.firing[member.fingerprint], fault.fired_ms, rules)
             self._state.incidents.fold(member, fault, fault.fired_ms)
             grew[fault.incident_at(fault.fired_ms)] = None
-            yield self._told((*turn, n), folded(alert, fault, fault.fired_ms))
+            yield from self._told((*turn, n), folded(alert, fault, fault.fired_ms))
 
     def tell_root(self, incident_id: str, ready_ms: int) -> Iterator[Said]:
         """Once an incident has ten alerts, a hundred, a thousand."""
@@ -233,7 +251,7 @@ class Decisions:
         rules = self._state.schedule.at(ready_ms)
         alert = told_again(self._state.firing[root.fingerprint], ready_ms, rules)
         turn = (ready_ms, FINDING_KINDS.index(INPUTS), LAST_MS, root.number)
-        yield self._told(turn, grown(alert, len(members), ranked(members, RANKED)))
+        yield from self._told(turn, grown(alert, len(members), ranked(members, RANKED)))
 
     def by_time(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[Said]:
         """What is due behind `told_ms` and up to `until_ms` though nothing was found: what nobody
@@ -242,7 +260,7 @@ class Decisions:
         for ready_ms, quiet in self._governance.silent(until_ms) if of_inputs else ():
             yield from self._escalate(told_ms, ready_ms - 1, of_inputs=True)
             told_ms = ready_ms - 1
-            yield from self._apply(turn_of(quiet), quiet, [], {})
+            yield from self._apply(quiet, [], {})
         yield from self._escalate(told_ms, until_ms, of_inputs=of_inputs)
 
     def _escalate(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[Said]:
@@ -255,7 +273,7 @@ class Decisions:
             state.incidents.escalate(member, step_number, at_ms)
             rules, alert = state.schedule.at(at_ms), state.firing[member.fingerprint]
             told = escalated(alert, at_ms, rules, step, member)
-            yield self._told((at_ms, kind, LAST_MS + 1, number), told)
+            yield from self._told((at_ms, kind, LAST_MS + 1, number), told)
         if not of_inputs:
             yield from self._requests.retrain(told_ms, until_ms)
 
@@ -282,16 +300,18 @@ class Decisions:
             heapq.heappush(due, (turn_of(later), later))
         return True
 
-    def _told(self, turn: Order, alert: Alert) -> ToAlerts:
+    def _told(self, turn: Order, alert: Alert) -> Iterator[ToAlerts]:
+        yield from self._unsaid.before(alert)
         self._state.firing.set(alert)
         self._requests.touch(alert.model.id)
-        return to_alerts(alert, turn)
+        yield to_alerts(alert, turn)
 
 
 def turn_of(finding: Finding) -> Order:
     """In which findings are decided; of one pane faults first: they explain the others. And
-    segments before their models, which name them."""
-    is_fault, is_whole = finding.detail.get("kind") in FAULTS, not finding.group[3]
+    segments before their models, which name them, but for new feature sets."""
+    is_fault = finding.detail.get("kind") in FAULTS
+    is_whole = not finding.group[3] and finding.alertname != FEATURE_SET_CHANGE
     ready_ms, kind, pane_end_ms, *rest = finding.order
     return ready_ms, kind, pane_end_ms, not is_fault, is_whole, *rest
 
@@ -303,7 +323,3 @@ def _is_held(waiting: Finding, finding: Finding) -> bool:
         and waiting.series == finding.series
         and waiting.alertname == finding.alertname
     )
-
-
-def to_alerts(alert: Alert, order: tuple[Any, ...]) -> ToAlerts:
-    return ToAlerts(alert.fingerprint, alert.sequence, alert, encode(alert), order)

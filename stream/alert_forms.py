@@ -20,8 +20,10 @@ from stream.events import (
     AlertScope,
     AlertWindow,
     Kind,
+    ToAlerts,
 )
-from stream.members import FAULTS, FEATURE_SET_CHANGE, Member, lesser
+from stream.members import FAULTS, Member, lesser
+from stream.records import encode
 from stream.rules import EscalationRule, Rules
 from stream.times import iso, span_text
 from stream.wire import Finding
@@ -190,9 +192,12 @@ def folded(alert: Alert, cause: Member, ready_ms: int) -> Alert:
         "feature": cause.sign.feature,
         "since": iso(cause.sign.start_ms),
     }
-    of_set = cause.sign.alertname == FEATURE_SET_CHANGE  # which is information by itself
-    what = cause.sign.feature or ("its features" if of_set else "its predictions")
-    because = f"; follows from {cause.sign.alertname} of {what}"
+    of_set = cause.sign.is_new_set  # which is information by itself
+    because = f"; follows from {cause.sign.alertname} of {cause.sign.feature or 'its predictions'}"
+    if cause.replaced is not None:
+        former, name = cause.replaced
+        under |= {"from": former, "to": name}
+        because = f"; follows from {name}, which came in place of {former}"
     kind: Kind = "performance" if alert.kind == "concept_drift" else alert.kind
     return msgspec.structs.replace(
         alert,
@@ -203,6 +208,10 @@ def folded(alert: Alert, cause: Member, ready_ms: int) -> Alert:
         evidence={**alert.evidence, "folded_under": under},
         summary=alert.summary + ("" if because in alert.summary else because),
     )
+
+
+def to_alerts(alert: Alert, order: tuple[Any, ...]) -> ToAlerts:
+    return ToAlerts(alert.fingerprint, alert.sequence, alert, encode(alert), order)
 
 
 def driven(alert: Alert, segments: Sequence[Member]) -> Alert:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping
 
-from stream.alert_decisions import LAST_MS, Decisions, Said, to_alerts, turn_of
+from stream.alert_decisions import LAST_MS, Decisions, Said, turn_of
+from stream.alert_forms import to_alerts
 from stream.alert_state import AlertState, Order
 from stream.events import Alert, Effect
 from stream.members import INPUTS
@@ -73,7 +74,8 @@ class AlertStage:
     # -- reading
 
     def active(self) -> list[Alert]:
-        return self._state.firing.all()
+        book = self._state.incidents
+        return [alert for alert in self._state.firing.all() if not book.is_unsaid(alert.id)]
 
     def announce(self) -> list[Effect]:
         """The firing alerts again: a new owner re-asserts the compacted state."""
@@ -117,8 +119,7 @@ class AlertStage:
             told_ms = ready_ms - 1
             grew: dict[str, None] = {}
             while due and due[0][1].ready_ms == ready_ms:
-                turn, finding = heapq.heappop(due)
-                yield from decisions.decide(turn, finding, due, grew)
+                yield from decisions.decide(heapq.heappop(due)[1], due, grew)
             for incident_id in grew:
                 yield from decisions.tell_root(incident_id, ready_ms)
         yield from decisions.by_time(told_ms, self._state.released_ms[INPUTS], of_inputs=True)
@@ -137,7 +138,7 @@ class AlertStage:
                 turn = (ready_ms, _JUDGED, BEFORE_ALL_MS, member.number)
                 yield from decisions.know(member, turn, is_over=is_over)
             else:
-                yield from decisions.decide(*heapq.heappop(due), due, {})
+                yield from decisions.decide(heapq.heappop(due)[1], due, {})
         yield from decisions.by_time(told_ms, until_ms, of_inputs=False)
 
     # -- state

@@ -214,16 +214,29 @@ def explain(
 
 @app.command()
 def skew(
-    predictions: Files,
+    predictions: OptionalFiles = None,
+    predictions_topic: Annotated[
+        str | None, typer.Option(help="Of predictions, instead of files.")
+    ] = None,
     offline: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             help="Lines with prediction_id and features, as the training code computes them.",
             exists=True,
             dir_okay=False,
             readable=True,
         ),
-    ],
+    ] = None,
+    offline_topic: Annotated[
+        str | None, typer.Option(help="Of such records, instead of files.")
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="Of the predictions topic, record timestamp: RFC 3339 or ms."),
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="The same; exclusive.")] = None,
+    config: Config = None,
+    bootstrap: Bootstrap = None,
     role: Annotated[str, typer.Option(help="Of the predictions to compare.")] = "champion",
     share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Of values that may differ.")
@@ -234,9 +247,11 @@ def skew(
     output: Format = Output.text,
 ) -> None:
     """Compare what a model was given with what is computed offline, value by value."""
+    from stream.cli_skew import Given
     from stream.cli_skew import skew as show_skew
 
-    show_skew(predictions, offline, role=role, share=share, near=near, output=output)
+    given = Given(predictions, predictions_topic, offline, offline_topic, from_, to)
+    show_skew(given, config, _broker(bootstrap), role=role, share=share, near=near, output=output)
 
 
 @app.command()

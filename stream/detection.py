@@ -15,7 +15,6 @@ from stream.budget import OBJECTIVES, false_alerts_per_prediction
 from stream.columns import Group
 from stream.concert import Concert, Raised
 from stream.distance_watch import DistanceWatch
-from stream.feature_sets import FEATURE_SET, FeatureSetWatch
 from stream.feature_types import FeatureTypes
 from stream.findings import Findings
 from stream.inputs import Inputs
@@ -55,7 +54,6 @@ class Detection:
         self._joint = JointWatch()
         self._distances = DistanceWatch()
         self._objectives = ObjectiveWatch()
-        self._sets = FeatureSetWatch()
         self._stale = StaleWatch()
 
     @property
@@ -135,11 +133,6 @@ class Detection:
         findings += self._constant(run, rules, recent, words)
         findings += self.means.run(run, words, self.law)
         findings += self._slow(run, rules, words)
-        if rules.model(self._group[0]).feature_sets and self._kind == "prediction":
-            findings += [
-                words.of_feature_set(new, int(run.pane_end[new.row]))
-                for new in self._sets.run(run, rules.pane_ms)
-            ]
         return findings + self._far(run, rules, recent, words)
 
     def _slow(self, run: PaneTable, rules: Rules, words: Findings) -> list[MonitorFinding]:
@@ -188,7 +181,6 @@ class Detection:
     def firing(self) -> Fired:
         joint = [(SERIES, MEASURE)] if self._joint.is_firing else []
         slow = [(LATENCY, "objective")] if self._objectives.is_firing else []
-        slow += [(FEATURE_SET, "feature_set")] if self._sets.is_firing else []
         return [
             *self.watch.firing,
             *self.means.firing(),
@@ -230,7 +222,6 @@ class Detection:
         slow = self._objectives
         return {
             **({"objectives": slow.snapshot()} if slow.slots or slow.is_firing else {}),
-            **({"sets": self._sets.snapshot()} if self._sets.known else {}),
             "law": None if self.law is None else self.law.id,
             "late": self.standards.late(),
             "provisional": self.standards.provisional_id,
@@ -259,8 +250,6 @@ class Detection:
         self.means.restore(plain["means"])
         self._joint.restore(self.standards.law, plain.get("joint"))
         self._distances.restore(plain.get("distances", [0, []]))
-        if "sets" in plain:
-            self._sets = FeatureSetWatch.restore(plain["sets"])
         if "objectives" in plain:
             self._objectives = ObjectiveWatch.restore(plain["objectives"])
         self._stale.restore(plain.get("stale", [0, []]))

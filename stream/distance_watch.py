@@ -16,7 +16,6 @@ import numpy as np
 
 from stream.columns import FEATURE, Rows
 from stream.evidence import distances
-from stream.feature_sets import FEATURE_SET
 from stream.panes import PaneTable
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
@@ -89,8 +88,7 @@ class DistanceWatch:
     def _look(self, rows: Rows, sample: Rows, wanted: dict[str, float]) -> Iterator[DistanceTold]:
         for series in sorted(sample.columns):
             cells = rows.columns.get(series)
-            is_watched = series.startswith((FEATURE, _PREDICTIONS)) and series != FEATURE_SET
-            if cells is None or not is_watched:
+            if cells is None or not series.startswith((FEATURE, _PREDICTIONS)):
                 continue
             found = distances(sample.columns[series], cells)
             for name in sorted(wanted.keys() & found.keys()):

@@ -21,7 +21,8 @@ from stream.judgement import HAS_LABEL, HAS_SCORE, HAS_VALUE
 from stream.run import Columns
 
 _REVISION_STEP = np.uint64(0x9E3779B97F4A7C15)  # odd: distinct revisions give distinct keys
-HAS_LATENCY = 8  # beside the HAS_ flags of `judgement`
+HAS_LATENCY, HAS_FEATURE_SET = 8, 16  # beside the HAS_ flags of `judgement`
+FEATURE_SET = "prediction:feature_set"
 Rows = NDArray[np.intp]
 Floats = NDArray[np.float64]
 Cell = TypeVar("Cell", bound=np.generic)
@@ -51,6 +52,7 @@ class Said:
     score: Floats
     value: Floats
     latency_ms: Floats
+    feature_set: NDArray[np.uint64] | None = None  # as the label; None: nowhere given
 
     def given(self) -> NDArray[np.uint8]:
         """Flags: predictions of one shape have the same."""
@@ -61,6 +63,8 @@ class Said:
             (self.latency_ms, HAS_LATENCY),
         ):
             given |= ~np.isnan(numbers) * np.uint8(flag)
+        if self.feature_set is not None:
+            given |= (self.feature_set != 0) * np.uint8(HAS_FEATURE_SET)
         return given
 
     def is_something(self) -> NDArray[np.bool_]:
@@ -74,6 +78,7 @@ class Said:
             self.score[rows],
             self.value[rows],
             self.latency_ms[rows],
+            None if self.feature_set is None else self.feature_set[rows],
         )
 
     def merged(self, others: Said, both: _Both) -> Said:
@@ -83,11 +88,24 @@ class Said:
             both.of(self.score, others.score),
             both.of(self.value, others.value),
             both.of(self.latency_ms, others.latency_ms),
+            self._sets_merged(others, both),
         )
+
+    def _sets_merged(self, others: Said, both: _Both) -> NDArray[np.uint64] | None:
+        if self.feature_set is None and others.feature_set is None:
+            return None
+        sides = [
+            np.zeros(len(said.label), np.uint64) if said.feature_set is None else said.feature_set
+            for said in (self, others)
+        ]
+        return both.of(*sides)
 
     def measures(self, rows: Rows, given: int) -> dict[str, Column]:
         """Of rows that give just these: a column each, sorted by name."""
         measures = {}
+        if given & HAS_FEATURE_SET and self.feature_set is not None:
+            kind = np.full(len(rows), TEXT, np.uint8)
+            measures[FEATURE_SET] = Column(kind, self.feature_set[rows])
         if given & HAS_LABEL:
             kind = np.full(len(rows), TEXT, np.uint8)
             measures["prediction:label"] = Column(kind, self.label[rows])
@@ -108,7 +126,8 @@ class Said:
 class Shape:
     """Predictions with the same columns: `rows`, ascending, says which they are.
 
-    Columns are sorted by name: `feature:` and `prediction:label`, `latency_ms`, `score`, `value`.
+    Columns are sorted by name: `feature:` and `prediction:feature_set`, `label`, `latency_ms`,
+    `score`, `value`.
     """
 
     rows: Rows

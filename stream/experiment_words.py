@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import asdict
 from typing import Any
 
-import msgspec
-
 from detectors.confidence_sequence import Between
 from detectors.effects import rate_difference
 from detectors.looks import alpha_of_look
+from stream.alert_fields import Detected, Span, alert_fields, params_hash, short
 from stream.experiment_watch import MISMATCH_ALPHA, Decided, ExperimentWatch
 from stream.monitor_told import MonitorFinding
 from stream.times import iso
-from stream.verdicts import NO_IMPACT
 
 _MISMATCH = "SampleRatioMismatch"
 
@@ -52,7 +49,7 @@ def describe_experiment(told: Decided, watch: ExperimentWatch, model_id: str) ->
             "margin": rule.margin,
             "alpha": rule.alpha,
             "look": told.look,
-            "alpha_of_look": _short(alpha_of_look(rule.alpha, max(told.look, 1))),
+            "alpha_of_look": short(alpha_of_look(rule.alpha, max(told.look, 1))),
             "since": iso(told.since_ms),
             "until": iso(told.end_ms),
             "is_mismatched": watch.is_mismatched,
@@ -61,7 +58,7 @@ def describe_experiment(told: Decided, watch: ExperimentWatch, model_id: str) ->
                     "variant": variant,
                     "subjects": count,
                     "judged": int(group.n),
-                    "mean": _short(group.x / group.n) if group.n else None,
+                    "mean": short(group.x / group.n) if group.n else None,
                 }
                 for variant, count, group in zip(
                     rule.variants, told.counts, told.groups, strict=True
@@ -84,53 +81,35 @@ def quiet_mismatch(watch: ExperimentWatch, end_ms: int) -> MonitorFinding:
 def _mismatch(told: Decided, watch: ExperimentWatch, model_id: str) -> MonitorFinding:
     rule, count, total = watch.rule, told.counts[told.variant], sum(told.counts)
     planned = rule.split[told.variant]
-    effect = rate_difference(count, total, planned * 1e9, 1e9)
     name = rule.variants[told.variant]
-    params = msgspec.json.encode(asdict(rule), order="deterministic")
     found = f"{100 * count / total:.3g} % of {total} subjects were dealt to {name}"
-    detail: dict[str, Any] = {
-        "alertname": _MISMATCH,
-        "kind": "version",
-        "severity": "error",
-        "recommended_action": "investigate",
-        "feature": None,
-        "detector": {
-            "name": "sample_ratio",
-            "params_hash": hashlib.sha256(params).hexdigest()[:12],
-            "statistic": told.statistic,
-            "threshold": -math.log(MISMATCH_ALPHA),
-            "budget_share": 0.0,
-            "direction": "up" if count > planned * total else "down",
-        },
-        "window": {"start": iso(told.since_ms), "end": iso(told.end_ms), "count": total},
-        "effect": {
-            "estimate": float(effect.estimate),
-            "low": float(effect.low),
-            "high": float(effect.high),
-            "floor": 0.0,
-            "change_at": iso(told.since_ms),
-        },
-        "change_at_ms": told.since_ms,
-        "impact": dict(NO_IMPACT),
-        "summary": f"{model_id}, experiment {rule.name}: {found}, planned were "
+    detail = alert_fields(
+        (_MISMATCH, "version", "error", "investigate"),
+        f"{model_id}, experiment {rule.name}: {found}, planned were "
         f"{100 * planned:.3g} %: nothing is decided",
-        "reference": {"id": f"experiment:{rule.name}", "count": total},
-        "evidence": {
+        detected=Detected(
+            name="sample_ratio",
+            params_hash=params_hash(asdict(rule)),
+            statistic=told.statistic,
+            threshold=-math.log(MISMATCH_ALPHA),
+            direction="up" if count > planned * total else "down",
+        ),
+        span=Span(told.since_ms, told.end_ms, total),
+        effect=rate_difference(count, total, planned * 1e9, 1e9),
+        floor=0.0,
+        reference=(f"experiment:{rule.name}", total),
+        evidence={
             "current": dict(zip(rule.variants, told.counts, strict=True)),
             "reference": {
-                variant: _short(share * total)
+                variant: short(share * total)
                 for variant, share in zip(rule.variants, rule.split, strict=True)
             },
         },
-    }
+    )
     return MonitorFinding(told.end_ms, _series(watch), _MISMATCH, detail)
 
 
 def _shown(between: Between | None) -> dict[str, float] | None:
     if between is None:
         return None
-    return {name: _short(value) for name, value in asdict(between).items()}
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")
+    return {name: short(value) for name, value in asdict(between).items()}

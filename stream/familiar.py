@@ -183,7 +183,8 @@ def read_predictions(values: Sequence[bytes | None], form: Form, rules: Rules) -
     if len(form.names) > rules.max_features:
         return None
     fields: Fields = {
-        **dict.fromkeys(("prediction_id", "model_id", "model_version", "role", "latency_ms"), ()),
+        **dict.fromkeys(("prediction_id", "model_id", "model_version", "role"), ()),
+        **dict.fromkeys(("latency_ms", "feature_set"), ()),
         "features": [form.field(place) for place in range(len(form.names))],
         "prediction": form.said,
     }

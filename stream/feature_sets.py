@@ -1,110 +1,120 @@
 """The feature set that a prediction names (`payments@7`), and the first of another version.
 
-Read only for models whose owner asks for it. It travels as a text measure of the panes; the first
-pane with one that was never seen tells, and what drifts from then on follows from it.
+It travels as a text measure of prediction panes, where events name one, and goes no further than
+here. The first pane with one that was never seen is told to stage 3, which says so to people where
+something begins with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from stream.columns import ABSENT, TEXT, Column, text_hash, text_shown
-from stream.event_columns import PredictionColumns, Shape
+from stream.event_columns import FEATURE_SET
 from stream.panes import PaneTable
-from stream.rules import DAY_MS, Rules
+from stream.rules import DAY_MS
 
-FEATURE_SET = "prediction:feature_set"
-LASTING_MS = DAY_MS  # what began later is of something else
-_MOST = 64  # known at a time: more are no versions
-
-
-class _Event(msgspec.Struct):
-    feature_set: str | None = None
+LASTING_MS = DAY_MS
+MOST = 64  # within a day: more are no versions
 
 
-_decoder = msgspec.json.Decoder(_Event)
+class NewSet(msgspec.Struct, frozen=True):
+    name: str
+    count: int
+    since_ms: int
+    found_ms: int  # end of its first pane
+    before: tuple[str, ...]  # latest seen last
 
-
-def with_feature_sets(
-    columns: PredictionColumns, values: Sequence[bytes | None], rules: Rules
-) -> PredictionColumns:
-    """A measure more, for models that ask for it; `values`: the records of the batch."""
-    wanted = np.array(
-        [bool(rules.model(group[0]).feature_sets) for group in columns.groups], np.bool_
-    )
-    if not wanted.any():
-        return columns
-    is_asked = wanted[columns.group]
-    texts = dict(columns.texts)
-    bits, kind = np.zeros(len(columns), np.uint64), np.full(len(columns), ABSENT, np.uint8)
-    for row in np.flatnonzero(is_asked).tolist():
-        name = _decoder.decode(values[int(columns.place[row])] or b"{}").feature_set
-        if name is not None:
-            code = text_hash(name)
-            texts[code] = text_shown(name, code)
-            bits[row], kind[row] = code, TEXT
-    shapes: list[Shape] = []
-    for shape in columns.shapes:
-        has = kind[shape.rows] == TEXT
-        shapes += [shape.take(np.flatnonzero(~has))] if not has.all() else []
-        if has.any():
-            mine = shape.take(np.flatnonzero(has))
-            cells = {**mine.columns, FEATURE_SET: Column(kind[mine.rows], bits[mine.rows])}
-            shapes.append(Shape(mine.rows, {name: cells[name] for name in sorted(cells)}))
-    return replace(columns, shapes=shapes, texts=texts)
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureSetTold:
-    row: int
-    name: str | None  # None: it is long enough ago
-    before: tuple[str, ...] = ()
-    since_ms: int = 0
-    count: int = 0
+    @property
+    def former(self) -> str:
+        """What it has come in the place of: another version of the same, if there is one."""
+        of_same = [name for name in self.before if _base(name) == _base(self.name)]
+        return (of_same or self.before)[-1]
 
 
 @dataclass(slots=True)
 class FeatureSetWatch:
-    known: dict[int, str] = field(default_factory=dict)  # by hash
-    until_ms: int | None = None  # what fires, until then
+    """Of a pane one thing is told: what comes while another one fires ends it, and waits for the
+    next pane."""
 
-    def run(self, run: PaneTable, pane_ms: int) -> Iterator[FeatureSetTold]:
-        feature = run.features.get(FEATURE_SET)
-        if feature is None and self.until_ms is None:
+    known: dict[int, tuple[str, int]] = field(default_factory=dict)  # hash: name, last pane end
+    until_ms: int | None = None  # what fires, until then
+    crowded_ms: int | None = None  # the last pane with one too many
+    waiting: list[NewSet] = field(default_factory=list)
+
+    def run(self, table: PaneTable, pane_ms: int) -> Iterator[tuple[int, NewSet | str]]:
+        """(pane end, what is new there, or why what fires is over)."""
+        sets = table.features.get(FEATURE_SET)
+        if sets is None and not self.has_more:
             return
-        for row, end_ms in enumerate(run.pane_end.tolist()):
-            if self.until_ms is not None and end_ms >= self.until_ms:
-                self.until_ms = None
-                yield FeatureSetTold(row, None)
-            if feature is None:
-                continue
-            cells = feature.categories
-            of = slice(*np.searchsorted(cells.pane, [row, row + 1]).tolist())
-            keys, counts = cells.key[of].tolist(), cells.count[of].tolist()
-            new = [(n, run.texts[key], key) for key, n in zip(keys, counts, strict=True)
-                   if key not in self.known]  # fmt: skip
-            if not new or len(self.known) >= _MOST:
-                continue
-            before = tuple(sorted(self.known.values()))
-            self.known |= {key: name for _, name, key in new}
-            if before and self.until_ms is None:
-                self.until_ms = end_ms + LASTING_MS
-                count, name, _ = max(new)
-                yield FeatureSetTold(row, name, before, end_ms - pane_ms, count)
+        for row, end_ms in enumerate(table.pane_end.tolist()):
+            if sets is not None:
+                cells = sets.categories
+                of = slice(*np.searchsorted(cells.pane, [row, row + 1]).tolist())
+                counts = dict(zip(cells.key[of].tolist(), cells.count[of].tolist(), strict=True))
+                self._see(
+                    {key: (n, table.texts[key]) for key, n in counts.items()}, end_ms, pane_ms
+                )
+            if self.until_ms is not None:
+                if self.waiting or end_ms >= self.until_ms:
+                    self.until_ms = None
+                    yield end_ms, "another one has come" if self.waiting else "a day has passed"
+            elif self.waiting:
+                new = self.waiting.pop(0)
+                self.until_ms = new.found_ms + LASTING_MS
+                yield end_ms, new
+
+    def _see(self, named: dict[int, tuple[int, str]], end_ms: int, pane_ms: int) -> None:
+        """The sets of one pane, each with how many predictions are of it."""
+        new = {key: of for key, of in named.items() if key not in self.known}
+        for key in named.keys() - new.keys():
+            self.known[key] = self.known[key][0], end_ms
+        if not new:
+            return
+        if len(self.known) + len(new) > MOST:
+            day_ago_ms = end_ms - DAY_MS
+            self.known = {key: of for key, of in self.known.items() if of[1] > day_ago_ms}
+            if len(self.known) + len(new) > MOST:
+                self.crowded_ms = end_ms
+                return
+        before = sorted(self.known.values(), key=lambda of: (of[1], of[0]))
+        self.known |= {key: (name, end_ms) for key, (_, name) in sorted(new.items())}
+        if before and (self.crowded_ms is None or self.crowded_ms <= end_ms - DAY_MS):
+            count, name = max(new.values())
+            names = tuple(name for name, _ in before)
+            self.waiting.append(NewSet(name, count, end_ms - pane_ms, end_ms, names))
 
     @property
     def is_firing(self) -> bool:
         return self.until_ms is not None
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something to tell of panes that name none."""
+        return self.is_firing or bool(self.waiting)
+
+    def end(self) -> None:
+        self.until_ms, self.waiting = None, []
+
     def snapshot(self) -> list[Any]:
-        return [[[key, name] for key, name in self.known.items()], self.until_ms]
+        known = [[key, *of] for key, of in sorted(self.known.items())]
+        return [known, self.until_ms, self.crowded_ms, msgspec.to_builtins(self.waiting)]
 
     @classmethod
     def restore(cls, plain: Sequence[Any]) -> FeatureSetWatch:
-        known, until_ms = plain
-        return cls({key: name for key, name in known}, until_ms)  # noqa: C416 lists
+        """Where only names were known, they are as if seen long ago."""
+        known, until_ms, crowded_ms, waiting = [*plain, None, []][:4]
+        return cls(
+            {key: (name, of[0] if of else 0) for key, name, *of in known},
+            until_ms,
+            crowded_ms,
+            msgspec.convert(waiting, list[NewSet]),
+        )
+
+
+def _base(name: str) -> str:
+    return name.rpartition("@")[0]

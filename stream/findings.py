@@ -11,9 +11,10 @@ from stream.columns import Group, Rows
 from stream.distance_watch import DistanceTold
 from stream.distance_words import describe_distance
 from stream.estimated_error import ESTIMATE, SCORE
+from stream.event_columns import FEATURE_SET
 from stream.evidence import current_evidence, reference_evidence
 from stream.feature_set_words import describe_feature_set
-from stream.feature_sets import FEATURE_SET, FeatureSetTold
+from stream.feature_sets import NewSet
 from stream.joint_terms import MEASURE, SERIES, joint_share
 from stream.joint_watch import JointTold, JointWatch
 from stream.joint_words import describe_joint
@@ -163,12 +164,11 @@ class Findings:
         detail["evidence"] = self._evidence(series, told.since_ms, end_ms, reference)
         return MonitorFinding(end_ms, series, context.alertname, detail)
 
-    def of_feature_set(self, told: FeatureSetTold, end_ms: int) -> MonitorFinding:
-        if told.name is None:
-            because = "a day has passed"
-            return self.quiet(FEATURE_SET, "feature_set", end_ms, because)
+    def of_feature_set(self, new: NewSet | str, end_ms: int) -> MonitorFinding:
+        if isinstance(new, str):
+            return self.quiet(FEATURE_SET, "feature_set", end_ms, new)
         context = self.context(FEATURE_SET, "feature_set", 0.0)
-        detail = describe_feature_set(context, told, end_ms)
+        detail = describe_feature_set(context, new)
         return MonitorFinding(end_ms, FEATURE_SET, context.alertname, detail)
 
     def of_objective(self, told: ObjectiveTold, end_ms: int) -> MonitorFinding:

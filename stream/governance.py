@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from detectors.confidence_sequence import Between
+from stream.alert_fields import Detected, Span, alert_fields
 from stream.alert_state import AlertState
+from stream.events import Action
 from stream.rules import Rules
 from stream.times import iso, span_text
-from stream.verdicts import NO_IMPACT
 from stream.version_book import SILENT_MS, Presence
 from stream.wire import Finding
 
@@ -135,37 +137,20 @@ class Governance:
         share = self._state.versions.share(finding.group, end_ms)
         last_day = presence.of_late(end_ms)
         seen = {"first_seen": iso(presence.first_ms), "last_seen": iso(end_ms)}
-        return {
-            "alertname": name,
-            "kind": "version",
-            "severity": "warning",
-            "recommended_action": "retrain" if name == "StaleModel" else "investigate",
-            "feature": None,
-            "detector": {
-                "name": "policy",
-                "params_hash": "",
-                "statistic": value,
-                "threshold": limit,
-                "budget_share": 0.0,
-                "direction": "up",
-            },
-            "window": {"start": iso(since_ms), "end": iso(end_ms), "count": last_day},
-            "reference": {"id": "policy", "count": 0},
-            "effect": {
-                "estimate": value - limit,
-                "low": value - limit,
-                "high": value - limit,
-                "floor": 0.0,
-                "change_at": iso(since_ms),
-            },
-            "change_at_ms": since_ms,
-            "evidence": {
+        action: Action = "retrain" if name == "StaleModel" else "investigate"
+        return alert_fields(
+            (name, "version", "warning", action),
+            f"{model_id} v{version}: {text.format(share=f'{100 * share:.3g} %')}",
+            detected=Detected(name="policy", params_hash="", statistic=value, threshold=limit),
+            span=Span(since_ms, end_ms, last_day),
+            effect=Between(value - limit, value - limit, value - limit),
+            floor=0.0,
+            reference=("policy", 0),
+            evidence={
                 "current": {"traffic_share": round(share, 4), "predictions_1d": last_day, **seen},
                 "reference": reference,
             },
-            "impact": dict(NO_IMPACT),
-            "summary": f"{model_id} v{version}: {text.format(share=f'{100 * share:.3g} %')}",
-        }
+        )
 
 
 _WORDS = {

@@ -43,6 +43,7 @@ class Incidents:
         self._of_model: dict[str, dict[Group, None]] = {}
         self._of_feature: dict[str, list[Member]] = {}  # of prediction panes
         self._of_incident: dict[str, list[Member]] = {}  # of prediction panes
+        self._unsaid: dict[str, Member] = {}  # by id
         self._over: list[tuple[int, int, int, Member]] = []  # a heap, by quiet time
         self._ahead: list[Ahead] = []  # what cohort panes do not know yet
         self._changes = 0
@@ -94,7 +95,8 @@ class Incidents:
         for group in self.groups(member.sign.group[0]):
             for other in self._of_group[group]:
                 is_known = other.sign.is_of_inputs or not of_inputs
-                if is_known and is_at_least(other.fired_as, severity) and other.place < place:
+                speaks = is_at_least(other.fired_as, severity) and not other.sign.is_new_set
+                if is_known and speaks and other.place < place:
                     yield other
 
     def former(self, fingerprint: str, ready_ms: int, within_ms: int) -> Member | None:
@@ -108,7 +110,8 @@ class Incidents:
         """The fault under which an alert is folded. `still_at_ms`: not over at this pane end."""
         for member in self._seen(sign, ready_ms):
             if member.explains(sign, ready_ms):
-                ended_ms = member.ended_ms if member.is_over(ready_ms) else None
+                ends = not member.sign.is_new_set and member.is_over(ready_ms)
+                ended_ms = member.ended_ms if ends else None
                 if still_at_ms is None or ended_ms is None or ended_ms > still_at_ms:
                     return member
         return None
@@ -119,6 +122,7 @@ class Incidents:
         return any(
             member.sign.group == sign.group
             and member.sign.kind in FAULTS | {"feature_drift", "prediction_drift"}
+            and not member.sign.is_new_set
             and not (member.is_over(ready_ms) and (member.ended_ms or 0) <= sign.start_ms)
             for member in self._seen(sign, ready_ms)
         )
@@ -145,7 +149,7 @@ class Incidents:
 
     def whole_of(self, sign: Sign) -> Member | None:
         """The same of the model as a whole, if it fires; `sign` is of a segment."""
-        if not sign.group[3]:
+        if not sign.group[3] or sign.is_new_set:
             return None
         for member in self._of_group.get((*sign.group[:3], ""), ()):
             of = member.sign
@@ -156,7 +160,7 @@ class Incidents:
 
     def drivers(self, sign: Sign, ready_ms: int) -> list[Member]:
         """Segments of which the same is told now, the greatest first."""
-        if sign.group[3]:
+        if sign.group[3] or sign.is_new_set:
             return []
         found = [
             member
@@ -214,7 +218,24 @@ class Incidents:
             if is_kept and is_seen and member.fired_ms <= ready_ms:
                 yield member
 
+    def is_unsaid(self, alert_id: str) -> bool:
+        return alert_id in self._unsaid
+
     # -- changes
+
+    def keep(self, member: Member, alert: bytes) -> None:
+        """What is to be said of it once something follows."""
+        member.unsaid = [*member.unsaid, alert]
+        self._unsaid[member.alert_id] = member
+        self._note(member)
+
+    def take_unsaid(self, alert_id: str) -> tuple[Member, list[bytes]] | None:
+        member = self._unsaid.pop(alert_id, None)
+        if member is None:
+            return None
+        alerts, member.unsaid = member.unsaid, []
+        self._note(member)
+        return member, alerts
 
     def add(self, member: Member) -> None:
         """`member.number` is given here."""
@@ -289,6 +310,7 @@ class Incidents:
             self._unindex_incident(member)
             if self._former.get(member.fingerprint) is member:
                 del self._former[member.fingerprint]
+            self._unsaid.pop(member.alert_id, None)
             self._note(member)
 
     def _index(self, member: Member) -> None:
@@ -298,6 +320,8 @@ class Incidents:
         if sign.feature is not None and sign.is_of_inputs:
             self._of_feature.setdefault(sign.feature, []).append(member)
         self._index_incident(member)
+        if member.unsaid:
+            self._unsaid[member.alert_id] = member
         if member.quiet_ms is None:
             self._firing[member.fingerprint] = member
         else:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from stream.alert_fields import Detected, Span, alert_fields
+from stream.events import Severity
 from stream.joint_rows import called
 from stream.joint_watch import JointTold
-from stream.times import iso
-from stream.verdicts import LARGE_SHIFT, NO_IMPACT, Context
+from stream.verdicts import LARGE_SHIFT, Context
 
 
 def describe_joint(
@@ -21,33 +22,23 @@ def describe_joint(
     assert crossing is not None
     assert effect is not None
     name, kind, _, action = context.facts
-    pair = called(told.names) if len(told.names) == 2 else None
-    return {
-        "alertname": name,
-        "kind": kind,
-        "severity": "warning" if abs(effect.estimate) >= LARGE_SHIFT else "info",
-        "recommended_action": action,
-        "feature": pair,
-        "detector": {
-            "name": "joint_cusum",
-            "params_hash": context.params_hash,
-            "statistic": crossing.statistic,
-            "threshold": crossing.threshold,
-            "budget_share": context.budget_share,
-            "direction": "up" if crossing.theta > 0 else "down",
-        },
-        "window": {"start": iso(crossing.since_ms), "end": iso(end_ms), "count": crossing.n},
-        "effect": {
-            "estimate": float(effect.estimate),
-            "low": float(effect.low),
-            "high": float(effect.high),
-            "floor": told.floor,
-            "change_at": iso(crossing.since_ms),
-        },
-        "change_at_ms": crossing.since_ms,
-        "impact": dict(NO_IMPACT),
-        "summary": f"{context.who}: {_together(told, correlations)}",
-    }
+    severity: Severity = "warning" if abs(effect.estimate) >= LARGE_SHIFT else "info"
+    return alert_fields(
+        (name, kind, severity, action),
+        f"{context.who}: {_together(told, correlations)}",
+        detected=Detected(
+            name="joint_cusum",
+            params_hash=context.params_hash,
+            statistic=crossing.statistic,
+            threshold=crossing.threshold,
+            budget_share=context.budget_share,
+            direction="up" if crossing.theta > 0 else "down",
+        ),
+        span=Span(crossing.since_ms, end_ms, crossing.n),
+        effect=effect,
+        floor=told.floor,
+        feature=called(told.names) if len(told.names) == 2 else None,
+    )
 
 
 def _together(told: JointTold, correlations: tuple[dict[str, float], dict[str, float]]) -> str:

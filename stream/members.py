@@ -63,6 +63,11 @@ class Sign(msgspec.Struct, frozen=True):
     def is_of_inputs(self) -> bool:
         return self.pane_kind == INPUTS
 
+    @property
+    def is_new_set(self) -> bool:
+        """Of features: a moment, which nobody need know of while nothing begins with it."""
+        return self.alertname == FEATURE_SET_CHANGE
+
     def window_ms(self, other: Sign) -> int:
         """Both windows together."""
         return max(self.found_ms - self.start_ms, 0) + max(other.found_ms - other.start_ms, 0)
@@ -105,6 +110,8 @@ class Member(msgspec.Struct):
     moved: tuple[float, float] | None = None  # before and after, where the alert has both
     escalated: int = 0  # number of the last step taken, because nobody took it in hand
     escalated_ms: int = 0  # the last of them
+    unsaid: list[bytes] = []  # of a new feature set, while nothing follows: what there is to tell
+    replaced: tuple[str, str] | None = None  # of a new feature set: the former, and its name
 
     @property
     def is_root(self) -> bool:
@@ -147,8 +154,8 @@ class Member(msgspec.Struct):
                 and mine.start_ms < sign.start_ms
                 and not mine.begins_with(sign)
             )
-        if mine.alertname == FEATURE_SET_CHANGE:  # of which features is not known
-            return sign.kind in DRIFTS and not self.is_over(ready_ms) and self._is_onset_of(sign)
+        if mine.is_new_set:  # of which features is not known
+            return sign.kind in DRIFTS and self._is_onset_of(sign)
         its = sign.feature
         is_of_it = its in (mine.feature, None) or mine.feature in its.split(BETWEEN)
         return self.is_cause and sign.kind in DRIFTS and is_of_it and self._covers(sign, ready_ms)
@@ -246,6 +253,14 @@ def before_after(detail: dict[str, Any]) -> tuple[float, float] | None:
     name = what.get(detail["alertname"])
     sides = [detail["evidence"].get(side, {}).get(name) for side in ("reference", "current")]
     return None if None in sides else (float(sides[0]), float(sides[1]))
+
+
+def replaced(detail: dict[str, Any]) -> tuple[str, str] | None:
+    """Of a new feature set: the former, and its name."""
+    sides = [
+        detail["evidence"].get(side, {}).get("feature_set") for side in ("reference", "current")
+    ]
+    return None if None in sides else (sides[0], sides[1])
 
 
 def size(effect: dict[str, Any]) -> float:

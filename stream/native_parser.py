@@ -25,9 +25,10 @@ def prediction_columns(
 ) -> tuple[PredictionColumns, Places]:
     """Of the records that it is certain about, and the places of the others."""
     made = native.EXTENSION.predictions(values, rules.max_record_bytes, rules.max_features)
-    place, time, hashes, group, label, value, score, latency, shape, asked, *shared = made
-    texts, text_hashes, are_values, groups, shapes, kind, bits = shared
+    place, time, hashes, group, label, value, score, latency, sets, *others = made
+    shape, asked, texts, text_hashes, are_values, groups, shapes, kind, bits = others
     codes = np.frombuffer(label, np.int64)
+    of_set = np.frombuffer(sets, np.int64)
     of_text = np.frombuffer(text_hashes, np.uint64)
     said = Said(
         has_label=codes >= 0,
@@ -35,6 +36,7 @@ def prediction_columns(
         score=np.frombuffer(score, np.float64),
         value=np.frombuffer(value, np.float64),
         latency_ms=np.frombuffer(latency, np.float64),
+        feature_set=_hashes(of_set, of_text) if (of_set >= 0).any() else None,
     )
     keys = [tuple(texts[code] for code in _codes(key)) for key in groups]
     cells = np.frombuffer(kind, np.uint8), np.frombuffer(bits, np.uint64)

@@ -2,63 +2,46 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import asdict
 from typing import Any
 
-import msgspec
-
+from detectors.confidence_sequence import Between
+from stream.alert_fields import Z95, Detected, Span, alert_fields, params_hash
 from stream.budget import OBJECTIVES
 from stream.objective_watch import ObjectiveTold
 from stream.rules import LatencyRule
-from stream.times import iso
-from stream.verdicts import NO_IMPACT, Context
-
-_Z95 = 1.959963984540054
+from stream.verdicts import Context
 
 
 def describe_objective(context: Context, told: ObjectiveTold, rule: LatencyRule) -> dict[str, Any]:
     """The fields of an alert."""
-    alertname, kind, severity, action = context.facts
     bounds = {name: bound for name, _, bound in rule.objectives}
     allowed = next(
         round(1.0 - share, 9) for name, share, _ in rule.objectives if name == told.missed[0]
     )
-    spread = _Z95 * math.sqrt(told.share * (1.0 - told.share) / told.count)
+    spread = Z95 * math.sqrt(told.share * (1.0 - told.share) / told.count)
+    more = told.share - allowed
     took = {name: float(f"{value:.4g}") for name, value in told.took.items()}
-    params = msgspec.json.encode(asdict(rule), order="deterministic")
-    return {
-        "alertname": alertname,
-        "kind": kind,
-        "severity": severity,
-        "recommended_action": action,
-        "feature": None,
-        "detector": {
-            "name": "objective",
-            "params_hash": hashlib.sha256(params).hexdigest()[:12],
-            "statistic": told.statistic,
-            "threshold": told.threshold,
-            "budget_share": OBJECTIVES / context.rules.sources,
-            "direction": "up",
-        },
-        "window": {"start": iso(told.since_ms), "end": iso(told.until_ms), "count": told.count},
-        "effect": {
-            "estimate": told.share - allowed,
-            "low": max(told.share - allowed - spread, -allowed),
-            "high": told.share - allowed + spread,
-            "floor": allowed,
-            "change_at": iso(told.since_ms),
-        },
-        "change_at_ms": told.since_ms,
-        "impact": dict(NO_IMPACT),
-        "reference": {"id": "objective", "count": 0},
-        "evidence": {
+    return alert_fields(
+        context.facts,
+        f"{context.who}: {_found(told, bounds, took)}",
+        detected=Detected(
+            name="objective",
+            params_hash=params_hash(asdict(rule)),
+            statistic=told.statistic,
+            threshold=told.threshold,
+            budget_share=OBJECTIVES / context.rules.sources,
+        ),
+        span=Span(told.since_ms, told.until_ms, told.count),
+        effect=Between(more, max(more - spread, -allowed), more + spread),
+        floor=allowed,
+        reference=("objective", 0),
+        evidence={
             "current": {**took, "count": told.count, "missed": list(told.missed)},
             "reference": bounds,
         },
-        "summary": f"{context.who}: {_found(told, bounds, took)}",
-    }
+    )
 
 
 def _found(told: ObjectiveTold, bounds: dict[str, float], took: dict[str, float]) -> str:

@@ -23,6 +23,10 @@ class RequestBook:
             self._retrain[request.model.id, request.model.role] = at_ms
         return True
 
+    def asked_ms(self, fingerprint: str) -> int | None:
+        asked = self._asked.get(fingerprint)
+        return None if asked is None else asked[0]
+
     def retrain_ms(self, group: Group) -> int | None:
         """When retraining of this model and role was last asked for."""
         return self._retrain.get((group[0], group[2]))

@@ -113,6 +113,11 @@ def of_alert(type_: RequestType, alert: Alert, member: Member, at_ms: int, rules
     )
 
 
+def of_inputs(type_: RequestType, alert: Alert, member: Member) -> str:
+    """The fingerprint under which alerts on inputs of the same incident ask for it."""
+    return fingerprint(type_, member.sign.group, alert.incident_id)
+
+
 def of_finding(finding: Finding, rules: Rules) -> Request:
     """Asked for by stage 2, of a comparison: detail has `type`, `cause`, `summary`, and may have
     `target`, `evidence`, `reasons`, `feature`."""

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 from stream.alert_state import AlertState
 from stream.events import Alert, Request, ToActions
-from stream.members import Member
-from stream.request_forms import of_alert, of_finding, to_actions
+from stream.members import FEATURE_SET_CHANGE, Member
+from stream.request_forms import of_alert, of_finding, of_inputs, to_actions
 from stream.retraining import Retraining
 from stream.wire import Finding
 
@@ -37,11 +37,17 @@ class Requests:
 
     def of_alert(self, alert: Alert, member: Member | None, at_ms: int) -> Iterator[ToActions]:
         """What this alert, as it is told now, asks for beside retraining."""
-        if member is None or member.is_folded or alert.severity == "info":
+        if member is None or alert.severity == "info":
+            return
+        under = alert.evidence.get("folded_under", {}).get("alertname")
+        if member.is_folded and under != FEATURE_SET_CHANGE:  # which asks for nothing by itself
             return
         if alert.recommended_action in {"fix_pipeline", "rollback"}:
             rules = self._state.schedule.at(at_ms)
             type_ = alert.recommended_action
+            asked_ms = self._state.requested.asked_ms(of_inputs(type_, alert, member))
+            if asked_ms is not None and asked_ms <= at_ms:
+                return
             yield from self._ask(of_alert(type_, alert, member, at_ms, rules), at_ms)
 
     def of_finding(self, finding: Finding) -> Iterator[ToActions]:

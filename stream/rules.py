@@ -231,9 +231,7 @@ class ModelRule:
     thresholds: ThresholdRule | None = None
     proven: bool | None = None  # whether rates are under the e-detector
     segments: tuple[SegmentRule, ...] = ()
-    feature_sets: bool | None = (
-        None  # whether new versions of those that events name are looked for
-    )
+    feature_sets: bool | None = None  # False: new ones that events name are not looked for
     traffic: TrafficRule | None = None
     latency: LatencyRule | None = None
     ages: tuple[int, ...] | None = None  # in ms, at which predictions are judged before maturity
@@ -379,9 +377,8 @@ class Rules:
     def has_segments(self) -> bool:
         return any(model.segments for model in self.models.values())
 
-    @property
-    def asks_for_feature_sets(self) -> bool:
-        return any(bool(model.feature_sets) for model in self.models.values())
+    def watches_feature_sets(self, model_id: str) -> bool:
+        return self.model(model_id).feature_sets is not False
 
     def of_group(self, model_id: str, *, is_segment: bool) -> Rules:
         """For the model as a whole, or for one of its segments: they share its budget."""
@@ -472,7 +469,6 @@ class Rules:
         ages = self.ages_of(model_id)
         state += [list(ages)] if ages else []
         state += [["segments", *map(list, model.segments)]] if model.segments else []
-        state += ["feature_sets"] if model.feature_sets else []
         season = self.season_of(model_id)
         return state if season == "none" else [*state, season]
 
@@ -519,7 +515,7 @@ class Rules:
         return msgspec.convert(plain, cls)
 
 
-_OF_STATE = "maturity, ages, reference, season, classes, costs, subject, segments and feature_sets"
+_OF_STATE = "maturity, ages, reference, season, classes, costs, subject and segments"
 _ACTIVATED = frozenset(
     {
         "budget",

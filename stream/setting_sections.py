@@ -327,7 +327,7 @@ class ModelSettings(Section):
         description="Watched one by one: names of the event's segment, or two that are crossed.",
     )
     feature_sets: bool = Field(
-        default=False, description="Whether new versions of feature sets are looked for."
+        default=True, description="Whether new versions of feature sets are looked for."
     )
     traffic: ModelTrafficSettings = ModelTrafficSettings()
     latency: LatencySettings = LatencySettings()

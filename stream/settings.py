@@ -267,7 +267,7 @@ class Settings(Section):
             objectives=tuple(one.rule() for one in model.objectives),
             thresholds=model.thresholds.of_model(self.thresholds),
             segments=tuple(dict.fromkeys(model.segments)),
-            feature_sets=model.feature_sets or None,
+            feature_sets=None if model.feature_sets else False,
             traffic=model.traffic.rule(self.traffic),
             latency=model.latency.rule(),
             shadow=model.shadow.rule(),

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
-from typing import Any
-
-import msgspec
 
 from detectors.effects import rate_difference
+from stream.alert_fields import Detected, Span, alert_fields, impact_of, params_hash, short
 from stream.columns import FEATURE, Group
 from stream.events import Kind
 from stream.monitor_told import MonitorFinding
 from stream.pair_watch import PairTold
-from stream.rules import Rules, ShadowRule
+from stream.rules import Rules
 from stream.shadow_watch import Counted, ShadowTold, What
 from stream.times import iso
-from stream.verdicts import NO_IMPACT
 
 _NAMES: dict[What, tuple[str, Kind]] = {
     "missing": ("ShadowMissing", "version"),
@@ -34,40 +30,28 @@ def describe_shadow(told: ShadowTold, group: Group, rules: Rules) -> MonitorFind
     if told.counted is None:
         return MonitorFinding(told.end_ms, series, name, None, "quiet")
     x, n, x0, n0 = told.counted.x, told.counted.n, told.counted.x0, told.counted.n0
-    effect = rate_difference(x, n, x0, n0)
-    detail: dict[str, Any] = {
-        "alertname": name,
-        "kind": kind,
-        "severity": "warning",
-        "recommended_action": "fix_pipeline",
-        "feature": feature.removeprefix(FEATURE) or None,
-        "detector": {
-            "name": "limit_detector",
-            "params_hash": _hash(rules.shadow_of(group[0])),
-            "statistic": told.statistic,
-            "threshold": told.threshold,
-            "budget_share": told.share,
-            "direction": "up",
+    detail = alert_fields(
+        (name, kind, "warning", "fix_pipeline"),
+        f"{_who(group)}: {_found(told, told.counted)}",
+        detected=Detected(
+            name="limit_detector",
+            params_hash=params_hash(asdict(rules.shadow_of(group[0]))),
+            statistic=told.statistic,
+            threshold=told.threshold,
+            budget_share=told.share,
+        ),
+        span=Span(told.since_ms, told.end_ms, n),
+        effect=rate_difference(x, n, x0, n0),
+        floor=told.limit,
+        feature=feature.removeprefix(FEATURE) or None,
+        reference=(f"champion:{iso(told.since_ms)}", n0),
+        evidence={
+            "current": {"share": short(x / n), "predictions": told.rows[1]},
+            "reference": {"share": short(x0 / n0), "predictions": told.rows[0]},
         },
-        "window": {"start": iso(told.since_ms), "end": iso(told.end_ms), "count": n},
-        "effect": {
-            "estimate": float(effect.estimate),
-            "low": float(effect.low),
-            "high": float(effect.high),
-            "floor": told.limit,
-            "change_at": iso(told.since_ms),
-        },
-        "change_at_ms": told.since_ms,
-        "impact": dict(NO_IMPACT),
-        "summary": f"{_who(group)}: {_found(told, told.counted)}",
-        "reference": {"id": f"champion:{iso(told.since_ms)}", "count": n0},
-        "evidence": {
-            "current": {"share": _short(x / n), "predictions": told.rows[1]},
-            "reference": {"share": _short(x0 / n0), "predictions": told.rows[0]},
-        },
-    }
+    )
     if what == "slower":
-        detail["evidence"]["current"]["slow_ms"] = _short(told.slow_ms)
+        detail["evidence"]["current"]["slow_ms"] = short(told.slow_ms)
     return MonitorFinding(told.end_ms, series, name, detail)
 
 
@@ -80,52 +64,34 @@ def describe_pairs(told: PairTold, group: Group) -> MonitorFinding:
     errors, more, less, both = told.errors
     by = f"{100 * worse.estimate:.3g} % of {told.count} predictions"
     errs = "is wrong more often" if errors else "is more often the farther off"
-    sides = {
-        "current": {"predictions": told.count, "wrong_alone": more},
-        "reference": {"predictions": told.count, "wrong_alone": less},
-    }
-    impact = dict(NO_IMPACT)
+    impact = impact_of()
     if errors:
-        shares = [_short((alone + both) / errors) for alone in (more, less)]
-        impact |= {"metric": "error", "value": shares[0], "reference": shares[1]}
-    detail: dict[str, Any] = {
-        "alertname": name,
-        "kind": "version",
-        "severity": "warning",
-        "recommended_action": "investigate",
-        "feature": None,
-        "detector": {
-            "name": "confidence_sequence",
-            "params_hash": _hash(rule),
-            "statistic": worse.low,
-            "threshold": rule.margin,
-            "budget_share": 0.0,
-            "direction": "up",
+        shares = [short((alone + both) / errors) for alone in (more, less)]
+        impact = impact_of("error", *shares)
+    detail = alert_fields(
+        (name, "version", "warning", "investigate"),
+        f"{_who(group)}: it {errs} than the champion, by {by}: do not let it go live",
+        detected=Detected(
+            name="confidence_sequence",
+            params_hash=params_hash(asdict(rule)),
+            statistic=worse.low,
+            threshold=rule.margin,
+        ),
+        span=Span(told.since_ms, told.end_ms, told.count),
+        effect=worse,
+        floor=rule.margin,
+        impact=impact,
+        reference=(f"champion:{iso(told.since_ms)}", told.count),
+        evidence={
+            "current": {"predictions": told.count, "wrong_alone": more},
+            "reference": {"predictions": told.count, "wrong_alone": less},
         },
-        "window": {"start": iso(told.since_ms), "end": iso(told.end_ms), "count": told.count},
-        "effect": {
-            "estimate": worse.estimate,
-            "low": worse.low,
-            "high": worse.high,
-            "floor": rule.margin,
-            "change_at": iso(told.since_ms),
-        },
-        "change_at_ms": told.since_ms,
-        "impact": impact,
-        "summary": f"{_who(group)}: it {errs} than the champion, by {by}: do not let it go live",
-        "reference": {"id": f"champion:{iso(told.since_ms)}", "count": told.count},
-        "evidence": sides,
-    }
+    )
     return MonitorFinding(told.end_ms, series, name, detail)
 
 
 def _who(group: Group) -> str:
     return f"{group[0]} v{group[1]} ({group[2]})"
-
-
-def _hash(rule: ShadowRule) -> str:
-    params = msgspec.json.encode(asdict(rule), order="deterministic")
-    return hashlib.sha256(params).hexdigest()[:12]
 
 
 def _found(told: ShadowTold, counted: Counted) -> str:
@@ -145,7 +111,3 @@ def _found(told: ShadowTold, counted: Counted) -> str:
             return f"{feature}, which the champion has, lacks a value in {share} of its predictions"
         case "type_error":
             return f"{feature} has another type than the champion's in {share} of its predictions"
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 
 from stream.events import Prediction
 
+Of = TypeVar("Of")
 NEAR = 1e-9  # numbers so near are equal: two languages print a sum differently
 
 
@@ -26,8 +27,16 @@ class OfflineValues(msgspec.Struct):
     model_id: str | None = None  # None: of whichever model has the id
 
 
-class UnreadableError(ValueError):
-    """A line that is none."""
+class Refused:
+    """Records of a side that are none of it, counted; the first one's fault is kept."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.why = ""
+
+    def note(self, error: Exception) -> None:
+        self.count += 1
+        self.why = self.why or str(error)
 
 
 @dataclass(slots=True)
@@ -82,18 +91,26 @@ class Skew:
 Key = tuple[str | None, str]
 
 
-def offline_of(lines: Iterable[bytes]) -> dict[Key, dict[str, Any]]:
-    """By model (None where none is named) and id; of an id that comes twice the first. Raises
-    UnreadableError."""
-    decoder = msgspec.json.Decoder(OfflineValues)
+def offline_of(lines: Iterable[bytes], refused: Refused) -> dict[Key, dict[str, Any]]:
+    """By model (None where none is named) and id; of an id that comes twice the first."""
     found: dict[Key, dict[str, Any]] = {}
-    for line in lines:
-        try:
-            one = decoder.decode(line)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise UnreadableError(f"offline values: {error}") from None
+    for one in _decoded(lines, msgspec.json.Decoder(OfflineValues), refused):
         found.setdefault((one.model_id, one.prediction_id), one.features)
     return found
+
+
+def predictions_of(lines: Iterable[bytes], refused: Refused) -> Iterator[Prediction]:
+    return _decoded(lines, msgspec.json.Decoder(Prediction), refused)
+
+
+def _decoded(
+    lines: Iterable[bytes], decoder: msgspec.json.Decoder[Of], refused: Refused
+) -> Iterator[Of]:
+    for line in lines:
+        try:
+            yield decoder.decode(line)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            refused.note(error)
 
 
 def compare(

@@ -18,7 +18,6 @@ from stream.columns import Rows
 from stream.event_columns import PredictionColumns
 from stream.events import Effect, Records
 from stream.feature_names import Alike, FeatureNames
-from stream.feature_sets import with_feature_sets
 from stream.grouped_rows import GroupedRows
 from stream.identity import Hashes
 from stream.intake import Intake
@@ -56,7 +55,6 @@ class SourceStage:
         self._open = OpenPanes(rules)
         self._join = OutcomeJoin(rules)
         self._subject_of = named_by(rules)
-        self._asks_for_sets = rules.asks_for_feature_sets
 
     @property
     def epoch(self) -> int:
@@ -88,8 +86,6 @@ class SourceStage:
         if len(new):
             may_wait, before_ms = timely.may_wait[new], timely.before_ms[new]
             mine = self._segments.split(columns.take(new), records.values, self.rules)
-            if self._asks_for_sets:
-                mine = with_feature_sets(mine, records.values, self.rules)
             self._apply(mine, keys[new], may_wait, before_ms)
         return [*usable.dead, *self._closed()]
 
@@ -124,7 +120,6 @@ class SourceStage:
     def _use(self, rules: Rules) -> None:
         self.rules = rules
         self._subject_of = named_by(rules)
-        self._asks_for_sets = rules.asks_for_feature_sets
         self._intake.rules = rules
         self._join.use(rules)
 

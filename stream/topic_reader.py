@@ -70,7 +70,7 @@ async def find_ranges(
         for side in SIDES
         for partition in range(settings.partitions)
     }
-    _assign(consumer, list(tps.values()))
+    assign_paused(consumer, list(tps.values()))
     first = await consumer.beginning_offsets(list(tps.values()))
     last = await consumer.end_offsets(list(tps.values()))
     starts = await first_at(consumer, from_ms, first, last)
@@ -104,7 +104,7 @@ def must_be_there(tp: Any, start: int, first: int, last: int) -> None:
         )
 
 
-def _assign(consumer: Any, tps: list[Any]) -> None:
+def assign_paused(consumer: Any, tps: list[Any]) -> None:
     """Nothing is fetched yet, and no position asked for: there is none to reset to."""
     consumer.assign(tps)
     for tp in tps:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import asdict
 from typing import Any
 
-import msgspec
-
+from detectors.confidence_sequence import Between
+from stream.alert_fields import Z95, Detected, Facts, Span, alert_fields, params_hash, short
 from stream.budget import TRAFFIC
 from stream.columns import Group
-from stream.events import Action, Kind, Severity
 from stream.monitor_told import MonitorFinding
 from stream.rules import DAY_MS, HOUR_MS, Rules
 from stream.times import iso
 from stream.traffic import TrafficTold, What
 from stream.usual_hours import Usual
-from stream.verdicts import NO_IMPACT
 
-_Z95 = 1.959963984540054
-_FACTS: dict[What, tuple[str, Kind, Severity, Action]] = {
+_FACTS: dict[What, Facts] = {
     "throughput": ("ThroughputChange", "throughput", "warning", "investigate"),
     "silence": ("Silence", "silence", "error", "fix_pipeline"),
 }
@@ -38,53 +34,38 @@ def finding_of(told: TrafficTold, rules: Rules) -> MonitorFinding:
 
 
 def _described(told: TrafficTold, usual: Usual, rules: Rules) -> dict[str, Any]:
-    alertname, kind, severity, action = _FACTS[told.what]
     rule = rules.traffic_of(told.group[0])
     mean = max(usual.mean, 1e-9)
-    spread = _Z95 * math.sqrt(usual.dispersion * max(told.count, 1)) / mean
+    spread = Z95 * math.sqrt(usual.dispersion * max(told.count, 1)) / mean
     estimate = told.count / mean - 1.0
-    params = [asdict(rules.budget_of(told.group[0])), asdict(rule)]
     lowest, highest = told.bounds
     span_ms = told.at_ms - told.since_ms
-    return {
-        "alertname": alertname,
-        "kind": kind,
-        "severity": severity,
-        "recommended_action": action,
-        "feature": None,
-        "detector": {
-            "name": "poisson_rate" if told.what == "throughput" else "longest_silence",
-            "params_hash": hashlib.sha256(
-                msgspec.json.encode(params, order="deterministic")
-            ).hexdigest()[:12],
-            "statistic": told.statistic,
-            "threshold": told.threshold,
-            "budget_share": TRAFFIC / rules.sources,
-            "direction": "up" if told.up else "down",
-        },
-        "window": {"start": iso(told.since_ms), "end": iso(told.at_ms), "count": told.count},
-        "effect": {
-            "estimate": estimate,
-            "low": max(estimate - spread, -1.0),
-            "high": estimate + spread,
-            "floor": rule.change,
-            "change_at": iso(told.since_ms),
-        },
-        "change_at_ms": told.since_ms,
-        "impact": dict(NO_IMPACT),
-        "reference": {"id": f"self:{iso(usual.end_ms)}", "count": usual.count},
-        "evidence": {
+    return alert_fields(
+        _FACTS[told.what],
+        f"{_who(told.group)}: {_found(told, usual, span_ms)}",
+        detected=Detected(
+            name="poisson_rate" if told.what == "throughput" else "longest_silence",
+            params_hash=params_hash([asdict(rules.budget_of(told.group[0])), asdict(rule)]),
+            statistic=told.statistic,
+            threshold=told.threshold,
+            budget_share=TRAFFIC / rules.sources,
+            direction="up" if told.up else "down",
+        ),
+        span=Span(told.since_ms, told.at_ms, told.count),
+        effect=Between(estimate, max(estimate - spread, -1.0), estimate + spread),
+        floor=rule.change,
+        reference=(f"self:{iso(usual.end_ms)}", usual.count),
+        evidence={
             "current": {"predictions_an_hour": told.count, "minutes": span_ms / 60_000},
             "reference": {
-                "predictions_an_hour": _short(usual.mean),
-                "lowest": _short(lowest),
-                "highest": _short(highest),
+                "predictions_an_hour": short(usual.mean),
+                "lowest": short(lowest),
+                "highest": short(highest),
                 "hours": usual.hours,
-                "dispersion": _short(usual.dispersion),
+                "dispersion": short(usual.dispersion),
             },
         },
-        "summary": f"{_who(told.group)}: {_found(told, usual, span_ms)}",
-    }
+    )
 
 
 def _found(told: TrafficTold, usual: Usual, span_ms: int) -> str:
@@ -121,7 +102,3 @@ def _duration(span_ms: int) -> str:
 
 def _count(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")

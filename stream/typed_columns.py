@@ -28,16 +28,17 @@ Features = Sequence[dict[str, Any]]
 Value = TypeVar("Value", bound=Hashable)
 _of_prediction = attrgetter(
     *("prediction_id", "model_id", "model_version", "role", "features", "latency_ms"),
+    "feature_set",
     *("prediction.label", "prediction.score", "prediction.value"),
 )
 
 
 def prediction_columns(decoded: Decoded[Prediction]) -> PredictionColumns:
     """O(cells), and some microseconds for each column of each shape."""
-    parts = list(zip(*map(_of_prediction, decoded.events), strict=True)) or [()] * 9
+    parts = list(zip(*map(_of_prediction, decoded.events), strict=True)) or [()] * 10
     *parts, labels, scores, values = parts
-    ids, models, versions, roles, features, latencies = parts
-    said, texts = _said(latencies, labels, scores, values)
+    ids, models, versions, roles, features, latencies, sets = parts
+    said, texts = _said(latencies, sets, labels, scores, values)
     shapes = list(_shapes(features, said, texts))
     group, groups = _coded(zip(models, versions, roles, strict=True))
     return PredictionColumns(
@@ -57,7 +58,7 @@ def familiar_predictions(read: Read, form: Form) -> PredictionColumns:
     fields = read.fields
     said_of = dict.fromkeys(("label", "score", "value"), [None] * len(read.place))
     said_of |= {field: fields[f"prediction.{field}"] for field in form.said}
-    said, texts = _said(fields["latency_ms"], **said_of)
+    said, texts = _said(fields["latency_ms"], fields["feature_set"], **said_of)
     cells = {name: fields[f"features.{form.field(i)}"] for i, name in enumerate(form.names)}
     ordered = {f"{FEATURE}{name}": column(cells[name], texts) for name in sorted(cells)}
     given, shapes = said.given(), []
@@ -89,20 +90,24 @@ def _coded_together(parts: Sequence[Sequence[Value]]) -> tuple[NDArray[np.int64]
 
 def _said(
     latencies: Sequence[float | None],
+    feature_set: Sequence[str | None],
     label: Sequence[Label | None],
     score: Sequence[float | None],
     value: Sequence[float | None],
 ) -> tuple[Said, dict[int, str]]:
-    """What predictions say, and the texts of their labels."""
+    """What predictions say, and the texts of their labels and feature sets."""
     codes, of_label = _coded(_label_texts(label))
+    of_row, sets = _coded(feature_set)
     said = Said(
         has_label=np.array([text is not None for text in of_label], np.bool_)[codes],
         label=_hashes(of_label)[codes],
         score=numbers_of(score),
         value=numbers_of(value),
         latency_ms=numbers_of(latencies),
+        feature_set=_hashes(sets)[of_row] if any(text is not None for text in sets) else None,
     )
-    return said, {(code := text_hash(t)): text_shown(t, code) for t in of_label if t is not None}
+    texts = [text for text in (*of_label, *sets) if text is not None]
+    return said, {(code := text_hash(t)): text_shown(t, code) for t in texts}
 
 
 def outcome_columns(decoded: Decoded[Outcome] | Read) -> OutcomeColumns:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import msgspec
-
 from detectors.base import Change
+from detectors.confidence_sequence import Between
 from detectors.effects import Interval
+from stream.alert_fields import Z95, Detected, Facts, Span, alert_fields, impact_of, params_hash
 from stream.columns import Group
-from stream.events import Action, Kind, Severity
 from stream.judgement import RECALL
 from stream.pane_kinds import PaneKind, age_text, further_age_of, is_judged
 from stream.rules import Rules
-from stream.times import iso
 from stream.unit_walk import Crossing, Told
 from stream.units import is_fault
 
-_Z95 = 1.959963984540054
 LARGE_SHIFT = 0.32  # σ: about PSI .1 of a normal
 LARGE_SHAPE = 0.10  # of the mass in one bin
 
-Facts = tuple[str, Kind, Severity, Action]
 _SHIFTS: dict[str, Facts] = {
     "feature": ("FeatureDrift", "feature_drift", "info", "investigate"),
     "prediction:score": ("PredictionDrift", "prediction_drift", "warning", "investigate"),
@@ -72,9 +67,6 @@ _OBJECTIVE: Facts = ("LatencyObjective", "latency", "error", "investigate")
 _STALE: Facts = ("StaleFeature", "data_quality", "error", "fix_pipeline")
 _FEATURE_SET: Facts = ("FeatureSetChange", "schema", "info", "investigate")
 _JOINT: Facts = ("JointDrift", "feature_drift", "info", "investigate")
-NO_IMPACT: dict[str, Any] = {
-    "metric": None, "value": None, "reference": None, "label_coverage": None,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +128,7 @@ class Context:
             params = [asdict(rules.budget_of(model)), asdict(rules.floors_of(model))]
             params += [asdict(rules.rates)] if is_fault(self.detector) else []
             params += [asdict(rules.joint)] if self.detector == "joint" else []
-        return hashlib.sha256(msgspec.json.encode(params, order="deterministic")).hexdigest()[:12]
+        return params_hash(params)
 
     @property
     def who(self) -> str:
@@ -159,32 +151,24 @@ def describe_crossing(
     is_better = not up if not context.series.startswith(RECALL) else up
     if kind == "performance" and severity != "info" and is_better:
         severity, action = "info", "investigate"  # it has become better
-    return {
-        "alertname": context.alertname,
-        "kind": kind,
-        "severity": severity,
-        "recommended_action": action,
-        "feature": context.feature,
-        "detector": {
-            "name": _detector(context, told),
-            "params_hash": context.params_hash,
-            "statistic": crossing.statistic,
-            "threshold": crossing.threshold,
-            "budget_share": context.budget_share,
-            "direction": "up" if up else "down",
-        },
-        "window": {"start": iso(crossing.since_ms), "end": iso(end_ms), "count": crossing.n},
-        "effect": {
-            "estimate": float(effect.estimate) * scale,
-            "low": float(effect.low) * scale,
-            "high": float(effect.high) * scale,
-            "floor": told.watched.terms.floor * scale,
-            "change_at": iso(crossing.since_ms),
-        },
-        "change_at_ms": crossing.since_ms,
-        "impact": dict(NO_IMPACT),
-        "summary": f"{context.who}: {_found(context, told, crossing, effect)}{context.when}",
-    }
+    return alert_fields(
+        (context.alertname, kind, severity, action),
+        f"{context.who}: {_found(context, told, crossing, effect)}{context.when}",
+        detected=Detected(
+            name=_detector(context, told),
+            params_hash=context.params_hash,
+            statistic=crossing.statistic,
+            threshold=crossing.threshold,
+            budget_share=context.budget_share,
+            direction="up" if up else "down",
+        ),
+        span=Span(crossing.since_ms, end_ms, crossing.n),
+        effect=Between(
+            *(float(value) * scale for value in (effect.estimate, effect.low, effect.high))
+        ),
+        floor=told.watched.terms.floor * scale,
+        feature=context.feature,
+    )
 
 
 def _detector(context: Context, told: Told) -> str:
@@ -232,42 +216,33 @@ def describe(context: Context, change: Change, change_at_ms: int, end_ms: int) -
     """The same of a change of a mean that ADWIN or Page-Hinkley found."""
     _, kind, severity, action = context.facts
     difference = change.after_mean - change.before_mean
-    spread = _Z95 * math.sqrt(
+    spread = Z95 * math.sqrt(
         change.before_variance / max(change.before_weight, 1)
         + change.after_variance / max(change.after_weight, 1)
     )
     moved = "rose" if change.direction == "up" else "fell"
     before, after = _figure(change.before_mean), _figure(change.after_mean)
     name = context.series.partition(":")[2]
-    impact = dict(NO_IMPACT)
+    impact = impact_of()
     if is_judged(context.kind):
-        impact |= {"metric": name, "value": change.after_mean, "reference": change.before_mean}
-    return {
-        "alertname": context.alertname,
-        "kind": kind,
-        "severity": severity,
-        "recommended_action": action,
-        "feature": context.feature,
-        "detector": {
-            "name": context.detector,
-            "params_hash": context.params_hash,
-            "statistic": change.statistic,
-            "threshold": change.threshold,
-            "budget_share": context.budget_share,
-            "direction": change.direction,
-        },
-        "window": {"start": iso(change_at_ms), "end": iso(end_ms), "count": change.after_weight},
-        "effect": {
-            "estimate": difference,
-            "low": difference - spread,
-            "high": difference + spread,
-            "floor": effect_floor(context, change),
-            "change_at": iso(change_at_ms),
-        },
-        "change_at_ms": change_at_ms,
-        "impact": impact,
-        "summary": f"{context.who}: mean of {name} {moved} from {before} to {after}{context.when}",
-    }
+        impact = impact_of(name, change.after_mean, change.before_mean)
+    return alert_fields(
+        (context.alertname, kind, severity, action),
+        f"{context.who}: mean of {name} {moved} from {before} to {after}{context.when}",
+        detected=Detected(
+            name=context.detector,
+            params_hash=context.params_hash,
+            statistic=change.statistic,
+            threshold=change.threshold,
+            budget_share=context.budget_share,
+            direction=change.direction,
+        ),
+        span=Span(change_at_ms, end_ms, change.after_weight),
+        effect=Between(difference, difference - spread, difference + spread),
+        floor=effect_floor(context, change),
+        feature=context.feature,
+        impact=impact,
+    )
 
 
 def effect_floor(context: Context, change: Change) -> float:

@@ -9,7 +9,7 @@
 #include "texts.h"
 #include "times.h"
 
-enum { HAS_LABEL = 1, HAS_SCORE = 2, HAS_VALUE = 4, HAS_LATENCY = 8 };
+enum { HAS_LABEL = 1, HAS_SCORE = 2, HAS_VALUE = 4, HAS_LATENCY = 8, HAS_FEATURE_SET = 16 };
 
 #define LARGEST_NUMBER 1e100
 #define SMALLEST_NUMBER 1e-100
@@ -33,14 +33,14 @@ typedef struct {
     Grown order;  /* names of the last record's features, in its order */
     Grown shape;  /* the key of a shape, while it is made */
     Grown kind, bits;
-    int32_t last_group, last_shape, last_label, last_model, last_version, last_role;
+    int32_t last_group, last_shape, last_label, last_model, last_version, last_role, last_set;
     size_t most_features;
 } Batch;
 
 typedef struct {
     Text id;
     int64_t time_ms, revision;
-    int32_t model, version, role, label; /* codes of texts */
+    int32_t model, version, role, label, feature_set; /* codes of texts */
     double score, value, latency_ms;
     bool retracted;
 } Event;
@@ -118,6 +118,26 @@ static inline bool optional_label(Batch *b, int32_t *code)
         t = (Text){n.start, (size_t)(s->p - n.start)};
     }
     *code = b->last_label = code_of(&b->texts, t, b->last_label, NULL);
+    if (*code == NONE)
+        return false;
+    entry(&b->texts, *code)->is_value = true;
+    return true;
+}
+
+/* NONE for null. */
+static inline bool optional_text(Batch *b, int32_t *code, int32_t *last)
+{
+    Text t;
+    *code = NONE;
+    if (*b->s.p == 'n')
+        return WORD(&b->s, "null");
+    if (is_next(&b->texts, *last, &b->s)) {
+        *code = *last;
+        return true;
+    }
+    if (!text(&b->s, &t) || t.n > XXH3_LONGEST)
+        return false;
+    *code = *last = code_of(&b->texts, t, *last, NULL);
     if (*code == NONE)
         return false;
     entry(&b->texts, *code)->is_value = true;
@@ -343,7 +363,7 @@ static bool prediction_field(Batch *b, Event *e, Text name, unsigned *fields)
         break;
     case 11:
         if (IS("feature_set"))
-            return !seen(fields, FEATURE_SET) && (*s->p == 'n' ? WORD(s, "null") : skipped_text(s));
+            return !seen(fields, FEATURE_SET) && optional_text(b, &e->feature_set, &b->last_set);
         break;
     case 12:
         if (IS("predicted_at"))
@@ -402,8 +422,8 @@ static bool parsed(Batch *b, const uint8_t *p, size_t n, Field *field, unsigned 
     bool first = true, closed = false;
     unsigned fields = 0;
     Text name;
-    *e = (Event){.model = NONE, .version = NONE, .role = NONE, .label = NONE, .score = NAN,
-                 .value = NAN, .latency_ms = NAN, .revision = 1};
+    *e = (Event){.model = NONE, .version = NONE, .role = NONE, .label = NONE,
+                 .feature_set = NONE, .score = NAN, .value = NAN, .latency_ms = NAN, .revision = 1};
     b->s = (Scanner){p, p + n, &b->arena};
     if (!is_ascii(p, n) && !is_utf8(p, n))
         return false;

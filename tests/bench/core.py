@@ -21,6 +21,7 @@ from unittest import mock
 
 import msgspec
 
+from detectors import native as of_detectors
 from stream import native, record_columns
 from stream.allocator import keep_freed_memory
 from stream.events import Records
@@ -103,6 +104,7 @@ def measure(predictions: int, repetitions: int) -> dict[str, Any]:
         with (
             mock.patch.object(record_columns, "PARSER", parser),
             mock.patch.object(native, "IN_USE", parser == "native"),
+            mock.patch.object(of_detectors, "IN_USE", parser == "native"),
         ):
             ran[:] = [run(fed)]
 

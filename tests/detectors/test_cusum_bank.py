@@ -6,9 +6,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from detectors import native
 from detectors.bernoulli_tilts import bernoulli_tilts
 from detectors.budget_change import rethreshold
 from detectors.cusum_bank import Crossings, CusumBank
@@ -17,6 +18,13 @@ from detectors.score_tilts import score_tilts
 from detectors.tilts import NATS, Tilts
 
 Ints = npt.NDArray[np.int64]
+
+
+@pytest.fixture(autouse=True, params=["numpy", "c"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the extension, where there is one, and without it."""
+    monkeypatch.setattr(native, "IN_USE", request.param == "c" and native.IS_BUILT)
+
 
 COLUMNS = ("series", "pane", "theta", "statistic", "threshold", "since", "n_since", "x_since")
 
@@ -80,7 +88,11 @@ def test_a_bank_tells_what_naive_accounts_tell(seed: int) -> None:
     assert as_rows(CusumBank(tilts).update(position, x, n)) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(seed=st.integers(0, 10**6), cuts=st.lists(st.integers(0, 120), max_size=6))
 def test_cutting_and_restoring_anywhere_change_no_bit(seed: int, cuts: list[int]) -> None:
     position, x, n = some_panes(120, seed)

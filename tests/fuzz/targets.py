@@ -78,7 +78,7 @@ def predictions(data: bytes) -> None:
     for event in decoded.events:
         assert read is not None
         assert decoded.time_ms.tolist() == [read.at]
-        _same(event, read, ("prediction_id", "model_id", "role", "latency_ms"))
+        _same(event, read, ("prediction_id", "model_id", "role", "latency_ms", "feature_set"))
         _same(event.prediction, read, ("score", "value"))
         assert event.model_version == read.version
         assert _label(event.prediction.label) == read.label

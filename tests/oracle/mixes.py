@@ -120,7 +120,7 @@ def draw_predictions(random: Random, world: World, size: int) -> list[Event]:
                 ),
                 **({"latency_ms": random.choice((3, 12.3, None))} if random.random() < 0.5 else {}),
                 **(
-                    {"segment": {"channel": "web"}, "later": [None]}
+                    {"segment": {"channel": "web"}, "later": [None], "feature_set": f"f@{now % 3}"}
                     if random.random() < 0.2
                     else {}
                 ),

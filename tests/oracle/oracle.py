@@ -80,6 +80,7 @@ def prediction_panes(world: World, partitions: list[Partition]) -> dict[PaneKey,
                     "prediction:score": p.score,
                     "prediction:value": p.value,
                     "prediction:latency_ms": p.latency_ms,
+                    "prediction:feature_set": p.feature_set,
                 }
                 cells |= {name: v for name, v in measures.items() if v is not None}
                 rows["prediction", p.group, end].append((p.prediction_id, cells))

@@ -46,6 +46,7 @@ class Prediction:
     score: float | None
     value: float | None
     latency_ms: float | None
+    feature_set: str | None
     features: dict[str, Any]
     is_held: bool = True  # for an outcome
 
@@ -71,7 +72,6 @@ def read_prediction(raw: bytes | None, limits: Limits) -> Prediction:
     said = _field(event, "prediction", dict)
     features = _field(event, "features", dict)
     _finite(features)
-    _optional_text(event, "feature_set")
     for text in (_optional_dict(event, "segment") or {}).values():
         if not isinstance(text, str):
             raise Dead("wrong_type")
@@ -90,6 +90,7 @@ def read_prediction(raw: bytes | None, limits: Limits) -> Prediction:
         score=_optional_number(said, "score"),
         value=_optional_number(said, "value"),
         latency_ms=latency,
+        feature_set=_optional_text(event, "feature_set"),
         features=features,
     )
     if prediction.label is None and prediction.score is None and prediction.value is None:

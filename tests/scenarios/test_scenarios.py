@@ -16,7 +16,6 @@ from tests.scenarios.play import OWNERS, Play, play
 
 MINUTE_MS = 60_000
 BY_REGION = "models: {fraud: {segments: [region]}}"
-SETS = "models: {fraud: {feature_sets: true}}"
 PROMISED = "models: {fraud: {latency: {p50: 20ms, p95: 30ms, p99: 32ms}}}"
 
 
@@ -241,18 +240,31 @@ def test_what_drifts_in_one_region_names_it_and_the_others_are_silent() -> None:
 
 
 def test_a_drift_that_begins_with_another_feature_set_follows_from_it() -> None:
-    story = play("feature_set:amount@30h", config=SETS)
+    story = play("feature_set:amount@30h")
     alert = caught(story, within_min=150, alertname="FeatureDrift")
     assert alert.recommended_action == "fix_pipeline"
     (change,) = [a for a in story.first if a.alertname == "FeatureSetChange"]
     assert (change.severity, change.recommended_action) == ("info", "investigate")
     assert change.evidence["current"]["feature_set"] == story.fault["feature_set"]
-    assert alert.evidence["folded_under"]["fingerprint"] == change.fingerprint
+    under = alert.evidence["folded_under"]
+    assert under["fingerprint"] == change.fingerprint
+    assert (under["from"], under["to"]) == ("payments@7", story.fault["feature_set"])
+    assert alert.summary.endswith("; follows from payments@8, which came in place of payments@7")
     assert alert.incident_id == change.id
 
 
+def test_another_feature_set_with_which_nothing_begins_is_not_told() -> None:
+    assert play("feature_set:amount@30h,x1").alerts == []
+
+
+def test_a_drift_that_begins_hours_after_another_feature_set_does_not_follow_from_it() -> None:
+    story = play("feature_set:amount@30h,x1", "covariate:amount@38h")
+    assert story.first
+    assert not [a for a in story.alerts if a.kind == "schema" or "folded_under" in a.evidence]
+
+
 def test_a_drift_without_another_feature_set_follows_from_none() -> None:
-    story = play("covariate:amount@36h", config=SETS)
+    story = play("covariate:amount@36h")
     assert not [a for a in story.alerts if a.kind == "schema" or "folded_under" in a.evidence]
 
 

@@ -1,27 +1,33 @@
-"""Feature sets: read where they are asked for, told once, whatever the batching."""
+"""Feature sets: read alike by every parser, told where something begins with them, whatever the
+batching."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stream.columns import ABSENT, NULL, Column, Rows, column
-from stream.feature_sets import FEATURE_SET, LASTING_MS, FeatureSetWatch
-from stream.panes import summarise
+from stream.event_columns import FEATURE_SET
+from stream.events import Alert, Request
+from stream.feature_sets import LASTING_MS, MOST, FeatureSetWatch, NewSet
+from stream.panes import PaneTable, summarise
 from stream.pipeline import Pipeline
-from stream.rules import ModelRule, Rules
-from tests.stream.test_determinism import Panes, assert_same, everything, restore_some
-from tests.streams import SMALL, Event, dealt, feed, prediction, run
+from stream.rules import DAY_MS, ModelRule, Rules
+from tests.stream.test_determinism import assert_same, everything, restore_some
+from tests.streams import SMALL, Event, dealt, feed, outcome, prediction, run
 
-ASKED = replace(SMALL, maturity=None, models={"m": ModelRule(feature_sets=True), "n": ModelRule()})
+RULES = replace(SMALL, maturity=None)
 NEW_MS = 60_000
 
 
-def events(models: str = "mn") -> list[Event]:
+def events(models: str = "m", *, shift: float = 3.0, **more: object) -> list[Event]:
     """Every half second one; of the one set until the first minute is over, then of another; some
     name none."""
     random = Random(3)
@@ -34,72 +40,183 @@ def events(models: str = "mn") -> list[Event]:
                 f"p{i}",
                 at_ms,
                 model_id=models[i % len(models)],
-                features={"x": random.gauss(3.0 * (at_ms >= NEW_MS), 1.0)},
+                features={"x": random.gauss(shift * (at_ms >= NEW_MS), 1.0)},
                 feature_set=name,
                 _arrival=at_ms,
+                **more,
             )
         )
     return made
 
 
-def told(rules: Rules, made: list[Event]) -> list[tuple[str, str, str]]:
-    alerts = [one.alert for one in run(rules, dealt(made, [], 2)).sorted_alerts()]
-    sets = [a for a in alerts if a.alertname == "FeatureSetChange"]
-    return [(a.model.id, a.status, str(a.evidence["current"]["feature_set"])) for a in sets]
+def alerts(rules: Rules, made: Sequence[Event], judged: Sequence[Event] = ()) -> list[Alert]:
+    return [one.alert for one in run(rules, dealt(made, judged, 2)).sorted_alerts()]
 
 
-def test_the_first_of_another_version_is_told_once_and_what_drifts_then_follows_from_it() -> None:
-    assert told(ASKED, events()) == [("m", "firing", "payments@8")]
-    alerts = [one.alert for one in run(ASKED, dealt(events(), [], 2)).sorted_alerts()]
-    drifts = [a for a in alerts if a.kind == "feature_drift" and a.scope.feature == "x"]
-    under = {a.model.id: a.evidence.get("folded_under", {}).get("model") for a in drifts}
-    causes = {a.evidence.get("folded_under", {}).get("alertname") for a in drifts}
-    assert "FeatureSetChange" in causes
-    assert under["m"] == "m"
-    assert under["n"] != "m"
+def changes(rules: Rules, made: Sequence[Event]) -> list[tuple[str, str, str]]:
+    told = [a for a in alerts(rules, made) if a.alertname == "FeatureSetChange"]
+    return [(a.model.id, a.status, str(a.evidence["current"]["feature_set"])) for a in told]
 
 
-def test_it_is_read_only_where_it_is_asked_for() -> None:
-    panes = Panes()
-    run(ASKED, dealt(events(), [], 1), observe=panes)
-    having = {g[0] for (_, g, _), s in panes.seen.items() if FEATURE_SET in s["features"]}
-    assert having == {"m"}
-    assert told(replace(ASKED, models={}), events()) == []
+# -- what people are told
+
+
+def test_the_first_of_another_version_is_told_where_a_drift_begins_with_it() -> None:
+    told = alerts(RULES, events())
+    drift = next(a for a in told if a.kind == "feature_drift" and a.scope.feature == "x")
+    (change,) = [a for a in told if a.alertname == "FeatureSetChange"]
+    assert drift.recommended_action == "fix_pipeline"
+    under = drift.evidence["folded_under"]
+    assert under["fingerprint"] == change.fingerprint
+    assert (under["from"], under["to"]) == ("payments@7", "payments@8")
+    assert drift.incident_id == change.incident_id == change.id
+    assert change.evidence["reference"]["feature_set"] == "payments@7"
+
+
+def test_where_nothing_begins_with_it_nothing_is_told_and_nothing_fires() -> None:
+    pipeline = run(RULES, dealt(events(shift=0.0), [], 2))
+    assert pipeline.alerts == []
+    assert pipeline.alert_stage.active() == []
+    assert pipeline.alert_stage.announce() == []
+
+
+def test_a_model_that_is_not_to_be_watched_for_it_is_not() -> None:
+    off = replace(RULES, models={"m": ModelRule(feature_sets=False), "n": ModelRule()})
+    assert {model for model, *_ in changes(off, events("mn"))} == {"n"}
+
+
+def losses(at_ms: int) -> list[Event]:
+    """Outcomes of `events`: right before, half of them wrong since."""
+    random = Random(4)
+    return [
+        outcome(
+            f"p{i}",
+            500 * i + 5_000,
+            _arrival=500 * i + 5_000,
+            actual={"label": "no" if 500 * i >= at_ms and random.random() < 0.9 else "yes"},
+        )
+        for i in range(400)
+    ]
+
+
+def test_a_loss_that_begins_with_it_follows_from_it_though_no_feature_drifts() -> None:
+    told = alerts(replace(RULES, maturity=20_000), events(shift=0.0), losses(NEW_MS))
+    change = next(a for a in told if a.alertname == "FeatureSetChange")
+    loss = next(a for a in told if a.alertname == "ErrorRateDrift")
+    assert loss.recommended_action == "fix_pipeline"
+    assert loss.incident_id == change.id
+    assert told.index(change) < told.index(loss)
+
+
+def requested(made: Sequence[Event], judged: Sequence[Event]) -> list[Request]:
+    rules = replace(RULES, maturity=20_000)
+    return [one.request for one in run(rules, dealt(made, judged, 2)).sorted_actions()]
+
+
+def test_what_follows_from_it_has_the_pipeline_fixed_once_and_nothing_retrained() -> None:
+    asked = requested(events(), losses(NEW_MS))
+    assert [request.type for request in asked] == ["fix_pipeline"]
 
 
 def test_after_a_day_it_is_over() -> None:
     later = prediction("z", NEW_MS + LASTING_MS + 5_000, _arrival=10**9, feature_set="payments@8")
     made = [*events("m"), {**later, "_timestamp": NEW_MS + LASTING_MS + 5_000}]
-    assert [status for _, status, _ in told(ASKED, made)] == ["firing", "resolved"]
+    assert [status for _, status, _ in changes(RULES, made)] == ["firing", "resolved"]
 
 
-def test_it_is_over_then_even_where_none_is_named_any_more() -> None:
-    ends = np.arange(1, 9) * LASTING_MS // 4
-    names = ["payments@7", "payments@8", *[None] * 6]
+# -- what the watch sees
+
+Panes = Sequence[Sequence[str | None]]
+Told = list[tuple[int, str, str | None]]
+PANE_MS = DAY_MS // 2
+
+
+def table_of(panes: Panes) -> PaneTable:
+    """Pane n ends at n · PANE_MS."""
+    rows = [(PANE_MS * n, name) for n, pane in enumerate(panes, 1) for name in pane]
     texts: dict[int, str] = {}
-    sets = column(names, texts)
+    sets = column([name for _, name in rows], texts)
     sets = Column(np.where(sets.kind == NULL, ABSENT, sets.kind).astype(np.uint8), sets.bits)
-    rows = Rows(ends, np.arange(8, dtype=np.uint64), {FEATURE_SET: sets}, texts)
+    ends = np.array([end for end, _ in rows], np.int64)
+    cells = Rows(ends, np.arange(len(rows), dtype=np.uint64), {FEATURE_SET: sets}, texts)
+    return summarise(cells, 8, 200)
 
-    def told(cuts: list[int]) -> list[tuple[int, str | None]]:
-        watch, found = FeatureSetWatch(), []
-        for first, last in pairwise([0, *cuts, 8]):
-            part = summarise(rows.take(np.arange(first, last)), 8, 8).without_ghosts()
-            found += [(int(part.pane_end[one.row]), one.name) for one in watch.run(part, 1_000)]
-        return found
 
-    assert told([]) == [(int(ends[1]), "payments@8"), (int(ends[5]), None)]
-    assert told([2, 3, 5]) == told([1, 6]) == told([])
+def watched(panes: Panes, cuts: Sequence[int] = ()) -> Told:
+    """(pane, name, former), restored at each cut."""
+    table, watch, told = table_of(panes), FeatureSetWatch(), []
+    for first, last in pairwise([0, *cuts, len(panes)]):
+        part = table.between(PANE_MS * (first + 1), PANE_MS * last).without_ghosts()
+        for end_ms, new in watch.run(part, PANE_MS):
+            one = (new.name, new.former) if isinstance(new, NewSet) else (new, None)
+            told.append((end_ms // PANE_MS, *one))
+        watch = FeatureSetWatch.restore(watch.snapshot())
+    return told
+
+
+DAY_AGO, ANOTHER = "a day has passed", "another one has come"
+
+
+def test_it_is_over_after_a_day_even_where_none_is_named_any_more() -> None:
+    panes = [["a@7"], ["a@8"], *[[None]] * 6]
+    expected: Told = [(2, "a@8", "a@7"), (4, DAY_AGO, None)]
+    assert watched(panes) == watched(panes, [2, 3, 5]) == watched(panes, [1, 6]) == expected
+
+
+def test_another_one_within_the_day_ends_it_and_is_told_with_the_next_pane() -> None:
+    panes = [["a@7"], ["a@8"], ["a@9"], ["a@9"], [None]]
+    expected: Told = [(2, "a@8", "a@7"), (3, ANOTHER, None), (4, "a@9", "a@8"), (5, DAY_AGO, None)]
+    assert watched(panes) == watched(panes, range(1, 5)) == expected
+
+
+def test_it_is_compared_with_the_latest_version_of_the_same() -> None:
+    panes = [["a@7", "b@1"], ["a@8", "b@1"], ["b@1", "a@7"], ["a@7", "b@1"], ["a@9", "b@1"]]
+    assert [one for one in watched(panes) if one[2]] == [(2, "a@8", "a@7"), (5, "a@9", "a@7")]
+
+
+def test_the_first_of_all_and_one_that_comes_back_are_not_new() -> None:
+    panes = [["a@7"], ["a@8"], ["a@7"], ["a@8"], ["a@7"]]
+    assert [one for one in watched(panes) if one[2]] == [(2, "a@8", "a@7")]
+
+
+def test_so_many_that_they_are_no_versions_are_not_told() -> None:
+    panes = [[f"a@{n}-{i}" for i in range(MOST // 2 + 1)] for n in range(12)]
+    assert [one for one in watched(panes) if one[2] and one[0] > 2] == []
+
+
+def test_of_a_version_a_day_each_is_told_however_long_that_goes_on() -> None:
+    panes = [[f"a@{n // 4}"] for n in range(8 * MOST)]
+    told = [one for one in watched(panes) if one[2]]
+    assert [name for _, name, _ in told] == [f"a@{n}" for n in range(1, 2 * MOST)]
+
+
+names = st.none() | st.sampled_from(["a@1", "a@2", "a@3", "b@1", "b@2"])
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.lists(names, min_size=1, max_size=3), min_size=1, max_size=12), st.data())
+def test_batches_and_restarts_do_not_show(panes: Panes, data: st.DataObject) -> None:
+    cuts = data.draw(st.sets(st.integers(1, max(len(panes) - 1, 1))))
+    told = watched(panes)
+    assert watched(panes, sorted(cut for cut in cuts if cut < len(panes))) == told
+    firsts: dict[str, int] = {}
+    for n, pane in enumerate(panes, 1):
+        for name in pane:
+            firsts.setdefault(name or "", n)
+    news = [(n, name) for n, name, former in told if former]
+    assert all(firsts[name] <= n for n, name in news)
+    assert len({n for n, *_ in told}) == len(told)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_batches_and_restored_state_do_not_show(seed: int) -> None:
-    stream = dealt(events(), [], 2)
-    expected = everything(run(ASKED, stream, Random(seed), largest=40))
-    assert_same(everything(run(ASKED, stream, Random(9), largest=9, release_every=1)), expected)
-    random, pipeline = Random(seed), Pipeline(ASKED, 2)
+def test_whole_runs_are_the_same_whatever_the_batches_and_restarts(seed: int) -> None:
+    rules = replace(RULES, maturity=20_000)
+    stream = dealt(events("mn"), losses(NEW_MS), 2)
+    expected = everything(run(rules, stream, Random(seed), largest=40))
+    assert_same(everything(run(rules, stream, Random(9), largest=9, release_every=1)), expected)
+    random, pipeline = Random(seed), Pipeline(rules, 2)
     for side, batch in stream.batches(Random(seed), 40):
         feed(pipeline, side, batch)
-        restore_some(pipeline, ASKED, random)
+        restore_some(pipeline, rules, random)
     pipeline.end_of_input(None)
     assert_same(everything(pipeline), expected)

@@ -49,6 +49,7 @@ FEATURES: dict[str, Any] = {"x": 1.5, "n": None, "t": "größe", "b": True, "l":
 PLAIN = [
     prediction("p", 1_763_800_000_000, features=FEATURES, latency_ms=12.25),
     prediction("p" * 240, 0, role="shadow", segment={"channel": "web"}, feature_set=None),
+    prediction("p", 1, feature_set="zahlung€n@7"),
     prediction("p", 1, prediction={"score": 0.25, "probabilities": {"a": 0.25, "b": 1}}),
     prediction("p", 1, prediction={"value": -3}),
     prediction("ü€😀", 1, prediction={"label": 7}, note={"deep": [[[]]]}),
@@ -186,7 +187,13 @@ predictions = st.fixed_dictionaries(
             {}, optional={"label": cells, "score": cells, "value": cells, "probabilities": cells}
         ),
     },
-    optional={"role": words, "latency_ms": cells, "segment": cells, "unknown": cells},
+    optional={
+        "role": words,
+        "latency_ms": cells,
+        "segment": cells,
+        "feature_set": st.none() | words | cells,
+        "unknown": cells,
+    },
 )
 outcomes = st.fixed_dictionaries(
     {

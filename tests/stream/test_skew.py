@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from stream.events import Prediction
 from stream.simulate.spec import Spec
 from stream.simulate.write import write
-from stream.skew import Skew, UnreadableError, compare, offline_of
+from stream.skew import Refused, Skew, compare
+from stream.skew import offline_of as counted
 from tests.stream.test_cli import exit_code
 
 
@@ -34,6 +35,13 @@ def online(prediction_id: str, role: str = "champion", **features: Any) -> Predi
 
 def offline(prediction_id: str, **features: Any) -> bytes:
     return json.dumps({"prediction_id": prediction_id, "features": features}).encode()
+
+
+def offline_of(lines: list[bytes]) -> dict[Any, dict[str, Any]]:
+    refused = Refused()
+    found = counted(lines, refused)
+    assert refused.count == 0
+    return found
 
 
 def only(skew: Skew) -> dict[str, Any]:
@@ -92,9 +100,12 @@ def test_ids_without_offline_values_and_those_that_come_twice_are_counted() -> N
     assert only(skew)["differing"] == 0
 
 
-def test_a_line_that_is_no_value_of_a_prediction_is_refused() -> None:
-    with pytest.raises(UnreadableError):
-        offline_of([b'{"features": {}}'])
+def test_a_line_that_is_no_value_of_a_prediction_is_counted_and_the_others_are_compared() -> None:
+    refused = Refused()
+    found = counted([b'{"features": {}}', b"\xff", offline("a", x=1)], refused)
+    assert refused.count == 2
+    assert "prediction_id" in refused.why
+    assert compare([online("a", x=1)], found).matched == 1
 
 
 VALUES = st.one_of(st.none(), st.integers(-9, 9), st.floats(-9, 9), st.sampled_from("ab"))
@@ -147,3 +158,36 @@ def test_nothing_in_common_is_no_success(
     files = [str(tmp_path / f"{name}.ndjson") for name in lines]
     assert exit_code(["skew", "--predictions", files[0], "--offline", files[1]]) == 1
     assert "no prediction id" in capsys.readouterr().err
+
+
+def test_what_cannot_be_read_is_in_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, there = tmp_path / "online.ndjson", tmp_path / "offline.ndjson"
+    here.write_bytes(msgspec.json.encode(online("p", x=1)) + b'\n{"prediction_id": 7}\n')
+    there.write_bytes(offline("p", x=1) + b"\nno json\n[]\n")
+    files = ("--predictions", str(here), "--offline", str(there))
+    assert exit_code(["skew", *files, "-o", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["dead_letters"] == {"predictions": 1, "offline": 2}
+    assert "dead letters: 1 records are no predictions" in err
+    assert "dead letters: 2 records are no offline values" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "one of --predictions and --predictions-topic"),
+        (["--predictions", "F", "--predictions-topic", "t"], "one of --predictions and"),
+        (["--predictions", "F"], "one of --offline and --offline-topic"),
+        (["--predictions", "F", "--offline", "F", "--from", "5"], "only with --predictions-topic"),
+        (["--predictions-topic", "t", "--offline", "F", "--to", "soon"], "'soon' is no time"),
+    ],
+)
+def test_a_side_is_files_or_a_topic_and_bounds_are_of_a_topic(
+    options: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lines.ndjson"
+    file.write_bytes(offline("p", x=1) + b"\n")
+    assert exit_code(["skew", *(str(file) if o == "F" else o for o in options)]) == 2
+    assert says in capsys.readouterr().err
