@@ -1,7 +1,6 @@
 """A new version of a feature set, in the words of an alert."""
 
 from __future__ import annotations
-from __future__ import annotations
 
 from typing import Any
 
