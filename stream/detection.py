@@ -133,7 +133,7 @@ class Detection:
             for joint in self._joint.run(run, rules, firing, told)
         ]
         findings += self._constant(run, rules, recent, words)
-        findings += self.means.run(run, words, self._sealed_of)
+        findings += self.means.run(run, words, self._sealed_of, self.watch.undecided)
         findings += self._slow(run, rules, words)
         return findings + self._far(run, rules, recent, words)
 

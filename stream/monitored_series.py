@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.base import Change
 from detectors.calibrated import adwin_delta
@@ -86,9 +87,10 @@ class MonitoredSeries:
         run: PaneTable,
         words: Findings,
         sealed_of: Callable[[str], tuple[Reference | None, float]],
+        undecided: NDArray[np.bool_] | None,
     ) -> list[MonitorFinding]:
         """What a run of panes lets them tell, series by series. `sealed_of`: a series' reference,
-        and how much its values depend."""
+        and how much its values depend; `undecided`: panes that are no evidence of any."""
         found: list[MonitorFinding] = []
         rules, share = self._rules, self.budget_share
         patience = Patience(rules.minimum_values, rules.resolve_values, 0, rules.ask_after_ms)
@@ -96,7 +98,10 @@ class MonitoredSeries:
             feature = run.features.get(name)
             if feature is None or not feature.number.any():
                 continue
-            having = np.flatnonzero(feature.number)
+            has = feature.number > 0
+            having = np.flatnonzero(has if undecided is None else has & ~undecided)
+            if not len(having):
+                continue
             mean, variance = mean_and_variance(feature.number, feature.sums, feature.squares)
             ends = run.pane_end[having]
             panes = ValuePanes(
