@@ -16,6 +16,7 @@ from stream.request_book import RequestBook
 from stream.request_forms import fingerprint, of_event
 from stream.rule_book import Schedule
 from stream.rules import DAY_MS, Rules
+from stream.shared_book import SharedBook
 from stream.snapshot import Part, pack, unpack
 from stream.version_book import VersionBook
 from stream.watermark import BEFORE_ALL_MS
@@ -36,6 +37,7 @@ class AlertState:
         self.notices = NoticeBook(self.incidents.kept_ms, self._cooldown_ms)
         self.requested = RequestBook()
         self.versions = VersionBook(rules.forget_ms)
+        self.shared = SharedBook()
         self._forgot_ms = BEFORE_ALL_MS
 
     def forget(self) -> None:
@@ -71,6 +73,7 @@ class AlertState:
             "forgot": self.notices.forgot,
             "requested": self.requested.snapshot(),
             "versions": self.versions.snapshot(),
+            **({"shared": self.shared.snapshot()} if self.shared else {}),
         }
         base = pack(MAGIC, STATE_VERSION, plain)
         return [
@@ -110,4 +113,5 @@ class AlertState:
             state.notices.restore(base["notices"], base.get("forgot", 0))
             state.requested.restore(base["requested"])
             state.versions.restore(base["versions"])
+        state.shared.restore(base.get("shared", ()))
         return state
