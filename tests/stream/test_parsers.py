@@ -265,8 +265,8 @@ MEMBERS = {
 
 @pytest.mark.parametrize("side", ["predictions", "outcomes"])
 def test_records_that_are_nearly_like_the_one_before_are_read_alike(side: Side) -> None:
-    """What stood between two values before is expected there again: names in another order, missing,
-    twice, or spaced otherwise are not taken for it."""
+    """What stood between two values before is expected there again: names in another order,
+    missing, twice, or spaced otherwise are not taken for it."""
     random = Random(side)
 
     def joined(members: list[str]) -> str:
