@@ -13,23 +13,30 @@ from typing import Literal
 
 from stream.rules import BudgetRule
 
-Purse = Literal["performance", "quality", "features", "prediction", "joint", "stale", "reserve"]
-"""What a series is paid from."""
+Purse = Literal["performance", "quality", "features", "prediction", "joint", "stale", "expected"]
+"""What a series is paid from, if it was there when the others were."""
 
-_ITEMS = 5  # of one feature: its values, and four kinds of faults
-WEIGHTS: dict[Purse, float] = {
+WEIGHTS: dict[Purse | Literal["reserve"], float] = {
     "performance": 0.30,  # errors, losses
     "quality": 0.25,  # nulls, absences, wrong types, ranges, unseen categories
     "features": 0.25,  # means and shapes of the inputs
     "prediction": 0.15,  # of what the model says, and how fast
     "joint": 0.02,  # what goes together with what
     "stale": 0.01,  # features that have stopped varying
-    "reserve": 0.02,  # series that came after the others
+    "reserve": 0.02,  # all that is below
 }
 
+LATE, LATE_JUDGED = 0.015, 0.002
+"""Of the reserve, for features that come when the others have their reference, and for measures of
+outcomes that do."""
+EXPECTED = 0.002
+"""What expected errors are held to: it tells nothing by itself."""
+COMPARED = 0.0001
+"""What is compared between roles, which needs little."""
 TRAFFIC, OBJECTIVES = 0.00003, 0.000005
-"""Of how many predictions come, and of latency objectives: what the reserve keeps back after its
-347th item; there are at most 64 late features, with five items each."""
+"""Of how many predictions come, and of latency objectives."""
+
+_ITEMS = 5  # of one feature at most: its values, and four kinds of faults
 
 
 def false_alerts_per_prediction(rule: BudgetRule, predictions: int, span_ms: int) -> float:
@@ -41,22 +48,13 @@ def false_alerts_per_prediction(rule: BudgetRule, predictions: int, span_ms: int
 
 def shares(purses: Iterable[Purse]) -> list[float]:
     """The share of the model's budget of each item, in the order given: the items of a purse have
-    equal parts, and the k-th that lives on the reserve has 6 / (π k)² of it, so that there is
-    always something left."""
+    equal parts."""
     asked = list(purses)
     count = Counter(asked)
-    found, late = [], 0
-    for purse in asked:
-        if purse == "reserve":
-            late += 1
-            found.append(WEIGHTS[purse] * 6.0 / (math.pi * late) ** 2)
-        else:
-            found.append(WEIGHTS[purse] / count[purse])
-    return found
+    return [(EXPECTED if of == "expected" else WEIGHTS[of]) / count[of] for of in asked]
 
 
-def unspendable(max_features: int) -> float:
-    """What of the reserve no series can ever ask for: it pays for what is compared between roles,
-    which needs little."""
-    asking = _ITEMS * max_features + 1  # of late features, and what expected errors are held to
-    return WEIGHTS["reserve"] * 6.0 / (math.pi**2 * (asking + 1))
+def late_share(place: int, *, judged: bool) -> float:
+    """Of each item of the feature that came late as the one in this place, from 1 on: it never
+    changes, and there is always something left, because 6 / (π k)² of all places add up to 1."""
+    return (LATE_JUDGED if judged else LATE) * 6.0 / (math.pi * place) ** 2 / _ITEMS

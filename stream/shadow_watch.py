@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from detectors.limit_detector import LimitDetector
-from stream.budget import false_alerts_per_prediction, unspendable
+from stream.budget import COMPARED, false_alerts_per_prediction
 from stream.columns import FEATURE
 from stream.panes import PaneTable
 from stream.rules import Rules, ShadowRule
@@ -255,7 +255,7 @@ def _beyond(x: int, n: int, x0: int, n0: int) -> Counted:
 def _share(fault: Fault, rules: Rules) -> float:
     """Of the budget, spent on one fault of a shadow."""
     part = 1 / 4 if not fault[1] else 1 / (4 * rules.max_features)
-    return unspendable(rules.max_features) * part
+    return COMPARED * part
 
 
 def _quiet(fault: Fault, account: _Account, end_ms: int) -> ShadowTold:

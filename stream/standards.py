@@ -123,12 +123,21 @@ class Standards:
         return [key for key in firing if key not in watch.firing]
 
     def _features(self, numeric: Mapping[str, bool]) -> Iterator[Feature]:
+        places = self._places(numeric)
         for name, is_numeric in numeric.items():
             for profile in (self._late.get(name), self.law, self._provisional):
                 if profile is not None and profile.reference.knows(name):
-                    late = self.law is not None and profile is not self.law
-                    yield Feature(name, is_numeric, profile, is_late=late)
+                    is_late = self.law is not None and profile is not self.law
+                    yield Feature(name, is_numeric, profile, places[name] if is_late else None)
                     break
+
+    def _places(self, names: Iterable[str]) -> dict[str, int]:
+        """Of features that the law does not know, in the order in which they had a standard of
+        their own, or else came: a place is never another one's as long as the law is in force."""
+        if self.law is None:
+            return {}
+        unknown = [name for name in names if not self.law.reference.knows(name)]
+        return {name: place for place, name in enumerate(dict.fromkeys([*self._late, *unknown]), 1)}
 
     def frame(
         self, numeric: Mapping[str, bool], rules: Rules
@@ -149,7 +158,7 @@ class Standards:
         self, profile: Profile, numeric: Mapping[str, bool], rules: Rules
     ) -> list[tuple[Unit, bool]]:
         features = [
-            Feature(name, is_numeric, profile, is_late=False)
+            Feature(name, is_numeric, profile)
             for name, is_numeric in numeric.items()
             if profile.reference.knows(name)
         ]

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from detectors.shape import split
-from stream.budget import shares
+from stream.budget import late_share, shares
 from stream.estimated_error import ESTIMATE, SCORE, is_probability, largest_of
 from stream.judged_units import judged_units
 from stream.pane_kinds import PaneKind, further_age_of, is_judged
 from stream.profile import Profile
 from stream.rules import Rules
-from stream.units import OF_NUMBERS, OF_TEXTS, SHAPED, Item, Measure, Unit, is_fault
+from stream.units import OF_NUMBERS, OF_TEXTS, SHAPED, Measure, Unit, is_fault
 from stream.watched import Key, Watched, watched
 
 
@@ -23,7 +23,7 @@ class Feature:
     name: str
     numeric: bool
     profile: Profile  # of the reference that knows it
-    is_late: bool  # it came when the others had their reference
+    late: int | None = None  # it came when the others had their reference, in this place
 
 
 def units_of(feature: Feature, kind: PaneKind, rules: Rules, model_id: str) -> list[Unit]:
@@ -66,27 +66,29 @@ def plan(
     keep: Callable[[Key, Feature], Watched | None],
     tau: Callable[[Feature, Unit], tuple[float, ...]],
 ) -> list[Watched]:
-    """What is to be watched, in order. `keep`: a unit that goes on as it is watched now; `tau`: how
-    much the values of its columns depend."""
+    """What is to be watched, in order. `keep`: a unit that may go on as it is watched now, unless
+    it has more than its share; `tau`: how much the values of its columns depend."""
     wanted = [(f, unit) for f in features for unit in units_of(f, kind, rules, model_id)]
-    items = list(dict.fromkeys(_item(f, unit) for f, unit in wanted))
-    if kind == "prediction":  # what is watched across models is paid by each of them
+    judged = is_judged(kind)
+    sources = rules.sources * (rules.judgements_of(model_id) if judged else 1)
+    items = list(dict.fromkeys(unit.item for f, unit in wanted if f.late is None))
+    if not judged:  # what is watched across models is paid by each of them
         items += [("features", f"feature:{n}", "shared") for n in rules.shared_of(model_id)]
-    sources = rules.sources * (rules.judgements_of(model_id) if is_judged(kind) else 1)
-    parts = [part / sources for part in shares(item[0] for item in items)]
-    share = dict(zip(items, parts, strict=True))
+    share = dict(zip(items, shares(item[0] for item in items), strict=True))
     both = {(f.name, unit.item) for f, unit in wanted if unit.measure == "shape"}
     both &= {(f.name, unit.item) for f, unit in wanted if unit.measure == "shift"}
     planned = []
     for feature, unit in wanted:
-        kept = keep((unit.name, unit.measure), feature)
-        if kept is not None:
-            planned.append(kept)
-            continue
-        part = share[_item(feature, unit)]
+        late = feature.late
+        part = share[unit.item] if late is None else late_share(late, judged=judged)
+        part /= sources
         if (feature.name, unit.item) in both and not is_fault(unit.measure):
             split_up = split(part, bins=1, numeric=True)
             part = split_up.mean if unit.measure == "shift" else split_up.per_bin
+        kept = keep((unit.name, unit.measure), feature)
+        if kept is not None and kept.share <= part:
+            planned.append(kept)
+            continue
         planned.append(
             watched(
                 unit,
@@ -99,8 +101,3 @@ def plan(
             )
         )
     return planned
-
-
-def _item(feature: Feature, unit: Unit) -> Item:
-    purse, name, what = unit.item
-    return ("reserve" if feature.is_late else purse), name, what

@@ -66,7 +66,7 @@ class Unit:
     @property
     def purse(self) -> Purse:
         if self.is_twin:
-            return "reserve"
+            return "expected"
         if self.name.startswith("outcome:"):
             return "performance"
         if self.name.startswith("prediction:"):

@@ -6,10 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.budget import WEIGHTS, false_alerts_per_prediction, shares, unspendable
+from stream.budget import (
+    COMPARED,
+    EXPECTED,
+    LATE,
+    LATE_JUDGED,
+    OBJECTIVES,
+    TRAFFIC,
+    WEIGHTS,
+    false_alerts_per_prediction,
+    late_share,
+    shares,
+)
 from stream.rules import DAY_MS, BudgetRule
 
-PURSES = st.lists(st.sampled_from(sorted(WEIGHTS)), max_size=60)
+PURSES = st.lists(st.sampled_from(sorted({*WEIGHTS, "expected"} - {"reserve"})), max_size=60)
 
 
 def test_the_weights_are_one_budget() -> None:
@@ -19,12 +30,6 @@ def test_the_weights_are_one_budget() -> None:
 @given(PURSES)
 def test_the_shares_of_any_items_add_up_to_no_more_than_one_budget(purses: list[str]) -> None:
     assert sum(shares(purses)) <= 1 + 1e-12  # type: ignore[arg-type]
-
-
-@given(PURSES)
-def test_what_comes_later_takes_nothing_from_what_came_before(purses: list[str]) -> None:
-    before = shares(purses)  # type: ignore[arg-type]
-    assert shares([*purses, "reserve"])[: len(purses)] == before  # type: ignore[list-item]
 
 
 def test_a_purse_is_shared_in_equal_parts_and_the_others_do_not_matter() -> None:
@@ -38,7 +43,14 @@ def test_the_stricter_of_predictions_and_time_holds() -> None:
     assert false_alerts_per_prediction(rule, 10_000, DAY_MS) == pytest.approx(1 / 100_000)
 
 
-def test_what_is_unspendable_is_left_when_all_that_may_be_late_has_asked() -> None:
-    late = shares(["reserve"] * (5 * 20 + 1))
-    assert sum(late) + unspendable(20) <= WEIGHTS["reserve"]
-    assert unspendable(20) > 0.0
+def test_the_reserve_is_what_is_spent_of_it() -> None:
+    spent = LATE + LATE_JUDGED + EXPECTED + COMPARED + TRAFFIC + OBJECTIVES
+    assert spent <= WEIGHTS["reserve"]
+
+
+@given(st.sets(st.integers(1, 5_000)), st.booleans())
+def test_late_features_in_any_places_have_no_more_than_their_part(
+    places: set[int], judged: bool
+) -> None:
+    spent = sum(5 * late_share(place, judged=judged) for place in places)
+    assert spent <= (LATE_JUDGED if judged else LATE)
