@@ -10,8 +10,9 @@ Reading order:
    `cusum_bank`: a change of any size, in either direction, in many series at once, against
    references, at a budget of false alarms; `working_reference` for how references begin and
    grow, `dependence` for how much they are worth, `effects` and `power` for what people are told,
-   `shape` for changes of distribution, `joint_scores` for what only shows between features;
-   `e_detector`, slower, whose false alarm rate is a theorem.
+   `shape` for changes of distribution, `joint_scores` for what only shows between features,
+   `run_length` for what has stopped varying; `e_detector`, slower, whose false alarm rate is a
+   theorem.
 5. `distance`: how far a window lies from the reference (PSI, Kolmogorov-Smirnov): evidence.
 6. `log_buckets`, `exact_sum`, `moments`: what panes are made of, and merges exactly.
 """

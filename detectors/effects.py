@@ -94,6 +94,30 @@ def score_difference(
     return Interval(estimate, estimate - half, estimate + half)
 
 
+def mean_difference(
+    now: tuple[float, float, float],
+    reference: tuple[float, float, float],
+    *,
+    tau: float = 1.0,
+    level: float = 0.95,
+    anytime: float = 0.0,
+) -> Interval:
+    """Mean now less that of a reference, each as (mean, variance, values); in their unit.
+
+    Normal, with n / τ values of each, so for means of many values whose variance exists. `anytime`:
+    for repeated looks, as of `rate_difference`.
+
+    >>> found = mean_difference((12.0, 4.0, 100), (10.0, 4.0, 10_000))
+    >>> [round(float(v), 2) for v in (found.estimate, found.low, found.high)]
+    [2.0, 1.61, 2.39]
+    """
+    (mean, variance, n), (mean0, variance0, n0) = now, reference
+    z = _width(level, np.asarray(n / tau, dtype=np.float64), anytime=anytime)
+    half = z * math.sqrt(tau * (variance / n + variance0 / n0))
+    estimate = np.float64(mean - mean0)
+    return Interval(*(np.asarray(v) for v in (estimate, estimate - half, estimate + half)))
+
+
 def superiority(difference: Interval) -> Interval:
     """P(a value now > one of the reference), ties by half, from a difference of scores in σ.
 

@@ -8,8 +8,14 @@ from itertools import pairwise
 
 
 def surprise(count: int, expected: float, dispersion: float = 1.0) -> float:
-    """Nats: a count as far from what is expected, to its side, has at most the chance exp(-this)
-    (Chernoff's bound, divided by the variance in units of a Poisson's).
+    """Nats: a count as far from what is expected, to its side, has at most the chance exp(-this).
+
+    Intuition: the logarithm of how much likelier the count is under its own mean, divided by the
+    variance in units of a Poisson's.
+
+    Guarantee (theorem): of a Poisson count with this mean; with a dispersion only nearly, as of
+    sums of clusters of about that size. O(1), nothing is kept. Source: Chernoff, Annals of
+    Mathematical Statistics 23, 1952.
 
     >>> round(surprise(5, 20.0), 3)
     8.069

@@ -31,8 +31,14 @@ def quantile(keys: Ints, counts: Ints, share: float) -> float:
 
 
 def surprise_of_share(events: int, count: int, expected: float) -> float:
-    """Nats: so many events or more of a smaller share have at most the chance exp(-this)
-    (Chernoff's bound); 0 where they are no more than is expected.
+    """Nats: so many events or more of a smaller share have at most the chance exp(-this); 0 where
+    they are no more than is expected.
+
+    Intuition: a quantile lies beyond a bound when too many values do, whatever their distribution.
+
+    Guarantee (theorem): for independent values of which each is an event with a probability of
+    `expected` at most. O(1), nothing is kept. Source: Chernoff, Annals of Mathematical Statistics
+    23, 1952; Hoeffding, J. American Statistical Association 58, 1963.
 
     >>> round(surprise_of_share(30, 200, 0.05), 2)
     14.05

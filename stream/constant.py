@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.log_buckets import bucket_of
+from detectors.run_length import FEWEST, share_at_most
 from stream.columns import NUMBER, TEXT, Rows
 from stream.reference import Reference
 
-FEWEST = 8  # values
 _BY_CHANCE = 1e-9
 
 
@@ -37,6 +37,11 @@ class Usual:
     count: int  # at most: of its bucket, where values are not told apart
     values: int  # of the feature
     commonest: int  # how many of these are the commonest value
+
+    @property
+    def share_at_most(self) -> float | None:
+        """None: a value to expect runs of."""
+        return share_at_most(self.count, self.values, self.commonest)
 
 
 def latest_run(window: Rows, name: str) -> Run | None:

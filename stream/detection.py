@@ -20,6 +20,7 @@ from stream.findings import Findings
 from stream.inputs import Inputs
 from stream.joint_terms import MEASURE, SERIES
 from stream.joint_watch import JointWatch
+from stream.mean_levels import Level
 from stream.monitor_told import MonitorFinding, SeriesStatus
 from stream.monitored_series import MonitoredSeries
 from stream.objective_watch import LATENCY, ObjectiveWatch
@@ -34,9 +35,11 @@ from stream.rules import Rules
 from stream.stale_terms import stale_share
 from stream.stale_watch import StaleWatch
 from stream.standards import Standards
+from stream.units import Measure
 from stream.watch import Watch
 from stream.watermark import BEFORE_ALL_MS
 
+_OF_MEANS: tuple[Measure, ...] = ("shift", "rate", "mean")
 Fired = list[tuple[str, str]]
 """(series, detector)"""
 
@@ -131,9 +134,20 @@ class Detection:
             for joint in self._joint.run(run, rules, firing, told)
         ]
         findings += self._constant(run, rules, recent, words)
-        findings += self.means.run(run, words, self.law)
+        findings += self.means.run(run, words, self.law, self._usual_mean)
         findings += self._slow(run, rules, words)
         return findings + self._far(run, rules, recent, words)
+
+    def _usual_mean(self, series: str) -> tuple[Level | None, float]:
+        """In the reference that is sealed of it, if there is one, and how much values depend."""
+        units = (self.watch.watched.get((series, measure)) for measure in _OF_MEANS)
+        one = next((unit for unit in units if unit is not None), None)
+        reference, tau = self.law, 1.0
+        if one is not None:
+            tau = max(one.terms.tau)
+            is_sealed = self.standards.is_sealed(one.profile)
+            reference = one.profile.reference if is_sealed else None
+        return None if reference is None else Level.of(reference, series), tau
 
     def _slow(self, run: PaneTable, rules: Rules, words: Findings) -> list[MonitorFinding]:
         """What takes longer than the owner has promised."""

@@ -106,9 +106,11 @@ class Findings:
         share: float,
         reference: Reference | None,
     ) -> MonitorFinding:
+        context = self.context(name, detector, share)
+        if signal.lasting:
+            return MonitorFinding(end_ms, name, context.alertname, _lasting(context), "lasting")
         if signal.change is None:
             return self.quiet(name, detector, end_ms)
-        context = self.context(name, detector, share)
         detail = describe(context, signal.change, signal.change_at_ms, end_ms)
         own = {"id": f"self:{iso(end_ms)}", "count": signal.change.before_weight}
         sealed = None if reference is None else {"id": reference.id, "count": reference.count}

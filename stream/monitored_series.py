@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from detectors.moments import mean_and_variance
 from stream.alarm import SharedTimes, with_times
 from stream.feature_types import FeatureTypes
 from stream.findings import Findings
+from stream.firing import Patience
+from stream.mean_levels import Ending, Level, ValuePanes
 from stream.monitor_told import MonitorFinding
 from stream.pane_kinds import PaneKind, is_judged
 from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.rules import Rules
-from stream.value_series import ValuePanes, ValueSeries
+from stream.value_series import ValueSeries
+from stream.verdicts import Context, effect_floor
 
 _WATCHED_OUTCOMES = ("outcome:error", "outcome:brier")  # in [0, 1]; unbounded losses are not
 SHARE = 0.5  # of δ: half for inputs and predictions, half for performance, so that a model's many
@@ -77,8 +81,17 @@ class MonitoredSeries:
             self.share(self._rate)
         return ended
 
-    def run(self, run: PaneTable, words: Findings, law: Reference | None) -> list[MonitorFinding]:
-        """What a run of panes lets them tell, series by series."""
+    def run(
+        self,
+        run: PaneTable,
+        words: Findings,
+        law: Reference | None,
+        usual: Callable[[str], tuple[Level | None, float]],
+    ) -> list[MonitorFinding]:
+        """What a run of panes lets them tell, series by series. `usual`: of a series in its sealed
+        reference, and τ."""
+        rules = self._rules
+        patience = Patience(rules.minimum_values, rules.resolve_values, 0, rules.ask_after_ms)
         found: list[MonitorFinding] = []
         for name, series in self.values.items():
             feature = run.features.get(name)
@@ -88,14 +101,16 @@ class MonitoredSeries:
             mean, variance = mean_and_variance(feature.number, feature.sums, feature.squares)
             ends, share = run.pane_end[having], self.budget_share
             panes = ValuePanes(
-                ends - self._rules.pane_ms,
+                ends - rules.pane_ms,
                 feature.number[having],
                 mean[having],
                 variance[having],
                 feature.minimum[having],
                 feature.maximum[having],
             )
-            for detector, signal in series.update(words.context(name, "adwin", share), panes):
+            context = words.context(name, "adwin", share)
+            ending = Ending(partial(usual, name), partial(_floor, context), patience)
+            for detector, signal in series.update(context, panes, ending):
                 end_ms = int(ends[signal.pane])
                 found.append(
                     words.of_mean(name, detector, signal, end_ms, share=share, reference=law)
@@ -124,3 +139,7 @@ class MonitoredSeries:
     def restore(self, plain: dict[str, Any]) -> None:
         for name, series in plain["values"].items():
             self.values[name] = ValueSeries.restore(self._rules, with_times(series, plain["times"]))
+
+
+def _floor(context: Context, level: Level) -> float:
+    return effect_floor(context, level.mean, level.variance)

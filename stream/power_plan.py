@@ -9,6 +9,7 @@ import numpy as np
 
 from detectors.joint_scores import PROJECTIONS
 from detectors.rank_scores import SCORE_UNIT
+from detectors.run_length import threshold
 from detectors.score_tilts import score_tilts
 from detectors.shape import split
 from stream.budget import WEIGHTS, Purse, false_alerts_per_prediction
@@ -16,7 +17,7 @@ from stream.joint_terms import ENOUGH, joint_share
 from stream.power import Power, powers
 from stream.row_power import of_contrasts, of_run
 from stream.rules import Rules
-from stream.stale_terms import threshold_of
+from stream.stale_terms import EVERY
 from stream.unit_tilts import Baseline, Terms, floor_of
 from stream.units import OF_NUMBERS, Unit
 
@@ -72,7 +73,7 @@ def _in_rows(
 
     if rules.rates.enabled:
         own = rate * WEIGHTS["stale"] / features / rules.sources
-        stuck = of_run(_VALUE, threshold_of(own), 1.0, rules.kept_rows)
+        stuck = of_run(_VALUE, threshold(own, EVERY), 1.0, rules.kept_rows)
         series = f"a feature that stops varying, at a value that {_VALUE:.0%} usually have"
         yield series, True, in_predictions(stuck, rules.pane_rows)
     if rules.joint.enabled and features > 1:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.power import expected_delay, smallest_change
+from detectors.run_length import fewest
 from detectors.tilts import Tilts
 from stream.columns import FEATURE
 from stream.constant import commonest_of
@@ -19,7 +20,7 @@ from stream.joint_watch import JointWatch
 from stream.power import WITHIN, Power, Traffic, note_of
 from stream.recent_rows import RecentRows
 from stream.rules import Rules
-from stream.stale_terms import EVERY, fewest, share_at_most, stale_share, terms_of
+from stream.stale_terms import EVERY, stale_share, terms_of
 from stream.stale_terms import MEASURE as STALE
 from stream.standards import Standards
 from stream.watch import Watch
@@ -80,7 +81,7 @@ def stuck(
         usual = None if terms is None else commonest_of(name, terms.profile.reference)
         if terms is None or usual is None:
             continue
-        reference, share, power = terms.profile.reference, share_at_most(usual), _NOTHING
+        reference, share, power = terms.profile.reference, usual.share_at_most, _NOTHING
         note: str | None = "more than half of its reference is one value, or too near to it to say"
         if share is not None:
             power = of_run(share, terms.threshold, terms.tau, rules.kept_rows)
@@ -101,7 +102,7 @@ def stuck(
 def of_run(share: float, threshold: float, tau: float, kept_rows: int) -> Power:
     """Values until a feature is told to be stuck at one with this share; its size is by how much
     the share is larger then. A run is of rows that are kept."""
-    run = fewest(share, threshold, tau)
+    run = fewest(share, threshold, tau=tau)
     if run > kept_rows:
         return _NOTHING
     return Power(1.0 - share, float(run + EVERY), 1.0)

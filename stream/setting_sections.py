@@ -179,7 +179,7 @@ class ModelReferenceSettings(Section):
 class AlertSettings(Section):
     resolve_after: Count = Field(
         default=_DEFAULT.resolve_after_panes,
-        description="Quiet panes after which an alert of ADWIN or Page-Hinkley is resolved.",
+        description="Panes without a change before an alert of ADWIN or Page-Hinkley may end.",
     )
     resolve_values: Count = Field(
         default=_DEFAULT.resolve_values,

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from detectors.effects import rate_difference
+from detectors.run_length import FEWEST, statistic, threshold
 from detectors.tilts import DOUBT
 from stream.budget import WEIGHTS, false_alerts_per_prediction
 from stream.columns import FEATURE
-from stream.constant import FEWEST, Run, Usual, usual_of
+from stream.constant import Run, Usual, usual_of
 from stream.profile import Profile
 from stream.rules import Rules
 from stream.unit_effects import SURE, Standing
@@ -19,8 +20,6 @@ from stream.watched import Key, Watched
 
 MEASURE: Measure = "stale"
 EVERY = 64  # rows between two looks
-_USUAL = 0.5  # share of a value that is none to wonder about
-_Z = 3.0  # standard errors that a share may be larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +34,13 @@ class Terms:
     def share_of(self, run: Run, name: str) -> float | None:
         """Of its value in the reference, at most; None: the run is none to wonder about."""
         usual = usual_of(run.kind, run.bits, name, self.profile.reference)
-        share = None if usual is None else share_at_most(usual)
+        share = None if usual is None else usual.share_at_most
         if share is None or run.count < FEWEST:
             return None
-        return share if self.statistic(run.count, share) >= self.threshold else None
+        return share if self.statistic(run, share) >= self.threshold else None
 
-    def statistic(self, count: int, share: float) -> float:
-        """Nats, of a run of so many values."""
-        return (count - 1) / self.tau * -math.log(share)
+    def statistic(self, run: Run, share: float) -> float:
+        return statistic(run.count, share, tau=self.tau)
 
 
 def terms_of(
@@ -57,31 +55,13 @@ def terms_of(
         rules.budget_of(model_id), reference.count, reference.end_ms - reference.start_ms
     )
     tau, floor = max(max(one.terms.tau) for one in of_it), rules.floors_of(model_id).shape
-    return Terms(of_it[0].profile, tau, threshold_of(rate), floor)
-
-
-def threshold_of(rate: float) -> float:
-    """Nats, at so many false alerts a prediction."""
-    return -math.log(min(rate * EVERY, 1.0))
-
-
-def fewest(share: float, threshold: float, tau: float) -> int:
-    """Values of the shortest run that is told, of a value with this share."""
-    return max(math.ceil(1.0 + threshold * tau / -math.log(share)), FEWEST)
+    return Terms(of_it[0].profile, tau, threshold(rate, EVERY), floor)
 
 
 def stale_share(watched: Mapping[Key, Watched], rules: Rules) -> float:
     """Of a model's budget, for each feature."""
     features = {name for name, _ in watched if name.startswith(FEATURE)}
     return WEIGHTS["stale"] / max(len(features), 1) / rules.sources
-
-
-def share_at_most(usual: Usual) -> float | None:
-    """None: it is of what hardly varied."""
-    if 2 * usual.commonest > usual.values:
-        return None
-    share = (usual.count + _Z * math.sqrt(usual.count + 1.0) + _Z) / usual.values
-    return share if share <= _USUAL else None
 
 
 def standing(terms: Terms, usual: Usual, same: int, values: int, looks: float) -> Standing:

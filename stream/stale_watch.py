@@ -152,7 +152,7 @@ class StaleWatch:
             stuck.kind, stuck.bits = run.kind, run.bits
             stuck.firing.look_anew()
         told = StaleTold(
-            row, name, run, share=share, statistic=terms.statistic(run.count, share),
+            row, name, run, share=share, statistic=terms.statistic(run, share),
             threshold=terms.threshold, since_ms=run.first_end_ms - rules.pane_ms,
             profile=terms.profile,
         )  # fmt: skip

@@ -46,6 +46,9 @@ def standing(one: Watched, x: Ints, n: Ints, looks: float, told: float) -> Stand
         found, room = _rate(one, columns, x, n, looks), _room(one, told)[columns]
     else:
         found, room = interval_of(one, x, n, looks), _room(one, told).max()
+    if unit.up_only:  # fewer faults than in the reference are no fault
+        ends = (np.maximum(end, -floor) for end in (found.low, found.high))
+        found = Interval(found.estimate, *ends)
     if ((found.low > floor) | (found.high < -floor)).any():
         return "ill"
     return "well" if within_floor(found, room).all() else "open"

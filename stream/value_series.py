@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,25 +13,13 @@ from detectors.base import Change
 from detectors.calibrated import page_hinkley_threshold
 from detectors.page_hinkley import PageHinkley
 from stream.alarm import Alarm, Signal, Times
-from stream.panes import Ints
+from stream.mean_levels import Ending, ValuePanes
 from stream.rules import Rules
 from stream.verdicts import Context, worth_telling
 
 _TOLERANCE = 0.01  # σ: what thresholds are measured at
 _SMALLEST_DELTA, _SMALLEST_RATE = 1e-6, 1e-9
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class ValuePanes:
-    """Panes of a numeric series that hold at least one value each, as parallel columns."""
-
-    start_ms: Ints
-    count: Ints
-    mean: Floats
-    variance: Floats
-    low: Floats
-    high: Floats
 
 
 class ValueSeries:
@@ -103,7 +90,9 @@ class ValueSeries:
                 detector.delta, detector.threshold = self._page_hinkley(detector.scale)
         return ended
 
-    def update(self, context: Context, panes: ValuePanes) -> list[tuple[str, Signal]]:
+    def update(
+        self, context: Context, panes: ValuePanes, ending: Ending
+    ) -> list[tuple[str, Signal]]:
         """(detector, signal) in the order of the panes."""
         start_ms, count, mean, variance = panes.start_ms, panes.count, panes.mean, panes.variance
         self.times.add(start_ms, count)
@@ -121,7 +110,8 @@ class ValueSeries:
                 if changes:
                     self.last[name] = changes[-1][1]
                 alarm = self.alarms[name]
-                told += [(name, s) for s in alarm.fold(changes, start_ms, self._rules.pane_ms)]
+                signals = alarm.fold(changes, panes, self._rules.pane_ms, ending)
+                told += [(name, signal) for signal in signals]
         self.times.thin()
         return told
 

@@ -239,23 +239,24 @@ def describe(context: Context, change: Change, change_at_ms: int, end_ms: int) -
         ),
         span=Span(change_at_ms, end_ms, change.after_weight),
         effect=Between(difference, difference - spread, difference + spread),
-        floor=effect_floor(context, change),
+        floor=effect_floor(context, change.before_mean, change.before_variance),
         feature=context.feature,
         impact=impact,
     )
 
 
-def effect_floor(context: Context, change: Change) -> float:
-    """The smallest difference of means worth telling, in their own unit."""
+def effect_floor(context: Context, mean: float, variance: float) -> float:
+    """The smallest difference to such a mean worth telling, in its own unit."""
     floors = context.rules.floors_of(context.group[0])
     own = dict(floors.series).get(context.series)
     if is_judged(context.kind):
-        return (own or floors.error) * abs(change.before_mean)
-    return (own or floors.shift) * math.sqrt(change.before_variance)
+        return (own or floors.error) * abs(mean)
+    return (own or floors.shift) * math.sqrt(variance)
 
 
 def worth_telling(context: Context, change: Change) -> bool:
-    return abs(change.after_mean - change.before_mean) >= effect_floor(context, change)
+    floor = effect_floor(context, change.before_mean, change.before_variance)
+    return abs(change.after_mean - change.before_mean) >= floor
 
 
 def _figure(value: float) -> str:

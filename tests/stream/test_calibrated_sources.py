@@ -6,15 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 
 from detectors.calibrated import adwin_delta, page_hinkley_threshold
+from stream.columns import Rows, column
 from stream.monitor import Monitor
 from stream.monitor_state import Sealed
+from stream.monitor_told import MonitorFinding
 from stream.monitored_series import SHARE
-from stream.rules import AdwinRule, PageHinkleyRule, Rules
+from stream.panes import PaneTable, summarise
+from stream.rules import AdwinRule, FloorRule, PageHinkleyRule, Rules
 from stream.settings import SettingsError, load
 from stream.snapshot import packed
+from tests.stream.monitors import lived
 from tests.stream.test_watch import GROUP, RULES, panes, told
 
 AUTO = replace(RULES, adwin=AdwinRule(enabled=True), page_hinkley=PageHinkleyRule(enabled=True))
@@ -62,6 +67,40 @@ def test_neither_batches_nor_restores_show() -> None:
     assert sorted(told(SHIFTED, cuts, AUTO), key=order) == sorted(
         told(SHIFTED, [], AUTO), key=order
     )
+
+
+def of_means(found: list[MonitorFinding]) -> dict[str, list[tuple[str, int]]]:
+    """By detector: (what it says, pane)."""
+    return {
+        detector: [
+            (f.verdict, f.pane_end_ms // RULES.pane_ms)
+            for f in found
+            if f.alertname == f"FeatureDrift{detector}"
+        ]
+        for detector in ("Adwin", "PageHinkley")
+    }
+
+
+def test_a_shift_is_asked_for_after_14_days_and_well_once_values_are_back_never_by_silence() -> (
+    None
+):
+    asking = replace(AUTO, ask_after_ms=500 * RULES.pane_ms)
+    for told_by in of_means(told(panes(3_000, {400: 1.5}), [], asking)).values():
+        assert [verdict for verdict, _ in told_by] == ["drift", "lasting"]
+        assert told_by[1][1] == told_by[0][1] + 500
+    for told_by in of_means(told(panes(3_000, {400: 1.5, 1_500: 0.0}), [], AUTO)).values():
+        assert [verdict for verdict, _ in told_by] == ["drift", "quiet"]
+        assert 1_500 < told_by[1][1] < 2_600
+
+
+def test_a_silence_is_no_return() -> None:
+    table = panes(3_000, {400: 1.5})
+    gone = [table.between(0, 900 * RULES.pane_ms), table.between(2_900 * RULES.pane_ms, 2**62)]
+    monitor, found = Monitor(AUTO, GROUP, "prediction", AUTO.reference), []
+    for part in gone:
+        found += monitor.update(part)[0]
+    for told_by in of_means(found).values():
+        assert [verdict for verdict, _ in told_by] == ["drift"]
 
 
 def test_rules_may_change_right_after_a_restore() -> None:
@@ -123,3 +162,25 @@ def test_others_are_refused_with_the_reason(tmp_path: Path, name: str, why: str)
     (error,) = caught.value.errors
     assert error.startswith("detectors.river.0: ")
     assert why in error
+
+
+def judged(count: int, errors: dict[int, float]) -> PaneTable:
+    """Five judged predictions a pane, wrong so often from each pane of `errors` on."""
+    random = Random(2)
+    ends = np.repeat(np.arange(1, count + 1) * RULES.pane_ms, 5)
+    rates = [[e for pane, e in errors.items() if pane <= end // RULES.pane_ms][-1] for end in ends]
+    wrong = [int(random.random() < rate) for rate in rates]
+    hashes = np.array([random.getrandbits(64) for _ in ends], np.uint64)
+    delays = column([0.0] * len(wrong), {})
+    columns = {"outcome:error": column(wrong, {}), "outcome:delay_ms": delays}
+    rows = Rows(ends, hashes, columns, {})
+    return summarise(rows, RULES.pane_rows, RULES.max_categories)
+
+
+def test_errors_too_are_well_by_their_share_and_not_before() -> None:
+    rules = replace(AUTO, floors=FloorRule(error=0.5), resolve_after_panes=5)
+    for back, ends in ((0.1, ["drift", "quiet"]), (0.3, ["drift"])):
+        table = judged(4_000, {0: 0.1, 600: 0.5, 1_500: back})
+        found = lived(table, rules, kind="cohort").findings
+        adwin = [f for f in found if f.alertname == "ErrorRateDriftAdwin"]
+        assert [f.verdict for f in adwin] == ends

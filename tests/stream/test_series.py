@@ -11,8 +11,10 @@ import pytest
 
 from detectors.base import Change
 from stream.alarm import Alarm, Times
+from stream.firing import Patience
+from stream.mean_levels import Ending, Level, ValuePanes
 from stream.rules import AdwinRule, FloorRule
-from stream.value_series import ValuePanes, ValueSeries
+from stream.value_series import ValueSeries
 from stream.verdicts import Context
 from tests.streams import SMALL
 
@@ -22,52 +24,123 @@ GROUP = ("m", "1", "champion", "")
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def change(index: int) -> Change:
-    return Change(index, 2.0, 1.0, "up", 0.0, 50, 1.0, 3.0, 10, 1.0, 10)
+ASK_MS, LOOK = 90 * PANE_MS, 20
+PATIENCE = Patience(10, LOOK, 0, ASK_MS)
+SEALED = Level(0.0, 1.0, 10_000)
 
 
-def signals(changes: dict[int, int], panes: int, cuts: list[int], quiet: int) -> list[Any]:
-    """`changes`: pane -> when it began, in panes; signals as (pane, told or quiet)."""
-    alarm = Alarm(quiet)
+def ending(usual: Level | None = SEALED) -> Ending:
+    return Ending(lambda: (usual, 1.0), lambda level: 0.5 * level.variance**0.5, PATIENCE)
+
+
+def value_panes(means: Ints, first: int, last: int) -> ValuePanes:
+    mine = means[first:last].astype(np.float64)
+    return ValuePanes(
+        np.arange(first, last, dtype=np.int64) * PANE_MS,
+        np.full(last - first, 3, np.int64),
+        mine,
+        np.full(last - first, 0.25),
+        mine - 1,
+        mine + 1,
+    )
+
+
+def change(index: int, before: float, after: float) -> Change:
+    direction: Any = "up" if after > before else "down"
+    return Change(index, 2.0, 1.0, direction, before, 50, 1.0, after, 10, 1.0, 10)
+
+
+def signals(
+    changes: dict[int, tuple[int, float]],
+    means: Ints,
+    cuts: list[int],
+    *,
+    quiet: int = 5,
+    usual: Level | None = SEALED,
+) -> list[Any]:
+    """`changes`: pane -> when it began, in panes, and the mean since; (pane, what it tells)."""
+    alarm, panes = Alarm(quiet), len(means)
     found = []
     for first, last in zip([0, *cuts], [*cuts, panes], strict=True):
-        start_ms = np.arange(first, last, dtype=np.int64) * PANE_MS
-        due = [(i - first, change(i - first), changes[i] * PANE_MS) for i in sorted(changes)]
-        due = [c for c in due if 0 <= c[0] < last - first]
-        told = alarm.fold(due, start_ms, PANE_MS)
-        found += [(first + signal.pane, signal.change is not None) for signal in told]
+        due = [
+            (i - first, change(i - first, means[max(began - 1, 0)], after), began * PANE_MS)
+            for i, (began, after) in sorted(changes.items())
+            if first <= i < last
+        ]
+        given = value_panes(means, first, last)
+        for signal in alarm.fold(due, given, PANE_MS, ending(usual)):
+            what = "told" if signal.change is not None else "asked" if signal.lasting else "well"
+            found.append((first + signal.pane, what))
         alarm = Alarm.restore(alarm.snapshot())
     return found
 
 
-def test_the_first_change_tells_and_quiet_panes_end_it() -> None:
-    assert signals({10: 8}, 40, [], 5) == [(10, True), (15, False)]
+def steps(panes: int, levels: dict[int, float]) -> Ints:
+    means = np.zeros(panes)
+    for pane, level in levels.items():
+        means[pane:] = level
+    return means
 
 
-def test_a_change_while_firing_tells_nothing_and_starts_the_quiet_anew() -> None:
-    assert signals({10: 8, 14: 9}, 40, [], 5) == [(10, True), (19, False)]
+def test_a_shift_that_stays_is_never_well_and_its_owner_is_asked_once() -> None:
+    assert signals({10: (8, 3.0)}, steps(400, {8: 3.0}), []) == [(10, "told"), (100, "asked")]
 
 
-def test_echoes_of_a_shift_say_nothing_once_it_is_quiet() -> None:
-    assert signals({10: 8, 20: 9}, 40, [], 5) == [(10, True), (15, False)]
+def test_it_is_well_once_the_values_surely_are_as_in_the_reference() -> None:
+    """3 values a pane: 20 of them are known behind 7 panes, 40 behind 14, and so on."""
+    told, *rest = signals({10: (8, 3.0)}, steps(120, {8: 3.0, 20: 0.0}), [])
+    assert told == (10, "told")
+    ((pane, what), *more) = rest
+    assert (what, more) == ("well", [])
+    assert 30 < pane < 90
 
 
-def test_a_change_that_began_after_the_last_one_was_told_is_a_new_one() -> None:
-    assert signals({10: 8, 20: 18}, 40, [], 5) == [
-        (10, True),
-        (15, False),
-        (20, True),
-        (25, False),
-    ]
+def test_values_that_are_as_usual_do_not_end_it_before_it_was_quiet() -> None:
+    means = steps(120, {8: 3.0, 20: 0.0})
+    ((pane, _),) = signals({10: (8, 3.0)}, means, [])[1:]
+    assert signals({10: (8, 3.0)}, means, [], quiet=200)[1:] == [(100, "asked")]
+    echoes = {10: (8, 3.0), pane: (9, 3.0)}
+    later = signals(echoes, means, [])[1:]
+    assert later[0][0] > pane, "an echo of the shift"
+
+
+def test_a_change_while_it_fires_is_told_as_the_same_unless_it_is_one_back() -> None:
+    means = steps(100, {8: 3.0, 30: 6.0, 50: 0.0})
+    changes = {10: (8, 3.0), 33: (30, 6.0), 53: (50, 0.1)}
+    found = signals(changes, means, [])
+    assert [what for _, what in found] == ["told", "told", "well"]
+
+
+def test_a_return_that_is_found_when_it_is_well_already_is_none() -> None:
+    means = steps(120, {8: 3.0, 20: 0.0})
+    found = signals({10: (8, 3.0), 100: (20, 0.8)}, means, [])
+    assert [what for _, what in found] == ["told", "well"]
+
+
+def test_echoes_of_a_shift_say_nothing_once_it_is_well() -> None:
+    means = steps(120, {8: 3.0, 20: 0.0})
+    changes = {10: (8, 3.0), 90: (8, 3.0)}
+    assert [what for _, what in signals(changes, means, [])] == ["told", "well"]
+    changes = {10: (8, 3.0), 90: (85, 3.0)}
+    assert [what for _, what in signals(changes, means, [])][:3] == ["told", "well", "told"]
+
+
+def test_before_there_is_a_reference_what_the_detector_had_before_is_what_is_usual() -> None:
+    means = steps(400, {8: 3.0, 20: 0.0})
+    assert [what for _, what in signals({10: (8, 3.0)}, means, [], usual=None)][-1] == "well"
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_signals_do_not_depend_on_the_batches(seed: int) -> None:
     random = Random(seed)
-    panes = random.sample(range(60), 8)
-    changes = {pane: max(0, pane - random.randint(0, 12)) for pane in panes}
-    cuts = sorted(random.sample(range(1, 60), 5))
-    assert signals(changes, 60, cuts, 4) == signals(changes, 60, [], 4)
+    levels = {0: 0.0, 20: 3.0, 80: 0.0, 130: random.choice((0.0, 5.0))}
+    means = steps(260, levels) + np.random.default_rng(seed).normal(0, 0.3, 260)
+    panes = random.sample(range(260), 8)
+    changes = {
+        pane: (max(0, pane - random.randint(0, 12)), random.choice((0.1, 3.0))) for pane in panes
+    }
+    cuts = sorted(random.sample(range(1, 260), 25))
+    assert signals(changes, means, cuts) == signals(changes, means, [])
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -106,16 +179,8 @@ def value_signals(means: Ints, cuts: list[int]) -> tuple[list[Any], Any]:
     series = ValueSeries(RULES, unit_range=False)
     found: list[Any] = []
     for first, last in zip([0, *cuts], [*cuts, len(means)], strict=True):
-        mine = means[first:last].astype(np.float64)
-        panes = ValuePanes(
-            np.arange(first, last, dtype=np.int64) * PANE_MS,
-            np.full(last - first, 3, np.int64),
-            mine,
-            np.full(last - first, 0.25),
-            mine - 1,
-            mine + 1,
-        )
-        for name, signal in series.update(context("adwin"), panes):
+        panes = value_panes(means, first, last)
+        for name, signal in series.update(context("adwin"), panes, ending()):
             found.append((name, first + signal.pane, signal.change_at_ms, signal.change is None))
         series = ValueSeries.restore(RULES, series.snapshot())
     return found, series.snapshot()

@@ -72,6 +72,19 @@ def test_a_shift_that_stays_is_not_resolved_by_silence() -> None:
     assert [drift for _, drift in found] == [True]
 
 
+def test_nulls_that_are_gone_are_well_though_the_reference_had_some() -> None:
+    random = np.random.default_rng(1)
+    share = np.repeat([0.1, 0.3, 0.0], [2_000, 1_500, 4_000])
+    ends = (np.arange(len(share)) // 5 + 1) * PANE_MS
+    x = [None if null else 1.0 for null in (random.random(len(share)) < share).tolist()]
+    hashes = random.integers(0, 2**63, len(share)).astype(np.uint64)
+    rows = Rows(ends, hashes, {"feature:x": column(x, {})}, {})
+    table = summarise(rows, RULES.pane_rows, RULES.max_categories)
+    found = of(told(table, []), "NullRate")
+    assert [drift for _, drift in found] == [True, False]
+    assert found[1][0] > 3_500 // 5
+
+
 def test_a_second_change_while_it_fires_is_told_as_the_same_alert() -> None:
     found = of(told(panes(900, {300: 1.0, 600: 4.0}), []), "FeatureDrift")
     assert [drift for _, drift in found] == [True, True]
