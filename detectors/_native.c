@@ -86,10 +86,13 @@ static inline bool is_unsigned_size(const Column *c)
 }
 
 #include "c/bank.h"
+#include "c/ranks.h"
 
 static PyMethodDef METHODS[] = {
     {"bank", bank, METH_VARARGS,
      "(unit of heights, (row, gain, cost, height, position, x, n, which, held, account, n, x, since))"},
+    {"ranks", ranks, METH_VARARGS, "(panes, columns, what `unit_reading` gives)"},
+    {"faults", faults, METH_VARARGS, "(columns, what `unit_reading` gives)"},
     {NULL, NULL, 0, NULL},
 };
 

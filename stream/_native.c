@@ -29,10 +29,10 @@ static bool made(Array *a, size_t size, Py_ssize_t rows)
 
 #define SET(array, type, row, value) (((type *)(array).data)[row] = (value))
 
-enum { PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, SCORES, LATENCIES, FEATURE_SETS,
-       SHAPE, REVISIONS, RETRACTIONS, ASKED, ARRAYS };
+enum { PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, SCORES, LATENCIES, SHAPE, REVISIONS,
+       RETRACTIONS, ASKED, ARRAYS };
 
-static const size_t SIZES[ARRAYS] = {8, 8, 16, 8, 8, 8, 8, 8, 8, 8, 8, 1, 8};
+static const size_t SIZES[ARRAYS] = {8, 8, 16, 8, 8, 8, 8, 8, 8, 8, 1, 8};
 
 static PyObject *grown_bytes(const Grown *g)
 {
@@ -84,6 +84,18 @@ static PyObject *entries_bytes(const Texts *t, bool hashes)
     return bytes;
 }
 
+/* A code for row `row`: those before the first that has one have none. */
+static bool code_stored(Grown *codes, Py_ssize_t row, int32_t code)
+{
+    const int32_t none = NONE;
+    const size_t before = (size_t)row * sizeof none;
+    codes->used = codes->used < before ? codes->used : before; /* a row that was given up */
+    while (codes->used < before)
+        if (!pushed(codes, &none, sizeof none))
+            return false;
+    return pushed(codes, &code, sizeof code);
+}
+
 /* One usable event into row `row`; false if there is no room for it. */
 static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool prediction)
 {
@@ -103,6 +115,12 @@ static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool
         uint64_t *bits = grown(&b->bits, count * sizeof(uint64_t));
         if (shape == NONE || !kind || !bits)
             return false;
+        if ((e->feature_set != NONE || b->feature_sets.used) &&
+            !code_stored(&b->feature_sets, row, e->feature_set))
+            return false;
+        if ((e->segment != NONE || b->of_segments.used) &&
+            !code_stored(&b->of_segments, row, e->segment))
+            return false;
         for (size_t i = 0; i < count; i++) {
             kind[i] = cells[i].kind;
             bits[i] = cells[i].bits;
@@ -121,7 +139,6 @@ static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool
         SET(arrays[SHAPE], int64_t, row, shape);
         SET(arrays[SCORES], double, row, e->score);
         SET(arrays[LATENCIES], double, row, e->latency_ms);
-        SET(arrays[FEATURE_SETS], int64_t, row, e->feature_set);
     } else {
         SET(arrays[REVISIONS], int64_t, row, e->revision);
         SET(arrays[RETRACTIONS], uint8_t, row, e->retracted);
@@ -130,7 +147,7 @@ static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool
 }
 
 static const int OF_PREDICTIONS[] = {PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, SCORES,
-                                     LATENCIES, FEATURE_SETS, SHAPE};
+                                     LATENCIES, SHAPE};
 static const int OF_OUTCOMES[] = {PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, REVISIONS,
                                   RETRACTIONS};
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -180,16 +197,18 @@ static void read_all(Batch *b, PyObject *values, Py_ssize_t longest, Array *arra
     }
 }
 
-static PyObject *columns(PyObject *values, Py_ssize_t longest, Py_ssize_t most_features, bool prediction)
+static PyObject *columns(PyObject *values, Py_ssize_t longest, Py_ssize_t most_features, bool prediction,
+                         bool reads_segments)
 {
     const int *wanted = prediction ? OF_PREDICTIONS : OF_OUTCOMES;
     const size_t count = prediction ? COUNT(OF_PREDICTIONS) : COUNT(OF_OUTCOMES);
     Batch b = {.last_group = NONE, .last_shape = NONE, .last_label = NONE, .last_model = NONE,
                .last_version = NONE, .last_role = NONE, .last_set = NONE,
+               .last_segment = NONE, .reads_segments = reads_segments,
                .most_features = (size_t)most_features};
     Array arrays[ARRAYS] = {{0}};
     Py_ssize_t n = PyList_GET_SIZE(values), rows = 0, asked = 0;
-    PyObject *result = NULL, *shared[7] = {0};
+    PyObject *result = NULL, *shared[10] = {0};
     bool ok = made(&arrays[ASKED], SIZES[ASKED], n);
     for (size_t i = 0; ok && i < count; i++)
         ok = made(&arrays[wanted[i]], SIZES[wanted[i]], n);
@@ -208,6 +227,9 @@ static PyObject *columns(PyObject *values, Py_ssize_t longest, Py_ssize_t most_f
     shared[4] = keys_list(&b.shapes);
     shared[5] = grown_bytes(&b.kind);
     shared[6] = grown_bytes(&b.bits);
+    shared[7] = grown_bytes(&b.feature_sets);
+    shared[8] = grown_bytes(&b.of_segments);
+    shared[9] = keys_list(&b.segments);
     result = PyTuple_New((Py_ssize_t)(count + 1 + COUNT(shared)));
     for (size_t i = 0; i < COUNT(shared); i++)
         if (!shared[i])
@@ -228,6 +250,10 @@ done:
     texts_given_back(&b.texts);
     texts_given_back(&b.groups);
     texts_given_back(&b.shapes);
+    texts_given_back(&b.segments);
+    PyMem_Free(b.segment.data);
+    PyMem_Free(b.of_segments.data);
+    PyMem_Free(b.feature_sets.data);
     PyMem_Free(b.cells.data);
     PyMem_Free(b.order.data);
     PyMem_Free(b.shape.data);
@@ -241,10 +267,11 @@ static PyObject *predictions(PyObject *self, PyObject *args)
 {
     PyObject *values;
     Py_ssize_t longest, most_features;
+    int segments = 0;
     (void)self;
-    if (!PyArg_ParseTuple(args, "O!nn", &PyList_Type, &values, &longest, &most_features))
+    if (!PyArg_ParseTuple(args, "O!nn|p", &PyList_Type, &values, &longest, &most_features, &segments))
         return NULL;
-    return columns(values, longest, most_features < 0 ? 0 : most_features, true);
+    return columns(values, longest, most_features < 0 ? 0 : most_features, true, segments);
 }
 
 static PyObject *outcomes(PyObject *self, PyObject *args)
@@ -254,7 +281,7 @@ static PyObject *outcomes(PyObject *self, PyObject *args)
     (void)self;
     if (!PyArg_ParseTuple(args, "O!n", &PyList_Type, &values, &longest))
         return NULL;
-    return columns(values, longest, 0, false);
+    return columns(values, longest, 0, false, false);
 }
 
 /* -- summaries */
@@ -474,7 +501,7 @@ static PyObject *search(PyObject *self, PyObject *args)
 }
 
 static PyMethodDef METHODS[] = {
-    {"predictions", predictions, METH_VARARGS, "(values, longest record, most features)"},
+    {"predictions", predictions, METH_VARARGS, "(values, longest record, most features, whether segments are read)"},
     {"outcomes", outcomes, METH_VARARGS, "(values, longest record)"},
     {"summary", summary, METH_VARARGS,
      "([(kinds, bits), …], rows or None for all, pane of each of them, panes, most texts)"},

@@ -117,7 +117,7 @@ class Said:
             if given & flag:
                 cells = numbers[rows]
                 sane = np.abs(cells) <= LARGEST_NUMBER
-                kind = np.where(sane, NUMBER, OTHER).astype(np.uint8)
+                kind = np.where(sane, np.uint8(NUMBER), np.uint8(OTHER))
                 measures[name] = number_column(cells, kind)
         return measures
 
@@ -145,6 +145,18 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Segments:
+    """What rows say of their segments."""
+
+    code: NDArray[np.int64]  # place in `given`, -1 where nothing is said
+    given: list[dict[str, str]]
+
+    def merged(self, others: Segments, both: _Both) -> Segments:
+        behind = np.where(others.code < 0, -1, others.code + len(self.given))
+        return Segments(both.of(self.code, behind), [*self.given, *others.given])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PredictionColumns:
     time_ms: NDArray[np.int64]
     place: Rows
@@ -154,6 +166,7 @@ class PredictionColumns:
     said: Said
     shapes: list[Shape]
     texts: dict[int, str]  # by their hashes; more of them than the rows have do no harm
+    segments: Segments | None = None  # where no model is configured to have any
 
     def __len__(self) -> int:
         return len(self.time_ms)
@@ -171,6 +184,7 @@ class PredictionColumns:
             self.said.take(rows),
             _taken(self.shapes, rows, len(self)),
             self.texts,
+            self.segments and Segments(self.segments.code[rows], self.segments.given),
         )
 
     def merged(self, others: PredictionColumns, places: Rows) -> PredictionColumns:
@@ -189,6 +203,7 @@ class PredictionColumns:
             self.said.merged(others.said, both),
             shapes,
             self.texts | others.texts,
+            self.segments and others.segments and self.segments.merged(others.segments, both),
         )
 
     def keys(self) -> Hashes:

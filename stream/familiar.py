@@ -185,6 +185,7 @@ def read_predictions(values: Sequence[bytes | None], form: Form, rules: Rules) -
     fields: Fields = {
         **dict.fromkeys(("prediction_id", "model_id", "model_version", "role"), ()),
         **dict.fromkeys(("latency_ms", "feature_set"), ()),
+        **({"segment": ()} if rules.has_segments else {}),
         "features": [form.field(place) for place in range(len(form.names))],
         "prediction": form.said,
     }

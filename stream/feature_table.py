@@ -26,6 +26,7 @@ class Counts:
 
 ARRAYS = ("number", "text", "null", "other", "minimum", "maximum")
 LIMITS = ("minimum", "maximum")
+_PARTS = frozenset({*ARRAYS, "sums", "squares", "buckets", "categories"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +92,48 @@ def _counts_dealt(counts: Counts, starts: Sequence[int]) -> list[Counts]:
         Counts(counts.pane[low:high] - first, counts.key[low:high], counts.count[low:high])
         for first, (low, high) in zip(starts, pairwise(places), strict=False)
     ]
+
+
+class Dealer:
+    """Deals what is asked for of a table: each part is cut once, whatever is asked of it."""
+
+    __slots__ = ("_cuts", "_panes", "_parts", "_whole")
+
+    def __init__(self, whole: FeatureTable, panes: int, parts: int) -> None:
+        """Of so many parts of so many panes each."""
+        self._whole, self._panes, self._parts = whole, panes, parts
+        self._cuts: dict[str, list[int]] = {}
+
+    def part(self, name: str, place: int) -> Any:
+        whole, first = getattr(self._whole, name), place * self._panes
+        if name in ARRAYS:
+            return whole[first : first + self._panes]
+        group = whole.group if isinstance(whole, Binned) else whole.pane
+        if name not in self._cuts:
+            starts = np.arange(self._parts + 1) * self._panes
+            self._cuts[name] = np.searchsorted(group, starts).tolist()
+        low, high = self._cuts[name][place : place + 2]
+        mine = group[low:high] - first
+        if isinstance(whole, Binned):
+            return Binned(mine, whole.bin[low:high], whole.amount[low:high])
+        return Counts(mine, whole.key[low:high], whole.count[low:high])
+
+
+class Dealt(FeatureTable):
+    """One part of a table, dealt as it is asked for."""
+
+    __slots__ = ("_dealer", "_place")
+
+    def __init__(self, dealer: Dealer, place: int) -> None:
+        object.__setattr__(self, "_dealer", dealer)
+        object.__setattr__(self, "_place", place)
+
+    def __getattr__(self, name: str) -> Any:  # of what was not asked for before
+        if name not in _PARTS:
+            raise AttributeError(name)
+        part = self._dealer.part(name, self._place)
+        object.__setattr__(self, name, part)
+        return part
 
 
 def joined(tables: Sequence[FeatureTable]) -> FeatureTable:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stream import native
 from stream.columns import FEATURE, Column, text_shown
-from stream.event_columns import OutcomeColumns, PredictionColumns, Said, Shape
+from stream.event_columns import OutcomeColumns, PredictionColumns, Said, Segments, Shape
 from stream.judgement import HAS_VALUE, label_flags
 from stream.rules import Rules
 
@@ -24,11 +24,11 @@ def prediction_columns(
     values: list[bytes | None], rules: Rules
 ) -> tuple[PredictionColumns, Places]:
     """Of the records that it is certain about, and the places of the others."""
-    made = native.EXTENSION.predictions(values, rules.max_record_bytes, rules.max_features)
-    place, time, hashes, group, label, value, score, latency, sets, *others = made
-    shape, asked, texts, text_hashes, are_values, groups, shapes, kind, bits = others
+    limits = rules.max_record_bytes, rules.max_features
+    made = native.EXTENSION.predictions(values, *limits, rules.has_segments)
+    place, time, hashes, group, label, value, score, latency, shape, asked, *shared = made
+    texts, text_hashes, are_values, groups, shapes, kind, bits, sets, of_segments, segments = shared
     codes = np.frombuffer(label, np.int64)
-    of_set = np.frombuffer(sets, np.int64)
     of_text = np.frombuffer(text_hashes, np.uint64)
     said = Said(
         has_label=codes >= 0,
@@ -36,7 +36,7 @@ def prediction_columns(
         score=np.frombuffer(score, np.float64),
         value=np.frombuffer(value, np.float64),
         latency_ms=np.frombuffer(latency, np.float64),
-        feature_set=_hashes(of_set, of_text) if (of_set >= 0).any() else None,
+        feature_set=_hashes(_padded(sets, len(codes)), of_text) if sets else None,
     )
     keys = [tuple(texts[code] for code in _codes(key)) for key in groups]
     cells = np.frombuffer(kind, np.uint8), np.frombuffer(bits, np.uint64)
@@ -54,6 +54,11 @@ def prediction_columns(
             (code := int(of_text[i])): text_shown(texts[i], code)
             for i in np.flatnonzero(np.frombuffer(are_values, np.bool_)).tolist()
         },
+        Segments(
+            _padded(of_segments, len(codes)), [_segment(_codes(key), texts) for key in segments]
+        )
+        if rules.has_segments
+        else None,
     )
     return columns, np.frombuffer(asked, np.int64)
 
@@ -85,6 +90,18 @@ def outcome_columns(values: list[bytes | None], rules: Rules) -> tuple[OutcomeCo
 def _codes(key: bytes) -> list[int]:
     codes: list[int] = np.frombuffer(key, np.int32).tolist()
     return codes
+
+
+def _padded(codes: bytes, rows: int) -> NDArray[np.int64]:
+    """-1 for the rows behind the last that was read since one had any."""
+    made = np.full(rows, -1, np.int64)
+    given = np.frombuffer(codes, np.int32)[:rows]
+    made[: len(given)] = given
+    return made
+
+
+def _segment(pairs: list[int], texts: Sequence[str]) -> dict[str, str]:
+    return {texts[name]: texts[value] for name, value in zip(pairs[::2], pairs[1::2], strict=True)}
 
 
 def _hashes(codes: Places, of_text: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -9,20 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.exact_sum import Binned
-from stream.feature_table import Counts, FeatureTable, Ints, dealt, joined
-
-_FEW = 4  # features that are dealt one by one
+from stream.feature_table import Counts, Dealer, Dealt, FeatureTable, Ints, joined
 
 
 class PaneFeatures(Mapping[str, FeatureTable]):
     """Pane p of feature f is row f · panes + p of the whole."""
 
-    __slots__ = ("_dealt", "names", "panes", "whole")
+    __slots__ = ("_dealer", "_dealt", "names", "panes", "whole")
 
     def __init__(self, names: Sequence[str], panes: int, whole: FeatureTable) -> None:
         self.names = tuple(names)
         self.panes = panes
         self.whole = whole
+        self._dealer: Dealer | None = None
         self._dealt: dict[str, FeatureTable] = {}
 
     @classmethod
@@ -36,16 +35,12 @@ class PaneFeatures(Mapping[str, FeatureTable]):
         found = self._dealt.get(name)
         if found is None:
             try:
-                start = self.names.index(name) * self.panes
+                place = self.names.index(name)
             except ValueError:
                 raise KeyError(name) from None
-            if len(self._dealt) < _FEW:
-                (found,) = dealt(self.whole, (start, start + self.panes))
-                self._dealt[name] = found
-            else:  # all of them in one go
-                starts = range(0, (len(self.names) + 1) * self.panes, self.panes)
-                self._dealt = dict(zip(self.names, dealt(self.whole, starts), strict=True))
-                found = self._dealt[name]
+            if self._dealer is None:
+                self._dealer = Dealer(self.whole, self.panes, len(self.names))
+            found = self._dealt[name] = Dealt(self._dealer, place)
         return found
 
     def get(self, name: str, default: Any = None) -> Any:

@@ -69,9 +69,17 @@ class NumberProfile:
         table, slot = self._kept
         return table.ranks(slot)
 
+    @property
+    def _keys(self) -> NDArray[Any]:
+        if self._own is not None:
+            return self._own.keys
+        assert self._kept is not None
+        table, slot = self._kept
+        return table.keys(slot)
+
     def keep_in(self, table: RankTable, slot: int) -> None:
         self._own, self._kept = None, (table, slot)
-        self.scores.keep_elsewhere(lambda: table.ranks(slot).scores)
+        self.scores.keep_elsewhere(lambda: table.scores(slot))
 
     def cells(self, run: PaneTable, name: str, sample_pane: Ints) -> Cells:
         """Of the values of these panes; `sample_pane`: the pane of each sampled row."""
@@ -94,7 +102,7 @@ class NumberProfile:
         return None if self.by_value else self.ranks.bins[self._place(buckets)].astype(np.int64)
 
     def _place(self, keys: NDArray[Any]) -> Ints:
-        known = self.ranks.keys
+        known = self._keys
         at = np.searchsorted(known, keys)
         inside = np.minimum(at, len(known) - 1)
         place: Ints = 2 * at + (known[inside] == keys)

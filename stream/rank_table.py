@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import cramjam
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.feature_table import Counts, Ints
+from detectors import native
+from stream.feature_table import Counts, FeatureTable, Ints
 
 _BITS = 18  # of a logarithmic bucket
 _MIDDLE = 1 << (_BITS - 1)
-_LEVEL = 3  # of zstd: written once
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +35,54 @@ class _Opened:
 
 
 class RankTable:
-    """Kept as differences, of which a few tables are opened at a time."""
+    """Kept as differences, of which numpy has a few tables opened at a time; the extension reads
+    them as they are."""
 
     def __init__(self, of: Sequence[Ranks]) -> None:
         """Slot i is of the i-th of these."""
-        self._cells = np.array([len(ranks.keys) for ranks in of])
-        slots = np.repeat(np.arange(len(of)), self._cells)
-        keys = _combined(slots, np.concatenate([ranks.keys for ranks in of]))
-        self._keys = _Steps(keys, self._cells)
+        self._cells: Ints = np.array([len(ranks.keys) for ranks in of])
+        self._cell: Ints = np.concatenate([[0], np.cumsum(self._cells)])  # the first of each slot
+        keys = np.concatenate([ranks.keys for ranks in of]).astype(np.int64)
         places = 2 * self._cells + 1
+        self._keys = _Steps(keys, self._cells)
         self._scores = _Steps(np.concatenate([ranks.scores for ranks in of]), places)
-        self._bins = _Steps(np.concatenate([ranks.bins for ranks in of]), places)
-        self.bins: Ints = np.array([int(ranks.bins[-1]) + 1 for ranks in of])
+        # a bin rises by 1 from one place to the next, or not at all
+        bins = np.concatenate([ranks.bins for ranks in of]).astype(np.int64)
+        rises = np.flatnonzero(np.diff(bins, prepend=0) > 0)
+        start = np.cumsum(places) - places
+        slot = np.searchsorted(start, rises, "right") - 1
+        within = rises - start[slot]
+        self._rises = within.astype(np.min_scalar_type(int(within.max(initial=0))))
+        self._rise: Ints = np.searchsorted(slot, np.arange(len(of) + 1))  # the first of each slot
+        self.bins: Ints = np.diff(self._rise) + 1
         self._ends: Ints = np.array([(ranks.keys[0], ranks.keys[-1]) for ranks in of], np.int64)
 
     def ranks(self, slot: int) -> Ranks:
-        opened, first = _opened(self), int(self._cells[:slot].sum())
-        last = first + int(self._cells[slot])
-        places = slice(2 * first + slot, 2 * last + slot + 1)
-        keys = opened.keys[first:last].astype(np.int64) - (slot << _BITS) - _MIDDLE
-        return Ranks(keys, opened.scores[places], opened.bins[places])
+        scores = self.scores(slot)
+        rises = self._rises[slice(*self._rise[slot : slot + 2].tolist())]
+        bins = np.searchsorted(rises, np.arange(len(scores)), "right")
+        return Ranks(self.keys(slot), scores, bins)
+
+    def keys(self, slot: int) -> Ints:
+        first, last = self._cell[slot : slot + 2].tolist()
+        return self._keys.part(slot, slice(first, last))
+
+    def scores(self, slot: int) -> Ints:
+        first, last = self._cell[slot : slot + 2].tolist()
+        return self._scores.part(slot, slice(2 * first + slot, 2 * last + slot + 1))
+
+    def read(
+        self, panes: int, asked: Sequence[Ints], features: FeatureTable, into: Sequence[Ints]
+    ) -> None:
+        """By the extension. `asked`: place among the features or -1, slot, column of the ranks, of
+        what is beyond them and first one of the bins, or -1; `into`: x, n and xx, (panes, columns)
+        each."""
+        cells = features.buckets
+        of_slots = self._cell, self._keys.first, self._scores.first, self._rise, self._ends
+        steps = self._keys.steps, self._scores.steps, self._rises
+        counted = cells.pane, cells.key, cells.count, features.number
+        arrays = *asked, *of_slots, *steps, *map(np.ascontiguousarray, counted), *into
+        native.EXTENSION.ranks(panes, into[0].shape[1], arrays)
 
     def places(self, slot: Ints, key: Ints) -> NDArray[np.intp]:
         """Of values in these buckets of the features in these slots: where their ranks are."""
@@ -88,11 +115,17 @@ class RankTable:
         return _opened(self).bins[places]
 
     def open(self) -> _Opened:
-        keys = self._keys.whole()
+        slots = np.arange(len(self._cells))
+        keys = _combined(np.repeat(slots, self._cells), self._keys.whole())
         is_short = len(self._cells) < 1 << (31 - _BITS)
-        return _Opened(
-            keys.astype(np.int32) if is_short else keys, self._scores.whole(), self._bins.whole()
-        )
+        sizes = 2 * self._cells + 1
+        bins = np.zeros(int(sizes.sum()), np.int64)
+        start = np.cumsum(sizes) - sizes
+        rises = self._rises + np.repeat(start, self.bins - 1)
+        bins[rises] = 1
+        bins = np.cumsum(bins)
+        bins -= np.repeat(bins[start], sizes)
+        return _Opened(keys.astype(np.int32) if is_short else keys, self._scores.whole(), bins)
 
 
 @lru_cache(maxsize=8)
@@ -101,30 +134,28 @@ def _opened(table: RankTable) -> _Opened:
 
 
 class _Steps:
-    """Integers that rise within each of some parts, as their differences, packed."""
+    """Integers that rise within each of some parts, as their differences."""
 
-    __slots__ = ("_first", "_kind", "_packed", "_sizes")
+    __slots__ = ("_sizes", "first", "steps")
 
     def __init__(self, values: NDArray[Any], sizes: Ints) -> None:
         """`sizes`: of the parts; none is empty."""
         starts = np.cumsum(sizes) - sizes
         steps = np.diff(values.astype(np.int64), prepend=0)
         self._sizes = sizes
-        self._first = values[starts].astype(np.int64)
+        self.first: Ints = values[starts].astype(np.int64)
         steps[starts] = 0
-        kind = np.min_scalar_type(int(steps.max()))
-        self._kind = kind.str
-        # low bytes by themselves, high ones by themselves
-        planes = steps.astype(kind).view(np.uint8).reshape(-1, kind.itemsize).T
-        self._packed = bytes(cramjam.zstd.compress(planes.tobytes(), _LEVEL))
+        self.steps = steps.astype(np.min_scalar_type(int(steps.max())))
+
+    def part(self, number: int, at: slice) -> Ints:
+        """The numbers of one part, which is there."""
+        numbers: Ints = self.first[number] + np.cumsum(self.steps[at], dtype=np.int64)
+        return numbers
 
     def whole(self) -> Ints:
-        planes = np.frombuffer(bytes(cramjam.zstd.decompress(self._packed)), np.uint8)
-        kind = np.dtype(self._kind)
-        steps = np.ascontiguousarray(planes.reshape(kind.itemsize, -1).T).view(kind)[:, 0]
-        values: Ints = np.cumsum(steps, dtype=np.int64)
+        values: Ints = np.cumsum(self.steps, dtype=np.int64)
         starts = np.cumsum(self._sizes) - self._sizes
-        values += np.repeat(self._first - values[starts], self._sizes)
+        values += np.repeat(self.first - values[starts], self._sizes)
         return values
 
 

@@ -44,7 +44,7 @@ def prediction_columns(
 ) -> Usable[PredictionColumns]:
     def in_python(part: Records) -> Usable[PredictionColumns]:
         decoded = decode_predictions(part, rules, include_payload=include_payload)
-        return Usable(typed_columns.prediction_columns(decoded), decoded.dead)
+        return Usable(typed_columns.prediction_columns(decoded, rules), decoded.dead)
 
     if PARSER == "python":
         form = _forms.latest
@@ -52,7 +52,7 @@ def prediction_columns(
         if form is None or read is None:
             decoded = decode_predictions(records, rules, include_payload=include_payload)
             _forms.meet(decoded.events)
-            return Usable(typed_columns.prediction_columns(decoded), decoded.dead)
+            return Usable(typed_columns.prediction_columns(decoded, rules), decoded.dead)
         columns, asked = typed_columns.familiar_predictions(read, form), read.asked
     else:
         columns, asked = native_parser.prediction_columns(records.values, rules)

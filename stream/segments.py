@@ -22,13 +22,6 @@ OTHER, NONE = "(other)", "(none)"
 _LONGEST = 64  # of a value
 
 
-class _Event(msgspec.Struct):
-    segment: dict[str, str] | None = None
-
-
-_decoder = msgspec.json.Decoder(_Event)
-
-
 class SegmentValues:
     """Of a source partition: as many values of each segment as there is room for, the first by
     offset; the others are one more."""
@@ -36,33 +29,32 @@ class SegmentValues:
     def __init__(self) -> None:
         self._taken: dict[tuple[str, str], dict[str, None]] = {}
 
-    def split(
-        self, columns: PredictionColumns, values: Sequence[bytes | None], rules: Rules
-    ) -> PredictionColumns:
-        """The same rows, in the groups of their segments; `values`: the records of the batch."""
-        if not rules.has_segments:
+    def split(self, columns: PredictionColumns, rules: Rules) -> PredictionColumns:
+        """The same rows, in the groups of their segments."""
+        segments = columns.segments
+        if segments is None:
             return columns
         names = [_names(rules.segments_of(group[0])) for group in columns.groups]
         if not any(names):
             return columns
         groups = list(columns.groups)
         known: dict[tuple[int, str], int] = {}
-        codes = columns.group.copy()
-        for row, (code, place) in enumerate(
-            zip(columns.group.tolist(), columns.place.tolist(), strict=True)
-        ):
+        pairs = columns.group * (len(segments.given) + 1) + segments.code + 1
+        of_pair, first, pair = np.unique(pairs, return_index=True, return_inverse=True)
+        codes = columns.group[first]
+        for at in np.argsort(first).tolist():  # by offset
+            code, said = divmod(int(of_pair[at]), len(segments.given) + 1)
             if not names[code]:
                 continue
-            given = _decoder.decode(values[place] or b"{}").segment or {}
+            given = segments.given[said - 1] if said else {}
             model, version, role, _ = columns.groups[code]
             taken = [self._take(model, n, given.get(n), rules.max_segments) for n in names[code]]
             text = msgspec.json.encode(taken).decode()
-            at = known.get((code, text))
-            if at is None:
-                at = known[code, text] = len(groups)
+            if (code, text) not in known:
+                known[code, text] = len(groups)
                 groups.append((model, version, role, text))
-            codes[row] = at
-        used, place = np.unique(codes, return_inverse=True)
+            codes[at] = known[code, text]
+        used, place = np.unique(codes[pair], return_inverse=True)
         made = [groups[code] for code in used.tolist()]
         return replace(columns, group=place.astype(np.int64), groups=made)
 

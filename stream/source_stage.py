@@ -85,7 +85,7 @@ class SourceStage:
         new = self._intake.new("predictions", ids, timely.before_ms, until_ms)
         if len(new):
             may_wait, before_ms = timely.may_wait[new], timely.before_ms[new]
-            mine = self._segments.split(columns.take(new), records.values, self.rules)
+            mine = self._segments.split(columns.take(new), self.rules)
             self._apply(mine, keys[new], may_wait, before_ms)
         return [*usable.dead, *self._closed()]
 

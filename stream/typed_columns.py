@@ -17,12 +17,13 @@ from stream.columns import (
     text_hash,
     text_shown,
 )
-from stream.event_columns import OutcomeColumns, PredictionColumns, Rows, Said, Shape
+from stream.event_columns import OutcomeColumns, PredictionColumns, Rows, Said, Segments, Shape
 from stream.events import Label, Outcome, Prediction
 from stream.familiar import OF_OUTCOMES, Form, Read, taken_apart
 from stream.identity import hash_ids
 from stream.judgement import HAS_VALUE, label_flags, label_text
 from stream.records import Decoded
+from stream.rules import Rules
 
 Features = Sequence[dict[str, Any]]
 Value = TypeVar("Value", bound=Hashable)
@@ -33,7 +34,7 @@ _of_prediction = attrgetter(
 )
 
 
-def prediction_columns(decoded: Decoded[Prediction]) -> PredictionColumns:
+def prediction_columns(decoded: Decoded[Prediction], rules: Rules) -> PredictionColumns:
     """O(cells), and some microseconds for each column of each shape."""
     parts = list(zip(*map(_of_prediction, decoded.events), strict=True)) or [()] * 10
     *parts, labels, scores, values = parts
@@ -41,6 +42,7 @@ def prediction_columns(decoded: Decoded[Prediction]) -> PredictionColumns:
     said, texts = _said(latencies, sets, labels, scores, values)
     shapes = list(_shapes(features, said, texts))
     group, groups = _coded(zip(models, versions, roles, strict=True))
+    segments = [event.segment for event in decoded.events] if rules.has_segments else None
     return PredictionColumns(
         decoded.time_ms,
         decoded.place,
@@ -50,6 +52,7 @@ def prediction_columns(decoded: Decoded[Prediction]) -> PredictionColumns:
         said,
         shapes,
         texts,
+        None if segments is None else _segments(segments),
     )
 
 
@@ -78,7 +81,15 @@ def familiar_predictions(read: Read, form: Form) -> PredictionColumns:
         said,
         shapes,
         texts,
+        _segments(fields["segment"]) if "segment" in fields else None,
     )
+
+
+def _segments(given: Sequence[dict[str, str] | None]) -> Segments:
+    code, distinct = _coded(tuple(one.items()) if one else None for one in given)
+    places = np.arange(len(distinct))
+    places[[one is None for one in distinct]] = -1
+    return Segments(places[code], [dict(one or ()) for one in distinct])
 
 
 def _coded_together(parts: Sequence[Sequence[Value]]) -> tuple[NDArray[np.int64], list[Any]]:

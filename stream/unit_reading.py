@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors import native
 from stream.pane_features import PaneFeatures
 from stream.panes import Ints, PaneTable
 from stream.profile import Profile
@@ -16,6 +18,9 @@ from stream.units import Unit
 
 Asked = tuple[Unit, Profile, bool]
 """A unit, what it is compared with, and whether its feature is numeric."""
+
+
+_LESS = (-1, -1, -1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +77,27 @@ class Together:
         shape = len(run), self.columns
         read = Evidence(*(np.zeros(shape, np.int64) for _ in range(3)))
         features = PaneFeatures.of(run.features, len(run))
-        places = {name: place for place, name in enumerate(features.names)}
-        self._faults.read(run, features, places, read)
+        self._faults.read(run, features, read)
         for ranked in self._ranked.values():
-            ranked.read(len(run), features, places, read)
+            ranked.read(len(run), features, read)
         return read
+
+
+class _Places:
+    """Of features by name among those of a run: most runs have the same."""
+
+    def __init__(self) -> None:
+        self._of: tuple[str, ...] = ()
+        self._among: tuple[str, ...] | None = None
+        self._found: Ints = np.zeros(0, np.int64)
+
+    def of(self, names: Sequence[str], among: tuple[str, ...]) -> Ints:
+        """-1 where one is not there."""
+        if among != self._among or len(names) != len(self._found):
+            places = {name: place for place, name in enumerate(among)}
+            self._found = np.array([places.get(name, -1) for name in names], np.int64)
+            self._among = among
+        return self._found
 
 
 class _Faults:
@@ -85,37 +106,44 @@ class _Faults:
     def __init__(self) -> None:
         self._names: list[str] = []
         self._columns: list[int] = []
-        self._absent: list[bool] = []
         # of numbers, texts, nulls and others: which count as faults
         self._counted: list[tuple[int, int, int, int]] = []
+        self._places = _Places()
 
     def add(self, unit: Unit, column: int, *, numeric: bool) -> None:
         self._names.append(unit.name)
         self._columns.append(column)
-        self._absent.append(unit.measure == "absent")
         if unit.measure == "type_error":
             self._counted.append((not numeric, numeric, 0, 1))
         elif unit.measure == "absent":
-            self._counted.append((-1, -1, -1, -1))  # less than all that there are
+            self._counted.append(_LESS)  # less than all that there are
         else:
             self._counted.append((0, 0, 1, 0))
 
-    def read(
-        self, run: PaneTable, features: PaneFeatures, places: dict[str, int], into: Evidence
-    ) -> None:
+    @cached_property
+    def _laid(self) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+        """Columns, what is counted, and of what is less than all; when the last one is there."""
+        counted = np.array(self._counted, np.int64)
+        return np.array(self._columns, np.int64), counted, counted[:, 0] < 0
+
+    def read(self, run: PaneTable, features: PaneFeatures, into: Evidence) -> None:
         if not self._names:
             return
-        of = np.array([places.get(name, -1) for name in self._names])
-        columns, counted = np.array(self._columns), np.array(self._counted)
-        is_there = of >= 0
+        of = self._places.of(self._names, features.names)
+        columns, counted, absent = self._laid
+        whole = features.whole
+        counts = whole.number, whole.text, whole.null, whole.other
+        if native.IN_USE:
+            arrays = *map(np.ascontiguousarray, (*counts, run.rows)), into.x, into.n, into.xx
+            native.EXTENSION.faults(into.x.shape[1], (of, columns, counted, absent, *arrays))
+            return
+        is_there, shape = of >= 0, (len(features), len(run))
         found = np.zeros((len(of), len(run)), np.int64)
         if is_there.any():
-            whole, shape = features.whole, (len(features), len(run))
-            counts = (whole.number, whole.text, whole.null, whole.other)
             for kind, count in enumerate(counts):
                 weight = counted[is_there, kind, None]
                 found[is_there] += weight * count.reshape(shape)[of[is_there]]
-        found[self._absent] += run.rows
+        found[absent] += run.rows
         into.x[:, columns] = into.xx[:, columns] = found.T
         into.n[:, columns] = run.rows[:, None]
 
@@ -125,66 +153,71 @@ class _Ranked:
 
     def __init__(self, table: RankTable) -> None:
         self._table = table
-        self._slots: dict[str, int] = {}
-        self._shift: dict[str, int] = {}  # the column of each
-        self._beyond: dict[str, int] = {}
-        self._shape: dict[str, int] = {}  # the first column
+        # slot, and the columns of the ranks, of what is beyond them, the first one of the bins
+        self._asked: dict[str, list[int]] = {}
+        self._places = _Places()
 
     def shift(self, name: str, slot: int, column: int) -> None:
-        self._slots[name], self._shift[name] = slot, column
+        self._asked.setdefault(name, [slot, -1, -1, -1])[1] = column
 
     def beyond(self, name: str, slot: int, column: int) -> None:
-        self._slots[name], self._beyond[name] = slot, column
+        self._asked.setdefault(name, [slot, -1, -1, -1])[2] = column
 
     def shape(self, name: str, slot: int, first: int) -> None:
-        self._slots[name], self._shape[name] = slot, first
+        self._asked.setdefault(name, [slot, -1, -1, -1])[3] = first
 
-    def read(
-        self, panes: int, features: PaneFeatures, places: dict[str, int], into: Evidence
-    ) -> None:
-        names = [name for name in self._slots if name in places]
-        if not names:
+    @cached_property
+    def _laid(self) -> tuple[list[str], list[Ints]]:
+        """When the last one is there."""
+        names, columns = [*self._asked], np.array([*self._asked.values()], np.int64)
+        self._asked = {}
+        return names, [*np.ascontiguousarray(columns.T)]
+
+    def read(self, panes: int, features: PaneFeatures, into: Evidence) -> None:
+        names, asked = self._laid
+        feature = self._places.of(names, features.names)
+        if native.IN_USE:
+            sums = into.x, into.n, into.xx
+            self._table.read(panes, (feature, *asked), features.whole, sums)
             return
-        feature = np.array([places[name] for name in names])
-        slots = np.array([self._slots[name] for name in names])
+        there = np.flatnonzero(feature >= 0)
+        if len(there):
+            self._read(panes, features, feature[there], [of[there] for of in asked], into)
+
+    def _read(
+        self, panes: int, features: PaneFeatures, feature: Ints, asked: list[Ints], into: Evidence
+    ) -> None:
+        slots, shift, beyond, shapes = asked
         cells = features.whole.buckets
         number, pane, place = sliced(cells, panes, feature)
         key, count = cells.key[place], cells.count[place]
         at = self._table.places(slots[number], key)
         group = number * panes + pane
-        shape = len(names), panes
+        shape = len(feature), panes
 
-        some, columns = _columns(names, self._shift)
+        some = np.flatnonzero(shift >= 0)
         if len(some):
-            cuts = np.searchsorted(group, np.arange(len(names) * panes + 1))
+            cuts = np.searchsorted(group, np.arange(len(feature) * panes + 1))
             sums = self._table.sums(at, count, cuts)
             for array, of in zip((into.n, into.x, into.xx), sums, strict=True):
-                array[:, columns] = of.reshape(shape)[some].T
+                array[:, shift[some]] = of.reshape(shape)[some].T
 
-        some, columns = _columns(names, self._beyond)
+        some = np.flatnonzero(beyond >= 0)
         if len(some):
-            is_out = self._table.are_beyond(slots[number], key)
-            out = np.bincount(group[is_out], count[is_out], len(names) * panes).reshape(shape)
+            columns, is_out = beyond[some], self._table.are_beyond(slots[number], key)
+            out = np.bincount(group[is_out], count[is_out], len(feature) * panes).reshape(shape)
             numbers = features.whole.number.reshape(len(features), panes)[feature[some]]
             into.x[:, columns] = into.xx[:, columns] = out[some].T
             into.n[:, columns] = numbers.T
 
-        some, columns = _columns(names, self._shape)
+        some = np.flatnonzero(shapes >= 0)
         if len(some):
-            first = np.full(len(names), -1)
-            first[some] = columns
-            is_asked = first[number] >= 0
-            flat = pane * into.x.shape[1] + first[number] + self._table.bins_of(at)
-            counts = np.bincount(flat[is_asked], count[is_asked], into.x.size)
+            first = shapes[number]
+            flat = pane * into.x.shape[1] + first + self._table.bins_of(at)
+            counts = np.bincount(flat[first >= 0], count[first >= 0], into.x.size)
             bins = self._table.bins[slots[some]]
-            values = np.bincount(group, count, len(names) * panes).reshape(shape)[some]
-            whole = np.repeat(columns - np.cumsum(bins) + bins, bins) + np.arange(bins.sum())
+            values = np.bincount(group, count, len(feature) * panes).reshape(shape)[some]
+            whole = np.repeat(shapes[some] - np.cumsum(bins) + bins, bins) + np.arange(bins.sum())
             counts = counts.reshape(into.x.shape)[:, whole]
             into.x[:, whole] = into.xx[:, whole] = counts
             into.n[:, whole] = np.repeat(values.T, bins, axis=1)
-
-
-def _columns(names: Sequence[str], of: dict[str, int]) -> tuple[Ints, Ints]:
-    """(which of the names have a column, which column)."""
-    some = [i for i, name in enumerate(names) if name in of]
-    return np.array(some, np.int64), np.array([of[names[i]] for i in some], np.int64)

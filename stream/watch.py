@@ -21,6 +21,7 @@ from stream.panes import Ints, PaneTable
 from stream.profile import Profile
 from stream.proven import MixedBank, Proven, begun
 from stream.rules import Rules
+from stream.shared_sums import SharedSums
 from stream.unit_reading import Together
 from stream.unit_tilts import Baseline, Terms, tilts_of
 from stream.unit_walk import Told, Walk
@@ -35,12 +36,14 @@ class Watch:
         """`enough`: values that make a reference; `inputs`: where they are to be kept."""
         self._enough = enough
         self.inputs = inputs
+        self.shared: SharedSums | None = None  # where models share a feature
         self.watched: dict[Key, Watched] = {}
         self.firing: dict[Key, Firing] = {}
         self._columns: dict[Key, Ints] = {}  # of the bank, in the order of `watched`
         self._together = Together([])
         self._bank: CusumBank | None = None
         self._proven: dict[Key, Proven] = {}
+        self.undecided: NDArray[np.bool_] | None = None  # of the last run: panes without evidence
         self.learning = Learning()
         self._batches: Batches | None = None  # while a reference is being gathered
         self._taus: dict[Key, tuple[float, ...]] = {}  # as last measured, also of what fires
@@ -99,6 +102,7 @@ class Watch:
     ) -> list[Told]:
         """What these panes let the units tell, in the order of the panes; `may_tell`: whether one
         may at all."""
+        self.undecided = None
         if self._bank is None:
             return []
         reader = PaneReader(table, rules.max_categories)
@@ -106,6 +110,9 @@ class Watch:
         whole = evidence if self._batches is None else evidence.copy()
         if self.inputs is not None:
             self.inputs.add(table.pane_end - rules.pane_ms, evidence)
+        if self.shared is not None:
+            start_ms = table.pane_end - rules.pane_ms
+            self.shared.add(start_ms, evidence, self._columns, self.watched)
         walk = Walk(
             watched=self.watched,
             firing=self.firing,
@@ -121,6 +128,7 @@ class Watch:
             may_tell=may_tell,
         )
         told = walk.told()
+        self.undecided = walk.undecided
         for key, row in walk.stirred.items():
             self.learning.forget(self._columns[key])
             evidence.clear(row + 1, self._columns[key])
@@ -223,6 +231,7 @@ class Watch:
             "usual": self._usual.flatten(),
             "tilted": self._tilted.copy(),
             "inputs": None if self.inputs is None else self.inputs.snapshot(),
+            **({} if self.shared is None else {"shared": self.shared.snapshot()}),
         }
 
     def restore(
@@ -256,6 +265,8 @@ class Watch:
         self._taus = {(name, m): tuple(tau) for name, m, tau in plain.get("taus", ())}
         self._usual = np.array(plain["usual"]).reshape(3, columns)
         self._tilted = np.array(plain["tilted"])
+        if "shared" in plain:
+            self.shared = SharedSums.restore(plain["shared"])
         if self.inputs is not None:
             inputs = plain.get("inputs") or []  # since 0.2
             self.inputs.restore(inputs, self.watched, self._columns)

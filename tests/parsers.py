@@ -46,9 +46,13 @@ def _predictions(columns: PredictionColumns) -> Iterator[Any]:
                 text = columns.texts[int(bits)] if kind == TEXT else None
                 cells[row][name] = (int(kind), int(bits), text)
     claims = columns.claims()
+    segments = columns.segments
     for row, code in enumerate(columns.group.tolist()):
         of_join = [claims[name][row : row + 1].tobytes() for name in sorted(claims)]
-        yield columns.groups[code], sorted(cells[row].items()), of_join
+        segment = None
+        if segments is not None and segments.code[row] >= 0:
+            segment = segments.given[int(segments.code[row])]
+        yield columns.groups[code], sorted(cells[row].items()), of_join, segment
 
 
 def _outcomes(columns: OutcomeColumns) -> Iterator[Any]:

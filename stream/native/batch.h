@@ -15,6 +15,7 @@ enum { HAS_LABEL = 1, HAS_SCORE = 2, HAS_VALUE = 4, HAS_LATENCY = 8, HAS_FEATURE
 #define SMALLEST_NUMBER 1e-100
 #define LARGEST_REVISION (1ULL << 62)
 #define LONGEST_ROLE 128
+#define MOST_SEGMENTS 64
 #define INTEGER_DIGITS 18 /* of integers that are surely 64 bits */
 
 typedef struct {
@@ -33,14 +34,20 @@ typedef struct {
     Grown order;  /* names of the last record's features, in its order */
     Grown shape;  /* the key of a shape, while it is made */
     Grown kind, bits;
-    int32_t last_group, last_shape, last_label, last_model, last_version, last_role, last_set;
+    Grown feature_sets; /* code of each row, from the first row on that names one */
+    Texts segments;     /* pairs of codes: name and value, in the order of the event */
+    Grown segment;      /* the key of one, while it is made */
+    Grown of_segments;  /* code of each row, where they are asked for */
+    bool reads_segments;
+    int32_t last_group, last_shape, last_label, last_model, last_version, last_role, last_set,
+        last_segment;
     size_t most_features;
 } Batch;
 
 typedef struct {
     Text id;
     int64_t time_ms, revision;
-    int32_t model, version, role, label, feature_set; /* codes of texts */
+    int32_t model, version, role, label, feature_set, segment; /* codes of texts */
     double score, value, latency_ms;
     bool retracted;
 } Event;
@@ -163,6 +170,41 @@ static bool skipped_object_of(Scanner *s, bool texts)
         if (!key(s, &name) || !(texts ? skipped_text(s) : skipped_number(s)))
             return false;
     return closed;
+}
+
+/* Texts by name, as the code of their pairs: NONE for null, and for none. No name twice. */
+static bool segments(Batch *b, int32_t *code)
+{
+    Scanner *s = &b->s;
+    bool first = true, closed = false;
+    size_t count = 0;
+    Text t;
+    *code = NONE;
+    b->segment.used = 0;
+    if (*s->p == 'n')
+        return WORD(s, "null");
+    if (!take(s, '{'))
+        return false;
+    while (member(s, '}', &first, &closed)) {
+        for (int part = 0; part < 2; part++) {
+            if ((part && !colon(s)) || !text(s, &t) || t.n > XXH3_LONGEST)
+                return false;
+            const int32_t of = code_of(&b->texts, t, NONE, NULL);
+            if (of == NONE || !pushed(&b->segment, &of, sizeof of))
+                return false;
+        }
+        const int32_t *pairs = (const int32_t *)b->segment.data;
+        for (size_t i = 0; i < count; i++)
+            if (pairs[2 * i] == pairs[2 * count])
+                return false;
+        if (++count > MOST_SEGMENTS)
+            return false;
+    }
+    if (closed && count) {
+        Text pairs = {(const uint8_t *)b->segment.data, b->segment.used};
+        *code = b->last_segment = code_of(&b->segments, pairs, b->last_segment, &b->arena);
+    }
+    return closed && (!count || *code != NONE);
 }
 
 /* -- features */
@@ -347,7 +389,8 @@ static bool prediction_field(Batch *b, Event *e, Text name, unsigned *fields)
         break;
     case 7:
         if (IS("segment"))
-            return !seen(fields, SEGMENT) && skipped_object_of(s, true);
+            return !seen(fields, SEGMENT) &&
+                   (b->reads_segments ? segments(b, &e->segment) : skipped_object_of(s, true));
         break;
     case 8:
         if (IS("model_id"))
@@ -423,7 +466,7 @@ static bool parsed(Batch *b, const uint8_t *p, size_t n, Field *field, unsigned 
     unsigned fields = 0;
     Text name;
     *e = (Event){.model = NONE, .version = NONE, .role = NONE, .label = NONE,
-                 .feature_set = NONE, .score = NAN, .value = NAN, .latency_ms = NAN, .revision = 1};
+                 .feature_set = NONE, .segment = NONE, .score = NAN, .value = NAN, .latency_ms = NAN, .revision = 1};
     b->s = (Scanner){p, p + n, &b->arena};
     if (!is_ascii(p, n) && !is_utf8(p, n))
         return false;

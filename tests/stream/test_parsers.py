@@ -25,11 +25,13 @@ from tests.streams import SMALL, Side, outcome, prediction, records, value_of
 
 pytestmark = needs_the_native_parser
 RULES = replace(SMALL, max_record_bytes=4_000, max_features=8)
+BY_CHANNEL = replace(RULES, models={n: ModelRule(segments=(("channel",),)) for n in "mn"})
 
 
 def alike(values: list[Any], side: Side = "predictions", rules: Rules = RULES) -> None:
-    native, python = both(records(values, side), side, rules)
-    assert native == python
+    for each in (rules, BY_CHANNEL) if rules is RULES else (rules,):
+        native, python = both(records(values, side), side, each)
+        assert native == python
 
 
 def certain(values: list[Any], side: Side = "predictions") -> int:
@@ -151,6 +153,27 @@ def test_every_field_with_every_kind_of_value_is_read_alike(side: Side, name: st
     alike([*values, *twice, value_of({k: v for k, v in made.items() if k != name})], side)
 
 
+def test_segments_are_read_where_a_model_is_configured_to_have_some() -> None:
+    said: list[Any] = [
+        None,
+        {"channel": "web", "größe": ""},
+        {},
+        None,
+        {"größe": "", "channel": "w"},
+    ]
+    values = [value_of(prediction(f"p{n}", 1, segment=one)) for n, one in enumerate(said)]
+    values.append(value_of(prediction("q", 1)))
+    columns, asked = native_parser.prediction_columns(values, BY_CHANNEL)
+    assert not len(asked)
+    assert columns.segments is not None
+    given = [columns.segments.given[code] if code >= 0 else {} for code in columns.segments.code]
+    assert given == [one or {} for one in [*said, None]]
+    assert native_parser.prediction_columns(values, RULES)[0].segments is None
+    twice = value_of(prediction("p", 1, segment={"a": "1"})).replace(b'"a"', b'"a":"0","a"')
+    many = prediction("p", 1, segment={f"s{n}": "x" for n in range(100)})
+    alike([*values, twice, many, *reversed(values)], rules=BY_CHANNEL)
+
+
 def test_what_is_refused_is_refused_alike() -> None:
     alike([value for _, value in BAD_PREDICTIONS])
     alike([value for _, value in BAD_OUTCOMES], "outcomes")
@@ -190,7 +213,7 @@ predictions = st.fixed_dictionaries(
     optional={
         "role": words,
         "latency_ms": cells,
-        "segment": cells,
+        "segment": cells | st.dictionaries(words, words, max_size=3),
         "feature_set": st.none() | words | cells,
         "unknown": cells,
     },

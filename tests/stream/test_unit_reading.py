@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from detectors import native
 from stream.columns import Rows
 from stream.frozen_table import FrozenTable
 from stream.identity import hash_ids
@@ -88,14 +89,18 @@ def alone(run: PaneTable, unit: Unit, of: Profile, *, numeric: bool) -> tuple[An
     return x, np.repeat(x.sum(axis=1)[:, None], unit.columns, axis=1), x
 
 
+@pytest.mark.parametrize("way", ["numpy", "c"])
 @pytest.mark.parametrize("seed", range(12))
-def test_units_read_together_are_those_read_alone(seed: int) -> None:
+def test_units_read_together_are_those_read_alone(
+    seed: int, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     random = Random(seed)
     one, other = profile(panes_of(random, 400, "abcdyt")), profile(panes_of(random, 90, "ad"))
     units = [*asked(one, "abcdyt"), *asked(other, "ad")]
     random.shuffle(units)
     names = "".join(random.sample("abcdyt", random.randrange(7)))
     run = panes_of(random, random.choice((1, 60)), names, random.choice((0.0, 0.7)))
+    monkeypatch.setattr(native, "IN_USE", way == "c" and native.IS_BUILT)
     read = PaneReader(run, MOST).read(Together(units))
     first = 0
     for unit, of, numeric in units:
