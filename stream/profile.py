@@ -104,6 +104,10 @@ class NumberProfile:
         """Of values in these buckets of the reference; None: they are not told apart by buckets."""
         return None if self.by_value else self.scores.mixed[self._place(buckets)].astype(np.int64)
 
+    def bucket_bins(self, buckets: Ints) -> Ints | None:
+        """The same of their bins."""
+        return None if self.by_value else self.ranks.bins[self._place(buckets)].astype(np.int64)
+
     def _place(self, keys: NDArray[Any]) -> Ints:
         known = self._keys
         at = np.searchsorted(known, keys)
@@ -164,13 +168,13 @@ class TextProfile:
     def scores_of(self, hashes: NDArray[np.uint64]) -> Ints:
         """Scores of single texts, shape (n,): categories in the order of their hashes, as good as
         any; 0 of those never seen."""
-        return self._scores[np.minimum(self._bins_of(hashes), len(self._scores) - 1)]
+        return self._scores[np.minimum(self.bins_of(hashes), len(self._scores) - 1)]
 
     @cached_property
     def _scores(self) -> Ints:
         return np.append(RankScores.from_counts(self.bins).cell_scores, 0)
 
-    def _bins_of(self, keys: NDArray[Any]) -> Ints:
+    def bins_of(self, keys: NDArray[Any]) -> Ints:
         at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         bins: Ints = np.where(self._keys[at] == keys, self._bin[at], self._unseen)
         return bins
@@ -178,7 +182,7 @@ class TextProfile:
     def shape(self, feature: FeatureTable, panes: int) -> Ints:
         """Values in each bin of each pane, (panes, bins)."""
         cells = feature.categories
-        bins = self._bins_of(cells.key)
+        bins = self.bins_of(cells.key)
         counts = _tally(cells.pane, bins, cells.count, panes, self._unseen + 1)
         return counts[:, : len(self.bins)]
 
@@ -188,11 +192,16 @@ class Profile:
 
     def __init__(self, reference: Reference, fewest: int, max_categories: int) -> None:
         self.reference = reference
-        self._fewest, self._max_categories = fewest, max_categories
+        self.fewest, self._max_categories = fewest, max_categories
         self._numbers: dict[str, NumberProfile | None] = {}
         self._texts: dict[str, TextProfile | None] = {}
         self._categories: dict[str, NDArray[Any] | None] = {}
         self._reliability: Reliability | None = None
+
+    def as_of(self, fewest: int) -> Profile:
+        """Of the same reference, by another measure of what is well enough."""
+        same = fewest == self.fewest
+        return self if same else Profile(self.reference, fewest, self._max_categories)
 
     def number(self, name: str) -> NumberProfile | None:
         if not self._numbers:
@@ -260,7 +269,7 @@ class Profile:
         if self._reliability is None:
             true, false = (self.reference.feature(name) for name in (SCORE_TRUE, SCORE_FALSE))
             count = sum(int(of.number[0]) for of in (true, false) if of is not None)
-            if count < self._fewest:
+            if count < self.fewest:
                 return None
             self._reliability = Reliability(true, false)
         return self._reliability
@@ -273,15 +282,15 @@ class Profile:
 
     def _number(self, name: str) -> NumberProfile | None:
         frozen = self.reference.feature(name)
-        if frozen is None or int(frozen.number[0]) < self._fewest:
+        if frozen is None or int(frozen.number[0]) < self.fewest:
             return None
         made = NumberProfile(frozen, self.reference.values_of(name))
-        return made if made.count >= self._fewest else None
+        return made if made.count >= self.fewest else None
 
     def _text(self, name: str) -> TextProfile | None:
         """None too where not every category was counted: their shares are not known then."""
         frozen = self.reference.feature(name)
-        if frozen is None or int(frozen.text[0]) < self._fewest:
+        if frozen is None or int(frozen.text[0]) < self.fewest:
             return None
         if len(frozen.categories.key) >= self._max_categories:
             return None
