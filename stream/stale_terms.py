@@ -35,7 +35,7 @@ class Terms:
         """Of its value in the reference, at most; None: the run is none to wonder about."""
         usual = usual_of(run.kind, run.bits, name, self.profile.reference)
         share = None if usual is None else usual.share_at_most
-        if share is None or run.count < FEWEST:
+        if share is None or run.count < FEWEST or 1.0 - share < self.floor:
             return None
         return share if self.statistic(run, share) >= self.threshold else None
 
