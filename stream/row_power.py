@@ -77,7 +77,7 @@ def stuck(
         return []
     a_row, budget_share = recent.predictions_a_row(rules.pane_rows), stale_share(watched, rules)
     for name in dict.fromkeys(name for name, _ in watched if name.startswith(FEATURE)):
-        terms = terms_of(name, watched, rules, traffic.group[0])
+        terms = terms_of(name, watched, budget_share, rules, traffic.group[0])
         usual = None if terms is None else commonest_of(name, terms.profile.reference)
         if terms is None or usual is None:
             continue
