@@ -167,7 +167,8 @@ def is_declared(report: Report, pipeline: Pipeline, rate: Rate) -> bool:
     found: list[dict[str, Any]] = [
         one
         for one in pipeline.powers()
-        if any(one["series"].startswith(name) for name in asked) and one["measure"] != "stale"
+        if any(one["series"].startswith(name) for name in asked)
+        and one["measure"] not in {"stale", "throughput", "silence"}
     ]
     soon = [one for one in found if one["seconds"] and one["seconds"] * 1000 <= rate.wait_ms]
     return not soon
