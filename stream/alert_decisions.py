@@ -45,6 +45,7 @@ from stream.members import (
 )
 from stream.records import encode
 from stream.requests import Requests
+from stream.shared_sums import NAME as SHARED
 from stream.unsaid import Unsaid
 from stream.wire import FINDING_KINDS, Finding
 
@@ -73,6 +74,10 @@ class Decisions:
             return  # a quiet that was not one after all
         if finding.verdict == "request":
             yield from self._requests.of_finding(finding)
+        elif finding.verdict == "pooled":
+            rules = self._state.schedule.at(finding.ready_ms)
+            for found in self._state.shared.hear(finding, rules):
+                yield from self._apply(found, due, grew)
         elif finding.verdict == "seen":
             for found in self._governance.seen(finding):
                 yield from self._apply(found, due, grew)
@@ -156,7 +161,8 @@ class Decisions:
         cause = book.cause(sign, ready_ms)
         readers = rules.readers_of(sign.feature or "", sign.group[0])
         upstream = book.upstream(sign, ready_ms, readers)
-        alert = read_too(alert, readers, [of.sign.group[0] for of in upstream])
+        told = [of.sign.group[0] for of in upstream if of.sign.alertname != SHARED]
+        alert = read_too(alert, readers, told) if told or sign.alertname != SHARED else alert
         other = cause or former or next(iter(upstream), None) or book.related(sign, ready_ms)
         member = Member(
             number=0,
@@ -257,11 +263,16 @@ class Decisions:
         """What is due behind `told_ms` and up to `until_ms` though nothing was found: what nobody
         has taken in hand; of inputs, versions that answer no more; of what was judged, what is to
         be retrained."""
-        for ready_ms, quiet in self._governance.silent(until_ms) if of_inputs else ():
+        for ready_ms, quiet in self._silent(until_ms) if of_inputs else ():
             yield from self._escalate(told_ms, ready_ms - 1, of_inputs=True)
             told_ms = ready_ms - 1
             yield from self._apply(quiet, [], {})
         yield from self._escalate(told_ms, until_ms, of_inputs=of_inputs)
+
+    def _silent(self, until_ms: int) -> list[tuple[int, Finding]]:
+        """What is over because nothing comes any more."""
+        silent = [*self._governance.silent(until_ms), *self._state.shared.silent(until_ms)]
+        return sorted(silent, key=lambda one: one[0])
 
     def _escalate(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[Said]:
         state = self._state

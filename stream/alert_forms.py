@@ -25,6 +25,7 @@ from stream.events import (
 from stream.members import FAULTS, Member, lesser
 from stream.records import encode
 from stream.rules import EscalationRule, Rules
+from stream.shared_sums import NAME as SHARED
 from stream.times import iso, span_text
 from stream.wire import Finding
 
@@ -67,7 +68,7 @@ def fired(fingerprint: str, finding: Finding, rules: Rules) -> Alert:
         incident_id=first_id,
         summary=detail["summary"],
         recommended_action=detail["recommended_action"],
-        **signature(rules, model_id),
+        **_signature(rules, model_id, detail["alertname"], detail["feature"]),
     )
 
 
@@ -93,7 +94,7 @@ def told_again(firing: Alert, ready_ms: int, rules: Rules) -> Alert:
         id=alert_id(firing.fingerprint, firing.starts_at, sequence),
         sequence=sequence,
         evaluated_at=iso(ready_ms),
-        **signature(rules, firing.model.id),
+        **_signature(rules, firing.model.id, firing.alertname, firing.scope.feature),
     )
     _inform(told.owners, firing.evidence.get("escalation", {}).get("informed", ()))
     return told
@@ -252,6 +253,16 @@ def alert_ids(alert: Alert) -> list[str]:
 
 def alert_id(fingerprint: str, starts_at: str, sequence: int) -> str:
     return str(uuid.uuid5(_IDS, f"{fingerprint}/{starts_at}/{sequence}"))
+
+
+def _signature(rules: Rules, model_id: str, alertname: str, feature: str | None) -> dict[str, Any]:
+    """Of what models share, the owners of the others are informed."""
+    found = signature(rules, model_id)
+    if alertname == SHARED and feature is not None:
+        others = [rules.model(reader).owners for reader in rules.readers_of(feature, model_id)]
+        for of in others:
+            _inform(found["owners"], dict.fromkeys([of.accountable, *of.responsible]))
+    return found
 
 
 def signature(rules: Rules, model_id: str) -> dict[str, Any]:

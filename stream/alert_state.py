@@ -14,6 +14,7 @@ from stream.numbering import Listener
 from stream.request_book import RequestBook
 from stream.rule_book import Schedule
 from stream.rules import DAY_MS, Rules
+from stream.shared_book import SharedBook
 from stream.snapshot import Part, pack, unpack
 from stream.version_book import VersionBook
 from stream.watermark import BEFORE_ALL_MS
@@ -34,6 +35,7 @@ class AlertState:
         self.notices = NoticeBook()
         self.requested = RequestBook()
         self.versions = VersionBook()
+        self.shared = SharedBook()
         self._forgot_ms = BEFORE_ALL_MS
 
     def forget(self) -> None:
@@ -57,6 +59,7 @@ class AlertState:
             "notices": self.notices.snapshot(),
             "requested": self.requested.snapshot(),
             "versions": self.versions.snapshot(),
+            **({"shared": self.shared.snapshot()} if self.shared else {}),
         }
         base = pack(MAGIC, STATE_VERSION, plain)
         return [
@@ -96,4 +99,5 @@ class AlertState:
             state.notices.restore(base["notices"])
             state.requested.restore(base["requested"])
             state.versions.restore(base["versions"])
+        state.shared.restore(base.get("shared", ()))
         return state

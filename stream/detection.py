@@ -31,7 +31,8 @@ from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.row_power import stuck, together
-from stream.rules import Rules
+from stream.rules import SHADOW, Rules
+from stream.shared_sums import SharedSums
 from stream.stale_terms import stale_share
 from stream.stale_watch import StaleWatch
 from stream.standards import Standards
@@ -111,12 +112,28 @@ class Detection:
         span_ms = newest.end_ms - newest.start_ms
         return false_alerts_per_prediction(budget, newest.count, span_ms)
 
+    def _pool(self, rules: Rules) -> None:
+        """What other models read too is added up with theirs, once it has a reference."""
+        is_whole = self._kind == "prediction" and not self._group[3] and self._group[2] != SHADOW
+        names = rules.shared_of(self._group[0]) if is_whole else ()
+        if not names:
+            self.watch.shared = None
+            return
+        if self.watch.shared is None:
+            self.watch.shared = SharedSums()
+        watched = self.watch.watched
+        known = [(name, watched.get((f"feature:{name}", "shift"))) for name in names]
+        self.watch.shared.features = tuple(
+            name for name, one in known if one is not None and self.standards.is_sealed(one.profile)
+        )
+
     # -- runs
 
     def run(
         self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
     ) -> list[MonitorFinding]:
         firing = list(self.watch.firing)
+        self._pool(rules)
         told = self.watch.run(run, rules, partial(self.standards.may_tell, rules=rules))
         concert = Concert(firing)
         findings: list[MonitorFinding] = []
@@ -135,6 +152,8 @@ class Detection:
         ]
         findings += self._constant(run, rules, recent, words)
         findings += self.means.run(run, words, self.law, self._usual_mean)
+        if self.watch.shared is not None:
+            findings += self.watch.shared.findings(run.pane_end, firing, told)
         findings += self._slow(run, rules, words)
         return findings + self._far(run, rules, recent, words)
 

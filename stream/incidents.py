@@ -22,6 +22,7 @@ from stream.columns import Group
 from stream.events import Action, Severity
 from stream.members import FAULTS, Member, Sign, is_at_least
 from stream.rules import DAY_MS
+from stream.shared_sums import NAME as SHARED
 from stream.snapshot import Part, pack, unpack
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import FINDING_KINDS, FindingKind
@@ -138,6 +139,7 @@ class Incidents:
             member
             for member in (self._seen(sign, ready_ms) if readers and sign.is_of_inputs else ())
             if member.sign.group[0] in readers
+            or (member.sign.group[0] == sign.group[0] and _is_pooled(member.sign, sign))
             if member.sign.feature == sign.feature
             if {member.sign.kind, sign.kind} <= FAULTS | {"feature_drift"}
             if sign.overlaps(member.sign) and not member.is_over(ready_ms)
@@ -383,6 +385,11 @@ def _bucket(member: Member) -> int:
 
 def _rank(member: Member) -> tuple[Any, ...]:
     return member.sign.kind not in FAULTS, -member.size, member.place
+
+
+def _is_pooled(*signs: Sign) -> bool:
+    """Whether one is of all models together."""
+    return any(sign.alertname == SHARED for sign in signs)
 
 
 def _drop(index: dict[Any, list[Member]], key: Any, member: Member) -> None:

@@ -28,6 +28,7 @@ from stream.events import Request
 from stream.members import BETWEEN, DRIFTS, FAULTS, Member, is_at_least
 from stream.request_forms import asked, fingerprint, reason
 from stream.rules import RetrainRule
+from stream.shared_sums import NAME as SHARED
 from stream.times import iso, span_text
 
 
@@ -253,7 +254,8 @@ def _is_loss(member: Member) -> bool:
 
 
 def _is_drift(member: Member) -> bool:
-    return member.sign.is_of_inputs and member.sign.kind in DRIFTS
+    sign = member.sign
+    return sign.is_of_inputs and sign.kind in DRIFTS and sign.alertname != SHARED
 
 
 def _that_may_explain(

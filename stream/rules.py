@@ -339,6 +339,10 @@ class Rules:
         readers = dict(self.shared).get(feature, ())
         return tuple(one for one in readers if one != model_id) if model_id in readers else ()
 
+    def shared_of(self, model_id: str) -> tuple[str, ...]:
+        """Features of this model that others read from the same upstream."""
+        return tuple(name for name, readers in self.shared if model_id in readers)
+
     def reference_of(self, model_id: str) -> ReferenceRule:
         return self.model(model_id).reference or self.reference
 

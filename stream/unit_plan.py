@@ -72,6 +72,8 @@ def plan(
     judged = is_judged(kind)
     sources = rules.sources * (rules.judgements_of(model_id) if judged else 1)
     items = list(dict.fromkeys(unit.item for f, unit in wanted if f.late is None))
+    if not judged:  # what is watched across models is paid by each of them
+        items += [("features", f"feature:{n}", "shared") for n in rules.shared_of(model_id)]
     share = dict(zip(items, shares(item[0] for item in items), strict=True))
     both = {(f.name, unit.item) for f, unit in wanted if unit.measure == "shape"}
     both &= {(f.name, unit.item) for f, unit in wanted if unit.measure == "shift"}

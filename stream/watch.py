@@ -21,6 +21,7 @@ from stream.panes import Ints, PaneTable
 from stream.profile import Profile
 from stream.proven import MixedBank, Proven, begun
 from stream.rules import Rules
+from stream.shared_sums import SharedSums
 from stream.unit_reading import Together
 from stream.unit_tilts import Baseline, Terms, tilts_of
 from stream.unit_walk import Told, Walk
@@ -35,6 +36,7 @@ class Watch:
         """`enough`: values that make a reference; `inputs`: where they are to be kept."""
         self._enough = enough
         self.inputs = inputs
+        self.shared: SharedSums | None = None  # where models share a feature
         self.watched: dict[Key, Watched] = {}
         self.firing: dict[Key, Firing] = {}
         self._columns: dict[Key, Ints] = {}  # of the bank, in the order of `watched`
@@ -106,6 +108,9 @@ class Watch:
         whole = evidence if self._batches is None else evidence.copy()
         if self.inputs is not None:
             self.inputs.add(table.pane_end - rules.pane_ms, evidence)
+        if self.shared is not None:
+            start_ms = table.pane_end - rules.pane_ms
+            self.shared.add(start_ms, evidence, self._columns, self.watched)
         walk = Walk(
             watched=self.watched,
             firing=self.firing,
@@ -218,6 +223,7 @@ class Watch:
             "usual": self._usual.flatten(),
             "tilted": self._tilted.copy(),
             "inputs": None if self.inputs is None else self.inputs.snapshot(),
+            **({} if self.shared is None else {"shared": self.shared.snapshot()}),
         }
 
     def restore(
@@ -251,6 +257,8 @@ class Watch:
         self._taus = {(name, m): tuple(tau) for name, m, tau in plain.get("taus", ())}
         self._usual = np.array(plain["usual"]).reshape(3, columns)
         self._tilted = np.array(plain["tilted"])
+        if "shared" in plain:
+            self.shared = SharedSums.restore(plain["shared"])
         if self.inputs is not None:
             inputs = plain.get("inputs") or []  # since 0.2
             self.inputs.restore(inputs, self.watched, self._columns)

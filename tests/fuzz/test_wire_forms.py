@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.columns import ABSENT, OTHER, TEXT, Column, Rows
+from stream.feature_table import FeatureTable
 from stream.grouped_rows import GroupedRows
 from stream.notices import Notice
 from stream.outcome_join import Delays
@@ -165,7 +166,8 @@ def seen(value: Any) -> Any:
         if isinstance(value, Rows):  # only the texts that are used travel
             used = {int(code) for c in value.columns.values() for code in c.texts()[1]}
             fields["texts"] = {code: value.texts[code] for code in used}
-        return type(value), fields
+        kind = FeatureTable if isinstance(value, FeatureTable) else type(value)  # dealt or whole
+        return kind, fields
     if isinstance(value, Mapping):
         return {name: seen(inner) for name, inner in value.items()}
     return value

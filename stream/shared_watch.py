@@ -1,0 +1,331 @@
+"""A feature that models share, watched once more across them.
+
+    gathering --48 hours--> calm --crosses, and not by one model alone--> firing
+                              ^------------------well again----------------'
+
+What comes in are the hours of each model: sums of ranks, each against the reference of its model
+(`stream.shared_sums`). Under no drift they add to 0 whatever the shares of the models in the
+traffic. One CUSUM takes them in the order of their ready times. How much they depend, also across
+models, which may be asked about the same customers, is measured on the sums of the first hours.
+
+What one model alone is behind is not of the upstream: a crossing is told only if it is there
+without the model that says most, too. And a model that tells of the feature by itself counts no
+more until that is over.
+
+k models know k references: what can be told of them together is smaller than what each can tell.
+So the floor is the largest of theirs divided by √k, or what all references together can tell. The
+rate of false alerts is the least of those that the models have for this feature, and the models'
+budgets know it as one more item among their features: nothing is added to them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from detectors.cusum_bank import CusumBank
+from detectors.effects import Interval, score_difference, within_floor
+from detectors.score_tilts import score_tilts
+from detectors.tilts import DOUBT, Tilts
+from stream.batches import taus_of
+from stream.columns import Group
+from stream.firing import Firing, Patience
+from stream.rules import DAY_MS, Rules
+from stream.wire import Finding
+
+GATHERED = 48  # hours from which dependence is measured
+SILENT_MS = DAY_MS  # without an hour of any model, nothing is known any more
+_HEARD_MS = 7 * DAY_MS  # a model that has said nothing for so long does not count
+_SURE = 0.99
+_GROWN = 1.25  # times as much is known: the constants are made anew
+_HIGHEST_RATE = 0.01
+_ONE = np.zeros(1, np.int64)
+_ARRAYS = ("account", "n_since", "x_since", "since")
+
+
+@dataclass(slots=True)
+class Source:
+    """A version of a model, as far as it has told."""
+
+    reference: str
+    known: int  # values of its reference
+    tau: float
+    rate: float  # false alarms a value
+    share: float  # of the budget of its model
+    floor: float
+    heard_ms: int  # its last hour
+    n: int = 0  # values against this reference
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a model has in a drift."""
+
+    model: str
+    n: int
+    x: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedTold:
+    since_ms: int
+    up: bool = True
+    statistic: float = 0.0
+    threshold: float = 0.0
+    effect: Interval | None = None  # None: it is well again, or has been so for long
+    floor: float = 0.0
+    share: float = 0.0  # of the budget of the model that has the least for it
+    known: int = 0
+    parts: tuple[Part, ...] = ()
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    known: float
+    tau: float
+    rate: float
+    share: float
+    floor: float
+
+    def tilts(self) -> Tilts:
+        rate = min(self.rate, _HIGHEST_RATE)
+        return score_tilts([max(self.known, 1.0)], rate=rate, tau=self.tau, floor=self.floor)
+
+    @property
+    def least(self) -> float:
+        """The smallest change worth telling, no less than what the references can tell."""
+        return max(self.floor, DOUBT * math.sqrt(self.tau / max(self.known, 1.0)))
+
+
+class SharedWatch:
+    """Of one feature."""
+
+    def __init__(self) -> None:
+        self.ready_ms = 0  # of the last hour heard
+        self._sources: dict[Group, Source] = {}
+        self._hours: dict[int, list[int]] | None = {}  # x, n, xx, while they are gathered
+        self._tau = 1.0
+        self._bank: CusumBank | None = None
+        self._made_for: _Terms | None = None
+        self._heard = 0  # hours of models so far, by which the bank counts
+        self._recent: list[tuple[int, int, str, int, int]] = []  # number, hour, model, n, x
+        self._firing: Firing | None = None
+
+    @property
+    def is_firing(self) -> bool:
+        return self._firing is not None
+
+    def end(self) -> None:
+        """What fires is over: nobody says anything any more."""
+        self._firing, self._recent = None, []
+        if self._bank is not None:
+            self._bank.restart(_ONE, self._bank.tilts)
+
+    def hear(self, finding: Finding, rules: Rules) -> SharedTold | None:
+        """An hour of a model, in the order of ready times."""
+        self.ready_ms = finding.ready_ms
+        hour_ms, x, n = (int(finding.detail[name]) for name in ("hour_ms", "x", "n"))
+        self._note(finding, hour_ms, n)
+        if self._hours is not None:
+            sums = self._hours.setdefault(hour_ms, [0, 0, 0])
+            for i, value in enumerate((x, n, int(finding.detail["xx"]))):
+                sums[i] += value
+            if len(self._hours) > GATHERED:
+                self._seal()
+            return None
+        terms = self._terms()
+        if self._firing is not None:
+            return self._on(self._firing, terms, hour_ms, x, n)
+        if finding.detail["fires"]:
+            return None
+        self._recent.append((self._heard, hour_ms, finding.group[0], n, x))
+        return self._calmly(terms, x, n, rules)
+
+    def _note(self, finding: Finding, hour_ms: int, n: int) -> None:
+        said = finding.detail
+        source = self._sources.get(finding.group)
+        if source is None or source.reference != said["reference"]:
+            source = self._sources[finding.group] = Source(
+                said["reference"], said["known"], 1.0, 0.0, 0.0, 0.0, 0
+            )
+        source.known, source.tau = said["known"], said["tau"]
+        source.rate, source.share, source.floor = said["rate"], said["share"], said["floor"]
+        source.heard_ms, source.n = hour_ms, source.n + n
+        self._heard += 1
+        self._sources = {
+            group: one
+            for group, one in self._sources.items()
+            if one.heard_ms + _HEARD_MS >= hour_ms
+        }
+
+    def _seal(self) -> None:
+        """How much hours depend is known from now on."""
+        assert self._hours is not None
+        sums = np.array([sums for _, sums in sorted(self._hours.items())[:GATHERED]], np.int64)
+        x, n, xx = (sums[:, [i]] for i in range(3))
+        self._tau = float(taus_of(x, n, xx)[0])
+        self._hours = None
+
+    def _terms(self) -> _Terms:
+        sources = self._sources.values()
+        models = len({group[0] for group in self._sources})
+        return _Terms(
+            _known(self._sources.items()),
+            max([self._tau, *(one.tau for one in sources)]),
+            *min((one.rate, one.share) for one in sources),
+            max(one.floor for one in sources) / math.sqrt(models),
+        )
+
+    def _calmly(self, terms: _Terms, x: int, n: int, rules: Rules) -> SharedTold | None:
+        bank = self._bank_of(terms)
+        found = bank.update(
+            np.array([self._heard]), np.array([[x]], np.int64), np.array([[n]], np.int64)
+        )
+        if not len(found):
+            state = bank.snapshot()
+            since = state["since"][state["account"] > 0]
+            least = int(since.min()) if len(since) else self._heard + 1
+            self._recent = [one for one in self._recent if one[0] >= least]
+            bank.rest()
+            return None
+        bank.restart(_ONE, bank.tilts)
+        recent = [one for one in self._recent if one[0] >= int(found.since[0])]
+        self._recent = []
+        parts, sign = _parts(recent), float(np.sign(found.theta[0]))
+        whole = self._difference(parts, terms)
+        if sign * float(whole.estimate) < terms.least or not self._is_shared(parts, terms, sign):
+            return None
+        last_ms = max(hour_ms for _, hour_ms, *_ in recent)
+        ask_ms = last_ms + rules.ask_after_ms
+        patience = Patience(
+            rules.minimum_values, rules.resolve_values, round(terms.known), rules.ask_after_ms
+        )
+        self._firing = Firing(1, ask_ms, patience)
+        return SharedTold(
+            since_ms=min(hour_ms for _, hour_ms, *_ in recent),
+            up=sign > 0,
+            statistic=float(found.statistic[0]),
+            threshold=float(found.threshold[0]),
+            effect=whole,
+            floor=terms.least,
+            share=terms.share,
+            known=round(terms.known),
+            parts=tuple(parts),
+        )
+
+    def _bank_of(self, terms: _Terms) -> CusumBank:
+        made = self._made_for
+        if self._bank is None or made is None:
+            self._bank, self._made_for = CusumBank(terms.tilts()), terms
+        elif (made.tau, made.rate, made.floor) != (terms.tau, terms.rate, terms.floor) or not (
+            1.0 / _GROWN <= terms.known / made.known <= _GROWN
+        ):
+            self._bank.replace(terms.tilts())
+            self._made_for = terms
+        return self._bank
+
+    def _is_shared(self, parts: list[Part], terms: _Terms, sign: float) -> bool:
+        """Whether it is there without the model that says most."""
+        most = max(parts, key=lambda part: (sign * part.x, part.model))
+        others = [part for part in parts if part is not most]
+        if not sum(part.n for part in others):
+            return False
+        rest = self._difference(others, terms, _SURE)
+        return bool(rest.low > 0.0 if sign > 0 else rest.high < 0.0)
+
+    def _difference(self, parts: list[Part], terms: _Terms, level: float = 0.95) -> Interval:
+        models = {part.model for part in parts}
+        known = _known((g, one) for g, one in self._sources.items() if g[0] in models)
+        x, n = sum(part.x for part in parts), sum(part.n for part in parts)
+        return score_difference(x, n, max(known, 1.0), tau=terms.tau, level=level)
+
+    def _on(self, firing: Firing, terms: _Terms, hour_ms: int, x: int, n: int) -> SharedTold | None:
+        """While it fires: is it well again, or has it been so for long?"""
+        count = np.array([n], np.int64)
+        looks, asks = firing.looks_at(count) == 0, firing.asks_at(np.array([hour_ms])) == 0
+        firing.add(np.array([[x]], np.int64), count[:, None], count, np.zeros(1, np.int64))
+        if looks:
+            window = firing.window
+            now = score_difference(
+                window.x[0], window.n[0], max(terms.known, 1.0), tau=terms.tau, level=_SURE,
+                anytime=float(firing.patience.look),
+            )  # fmt: skip
+            if within_floor(now, terms.least):
+                self.end()
+                return SharedTold(hour_ms)
+            if now.low > terms.least or now.high < -terms.least:
+                firing.look_anew()
+            else:
+                firing.look_on()
+        if not asks:
+            return None
+        firing.asked()
+        return SharedTold(hour_ms, lasting=True)
+
+    def status(self) -> dict[str, Any]:
+        level = 0.0 if self._bank is None else float(self._bank.level()[0])
+        return {"tau": self._tau, "level": level, "firing": self.is_firing}
+
+    # -- state
+
+    def snapshot(self) -> dict[str, Any]:
+        bank, made = self._bank, self._made_for
+        return {
+            "ready_ms": self.ready_ms,
+            "sources": [
+                [list(g), *(getattr(one, name) for name in Source.__slots__)]
+                for g, one in self._sources.items()
+            ],
+            "hours": None if self._hours is None else [[h, *s] for h, s in self._hours.items()],
+            "tau": self._tau,
+            "made_for": None
+            if made is None
+            else [getattr(made, name) for name in _Terms.__slots__],
+            "bank": None
+            if bank is None
+            else {name: array.flatten() for name, array in bank.snapshot().items()},
+            "heard": self._heard,
+            "recent": [list(one) for one in self._recent],
+            "firing": None if self._firing is None else self._firing.snapshot(),
+        }
+
+    @classmethod
+    def restore(cls, plain: dict[str, Any]) -> SharedWatch:
+        watch = cls()
+        watch.ready_ms, watch._tau, watch._heard = plain["ready_ms"], plain["tau"], plain["heard"]
+        watch._sources = {tuple(group): Source(*of) for group, *of in plain["sources"]}
+        hours = plain["hours"]
+        watch._hours = None if hours is None else {hour: sums for hour, *sums in hours}
+        if plain["made_for"] is not None:
+            watch._made_for = _Terms(*plain["made_for"])
+            tilts, held = watch._made_for.tilts(), plain["bank"]
+            state = {name: np.array(held[name]).reshape(tilts.gain.shape) for name in _ARRAYS}
+            state["held"] = np.array(held["held"], np.bool_)
+            watch._bank = CusumBank.restore(tilts, state)
+        watch._recent = [(one[0], one[1], one[2], one[3], one[4]) for one in plain["recent"]]
+        if plain["firing"] is not None:
+            watch._firing = Firing.restore(plain["firing"])
+        return watch
+
+
+def _known(sources: Iterable[tuple[Group, Source]]) -> float:
+    """Values of one reference whose error would be that of all these together."""
+    parts = [one for _, one in sources if one.n and one.known]
+    total = sum(one.n for one in parts)
+    error = sum(one.n * one.n / one.known for one in parts)
+    return total * total / error if error else 0.0
+
+
+def _parts(recent: list[tuple[int, int, str, int, int]]) -> list[Part]:
+    """By model."""
+    sums: dict[str, list[int]] = {}
+    for _, _, model, n, x in recent:
+        of = sums.setdefault(model, [0, 0])
+        of[0] += n
+        of[1] += x
+    return sorted((Part(model, n, x) for model, (n, x) in sums.items()), key=lambda p: p.model)
