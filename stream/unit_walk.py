@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.cusum_bank import CusumBank
 from detectors.effects import Interval
@@ -70,6 +71,7 @@ class Walk:
         unit that is calm are those of these terms; `may_tell`: of one that may not, no crossing is
         worth telling."""
         self.stirred: dict[Key, int] = {}  # the last row at which a unit was not as usual
+        self.undecided: NDArray[np.bool_] | None = None  # panes that are no evidence, if any is
         self._usual, self._is_current, self._may_tell = usual, is_current, may_tell
         self._watched, self._firing, self._columns = watched, firing, columns
         self._bank = bank
@@ -104,6 +106,7 @@ class Walk:
                         undecided[since : told.row + 1] = True
                         since = self._panes
                 undecided[since:] = True
+                self.undecided = undecided if undecided.any() else None
                 others = [of for other, of in self._columns.items() if other != key]
                 if others and undecided.any():
                     self._evidence.leave_out(undecided, np.concatenate(others))
