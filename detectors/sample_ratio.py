@@ -11,8 +11,12 @@ _WEIGHT = (
 def log_e_value(counts: Sequence[int], planned: Sequence[float]) -> float:
     """ln of how much likelier the counts are under shares drawn about the planned ones.
 
-    As subjects come, one after the other, this is a martingale with mean 1 if they are dealt by
-    `planned`: it ever passes 1 / α with a probability of at most α.
+    Intuition: counts that lie where the plan does not are likelier under other shares.
+
+    Guarantee (theorem): as subjects come, one after the other, this is a martingale with mean 1 if
+    they are dealt by `planned`: it ever passes 1 / α with a probability of at most α.
+
+    Memory: a count a group. Time: O(groups).
 
     >>> round(log_e_value([5_000, 5_100], [0.5, 0.5]), 1)
     -1.8

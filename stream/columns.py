@@ -104,9 +104,11 @@ def number_column(values: NDArray[np.float64], kind: NDArray[np.uint8] | None = 
         kind = np.full(len(values), NUMBER, np.uint8)
         if is_plain:
             return Column(kind, values.astype(np.float64, copy=False).view(np.uint64))
-    numbers = np.where(size < _SMALLEST_NUMBER, 0.0, values)  # one zero, not two
-    bits = numbers.astype(np.float64).view(np.uint64)
-    return Column(kind, np.where(kind == NUMBER, bits, np.uint64(0)))
+    if not is_plain:
+        values = np.where(size < _SMALLEST_NUMBER, 0.0, values)  # one zero, not two
+    bits = values.astype(np.float64, copy=False).view(np.uint64)
+    is_number = kind == NUMBER
+    return Column(kind, bits if is_number.all() else np.where(is_number, bits, np.uint64(0)))
 
 
 def numbers_of(values: Sequence[float | None]) -> NDArray[np.float64]:

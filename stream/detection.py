@@ -20,7 +20,6 @@ from stream.findings import Findings
 from stream.inputs import Inputs
 from stream.joint_terms import MEASURE, SERIES
 from stream.joint_watch import JointWatch
-from stream.mean_levels import Level
 from stream.monitor_told import MonitorFinding, SeriesStatus
 from stream.monitored_series import MonitoredSeries
 from stream.objective_watch import LATENCY, ObjectiveWatch
@@ -152,22 +151,20 @@ class Detection:
             for joint in self._joint.run(run, rules, firing, told)
         ]
         findings += self._constant(run, rules, recent, words)
-        findings += self.means.run(run, words, self.law, self._usual_mean)
+        findings += self.means.run(run, words, self._sealed_of, self.watch.undecided)
         if self.watch.shared is not None:
             findings += self.watch.shared.findings(run.pane_end, firing, told)
         findings += self._slow(run, rules, words)
         return findings + self._far(run, rules, recent, words)
 
-    def _usual_mean(self, series: str) -> tuple[Level | None, float]:
-        """In the reference that is sealed of it, if there is one, and how much values depend."""
+    def _sealed_of(self, series: str) -> tuple[Reference | None, float]:
+        """The reference that is sealed of it, and how much its values depend."""
         units = (self.watch.watched.get((series, measure)) for measure in _OF_MEANS)
         one = next((unit for unit in units if unit is not None), None)
-        reference, tau = self.law, 1.0
-        if one is not None:
-            tau = max(one.terms.tau)
-            is_sealed = self.standards.is_sealed(one.profile)
-            reference = one.profile.reference if is_sealed else None
-        return None if reference is None else Level.of(reference, series), tau
+        if one is None:
+            return self.law, 1.0
+        is_sealed = self.standards.is_sealed(one.profile)
+        return one.profile.reference if is_sealed else None, max(one.terms.tau)
 
     def _slow(self, run: PaneTable, rules: Rules, words: Findings) -> list[MonitorFinding]:
         """What takes longer than the owner has promised."""
@@ -205,7 +202,7 @@ class Detection:
             return []
         told = self._distances.run(
             run, recent, law, rule=rules.thresholds_of(self._group[0]),
-            window=rules.kept_rows, pane_ms=rules.pane_ms,
+            window=rules.kept_rows, pane_ms=rules.pane_ms, ask_after_ms=rules.ask_after_ms,
         )  # fmt: skip
         return [words.of_distance(one, int(run.pane_end[one.row]), law) for one in told]
 

@@ -117,7 +117,7 @@ class Said:
             if given & flag:
                 cells = numbers[rows]
                 sane = np.abs(cells) <= LARGEST_NUMBER
-                kind = np.where(sane, NUMBER, OTHER).astype(np.uint8)
+                kind = np.where(sane, np.uint8(NUMBER), np.uint8(OTHER))
                 measures[name] = number_column(cells, kind)
         return measures
 

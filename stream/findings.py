@@ -18,6 +18,7 @@ from stream.feature_sets import NewSet
 from stream.joint_terms import MEASURE, SERIES, joint_share
 from stream.joint_watch import JointTold, JointWatch
 from stream.joint_words import describe_joint
+from stream.mean_levels import Level
 from stream.monitor_told import MonitorFinding
 from stream.objective_watch import LATENCY, ObjectiveTold
 from stream.objective_words import describe_objective
@@ -111,10 +112,12 @@ class Findings:
             return MonitorFinding(end_ms, name, context.alertname, _lasting(context), "lasting")
         if signal.change is None:
             return self.quiet(name, detector, end_ms)
-        detail = describe(context, signal.change, signal.change_at_ms, end_ms)
-        own = {"id": f"self:{iso(end_ms)}", "count": signal.change.before_weight}
-        sealed = None if reference is None else {"id": reference.id, "count": reference.count}
-        detail["reference"] = sealed or own
+        sealed = None if reference is None else Level.of(reference, name)
+        usual = sealed or Level.before(signal.change)
+        detail = describe(context, signal.change, usual, signal.change_at_ms, end_ms)
+        detail["reference"] = {"id": f"self:{iso(end_ms)}", "count": usual.count}
+        if reference is not None and sealed is not None:
+            detail["reference"] = _named(reference, is_sealed=True)
         detail["evidence"] = self._evidence(name, signal.change_at_ms, end_ms, reference)
         return MonitorFinding(end_ms, name, context.alertname, detail)
 
@@ -158,9 +161,11 @@ class Findings:
 
     def of_distance(self, told: DistanceTold, end_ms: int, reference: Reference) -> MonitorFinding:
         series, name = told.key
+        context = self.context(series, name, 0.0)
+        if told.lasting:
+            return MonitorFinding(end_ms, series, context.alertname, _lasting(context), "lasting")
         if told.value is None:
             return self.quiet(series, name, end_ms)
-        context = self.context(series, name, 0.0)
         detail = describe_distance(context, told, end_ms)
         detail["reference"] = {"id": reference.id, "count": told.known}
         detail["evidence"] = self._evidence(series, told.since_ms, end_ms, reference)

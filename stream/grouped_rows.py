@@ -186,8 +186,12 @@ def texts_of(rows: Rows, code: NDArray[np.int64], count: int) -> list[dict[int, 
 
 def apart(rows: GroupedRows, most: int) -> tuple[GroupedRows, GroupedRows]:
     """(rows of groups that have at most so many in each pane, rows of the others)."""
+    none = rows.take(np.zeros(0, np.intp))
     if np.bincount(rows.code, minlength=1).max() <= most:
-        return rows, rows.take(np.zeros(0, np.intp))
+        return rows, none
+    if (rows.code == rows.code[0]).all():
+        _, count = np.unique(rows.rows.pane_end, return_counts=True)
+        return (none, rows) if count.max() > most else (rows, none)
     order = np.lexsort((rows.rows.pane_end, rows.code))
     ends, code = rows.rows.pane_end[order], rows.code[order]
     is_first = np.ones(len(order), np.bool_)

@@ -85,10 +85,15 @@ class IdMemory:
                 found.rows["expires"] >= before_ms[found.index]
             )
             new[found.index[alive]] = False
-        if (needles[1:] == needles[:-1]).any():
+        is_repeated = bool((needles[1:] == needles[:-1]).any())
+        if is_repeated:
             self._repeats_in_batch(ids, before_ms, expires_ms, new)
-        kept, kept_ms = (ids, expires_ms) if new.all() else (ids[new], expires_ms[new])
-        self._seen.append({"key": kept[:, 0], "check": kept[:, 1], "expires": kept_ms})
+        if new.all():
+            rows = {"key": keys, "check": ids[:, 1], "expires": expires_ms}
+            self._seen.append(rows, None if is_repeated else order)
+        else:
+            rows = {"key": keys[new], "check": ids[new, 1], "expires": expires_ms[new]}
+            self._seen.append(rows)
         return new
 
     @staticmethod

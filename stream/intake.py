@@ -5,6 +5,7 @@ In this order: dead (they are not here any more), future, late, shed, duplicate.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,16 +44,18 @@ class Intake:
     def timely(self, side: Side, records: Records, columns: EventColumns, dead: int) -> Timely:
         """`columns` are of the records that can be used, all but `dead` of them."""
         ledger = self.judged[side]
-        record_ms = _timestamps(records)[columns.place]
+        record_ms = _timestamps(records)
+        if len(columns.place) < len(record_ms):
+            record_ms = record_ms[columns.place]
         judged = self.marks[side].observe(columns.time_ms, record_ms, self.rules)
         too_late = np.zeros(len(judged.future), np.bool_)
         if side == "predictions":
             too_late = late(columns.time_ms, judged.before_ms, self.rules) & ~judged.future
         ledger["consumed"] += len(records.values)
         ledger["dead_lettered"] += dead
-        ledger["future"] += int(judged.future.sum())
-        ledger["late"] += int(too_late.sum())
-        timely = np.flatnonzero(~judged.future & ~too_late)
+        ledger["future"] += int(np.count_nonzero(judged.future))
+        ledger["late"] += int(np.count_nonzero(too_late))
+        timely = np.flatnonzero(~(judged.future | too_late))
         may_wait = np.ones(len(timely), np.bool_)
         if self.shedding.is_shedding(side):
             offsets = np.array(records.offsets, np.int64)[columns.place[timely]]
@@ -65,16 +68,20 @@ class Intake:
             ledger["shed"] += int((~kept).sum())
             timely, may_wait = timely[kept], may_wait[kept]
             self.shedding.passed(side, records.offsets)
-        return Timely(timely, judged.before_ms[timely], may_wait)
+        before_ms = judged.before_ms
+        if len(timely) < len(before_ms):
+            before_ms = before_ms[timely]
+        return Timely(timely, before_ms, may_wait)
 
     def new(
         self, side: Side, ids: Hashes, before_ms: NDArray[np.int64], until_ms: NDArray[np.int64]
     ) -> NDArray[np.intp]:
         """Indices of the ids not applied before; counts both. `until_ms`: how long to remember."""
         new = self.seen[side].apply(ids, before_ms, until_ms)
-        self.judged[side]["duplicate"] += int((~new).sum())
-        self.judged[side]["applied"] += int(new.sum())
-        return np.flatnonzero(new)
+        applied = np.flatnonzero(new)
+        self.judged[side]["duplicate"] += len(new) - len(applied)
+        self.judged[side]["applied"] += len(applied)
+        return applied
 
     def wishes(self, pending: int, waiting: int) -> list[Wish]:
         """How many predictions and outcomes wait -> the levels of caps that are wanted now."""
@@ -129,6 +136,7 @@ class Intake:
 
 def _timestamps(records: Records) -> NDArray[np.int64]:
     given = records.timestamps_ms
-    if None in given:
+    try:
+        return np.frombuffer(struct.pack(f"{len(given)}q", *given), np.int64)
+    except struct.error:  # some have none
         return np.array([NO_TIMESTAMP if t is None else t for t in given], np.int64)
-    return np.array(given, np.int64)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import ABSENT, LARGEST_NUMBER, NULL, NUMBER, OTHER, Column, number_column
+from stream.columns import LARGEST_NUMBER, NULL, NUMBER, OTHER, Column, number_column
 from stream.events import Label
 from stream.sorted_runs import Columns
 
@@ -43,10 +43,16 @@ def is_of_class(name: str) -> bool:
 
 def cells(values: NDArray[Any], applies: NDArray[np.bool_], labelled: NDArray[np.bool_]) -> Column:
     """A measure: absent where it does not apply, null where that is not known."""
-    kind = np.where(labelled, np.where(applies, NUMBER, ABSENT), NULL).astype(np.uint8)
-    numbers = values.astype(np.float64)
-    kind[(kind == NUMBER) & ~(numbers <= LARGEST_NUMBER)] = OTHER
-    return number_column(np.where(kind == NUMBER, numbers, 0.0), kind)
+    kind = np.where(labelled, applies * np.uint8(NUMBER), np.uint8(NULL))
+    is_number = applies & labelled
+    if not is_number.any():
+        return Column(kind, np.zeros(len(kind), np.uint64))
+    numbers = np.where(is_number, values, 0.0)
+    beyond = ~(numbers <= LARGEST_NUMBER)
+    if beyond.any():
+        kind[beyond] = OTHER
+        numbers[beyond] = 0.0
+    return number_column(numbers, kind)
 
 
 def measures(

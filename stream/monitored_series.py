@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.base import Change
 from detectors.calibrated import adwin_delta
@@ -22,7 +23,7 @@ from stream.panes import PaneTable
 from stream.reference import Reference
 from stream.rules import Rules
 from stream.value_series import ValueSeries
-from stream.verdicts import Context, effect_floor
+from stream.verdicts import floor_of_mean
 
 _WATCHED_OUTCOMES = ("outcome:error", "outcome:brier")  # in [0, 1]; unbounded losses are not
 SHARE = 0.5  # of δ: half for inputs and predictions, half for performance, so that a model's many
@@ -85,21 +86,24 @@ class MonitoredSeries:
         self,
         run: PaneTable,
         words: Findings,
-        law: Reference | None,
-        usual: Callable[[str], tuple[Level | None, float]],
+        sealed_of: Callable[[str], tuple[Reference | None, float]],
+        undecided: NDArray[np.bool_] | None,
     ) -> list[MonitorFinding]:
-        """What a run of panes lets them tell, series by series. `usual`: of a series in its sealed
-        reference, and τ."""
-        rules = self._rules
-        patience = Patience(rules.minimum_values, rules.resolve_values, 0, rules.ask_after_ms)
+        """What a run of panes lets them tell, series by series. `sealed_of`: a series' reference,
+        and how much its values depend; `undecided`: panes that are no evidence of any."""
         found: list[MonitorFinding] = []
+        rules, share = self._rules, self.budget_share
+        patience = Patience(rules.minimum_values, rules.resolve_values, 0, rules.ask_after_ms)
         for name, series in self.values.items():
             feature = run.features.get(name)
             if feature is None or not feature.number.any():
                 continue
-            having = np.flatnonzero(feature.number)
+            has = feature.number > 0
+            having = np.flatnonzero(has if undecided is None else has & ~undecided)
+            if not len(having):
+                continue
             mean, variance = mean_and_variance(feature.number, feature.sums, feature.squares)
-            ends, share = run.pane_end[having], self.budget_share
+            ends = run.pane_end[having]
             panes = ValuePanes(
                 ends - rules.pane_ms,
                 feature.number[having],
@@ -109,11 +113,12 @@ class MonitoredSeries:
                 feature.maximum[having],
             )
             context = words.context(name, "adwin", share)
-            ending = Ending(partial(usual, name), partial(_floor, context), patience)
+            usual = partial(_usual, name, sealed_of)
+            ending = Ending(usual, partial(floor_of_mean, context), patience)
             for detector, signal in series.update(context, panes, ending):
-                end_ms = int(ends[signal.pane])
+                end_ms, (reference, _) = int(ends[signal.pane]), sealed_of(name)
                 found.append(
-                    words.of_mean(name, detector, signal, end_ms, share=share, reference=law)
+                    words.of_mean(name, detector, signal, end_ms, share=share, reference=reference)
                 )
         return found
 
@@ -141,5 +146,8 @@ class MonitoredSeries:
             self.values[name] = ValueSeries.restore(self._rules, with_times(series, plain["times"]))
 
 
-def _floor(context: Context, level: Level) -> float:
-    return effect_floor(context, level.mean, level.variance)
+def _usual(
+    name: str, sealed_of: Callable[[str], tuple[Reference | None, float]]
+) -> tuple[Level | None, float]:
+    reference, tau = sealed_of(name)
+    return None if reference is None else Level.of(reference, name), tau

@@ -29,7 +29,7 @@ from stream.pairs import Pairs
 from stream.pane_kinds import PaneKind, cohort_at
 from stream.pending import HELD, NEVER_MS, Pending
 from stream.rules import Rules
-from stream.run import Columns
+from stream.run import AnyColumns, Columns
 from stream.snapshot import Part
 from stream.sorted_runs import Found
 from stream.subjects import no_subjects, trial_of, with_subjects
@@ -187,6 +187,8 @@ class OutcomeJoin:
             & (effective < made + age_ms[found.index])
         )
         found = found.where(fits)
+        if np.bincount(found.index, minlength=1).max() == 1:
+            return found, found
         order = np.lexsort((found.rows["revision"], found.index))
         last = np.ones(len(order), np.bool_)
         last[:-1] = found.index[order][1:] != found.index[order][:-1]
@@ -214,7 +216,7 @@ class OutcomeJoin:
         due = (end > since_ms) & (end <= until_ms)
         yield from self._delays_by_model({n: v[due] for n, v in waiting.items()}, first_ms[due])
 
-    def _first_effective(self, predictions: Columns) -> NDArray[np.int64]:
+    def _first_effective(self, predictions: AnyColumns) -> NDArray[np.int64]:
         """Effective time of the first outcome, not retracted, that can belong to each prediction;
         the end of time where there is none."""
         found = self._outcomes.find(predictions["key"])

@@ -20,7 +20,7 @@ from stream.columns import ABSENT, LARGEST_NUMBER, NUMBER, Column, Group, Rows, 
 from stream.grouped_rows import GroupedRows
 from stream.judgement import HAS_LABEL, HAS_SCORE
 from stream.rules import CHAMPION, SHADOW, Rules
-from stream.run import Columns, Mask, Run, gathered
+from stream.run import AnyColumns, Columns, Mask, Run, gathered
 from stream.snapshot import Part
 from stream.sorted_runs import SortedRuns
 from stream.watermark import BEFORE_ALL_MS
@@ -106,7 +106,7 @@ class Pairs:
             self._late.append({name: values[late] for name, values in of.items()})
         self._rows.append({name: values[~late] for name, values in of.items()})
 
-    def _is_champion(self, rows: Columns) -> Mask:
+    def _is_champion(self, rows: AnyColumns) -> Mask:
         champion = np.array([group[2] == CHAMPION for group in self._groups], np.bool_)
         found: Mask = champion[rows["group"]]
         return found
@@ -172,7 +172,7 @@ def _loss(judged: Mapping[str, Column]) -> tuple[NDArray[np.float64], Mask]:
     return np.where(is_error, error, np.where(is_absolute, absolute, np.nan)), is_error
 
 
-def _compared(champion: Columns, shadow: Columns) -> dict[str, Column]:
+def _compared(champion: AnyColumns, shadow: AnyColumns) -> dict[str, Column]:
     """One column a measure over parallel predictions."""
     both = champion["has"] & shadow["has"]
     labels, scores = (both & HAS_LABEL) != 0, (both & HAS_SCORE) != 0

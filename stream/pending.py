@@ -21,7 +21,7 @@ from stream.rules import SHADOW, Rules
 from stream.run import Columns, Keys, Mask, Run, gathered
 from stream.snapshot import Part, must_be_the_same
 from stream.sorted_runs import Found, SortedRuns
-from stream.watermark import BEFORE_ALL_MS, pane_end_ms
+from stream.watermark import BEFORE_ALL_MS, order_of_times, pane_end_ms
 
 NEVER_MS = -BEFORE_ALL_MS  # due then: held for ever
 HELD: Columns = {
@@ -214,7 +214,7 @@ class Pending:
         """Those that are gone come first."""
         due = self._due_ms(run.columns["time"], run.columns["group"])
         due[gone] = BEFORE_ALL_MS
-        order = np.argsort(due, kind="stable").astype(np.int32)
+        order = order_of_times(due, self._rules.pane_ms).astype(np.int32)
         return _Queue(order, due[order])
 
     def _rows_left(self, run: Run[Groups]) -> NDArray[np.int32]:

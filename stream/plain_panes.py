@@ -2,7 +2,8 @@
 
 Two forms: with arrays for each feature, which is what states and references have (the id of a
 reference is the hash of it); and *together*, a few arrays for all features, which is what crosses
-the panes topic: an array costs more there than its numbers.
+the panes topic: an array costs more there than its numbers, and integers take no more bytes than
+the largest of them needs.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.exact_sum import Binned
 from stream.columns import TEXT, Column, Rows
 from stream.pane_features import PaneFeatures
 from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
 from stream.snapshot import BrokenRecordError
+
+_NARROW = (np.dtype(np.int8), np.dtype(np.int16), np.dtype(np.int32))
 
 
 def rows_to_plain(rows: Rows, used: frozenset[int] = frozenset()) -> dict[str, Any]:
@@ -120,7 +124,7 @@ def table_together(table: PaneTable) -> dict[str, Any]:
         "rows": table.rows,
         "limit": table.limit,
         "names": list(features.names),
-        "whole": feature_to_plain(features.whole),
+        "whole": _narrowed(feature_to_plain(features.whole)),
         "sample": rows_together(table.sample, kept),
     }
 
@@ -128,7 +132,32 @@ def table_together(table: PaneTable) -> dict[str, Any]:
 def table_apart(plain: dict[str, Any]) -> PaneTable:
     names = plain["names"]
     _must_be_names(names)
-    features = PaneFeatures(names, len(plain["end"]), feature_from_plain(plain["whole"]))
+    whole = feature_from_plain(_widened(plain["whole"]))
+    features = PaneFeatures(names, len(plain["end"]), whole)
     return PaneTable(
         plain["end"], plain["rows"], features, rows_apart(plain["sample"]), plain["limit"]
     )
+
+
+def _narrowed(parts: list[Any]) -> list[Any]:
+    return [[_narrow(array) for array in arrays] for arrays in parts]
+
+
+def _narrow(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype != np.int64 or not len(array):
+        return array
+    low, high = int(array.min()), int(array.max())
+    for kind in (np.int8, np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return array.astype(kind)
+    return array
+
+
+def _widened(parts: list[Any]) -> list[Any]:
+    """What is no array is left for who checks the table."""
+    return [[_wide(array) for array in arrays] for arrays in parts]
+
+
+def _wide(array: Any) -> Any:
+    is_narrow = isinstance(array, np.ndarray) and array.dtype in _NARROW
+    return array.astype(np.int64) if is_narrow else array

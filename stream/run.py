@@ -17,6 +17,7 @@ from stream import native
 from stream.snapshot import Part, pack, unpack
 
 Columns = dict[str, NDArray[Any]]
+AnyColumns = Mapping[str, NDArray[Any]]
 Keys = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
 Facts = TypeVar("Facts")
@@ -51,7 +52,7 @@ class Run(Generic[Facts]):
         return len(self.columns["key"])
 
     def take(self, rows: NDArray[np.signedinteger[Any]]) -> Columns:
-        return {name: _picked(values, rows) for name, values in self.columns.items()}
+        return {name: picked(values, rows) for name, values in self.columns.items()}
 
     def search(self, needles: Keys) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """(index into the sorted needles, row): all pairs of equal keys."""
@@ -144,12 +145,14 @@ def concatenate(parts: Sequence[Columns]) -> tuple[Columns, NDArray[np.intp]]:
 def _joined(parts: Sequence[NDArray[Any]], order: NDArray[np.intp]) -> NDArray[Any]:
     """One column, sorted; in one cell where all are, and alike."""
     if len(parts) == 1:
-        return _picked(parts[0], order)
-    return _picked(_whole(parts), order)
+        return picked(parts[0], order)
+    return picked(whole(parts), order)
 
 
-def _whole(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+def whole(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """One column of several; in one cell where all are, and alike."""
+    if len(parts) == 1:
+        return parts[0]
     if all(part.strides == (0,) for part in parts):
         cells = {part[:1].tobytes() for part in parts}
         if len(cells) == 1:
@@ -157,7 +160,7 @@ def _whole(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate(parts)
 
 
-def _picked(values: NDArray[Any], rows: NDArray[np.signedinteger[Any]]) -> NDArray[Any]:
+def picked(values: NDArray[Any], rows: NDArray[np.signedinteger[Any]]) -> NDArray[Any]:
     if values.strides == (0,):
         return np.broadcast_to(values[:1], len(rows))
     picked: NDArray[Any] = values[rows]
@@ -165,7 +168,7 @@ def _picked(values: NDArray[Any], rows: NDArray[np.signedinteger[Any]]) -> NDArr
 
 
 def gathered(parts: Sequence[Columns]) -> Columns:
-    return {name: _whole([part[name] for part in parts]) for name in parts[0]}
+    return {name: whole([part[name] for part in parts]) for name in parts[0]}
 
 
 def _narrow(values: NDArray[Any]) -> NDArray[Any]:

@@ -87,7 +87,8 @@ def _enc(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype.str.startswith(">"):
             value = value.astype(value.dtype.newbyteorder("<"))
-        return msgspec.msgpack.Ext(_ARRAY, _head(value.dtype.str) + value.tobytes())
+        body = value.data if value.flags.c_contiguous else value.tobytes()
+        return msgspec.msgpack.Ext(_ARRAY, b"".join((_head(value.dtype.str), body)))
     if isinstance(value, np.integer):
         return int(value)
     if isinstance(value, np.floating):
@@ -109,7 +110,7 @@ _decoder = msgspec.msgpack.Decoder(ext_hook=_ext, strict=False)
 def pack(magic: bytes, version: int, value: Any) -> bytes:
     """`value` (plain containers and one-dimensional arrays) behind a header. O(size)."""
     body = _encoder.encode(value)
-    return magic + bytes([version]) + zlib.crc32(body).to_bytes(4, "little") + body
+    return b"".join((magic, bytes([version]), zlib.crc32(body).to_bytes(4, "little"), body))
 
 
 def unpack(magic: bytes, version: int, data: bytes) -> Any:
@@ -122,7 +123,7 @@ def unpack(magic: bytes, version: int, data: bytes) -> Any:
         raise BrokenRecordError(
             f"{magic!r} record of version {data[1]}; this build reads {version}"
         )
-    body = data[_HEADER:]
+    body = memoryview(data)[_HEADER:]
     if zlib.crc32(body).to_bytes(4, "little") != data[2:_HEADER]:
         raise BrokenRecordError(f"checksum of a {magic!r} record does not match")
     return formed(magic, _decoder.decode, body)

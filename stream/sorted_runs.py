@@ -9,14 +9,14 @@ whose rows are all dead goes, one of which more than half are dead is written an
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.run import Columns, Keys, Mask, Run, concatenate, gathered
+from stream.run import Columns, Keys, Mask, Run, concatenate, gathered, picked, whole
 from stream.snapshot import Part
 
 __all__ = ["Columns", "Found", "Run", "SortedRuns"]
@@ -27,17 +27,69 @@ _SMALL_ROWS = 64  # runs below it are of one size
 Facts = TypeVar("Facts")
 
 
+class FoundRows(Mapping[str, NDArray[Any]]):
+    """Columns of rows in runs, each gathered when it is asked for."""
+
+    __slots__ = ("_columns", "_made", "_place")
+
+    def __init__(self, columns: Sequence[Columns], place: NDArray[np.intp]) -> None:
+        """`columns`: of each run; `place`: as in `Found`, run by run."""
+        self._columns = columns
+        self._place = place
+        self._made: Columns = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns[0])
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = whole(
+                [
+                    picked(self._columns[number][name], rows)
+                    for number, rows in rows_by_run(self._place)
+                ]
+                or [self._columns[0][name][:0]]
+            )
+        return made
+
+    def where(self, place: NDArray[np.intp]) -> FoundRows:
+        return FoundRows(self._columns, place)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """Parallel: index into the keys asked for, the rows' columns, and where the rows are."""
+    """Parallel: index into the keys asked for, the rows' columns, and where the rows are: (number
+    of the run, row), run by run."""
 
     index: NDArray[np.intp]
-    rows: Columns
+    rows: FoundRows
     place: NDArray[np.intp]
 
     def where(self, mask: Mask) -> Found:
-        rows = {name: values[mask] for name, values in self.rows.items()}
-        return Found(self.index[mask], rows, self.place[:, mask])
+        if mask.all():
+            return self
+        place = self.place[:, mask]
+        return Found(self.index[mask], self.rows.where(place), place)
+
+
+def rows_by_run(place: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """(number of a run, the rows found in it) of those that any was found in."""
+    if not place.shape[1]:
+        return
+    last = int(place[0, -1])
+    if place[0, 0] == last:
+        yield last, place[1]
+        return
+    ends = np.searchsorted(place[0], np.arange(last + 1), "right").tolist()
+    start = 0
+    for number, end in enumerate(ends):
+        if end > start:
+            yield number, place[1, start:end]
+        start = end
 
 
 class SortedRuns(Generic[Facts]):
@@ -67,11 +119,15 @@ class SortedRuns(Generic[Facts]):
         """Rows, the dead included."""
         return sum(map(len, self.runs))
 
-    def append(self, rows: Columns) -> None:
+    def append(self, rows: Columns, order: NDArray[np.intp] | None = None) -> None:
+        """`order`, where it is known: one that sorts them, if no key comes twice."""
         if not len(rows["key"]):
             return
         self.appended += len(rows["key"])
-        self._add([rows], [])
+        if order is None:
+            self._add([rows], [])
+        else:
+            self._put({name: picked(values, order) for name, values in rows.items()}, None)
         while (full := self._similar()) is not None:
             merged = [self.runs[place] for place in full]
             self.runs = [run for place, run in enumerate(self.runs) if place not in full]
@@ -95,18 +151,27 @@ class SortedRuns(Generic[Facts]):
         parts, marks = [], []
         for run in runs:
             dead = self._dead(run)
-            live = slice(None) if dead is None else np.flatnonzero(~dead)
-            parts.append({name: values[live] for name, values in run.columns.items()})
-            marks.append(run.marks_or_zeros()[live])
-        self._add(parts, marks)
+            if dead is None:
+                parts.append(run.columns)
+                marks.append(run.marks_or_zeros())
+            else:
+                live = np.flatnonzero(~dead)
+                parts.append(run.take(live))
+                marks.append(run.marks_or_zeros()[live])
+        if len(parts) > 1:
+            self._add(parts, marks)
+        elif len(parts[0]["key"]):  # sorted as it was
+            self._put(parts[0], marks[0])
 
     def _add(self, parts: Sequence[Columns], marks: Sequence[NDArray[np.uint8]]) -> None:
         rows, order = concatenate(parts)
         if len(rows["key"]):
-            of_rows = np.concatenate(marks)[order] if marks else None
-            self.runs.append(Run(self._next, rows, self._facts(rows), of_rows))
-            self._next += 1
-            self.copied += len(rows["key"])
+            self._put(rows, np.concatenate(marks)[order] if marks else None)
+
+    def _put(self, rows: Columns, marks: NDArray[np.uint8] | None) -> None:
+        self.runs.append(Run(self._next, rows, self._facts(rows), marks))
+        self._next += 1
+        self.copied += len(rows["key"])
 
     # -- reading
 
@@ -122,28 +187,32 @@ class SortedRuns(Generic[Facts]):
         else:
             order, needles = known
         indices: list[NDArray[np.intp]] = []
-        rows: list[Columns] = []
         places: list[NDArray[np.intp]] = []
         for number, run in enumerate(self.runs):
             index, place = run.search(needles)
             if len(index):
                 indices.append(order[index])
-                rows.append(run.take(place))
                 places.append(np.stack([np.full(len(place), number), place]))
-        if not rows:
-            return Found(np.zeros(0, np.intp), self._empty, np.zeros((2, 0), np.intp))
-        return Found(np.concatenate(indices), gathered(rows), np.concatenate(places, axis=1))
+        if not places:
+            none = np.zeros((2, 0), np.intp)
+            return Found(np.zeros(0, np.intp), FoundRows([self._empty], none), none)
+        place = np.concatenate(places, axis=1)
+        columns = [run.columns for run in self.runs]
+        return Found(np.concatenate(indices), FoundRows(columns, place), place)
 
     def set_marks(self, place: NDArray[np.intp], bits: int) -> None:
         """Set marks of rows just found (before any append or rewrite)."""
-        for number in np.flatnonzero(np.bincount(place[0])).tolist():
-            self.runs[number].mark(place[1][place[0] == number], bits)
+        for number, rows in rows_by_run(place):
+            self.runs[number].mark(rows, bits)
 
     def marks_of(self, place: NDArray[np.intp]) -> NDArray[np.uint8]:
         marks = np.zeros(place.shape[1], np.uint8)
-        for number in np.flatnonzero(np.bincount(place[0])).tolist():
-            here = place[0] == number
-            marks[here] = self.runs[number].marks_or_zeros()[place[1][here]]
+        start = 0
+        for number, rows in rows_by_run(place):
+            of_run = self.runs[number].marks
+            if of_run is not None:
+                marks[start : start + len(rows)] = of_run[rows]
+            start += len(rows)
         return marks
 
     def all(self) -> Columns:

@@ -8,10 +8,11 @@ from typing import Any
 
 from detectors.base import Change
 from detectors.confidence_sequence import Between
-from detectors.effects import Interval
-from stream.alert_fields import Z95, Detected, Facts, Span, alert_fields, impact_of, params_hash
+from detectors.effects import Interval, mean_difference
+from stream.alert_fields import Detected, Facts, Span, alert_fields, impact_of, params_hash
 from stream.columns import Group
 from stream.judgement import RECALL
+from stream.mean_levels import Level
 from stream.pane_kinds import PaneKind, age_text, further_age_of, is_judged
 from stream.rules import Rules
 from stream.unit_walk import Crossing, Told
@@ -212,20 +213,20 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def describe(context: Context, change: Change, change_at_ms: int, end_ms: int) -> dict[str, Any]:
-    """The same of a change of a mean that ADWIN or Page-Hinkley found."""
+def describe(
+    context: Context, change: Change, usual: Level, change_at_ms: int, end_ms: int
+) -> dict[str, Any]:
+    """The same of a change of a mean that ADWIN or Page-Hinkley found; `usual`: what the effect is
+    the difference to."""
     _, kind, severity, action = context.facts
-    difference = change.after_mean - change.before_mean
-    spread = Z95 * math.sqrt(
-        change.before_variance / max(change.before_weight, 1)
-        + change.after_variance / max(change.after_weight, 1)
-    )
+    now = change.after_mean, change.after_variance, max(change.after_weight, 1)
+    effect = mean_difference(now, (usual.mean, usual.variance, max(usual.count, 1)))
     moved = "rose" if change.direction == "up" else "fell"
     before, after = _figure(change.before_mean), _figure(change.after_mean)
     name = context.series.partition(":")[2]
     impact = impact_of()
     if is_judged(context.kind):
-        impact = impact_of(name, change.after_mean, change.before_mean)
+        impact = impact_of(name, change.after_mean, usual.mean)
     return alert_fields(
         (context.alertname, kind, severity, action),
         f"{context.who}: mean of {name} {moved} from {before} to {after}{context.when}",
@@ -238,24 +239,24 @@ def describe(context: Context, change: Change, change_at_ms: int, end_ms: int) -
             direction=change.direction,
         ),
         span=Span(change_at_ms, end_ms, change.after_weight),
-        effect=Between(difference, difference - spread, difference + spread),
-        floor=effect_floor(context, change.before_mean, change.before_variance),
+        effect=Between(float(effect.estimate), float(effect.low), float(effect.high)),
+        floor=floor_of_mean(context, usual),
         feature=context.feature,
         impact=impact,
     )
 
 
-def effect_floor(context: Context, mean: float, variance: float) -> float:
-    """The smallest difference to such a mean worth telling, in its own unit."""
+def floor_of_mean(context: Context, usual: Level) -> float:
+    """The smallest difference to it worth telling, in its own unit."""
     floors = context.rules.floors_of(context.group[0])
     own = dict(floors.series).get(context.series)
     if is_judged(context.kind):
-        return (own or floors.error) * abs(mean)
-    return (own or floors.shift) * math.sqrt(variance)
+        return (own or floors.error) * abs(usual.mean)
+    return (own or floors.shift) * math.sqrt(usual.variance)
 
 
 def worth_telling(context: Context, change: Change) -> bool:
-    floor = effect_floor(context, change.before_mean, change.before_variance)
+    floor = floor_of_mean(context, Level.before(change))
     return abs(change.after_mean - change.before_mean) >= floor
 
 

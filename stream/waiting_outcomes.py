@@ -64,20 +64,32 @@ class WaitingOutcomes:
 
     def find(self, keys: Keys) -> Found:
         found = self._rows.find(keys)
-        return found.where((self._rows.marks_of(found.place) & DONE) == 0)
+        marks = self._rows.marks_of(found.place)
+        return found.where((marks & DONE) == 0) if marks.any() else found
 
     def mark(self, candidates: Found, counted: Found) -> None:
-        self._decide(candidates, -1)
+        each = self._each_once(candidates)
+        self._decide(each, -1)
         self._rows.set_marks(candidates.place, CANDIDATE)
         self._rows.set_marks(counted.place, COUNTED)
-        self._decide(candidates, 1)
+        self._decide(each, 1)
+
+    def _each_once(self, found: Found) -> Found:
+        """The same rows, none twice."""
+        places = np.sort(self.places(found))
+        if not (places[1:] == places[:-1]).any():
+            return found
+        _, first = np.unique(self.places(found), return_index=True)
+        once = np.zeros(len(found.index), np.bool_)
+        once[first] = True
+        return found.where(once)
 
     def _decide(self, found: Found, sign: int) -> None:
-        """Count these rows, each once, in the terms that their marks say."""
-        _, first = np.unique(self.places(found), return_index=True)
-        marks, retracted = self._rows.marks_of(found.place)[first], found.rows["retracted"][first]
-        for term, count in _decided(marks, retracted).items():
-            self._decided[term] += sign * count
+        """Count these rows in the terms that their marks say."""
+        marks = self._rows.marks_of(found.place)
+        if marks.any():
+            for term, count in _decided(marks, found.rows["retracted"]).items():
+                self._decided[term] += sign * count
 
     def keys_in_panes(self, after_ms: int, until_ms: int) -> Keys:
         """Of outcomes, not retracted, whose pane ends in (after, until]: each once, sorted.

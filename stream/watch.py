@@ -43,6 +43,7 @@ class Watch:
         self._together = Together([])
         self._bank: CusumBank | None = None
         self._proven: dict[Key, Proven] = {}
+        self.undecided: NDArray[np.bool_] | None = None  # of the last run: panes without evidence
         self.learning = Learning()
         self._batches: Batches | None = None  # while a reference is being gathered
         self._taus: dict[Key, tuple[float, ...]] = {}  # as last measured, also of what fires
@@ -101,6 +102,7 @@ class Watch:
     ) -> list[Told]:
         """What these panes let the units tell, in the order of the panes; `may_tell`: whether one
         may at all."""
+        self.undecided = None
         if self._bank is None:
             return []
         reader = PaneReader(table, rules.max_categories)
@@ -126,6 +128,7 @@ class Watch:
             may_tell=may_tell,
         )
         told = walk.told()
+        self.undecided = walk.undecided
         for key, row in walk.stirred.items():
             self.learning.forget(self._columns[key])
             evidence.clear(row + 1, self._columns[key])

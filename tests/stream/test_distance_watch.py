@@ -33,6 +33,17 @@ def test_a_distance_beyond_its_threshold_is_told_and_quiet_again_below_it() -> N
     assert detail["summary"].startswith("m v1: PSI of x is ")
 
 
+def test_beyond_its_threshold_for_14_days_its_owner_is_asked_once() -> None:
+    rules = replace(ASKED, ask_after_ms=500 * PANE_MS)
+    found = told(panes(1_200, {300: 2.0}), [], rules)
+    for name in NAMES:
+        mine = [f for f in found if f.alertname == f"FeatureDrift{name}"]
+        assert [f.verdict for f in mine] == ["drift", "lasting"]
+        assert 500 <= (mine[1].pane_end_ms - mine[0].pane_end_ms) // PANE_MS < 520
+    assert mine[1].detail is not None
+    assert "accept a new one: leeway reference accept m 1" in mine[1].detail["summary"]
+
+
 def test_what_is_not_asked_for_is_not_told() -> None:
     some = replace(ASKED, models={"m": ModelRule(thresholds=ThresholdRule(ks=0.4))})
     names = {f.alertname for f in told(panes(600, {300: 2.0}), [], some)}

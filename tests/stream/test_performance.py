@@ -12,7 +12,15 @@ import pytest
 from stream.monitor_told import MonitorFinding
 from stream.panes import PaneTable, merge
 from stream.pipeline import Pipeline
-from stream.rules import AdwinRule, BudgetRule, FloorRule, ModelRule, ReferenceRule, Rules
+from stream.rules import (
+    AdwinRule,
+    BudgetRule,
+    FloorRule,
+    ModelRule,
+    PageHinkleyRule,
+    ReferenceRule,
+    Rules,
+)
 from tests.stream.monitors import lived
 from tests.streams import SMALL, Event, outcome, prediction, records
 
@@ -185,6 +193,21 @@ def test_missing_outcomes_are_told_and_leave_performance_undecided() -> None:
     assert (delay.kind, delay.recommended_action) == ("label_delay", "fix_pipeline")
     assert delay.impact.metric == "label_coverage"
     assert delay.impact.value < 0.7 < delay.impact.reference
+
+
+@pytest.mark.parametrize(
+    "means",
+    [{"adwin": AdwinRule(enabled=True)}, {"page_hinkley": PageHinkleyRule(enabled=True)}],
+)
+def test_means_are_undecided_too_while_outcomes_are_missing(means: dict[str, Any]) -> None:
+    def worse(random: Random, changed: bool) -> tuple[Event, Event | None]:
+        is_wrong = random.random() < (0.5 if changed else 0.1)
+        return {"label": "a"}, {"label": "b" if is_wrong else "a"}
+
+    rules = replace(RULES, **means)
+    assert names(told(missing, [6_000, 8_000], count=12_000, rules=rules)) == {"LabelDelay"}
+    alerts = [effect.alert for effect in run(rules, *events(worse, 9_000, [6_000], 1)).alerts]
+    assert {f"ErrorRateDrift{name}" for name in ("Adwin", "PageHinkley")} & names(alerts)
 
 
 def test_what_was_undecided_is_watched_again_when_outcomes_come() -> None:

@@ -7,12 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.columns import Rows
+from stream.columns import Column, Rows
 from stream.grouped_rows import GroupedRows, pieces
 from stream.identity import hash_ids
 from stream.outcome_join import Delays
+from stream.pane_features import PaneFeatures
 from stream.panes import PaneTable, summarise
-from stream.plain_panes import rows_to_plain, rows_together, table_to_plain, table_together
+from stream.plain_panes import (
+    feature_to_plain,
+    rows_to_plain,
+    rows_together,
+    table_to_plain,
+    table_together,
+)
 from stream.snapshot import BrokenRecordError, pack
 from stream.wire import (
     Announcement,
@@ -110,6 +117,24 @@ def test_blocks_of_the_version_before_are_read() -> None:
     assert encode_pane_record(found) == encode_pane_record(
         Block(3, 7, "cohort", GROUP, rows(), table)
     )
+
+
+@pytest.mark.parametrize("largest", [1, 200, 70_000, 2**40])
+def test_integers_of_a_table_take_what_they_need_and_come_back_whole(largest: int) -> None:
+    made = rows()
+    cells = np.array([float(largest), -float(largest), 0.5]).view(np.uint64)
+    columns = {"feature:x": Column(np.full(3, 2, np.uint8), cells)}
+    table = summarise(Rows(made.pane_end, made.hash, columns, {}), 1, 1)
+    narrow = table_together(table)
+    assert narrow["whole"][3][0].dtype == np.int8  # the panes of buckets
+    wide = narrow | {"whole": feature_to_plain(PaneFeatures.of(table.features, len(table)).whole)}
+    for plain in (narrow, wide):
+        body = {"source": 3, "epoch": 7, "kind": "cohort", "group": [*GROUP], "rows": None,
+                "table": plain}  # fmt: skip
+        found = decode_pane_record(pack(b"B", 2, body))
+        assert isinstance(found, Block)
+        assert found.table is not None
+        assert pack(b"1", 1, table_to_plain(found.table)) == pack(b"1", 1, table_to_plain(table))
 
 
 @pytest.mark.parametrize("of", ["rows", "table"])
