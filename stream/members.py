@@ -221,7 +221,10 @@ class Member(msgspec.Struct):
         mine, its = layer(self.sign.kind), layer(sign.kind)
         if mine == its:
             return self.sign.feature == sign.feature
-        return mine < its and its > 1 and self.fired_as != "info"
+        is_grave = self.fired_as != "info" or (
+            self.graver_ms is not None and self.graver_ms <= ready_ms
+        )
+        return mine < its and its > 1 and is_grave
 
     def _covers(self, sign: Sign, ready_ms: int) -> bool:
         """Whether that one's onset may lie between this one's and its end."""

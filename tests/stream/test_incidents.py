@@ -122,6 +122,18 @@ def run(
     return effects  # type: ignore[return-value]
 
 
+def test_a_feature_that_was_information_leads_to_predictions_once_it_is_more() -> None:
+    shape, moved = finding(1_000, "FeatureShapeDrift", "x"), finding(1_500, "PredictionDrift")
+    raised = finding(1_200, "FeatureShapeDrift", "x", verdict="raised")
+    alone, other = told([shape, moved])
+    assert alone.incident_id != other.incident_id
+    first, graver, follower = told([shape, raised, moved])
+    assert (first.severity, graver.severity) == ("info", "warning")
+    assert follower.incident_id == first.incident_id
+    too_late = finding(1_600, "FeatureShapeDrift", "x", verdict="raised")
+    assert len({a.incident_id for a in told([shape, moved, too_late])}) == 2
+
+
 def test_what_moves_with_a_fault_is_folded_under_it() -> None:
     alerts = told(
         [
