@@ -92,6 +92,8 @@ static PyMethodDef METHODS[] = {
     {"bank", bank, METH_VARARGS,
      "(unit of heights, (row, gain, cost, height, position, x, n, which, held, account, n, x, since))"},
     {"ranks", ranks, METH_VARARGS, "(panes, columns, what `unit_reading` gives)"},
+    {"row_scores", row_scores, METH_VARARGS,
+     "(columns, kind of a number, [(kinds, bits), …], what `rank_table` gives)"},
     {"faults", faults, METH_VARARGS, "(columns, what `unit_reading` gives)"},
     {NULL, NULL, 0, NULL},
 };

@@ -319,6 +319,10 @@ class CusumBank:
         np.maximum.at(share, self._row, self._state["account"] / self._height.all())
         return np.where(self.held, 1.0, share)
 
+    def are_held(self, series: Ints) -> bool:
+        """Whether some of them are."""
+        return bool(self.held[series].any())
+
     def warning(self) -> Bools:
         """Series on their way: some account is at half its threshold, or it is held."""
         return self.level() >= 0.5
@@ -330,6 +334,12 @@ class CusumBank:
         which = np.asarray(series, dtype=np.int64)
         self._clear(which)
         self._change(self.tilts.put(which, tilts), self.snapshot())
+        self.held[which] = False
+
+    def begin_anew(self, series: npt.ArrayLike) -> None:
+        """These series, by the tilts that they have: nothing is held."""
+        which = np.asarray(series, dtype=np.int64)
+        self._clear(which)
         self.held[which] = False
 
     def replace(self, tilts: Tilts) -> None:

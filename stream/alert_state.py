@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 
+from stream.alert_forms import alert_ids
 from stream.firing_alerts import MAGIC, STATE_VERSION, FiringAlerts, unpack_state
 from stream.incidents import Incidents
 from stream.notice_book import NoticeBook
 from stream.numbering import Listener
 from stream.request_book import RequestBook
+from stream.request_forms import fingerprint, of_event
 from stream.rule_book import Schedule
 from stream.rules import DAY_MS, Rules
 from stream.shared_book import SharedBook
@@ -32,9 +34,9 @@ class AlertState:
         self.released_ms: dict[FindingKind, int] = dict.fromkeys(FINDING_KINDS, BEFORE_ALL_MS)
         self.firing = FiringAlerts()
         self.incidents = Incidents(rules.horizon_ms)
-        self.notices = NoticeBook()
+        self.notices = NoticeBook(self.incidents.kept_ms, self._cooldown_ms)
         self.requested = RequestBook()
-        self.versions = VersionBook()
+        self.versions = VersionBook(rules.forget_ms)
         self.shared = SharedBook()
         self._forgot_ms = BEFORE_ALL_MS
 
@@ -44,8 +46,19 @@ class AlertState:
         self.incidents.forget(judged_ms)
         if judged_ms >= self._forgot_ms + DAY_MS:
             self._forgot_ms = judged_ms
-            fires = {member.last_incident for member in self.incidents.all_firing()}
-            self.requested.forget(judged_ms - self.incidents.kept_ms, fires)
+            known = self.incidents.names()
+            self.requested.forget(judged_ms - self.incidents.kept_ms, known)
+            self.versions.forget(judged_ms)
+            if not len(self.notices):
+                return
+            told = {name for alert in self.firing.all() for name in alert_ids(alert)}
+            for announced_at, event in self.notices.forget(judged_ms, told | known):
+                of = (event.model_id, "", "champion", "")
+                self.requested.forget_one(fingerprint("retrain", of, of_event(announced_at)))
+
+    def _cooldown_ms(self, model_id: str, at_ms: int) -> int:
+        """Between two requests to retrain."""
+        return self.schedule.at(at_ms).retrain_of(model_id).cooldown_ms
 
     def snapshot(self) -> list[Part]:
         plain = {
@@ -57,6 +70,7 @@ class AlertState:
             "schedule": self.schedule.snapshot(),
             "incidents": self.incidents.snapshot(),
             "notices": self.notices.snapshot(),
+            "forgot": self.notices.forgot,
             "requested": self.requested.snapshot(),
             "versions": self.versions.snapshot(),
             **({"shared": self.shared.snapshot()} if self.shared else {}),
@@ -96,7 +110,7 @@ class AlertState:
         if "incidents" in base:
             state.incidents.restore(base["incidents"], stored, state.released_ms["cohort"])
         if "notices" in base:
-            state.notices.restore(base["notices"])
+            state.notices.restore(base["notices"], base.get("forgot", 0))
             state.requested.restore(base["requested"])
             state.versions.restore(base["versions"])
         state.shared.restore(base.get("shared", ()))

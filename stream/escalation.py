@@ -34,7 +34,7 @@ class Escalations:
 
     def _first(self, since_ms: int, *, of_inputs: bool) -> Due | None:
         state = self._state
-        seen = state.firing.changes, len(state.notices), len(state.schedule.in_force())
+        seen = state.firing.changes, state.notices.changes, len(state.schedule.in_force())
         known = self._known.get(of_inputs)
         if known is not None and known[0] == seen and known[1] <= since_ms:
             found = known[2]

@@ -19,8 +19,9 @@ from typing import Any
 from detectors.confidence_sequence import Between
 from stream.alert_fields import Detected, Span, alert_fields
 from stream.alert_state import AlertState
+from stream.columns import Group
 from stream.events import Action
-from stream.rules import Rules
+from stream.rules import Requirement, Rules
 from stream.times import iso, span_text
 from stream.version_book import SILENT_MS, Presence
 from stream.wire import Finding
@@ -69,16 +70,8 @@ class Governance:
     # -- policies: None where it is as it should be
 
     def _unready(self, finding: Finding, presence: Presence, rules: Rules) -> dict[str, Any] | None:
-        group = finding.group
-        model_id, version, *_ = group
-        is_missing = {
-            "reference": not presence.has_reference,
-            "owner": not rules.model(model_id).owners.responsible,
-            "thresholds": not rules.model(model_id).has_thresholds,
-            "rollback": rules.rollback_target(model_id, version) is None
-            and not self._state.versions.is_first(group),
-        }
-        missing = [_WORDS[name] for name in rules.requires_of(model_id) if is_missing[name]]
+        required = rules.requires_of(finding.group[0])
+        missing = [_WORDS[n] for n in required if self._lacks(n, finding.group, presence, rules)]
         if not missing:
             return None
         return {
@@ -86,8 +79,21 @@ class Governance:
             "since_ms": presence.first_ms,
             "measured": (float(len(missing)), 0.0),
             "text": f"went live without {' and '.join(missing)}",
-            "reference": {"required": list(rules.requires_of(model_id))},
+            "reference": {"required": list(required)},
         }
+
+    def _lacks(self, required: Requirement, group: Group, presence: Presence, rules: Rules) -> bool:
+        model_id, version, *_ = group
+        match required:
+            case "reference":
+                return not presence.has_reference
+            case "owner":
+                return not rules.model(model_id).owners.responsible
+            case "thresholds":
+                return not rules.model(model_id).has_thresholds
+            case "rollback":
+                target = rules.rollback_target(model_id, version)
+                return target is None and not self._state.versions.is_first(group)
 
     def _deprecated(self, finding: Finding, rules: Rules) -> dict[str, Any] | None:
         known = rules.version_of(*finding.group[:2])

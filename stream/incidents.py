@@ -66,6 +66,19 @@ class Incidents:
     def of_group(self, group: Group) -> list[Member]:
         return self._of_group.get(group, [])
 
+    def past_ms(self, member: Member) -> int | None:
+        """From this ready time on it counts for nothing, whenever it is forgotten."""
+        return None if member.quiet_ms is None else member.quiet_ms + self.kept_ms + 1
+
+    def names(self) -> set[str]:
+        """Of alerts and incidents that are known."""
+        found: set[str] = set()
+        for members in self._of_group.values():
+            for member in members:
+                found |= {member.fingerprint, member.alert_id}
+                found |= {incident_id for incident_id, _ in member.incidents()}
+        return found
+
     def all_firing(self) -> Iterable[Member]:
         return self._firing.values()
 

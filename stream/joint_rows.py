@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors import native
 from detectors.joint_scores import JointScores
 from detectors.rank_scores import SCORE_UNIT
 from stream.columns import FEATURE, Rows
@@ -85,16 +86,20 @@ class JointRows:
         """(rows, features), less the mean of their hour: 0 where there is no value, or none of the
         type of the feature."""
         scores = np.zeros((len(rows), len(self.names)), np.int64)
+        ranked = self._ranked(rows, scores) if native.IN_USE else set[str]()
         for place, (name, is_numeric) in enumerate(self._numeric.items()):
             cells = rows.columns.get(name)
             if cells is None:
                 continue
             if is_numeric:
-                at, values = cells.numbers()
-                numbers = self._law.number(name)
-                assert numbers is not None
-                scores[at, place] = numbers.scores_of(values)
                 season = self._law.season(name)
+                if name in ranked and (season is None or with_hours):
+                    continue
+                at, values = cells.numbers()
+                if name not in ranked:
+                    numbers = self._law.number(name)
+                    assert numbers is not None
+                    scores[at, place] = numbers.scores_of(values)
                 if season is not None and not with_hours:
                     hour = (rows.pane_end[at] - 1) // HOUR_MS % len(season.mean)
                     scores[at, place] -= season.mean[hour]
@@ -104,6 +109,23 @@ class JointRows:
                 assert texts is not None
                 scores[at, place] = texts.scores_of(hashes)
         return scores
+
+    def _ranked(self, rows: Rows, scores: Ints) -> set[str]:
+        """The features whose scores are there now, by the extension: numbers told apart by
+        buckets."""
+        slots = self._law.slots
+        having = [
+            (name, place)
+            for place, (name, is_numeric) in enumerate(self._numeric.items())
+            if is_numeric and name in slots and name in rows.columns
+        ]
+        if not having:
+            return set()
+        names = [name for name, _ in having]
+        slot = np.array([slots[name] for name in names], np.int64)
+        to = np.array([place for _, place in having], np.int64)
+        self._law.ranks.score_rows(slot, to, [rows.columns[name] for name in names], scores)
+        return set(names)
 
     def correlations(self, contrast: int, rows: Rows | None) -> tuple[dict[str, float], ...]:
         """Before and now, of normal scores, of the pairs of a contrast that moved most."""

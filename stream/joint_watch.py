@@ -261,7 +261,7 @@ class JointWatch:
         """Some feature of these contrasts tells something by itself."""
         if not len(off) or self._bank is None:
             return
-        self._bank.restart(off, self._bank.tilts.take(off))
+        self._bank.begin_anew(off)
         self._fresh[off] = 0
         if self._suspect is not None and self._suspect.contrast in off:
             self._suspect = None
@@ -272,7 +272,7 @@ class JointWatch:
         found = self._bank.update(panes.start_ms, panes.x, panes.n)
         if not len(found):
             return len(panes.n)
-        self._bank.restart(np.arange(len(self._bank)), self._bank.tilts)
+        self._bank.begin_anew(np.arange(len(self._bank)))
         self._forget_fresh()
         crossed = int(found.n_since[0])
         self._suspect = Crossing(

@@ -1,9 +1,14 @@
 """`maturity: auto`: the age at which a model's predictions are judged, decided from its delays.
 
 Decided once per model, in event time, from the first outcomes of the reference predictions: the
-delay by which 90 % of all of them are labelled; if that never comes, at the horizon the 90 %
-quantile of those labelled; none labelled: never. A delay d is only believed once every reference
-prediction has had the time d, so the decision does not depend on when it is looked at.
+first of the delay by which 90 % of all of them are labelled, and that by which 90 % are of those
+labelled within four times as long, where these are three in four of all; if neither comes, at the
+horizon the 90 % quantile of those labelled; none labelled: never. A delay d is only believed once
+every reference prediction has had the time d (or 4 d), so the decision does not depend on when it
+is looked at.
+
+Where about one in ten is never labelled, 90 % of all would be a matter of luck: the last label
+there is, or the horizon.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from stream.panes import Ints
 from stream.rules import ReferenceRule, Rules
 
 _NINE_IN_TEN = 9  # in integers: no rounding decides
+_LONGER = 4  # times: labels that have not come by then are taken for never
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,9 @@ class MaturityRule:
         order = np.argsort(speaks_ms, kind="stable")
         enough = np.cumsum(count[order]) * 10 >= _NINE_IN_TEN * self._count
         at_ms = int(speaks_ms[order][enough.argmax()]) if enough.any() else last_ms + 1
+        ended = self.ended(min(reached_ms, min(at_ms, last_ms) - 1))
+        if ended is not None:
+            return self._settle(*ended)
         if at_ms <= min(reached_ms, last_ms):
             return self._settle(self._edge(self._table[ready_ms <= at_ms], self._count), at_ms)
         if reached_ms < last_ms:
@@ -89,6 +98,18 @@ class MaturityRule:
         within = self._table[(delay_ms <= self._rules.horizon_ms) & (ready_ms <= last_ms)]
         labelled = int(within[:, 3].sum())
         return self._settle(self._edge(within, labelled) if labelled else None, last_ms)
+
+    def ended(self, reached_ms: int) -> tuple[int, int] | None:
+        """The least delay edge behind which few labels have come, and when that was known, if it
+        was by then. All labels are in that came within four times as long."""
+        assert self._end_ms is not None
+        edges, place = np.unique(self._table[:, 2], return_inverse=True)
+        known_ms = self._end_ms + _LONGER * edges + self._rules.pane_ms + self._rules.settled_ms
+        by_then = np.cumsum(np.bincount(place, weights=self._table[:, 3])).astype(np.int64)
+        longer = by_then[np.searchsorted(edges, _LONGER * edges, side="right") - 1]
+        is_end = (by_then * 10 >= _NINE_IN_TEN * longer) & (longer * 4 >= 3 * self._count)
+        first = np.flatnonzero(is_end & (known_ms <= reached_ms))[:1]
+        return (int(edges[first[0]]), int(known_ms[first[0]])) if len(first) else None
 
     @staticmethod
     def _edge(table: NDArray[np.int64], of: int) -> int | None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.power import expected_delay, smallest_change
+from detectors.power import smallest_change, sure_delay
 from stream.columns import Group
 from stream.reference import Reference
 from stream.standards import Standards
@@ -21,7 +21,7 @@ from stream.watch import Watch
 from stream.watched import Watched
 
 WITHIN = 20_000
-"""Values within which a change that counts as found is told."""
+"""Values within which a change that counts as found is told, 19 times in 20."""
 
 _MUCH = 1.5  # loss of power worth a note
 _EDGE = 1.0 - 1e-9  # of the room between a rate and 0 or 1
@@ -34,7 +34,7 @@ class Power:
     nothing is told below. None: no change is found within `WITHIN` values."""
 
     smallest: float | None
-    values: float | None  # until one of that size is told, on average
+    values: float | None  # within which one of that size is told
     loss: float  # times as large as if values did not depend on each other
 
 
@@ -141,6 +141,12 @@ def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
 
 
+def _part_of_column(of: Terms) -> Floats:
+    """Of the unit's values, how many are its columns': (columns,)."""
+    n = of.baseline.n.astype(np.float64)
+    return np.maximum(n, 1.0) / max(n.sum(), 1.0) if of.unit.is_split else np.ones(of.unit.columns)
+
+
 def _sizes(terms: Sequence[Terms]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """(units,): the smallest change, values until it is told, whether there is one."""
     columns = [of.unit.columns for of in terms]
@@ -150,10 +156,11 @@ def _sizes(terms: Sequence[Terms]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     scale = np.where(tilts.is_rate, tilts.sd, 1.0)
     floor = np.repeat([of.floor for of in terms], columns) / scale
     room = np.where(tilts.is_rate, (1.0 - tilts.mean) / tilts.sd * _EDGE, np.inf)
-    change = smallest_change(tilts, within=WITHIN)
+    part = np.concatenate([_part_of_column(of) for of in terms])
+    change = smallest_change(tilts, within=WITHIN * part)
     has = np.isfinite(change)
     change = np.minimum(np.fmax(change, floor), room)
-    delay = expected_delay(tilts, change)
+    delay = sure_delay(tilts, change) / part
     starts = np.cumsum([0, *columns[:-1]])
     sizes = np.maximum.reduceat(np.where(has, change * scale, -np.inf), starts)
     found = np.isfinite(sizes)

@@ -99,17 +99,13 @@ class MixedBank:
         self._is_proven = np.zeros(len(bank), np.bool_)
         self._is_proven[list(self._proven)] = True
 
-    @property
-    def tilts(self) -> Tilts:
-        """Of the bank; those of a column under an e-detector are not used."""
-        return self._bank.tilts
-
-    @property
-    def held(self) -> NDArray[np.bool_]:
-        held = self._bank.held.copy()
-        for column, one in self._proven.items():
-            held[column] = one.held
-        return held
+    def are_held(self, series: Ints) -> bool:
+        """Whether some of them are."""
+        if not self._is_proven[series].any():
+            return self._bank.are_held(series)
+        mine = series[~self._is_proven[series]]
+        theirs = [self._proven[c].held for c in series[self._is_proven[series]].tolist()]
+        return any(theirs) or self._bank.are_held(mine)
 
     def level(self) -> NDArray[np.float64]:
         level = self._bank.level()
@@ -126,6 +122,14 @@ class MixedBank:
     def restart(self, series: npt.ArrayLike, tilts: Tilts) -> None:
         which = np.asarray(series, dtype=np.int64)
         self._bank.restart(which, tilts)
+        self._restart_proven(which)
+
+    def begin_anew(self, series: npt.ArrayLike) -> None:
+        which = np.asarray(series, dtype=np.int64)
+        self._bank.begin_anew(which)
+        self._restart_proven(which)
+
+    def _restart_proven(self, which: Ints) -> None:
         for column in which[self._is_proven[which]].tolist():
             self._proven[column].restart()
 

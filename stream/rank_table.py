@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors import native
+from stream.columns import NUMBER, Column
 from stream.feature_table import Counts, FeatureTable, Ints
 
 _BITS = 18  # of a logarithmic bucket
@@ -83,6 +84,14 @@ class RankTable:
         counted = cells.pane, cells.key, cells.count, features.number
         arrays = *asked, *of_slots, *steps, *map(np.ascontiguousarray, counted), *into
         native.EXTENSION.ranks(panes, into[0].shape[1], arrays)
+
+    def score_rows(self, slots: Ints, to: Ints, cells: Sequence[Column], into: Ints) -> None:
+        """By the extension: scores of the numbers among these cells of rows, each column by its
+        slot into a column of (rows, columns)."""
+        pairs = [(np.ascontiguousarray(c.kind), np.ascontiguousarray(c.bits)) for c in cells]
+        of_slots = self._cell, self._keys.first, self._scores.first
+        arrays = slots, to, *of_slots, self._keys.steps, self._scores.steps, into
+        native.EXTENSION.row_scores(into.shape[1], NUMBER, pairs, arrays)
 
     def places(self, slot: Ints, key: Ints) -> NDArray[np.intp]:
         """Of values in these buckets of the features in these slots: where their ranks are."""

@@ -52,8 +52,11 @@ def _unseen(
 ) -> Ints:
     if known is None:
         return np.zeros(panes, np.int64)
+    if not len(known):
+        return feature.text
     cells = feature.categories
-    is_known = np.isin(cells.key, known)
+    at = np.minimum(np.searchsorted(known, cells.key), len(known) - 1)
+    is_known = known[at] == cells.key
     seen = np.bincount(cells.pane[is_known], weights=cells.count[is_known], minlength=panes)
     if len(known) >= max_categories:
         # more categories than are counted: only those counted on both sides can be judged

@@ -83,6 +83,11 @@ def reason(alert: Alert, trigger: str) -> dict[str, Any]:
     }
 
 
+def of_event(announced_at: int) -> str:
+    """The cause that a business event is."""
+    return f"event {announced_at}"
+
+
 def of_alert(type_: RequestType, alert: Alert, member: Member, at_ms: int, rules: Rules) -> Request:
     """Asked for by one alert: fix its pipeline, or go back to the version before."""
     model, who = alert.model, f"{alert.model.id} v{alert.model.version}"

@@ -26,7 +26,7 @@ from stream.alert_state import AlertState
 from stream.columns import Group
 from stream.events import Request
 from stream.members import BETWEEN, DRIFTS, FAULTS, Member, is_at_least
-from stream.request_forms import asked, fingerprint, reason
+from stream.request_forms import asked, fingerprint, of_event, reason
 from stream.rules import RetrainRule
 from stream.shared_sums import NAME as SHARED
 from stream.times import iso, span_text
@@ -70,7 +70,7 @@ class Retraining:
 
     def _look(self, since_ms: int) -> None:
         state = self._state
-        seen = len(state.notices), len(state.schedule.in_force())
+        seen = state.notices.changes, len(state.schedule.in_force())
         if seen != self._seen:
             self._seen = seen
             self._touched = dict.fromkeys([*state.incidents.models(), *state.notices.models()])
@@ -84,7 +84,7 @@ class Retraining:
         """The first time, at `since_ms` or later, at which one of its versions is to be retrained,
         as far as is known."""
         speaking = {group: self._speaking(group) for group in self._groups(model_id)}
-        if not any(speaking.values()) and not self._state.notices.events(model_id):
+        if not any(speaking.values()) and not self._state.notices.events(model_id, since_ms):
             return None
         for at_ms in sorted(self._moments(model_id, speaking, since_ms)):
             rule = self._state.schedule.at(at_ms).retrain_of(model_id)
@@ -120,7 +120,7 @@ class Retraining:
         for member in (*members, *self._faults(model_id)):
             if named.isdisjoint(name for name, _ in member.incidents()):
                 continue
-            times |= {member.fired_ms, member.quiet_ms}
+            times |= {member.fired_ms, member.quiet_ms, self._state.incidents.past_ms(member)}
             times |= {at_ms for at_ms, _ in member.moves}
         for group in speaking:
             last_ms = state.requested.retrain_ms(group)
@@ -178,7 +178,8 @@ class Retraining:
         broken = self._broken(drifts, at_ms)
         of_feature: dict[str | None, list[Member]] = {}
         for fault in self._faults(drifts[0].sign.group[0]):
-            if fault.fired_ms <= at_ms:
+            past_ms = self._state.incidents.past_ms(fault)
+            if fault.fired_ms <= at_ms and (past_ms is None or at_ms < past_ms):
                 of_feature.setdefault(fault.sign.feature, []).append(fault)
         firing = [
             m
@@ -207,11 +208,11 @@ class Retraining:
     ) -> Iterator[Case]:
         """Of the model as a whole."""
         model_id, version, *_ = group
-        for announced_at, held_ms, said in self._state.notices.events(model_id):
+        for announced_at, held_ms, said in self._state.notices.events(model_id, at_ms):
             if not version and answered_ms < held_ms <= at_ms and said.name in rule.events:
                 told = {"name": said.name, "by": said.by, "note": said.note}
                 reasons = [{"trigger": "business_event", **told}]
-                yield Case(f"event {announced_at}", reasons, f"business event {said.name}")
+                yield Case(of_event(announced_at), reasons, f"business event {said.name}")
 
     def _broken(self, members: list[Member], at_ms: int) -> set[str]:
         """Incidents of their model whose pipeline is to be fixed first."""

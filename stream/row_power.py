@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.power import expected_delay, smallest_change
+from detectors.power import smallest_change, sure_delay
 from detectors.run_length import fewest
 from detectors.tilts import Tilts
 from stream.columns import FEATURE
@@ -60,7 +60,7 @@ def of_contrasts(
     if not has.any():
         return _NOTHING
     change = np.fmax(change, floors)
-    delay = expected_delay(tilts, change)
+    delay = sure_delay(tilts, change)
     rows = delay + np.maximum(delay, AGAIN)
     size = float(change[has].max())
     independent = None if alone is None else of_contrasts(alone, floors, known).smallest

@@ -124,7 +124,8 @@ class Settings(Section):
     checkpoint: CheckpointSettings = CheckpointSettings()
     web: WebSettings = WebSettings()
     shared_features: dict[str, tuple[str, ...]] = Field(
-        default={}, description="Features from one upstream, each with the models that read it."
+        default={},
+        description="Features from one upstream, each with its models; the first answers for it.",
     )
     models: dict[str, ModelSettings] = Field(
         default={}, description="Others are dead letters, if any."

@@ -6,7 +6,8 @@
 What comes in are the hours of each model: sums of ranks, each against the reference of its model
 (`stream.shared_sums`). Under no drift they add to 0 whatever the shares of the models in the
 traffic. One CUSUM takes them in the order of their ready times. How much they depend, also across
-models, which may be asked about the same customers, is measured on the sums of the first hours.
+models, which may be asked about the same customers, is measured on the sums of the first hours,
+and anew when another model comes.
 
 What one model alone is behind is not of the upstream: a crossing is told only if it is there
 without the model that says most, too. And a model that tells of the feature by itself counts no
@@ -43,6 +44,7 @@ _HEARD_MS = 7 * DAY_MS  # a model that has said nothing for so long does not cou
 _SURE = 0.99
 _GROWN = 1.25  # times as much is known: the constants are made anew
 _HIGHEST_RATE = 0.01
+_MOST = 8_192  # hours of models that are remembered while an account rises
 _ONE = np.zeros(1, np.int64)
 _ARRAYS = ("account", "n_since", "x_since", "since")
 
@@ -132,22 +134,19 @@ class SharedWatch:
         hour_ms, x, n = (int(finding.detail[name]) for name in ("hour_ms", "x", "n"))
         self._note(finding, hour_ms, n)
         if self._hours is not None:
-            sums = self._hours.setdefault(hour_ms, [0, 0, 0])
-            for i, value in enumerate((x, n, int(finding.detail["xx"]))):
-                sums[i] += value
-            if len(self._hours) > GATHERED:
-                self._seal()
-            return None
+            self._gather(self._hours, hour_ms, (x, n, int(finding.detail["xx"])))
         terms = self._terms()
         if self._firing is not None:
             return self._on(self._firing, terms, hour_ms, x, n)
-        if finding.detail["fires"]:
+        if self._hours is not None or finding.detail["fires"]:
             return None
-        self._recent.append((self._heard, hour_ms, finding.group[0], n, x))
+        self._recent = [*self._recent[-_MOST:], (self._heard, hour_ms, finding.group[0], n, x)]
         return self._calmly(terms, x, n, rules)
 
     def _note(self, finding: Finding, hour_ms: int, n: int) -> None:
         said = finding.detail
+        if all(group[0] != finding.group[0] for group in self._sources):
+            self._begin()
         source = self._sources.get(finding.group)
         if source is None or source.reference != said["reference"]:
             source = self._sources[finding.group] = Source(
@@ -163,13 +162,23 @@ class SharedWatch:
             if one.heard_ms + _HEARD_MS >= hour_ms
         }
 
-    def _seal(self) -> None:
-        """How much hours depend is known from now on."""
-        assert self._hours is not None
-        sums = np.array([sums for _, sums in sorted(self._hours.items())[:GATHERED]], np.int64)
-        x, n, xx = (sums[:, [i]] for i in range(3))
-        self._tau = float(taus_of(x, n, xx)[0])
-        self._hours = None
+    def _begin(self) -> None:
+        """With another model: how much that one depends on the others is not known."""
+        self._hours, self._recent = {}, []
+        if self._bank is not None and self._firing is None:
+            self._bank.restart(_ONE, self._bank.tilts)
+
+    def _gather(
+        self, hours: dict[int, list[int]], hour_ms: int, told: tuple[int, int, int]
+    ) -> None:
+        """How much hours depend is known once there are enough of them."""
+        sums = hours.setdefault(hour_ms, [0, 0, 0])
+        hours[hour_ms] = [one + more for one, more in zip(sums, told, strict=True)]
+        if len(hours) > GATHERED:
+            first = np.array([of for _, of in sorted(hours.items())[:GATHERED]], np.int64)
+            x, n, xx = (first[:, [i]] for i in range(3))
+            self._tau = float(taus_of(x, n, xx)[0])
+            self._hours = None
 
     def _terms(self) -> _Terms:
         sources = self._sources.values()
@@ -314,11 +323,15 @@ class SharedWatch:
 
 
 def _known(sources: Iterable[tuple[Group, Source]]) -> float:
-    """Values of one reference whose error would be that of all these together."""
-    parts = [one for _, one in sources if one.n and one.known]
-    total = sum(one.n for one in parts)
-    error = sum(one.n * one.n / one.known for one in parts)
-    return total * total / error if error else 0.0
+    """Values of one reference whose error would be that of all these together. A version may have
+    that of its predecessor."""
+    against: dict[str, tuple[int, int]] = {}  # by reference: values, values that it is of
+    for _, one in sources:
+        n, known = against.get(one.reference, (0, one.known))
+        against[one.reference] = n + one.n, known
+    parts = [(n, known) for n, known in against.values() if n and known]
+    error = sum(n * n / known for n, known in parts)
+    return sum(n for n, _ in parts) ** 2 / error if error else 0.0
 
 
 def _parts(recent: list[tuple[int, int, str, int, int]]) -> list[Part]:

@@ -164,9 +164,11 @@ class Walk:
             firing.relearn()  # held until it has, and looked at anew: it may be well again
             is_little |= bool(effect.low <= 0.0 <= effect.high)
         elif is_little:
-            of, tilts = self._columns[key], self._bank.tilts
-            is_current = self._is_current(key)
-            self._bank.restart(of, tilts.take(of) if is_current else tilts_of([self._usual(key)]))
+            of = self._columns[key]
+            if self._is_current(key):
+                self._bank.begin_anew(of)
+            else:
+                self._bank.restart(of, tilts_of([self._usual(key)]))
         else:
             now_ms = int(self._start_ms[crossing.row])
             self._firing[key] = Firing(
@@ -208,7 +210,7 @@ class Walk:
         learns, looks = firing.learns_at(count), firing.looks_at(count)
         asks = firing.asks_at(self._start_ms[row:])
         stop = row + min(learns, looks, asks, len(count) - 1)
-        is_held = bool(self._bank.held[of].any())
+        is_held = self._bank.are_held(of)
         crossing = None if is_held else self._crossing(key, row, stop + 1)
         if crossing is not None:
             stop = crossing.row
@@ -233,7 +235,7 @@ class Walk:
     def _learn(self, key: Key, firing: Firing) -> None:
         """Watch against how things are now, unless they seem to be on the move again."""
         of = self._columns[key]
-        if self._bank.held[of].any() or not self._bank.warning()[of].any():
+        if self._bank.are_held(of) or not self._bank.warning()[of].any():
             now = replace(self._watched[key].terms, baseline=firing.learned.baseline)
             self._bank.restart(of, tilts_of([now]))
         firing.learn_on()

@@ -1,6 +1,7 @@
 """Which versions answer predictions: since when, how many of late, and what they are told of.
 
-Stage 2 tells it by the hour, of models whose rules ask for something of their versions.
+Stage 2 tells it by the hour, of models whose rules ask for something of their versions. One that
+was not seen for `limits.forget` was never there.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Presence(msgspec.Struct):
 
 
 class VersionBook:
-    def __init__(self) -> None:
+    def __init__(self, forget_ms: int) -> None:
+        self._kept_ms = max(forget_ms, 2 * SILENT_MS)  # what fires of it is over before
         self._of: dict[Group, Presence] = {}
 
     def __bool__(self) -> bool:
@@ -46,6 +48,9 @@ class VersionBook:
         """What stage 2 says of a version."""
         detail, end_ms = finding.detail, finding.pane_end_ms
         known = self._of.get(finding.group)
+        if known is not None and self._is_gone(known, finding.ready_ms):
+            del self._of[finding.group]
+            known = None
         if known is None or known.first_ms != detail["first_ms"]:  # forgotten meanwhile
             told = {} if known is None else known.told
             known = Presence(detail["first_ms"], 0, 0, 0, has_reference=False, told=told)
@@ -67,9 +72,9 @@ class VersionBook:
 
     def is_first(self, group: Group) -> bool:
         """Whether no other version of its model and role was there before."""
-        first_ms = self._of[group].first_ms
+        mine = self._of[group]
         return all(
-            presence.first_ms >= first_ms
+            presence.first_ms >= mine.first_ms or self._is_gone(presence, mine.ready_ms)
             for other, presence in self._of.items()
             if (other[0], other[2]) == (group[0], group[2]) and other[1] != group[1]
         )
@@ -84,6 +89,17 @@ class VersionBook:
 
     def presence(self, group: Group) -> Presence:
         return self._of[group]
+
+    def forget(self, reached_ms: int) -> None:
+        """What can count no more: everything has come to this ready time."""
+        self._of = {
+            group: presence
+            for group, presence in self._of.items()
+            if presence.told or not self._is_gone(presence, reached_ms)
+        }
+
+    def _is_gone(self, presence: Presence, at_ms: int) -> bool:
+        return presence.ready_ms + self._kept_ms < at_ms
 
     # -- state
 

@@ -167,6 +167,112 @@ done:
     return result;
 }
 
+/* -- rows */
+
+enum { ROW_SLOT, ROW_TO, ROW_CELL, ROW_KEY_FIRST, ROW_SCORE_FIRST, ROW_KEY_STEPS, ROW_SCORE_STEPS,
+       ROW_SCORES, ROWS_ASKED };
+
+/* The logarithmic bucket of a number, as `log_buckets` has it. */
+static inline int64_t bucket_of(uint64_t bits)
+{
+    const uint64_t size = bits & ~(1ULL << 63);
+    const int64_t key = size ? (int64_t)(size >> 47) + 1 : 0;
+    return bits >> 63 ? -key : key;
+}
+
+static bool rows_fit(const Column *c, Py_ssize_t width)
+{
+    const Py_ssize_t asked = c[ROW_SLOT].count, slots = c[ROW_KEY_FIRST].count;
+    for (int i = 0; i < ROWS_ASKED; i++)
+        if (i == ROW_KEY_STEPS || i == ROW_SCORE_STEPS ? !is_unsigned_size(&c[i]) : c[i].size != 8)
+            return refused("columns of another type");
+    if (c[ROW_TO].count != asked || c[ROW_CELL].count != slots + 1 || width < 1 ||
+        c[ROW_SCORE_FIRST].count != slots || c[ROW_SCORES].count % width ||
+        c[ROW_SCORE_STEPS].count != 2 * c[ROW_KEY_STEPS].count + slots)
+        return refused("columns of another shape");
+    const int64_t *cell = c[ROW_CELL].of.buf;
+    for (Py_ssize_t s = 0; s < slots; s++)
+        if (cell[s + 1] <= cell[s])
+            return refused("slots that do not ascend");
+    if (cell[0] || cell[slots] != c[ROW_KEY_STEPS].count)
+        return refused("slots of another size");
+    for (Py_ssize_t a = 0; a < asked; a++) {
+        const int64_t slot = ((const int64_t *)c[ROW_SLOT].of.buf)[a];
+        const int64_t to = ((const int64_t *)c[ROW_TO].of.buf)[a];
+        if (slot < 0 || slot >= slots || to < 0 || to >= width)
+            return refused("something is asked that is not there");
+    }
+    return true;
+}
+
+/* The scores of the numbers among the cells of one column of rows. */
+static bool score_rows(Column *c, Py_ssize_t a, Py_ssize_t width, PyObject *pair, uint8_t number,
+                       int64_t *keys, int64_t *scores)
+{
+    Column of[2] = {0};
+    const Py_ssize_t rows = c[ROW_SCORES].count / width;
+    bool fits = PyTuple_Check(pair) ? all_taken(pair, of, 2, 2) : refused("a column is a pair");
+    if (fits && (of[0].size != 1 || of[1].size != 8 || of[0].count != rows || of[1].count != rows))
+        fits = refused("cells of another shape");
+    if (fits) {
+        const uint8_t *kind = of[0].of.buf;
+        const uint64_t *bits = of[1].of.buf;
+        const int64_t slot = ((const int64_t *)c[ROW_SLOT].of.buf)[a];
+        const int64_t *cell = c[ROW_CELL].of.buf;
+        const Py_ssize_t size = cell[slot + 1] - cell[slot];
+        int64_t *to = (int64_t *)c[ROW_SCORES].of.buf + ((const int64_t *)c[ROW_TO].of.buf)[a];
+        opened(&c[ROW_KEY_STEPS], cell[slot], size, ((const int64_t *)c[ROW_KEY_FIRST].of.buf)[slot],
+               keys);
+        opened(&c[ROW_SCORE_STEPS], 2 * cell[slot] + slot, 2 * size + 1,
+               ((const int64_t *)c[ROW_SCORE_FIRST].of.buf)[slot], scores);
+        for (Py_ssize_t row = 0; row < rows; row++) {
+            if (kind[row] != number)
+                continue;
+            const int64_t key = bucket_of(bits[row]);
+            const Py_ssize_t at = not_below(keys, 0, size, key);
+            to[row * width] = scores[2 * at + (at < size && keys[at] == key)];
+        }
+    }
+    released(of, 2);
+    return fits;
+}
+
+static PyObject *row_scores(PyObject *self, PyObject *args)
+{
+    Column c[ROWS_ASKED] = {0};
+    PyObject *columns, *cells, *result = NULL;
+    Py_ssize_t width, most = 0;
+    int64_t *room = NULL;
+    unsigned char number;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "nbO!O!", &width, &number, &PyList_Type, &cells, &PyTuple_Type,
+                          &columns))
+        return NULL;
+    if (!all_taken(columns, c, ROWS_ASKED, ROW_SCORES) || !rows_fit(c, width))
+        goto done;
+    if (PyList_GET_SIZE(cells) != c[ROW_SLOT].count) {
+        refused("another number of columns of cells");
+        goto done;
+    }
+    const int64_t *cell = c[ROW_CELL].of.buf;
+    for (Py_ssize_t s = 0; s < c[ROW_KEY_FIRST].count; s++)
+        most = cell[s + 1] - cell[s] > most ? cell[s + 1] - cell[s] : most;
+    if (!(room = PyMem_New(int64_t, 3 * most + 1))) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (Py_ssize_t a = 0; a < c[ROW_SLOT].count; a++)
+        if (!score_rows(c, a, width, PyList_GET_ITEM(cells, a), number, room, room + most))
+            goto done;
+    result = Py_NewRef(Py_None);
+done:
+    PyMem_Free(room);
+    released(c, ROWS_ASKED);
+    return result;
+}
+
+/* -- faults */
+
 /* Kinds of values that count as faults: number, text, null, other of each feature and pane. */
 enum { PLACE, TO, WEIGHTS, IS_ABSENT, NUMBERS, TEXTS, NULLS, OTHERS, ROWS, F_X, F_N, F_XX, FAULTS };
 

@@ -16,6 +16,7 @@ enum { HAS_LABEL = 1, HAS_SCORE = 2, HAS_VALUE = 4, HAS_LATENCY = 8, HAS_FEATURE
 #define LARGEST_REVISION (1ULL << 62)
 #define LONGEST_ROLE 128
 #define MOST_SEGMENTS 64
+#define MOST_FIELDS 12 /* that are expected where they were in the record before */
 #define INTEGER_DIGITS 18 /* of integers that are surely 64 bits */
 
 typedef struct {
@@ -31,7 +32,9 @@ typedef struct {
     Texts groups; /* of codes of texts: model, or model, version and role */
     Texts shapes; /* flags of what is said, then codes of the features' names, ascending */
     Grown cells;  /* of the record that is read */
-    Grown order;  /* names of the last record's features, in its order */
+    Grown order;  /* what stood between the last record's features, in its order */
+    Between fields[MOST_FIELDS]; /* and between its fields */
+    Minute minute;
     Grown shape;  /* the key of a shape, while it is made */
     Grown kind, bits;
     Grown feature_sets; /* code of each row, from the first row on that names one */
@@ -76,7 +79,7 @@ static inline bool event_time(Batch *b, int64_t *ms)
 {
     if (*b->s.p == '"') {
         Text t;
-        return text(&b->s, &t) && rfc3339_ms(t, ms);
+        return text(&b->s, &t) && rfc3339_ms(t, &b->minute, ms);
     }
     Number n;
     if (!number(&b->s, &n) || !n.integral || n.negative || n.digits > INTEGER_DIGITS)
@@ -269,40 +272,54 @@ static int by_name(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The name of the next feature; false at the end, or where Python must look. */
+static inline bool feature_name(Batch *b, Between *last, Between *next, bool *first, bool *closed)
+{
+    Scanner *s = &b->s;
+    if (last && is_again(s, last)) {
+        *next = *last;
+        *first = false;
+        return true;
+    }
+    next->raw.p = s->p;
+    if (!member(s, '}', first, closed) || !text(s, &next->name) || next->name.n > XXH3_LONGEST)
+        return false;
+    next->code = code_of(&b->texts, next->name, last ? last->code : NONE, NULL);
+    if (next->code == NONE || !colon(s))
+        return false;
+    next->raw.n = (size_t)(s->p - next->raw.p);
+    return true;
+}
+
 /* The features as cells, ascending by name; no name twice. */
 static bool features(Batch *b)
 {
     Scanner *s = &b->s;
     bool first = true, closed = false, ascends = true;
-    size_t count = 0, expected = b->order.used / sizeof(int32_t);
+    size_t count = 0, expected = b->order.used / sizeof(Between);
     int32_t before = NONE;
-    Text name;
+    Between next;
     b->cells.used = 0;
     if (!take(s, '{'))
         return false;
-    while (member(s, '}', &first, &closed)) {
-        int32_t guess = count < expected ? ((int32_t *)b->order.data)[count] : NONE;
-        Cell cell = {.name = guess};
-        if (!is_next(&b->texts, guess, s)) {
-            if (!text(s, &name) || name.n > XXH3_LONGEST)
-                return false;
-            cell.name = code_of(&b->texts, name, NONE, NULL);
-        }
-        if (cell.name == NONE || count == b->most_features || !colon(s) || !cell_value(b, &cell) || !pushed(&b->cells, &cell, sizeof cell))
+    for (;; count++) {
+        Between *last = count < expected ? (Between *)b->order.data + count : NULL;
+        if (!feature_name(b, last, &next, &first, &closed))
+            break;
+        Cell cell = {.name = next.code};
+        if (count == b->most_features || !cell_value(b, &cell) || !pushed(&b->cells, &cell, sizeof cell))
             return false;
-        if (cell.name != guess) {
-            b->order.used = count * sizeof(int32_t);
-            expected = 0;
-        }
-        if (count >= expected && !pushed(&b->order, &cell.name, sizeof cell.name))
+        if (last) {
+            *last = next;
+        } else if (!pushed(&b->order, &next, sizeof next)) {
             return false;
+        }
         ascends &= cell.name > before;
         before = cell.name;
-        count++;
     }
-    b->order.used = count * sizeof(int32_t) < b->order.used ? count * sizeof(int32_t) : b->order.used;
     if (!closed)
         return false;
+    b->order.used = count * sizeof(Between);
     if (!ascends) {
         Cell *cells = (Cell *)b->cells.data;
         qsort(cells, count, sizeof(Cell), by_name);
@@ -473,9 +490,25 @@ static bool parsed(Batch *b, const uint8_t *p, size_t n, Field *field, unsigned 
     space(&b->s);
     if (!take(&b->s, '{'))
         return false;
-    while (member(&b->s, '}', &first, &closed))
-        if (!key(&b->s, &name) || !field(b, e, name, &fields))
+    for (size_t at = 0;; at++) {
+        Between *last = at < MOST_FIELDS ? &b->fields[at] : NULL, next;
+        if (last && is_again(&b->s, last)) {
+            name = last->name;
+            first = false;
+        } else {
+            next.raw.p = b->s.p;
+            if (!member(&b->s, '}', &first, &closed))
+                break;
+            if (!key(&b->s, &name))
+                return false;
+            next.raw.n = (size_t)(b->s.p - next.raw.p);
+            next.name = name;
+            if (last)
+                *last = next;
+        }
+        if (!field(b, e, name, &fields))
             return false;
+    }
     space(&b->s);
     return closed && b->s.p == b->s.end && (fields & required) == required;
 }

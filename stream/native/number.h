@@ -48,8 +48,37 @@ static const uint8_t *counted_digits(const uint8_t *p, Number *n)
     return p;
 }
 
-/* A JSON number at `p`; what follows it, or NULL. The text ends with a byte that is no digit. */
-static inline const uint8_t *scanned_number(const uint8_t *p, Number *n)
+/* As many digits as stand at `p`, eight at a time where so many bytes are left: behind m. */
+static inline const uint8_t *more_digits(const uint8_t *p, const uint8_t *end, uint64_t *m)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    static const uint64_t SCALE[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+    while (end - p >= 8) {
+        uint64_t eight;
+        memcpy(&eight, p, 8);
+        eight ^= 0x3030303030303030ULL; /* a digit is below 10 now */
+        const uint64_t others = ((eight + 0x7676767676767676ULL) | eight) & 0x8080808080808080ULL;
+        const int count = others ? __builtin_ctzll(others) / 8 : 8;
+        if (!count)
+            return p;
+        eight <<= 64 - 8 * count; /* zeros before them */
+        eight = eight * 10 + (eight >> 8);
+        eight = ((eight & 0x000000FF000000FFULL) * 0x000F424000000064ULL +
+                 (eight >> 16 & 0x000000FF000000FFULL) * 0x0000271000000001ULL) >> 32;
+        *m = *m * SCALE[count] + eight;
+        p += count;
+        if (count < 8)
+            return p;
+    }
+#endif
+    for (; is_digit(*p); p++)
+        *m = 10 * *m + (*p - '0');
+    return p;
+}
+
+/* A JSON number at `p`; what follows it, or NULL. The text ends at `end`, with a byte that is no
+ * digit. */
+static inline const uint8_t *scanned_number(const uint8_t *p, const uint8_t *end, Number *n)
 {
     uint64_t m = 0;
     const uint8_t *first, *point = NULL;
@@ -59,15 +88,14 @@ static inline const uint8_t *scanned_number(const uint8_t *p, Number *n)
     first = p;
     for (; is_digit(*p); p++)
         m = 10 * m + (*p - '0');
-    if (p == first || (*first == '0' && p - first > 1))
+    if (p == first || (p - first > 1 && *first == '0'))
         return NULL;
     n->integral = true;
     n->exponent = 0;
     n->digits = (int)(p - first);
     if (*p == '.') {
         point = p++;
-        for (; is_digit(*p); p++)
-            m = 10 * m + (*p - '0');
+        p = more_digits(p, end, &m);
         if (p - point < 2)
             return NULL;
         n->integral = false;
@@ -153,8 +181,11 @@ static inline bool number_value(const Number *n, double *value)
             return false;
         }
     }
-    *value = n->negative ? -size : size;
-    return isfinite(size);
+    uint64_t bits; /* a number is as often below zero as not: no branch */
+    memcpy(&bits, &size, 8);
+    bits |= (uint64_t)n->negative << 63;
+    memcpy(value, &bits, 8);
+    return size <= DBL_MAX;
 }
 
 #endif

@@ -51,15 +51,29 @@ static inline bool word(Scanner *s, const char *text, size_t n)
 
 #define WORD(s, text) word(s, text, sizeof(text) - 1)
 
-/* memcmp, in line: most texts are short. */
+/* memcmp, in line: most texts are short. What is left of one is compared with what is before it. */
 static inline bool same(const uint8_t *a, const uint8_t *b, size_t n)
 {
     uint64_t x, y;
-    for (; n >= 8; a += 8, b += 8, n -= 8) {
-        memcpy(&x, a, 8);
-        memcpy(&y, b, 8);
-        if (x != y)
-            return false;
+    if (n >= 8) {
+        const size_t last = n - 8;
+        for (size_t i = 0; i < last; i += 8) {
+            memcpy(&x, a + i, 8);
+            memcpy(&y, b + i, 8);
+            if (x != y)
+                return false;
+        }
+        memcpy(&x, a + last, 8);
+        memcpy(&y, b + last, 8);
+        return x == y;
+    }
+    if (n >= 4) {
+        uint32_t first, other, last, last_other;
+        memcpy(&first, a, 4);
+        memcpy(&other, b, 4);
+        memcpy(&last, a + n - 4, 4);
+        memcpy(&last_other, b + n - 4, 4);
+        return first == other && last == last_other;
     }
     for (; n; a++, b++, n--)
         if (*a != *b)
@@ -108,6 +122,29 @@ static inline bool is_utf8(const uint8_t *p, size_t n)
 /* -- strings */
 
 static inline bool ends_plain(uint8_t c) { return c < 0x20 || c == '"' || c == '\\'; }
+
+/* The first byte at or behind `p` that ends plain text. */
+static inline const uint8_t *plain_end(const uint8_t *p, const uint8_t *end)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    const uint64_t ones = 0x0101010101010101ULL, highs = 0x8080808080808080ULL;
+    for (; end - p >= 8; p += 8) {
+        uint64_t eight;
+        memcpy(&eight, p, 8);
+        const uint64_t quote = eight ^ ones * '"', escape = eight ^ ones * '\\';
+        const uint64_t found = /* the lowest bit set is of the first that is 0, or below a blank */
+            (((quote - ones) & ~quote) | ((escape - ones) & ~escape) |
+             ((eight - ones * 0x20) & ~eight)) & highs;
+        if (found)
+            return p + __builtin_ctzll(found) / 8;
+    }
+#else
+    (void)end;
+#endif
+    while (!ends_plain(*p))
+        p++;
+    return p;
+}
 
 static inline int hex(uint8_t c)
 {
@@ -208,8 +245,7 @@ static inline bool text(Scanner *s, Text *t)
     if (!take(s, '"'))
         return false;
     const uint8_t *start = s->p;
-    while (!ends_plain(*s->p))
-        s->p++;
+    s->p = plain_end(s->p, s->end);
     *t = (Text){start, (size_t)(s->p - start)};
     return take(s, '"') || (*s->p == '\\' && text_with_escapes(s, start, t));
 }
@@ -236,7 +272,7 @@ static inline bool colon(Scanner *s)
 
 static inline bool number(Scanner *s, Number *n)
 {
-    const uint8_t *behind = scanned_number(s->p, n);
+    const uint8_t *behind = scanned_number(s->p, s->end, n);
     if (!behind)
         return false;
     s->p = behind;
@@ -268,6 +304,22 @@ static inline bool member(Scanner *s, uint8_t close, bool *first, bool *closed)
 static inline bool key(Scanner *s, Text *name)
 {
     return text(s, name) && colon(s);
+}
+
+/* From behind a value to before the next: what stands there is most often what stood there in the
+ * record before, and is then known to be right. */
+typedef struct {
+    Text raw; /* comma, name and colon as they were written; empty at first */
+    Text name;
+    int32_t code;
+} Between;
+
+static inline bool is_again(Scanner *s, const Between *last)
+{
+    if (!last->raw.n || (size_t)(s->end - s->p) < last->raw.n || !same(s->p, last->raw.p, last->raw.n))
+        return false;
+    s->p += last->raw.n;
+    return true;
 }
 
 static bool skipped_text(Scanner *s)

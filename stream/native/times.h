@@ -36,16 +36,40 @@ static inline bool is_day(int year, int month, int day)
     return day <= LENGTHS[month - 1] + (month == 2 && leap);
 }
 
-/* YYYY-MM-DDTHH:MM:SS[.f…](Z|±HH:MM); the fraction to the nearest microsecond. */
-static inline bool rfc3339_ms(Text t, int64_t *ms)
+#define MINUTE 17 /* characters: YYYY-MM-DDTHH:MM: */
+
+/* The minute of the time before, as it was written: most have the same. */
+typedef struct {
+    uint8_t text[MINUTE];
+    int64_t begins_s;
+} Minute;
+
+static inline bool minute_s(const uint8_t *p, int64_t *seconds)
 {
-    const uint8_t *p = t.p, *end = t.p + t.n;
-    if (t.n < 20 || p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' || p[16] != ':')
+    if (p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' || p[16] != ':')
         return false;
     int year = digits_of(p, 4), month = digits_of(p + 5, 2), day = digits_of(p + 8, 2);
-    int hour = digits_of(p + 11, 2), minute = digits_of(p + 14, 2), second = digits_of(p + 17, 2);
+    int hour = digits_of(p + 11, 2), minute = digits_of(p + 14, 2);
     if (year < 1970 || !is_day(year, month, day) || hour < 0 || hour > 23 || minute < 0 ||
-        minute > 59 || second < 0 || second > 59)
+        minute > 59)
+        return false;
+    *seconds = 86400 * days_of(year, month, day) + 3600 * hour + 60 * minute;
+    return true;
+}
+
+/* YYYY-MM-DDTHH:MM:SS[.f…](Z|±HH:MM); the fraction to the nearest microsecond. */
+static inline bool rfc3339_ms(Text t, Minute *last, int64_t *ms)
+{
+    const uint8_t *p = t.p, *end = t.p + t.n;
+    if (t.n < 20)
+        return false;
+    if (!same(p, last->text, MINUTE)) {
+        if (!minute_s(p, &last->begins_s))
+            return false;
+        memcpy(last->text, p, MINUTE);
+    }
+    int second = digits_of(p + 17, 2);
+    if (second < 0 || second > 59)
         return false;
     int64_t micros = 0;
     p += 19;
@@ -74,7 +98,7 @@ static inline bool rfc3339_ms(Text t, int64_t *ms)
     } else {
         return false;
     }
-    int64_t seconds = 86400 * days_of(year, month, day) + 3600 * hour + 60 * minute + second - shift_s;
+    int64_t seconds = last->begins_s + second - shift_s;
     *ms = seconds * 1000 + micros / 1000;
     return seconds >= 0 && *ms < LATEST_MS;
 }

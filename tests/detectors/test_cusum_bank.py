@@ -212,3 +212,18 @@ def test_what_cannot_be_is_refused() -> None:
         bank.replace(bank.tilts.take([0]))
     with pytest.raises(ValueError, match="account"):
         CusumBank.restore(bank.tilts.take([0]), bank.snapshot())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_to_begin_anew_is_to_restart_by_the_same_tilts(seed: int) -> None:
+    position, x, n = some_panes(200, seed)
+    tilts = some_tilts()
+    anew, restarted = CusumBank(tilts), CusumBank(tilts)
+    for bank in (anew, restarted):
+        bank.update(position, x, n)
+        bank.rest()
+    anew.begin_anew([0, 2])
+    restarted.restart([0, 2], tilts.take([0, 2]))
+    assert not anew.are_held(np.array([0, 2]))
+    for name, values in restarted.snapshot().items():
+        np.testing.assert_array_equal(values, anew.snapshot()[name])

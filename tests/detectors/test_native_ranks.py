@@ -98,3 +98,40 @@ def test_faults_that_do_not_fit_are_refused(place: int, other: Any) -> None:
     given[place] = other
     with pytest.raises(ValueError, match=r"\w"):
         native.EXTENSION.faults(2, tuple(given))
+
+
+def rows() -> tuple[list[Any], list[Any]]:
+    cells = [(np.array([2, 1, 2], np.uint8), np.array([0.0, 7.0, 1e9]).view(np.uint64))]
+    slots = ints(0, 2), ints(0), ints(-9)
+    steps = np.array([0, 2], np.uint8), np.array([0, 1, 2, 3, 4], np.uint16)
+    return cells, [ints(0), ints(1), *slots, *steps, np.zeros((3, 2), np.int64)]
+
+
+def test_rows_are_scored() -> None:
+    cells, given = rows()
+    native.EXTENSION.row_scores(2, 2, cells, tuple(given))
+    assert given[-1].tolist() == [[0, -8], [0, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("place", "other"),
+    [
+        (0, ints(1)), (0, ints(-1)), (0, ints(0, 0)), (1, ints(2)), (1, ints(-1)), (2, ints(0, 3)),
+        (2, ints(0, 0)), (3, ints()), (4, ints()), (5, ints(0)[:0]), (6, ints(0)),
+        (7, np.zeros((2, 2), np.int64)), (7, np.zeros(5, np.int64)),
+    ],
+)  # fmt: skip
+def test_rows_that_do_not_fit_are_refused(place: int, other: Any) -> None:
+    cells, given = rows()
+    given[place] = other
+    with pytest.raises(ValueError, match=r"\w"):
+        native.EXTENSION.row_scores(2, 2, cells, tuple(given))
+
+
+def test_cells_that_do_not_fit_are_refused() -> None:
+    (pair,), given = rows()
+    for bad in ([], [pair, pair], [pair[:1]], [[*pair]], [(pair[0][:2], pair[1])], [pair[::-1]]):
+        with pytest.raises(ValueError, match=r"\w"):
+            native.EXTENSION.row_scores(2, 2, bad, tuple(given))
+    with pytest.raises(ValueError, match=r"\w"):
+        native.EXTENSION.row_scores(0, 2, [pair], tuple(given))

@@ -109,8 +109,10 @@ def test_maturity_is_the_first_bucket_edge_by_which_nine_in_ten_are_labelled() -
     predictions = [*(said(i, f"p{i}") for i in range(10)), LATER]
     outcomes = [seen(5_001 + i, name=f"p{i}") for i in range(9)]
     assert ask(predictions, outcomes, auto).decisions == {"m": (5_120, 85_120)}
+    # Eight, and no more within four times as long: known at 10,000 + 4 * 5,120 + 10,000 + 70,000.
+    assert ask(predictions, outcomes[1:], auto).decisions == {"m": (5_120, 110_480)}
     # Too few: the last look is at 10,000 + 300,000 + 70,000, at those that have one.
-    assert ask(predictions, outcomes[1:], auto).decisions == {"m": (5_120, 380_000)}
+    assert ask(predictions, outcomes[2:], auto).decisions == {"m": (5_120, 380_000)}
     assert ask(predictions, [], auto).decisions == {"m": (None, 380_000)}
 
 

@@ -55,4 +55,5 @@ def test_columns_that_change_places_are_named_by_each_other() -> None:
 @pytest.mark.parametrize("fault", ["covariate:amount@36h", "covariate:amount@36h,3"])
 def test_a_drift_of_the_world_is_not_called_a_fault(fault: str) -> None:
     story = play(fault)
+    assert "FeatureDrift" in {a.alertname for a in story.first if a.scope.feature == "amount"}
     assert not [a for a in story.first if a.evidence.get("cause")]

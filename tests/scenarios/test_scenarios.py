@@ -265,6 +265,7 @@ def test_a_drift_that_begins_hours_after_another_feature_set_does_not_follow_fro
 
 def test_a_drift_without_another_feature_set_follows_from_none() -> None:
     story = play("covariate:amount@36h")
+    caught(story, within_min=20, alertname="FeatureDrift")
     assert not [a for a in story.alerts if a.kind == "schema" or "folded_under" in a.evidence]
 
 

@@ -26,4 +26,7 @@ def test_a_shared_feature_that_fails_is_one_incident_and_says_who_reads_it(fault
 
 def test_features_of_one_name_that_nobody_declared_say_nothing_of_others() -> None:
     story = play("null:customer_score@36h,30%", models=("fraud", "pricing"))
+    assert {(a.model.id, a.scope.feature) for a in story.first} >= {
+        (model, "customer_score") for model in OWNERS
+    }
     assert not [a for a in story.first if "shared" in a.evidence]

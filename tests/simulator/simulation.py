@@ -23,6 +23,8 @@ from tests.simulator.worker import Protocol, Worker
 _LIMIT = 12_000  # steps, with few of everything; a run that is not done by then hangs
 _FAULT_EVERY = 80  # steps, on average
 _STEP_S = 0.2  # of the virtual clock, at most
+_TOPICS = SETTINGS.topics
+_SAID = frozenset({_TOPICS.alerts, _TOPICS.alerts_state, _TOPICS.actions})
 
 
 class Stuck(AssertionError):
@@ -160,7 +162,7 @@ class Simulation:
             return
         self._boundary(worker)
         is_alert = place[0] == SETTINGS.topics.alerts  # the moment that matters most
-        if is_alert and worker not in self._workers:
+        if place[0] in _SAID and worker not in self._workers:
             self.log.late.add((place, self.log.end(place) - 1))
         is_rough = self.scenario.faults > self._unlucky and worker in self._workers
         if is_alert and is_rough and self.random.random() < 0.2:

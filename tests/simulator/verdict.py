@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from stream.pipeline import add_ledgers, imbalance
@@ -24,17 +24,20 @@ def faults_of(run: Run) -> list[str]:
     answer = _oracle.answer(run.scenario, run.log)
     told = _values(run.log, TOPICS.alerts)
     _count(run, answer, told)
-    other_rules = _by_other_rules(run, answer)
+    other_rules = _by_other_rules(run, TOPICS.alerts, answer.alerts)
+    other_actions = _by_other_rules(run, TOPICS.actions, answer.actions)
+    other_states = _by_other_rules(run, TOPICS.alerts_state, answer.alerts)
     run.happened["said late, by other rules"] += len(other_rules)
+    run.happened["asked late, by other rules"] += len(other_actions)
     ledgers = [s.core.ledger() for s in run.slots.values() if s.stage == SOURCES]
     letters = _letters(_values(run.log, TOPICS.dead_letters))
     firing = {a.fingerprint: encode(a) for a in run.slots[ALERTS, 0].core.active()}
     found = [
         *_differing("alerts", _named(set(told) - other_rules), _named(answer.alerts)),
-        *([] if other_rules else _of_actions(run.log, answer)),
+        *_of_actions(run.log, answer, other_actions),
         *_differing("dead letters", letters, _letters(answer.dead_letters)),
         *_differing("firing", firing, answer.firing),
-        *([] if other_rules else _differing("alerts.state", _last_writes(run.log), answer.last)),
+        *_differing("alerts.state", _last_writes(run.log, other_states), answer.last),
         *what_compaction_lost(run.log),
         *(f"ledger: {line}" for ledger in ledgers for line in imbalance(ledger)),
     ]
@@ -47,14 +50,15 @@ def faults_of(run: Run) -> list[str]:
     return found
 
 
-def _by_other_rules(run: Run, answer: Answer) -> set[bytes]:
+def _by_other_rules(run: Run, topic: str, known: Collection[bytes]) -> set[bytes]:
     """What replaced owners of stage 3 said when other rules had come into force elsewhere, or an
-    alert had been acknowledged: nobody can keep a frozen process from that."""
+    alert had been acknowledged: nobody can keep a frozen process from that. All that the
+    undisturbed run says is to be there beside it."""
     if run.scenario.change is None and run.scenario.notice is None:
         return set()
-    place = TOPICS.alerts, 0
+    place = topic, 0
     late = {entry.value for entry in run.log.part(place) if (place, entry.offset) in run.log.late}
-    return {value for value in late if value is not None} - answer.alerts.keys()
+    return {value for value in late if value is not None} - {*known}
 
 
 def _count(run: Run, answer: Answer, told: list[bytes]) -> None:
@@ -97,12 +101,10 @@ def _named(values: Iterable[bytes]) -> dict[tuple[str, str, int, str], bytes]:
     return named
 
 
-def _of_actions(log: Log, answer: Answer) -> list[str]:
+def _of_actions(log: Log, answer: Answer, other: set[bytes]) -> list[str]:
     """Requests; each may be there more than once."""
-    said, wanted = (
-        {v: v for v in values} for values in (_values(log, TOPICS.actions), answer.actions)
-    )
-    return _differing("actions", said, wanted)
+    said = {value: value for value in _values(log, TOPICS.actions) if value not in other}
+    return _differing("actions", said, {value: value for value in answer.actions})
 
 
 def _letters(values: Iterable[bytes]) -> dict[tuple[str, int, int, int], bytes]:
@@ -121,7 +123,8 @@ def _values(log: Log, topic: str) -> list[bytes]:
     return [entry.value for entry in log.whole(topic) if entry.value is not None]
 
 
-def _last_writes(log: Log) -> dict[str, bytes]:
-    """The compacted topic as any reader sees it: of each key, what stands last."""
-    written = log.whole(TOPICS.alerts_state)
+def _last_writes(log: Log, other: set[bytes]) -> dict[str, bytes]:
+    """The compacted topic as any reader sees it: of each key, what stands last. `other`: what was
+    said by other rules, which the owner takes for its own where it is further."""
+    written = [e for e in log.whole(TOPICS.alerts_state) if e.value not in other]
     return {e.key.decode(): e.value for e in written if e.key is not None and e.value is not None}

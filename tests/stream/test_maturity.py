@@ -1,4 +1,4 @@
-"""`maturity: auto`: nine in ten of all, else nine in ten of those labelled, else never."""
+"""`maturity: auto`: nine in ten of all, or of those that are ever labelled, else never."""
 
 from __future__ import annotations
 
@@ -56,10 +56,31 @@ def test_the_delay_by_which_nine_in_ten_of_all_are_labelled_is_the_maturity() ->
     assert decided_at < END_MS + 10_000
 
 
-def test_eight_in_ten_are_not_enough_before_the_horizon() -> None:
-    delays: list[int | None] = [1_000 if i % 5 else None for i in range(COUNT)]
+@pytest.mark.parametrize("never", [11, 15, 20, 24])
+def test_where_labels_have_ended_nobody_waits_for_those_that_never_come(never: int) -> None:
+    delays = [None if i < never else 40_000 if i == never else 1_000 for i in range(COUNT)]
+    known_ms = END_MS + 4 * 1_008 + RULES.pane_ms + RULES.settled_ms
+    assert decided(delays) == decided(delays, size=3) == [(1_008, known_ms)]
+
+
+def test_one_in_ten_that_is_never_labelled_is_no_matter_of_luck() -> None:
+    """Whether it is just less or just more: the last label of all says nothing."""
+    slow: list[int | None] = [int(1_000 * 1.04**i) for i in range(89)]
+    (less, _), (more, _) = (decided([*slow, last, *[None] * 10])[0] for last in (120_000, None))
+    assert less == more
+    assert less is not None
+    assert less < 35_000
+
+
+def test_a_second_wave_of_labels_is_waited_for() -> None:
+    delays = [1_000 if i < 70 else 20_000 for i in range(COUNT)]
+    assert decided(delays)[0][0] == 20_480
+
+
+def test_two_in_three_are_not_enough_before_the_horizon() -> None:
+    delays: list[int | None] = [1_000 if i % 3 else None for i in range(COUNT)]
     for i in range(0, 40, 4):
-        delays[i] = 30_000  # some of those labelled are slow
+        delays[i] = 30_000 if i % 3 else None  # some of those labelled are slow
     labelled = sorted(d for d in delays if d is not None)
     ((maturity, decided_at),) = decided(delays)
     assert decided_at == END_MS + RULES.horizon_ms + RULES.settled_ms

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -116,6 +117,34 @@ def test_it_is_over_when_no_model_says_anything_for_a_day() -> None:
     ((ready_ms, quiet),) = book.silent(last_ms + DAY_MS)
     assert (ready_ms, quiet.verdict, quiet.group) == (last_ms + DAY_MS, "quiet", drift.group)
     assert [*book.silent(last_ms + 2 * DAY_MS)] == []
+
+
+def test_with_another_model_dependence_is_measured_anew() -> None:
+    def alike(number: int) -> np.ndarray[Any, Any]:
+        return np.random.default_rng(number).standard_normal(AN_HOUR)
+
+    book = SharedBook()
+    for number in range(60):
+        told(iter([hour(model, number, alike(number)) for model in MODELS[:2]]), book)
+    before = book.status()["customer_score"]["tau"]
+    for number in range(60, 120):
+        told(iter([hour(model, number, alike(number)) for model in MODELS]), book)
+    assert 1.5 < before < 4.0 < book.status()["customer_score"]["tau"]
+
+
+def test_a_version_with_the_reference_of_its_predecessor_knows_no_more_than_that() -> None:
+    def known(suffix: str) -> int:
+        book = SharedBook()
+        found = []
+        for said in hours(200, dict.fromkeys(MODELS, 0.2)):
+            newer = msgspec.structs.replace(said, group=(said.group[0], "2", "champion", ""))
+            newer.detail = said.detail | {"reference": said.detail["reference"] + suffix}
+            found += told(iter([said, newer]), book)
+        count: int = found[0].detail["reference"]["count"]
+        return count
+
+    assert known("") == pytest.approx(50_000, rel=0.01)
+    assert known("-own") == pytest.approx(100_000, rel=0.01)
 
 
 def test_models_that_share_it_no_more_are_not_heard() -> None:
