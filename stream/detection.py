@@ -8,7 +8,6 @@ an owner has set thresholds for. What begins and ends with a reference begins an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from stream.budget import OBJECTIVES, false_alerts_per_prediction
@@ -50,7 +49,8 @@ class Detection:
     ) -> None:
         """`enough`: values that make a reference."""
         self._group, self._kind = group, kind
-        self.standards = Standards(kind, group[0])
+        has_season = rules.season_of(group[0]) != "none"
+        self.standards = Standards(kind, group[0], has_season=has_season)
         is_judged = kind == "prediction" and rules.maturity_of(group[0]) is not None
         self.watch = Watch(enough, Inputs(rules.pane_ms) if is_judged else None)
         self.means = MonitoredSeries(rules, group[0], kind, types)
@@ -133,7 +133,7 @@ class Detection:
     ) -> list[MonitorFinding]:
         firing = list(self.watch.firing)
         self._pool(rules)
-        told = self.watch.run(run, rules, partial(self.standards.may_tell, rules=rules))
+        told = self.watch.run(run, rules, self.standards.may_tell)
         concert = Concert(firing)
         findings: list[MonitorFinding] = []
         for one in concert.of(told):
