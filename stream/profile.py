@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from detectors.log_buckets import bucket_of
 from detectors.rank_scores import RankScores
-from detectors.shape import quantile_bins, top_categories
+from detectors.shape import quantile_bins, quantile_bins_of, top_categories
 from stream.judgement import SCORE_FALSE, SCORE_TRUE
+from stream.pane_features import PaneFeatures
 from stream.panes import FeatureTable, Ints, PaneTable
 from stream.rank_table import Ranks, RankTable
-from stream.reference import Reference, Season, Values
+from stream.reference import Reference, Season, Values, all_coarse_values
 from stream.reliability import Reliability
 
 
@@ -39,8 +40,14 @@ class NumberProfile:
     within 3 %) the values of the row sample, and the panes' row samples are compared with it.
     """
 
-    def __init__(self, frozen: FeatureTable, values: Values | None) -> None:
-        """`values`: where the buckets are not fine enough."""
+    def __init__(
+        self,
+        frozen: FeatureTable,
+        values: Values | None,
+        ranked: tuple[RankScores, Ints] | None = None,
+    ) -> None:
+        """`values`: where the buckets are not fine enough; `ranked`: where they are, their scores
+        and bins, if these are known."""
         buckets, counts = frozen.buckets.key, frozen.buckets.count
         self.by_value = values is not None
         if values is not None:
@@ -48,10 +55,10 @@ class NumberProfile:
             assert self.scores.values is not None
             keys: NDArray[Any] = self.scores.values
         else:
-            self.scores = RankScores.from_counts(counts)
+            self.scores = RankScores.from_counts(counts) if ranked is None else ranked[0]
             keys = buckets.astype(np.int32)
         self.ends = (int(buckets[0]), int(buckets[-1]))
-        bins = quantile_bins(self.scores.cell_counts)
+        bins = quantile_bins(self.scores.cell_counts) if ranked is None else ranked[1]
         gaps = np.repeat(np.append(bins, bins[-1]), 2)[:-1]  # a gap: of the next cell
         self._own: Ranks | None = Ranks(keys, self.scores.mixed, gaps.astype(np.uint8))
         self._kept: tuple[RankTable, int] | None = None  # where, and in which slot
@@ -197,9 +204,32 @@ class Profile:
         return self if same else Profile(self.reference, fewest, self._max_categories)
 
     def number(self, name: str) -> NumberProfile | None:
+        if not self._numbers:
+            self._rank_all()
         if name not in self._numbers:
             self._numbers[name] = self._number(name)
         return self._numbers[name]
+
+    def _rank_all(self) -> None:
+        """Of all features whose buckets are fine enough, in one go."""
+        table, reference = self.reference.table, self.reference
+        features = PaneFeatures.of(table.features, len(table))
+        coarse = {**all_coarse_values(table), **reference.values}
+        enough = features.whole.number >= self._fewest
+        wanted = [i for i, n in enumerate(features.names) if enough[i] and n not in coarse]
+        if not wanted:
+            return
+        cells = features.whole.buckets
+        cuts = np.searchsorted(cells.pane, np.arange(len(features) + 1)).tolist()
+        parts = [cells.count[cuts[i] : cuts[i + 1]] for i in wanted]
+        starts = np.cumsum([0, *map(len, parts[:-1])])
+        counts = np.concatenate(parts)
+        bins = np.split(quantile_bins_of(counts, starts), starts[1:])
+        made = zip(wanted, RankScores.from_all_counts(counts, starts), bins, strict=True)
+        for i, scores, of_bins in made:
+            name = features.names[i]
+            profile = NumberProfile(features[name], None, (scores, of_bins))
+            self._numbers[name] = profile if profile.count >= self._fewest else None
 
     @cached_property
     def slots(self) -> dict[str, int]:
