@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from detectors.power import smallest_change, sure_delay
 from stream.columns import Group
-from stream.reference import Reference
 from stream.standards import Standards
 from stream.unit_tilts import Terms, tilts_of
 from stream.watch import Watch

@@ -215,7 +215,7 @@ class Profile:
         table, reference = self.reference.table, self.reference
         features = PaneFeatures.of(table.features, len(table))
         coarse = {**all_coarse_values(table), **reference.values}
-        enough = features.whole.number >= self._fewest
+        enough = features.whole.number >= self.fewest
         wanted = [i for i, n in enumerate(features.names) if enough[i] and n not in coarse]
         if not wanted:
             return
@@ -229,7 +229,7 @@ class Profile:
         for i, scores, of_bins in made:
             name = features.names[i]
             profile = NumberProfile(features[name], None, (scores, of_bins))
-            self._numbers[name] = profile if profile.count >= self._fewest else None
+            self._numbers[name] = profile if profile.count >= self.fewest else None
 
     @cached_property
     def slots(self) -> dict[str, int]:
