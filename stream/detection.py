@@ -183,12 +183,14 @@ class Detection:
         """Features that have stopped varying."""
         if is_judged(self._kind):
             return []
-        watched = self.watch.watched
+        watched, standards = self.watch.watched, self.standards
+        if standards.has_season:
+            watched = {key: of for key, of in watched.items() if standards.knows_hours(of.profile)}
         told = self._stale.run(run, recent, watched, rules, self._group[0])
         share = stale_share(watched, rules) if told else 0.0
         found: list[MonitorFinding] = []
         for one in told:
-            sealed = one.profile is not None and self.standards.is_sealed(one.profile)
+            sealed = one.profile is not None and standards.is_sealed(one.profile)
             end_ms = int(run.pane_end[one.row])
             found.append(words.of_stale(one, end_ms, share, is_sealed=sealed))
         return found

@@ -30,7 +30,7 @@ class Standards:
     came when the law was sealed has a standard of its own."""
 
     def __init__(self, kind: PaneKind, model_id: str, *, has_season: bool) -> None:
-        self._kind, self._model_id, self._has_season = kind, model_id, has_season
+        self._kind, self._model_id, self.has_season = kind, model_id, has_season
         self.law: Profile | None = None
         self._provisional: Profile | None = None
         self._late: dict[str, Profile] = {}
@@ -62,8 +62,11 @@ class Standards:
     def may_tell(self, one: Watched) -> bool:
         """Before a reference knows the hours, whatever comes and goes with them would be a change:
         with a season, only what is wrong whatever the value is told until it is sealed."""
-        is_told = not self._has_season or one.unit.measure in _WRONG_AT_ANY_HOUR
-        return is_told or self.is_sealed(one.profile)
+        return one.unit.measure in _WRONG_AT_ANY_HOUR or self.knows_hours(one.profile)
+
+    def knows_hours(self, profile: Profile) -> bool:
+        """If there are any."""
+        return not self.has_season or self.is_sealed(profile)
 
     def lacks(self, name: str, rules: Rules) -> bool:
         """Whether the law is silent about this feature, or nearly."""

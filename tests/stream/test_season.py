@@ -161,6 +161,18 @@ def test_what_is_not_told_yet_says_so() -> None:
     assert notes["feature:x", "null"] is None
 
 
+@pytest.mark.parametrize("night", [6, 10])
+def test_what_does_not_vary_at_night_is_not_stale(night: int) -> None:
+    random = np.random.default_rng(night)
+    ends = np.repeat(np.arange(1, 8 * 24 * 4 + 1) * HOURLY, ROWS)
+    is_night = ((ends - 1) // HOUR_MS) % 24 >= 24 - night
+    sun = np.where(is_night, 0.0, np.abs(random.standard_normal(len(ends))))
+    sign = np.where(random.random(len(ends)) < 0.5, "a", "b")
+    values = {"feature:sun": sun.tolist(), "feature:sign": np.where(is_night, "off", sign).tolist()}
+    found, references, _ = watched(table_of(ends, values, random))
+    assert (found, len(references)) == ([], 1)
+
+
 def test_nulls_are_told_on_the_first_days_too() -> None:
     found, _, _ = watched(model(3, seed=1, nulls=1))
     assert names(found) == {("feature:y", "NullRate")}
