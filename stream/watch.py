@@ -155,8 +155,11 @@ class Watch:
         self._batches = None if rows is None else Batches(rows)
 
     def measured(self, taus: Mapping[Key, tuple[float, ...]]) -> None:
-        """In all that a late feature is compared with, from the next arrangement on."""
-        self._taus.update(taus)
+        """In all that a reference is of, from the next arrangement on: better than by batches."""
+        if taus:
+            self.taus()
+            self._batches = None
+            self._taus.update(taus)
 
     def taus(self) -> dict[Key, tuple[float, ...]]:
         """Of the columns of each unit: as measured of late, else as they were taken to be."""
