@@ -122,8 +122,9 @@ class Detection:
             self.watch.shared = SharedSums()
         watched = self.watch.watched
         known = [(name, watched.get((f"feature:{name}", "shift"))) for name in names]
+        law = self.standards.law  # a late feature lives on the reserve, which has no part for it
         self.watch.shared.features = tuple(
-            name for name, one in known if one is not None and self.standards.is_sealed(one.profile)
+            name for name, one in known if one is not None and one.profile is law
         )
 
     # -- runs

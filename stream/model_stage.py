@@ -330,6 +330,7 @@ class ModelStage:
         """Panes with a ready time from here on are judged by these rules. Whoever calls it has
         journaled it, and `at_ms` is at least `next_ready_ms`."""
         self._schedule.add(at_ms, rules, announced_at)
+        self._watch.plan_anew(self._models)
 
     def renew(self, renewed: Renewed) -> None:
         """From its ready time on a new reference is gathered; journaled as `activate` has it."""

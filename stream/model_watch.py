@@ -59,6 +59,13 @@ class GroupWatch:
         if next_ms is not None:
             self._agenda.note(model.model_id, next_ms, judged=False)
 
+    def plan_anew(self, models: Mapping[str, ModelState]) -> None:
+        """Other rules are to come into force."""
+        for model in models.values():
+            self._release.traffic.plan(model, self.due_predictions)
+            self._plan_traffic(model)
+            self._changes.note("arrivals", model.model_id)
+
     @property
     def ended(self) -> set[str]:
         """Models with lives that are over and not forgotten yet."""
@@ -108,6 +115,8 @@ class GroupWatch:
                 model.forget_applied(reached)
         seen = until_ms if seen_ms is None else min(seen_ms - due.age_ms, until_ms)
         due_ids = {*taken, *self._agenda.due(until_ms, judged=False)}
+        if seen < until_ms:
+            due_ids |= {of.model_id for of in models.values() if of.next_traffic_ms is None}
         for model_id in sorted(one for one in due_ids if one in models):
             model, parts = models[model_id], came.get(model_id, [])
             told += self._release.traffic.told(model, due, parts, until_ms=until_ms, seen_ms=seen)

@@ -163,7 +163,7 @@ class Monitor:
         if self._sets.is_firing and not rules.watches_feature_sets(self.group[0]):
             self._sets.end()
             ended.append((FEATURE_SET, "feature_set"))
-        self._gathering.use()
+        self._gathering.use(rules)
         quiet = [self._words.quiet(name, detector, end_ms) for name, detector in ended]
         return quiet + self._arrange(end_ms, anew=True)
 
@@ -237,6 +237,7 @@ class Monitor:
             if not standards.take(gathered, self.rules):
                 continue
             is_new = True
+            self._detection.watch.measured(gathered.taus)
             if not gathered.is_sealed:
                 name = gathered.feature
                 if name is not None:

@@ -149,7 +149,8 @@ class OutcomeJoin:
             [group or _FORGOTTEN for group in self._held.groups],
         )
         if is_mature and (self._held.has_shadows or self._pairs.is_carrying):
-            self._pairs.carry(made, rows, self._held.ages(0), self._rules)
+            held = self._held.shadows()
+            self._pairs.carry(made, rows, self._held.ages(0), self._rules, held)
         of_models = [self._rules.model(group[0]) for group in made.groups]
         is_own = np.array([bool(of.classes or of.costs) for of in of_models], np.bool_)
         has_own = is_own[made.code]

@@ -10,7 +10,8 @@ Models without a shadow carry nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,12 +47,29 @@ _CARRIED: Columns = {
 }
 
 
+_FORGET_AT_LEAST = 64  # groups
+_FREE: Group = ("", "", "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Of a run."""
+
+    until_ms: int  # the first
+    codes: list[int]
+
+    @classmethod
+    def of(cls, rows: Columns) -> _Facts:
+        return cls(int(rows["until"].min()), np.unique(rows["group"]).tolist())
+
+
 class Pairs:
     def __init__(self) -> None:
-        self._rows: SortedRuns[int] = SortedRuns(
-            "pairs", _CARRIED, dead=self._dead, facts=lambda rows: int(rows["until"].min())
+        self._rows: SortedRuns[_Facts] = SortedRuns(
+            "pairs", _CARRIED, dead=self._dead, facts=_Facts.of
         )
-        self._groups: list[Group] = []  # the code of a group is its position
+        self._groups: list[Group | None] = []  # the code of a group is its position
+        self._forget_at = _FORGET_AT_LEAST
         self._reached_ms = BEFORE_ALL_MS
         self._late: list[Columns] = []  # champions' that mature when all of their ids had come
 
@@ -59,20 +77,49 @@ class Pairs:
     def is_carrying(self) -> bool:
         return bool(self._rows.runs or self._late)
 
-    def _concerned(self, groups: Sequence[Group | None]) -> Mask:
-        """Of these groups those whose predictions may be one of a pair."""
-        known = (*groups, *(self._groups if self.is_carrying else ()))
+    def _concerned(self, matured: GroupedRows, held: Iterable[Group]) -> Mask:
+        """Of these groups those whose predictions may be one of a pair: all of its id that may come
+        are held, matured now, or carried."""
+        now = (matured.groups[code] for code in np.unique(matured.code).tolist())
+        carried = (self._groups[code] for code in self._used())
+        known = (*held, *now, *carried)
         shadowed = {g[0] for g in known if g is not None and g[2] == SHADOW}
         roles = {(CHAMPION, ""), (SHADOW, "")}
-        is_in = [g is not None and g[0] in shadowed and g[2:] in roles for g in groups]
+        is_in = [g[0] in shadowed and g[2:] in roles for g in matured.groups]
         return np.array(is_in, np.bool_)
 
+    def _used(self) -> set[int]:
+        """Codes of which there are rows, living or dead."""
+        late = (np.unique(rows["group"]).tolist() for rows in self._late)
+        return set().union(*(run.facts.codes for run in self._rows.runs), *late)
+
+    def _codes(self, groups: Sequence[Group]) -> dict[Group, int]:
+        """Of all groups, these among them. A code is free again when nothing is carried of it."""
+        code = {group: n for n, group in enumerate(self._groups) if group is not None}
+        is_new = any(group not in code for group in groups)
+        if is_new and len(code) >= self._forget_at:
+            used = self._used()
+            code = {group: n for group, n in code.items() if n in used}
+            self._groups = [g if n in used else None for n, g in enumerate(self._groups)]
+            self._forget_at = max(_FORGET_AT_LEAST, 2 * len(code))
+        free = [n for n, group in enumerate(self._groups) if group is None]
+        for group in groups:
+            if group not in code:
+                code[group] = free.pop(0) if free else len(self._groups)
+                self._groups[code[group] : code[group] + 1] = [group]
+        return code
+
     def carry(
-        self, matured: GroupedRows, said: Columns, ages_ms: NDArray[np.int64], rules: Rules
+        self,
+        matured: GroupedRows,
+        said: Columns,
+        ages_ms: NDArray[np.int64],
+        rules: Rules,
+        held: Iterable[Group],
     ) -> None:
         """Of matured predictions, as judged and the same as they were held, those that may be one
-        of a pair. `ages_ms`: of each group, its maturity."""
-        chosen = np.flatnonzero(self._concerned(matured.groups)[matured.code])
+        of a pair. `ages_ms`: of each group, its maturity; `held`: shadows that wait."""
+        chosen = np.flatnonzero(self._concerned(matured, held)[matured.code])
         if not len(chosen):
             return
         mine, of = matured.take(chosen), ages_ms[matured.code[chosen]]
@@ -89,10 +136,7 @@ class Pairs:
         apart_ms: NDArray[np.int64],
     ) -> None:
         """`due_ms`: when each was; `apart_ms`: how far apart two of its id may be."""
-        code = {group: n for n, group in enumerate(self._groups)}
-        for place in np.unique(matured.code).tolist():
-            code.setdefault(matured.groups[place], len(code))
-        self._groups = [*code]
+        code = self._codes([matured.groups[n] for n in np.unique(matured.code).tolist()])
         places = np.array([code.get(group, -1) for group in matured.groups], np.int32)
         loss, is_error = _loss(matured.rows.columns)
         of = {name: said[name] for name in ("key", "check", "has", "label", "score")}
@@ -107,7 +151,7 @@ class Pairs:
         self._rows.append({name: values[~late] for name, values in of.items()})
 
     def _is_champion(self, rows: AnyColumns) -> Mask:
-        champion = np.array([group[2] == CHAMPION for group in self._groups], np.bool_)
+        champion = np.array([g is not None and g[2] == CHAMPION for g in self._groups], np.bool_)
         found: Mask = champion[rows["group"]]
         return found
 
@@ -116,7 +160,7 @@ class Pairs:
         since_ms, self._reached_ms = self._reached_ms, max(self._reached_ms, reached_ms)
         due, self._late = self._late, []
         for run in self._rows.runs:
-            if run.facts <= self._reached_ms:
+            if run.facts.until_ms <= self._reached_ms:
                 close = run.columns["close"]
                 now = (close > since_ms) & (close <= self._reached_ms)
                 rows = np.flatnonzero(now & self._is_champion(run.columns))
@@ -124,10 +168,11 @@ class Pairs:
         if due:
             yield from self._pairs(gathered(due)).dealt(in_order=True)
         for run in list(self._rows.runs):
-            if run.facts <= self._reached_ms and 2 * int(self._dead(run).sum()) >= len(run):
+            is_due = run.facts.until_ms <= self._reached_ms
+            if is_due and 2 * int(self._dead(run).sum()) >= len(run):
                 self._rows.rewrite(run)
 
-    def _dead(self, run: Run[int]) -> Mask:
+    def _dead(self, run: Run[_Facts]) -> Mask:
         dead: Mask = run.columns["until"] <= self._reached_ms
         return dead
 
@@ -143,7 +188,8 @@ class Pairs:
         )
         of = {name: values[found.index] for name, values in champions.items()}
         rows = Rows(of["end"], of["hash"], _compared(of, found.rows), {})
-        return GroupedRows(rows, found.rows["group"].astype(np.int64), self._groups)
+        groups = [group or _FREE for group in self._groups]
+        return GroupedRows(rows, found.rows["group"].astype(np.int64), groups)
 
     # -- state
 
@@ -153,12 +199,13 @@ class Pairs:
     def snapshot(self) -> dict[str, Any]:
         return {
             "runs": self._rows.snapshot(),
-            "groups": [list(group) for group in self._groups],
+            "groups": [None if group is None else list(group) for group in self._groups],
             "reached_ms": self._reached_ms,
         }
 
     def restore(self, plain: Mapping[str, Any], state: Mapping[str, bytes]) -> None:
-        self._groups = [(m, v, role, s) for m, v, role, s in plain["groups"]]
+        groups: Sequence[list[str] | None] = plain["groups"]
+        self._groups = [None if g is None else (g[0], g[1], g[2], g[3]) for g in groups]
         self._reached_ms = plain["reached_ms"]
         self._rows.restore(plain["runs"], state)
 

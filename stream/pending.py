@@ -118,6 +118,13 @@ class Pending:
     def _look_for_shadows(self) -> None:
         self.has_shadows = any(group[2] == SHADOW for group in self._codes)
 
+    def shadows(self) -> list[Group]:
+        """Those of which there are rows, living or dead."""
+        if not self.has_shadows:
+            return []
+        used = set().union(*(run.facts.codes.tolist() for run in self._held.runs))
+        return [g for g in map(self.groups.__getitem__, used) if g is not None and g[2] == SHADOW]
+
     def _forget_groups(self) -> None:
         """A code is free again when no run has a row of it, living or dead."""
         if len(self._codes) < self._forget_at:

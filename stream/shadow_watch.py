@@ -84,7 +84,7 @@ class ShadowWatch:
         self._counted_ms = BEFORE_ALL_MS  # end of the last block
         self._open = (Tally(), Tally())  # champion's and its own, of the block
         self._held = (Tally(), Tally())  # of the latest pane, and of the champion's behind it
-        self._champion = Tally()  # all blocks
+        self._champion = Tally()  # all blocks, without features
         self._own = 0  # predictions in all blocks
         self._accounts: dict[Fault, _Account] = {}
 
@@ -133,7 +133,7 @@ class ShadowWatch:
     def _judge(self, end_ms: int, rules: Rules) -> Iterator[ShadowTold]:
         champion, own = self._open
         since_ms, self._counted_ms, self._open = self._counted_ms, end_ms, (Tally(), Tally())
-        self._champion.add(champion)
+        self._champion.add(champion.answers())
         self._own += own.rows
         rule = rules.shadow_of(self._model_id)
         counts: dict[Fault, Counted] = {}
@@ -220,7 +220,7 @@ class ShadowWatch:
         made._latest_ms, made._counted_ms = plain["latest_ms"], plain["counted_ms"]
         tallies = [Tally.from_plain(one) for one in plain["tallies"]]
         made._open, made._held = (tallies[0], tallies[1]), (tallies[2], tallies[3])
-        made._champion = tallies[4]
+        made._champion = tallies[4].answers()  # features were kept once
         made._own = plain["own"]
         for what, feature, detector, since_ms, sums, is_firing in plain["accounts"]:
             made._accounts[what, feature] = _Account(

@@ -58,6 +58,10 @@ class Tally:
         self.texts.update(other.texts)
         self.latency.update(other.latency)
 
+    def answers(self) -> Tally:
+        """How many there were and how long they took."""
+        return Tally(self.rows, latency=self.latency)
+
     def values(self, feature: str) -> int:
         """Rows in which the feature has a value."""
         return self.numbers[feature] + self.texts[feature]

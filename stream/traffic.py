@@ -148,7 +148,7 @@ class Traffic:
                 yield from self._heard(int(ends[first]), rules_at)
                 pane_ms = rules_at(int(ends[first])).pane_ms
                 self._count(ends[first:last], rows[first:last], groups, first, pane_ms)
-            self._plan(rules_at)
+            self.plan(rules_at)
         if upto_ms >= self.next_ms:
             yield from self._advance(upto_ms, rules_at, renewed_at)
 
@@ -186,7 +186,8 @@ class Traffic:
             slot_ms = (self.next_slot + 1) * SLOT_MS
             rules = rules_at(slot_ms)
             silent_ms, over_ms = self._silent_at(rules, slot_ms), self.last_end_ms + rules.forget_ms
-            at_ms = min(slot_ms, silent_ms, over_ms)
+            is_belated = silent_ms < slot_ms - SLOT_MS  # other rules say so, or other hours
+            at_ms = min(slot_ms, slot_ms if is_belated else silent_ms, over_ms)
             if at_ms > upto_ms:
                 break
             if at_ms == over_ms:
@@ -202,19 +203,22 @@ class Traffic:
                     self._clear(at_ms)
                     self.renewed_at = renewed
                     continue
-            if at_ms < slot_ms:
+            if at_ms < slot_ms or is_belated:
                 yield self._is_silent(at_ms, rules)
             else:
                 yield from self._judge(slot_ms, rules)
-        self._plan(rules_at)
+        self.plan(rules_at)
 
-    def _plan(self, rules_at: At) -> None:
+    def plan(self, rules_at: At) -> None:
+        """When there may be something to tell, if no prediction comes before."""
         self.next_ms = NEVER
         if self.next_slot is not None:
             slot_ms = (self.next_slot + 1) * SLOT_MS
             rules = rules_at(slot_ms)
             over_ms = self.last_end_ms + rules.forget_ms
-            self.next_ms = min(slot_ms, self._silent_at(rules, slot_ms), over_ms)
+            silent_ms = self._silent_at(rules, slot_ms)
+            is_belated = silent_ms < slot_ms - SLOT_MS
+            self.next_ms = min(slot_ms, slot_ms if is_belated else silent_ms, over_ms)
 
     def skip(self, until_ms: int, rules: Rules) -> None:
         """The input has ended: nobody knows how many would have come until then."""
@@ -225,7 +229,7 @@ class Traffic:
         self.slots = {slot: of for slot, of in self.slots.items() if slot >= self.next_slot}
         while self.hours.next_end_ms <= self.next_slot * SLOT_MS:
             self.hours.close(None, rules)
-        self._plan(lambda _: rules)
+        self.plan(lambda _: rules)
 
     def _end(self, at_ms: int, because: str) -> Iterator[TrafficTold]:
         for what, fires in sorted(self.firing.items()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from stream.columns import Group
 from stream.due import Due, Told
@@ -11,7 +12,7 @@ from stream.panes import Ints
 from stream.renewals import Renewals
 from stream.rule_book import Schedule
 from stream.rules import SHADOW, Rules
-from stream.traffic import Came, Traffic, TrafficSaid
+from stream.traffic import NEVER, Came, Traffic, TrafficSaid
 from stream.traffic_words import finding_of
 
 
@@ -38,10 +39,7 @@ class TrafficRelease:
         for segment in sorted(panes):  # the whole first
             traffic = model.traffic.setdefault(segment, Traffic.of(model.model_id, segment))
 
-            def rules_at(end_ms: int, is_segment: bool = bool(segment)) -> Rules:
-                rules = self._schedule.at(due.ready_ms(end_ms))
-                return rules.of_group(model.model_id, is_segment=is_segment)
-
+            rules_at = partial(self._rules_at, model, due, segment)
             holds = whole.holds if segment else None
             for told in traffic.walk(panes[segment], seen_ms, rules_at, renewed_at, holds):
                 if not segment:
@@ -50,5 +48,24 @@ class TrafficRelease:
                 yield due.told(told.group, finding, due.ready_ms(told.at_ms))
             if seen_ms < until_ms:
                 traffic.skip(until_ms, rules_at(until_ms))
+            self._rest(traffic, model.model_id, due)
             if segment and traffic.is_forgotten:
                 del model.traffic[segment]
+
+    def plan(self, model: ModelState, due: Due) -> None:
+        """Anew: other rules are to come into force."""
+        for segment, traffic in model.traffic.items():
+            traffic.plan(partial(self._rules_at, model, due, segment))
+            self._rest(traffic, model.model_id, due)
+
+    def _rules_at(self, model: ModelState, due: Due, segment: str, end_ms: int) -> Rules:
+        rules = self._schedule.at(due.ready_ms(end_ms))
+        return rules.of_group(model.model_id, is_segment=bool(segment))
+
+    def _rest(self, traffic: Traffic, model_id: str, due: Due) -> None:
+        """Until predictions come, where no rules that are known let it tell anything before."""
+        if traffic.next_ms == NEVER or traffic.firing:
+            return
+        spans = self._schedule.spans(due.ready_ms(traffic.next_ms))
+        if not any(rules.traffic_of(model_id).enabled for _, _, rules in spans):
+            traffic.next_ms = NEVER

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stream import pairs
 from stream.model_stage import ModelStage
 from stream.pipeline import Pipeline
 from stream.rules import Rules
@@ -124,3 +125,36 @@ def test_the_moment_of_learning_a_maturity_does_not_show(seed: int) -> None:
     one, other = (run(predictions, outcomes, rules, s) for s in (0, seed + 1))
     assert one.summary()["shadows"] == other.summary()["shadows"]
     assert one.summary()["shadows"][0]["judged"]
+
+
+def succeeding(count: int, each: int) -> list[Event]:
+    """A champion, and a shadow of another version for so many predictions each; none at last."""
+    made = []
+    for n in range(count * each):
+        at_ms, version = 10_000 + 137 * n, 2 + n // each
+        for role, of in (("champion", "1"), ("shadow", str(version))):
+            if role == "champion" or version < count:
+                made.append(
+                    prediction(f"p{n}", at_ms, role=role, model_version=of) | {"_arrival": at_ms}
+                )
+    return made
+
+
+@pytest.mark.parametrize("forget_at_least", [1, 64])
+def test_shadows_that_ended_are_forgotten_and_no_champion_is_carried_for_them(
+    forget_at_least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "_FORGET_AT_LEAST", forget_at_least)
+    count, each = 12, 100
+    rules = replace(SMALL, maturity=2_000)
+    pipeline = Pipeline(rules, 1)
+    for side, batch in dealt(succeeding(count, each), [], 1).batches(Random(1), 20):
+        feed(pipeline, side, batch)
+        carried = pipeline.sources[0]._join._pairs
+        assert len(carried._groups) <= (5 if forget_at_least == 1 else count)
+        state = packed(pipeline.sources[0].snapshot())
+        pipeline.sources[0] = SourceStage.restore(rules, 0, 1, state)
+    assert not pipeline.sources[0]._join._pairs.is_carrying
+    pipeline.end_of_input(None)
+    found = {of["version"]: of["pairs"] for of in shown(pipeline)}
+    assert found == {str(version): each for version in range(2, count)}

@@ -117,3 +117,15 @@ def test_how_the_panes_are_released_does_not_show(
     champion, shadow = (dict(sorted(one.items())) for one in (champion, shadow))
     whole = watched(champion, shadow, [], features=features)
     assert watched(champion, shadow, cuts, features=features) == whole
+
+
+def test_of_all_time_only_the_answers_are_kept_not_each_feature_there_ever_was() -> None:
+    watch = ShadowWatch("m", 0)
+    for n in range(20):
+        part = panes({1_000 * n + 1_000: 200}, features=1 + n)
+        assert part is not None
+        list(watch.update([part], part, lambda _: RULES))
+    rows, numbers, texts, latency = watch.to_plain()["tallies"][4]
+    assert rows > 3_000
+    assert (numbers, texts) == ({}, {})
+    assert sum(latency.values()) == rows
