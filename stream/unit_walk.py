@@ -22,7 +22,7 @@ from stream.pane_evidence import Evidence
 from stream.panes import Ints
 from stream.proven import MixedBank
 from stream.unit_columns import UnitColumns
-from stream.unit_effects import effect_of, is_refuted, standing
+from stream.unit_effects import effect_of, is_refuted, moved_as_a_whole, standing
 from stream.unit_tilts import Terms, tilts_of
 from stream.units import COVERAGE
 from stream.watched import Key, Watched
@@ -248,6 +248,7 @@ class Walk:
             return
         match standing(one, *seen, firing.told):
             case "ill":
+                firing.told = max(firing.told, moved_as_a_whole(one, *seen))
                 firing.look_anew()
             case "well":
                 del self._firing[key]
