@@ -25,7 +25,7 @@ def bernoulli_tilts(
     rate: npt.ArrayLike,
     tau: npt.ArrayLike = 1.0,
     floor: npt.ArrayLike = 0.0,
-    up_only: bool = False,
+    up_only: npt.ArrayLike = False,
 ) -> Tilts:
     """Tilts of rates: `events` among `count` values of each reference, shape (series,).
 
@@ -44,7 +44,7 @@ def bernoulli_tilts(
         rate: false alarms per value, in (0, 0.01].
         tau: at least 1, variance of a sum of values against independent ones (`dependence`).
         floor: smallest change of the rate worth finding.
-        up_only: look for rises only: faults.
+        up_only: look for rises only, of which series: faults.
 
     Raises:
         ValueError: an argument out of range.
@@ -59,20 +59,21 @@ def bernoulli_tilts(
     k, n = np.asarray(events, dtype=np.float64), np.asarray(count, dtype=np.float64)
     if k.ndim != 1 or k.shape != n.shape or (k < 0).any() or (k > n).any() or (n < 1).any():
         raise ValueError("events and count must be rows of 0 <= events <= count, count >= 1")
-    rates, taus, floors = (
-        np.broadcast_to(np.asarray(v, np.float64), k.shape) for v in (rate, tau, floor)
+    rates, taus, floors, rises = (
+        np.broadcast_to(np.asarray(v, np.float64), k.shape) for v in (rate, tau, floor, up_only)
     )
     check_budget(rates, taus, floors)
     # many series are alike: faults that the reference has none of
-    alike = np.stack([k, n, rates, taus, floors], axis=1)
-    distinct, place = np.unique(alike, axis=0, return_inverse=True)
-    if len(distinct) < len(k):
-        columns = distinct.T
+    alike = zip(*(v.tolist() for v in (k, n, rates, taus, floors, rises)), strict=True)
+    known: dict[tuple[float, ...], int] = {}
+    place = [known.setdefault(one, len(known)) for one in alike]
+    if len(known) < len(k):
+        columns = np.array([*known]).T
         made = bernoulli_tilts(
             columns[0], columns[1], rate=columns[2], tau=columns[3], floor=columns[4],
-            up_only=up_only,
+            up_only=columns[5],
         )  # fmt: skip
-        return made.take(place.reshape(-1))
+        return made.take(place)
     n_eff = n / taus
     p0 = (k / taus + 0.5) / (n_eff + 1.0)
     sd = np.sqrt(p0 * (1.0 - p0))
@@ -80,7 +81,7 @@ def bernoulli_tilts(
     shifts = np.zeros((len(k), TILTS))
     for s in range(len(k)):
         shifts[s, :SIDE] = grid(least[s], 0.4 * (1.0 - p0[s]))
-        if not up_only:
+        if not rises[s]:
             shifts[s, SIDE:] = -grid(least[s], 0.95 * p0[s])
     theta = shifts / sd[:, None]
     event, other = _payments(p0, shifts)

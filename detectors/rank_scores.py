@@ -111,14 +111,11 @@ class RankScores:
         both = self._quantiles(np.concatenate([2 * below[:-1] + counts, 2 * below]))
         cells, gaps = both[: len(counts)], both[len(counts) :]
         share = counts / self.count
-        mean = math.fsum(share * cells)
-        spread = math.sqrt(math.fsum(share * (cells - mean) ** 2))
-        scale = 1.0 / spread if spread > 1e-9 else 1.0
+        mean, scale = _moments(share, cells)
         mixed = np.empty(2 * len(counts) + 1, dtype=np.int64)
         mixed[1::2] = np.rint((cells - mean) * scale * SCORE_UNIT)
         mixed[0::2] = np.rint((gaps - mean) * scale * SCORE_UNIT)
-        is_short = int(np.abs(mixed).max()) < 2**31
-        self._mixed: Scores | Callable[[], Scores] = mixed.astype(np.int32) if is_short else mixed
+        self._mixed: Scores | Callable[[], Scores] = _short(mixed)
 
     @property
     def mixed(self) -> Scores:
@@ -133,6 +130,42 @@ class RankScores:
     def from_counts(cls, cell_counts: npt.ArrayLike) -> Self:
         """From counts in ordered buckets, shape (cells,)."""
         return cls(cell_counts)
+
+    @classmethod
+    def from_all_counts(cls, counts: Ints, starts: Ints) -> list[Self]:
+        """The same of many references: cells behind one another, those of each from its start on;
+        each has a value. What numpy is asked for is asked once for all of them."""
+        ends = np.append(starts[1:], len(counts))
+        number = np.repeat(np.arange(len(starts)), ends - starts)
+        total = np.add.reduceat(counts, starts)
+        below = np.cumsum(counts) - counts
+        below -= below[starts][number]
+        # of each reference gaps and cells in turn, the gap behind the last cell included
+        cell = 2 * np.arange(len(counts)) + number
+        doubled = np.empty(2 * len(counts) + len(starts), dtype=np.int64)
+        doubled[cell], doubled[cell + 1] = 2 * below, 2 * below + counts
+        doubled[2 * ends + np.arange(len(starts))] = 2 * total
+        cuts = np.append(2 * starts + np.arange(len(starts)), len(doubled))
+        sizes = np.diff(cuts)
+        whole = np.repeat(2 * total, sizes)
+        quantiles = normal_quantiles(np.clip(doubled, 1, whole - 1) / whole)
+        share, at = counts / total[number], quantiles[cell + 1]
+        moments = np.array([
+            _moments(share[low:high], at[low:high])
+            for low, high in zip(starts.tolist(), ends.tolist(), strict=True)
+        ])  # fmt: skip
+        mean, scale = np.repeat(moments, sizes, axis=0).T
+        mixed = np.rint((quantiles - mean) * scale * SCORE_UNIT).astype(np.int64)
+        made = []
+        for i, (low, high) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            one = cls.__new__(cls)
+            one.values, one.count = None, int(total[i])
+            one.cell_counts = counts[low:high].astype(
+                np.min_scalar_type(int(counts[low:high].max()))
+            )
+            one._mixed = _short(mixed[cuts[i] : cuts[i + 1]])
+            made.append(one)
+        return made
 
     @classmethod
     def from_values(cls, values: npt.ArrayLike) -> Self:
@@ -191,3 +224,15 @@ class RankScores:
     def restore(cls, state: State) -> Self:
         """The scores `snapshot` described."""
         return cls(state["cell_counts"], state["values"])
+
+
+def _moments(share: Floats, scores: Floats) -> tuple[float, float]:
+    """Mean of the scores, and what makes their variance 1."""
+    mean = math.fsum((share * scores).tolist())
+    spread = math.sqrt(math.fsum((share * (scores - mean) ** 2).tolist()))
+    return mean, 1.0 / spread if spread > 1e-9 else 1.0
+
+
+def _short(scores: Ints) -> Scores:
+    """In four bytes each, if they all fit."""
+    return scores.astype(np.int32) if int(np.abs(scores).max()) < 2**31 else scores.copy()

@@ -57,6 +57,26 @@ def quantile_bins(cell_counts: npt.ArrayLike, bins: int = BINS) -> Ints:
     return numbers
 
 
+def quantile_bins_of(counts: Ints, starts: Ints, bins: int = BINS) -> Ints:
+    """The same of many references: cells behind one another, those of each from its start on; each
+    has a value, and no empty cell before it. O(cells).
+
+    >>> quantile_bins_of(np.array([50, 1, 1, 1, 47, 50, 7, 7]), np.array([0, 6]), bins=3).tolist()
+    [0, 1, 1, 1, 1, 2, 0, 1]
+    """
+    sizes = np.diff(starts, append=len(counts))
+    total = np.repeat(np.add.reduceat(counts, starts), sizes)
+    upto = np.cumsum(counts)
+    upto -= np.repeat(upto[starts] - counts[starts], sizes)
+    raw = (2 * upto - counts) * bins // (2 * total)
+    heavy = counts * bins >= total
+    edge = np.zeros(len(counts), dtype=np.bool_)
+    edge[1:] = (np.diff(raw) > 0) | heavy[1:] | heavy[:-1]
+    edge[starts] = False
+    numbers: Ints = np.cumsum(edge)
+    return numbers - np.repeat(numbers[starts], sizes)
+
+
 def top_categories(counts: npt.ArrayLike, most: int = CATEGORIES) -> Ints:
     """Places of the categories that get a bin of their own: most frequent first, ties by place.
 

@@ -88,7 +88,7 @@ class Alarm:
         at = 0
         for index, change, change_at_ms in changes:
             told += self._follow(panes, at, index, pane_ms, ending)
-            at = index
+            at = max(at, index)
             if change_at_ms >= self._last_ms:
                 at = index + 1  # what it holds is of before and after
                 if self._is_news(int(panes.start_ms[index]), change, change_at_ms, ending):

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.unit_maps import decimals_of, is_alike, on_grid, unit_of
+from stream.alert_fields import short
 from stream.columns import ABSENT, FEATURE, NUMBER, OTHER, TEXT, Column, Rows
 from stream.constant import constant_of
 from stream.events import Kind
@@ -176,9 +177,9 @@ def _other_unit(rows: Rows, name: str, reference: Reference) -> Cause | None:
         return None
     facts = {
         "unit": fit.map.name,
-        "factor": _short(fit.map.factor),
-        "offset": _short(fit.map.offset),
-        "residual": _short(fit.residual),
+        "factor": short(fit.map.factor),
+        "offset": short(fit.map.offset),
+        "residual": short(fit.residual),
     }
     because = f"probably another unit: {fit.map.name}"
     return Cause("other_unit", "data_quality", because, facts, is_certain=True)
@@ -247,7 +248,3 @@ def _since_finer(rows: Rows, name: str, usual: NDArray[np.float64]) -> Rows:
 
 def _plainly(text: str) -> str:
     return re.sub(r"[\s_-]+", "", text).casefold()
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")

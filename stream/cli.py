@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from stream.allocator import keep_freed_memory
+from stream.allocator import collect_rarely, keep_freed_memory
 from stream.cli_output import USAGE, Output, fail, load_settings, say
 
 app = typer.Typer(
@@ -471,6 +471,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: runs the command and exits with its code."""
     given = sys.argv[1:] if arguments is None else arguments
     keep_freed_memory()
+    collect_rarely()
     try:
         code = app(spread(given), prog_name="leeway", standalone_mode=False)
     except typer.TyperException as error:

@@ -25,7 +25,7 @@ from stream.monitored_series import MonitoredSeries
 from stream.objective_watch import LATENCY, ObjectiveWatch
 from stream.pane_kinds import PaneKind, is_judged
 from stream.panes import PaneTable
-from stream.power import Traffic, shown
+from stream.power import Lines, shown
 from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
@@ -122,8 +122,9 @@ class Detection:
             self.watch.shared = SharedSums()
         watched = self.watch.watched
         known = [(name, watched.get((f"feature:{name}", "shift"))) for name in names]
+        law = self.standards.law  # a late feature lives on the reserve, which has no part for it
         self.watch.shared.features = tuple(
-            name for name, one in known if one is not None and self.standards.is_sealed(one.profile)
+            name for name, one in known if one is not None and one.profile is law
         )
 
     # -- runs
@@ -236,11 +237,11 @@ class Detection:
     def powers(self, rules: Rules, recent: RecentRows) -> list[dict[str, Any]]:
         """Of all that is watched the smallest change that would be found, and how soon."""
         watch, standards = self.watch, self.standards
-        traffic = Traffic(self._group, watch.learning.traffic())
-        found = shown(traffic, watch, standards)
+        lines = Lines(self._group, watch.learning.traffic())
+        found = shown(lines, watch, standards)
         if not is_judged(self._kind):
-            found += stuck(traffic, watch, standards, recent, rules)
-            found += together(traffic, self._joint, recent, rules)
+            found += stuck(lines, watch, standards, recent, rules)
+            found += together(lines, self._joint, recent, rules)
         return found
 
     # -- state

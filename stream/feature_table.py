@@ -97,11 +97,12 @@ def _counts_dealt(counts: Counts, starts: Sequence[int]) -> list[Counts]:
 class Dealer:
     """Deals what is asked for of a table: each part is cut once, whatever is asked of it."""
 
-    __slots__ = ("_cuts", "_panes", "_parts", "_whole")
+    __slots__ = ("_cuts", "_panes", "_whole", "places")
 
-    def __init__(self, whole: FeatureTable, panes: int, parts: int) -> None:
-        """Of so many parts of so many panes each."""
-        self._whole, self._panes, self._parts = whole, panes, parts
+    def __init__(self, whole: FeatureTable, panes: int, names: Sequence[str]) -> None:
+        """Of parts with these names, of so many panes each."""
+        self._whole, self._panes = whole, panes
+        self.places = {name: place for place, name in enumerate(names)}
         self._cuts: dict[str, list[int]] = {}
 
     def part(self, name: str, place: int) -> Any:
@@ -110,7 +111,7 @@ class Dealer:
             return whole[first : first + self._panes]
         group = whole.group if isinstance(whole, Binned) else whole.pane
         if name not in self._cuts:
-            starts = np.arange(self._parts + 1) * self._panes
+            starts = np.arange(len(self.places) + 1) * self._panes
             self._cuts[name] = np.searchsorted(group, starts).tolist()
         low, high = self._cuts[name][place : place + 2]
         mine = group[low:high] - first

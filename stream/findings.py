@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.alarm import Signal
+from stream.alert_fields import short
 from stream.causes import cause_of
 from stream.columns import Group, Rows
 from stream.distance_watch import DistanceTold
@@ -247,9 +248,9 @@ def _of_scores(told: Told, crossing: Crossing) -> dict[str, Any]:
         "current": (crossing.x, crossing.n),
         "reference": (int(baseline.x[column]), int(baseline.n[column])),
     }
-    scores = {"score_from": _short(low), "score_to": _short(high)}
+    scores = {"score_from": short(low), "score_to": short(high)}
     return {
-        side: {**scores, "count": n, "come_true": _short(x / max(n, 1))}
+        side: {**scores, "count": n, "come_true": short(x / max(n, 1))}
         for side, (x, n) in sides.items()
     }
 
@@ -261,11 +262,7 @@ def _sums(metric: str, told: Told, crossing: Crossing) -> dict[str, Any]:
     values = [x / max(n, 1) * unit.scale / unit.steps for x, n in sides]
     if unit.is_coverage:
         metric, values = "label_coverage", [1.0 - missing for missing in values]
-    return {"metric": metric, "value": _short(values[0]), "reference": _short(values[1])}
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")
+    return {"metric": metric, "value": short(values[0]), "reference": short(values[1])}
 
 
 def _impact(metric: str, evidence: dict[str, Any]) -> dict[str, Any]:

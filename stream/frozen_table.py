@@ -11,7 +11,7 @@ import numpy as np
 from stream.columns import Rows
 from stream.packed_rows import packed, unpacked
 from stream.panes import PaneTable
-from stream.plain_panes import table_from_plain, table_to_plain
+from stream.plain_panes import table_apart, table_together
 from stream.snapshot import pack, unpack
 
 _MAGIC, _VERSION = b"Z", 1  # of bytes that this process alone reads
@@ -30,7 +30,7 @@ class FrozenTable:
         self.names = frozenset(table.features)
         self._sample = packed(table.sample)
         sums = replace(table, sample=replace(_NO_ROWS, texts=table.texts))
-        plain = pack(_MAGIC, _VERSION, table_to_plain(sums))
+        plain = pack(_MAGIC, _VERSION, table_together(sums))
         self._sums = bytes(cramjam.zstd.compress(plain, _LEVEL))
         _keep_at_hand(self, table)
 
@@ -39,7 +39,7 @@ class FrozenTable:
         table = _at_hand.get(self)
         if table is None:
             plain = unpack(_MAGIC, _VERSION, bytes(cramjam.zstd.decompress(self._sums)))
-            table = replace(table_from_plain(plain), sample=unpacked(self._sample))
+            table = replace(table_apart(plain), sample=unpacked(self._sample))
             _keep_at_hand(self, table)
         return table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stream.columns import Group
@@ -13,8 +13,8 @@ from stream.plain_panes import table_from_plain, table_to_plain
 from stream.profile import Profile
 from stream.reference import ChangeWithin, Reference
 from stream.reference_builder import Building, ReferenceBuilder
-from stream.reference_scan import ReferenceScan
 from stream.rules import ReferenceRule, Rules
+from stream.screening import Screening, Taus
 
 ANEW = 2  # times that a reference with a change inside is begun anew; the next is sealed
 
@@ -24,43 +24,51 @@ class Gathered:
     feature: str | None  # None: of all there are
     reference: Reference
     is_sealed: bool
+    taus: Taus = field(default_factory=dict)  # as they are in all of it, where that was measured
 
 
 class LateGathering:
-    def __init__(self, name: str, rule: ReferenceRule, rules: Rules) -> None:
-        self._name, self._rule, self._rules = name, rule, rules
-        self.builder = ReferenceBuilder(rule, rules)
-        self.scan = ReferenceScan()
+    def __init__(self, name: str, model_id: str, rule: ReferenceRule, rules: Rules) -> None:
+        self._name, self._model_id, self._rule, self._rules = name, model_id, rule, rules
         self._changes: list[ChangeWithin] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self.builder = ReferenceBuilder(self._rule, self._rules)
+        self.screening = Screening(self._rules, self._model_id)
+
+    def use(self, rules: Rules) -> None:
+        self._rules = rules
 
     def add(self, run: PaneTable, first: int, place: tuple[Group, PaneKind]) -> Gathered | None:
         """Panes of this feature alone, up to the next stop at most."""
-        self.scan.add(run, self._rules.pane_ms, self._rules.max_categories)
+        self.screening.add(run, self._rules)
         progress = self.builder.add(run, first)
         if progress == "milestone":
             return Gathered(self._name, self.builder.so_far(*place), is_sealed=False)
         if progress is None:
             return None
-        change = self.scan.find()
-        reference = self.builder.seal(*place)
-        self._changes += [] if change is None else [change]
-        if change is not None and len(self._changes) <= ANEW:
-            self.builder, self.scan = ReferenceBuilder(self._rule, self._rules), ReferenceScan()
+        found = self.screening.finish(self.builder.seal(*place), self._rules)
+        self._changes += [] if found.change is None else [found.change]
+        if found.change is not None and len(self._changes) <= ANEW:
+            self._begin()
             return None
-        sealed = replace(reference, changes=tuple(self._changes))
-        return Gathered(self._name, sealed, is_sealed=True)
+        sealed = replace(found.reference, changes=tuple(self._changes))
+        return Gathered(self._name, sealed, is_sealed=True, taus=found.taus)
 
     # -- state
 
     def snapshot(self) -> list[Any]:
         building = self.builder.snapshot()
         tables = (building.settled, building.fresh)
+        scan, season = self.screening.snapshot()
         return [
             building.start_ms,
             building.count,
             *(None if table is None else table_to_plain(table) for table in tables),
-            self.scan.snapshot(),
+            scan,
             [list(change) for change in self._changes],
+            season,
         ]
 
     def restore(self, plain: Sequence[Any], profiles: Mapping[str, Profile]) -> None:
@@ -68,10 +76,9 @@ class LateGathering:
         start_ms, count, settled, fresh, *scanned = plain
         self.builder.restore(Building(start_ms, count, _table(settled), _table(fresh)))
         if scanned:
-            scan, changes = scanned
+            scan, changes, *season = scanned
             self._changes = [ChangeWithin(*change) for change in changes]
-            if scan is not None:
-                self.scan.restore(profiles, scan)
+            self.screening.restore(profiles, scan, season[0] if season else None)
 
 
 def _table(plain: dict[str, Any] | None) -> PaneTable | None:

@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from stream import traffic_power
 from stream.agenda import Agenda
 from stream.columns import Group
 from stream.due import Due, Told
@@ -140,14 +141,18 @@ class ModelStage:
         ]
 
     def powers(self, model_id: str | None = None) -> list[dict[str, Any]]:
-        """Of one model, or of all: of each unit the smallest change that would be found."""
-        return [
-            power | {"series": _shown(monitor, power["series"])}
-            for model in self._models.values()
-            if model_id in {None, model.model_id}
-            for monitor in model.monitors.values()
-            for power in monitor.powers()
-        ]
+        """Of one model, or of all: the smallest changes that would be found of what is watched."""
+        rules, found = self._schedule.at(self._progress[0]), list[dict[str, Any]]()
+        for model in self._models.values():
+            if model_id not in {None, model.model_id}:
+                continue
+            for monitor in model.monitors.values():
+                powers = monitor.powers()
+                found += [one | {"series": _shown(monitor, one["series"])} for one in powers]
+            for segment, traffic in sorted(model.traffic.items()):
+                of_group = rules.of_group(model.model_id, is_segment=bool(segment))
+                found += traffic_power.shown(traffic, segment, of_group)
+        return found
 
     def watched(self) -> tuple[int, int]:
         """Groups watched, and panes of groups for which there was no room, so far."""

@@ -156,7 +156,7 @@ class Monitor:
         quiet from there on."""
         self.rules = rules
         ended = self._detection.use(rules)
-        self._gathering.use()
+        self._gathering.use(rules)
         quiet = [self._words.quiet(name, detector, end_ms) for name, detector in ended]
         return quiet + self._arrange(end_ms, anew=True)
 
@@ -228,6 +228,7 @@ class Monitor:
             if not standards.take(gathered, self.rules):
                 continue
             is_new = True
+            self._detection.watch.measured(gathered.taus)
             if not gathered.is_sealed:
                 name = gathered.feature
                 if name is not None:

@@ -92,6 +92,8 @@ class MonitoredSeries:
         """What a run of panes lets them tell, series by series. `sealed_of`: a series' reference,
         and how much its values depend; `undecided`: panes that are no evidence of any."""
         found: list[MonitorFinding] = []
+        if not self.values:
+            return found
         rules, share = self._rules, self.budget_share
         patience = Patience(rules.minimum_values, rules.resolve_values, 0, rules.ask_after_ms)
         for name, series in self.values.items():

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.alert_fields import short
 from stream.bounded_mean import STEPS, steps_of
 from stream.judged_units import largest_cost
 from stream.judgement import COST, FALSE_POSITIVES
@@ -101,10 +102,10 @@ class ObjectiveCounts:
                     "at_most": objective.at_most,
                     "over": span_text(objective.over_ms),
                     "judged": int(within[:, 2].sum()),
-                    "value": _short(rate),
-                    "budget_spent": _short(rate / objective.at_most),
-                    "value_since_change": _short(now),
-                    "burn_rate": _short(now / objective.at_most),
+                    "value": short(rate),
+                    "budget_spent": short(rate / objective.at_most),
+                    "value_since_change": short(now),
+                    "burn_rate": short(now / objective.at_most),
                 },
             )
 
@@ -135,7 +136,3 @@ def _sentence(spent: Mapping[str, Any]) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")

@@ -34,13 +34,9 @@ class PaneFeatures(Mapping[str, FeatureTable]):
     def __getitem__(self, name: str) -> FeatureTable:
         found = self._dealt.get(name)
         if found is None:
-            try:
-                place = self.names.index(name)
-            except ValueError:
-                raise KeyError(name) from None
             if self._dealer is None:
-                self._dealer = Dealer(self.whole, self.panes, len(self.names))
-            found = self._dealt[name] = Dealt(self._dealer, place)
+                self._dealer = Dealer(self.whole, self.panes, self.names)
+            found = self._dealt[name] = Dealt(self._dealer, self._dealer.places[name])
         return found
 
     def get(self, name: str, default: Any = None) -> Any:

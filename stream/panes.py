@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.exact_sum import BIN_BITS, Binned
-from stream.columns import Column, Rows, concatenate
+from stream.columns import TEXT, Column, Rows, concatenate
 from stream.feature_table import ARRAYS, Counts, FeatureTable, Ints, regrouped
 from stream.feature_tables import Cells, merge_groups, summarise_groups
 from stream.pane_features import PaneFeatures
@@ -76,7 +76,10 @@ class PaneTable:
 
     def without_ghosts(self) -> PaneTable:
         """Without features that no pane has: they came along as columns of other panes' rows."""
-        features = {n: f for n, f in self.features.items() if (f.present > 0).any()}
+        features = PaneFeatures.of(self.features, len(self))
+        present = features.counts()[2].sum(axis=1).tolist()
+        ghosts = [name for name, rows in zip(features.names, present, strict=True) if not rows]
+        features = features.without(ghosts) if ghosts else features
         sample = self.sample
         columns = {n: c for n, c in sample.columns.items() if c.kind.any()}
         texts = {h: sample.texts[h] for h in sorted(_texts_used(features, columns))}
@@ -119,10 +122,15 @@ class PaneTable:
 
 def _texts_used(features: Mapping[str, FeatureTable], columns: dict[str, Column]) -> set[int]:
     used: set[int] = set()
-    for feature in features.values():
-        used.update(feature.categories.key.tolist())
-    for column in columns.values():
-        used.update(column.texts()[1].tolist())
+    if isinstance(features, PaneFeatures):
+        used.update(features.whole.categories.key.tolist())
+    else:
+        for feature in features.values():
+            used.update(feature.categories.key.tolist())
+    if columns:
+        kinds = np.concatenate([column.kind for column in columns.values()])
+        bits = np.concatenate([column.bits for column in columns.values()])
+        used.update(bits[kinds == TEXT].tolist())
     return used
 
 

@@ -56,8 +56,8 @@ def powers(terms: Sequence[Terms]) -> list[Power]:
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
-    """Of a group, of late."""
+class Lines:
+    """What would be found in a group, at its traffic of late."""
 
     group: Group
     per_ms: float | None  # predictions
@@ -90,7 +90,7 @@ class Traffic:
         }
 
 
-def shown(traffic: Traffic, watch: Watch, standards: Standards) -> list[dict[str, Any]]:
+def shown(lines: Lines, watch: Watch, standards: Standards) -> list[dict[str, Any]]:
     """Of all units of a group."""
     found = []
     for one, power in zip(watch.watched.values(), powers(watch.terms()), strict=True):
@@ -101,7 +101,7 @@ def shown(traffic: Traffic, watch: Watch, standards: Standards) -> list[dict[str
         if power.values is not None:
             predictions = power.values * reference.count / max(_values(one), 1)
         found.append(
-            traffic.line(
+            lines.line(
                 one.unit.name, one.unit.measure, power,
                 reference=reference.id if standards.is_sealed(one.profile) else None,
                 values=int(one.terms.baseline.n.max()), tau=max(one.terms.tau),

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from detectors.log_buckets import bucket_of
 from detectors.rank_scores import RankScores
-from detectors.shape import quantile_bins, top_categories
+from detectors.shape import quantile_bins, quantile_bins_of, top_categories
 from stream.judgement import SCORE_FALSE, SCORE_TRUE
+from stream.pane_features import PaneFeatures
 from stream.panes import FeatureTable, Ints, PaneTable
 from stream.rank_table import Ranks, RankTable
-from stream.reference import Reference, Season, Values
+from stream.reference import Reference, Season, Values, all_coarse_values
 from stream.reliability import Reliability
 
 
@@ -39,8 +40,14 @@ class NumberProfile:
     within 3 %) the values of the row sample, and the panes' row samples are compared with it.
     """
 
-    def __init__(self, frozen: FeatureTable, values: Values | None) -> None:
-        """`values`: where the buckets are not fine enough."""
+    def __init__(
+        self,
+        frozen: FeatureTable,
+        values: Values | None,
+        ranked: tuple[RankScores, Ints] | None = None,
+    ) -> None:
+        """`values`: where the buckets are not fine enough; `ranked`: where they are, their scores
+        and bins, if these are known."""
         buckets, counts = frozen.buckets.key, frozen.buckets.count
         self.by_value = values is not None
         if values is not None:
@@ -48,10 +55,10 @@ class NumberProfile:
             assert self.scores.values is not None
             keys: NDArray[Any] = self.scores.values
         else:
-            self.scores = RankScores.from_counts(counts)
+            self.scores = RankScores.from_counts(counts) if ranked is None else ranked[0]
             keys = buckets.astype(np.int32)
         self.ends = (int(buckets[0]), int(buckets[-1]))
-        bins = quantile_bins(self.scores.cell_counts)
+        bins = quantile_bins(self.scores.cell_counts) if ranked is None else ranked[1]
         gaps = np.repeat(np.append(bins, bins[-1]), 2)[:-1]  # a gap: of the next cell
         self._own: Ranks | None = Ranks(keys, self.scores.mixed, gaps.astype(np.uint8))
         self._kept: tuple[RankTable, int] | None = None  # where, and in which slot
@@ -96,6 +103,10 @@ class NumberProfile:
     def bucket_scores(self, buckets: Ints) -> Ints | None:
         """Of values in these buckets of the reference; None: they are not told apart by buckets."""
         return None if self.by_value else self.scores.mixed[self._place(buckets)].astype(np.int64)
+
+    def bucket_bins(self, buckets: Ints) -> Ints | None:
+        """The same of their bins."""
+        return None if self.by_value else self.ranks.bins[self._place(buckets)].astype(np.int64)
 
     def _place(self, keys: NDArray[Any]) -> Ints:
         known = self._keys
@@ -157,13 +168,13 @@ class TextProfile:
     def scores_of(self, hashes: NDArray[np.uint64]) -> Ints:
         """Scores of single texts, shape (n,): categories in the order of their hashes, as good as
         any; 0 of those never seen."""
-        return self._scores[np.minimum(self._bins_of(hashes), len(self._scores) - 1)]
+        return self._scores[np.minimum(self.bins_of(hashes), len(self._scores) - 1)]
 
     @cached_property
     def _scores(self) -> Ints:
         return np.append(RankScores.from_counts(self.bins).cell_scores, 0)
 
-    def _bins_of(self, keys: NDArray[Any]) -> Ints:
+    def bins_of(self, keys: NDArray[Any]) -> Ints:
         at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         bins: Ints = np.where(self._keys[at] == keys, self._bin[at], self._unseen)
         return bins
@@ -171,7 +182,7 @@ class TextProfile:
     def shape(self, feature: FeatureTable, panes: int) -> Ints:
         """Values in each bin of each pane, (panes, bins)."""
         cells = feature.categories
-        bins = self._bins_of(cells.key)
+        bins = self.bins_of(cells.key)
         counts = _tally(cells.pane, bins, cells.count, panes, self._unseen + 1)
         return counts[:, : len(self.bins)]
 
@@ -181,16 +192,44 @@ class Profile:
 
     def __init__(self, reference: Reference, fewest: int, max_categories: int) -> None:
         self.reference = reference
-        self._fewest, self._max_categories = fewest, max_categories
+        self.fewest, self._max_categories = fewest, max_categories
         self._numbers: dict[str, NumberProfile | None] = {}
         self._texts: dict[str, TextProfile | None] = {}
         self._categories: dict[str, NDArray[Any] | None] = {}
         self._reliability: Reliability | None = None
 
+    def as_of(self, fewest: int) -> Profile:
+        """Of the same reference, by another measure of what is well enough."""
+        same = fewest == self.fewest
+        return self if same else Profile(self.reference, fewest, self._max_categories)
+
     def number(self, name: str) -> NumberProfile | None:
+        if not self._numbers:
+            self._rank_all()
         if name not in self._numbers:
             self._numbers[name] = self._number(name)
         return self._numbers[name]
+
+    def _rank_all(self) -> None:
+        """Of all features whose buckets are fine enough, in one go."""
+        table, reference = self.reference.table, self.reference
+        features = PaneFeatures.of(table.features, len(table))
+        coarse = {**all_coarse_values(table), **reference.values}
+        enough = features.whole.number >= self.fewest
+        wanted = [i for i, n in enumerate(features.names) if enough[i] and n not in coarse]
+        if not wanted:
+            return
+        cells = features.whole.buckets
+        cuts = np.searchsorted(cells.pane, np.arange(len(features) + 1)).tolist()
+        parts = [cells.count[cuts[i] : cuts[i + 1]] for i in wanted]
+        starts = np.cumsum([0, *map(len, parts[:-1])])
+        counts = np.concatenate(parts)
+        bins = np.split(quantile_bins_of(counts, starts), starts[1:])
+        made = zip(wanted, RankScores.from_all_counts(counts, starts), bins, strict=True)
+        for i, scores, of_bins in made:
+            name = features.names[i]
+            profile = NumberProfile(features[name], None, (scores, of_bins))
+            self._numbers[name] = profile if profile.count >= self.fewest else None
 
     @cached_property
     def slots(self) -> dict[str, int]:
@@ -230,7 +269,7 @@ class Profile:
         if self._reliability is None:
             true, false = (self.reference.feature(name) for name in (SCORE_TRUE, SCORE_FALSE))
             count = sum(int(of.number[0]) for of in (true, false) if of is not None)
-            if count < self._fewest:
+            if count < self.fewest:
                 return None
             self._reliability = Reliability(true, false)
         return self._reliability
@@ -243,15 +282,15 @@ class Profile:
 
     def _number(self, name: str) -> NumberProfile | None:
         frozen = self.reference.feature(name)
-        if frozen is None or int(frozen.number[0]) < self._fewest:
+        if frozen is None or int(frozen.number[0]) < self.fewest:
             return None
         made = NumberProfile(frozen, self.reference.values_of(name))
-        return made if made.count >= self._fewest else None
+        return made if made.count >= self.fewest else None
 
     def _text(self, name: str) -> TextProfile | None:
         """None too where not every category was counted: their shares are not known then."""
         frozen = self.reference.feature(name)
-        if frozen is None or int(frozen.text[0]) < self._fewest:
+        if frozen is None or int(frozen.text[0]) < self.fewest:
             return None
         if len(frozen.categories.key) >= self._max_categories:
             return None

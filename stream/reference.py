@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from detectors.log_buckets import bucket_of
 from stream.columns import Group
 from stream.frozen_table import FrozenTable
+from stream.pane_features import PaneFeatures
 from stream.pane_kinds import PaneKind
 from stream.panes import FeatureTable, PaneTable
 from stream.plain_panes import table_from_plain, table_to_plain
@@ -46,6 +47,17 @@ def coarse_values(table: PaneTable, name: str) -> Values | None:
     mine, sizes = np.unique(bucket_of(distinct), return_counts=True)
     is_coarse = np.isin(heavy, mine[sizes > 1]).any()
     return Values(distinct, counts.astype(np.int64)) if is_coarse else None
+
+
+def all_coarse_values(table: PaneTable) -> dict[str, Values]:
+    """The same of all features of one pane that have some."""
+    features = PaneFeatures.of(table.features, len(table))
+    cells = features.whole.buckets
+    values = np.bincount(cells.pane, cells.count, minlength=len(features)).astype(np.int64)
+    is_heavy = cells.count > _FINE * values[cells.pane]
+    heavy = np.unique(cells.pane[is_heavy]).tolist()
+    found = {name: coarse_values(table, name) for name in (features.names[i] for i in heavy)}
+    return {name: of for name, of in found.items() if of is not None}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

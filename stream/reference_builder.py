@@ -14,7 +14,7 @@ from stream.columns import Group
 from stream.frozen_table import FrozenTable
 from stream.pane_kinds import PaneKind
 from stream.panes import Ints, PaneTable, collapse
-from stream.reference import Reference, coarse_values
+from stream.reference import Reference, all_coarse_values
 from stream.rules import ReferenceRule, Rules
 
 Progress = Literal["milestone", "complete"]
@@ -116,8 +116,7 @@ class ReferenceBuilder:
         table = whole.without_ghosts()
         rows = max(_SAMPLE_BYTES // (9 * max(len(table.features), 1)), self._rules.pane_rows)
         table = table.with_sample_of(min(rows, self._rules.window_rows))
-        found = {name: coarse_values(table, name) for name in table.features}
-        values = {name: of for name, of in found.items() if of is not None}
+        values = all_coarse_values(table)
         frozen = FrozenTable(table.with_sample_of(self._rules.kept_rows))
         return Reference(group, kind, self._start_ms, table.last_end_ms, frozen, values)
 

@@ -12,15 +12,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.dependence import Scan, scan_reference
+from stream.batches import taus_of
 from stream.chunk_sums import ChunkSums
 from stream.pane_evidence import PaneReader
-from stream.panes import PaneTable
+from stream.panes import Ints, PaneTable
 from stream.profile import Profile
 from stream.reference import ChangeWithin, Reference
 from stream.unit_reading import Together
 from stream.units import Unit, is_fault
+from stream.watched import Key
 
 _CHUNKS, _COARSE = 128, 48
 _LEVEL = 1e-3  # chance of refusing a reference in which nothing has changed, all series together
@@ -77,6 +80,21 @@ class ReferenceScan:
         self._fine_sums.add(run.rows, begins_ms, np.stack([fine.x, fine.n, fine.xx]))
         self._coarse_sums.add(run.rows, begins_ms, np.stack([coarse.x, coarse.n]))
 
+    def taus(self) -> dict[Key, tuple[float, ...]]:
+        """How much the values of each unit depend, of each of its columns: in the latter half, as
+        `Batches` measures it. What something begins with is not how it goes on."""
+        found: dict[Key, tuple[float, ...]] = {}
+        for scanned, sums in self._parts():
+            columns = sum(unit.columns for unit, _, _ in scanned)
+            if not columns or not len(sums):
+                continue
+            x, n, xx = _three(sums.all(columns)[:, len(sums) // 2 :])
+            tau, first = taus_of(x, n, xx).tolist(), 0
+            for unit, _, _ in scanned:
+                found[unit.name, unit.measure] = tuple(tau[first : first + unit.columns])
+                first += unit.columns
+        return found
+
     def find(self) -> ChangeWithin | None:
         """The clearest change, if there is one."""
         columns = sum(unit.columns for unit, _, _ in self._all())
@@ -87,15 +105,17 @@ class ReferenceScan:
         return None if best is None else best[1]
 
     def _scans(self, level: float) -> Iterator[tuple[Unit, Scan, int]]:
-        for scanned, sums in ((self._fine, self._fine_sums), (self._coarse, self._coarse_sums)):
+        for scanned, sums in self._parts():
             units = [unit for unit, _, _ in scanned for _ in range(unit.columns)]
             if not units or not len(sums):
                 continue
-            all_sums = sums.all(len(units))
-            x, n, xx = (*all_sums, all_sums[0])[:3]  # of counts: each is 0 or 1
+            x, n, xx = _three(sums.all(len(units)))
             for c, unit in enumerate(units):
                 scan = scan_reference(n[:, c], x[:, c], xx[:, c], level=level)
                 yield unit, scan, sums.since_ms(scan.row)
+
+    def _parts(self) -> tuple[tuple[list[_Scanned], ChunkSums], ...]:
+        return (self._fine, self._fine_sums), (self._coarse, self._coarse_sums)
 
     def _all(self) -> list[_Scanned]:
         return [*self._fine, *self._coarse]
@@ -114,14 +134,15 @@ class ReferenceScan:
             for part in (self._fine, self._coarse)
         ]
         return {
-            "frames": [frame.reference.id for frame in self._frames],
+            "frames": [[frame.reference.id, frame.fewest] for frame in self._frames],
             "units": units,
             "fine": self._fine_sums.snapshot(),
             "coarse": self._coarse_sums.snapshot(),
         }
 
     def restore(self, profiles: Mapping[str, Profile], plain: Any) -> None:
-        """Also of a list, of when only the first frame was scanned by, and nothing coarse."""
+        """Also of a list, of when only the first frame was scanned by, and nothing coarse. A frame
+        knows as much of its reference as it did, whatever the rules have become."""
         if isinstance(plain, list):
             frame, units, *sums = plain
             plain = {
@@ -130,7 +151,10 @@ class ReferenceScan:
                 "fine": sums,
                 "coarse": [1, 0, [], []],
             }
-        self._frames = [profiles[frame] for frame in plain["frames"]]
+        self._frames = [
+            profiles[of] if isinstance(of, str) else profiles[of[0]].as_of(of[1])
+            for of in plain["frames"]
+        ]
         self._fine, self._coarse = (
             [(Unit(*unit), numeric, self._frames[at]) for *unit, numeric, at in part]
             for part in plain["units"]
@@ -138,6 +162,11 @@ class ReferenceScan:
         self._lay_out()
         self._fine_sums.restore(3, plain["fine"])
         self._coarse_sums.restore(2, plain["coarse"])
+
+
+def _three(sums: NDArray[np.int64]) -> tuple[Ints, Ints, Ints]:
+    """x, n, xx: of counts each value is 0 or 1."""
+    return sums[0], sums[1], sums[-1] if len(sums) > 2 else sums[0]
 
 
 def _is_coarse(unit: Unit, *, numeric: bool) -> bool:

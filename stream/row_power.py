@@ -17,7 +17,7 @@ from stream.columns import FEATURE
 from stream.constant import commonest_of
 from stream.joint_terms import AGAIN, ENOUGH, MEASURE, SERIES, joint_share
 from stream.joint_watch import JointWatch
-from stream.power import WITHIN, Power, Traffic, note_of
+from stream.power import WITHIN, Lines, Power, note_of
 from stream.recent_rows import RecentRows
 from stream.rules import Rules
 from stream.stale_terms import EVERY, stale_share, terms_of
@@ -29,7 +29,7 @@ _NOTHING = Power(None, None, 1.0)
 
 
 def together(
-    traffic: Traffic, joint: JointWatch, recent: RecentRows, rules: Rules
+    lines: Lines, joint: JointWatch, recent: RecentRows, rules: Rules
 ) -> list[dict[str, Any]]:
     """Of all contrasts, the one least sure."""
     if joint.terms is None:
@@ -41,7 +41,7 @@ def together(
         known, tau, floor = sought.known, sought.tau, float(sought.floors.max())
         note = note_of(power)
     a_row = recent.predictions_a_row(min(rules.joint.rows, rules.pane_rows))
-    line = traffic.line(
+    line = lines.line(
         SERIES, MEASURE, power, reference=joint.terms.reference_id, values=known, tau=tau,
         budget_share=joint_share(rules), floor=floor, predictions=_times(power.values, a_row),
         note=note,
@@ -69,7 +69,7 @@ def of_contrasts(
 
 
 def stuck(
-    traffic: Traffic, watch: Watch, standards: Standards, recent: RecentRows, rules: Rules
+    lines: Lines, watch: Watch, standards: Standards, recent: RecentRows, rules: Rules
 ) -> list[dict[str, Any]]:
     """Of each feature, at the commonest value that it might be stuck at."""
     watched, found = watch.watched, []
@@ -77,7 +77,7 @@ def stuck(
         return []
     a_row, budget_share = recent.predictions_a_row(rules.pane_rows), stale_share(watched, rules)
     for name in dict.fromkeys(name for name, _ in watched if name.startswith(FEATURE)):
-        terms = terms_of(name, watched, rules, traffic.group[0])
+        terms = terms_of(name, watched, budget_share, rules, lines.group[0])
         usual = None if terms is None else commonest_of(name, terms.profile.reference)
         if terms is None or usual is None:
             continue
@@ -89,7 +89,7 @@ def stuck(
         frozen = reference.feature(name)
         values = 0 if frozen is None else int(frozen.number[0] + frozen.text[0])
         rows = None if power.values is None else power.values * reference.count / max(values, 1)
-        line = traffic.line(
+        line = lines.line(
             name, STALE, power,
             reference=reference.id if standards.is_sealed(terms.profile) else None,
             values=values, tau=terms.tau, budget_share=budget_share, floor=terms.floor,

@@ -15,10 +15,11 @@ from stream.constant import Run, Usual, usual_of
 from stream.profile import Profile
 from stream.rules import Rules
 from stream.unit_effects import SURE, Standing
-from stream.units import Measure
+from stream.units import FAULTS, Measure
 from stream.watched import Key, Watched
 
 MEASURE: Measure = "stale"
+_OF_FEATURES: tuple[Measure, ...] = ("shift", "shape", *FAULTS)
 EVERY = 64  # rows between two looks
 
 
@@ -35,7 +36,7 @@ class Terms:
         """Of its value in the reference, at most; None: the run is none to wonder about."""
         usual = usual_of(run.kind, run.bits, name, self.profile.reference)
         share = None if usual is None else usual.share_at_most
-        if share is None or run.count < FEWEST:
+        if share is None or run.count < FEWEST or 1.0 - share < self.floor:
             return None
         return share if self.statistic(run, share) >= self.threshold else None
 
@@ -44,14 +45,14 @@ class Terms:
 
 
 def terms_of(
-    name: str, watched: Mapping[Key, Watched], rules: Rules, model_id: str
+    name: str, watched: Mapping[Key, Watched], share: float, rules: Rules, model_id: str
 ) -> Terms | None:
-    """None: the feature is not watched."""
-    of_it = [one for key, one in watched.items() if key[0] == name]
+    """For this share of the model's budget; None: the feature is not watched."""
+    of_it = [one for measure in _OF_FEATURES if (one := watched.get((name, measure))) is not None]
     if not of_it:
         return None
     reference = of_it[0].profile.reference
-    rate = stale_share(watched, rules) * false_alerts_per_prediction(
+    rate = share * false_alerts_per_prediction(
         rules.budget_of(model_id), reference.count, reference.end_ms - reference.start_ms
     )
     tau, floor = max(max(one.terms.tau) for one in of_it), rules.floors_of(model_id).shape

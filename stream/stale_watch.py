@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from detectors.run_length import FEWEST
 from stream.columns import FEATURE, NUMBER, TEXT
 from stream.constant import Run, latest_run, usual_of
 from stream.firing import Firing, Patience
@@ -31,7 +32,7 @@ from stream.panes import Ints, PaneTable
 from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.rules import Rules
-from stream.stale_terms import EVERY, MEASURE, standing, terms_of
+from stream.stale_terms import EVERY, MEASURE, Terms, stale_share, standing, terms_of
 from stream.watched import Key, Watched
 from stream.watermark import BEFORE_ALL_MS
 
@@ -69,7 +70,7 @@ class Stuck:
         return of_it, of_any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Panes:
     """A run of panes, and what they are compared with."""
 
@@ -77,10 +78,16 @@ class _Panes:
     watched: Mapping[Key, Watched]
     rules: Rules
     model_id: str
+    share: float | None = None  # of the budget; None: nobody has asked yet
 
     @property
     def start_ms(self) -> Ints:
         return self.table.pane_end - self.rules.pane_ms
+
+    def terms(self, name: str) -> Terms | None:
+        if self.share is None:
+            self.share = stale_share(self.watched, self.rules)
+        return terms_of(name, self.watched, self.share, self.rules, self.model_id)
 
 
 class StaleWatch:
@@ -140,7 +147,7 @@ class StaleWatch:
         stuck, rules = self._stuck.get(name), panes.rules
         if stuck is not None and (stuck.kind, stuck.bits) == (run.kind, run.bits):
             return []
-        terms = terms_of(name, panes.watched, rules, panes.model_id)
+        terms = panes.terms(name) if run.count >= FEWEST else None
         share = None if terms is None else terms.share_of(run, name)
         if terms is None or share is None:
             return []
@@ -184,7 +191,7 @@ class StaleWatch:
         return told
 
     def _is_well(self, panes: _Panes, name: str, stuck: Stuck) -> bool:
-        terms = terms_of(name, panes.watched, panes.rules, panes.model_id)
+        terms = panes.terms(name)
         window, firing = stuck.firing.window, stuck.firing
         if terms is not None:
             usual = usual_of(stuck.kind, stuck.bits, name, terms.profile.reference)

@@ -249,18 +249,25 @@ class Traffic:
         is_watched = rule.enabled and rule.silence is not None
         if not is_watched or self.main is None or "silence" in self.firing:
             return NEVER
-        if isinstance(rule.silence, int):
-            wait_ms = rule.silence
-        elif self.hours.known:
-            least_ms = max(SLOT_MS, LONGER * self.longest_ms)
-            if self.last_end_ms + self.patience * least_ms >= slot_ms:
-                return NEVER
-            chance_ms = math.ceil(self.hours.too_long_ms(rules))
-            wait_ms = max(least_ms, chance_ms)
-        else:
+        least_ms = self.patience * max(SLOT_MS, LONGER * self.longest_ms)
+        if not isinstance(rule.silence, int) and self.last_end_ms + least_ms >= slot_ms:
             return NEVER
-        silent_ms = self.last_end_ms + self.patience * wait_ms
-        return -(-silent_ms // rules.pane_ms) * rules.pane_ms
+        wait_ms = self.silence_ms(rules)
+        if wait_ms is None:
+            return NEVER
+        return -(-(self.last_end_ms + wait_ms) // rules.pane_ms) * rules.pane_ms
+
+    def silence_ms(self, rules: Rules) -> int | None:
+        """So long without a prediction is told; None: none is."""
+        rule = rules.traffic_of(self.hours.model_id)
+        if not rule.enabled or rule.silence is None:
+            return None
+        if isinstance(rule.silence, int):
+            return self.patience * rule.silence
+        if not self.hours.known:
+            return None
+        least_ms = max(SLOT_MS, LONGER * self.longest_ms)
+        return self.patience * max(least_ms, math.ceil(self.hours.too_long_ms(rules)))
 
     def _is_silent(self, at_ms: int, rules: Rules) -> TrafficTold:
         assert self.main is not None

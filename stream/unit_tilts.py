@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -118,21 +118,24 @@ class Terms:
     def family(self) -> str:
         if self.unit.measure == "shift":
             return "normal" if self.ranks is None else "ranks"
-        if self.unit.measure in {"mean", "estimate"}:
-            return "means"
-        return "faults" if self.unit.up_only else "shares"
+        return "rates"
+
+    @property
+    def is_mean(self) -> bool:
+        return self.unit.measure in {"mean", "estimate"}
 
 
 def tilts_of(terms: Sequence[Terms]) -> Tilts:
     """All columns of all units, in order."""
-    starts = np.cumsum([0, *(t.unit.columns for t in terms)])
+    starts = np.cumsum([0, *(t.unit.columns for t in terms)]).tolist()
     parts: list[Tilts] = []
-    places: list[NDArray[np.int64]] = []
+    places: list[int] = []
     for family in sorted({t.family for t in terms}):
         of = [i for i, t in enumerate(terms) if t.family == family]
-        places += [np.arange(starts[i], starts[i + 1]) for i in of]
+        for i in of:
+            places += range(starts[i], starts[i + 1])
         parts.append(_family_tilts(family, [terms[i] for i in of]))
-    return Tilts.concat(parts).take(np.argsort(np.concatenate(places), kind="stable"))
+    return Tilts.concat(parts).take(np.argsort(np.array(places), kind="stable"))
 
 
 def _family_tilts(family: str, terms: Sequence[Terms]) -> Tilts:
@@ -145,20 +148,38 @@ def _family_tilts(family: str, terms: Sequence[Terms]) -> Tilts:
     # the columns of a split unit have their values among them: those have the unit's rate together
     of_unit = [1 if t.unit.is_split else t.unit.columns for t in terms]
     rate = each(min(t.rate / n, _HIGHEST_RATE) for t, n in zip(terms, of_unit, strict=True))
+    taus: list[float] = []
+    for t in terms:
+        taus += t.tau if len(t.tau) == t.unit.columns else t.tau * t.unit.columns
+    tau = np.array(taus)
+    if family == "rates":
+        return _rates(terms, count, rate, tau, each)
     floor = each(t.floor for t in terms)
-    tau = np.concatenate([np.broadcast_to(t.tau, t.unit.columns) for t in terms])
-    if family in {"faults", "shares"}:
-        events = np.concatenate([t.baseline.x for t in terms])
-        return bernoulli_tilts(
-            events, count, rate=rate, tau=tau, floor=floor, up_only=family == "faults"
-        )
-    if family == "means":
-        # of values in [0, 1] the exponential of an account is at most that of events of their mean
-        share = np.concatenate([t.baseline.x for t in terms]) / STEPS
-        # the errors beside an estimate are only compared: they have no tilts
-        floor = np.concatenate([[t.floor, 1.0][: t.unit.columns] for t in terms])
-        of_events = bernoulli_tilts(share, count, rate=rate, tau=tau, floor=floor)
-        return replace(of_events, gain=np.rint(of_events.gain / STEPS).astype(np.int64))
     mean, sd = each(t.baseline.mean for t in terms), each(t.baseline.spread for t in terms)
     scores = [t.ranks for t in terms if t.ranks] if family == "ranks" else None
     return score_tilts(count, rate=rate, tau=tau, floor=floor, mean=mean, sd=sd, scores=scores)
+
+
+def _rates(
+    terms: Sequence[Terms],
+    count: NDArray[np.float64],
+    rate: NDArray[np.float64],
+    tau: NDArray[np.float64],
+    each: Callable[[Iterable[float]], NDArray[np.float64]],
+) -> Tilts:
+    """Of faults, of shares, and of means of values in [0, 1]: of these the exponential of an
+    account is at most that of events of their mean."""
+    steps = each(STEPS if t.is_mean else 1 for t in terms)
+    events = np.concatenate([t.baseline.x for t in terms]) / steps
+    floors: list[float] = []
+    for t in terms:
+        # the errors beside an estimate are only compared: they have no tilts
+        own = [t.floor, 1.0] if t.is_mean else [t.floor] * t.unit.columns
+        floors += own[: t.unit.columns]
+    up_only = each(t.unit.up_only for t in terms)
+    made = bernoulli_tilts(
+        events, count, rate=rate, tau=tau, floor=np.array(floors), up_only=up_only
+    )
+    if all(not t.is_mean for t in terms):
+        return made
+    return replace(made, gain=np.rint(made.gain / steps[:, None]).astype(np.int64))

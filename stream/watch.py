@@ -157,13 +157,18 @@ class Watch:
         """Anew, what is arranged now having been gathered from so many rows; None: no more."""
         self._batches = None if rows is None else Batches(rows)
 
+    def measured(self, taus: Mapping[Key, tuple[float, ...]]) -> None:
+        """In all that a late feature is compared with, from the next arrangement on."""
+        self._taus.update(taus)
+
     def taus(self) -> dict[Key, tuple[float, ...]]:
         """Of the columns of each unit: as measured of late, else as they were taken to be."""
         measured = None if self._batches is None else self._batches.taus()
         if measured is not None:
             for key, at in self._columns.items():
                 self._taus[key] = _same(tuple(measured[at].tolist()))
-        return {key: self._taus.get(key, one.terms.tau) for key, one in self.watched.items()}
+        of_watched = {key: one.terms.tau for key, one in self.watched.items()}
+        return of_watched | self._taus
 
     # -- learning what is usual
 

@@ -23,7 +23,7 @@ import msgspec
 
 from detectors import native as of_detectors
 from stream import native, record_columns
-from stream.allocator import keep_freed_memory
+from stream.allocator import collect_rarely, keep_freed_memory
 from stream.events import Records
 from stream.pipeline import Pipeline, imbalance
 from stream.record_columns import Parser
@@ -153,6 +153,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> dict[str, Any] | None:
     keep_freed_memory()  # as every command does
+    collect_rarely()
     if given.profile:
         fed = list(batches(generate(Workload(predictions=given.predictions)), PARTITIONS))
         with cProfile.Profile() as profile:

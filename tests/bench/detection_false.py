@@ -15,6 +15,7 @@ from detectors.rank_scores import SCORE_UNIT, RankScores
 from detectors.score_tilts import score_tilts
 from detectors.shape import quantile_bins, split
 from detectors.tilts import Tilts
+from tests.bench import detection_rows
 from tests.bench.detection_draws import (
     FLOOR,
     Learnt,
@@ -105,8 +106,9 @@ WEIGHTS = {"features": 0.25, "prediction": 0.15, "performance": 0.30, "quality":
 
 
 def models(*, models: int, length: int, count: int, seed: int) -> dict[str, Any]:
-    """G1m: models of 12 features, score, latency (each mean and 10 bins) and an error, default
-    weights, panes of 50; their 36 rates of faults have no events, and so no alarm."""
+    """G1m: models of 12 features, score, latency (each mean and 10 bins), what goes together in
+    their rows, and an error, default weights, panes of 50; their 36 rates of faults have no events,
+    and so no alarm, and no value comes twice."""
     rng = np.random.default_rng(seed)
     rate = SHIPPED * BUDGET
     alerts = np.zeros(models, dtype=np.int64)
@@ -118,8 +120,13 @@ def models(*, models: int, length: int, count: int, seed: int) -> dict[str, Any]
     for start in range(0, length // PANE, 400):
         events = rng.binomial(PANE, 0.1, (400, models))
         alerts += _tell_and_restart(bank, errors.tilts, start, events, np.full_like(events, PANE))
+    rows = [
+        detection_rows.alerts(rng, predictions=length, pane=PANE, rate=rate) for _ in range(models)
+    ]
+    alerts += np.array(rows)
     return {
         "models": models, "predictions": length, "reference": count, "seed": seed,
+        "of_rows": sum(rows),
         "mean_per_million": float(alerts.mean()) / length * 1e6,
         "upper": upper_bound(alerts, models * length),
         "share_above_3_per_million": float((alerts > 3 * length / 1e6).mean()),

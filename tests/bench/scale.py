@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 
+from stream.allocator import collect_rarely, keep_freed_memory
 from stream.pipeline import Pipeline
 from stream.rules import ReferenceRule
 from tests.bench.core import PARTITIONS, feed, run
@@ -214,6 +215,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(given: argparse.Namespace) -> dict[str, Any]:
+    keep_freed_memory()  # as every command does
+    collect_rarely()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader at first
 
     def workers() -> dict[str, Any]:

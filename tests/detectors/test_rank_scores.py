@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.rank_scores import SCORE_UNIT, RankScores, normal_quantiles
+from detectors.shape import quantile_bins, quantile_bins_of
 
 
 def naive_scores(reference: list[float], values: list[float]) -> list[float]:
@@ -104,3 +105,18 @@ def test_normal_quantiles_are_those_of_python_bit_for_bit() -> None:
     asked = np.concatenate([shares, edges])
     exact = [NormalDist().inv_cdf(p) for p in asked.tolist()]
     assert normal_quantiles(asked).tolist() == exact
+
+
+@given(st.lists(st.lists(st.integers(1, 900), min_size=1, max_size=30), min_size=1, max_size=6))
+def test_scores_and_bins_of_many_references_are_those_of_each(counted: list[list[int]]) -> None:
+    counts = np.concatenate([np.array(one, np.int64) for one in counted])
+    starts = np.cumsum([0, *(len(one) for one in counted[:-1])])
+    together = RankScores.from_all_counts(counts, starts)
+    bins = np.split(quantile_bins_of(counts, starts), starts[1:])
+    for one, made, of_bins in zip(counted, together, bins, strict=True):
+        alone = RankScores.from_counts(one)
+        assert made.count == alone.count
+        assert made.cell_counts.tolist() == alone.cell_counts.tolist()
+        assert made.cell_counts.dtype == alone.cell_counts.dtype
+        assert made.mixed.tobytes() == alone.mixed.tobytes()
+        assert of_bins.tolist() == quantile_bins(one).tolist()

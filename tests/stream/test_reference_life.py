@@ -20,7 +20,7 @@ from stream.reference import Reference
 from stream.rules import BudgetRule, FloorRule, ReferenceRule
 from stream.snapshot import packed
 from stream.wire import Renewed
-from tests.stream.monitors import lived
+from tests.stream.monitors import lived, restored
 from tests.stream.test_watch import GROUP, PANE_MS, RULES
 from tests.streams import Event, alert_bytes, outcome, prediction, records
 
@@ -158,6 +158,34 @@ def test_neither_batches_nor_restores_show_in_what_is_gathered(seed: int) -> Non
     again, the_same, _ = watched(table, cuts, rules)
     assert again == found
     assert [r.id for r in the_same] == [r.id for r in references]
+
+
+@pytest.mark.parametrize("minimum", [50, 400])
+@pytest.mark.parametrize("season", ["none", "day"])
+def test_other_rules_do_not_forget_what_has_been_gathered(season: Any, minimum: int) -> None:
+    size = 2_000
+    table = panes(steps(0.0, 1.0, each=size // 2))
+    rules = replace(
+        CALM, season=season, reference=ReferenceRule(predictions=size - 100, span_ms=60_000)
+    )
+    other = replace(rules, budget=BudgetRule(predictions=2_000), minimum_values=minimum)
+    cut = int(table.pane_end[len(table) * 3 // 4])
+
+    def changes(restores: bool) -> list[Any]:
+        monitor = Monitor(rules, GROUP, "prediction", rules.reference)
+        monitor.update(table.between(0, cut))
+        found: list[Any] = []
+        for pane_end in table.pane_end[table.pane_end > cut].tolist():
+            _, sealed = monitor.update(table.between(pane_end, pane_end), other)
+            found += [change for reference in sealed for change in reference.changes]
+            found += [monitor._gathering.snapshot()["changes"]]
+            if restores:
+                monitor = restored(monitor, other)
+        return found
+
+    found = changes(restores=False)
+    assert found[-1], "the change before the other rules is found"
+    assert changes(restores=True) == found
 
 
 # -- late features

@@ -17,7 +17,8 @@ from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
 from stream.panes import PaneTable, summarise
 from stream.reference import Reference
-from stream.rules import DAY_MS, HOUR_MS, BudgetRule, FloorRule, ReferenceRule, Rules
+from stream.rules import DAY_MS, HOUR_MS, BudgetRule, FloorRule, RateRule, ReferenceRule, Rules
+from stream.season import SeasonGathering
 from stream.settings import Settings
 from tests.stream.monitors import lived
 
@@ -136,10 +137,13 @@ def test_the_same_is_told_time_and_again_by_who_does_not_know_the_hours() -> Non
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_new_feature_is_silent_until_it_has_a_reference_of_its_own(seed: int) -> None:
-    found, references, _ = watched(model(12, seed=seed, late=5))
-    assert len(references) == 2
-    assert [one for one in found if one.pane_end_ms <= 9 * DAY_MS] == []
+def test_a_feature_that_comes_late_has_hours_of_its_own(seed: int) -> None:
+    found, (_, own), monitor = watched(model(14, seed=seed, late=5))
+    assert found == []
+    assert np.argmax(own.seasons["feature:late"].mean) in {5, 6}
+    powers = {p["measure"]: p for p in monitor.powers() if p["series"] == "feature:late"}
+    assert powers["shift"]["smallest"] == 0.1
+    assert "its values depend" in powers["shape"]["note"], "shares know no hours"
 
 
 def test_nulls_are_told_on_the_first_days_too() -> None:
@@ -182,6 +186,44 @@ def test_a_change_within_is_seen_behind_the_hours() -> None:
     assert (change.series, change.measure) == ("feature:x", "shift")
     assert abs(change.since_ms - 2 * DAY_MS) <= 2 * HOUR_MS
     assert sealed.start_ms == 4 * DAY_MS
+
+
+def shaped(kind: str, seed: int, days: int = 8) -> PaneTable:
+    """From day 2 on the spread of x is half as much again, or one category has 8 % more."""
+    random = np.random.default_rng(seed)
+    ends = np.repeat(np.arange(1, days * 24 * 4 + 1) * HOURLY, ROWS)
+    swing = np.sin(2 * np.pi * (ends - HOURLY / 2) / DAY_MS)
+    is_behind = ends > 2 * DAY_MS
+    if kind == "spread":
+        x = random.standard_normal(len(ends)) * np.where(is_behind, 1.5, 1.0) + swing
+        return table_of(ends, {"feature:x": x.tolist()}, random)
+    share = 0.5 + 0.3 * swing + 0.08 * is_behind
+    kinds = np.where(random.random(len(ends)) < share, "a", "b").tolist()
+    return table_of(ends, {"feature:x": kinds}, random)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("kind", ["spread", "category"])
+def test_a_shape_that_changes_within_is_seen_behind_the_hours(kind: str, seed: int) -> None:
+    table = shaped(kind, seed)
+    rules = replace(RULES, rates=RateRule(enabled=False))
+    _, (sealed,), _ = watched(table, rules)
+    (change,) = sealed.changes
+    assert (change.series, change.measure) == ("feature:x", "shape")
+    assert abs(change.since_ms - 2 * DAY_MS) <= 6 * HOUR_MS
+    assert sealed.start_ms == 4 * DAY_MS
+    cuts = sorted(Random(seed).sample(range(1, len(table)), 8))
+    assert [one.id for one in watched(table, rules, cuts)[1]] == [sealed.id]
+
+
+def test_texts_of_many_categories_are_not_counted_by_the_hour() -> None:
+    random = np.random.default_rng(1)
+    ends = np.repeat(np.arange(1, 4 * 97) * HOURLY, ROWS)
+    words = [f"w{n}" for n in random.integers(0, 500, len(ends))]
+    gathering = SeasonGathering(24, RULES.max_categories)
+    gathering.add(table_of(ends, {"feature:x": words}, random))
+    plain = gathering.snapshot()
+    assert (plain["texts"], plain["many"]) == ({}, ["feature:x"])
 
 
 def test_a_reference_that_cannot_hold_two_seasons_is_refused() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream import traffic_power
 from stream.columns import Group
 from stream.panes import Ints
 from stream.rules import DAY_MS, HOUR_MS, ModelRule, ReferenceRule, Rules, TrafficRule
@@ -148,6 +150,33 @@ def test_silence_is_told_by_the_version_that_had_most_of_the_traffic_and_ends_wi
     assert (begun.what, begun.group, begun.since_ms) == ("silence", OLD, away)
     assert begun.at_ms <= away + 3 * SLOT_MS
     assert (over.what, over.verdict, over.at_ms) == ("silence", "quiet", away + 5 * HOUR_MS)
+
+
+def known(table: Panes, days: float, rules: Rules = RULES) -> dict[str, dict[str, Any]]:
+    """What would be found, by what."""
+    traffic = Traffic.of("fraud")
+    list(traffic.walk(table, int(days * DAY_MS), lambda _: rules, lambda *_: None))
+    return {one["measure"]: one for one in traffic_power.shown(traffic, "", rules)}
+
+
+def test_what_would_be_found_of_traffic_is_told_when_it_is_promised_and_less_is_not() -> None:
+    promised = known(panes(3, steady), 3)
+    assert known(panes(0.9, steady), 0.9) == {}
+    many = known(panes(3, lambda ends: np.full(len(ends), 500)), 3)
+    assert many["throughput"]["smallest"] == RULES.traffic.change == 0.5
+    assert 0.55 < promised["throughput"]["smallest"] < 0.65  # of 120 an hour chance is the limit
+    assert promised["throughput"]["seconds"] == 3_600
+    (silence,) = told(panes(3, steady), 3.4)
+    waited_ms = silence.at_ms - 3 * DAY_MS
+    assert 0 <= waited_ms - 1_000 * promised["silence"]["seconds"] <= RULES.pane_ms
+    for fall in (0.45, 0.75):  # of the mean; what is promised is of the fewest that are usual
+        found = told(panes(5, times(steady, 1 - fall, 3 * DAY_MS)), 5)
+        assert [one.what for one in found] == ["throughput"] * (fall > 0.5)
+    few = known(panes(3, lambda ends: np.full(len(ends), 1)), 3)
+    assert few["throughput"]["smallest"] is None
+    assert few["throughput"]["note"].startswith("no fall is found: too few predictions")
+    off = replace(RULES, traffic=TrafficRule(enabled=False))
+    assert known(panes(3, steady), 3, off) == {}
 
 
 def test_a_model_that_sleeps_every_night_is_not_silent_then() -> None:

@@ -1,0 +1,75 @@
+"""What is gathered is looked through before it is sealed: for a change inside, and for how much its
+values depend; with a season, by the hours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stream.panes import PaneTable
+from stream.profile import Profile
+from stream.reference import ChangeWithin, Reference
+from stream.reference_scan import ReferenceScan
+from stream.rules import SEASON_HOURS, Rules
+from stream.season import SeasonGathering
+from stream.units import Unit
+from stream.watched import Key
+
+Taus = Mapping[Key, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    reference: Reference  # it knows the hours
+    change: ChangeWithin | None  # the clearest one
+    taus: Taus  # of the columns of each unit, over all that was gathered
+
+
+class Screening:
+    def __init__(self, rules: Rules, model_id: str) -> None:
+        self._scan = ReferenceScan()
+        hours = SEASON_HOURS[rules.season_of(model_id)]
+        self._season = SeasonGathering(hours, rules.max_categories) if hours else None
+
+    def begin(self, profile: Profile, units: Iterable[tuple[Unit, bool]]) -> None:
+        """Look at these units too, from the next pane on. `units`: each with whether its feature is
+        numeric; what the season sees by the hours is left to it."""
+        if self._season is not None:
+            units = [one for one in units if not self._season.sees(profile, *one)]
+        self._scan.begin(profile, list(units))
+
+    def add(self, run: PaneTable, rules: Rules) -> None:
+        self._scan.add(run, rules.pane_ms, rules.max_categories)
+        if self._season is not None:
+            self._season.add(run)
+
+    def finish(self, reference: Reference, rules: Rules) -> Screened:
+        """`reference`: of all that was added."""
+        change, taus = self._scan.find(), self._scan.taus()
+        if self._season is None:
+            return Screened(reference, change, taus)
+        profile = Profile(reference, rules.minimum_values, rules.max_categories)
+        by_hour = self._season.find(profile)
+        changes = [] if change is None else [change]
+        changes += by_hour.changes
+        reference = replace(reference, seasons=by_hour.seasons)
+        return Screened(reference, next(iter(changes), None), {**taus, **by_hour.taus})
+
+    @property
+    def frames(self) -> list[Reference]:
+        """That the state must hold to go on."""
+        return self._scan.frames
+
+    # -- state
+
+    def snapshot(self) -> tuple[Any, Any]:
+        """(of the scan, of the season)."""
+        return self._scan.snapshot(), None if self._season is None else self._season.snapshot()
+
+    def restore(self, profiles: Mapping[str, Profile], scan: Any, season: Any) -> None:
+        """None: there was nothing of it."""
+        if scan is not None:
+            self._scan.restore(profiles, scan)
+        if season is not None and self._season is not None:
+            self._season.restore(season)
