@@ -8,6 +8,7 @@
 
 #include "native/arranged.h"
 #include "native/batch.h"
+#include "native/crc32c.h"
 #include "native/judged.h"
 #include "native/records.h"
 #include "native/summary.h"
@@ -512,6 +513,7 @@ static PyMethodDef METHODS[] = {
     {"arranged", arranged, METH_VARARGS,
      "([[part, …] of a column, …], [bytes of a cell, …], [rows of a part, …], order)"},
     {"judged", judged, METH_VARARGS, "(ten columns of matured predictions and their outcomes)"},
+    {"crc32c", crc32c, METH_O, "(bytes)"},
     {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
     {NULL, NULL, 0, NULL},
 };
