@@ -7,7 +7,7 @@ an owner has set thresholds for. What begins and ends with a reference begins an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,7 @@ from stream.stale_watch import StaleWatch
 from stream.standards import Standards
 from stream.units import Measure
 from stream.watch import Watch
+from stream.watched import Watched
 from stream.watermark import BEFORE_ALL_MS
 
 _OF_MEANS: tuple[Measure, ...] = ("shift", "rate", "mean")
@@ -134,7 +135,8 @@ class Detection:
     ) -> list[MonitorFinding]:
         firing = list(self.watch.firing)
         self._pool(rules)
-        told = self.watch.run(run, rules, partial(self.standards.may_tell, rules=rules))
+        may_tell = partial(self.standards.may_tell, rules=rules)
+        told = self.watch.run(run, rules, may_tell)
         concert = Concert(firing)
         findings: list[MonitorFinding] = []
         for one in concert.of(told):
@@ -150,7 +152,7 @@ class Detection:
             words.of_joint(joint, int(run.pane_end[joint.row]), self._joint)
             for joint in self._joint.run(run, rules, firing, told)
         ]
-        findings += self._constant(run, rules, recent, words)
+        findings += self._constant(run, rules, recent, words, may_tell)
         findings += self.means.run(run, words, self._sealed_of, self.watch.undecided)
         if self.watch.shared is not None:
             findings += self.watch.shared.findings(run.pane_end, firing, told)
@@ -178,13 +180,14 @@ class Detection:
         return [words.of_objective(one, int(run.pane_end[one.row])) for one in told]
 
     def _constant(
-        self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
-    ) -> list[MonitorFinding]:
+        self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings,
+        may_tell: Callable[[Watched], bool],
+    ) -> list[MonitorFinding]:  # fmt: skip
         """Features that have stopped varying."""
         if is_judged(self._kind):
             return []
         watched = self.watch.watched
-        told = self._stale.run(run, recent, watched, rules, self._group[0])
+        told = self._stale.run(run, recent, watched, rules, self._group[0], may_tell=may_tell)
         share = stale_share(watched, rules) if told else 0.0
         found: list[MonitorFinding] = []
         for one in told:
