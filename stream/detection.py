@@ -7,8 +7,7 @@ an owner has set thresholds for. What begins and ends with a reference begins an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from stream.budget import OBJECTIVES, false_alerts_per_prediction
@@ -37,7 +36,6 @@ from stream.stale_watch import StaleWatch
 from stream.standards import Standards
 from stream.units import Measure
 from stream.watch import Watch
-from stream.watched import Watched
 from stream.watermark import BEFORE_ALL_MS
 
 _OF_MEANS: tuple[Measure, ...] = ("shift", "rate", "mean")
@@ -51,7 +49,8 @@ class Detection:
     ) -> None:
         """`enough`: values that make a reference."""
         self._group, self._kind = group, kind
-        self.standards = Standards(kind, group[0])
+        has_season = rules.season_of(group[0]) != "none"
+        self.standards = Standards(kind, group[0], has_season=has_season)
         is_judged = kind == "prediction" and rules.maturity_of(group[0]) is not None
         self.watch = Watch(enough, Inputs(rules.pane_ms) if is_judged else None)
         self.means = MonitoredSeries(rules, group[0], kind, types)
@@ -135,8 +134,7 @@ class Detection:
     ) -> list[MonitorFinding]:
         firing = list(self.watch.firing)
         self._pool(rules)
-        may_tell = partial(self.standards.may_tell, rules=rules)
-        told = self.watch.run(run, rules, may_tell)
+        told = self.watch.run(run, rules, self.standards.may_tell)
         concert = Concert(firing)
         findings: list[MonitorFinding] = []
         for one in concert.of(told):
@@ -152,7 +150,7 @@ class Detection:
             words.of_joint(joint, int(run.pane_end[joint.row]), self._joint)
             for joint in self._joint.run(run, rules, firing, told)
         ]
-        findings += self._constant(run, rules, recent, words, may_tell)
+        findings += self._constant(run, rules, recent, words)
         findings += self.means.run(run, words, self._sealed_of, self.watch.undecided)
         if self.watch.shared is not None:
             findings += self.watch.shared.findings(run.pane_end, firing, told)
@@ -180,18 +178,19 @@ class Detection:
         return [words.of_objective(one, int(run.pane_end[one.row])) for one in told]
 
     def _constant(
-        self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings,
-        may_tell: Callable[[Watched], bool],
-    ) -> list[MonitorFinding]:  # fmt: skip
+        self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
+    ) -> list[MonitorFinding]:
         """Features that have stopped varying."""
         if is_judged(self._kind):
             return []
-        watched = self.watch.watched
-        told = self._stale.run(run, recent, watched, rules, self._group[0], may_tell=may_tell)
+        watched, standards = self.watch.watched, self.standards
+        if standards.has_season:
+            watched = {key: of for key, of in watched.items() if standards.knows_hours(of.profile)}
+        told = self._stale.run(run, recent, watched, rules, self._group[0])
         share = stale_share(watched, rules) if told else 0.0
         found: list[MonitorFinding] = []
         for one in told:
-            sealed = one.profile is not None and self.standards.is_sealed(one.profile)
+            sealed = one.profile is not None and standards.is_sealed(one.profile)
             end_ms = int(run.pane_end[one.row])
             found.append(words.of_stale(one, end_ms, share, is_sealed=sealed))
         return found

@@ -27,14 +27,10 @@ EVERY = 64  # rows between two looks
 class Terms:
     """On which the runs of a feature are judged."""
 
-    of: Watched  # one of the units of the feature
+    profile: Profile
     tau: float
     threshold: float  # nats
     floor: float  # of the share of one value
-
-    @property
-    def profile(self) -> Profile:
-        return self.of.profile
 
     def share_of(self, usual: Usual | None, count: int) -> float | None:
         """Of a value in the reference, at most; None: so many in a row are none to wonder about."""
@@ -59,7 +55,7 @@ def terms_of(
         rules.budget_of(model_id), reference.count, reference.end_ms - reference.start_ms
     )
     tau, floor = max(max(one.terms.tau) for one in of_it), rules.floors_of(model_id).shape
-    return Terms(of_it[0], tau, threshold(rate, EVERY), floor)
+    return Terms(of_it[0].profile, tau, threshold(rate, EVERY), floor)
 
 
 def stale_share(watched: Mapping[Key, Watched], rules: Rules) -> float:

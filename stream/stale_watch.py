@@ -18,7 +18,7 @@ the feature by then. As long as there are no values it stays stuck.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +80,6 @@ class _Panes:
     watched: Mapping[Key, Watched]
     rules: Rules
     model_id: str
-    may_tell: Callable[[Watched], bool]
     share: float | None = None  # of the budget; None: nobody has asked yet
 
     @property
@@ -116,13 +115,10 @@ class StaleWatch:
         watched: Mapping[Key, Watched],
         rules: Rules,
         model_id: str,
-        *,
-        may_tell: Callable[[Watched], bool],
     ) -> list[StaleTold]:
-        """`may_tell`: whether anything may be told of a unit at all."""
         if not rules.rates.enabled or not watched:
             return []
-        panes, told, first = _Panes(run, watched, rules, model_id, may_tell), [], 0
+        panes, told, first = _Panes(run, watched, rules, model_id), [], 0
         for row in self._looks(run):
             told += self._follow(panes, first, row + 1)
             done = {one.name for one in told if one.row == row}
@@ -154,7 +150,7 @@ class StaleWatch:
         if stuck is not None and (stuck.kind, stuck.bits) == (run.kind, run.bits):
             return []
         terms = panes.terms(name) if run.count >= FEWEST else None
-        if terms is None or not panes.may_tell(terms.of):
+        if terms is None:
             return []
         usual = usual_of(run.kind, run.bits, name, terms.profile.reference)
         share = terms.share_of(usual, run.count)
