@@ -11,7 +11,14 @@ from aiokafka.record.memory_records import MemoryRecords
 from stream.native import EXTENSION
 
 _FORMAT = 2  # of batches, which brokers have written since 0.11
-_LENGTH, _MAGIC, _COUNT, _PAYLOAD = 8, 16, 57, 61  # places in a batch of that format
+_LENGTH, _MAGIC, _CRC, _SUMMED, _COUNT, _PAYLOAD = (
+    8,
+    16,
+    17,
+    21,
+    57,
+    61,
+)  # places in a batch of that format
 _DECODED: Mapping[int, Callable[[bytes], Any]] = {
     1: codec.gzip_decode,
     2: codec.snappy_decode,
@@ -111,6 +118,16 @@ def records_of(batch: Any, data: bytes, begin: int) -> RawRecords | None:
         return None
     offsets, timestamps, values, key = found
     return RawRecords(offsets, timestamps, values, key, batch.timestamp_type)
+
+
+def crc_is_right(data: bytes, begin: int) -> bool | None:
+    """Of the batch that begins there; None: somebody else must look. aiokafka's own way takes ten
+    times as long and more, a sixteenth of all that a worker does."""
+    if EXTENSION is None or data[begin + _MAGIC] != _FORMAT:
+        return None
+    crc = EXTENSION.crc32c(memoryview(data)[begin + _SUMMED : end_of(data, begin)])
+    said = int.from_bytes(data[begin + _CRC : begin + _SUMMED], "big")
+    return None if crc is None else bool(crc == said)
 
 
 def end_of(data: bytes, begin: int) -> int:

@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, OffsetResetStrategy, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
-from aiokafka.errors import KafkaConnectionError, for_code
+from aiokafka.errors import CorruptRecordException, KafkaConnectionError, for_code
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust.exceptions import ImproperlyConfigured
@@ -28,6 +28,7 @@ from stream.record_batch import RawRecordBuffer, RecordBatch, longest_acked_pref
 from stream.settings import Settings
 from stream.topology import build
 from stream.transport import BatchSchema, Consumer
+from stream.whole_batches import take_whole_batches
 
 TP = TopicPartition("events", 0)
 
@@ -341,6 +342,24 @@ def test_the_extension_reads_of_a_batch_what_aiokafka_reads(records: list[Any]) 
     ]
     for cut in range(7, 1, -2):  # what is not whole is left to aiokafka
         assert native.EXTENSION.records(data[67 : len(data) - cut], len(records), 0, 0, -1) is None
+
+
+@pytest.mark.parametrize("codec", [0, 1])
+def test_a_damaged_batch_is_refused_wherever_the_damage_is(codec: int) -> None:
+    whole = _batch([b"a" * 37, None, b"c"], 5, codec)
+    assert records_of_fetched(whole) == [5, 6, 7]
+    for place in range(17, len(whole)):  # the CRC, and what it is of
+        data = bytearray(whole)
+        data[place] ^= 1 << place % 8
+        with pytest.raises(CorruptRecordException):
+            records_of_fetched(bytes(data))
+
+
+def records_of_fetched(data: bytes) -> list[int]:
+    fetched = _fetched(TP, data, 5)
+    take_whole_batches(fetched)
+    offsets: list[int] = fetched.getall().offsets
+    return offsets
 
 
 @st.composite
