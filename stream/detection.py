@@ -8,7 +8,6 @@ an owner has set thresholds for. What begins and ends with a reference begins an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from stream.budget import OBJECTIVES, false_alerts_per_prediction
@@ -50,7 +49,8 @@ class Detection:
     ) -> None:
         """`enough`: values that make a reference."""
         self._group, self._kind = group, kind
-        self.standards = Standards(kind, group[0])
+        has_season = rules.season_of(group[0]) != "none"
+        self.standards = Standards(kind, group[0], has_season=has_season)
         is_judged = kind == "prediction" and rules.maturity_of(group[0]) is not None
         self.watch = Watch(enough, Inputs(rules.pane_ms) if is_judged else None)
         self.means = MonitoredSeries(rules, group[0], kind, types)
@@ -134,7 +134,7 @@ class Detection:
     ) -> list[MonitorFinding]:
         firing = list(self.watch.firing)
         self._pool(rules)
-        told = self.watch.run(run, rules, partial(self.standards.may_tell, rules=rules))
+        told = self.watch.run(run, rules, self.standards.may_tell)
         concert = Concert(firing)
         findings: list[MonitorFinding] = []
         for one in concert.of(told):
@@ -183,12 +183,14 @@ class Detection:
         """Features that have stopped varying."""
         if is_judged(self._kind):
             return []
-        watched = self.watch.watched
+        watched, standards = self.watch.watched, self.standards
+        if standards.has_season:
+            watched = {key: of for key, of in watched.items() if standards.knows_hours(of.profile)}
         told = self._stale.run(run, recent, watched, rules, self._group[0])
         share = stale_share(watched, rules) if told else 0.0
         found: list[MonitorFinding] = []
         for one in told:
-            sealed = one.profile is not None and self.standards.is_sealed(one.profile)
+            sealed = one.profile is not None and standards.is_sealed(one.profile)
             end_ms = int(run.pane_end[one.row])
             found.append(words.of_stale(one, end_ms, share, is_sealed=sealed))
         return found

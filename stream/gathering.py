@@ -36,7 +36,7 @@ class Gathering:
         self.is_done = False  # the own reference is sealed
         self._late: dict[str, LateGathering] = {}
         self._changes: list[ChangeWithin] = []
-        self._screening = Screening(rules, group[0])
+        self._screening = Screening(rules, group[0], is_late=False)
 
     def begin_late(self, name: str) -> None:
         """Of this feature alone, from the next pane on, unless all are gathered anyway, or there
@@ -77,14 +77,14 @@ class Gathering:
 
     def _complete(self) -> list[Gathered]:
         found = self._screening.finish(self._own.seal(*self._place), self._rules)
-        self._screening = Screening(self._rules, self._place[0][0])
+        self._screening = Screening(self._rules, self._place[0][0], is_late=False)
         self._changes += [] if found.change is None else [found.change]
         if found.change is not None and len(self._changes) <= ANEW:
             self._own = ReferenceBuilder(self._rule, self._rules)
             return []
         self.is_done = True
         sealed = replace(found.reference, changes=tuple(self._changes))
-        return [Gathered(None, sealed, is_sealed=True)]
+        return [Gathered(None, sealed, is_sealed=True, taus=found.taus)]
 
     def frame(self, profile: Profile, units: Iterable[tuple[Unit, bool]]) -> None:
         """Look at these units too, where there is nothing to look at a feature by yet."""

@@ -35,7 +35,7 @@ class LateGathering:
 
     def _begin(self) -> None:
         self.builder = ReferenceBuilder(self._rule, self._rules)
-        self.screening = Screening(self._rules, self._model_id)
+        self.screening = Screening(self._rules, self._model_id, is_late=True)
 
     def use(self, rules: Rules) -> None:
         self._rules = rules

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from detectors.power import smallest_change, sure_delay
 from stream.columns import Group
-from stream.reference import Reference
 from stream.standards import Standards
 from stream.unit_tilts import Terms, tilts_of
 from stream.watch import Watch
@@ -24,6 +23,7 @@ WITHIN = 20_000
 """Values within which a change that counts as found is told, 19 times in 20."""
 
 _MUCH = 1.5  # loss of power worth a note
+_UNTOLD = "told when its reference is sealed: until then it may be the hour"
 _EDGE = 1.0 - 1e-9  # of the room between a rate and 0 or 1
 Floats = NDArray[np.float64]
 
@@ -106,7 +106,7 @@ def shown(lines: Lines, watch: Watch, standards: Standards) -> list[dict[str, An
                 reference=reference.id if standards.is_sealed(one.profile) else None,
                 values=int(one.terms.baseline.n.max()), tau=max(one.terms.tau),
                 budget_share=one.share, floor=one.terms.floor,
-                predictions=predictions, note=_note(reference, one.unit.name, power),
+                predictions=predictions, note=_note(one, power, standards),
             )
         )  # fmt: skip
     return found
@@ -121,8 +121,11 @@ def _values(one: Watched) -> int:
     return int(n.sum() if one.unit.is_split else n[0])
 
 
-def _note(reference: Reference, name: str, power: Power) -> str | None:
+def _note(one: Watched, power: Power, standards: Standards) -> str | None:
     """What the reference is too short for."""
+    if not standards.may_tell(one):
+        return _UNTOLD
+    reference, name = one.profile.reference, one.unit.name
     inside = [c for c in reference.changes if c.since_ms >= reference.start_ms]
     if any(change.series == name for change in inside):
         return "it changed within its reference: take a longer one, if it comes and goes"

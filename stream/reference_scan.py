@@ -80,15 +80,15 @@ class ReferenceScan:
         self._fine_sums.add(run.rows, begins_ms, np.stack([fine.x, fine.n, fine.xx]))
         self._coarse_sums.add(run.rows, begins_ms, np.stack([coarse.x, coarse.n]))
 
-    def taus(self) -> dict[Key, tuple[float, ...]]:
-        """How much the values of each unit depend, of each of its columns: in the latter half, as
-        `Batches` measures it. What something begins with is not how it goes on."""
+    def taus(self, *, whole: bool) -> dict[Key, tuple[float, ...]]:
+        """How much the values of each unit depend, of each of its columns: in all of them, or, as
+        `Batches` has it, in the latter half: what it begins with is not how it goes on."""
         found: dict[Key, tuple[float, ...]] = {}
         for scanned, sums in self._parts():
             columns = sum(unit.columns for unit, _, _ in scanned)
             if not columns or not len(sums):
                 continue
-            x, n, xx = _three(sums.all(columns)[:, len(sums) // 2 :])
+            x, n, xx = _three(sums.all(columns)[:, 0 if whole else len(sums) // 2 :])
             tau, first = taus_of(x, n, xx).tolist(), 0
             for unit, _, _ in scanned:
                 found[unit.name, unit.measure] = tuple(tau[first : first + unit.columns])

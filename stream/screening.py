@@ -23,11 +23,14 @@ Taus = Mapping[Key, tuple[float, ...]]
 class Screened:
     reference: Reference  # it knows the hours
     change: ChangeWithin | None  # the clearest one
-    taus: Taus  # of the columns of each unit, over all that was gathered
+    taus: Taus  # of the columns of each unit, where nothing else measures them
 
 
 class Screening:
-    def __init__(self, rules: Rules, model_id: str) -> None:
+    def __init__(self, rules: Rules, model_id: str, *, is_late: bool) -> None:
+        """`is_late`: of one feature, whose dependence nothing else measures. With a season it takes
+        all cycles there are to measure any."""
+        self._is_late = is_late
         self._scan = ReferenceScan()
         hours = SEASON_HOURS[rules.season_of(model_id)]
         self._season = SeasonGathering(hours, rules.max_categories) if hours else None
@@ -46,15 +49,18 @@ class Screening:
 
     def finish(self, reference: Reference, rules: Rules) -> Screened:
         """`reference`: of all that was added."""
-        change, taus = self._scan.find(), self._scan.taus()
+        change = self._scan.find()
         if self._season is None:
+            taus = self._scan.taus(whole=False) if self._is_late else {}
             return Screened(reference, change, taus)
         profile = Profile(reference, rules.minimum_values, rules.max_categories)
         by_hour = self._season.find(profile)
         changes = [] if change is None else [change]
         changes += by_hour.changes
         reference = replace(reference, seasons=by_hour.seasons)
-        return Screened(reference, next(iter(changes), None), {**taus, **by_hour.taus})
+        return Screened(
+            reference, next(iter(changes), None), {**self._scan.taus(whole=True), **by_hour.taus}
+        )
 
     @property
     def frames(self) -> list[Reference]:

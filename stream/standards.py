@@ -29,8 +29,8 @@ class Standards:
     what has been gathered so far is a provisional one, again at every doubling. A feature that
     came when the law was sealed has a standard of its own."""
 
-    def __init__(self, kind: PaneKind, model_id: str) -> None:
-        self._kind, self._model_id = kind, model_id
+    def __init__(self, kind: PaneKind, model_id: str, *, has_season: bool) -> None:
+        self._kind, self._model_id, self.has_season = kind, model_id, has_season
         self.law: Profile | None = None
         self._provisional: Profile | None = None
         self._late: dict[str, Profile] = {}
@@ -59,12 +59,14 @@ class Standards:
         """Whether it is the law, or that of a late feature."""
         return profile is self.law or any(self._late[n] is profile for n in self._late_laws)
 
-    def may_tell(self, one: Watched, rules: Rules) -> bool:
+    def may_tell(self, one: Watched) -> bool:
         """Before a reference knows the hours, whatever comes and goes with them would be a change:
         with a season, only what is wrong whatever the value is told until it is sealed."""
-        if rules.season_of(self._model_id) == "none" or one.unit.measure in _WRONG_AT_ANY_HOUR:
-            return True
-        return self.is_sealed(one.profile)
+        return one.unit.measure in _WRONG_AT_ANY_HOUR or self.knows_hours(one.profile)
+
+    def knows_hours(self, profile: Profile) -> bool:
+        """If there are any."""
+        return not self.has_season or self.is_sealed(profile)
 
     def lacks(self, name: str, rules: Rules) -> bool:
         """Whether the law is silent about this feature, or nearly."""

@@ -131,6 +131,13 @@ def test_what_comes_and_goes_as_ever_is_silent_from_the_first_prediction_on(seed
     assert {("feature:kind", "shape"), ("prediction:latency_ms", "shift")} <= units
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_two_days_are_enough_to_be_silent_behind_them(seed: int) -> None:
+    rules = replace(RULES, reference=ReferenceRule(predictions=4_000, span_ms=2 * DAY_MS))
+    found, (sealed,), _ = watched(model(10, seed=seed), rules)
+    assert (found, sealed.end_ms) == ([], 2 * DAY_MS)
+
+
 def test_the_same_is_told_time_and_again_by_who_does_not_know_the_hours() -> None:
     found, _, _ = watched(model(5, seed=0), replace(RULES, season="none"))
     assert len(names(found)) > 5
@@ -142,8 +149,28 @@ def test_a_feature_that_comes_late_has_hours_of_its_own(seed: int) -> None:
     assert found == []
     assert np.argmax(own.seasons["feature:late"].mean) in {5, 6}
     powers = {p["measure"]: p for p in monitor.powers() if p["series"] == "feature:late"}
-    assert powers["shift"]["smallest"] == 0.1
+    assert powers["shift"]["smallest"] < 0.15
     assert "its values depend" in powers["shape"]["note"], "shares know no hours"
+
+
+def test_what_is_not_told_yet_says_so() -> None:
+    _, _, monitor = watched(model(2, seed=1))
+    notes = {(p["series"], p["measure"]): p["note"] for p in monitor.powers()}
+    assert "when its reference is sealed" in notes["feature:x", "shift"]
+    assert "when its reference is sealed" in notes["feature:when", "unseen"]
+    assert notes["feature:x", "null"] is None
+
+
+@pytest.mark.parametrize("night", [6, 10])
+def test_what_does_not_vary_at_night_is_not_stale(night: int) -> None:
+    random = np.random.default_rng(night)
+    ends = np.repeat(np.arange(1, 8 * 24 * 4 + 1) * HOURLY, ROWS)
+    is_night = ((ends - 1) // HOUR_MS) % 24 >= 24 - night
+    sun = np.where(is_night, 0.0, np.abs(random.standard_normal(len(ends))))
+    sign = np.where(random.random(len(ends)) < 0.5, "a", "b")
+    values = {"feature:sun": sun.tolist(), "feature:sign": np.where(is_night, "off", sign).tolist()}
+    found, references, _ = watched(table_of(ends, values, random))
+    assert (found, len(references)) == ([], 1)
 
 
 def test_nulls_are_told_on_the_first_days_too() -> None:
