@@ -11,7 +11,7 @@ from detectors.run_length import FEWEST, statistic, threshold
 from detectors.tilts import DOUBT
 from stream.budget import WEIGHTS, false_alerts_per_prediction
 from stream.columns import FEATURE
-from stream.constant import Run, Usual, usual_of
+from stream.constant import Usual
 from stream.profile import Profile
 from stream.rules import Rules
 from stream.unit_effects import SURE, Standing
@@ -32,16 +32,15 @@ class Terms:
     threshold: float  # nats
     floor: float  # of the share of one value
 
-    def share_of(self, run: Run, name: str) -> float | None:
-        """Of its value in the reference, at most; None: the run is none to wonder about."""
-        usual = usual_of(run.kind, run.bits, name, self.profile.reference)
+    def share_of(self, usual: Usual | None, count: int) -> float | None:
+        """Of a value in the reference, at most; None: so many in a row are none to wonder about."""
         share = None if usual is None else usual.share_at_most
-        if share is None or run.count < FEWEST or 1.0 - share < self.floor:
+        if share is None or count < FEWEST or 1.0 - share < self.floor:
             return None
-        return share if self.statistic(run, share) >= self.threshold else None
+        return share if self.statistic(count, share) >= self.threshold else None
 
-    def statistic(self, run: Run, share: float) -> float:
-        return statistic(run.count, share, tau=self.tau)
+    def statistic(self, count: int, share: float) -> float:
+        return statistic(count, share, tau=self.tau)
 
 
 def terms_of(

@@ -12,7 +12,8 @@ what hardly varied has not stopped.
 
 It varies again when, among the sampled values that came since, the share of the one is surely no
 more above that in the reference than the floor allows: asked first after `alerts.resolve_values` of
-them and at each doubling. As long as there are none it stays stuck.
+them and at each doubling. So it is when its longest run is none to wonder about by what is known of
+the feature by then. As long as there are no values it stays stuck.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Stuck:
 
     kind: int  # of cell
     bits: int
+    longest: int  # values in a row, as far as is known
     firing: Firing
 
     def count(self, table: PaneTable, name: str) -> tuple[Ints, Ints]:
@@ -148,18 +150,21 @@ class StaleWatch:
         if stuck is not None and (stuck.kind, stuck.bits) == (run.kind, run.bits):
             return []
         terms = panes.terms(name) if run.count >= FEWEST else None
-        share = None if terms is None else terms.share_of(run, name)
-        if terms is None or share is None:
+        if terms is None:
+            return []
+        usual = usual_of(run.kind, run.bits, name, terms.profile.reference)
+        share = terms.share_of(usual, run.count)
+        if share is None:
             return []
         if stuck is None:
             patience = Patience(rules.minimum_values, rules.resolve_values, 0, rules.ask_after_ms)
             firing = Firing(1, int(panes.start_ms[row]) + patience.ask_after_ms, patience)
-            self._stuck[name] = Stuck(run.kind, run.bits, firing)
+            self._stuck[name] = Stuck(run.kind, run.bits, run.count, firing)
         else:
-            stuck.kind, stuck.bits = run.kind, run.bits
+            stuck.kind, stuck.bits, stuck.longest = run.kind, run.bits, run.count
             stuck.firing.look_anew()
         told = StaleTold(
-            row, name, run, share=share, statistic=terms.statistic(run, share),
+            row, name, run, share=share, statistic=terms.statistic(run.count, share),
             threshold=terms.threshold, since_ms=run.first_end_ms - rules.pane_ms,
             profile=terms.profile,
         )  # fmt: skip
@@ -193,9 +198,13 @@ class StaleWatch:
     def _is_well(self, panes: _Panes, name: str, stuck: Stuck) -> bool:
         terms = panes.terms(name)
         window, firing = stuck.firing.window, stuck.firing
+        if int(window.x[0]) == window.count:
+            stuck.longest = max(stuck.longest, window.count)
         if terms is not None:
             usual = usual_of(stuck.kind, stuck.bits, name, terms.profile.reference)
             if usual is not None:
+                if terms.share_of(usual, stuck.longest) is None:  # by what is known now
+                    return True
                 seen = int(window.x[0]), window.count, float(firing.patience.look)
                 match standing(terms, usual, *seen):
                     case "well":
@@ -207,13 +216,16 @@ class StaleWatch:
         return False
 
     def snapshot(self) -> list[Any]:
-        stuck = [[name, of.kind, of.bits, of.firing.snapshot()] for name, of in self._stuck.items()]
+        stuck = [
+            [name, of.kind, of.bits, of.longest, of.firing.snapshot()]
+            for name, of in self._stuck.items()
+        ]
         return [self._rows, stuck]
 
     def restore(self, plain: list[Any]) -> None:
         self._rows, stuck = plain
-        for name, kind, bits, firing in stuck:
-            self._stuck[name] = Stuck(kind, bits, Firing.restore(firing))
+        for name, kind, bits, longest, firing in stuck:
+            self._stuck[name] = Stuck(kind, bits, longest, Firing.restore(firing))
 
 
 def _constant_in(run: PaneTable, row: int) -> set[str]:

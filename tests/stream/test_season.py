@@ -328,3 +328,25 @@ def test_nor_do_batches_or_restores_show_in_what_goes_together(seed: int) -> Non
     whole = told([])
     assert joint(whole)
     assert told(sorted(Random(seed).sample(range(1, len(table)), 60))) == whole
+
+
+def nights(days: int, seed: int) -> PaneTable:
+    """Nothing varies at night."""
+    random = np.random.default_rng(seed)
+    ends = np.repeat(np.arange(1, days * 24 * 4 + 1) * HOURLY, ROWS)
+    is_night = np.sin(2 * np.pi * (ends - HOURLY / 2) / DAY_MS) < -0.7
+    visits = np.where(is_night, 0, random.integers(0, 12, len(ends))).astype(float)
+    mood = np.where(is_night, "closed", random.choice(list("abcdef"), len(ends)))
+    columns = {"feature:visits": visits.tolist(), "feature:mood": mood.tolist()}
+    return table_of(ends, columns, random)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_is_one_value_every_night_has_not_stopped_varying(seed: int) -> None:
+    assert names(watched(nights(10, seed))[0]) == set()
+    hourless = replace(RULES, season="none")  # until nights are known they are too long
+    found = watched(nights(10, seed), hourless)[0]
+    stale = [(f.verdict, f.pane_end_ms) for f in found if f.alertname == "StaleFeature"]
+    told = [end_ms for verdict, end_ms in stale if verdict == "drift"]
+    assert len(stale) == 2 * len(told) > 0
+    assert max(told) <= GATHERED * HOURLY
