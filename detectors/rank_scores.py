@@ -1,9 +1,8 @@
 """Normal scores of ranks: any numeric series on one scale, whatever its tails."""
 
 import math
-from collections.abc import Callable
 from statistics import NormalDist
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +61,16 @@ def normal_quantiles(share: Floats) -> Floats:
     return quantiles
 
 
+class Table(Protocol):
+    """Holds the scores of many references."""
+
+    def scores(self, slot: int) -> Scores: ...
+
+
+Elsewhere = tuple[Table, int]
+"""Where scores are, and in which slot."""
+
+
 class RankScores:
     """Scores of values by their place in a frozen reference.
 
@@ -95,11 +104,15 @@ class RankScores:
     Source: van der Waerden scores (Proc. Kon. Ned. Akad. Wet. 55, 1952; 56, 1953).
     """
 
+    __slots__ = ("_mixed", "cell_counts", "count", "values")
+
     def __init__(self, cell_counts: npt.ArrayLike, values: npt.ArrayLike | None = None) -> None:
         counts = np.asarray(cell_counts, dtype=np.int64)
         if counts.ndim != 1 or (counts < 0).any() or not counts.sum():
             raise ValueError("cell_counts must be one row of counts, not negative, not all 0")
-        self.values = None if values is None else np.asarray(values, dtype=np.float64)
+        self.values: Floats | None = (
+            None if values is None else np.asarray(values, dtype=np.float64)
+        )
         if self.values is not None:
             if self.values.shape != counts.shape or not np.isfinite(self.values).all():
                 raise ValueError("values must be finite, one a cell")
@@ -115,14 +128,15 @@ class RankScores:
         mixed = np.empty(2 * len(counts) + 1, dtype=np.int64)
         mixed[1::2] = np.rint((cells - mean) * scale * SCORE_UNIT)
         mixed[0::2] = np.rint((gaps - mean) * scale * SCORE_UNIT)
-        self._mixed: Scores | Callable[[], Scores] = _short(mixed)
+        self._mixed: Scores | Elsewhere = _short(mixed)
 
     @property
     def mixed(self) -> Scores:
         """Of gaps and cells in turn: of what is below the first cell, of the first, and so on."""
-        return self._mixed() if callable(self._mixed) else self._mixed
+        kept = self._mixed
+        return kept if isinstance(kept, np.ndarray) else kept[0].scores(kept[1])
 
-    def keep_elsewhere(self, mixed: Callable[[], Scores]) -> None:
+    def keep_elsewhere(self, mixed: Elsewhere) -> None:
         """The scores are asked for when they are needed."""
         self._mixed = mixed
 

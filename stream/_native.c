@@ -1,11 +1,14 @@
-/* Twins in C of two things: of bytes to columns, for the records that it is certain about (the
+/* Twins in C of four things: of bytes to columns, for the records that it is certain about (the
  * places of the others are said, and Python reads those: what is refused, and why, is written in one
- * place only), and of columns to summaries. Nothing is kept between two calls.
+ * place only), of columns to summaries, of the search and order of rows in runs, and of the measures of
+ * what has matured. Nothing is kept between two calls.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "native/arranged.h"
 #include "native/batch.h"
+#include "native/judged.h"
 #include "native/records.h"
 #include "native/summary.h"
 
@@ -506,6 +509,9 @@ static PyMethodDef METHODS[] = {
     {"summary", summary, METH_VARARGS,
      "([(kinds, bits), …], rows or None for all, pane of each of them, panes, most texts)"},
     {"search", search, METH_VARARGS, "(sorted needles, sorted keys, bitmap of prefixes, shift)"},
+    {"arranged", arranged, METH_VARARGS,
+     "([[part, …] of a column, …], [bytes of a cell, …], [rows of a part, …], order)"},
+    {"judged", judged, METH_VARARGS, "(ten columns of matured predictions and their outcomes)"},
     {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
     {NULL, NULL, 0, NULL},
 };

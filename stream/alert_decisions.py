@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from stream.alert_forms import (
+    alert_id,
     driven,
     escalated,
     fingerprint_of,
@@ -35,18 +36,15 @@ from stream.governance import Governance
 from stream.incidents import ranked
 from stream.members import (
     FAULTS,
-    FEATURE_SET_CHANGE,
     INPUTS,
     Member,
     Sign,
     before_after,
-    replaced,
     size,
 )
-from stream.records import encode
 from stream.requests import Requests
 from stream.shared_sums import NAME as SHARED
-from stream.unsaid import Unsaid
+from stream.times import iso
 from stream.wire import FINDING_KINDS, Finding
 
 RANKED = 20  # members that a root names
@@ -62,7 +60,6 @@ class Decisions:
         self._confirmations = Confirmations(state.incidents, state.firing)
         self._requests = Requests(state)
         self._governance = Governance(state)
-        self._unsaid = Unsaid(state.incidents)
 
     def decide(
         self,
@@ -78,6 +75,8 @@ class Decisions:
             rules = self._state.schedule.at(finding.ready_ms)
             for found in self._state.shared.hear(finding, rules):
                 yield from self._apply(found, due, grew)
+        elif finding.verdict == "cause":
+            yield from self._learn(finding, grew)
         elif finding.verdict == "seen":
             for found in self._governance.seen(finding):
                 yield from self._apply(found, due, grew)
@@ -98,25 +97,22 @@ class Decisions:
                 self._state.firing.end(fingerprint)
                 self._state.incidents.end(fingerprint, finding.pane_end_ms, finding.ready_ms)
                 self._requests.touch(firing.model.id)
-                yield from self._unsaid.end(resolved(firing, finding), member, turn)
+                yield to_alerts(resolved(firing, finding), turn)
                 if finding.pane_kind == "cohort":
                     yield from self._unconfirm(finding.group, turn)
         elif firing is not None:
             own = firing.severity if member is None else member.severity
             if finding.verdict != "raised" or own == "info":
                 alert = self._update(firing, member, finding)
-                yield from self._told(turn, alert)
+                yield self._told(turn, alert)
                 yield from self._requests.of_alert(alert, member, finding.ready_ms)
                 if finding.pane_kind == "cohort":
                     yield from self._confirm(finding.group, turn)
         elif finding.verdict == "drift":
             alert, member = self._begin(fingerprint, finding)
-            if member.unsaid:
-                self._state.firing.set(alert)
-            else:
-                yield from self._told(turn, alert)
-                grew[member.incident_id] = None
+            yield self._told(turn, alert)
             yield from self._requests.of_alert(alert, member, finding.ready_ms)
+            grew[member.incident_id] = None
             yield from self._name_driver(member, turn)
             if member.sign.kind in FAULTS:
                 yield from self.fold_explained(
@@ -124,6 +120,29 @@ class Decisions:
                 )
             elif finding.pane_kind == "cohort":
                 yield from self._confirm(finding.group, turn)
+
+    def _learn(self, finding: Finding, grew: dict[str, None]) -> Iterator[Said]:
+        """A cause that is no alert: a new feature set."""
+        ready_ms, book = finding.ready_ms, self._state.incidents
+        sign, fingerprint = Sign.of(finding), fingerprint_of(finding)
+        own_id = alert_id(fingerprint, iso(sign.start_ms), 1)
+        related = book.related(sign, ready_ms)
+        member = Member(
+            number=0,
+            sign=sign,
+            fingerprint=fingerprint,
+            alert_id=own_id,
+            incident_id=own_id if related is None else related.incident_at(ready_ms),
+            severity="critical",  # what follows keeps its own
+            action="fix_pipeline",
+            size=0.0,
+            fired_ms=ready_ms,
+            quiet_ms=ready_ms,
+            is_cause=True,
+            replaced=(finding.detail["from"], finding.detail["to"]),
+        )
+        book.add(member)
+        yield from self.fold_explained(member, turn_of(finding), grew, of_inputs=True)
 
     def know(self, member: Member, turn: Order, *, is_over: bool) -> Iterator[Said]:
         """What prediction panes have told, or its end, where cohorts have come as far."""
@@ -141,7 +160,7 @@ class Decisions:
         """Features that drift alone, while outcomes say that the model has become worse."""
         rules = self._state.schedule.at(turn[0])
         for n, alert in enumerate(self._confirmations.begun(group, turn[0], rules, alone)):
-            yield from self._told((*turn, n), alert)
+            yield self._told((*turn, n), alert)
 
     def _unconfirm(
         self, group: Group, turn: Order, alone: list[Member] | None = None
@@ -156,8 +175,7 @@ class Decisions:
         sign = Sign.of(finding)
         rules = self._state.schedule.at(ready_ms)
         alert = fired(fingerprint, finding, rules)
-        cooldown_ms = 0 if sign.is_new_set else rules.cooldown_ms  # another one is no return
-        former = book.former(fingerprint, ready_ms, cooldown_ms)
+        former = book.former(fingerprint, ready_ms, rules.cooldown_ms)
         cause = book.cause(sign, ready_ms)
         readers = rules.readers_of(sign.feature or "", sign.group[0])
         upstream = book.upstream(sign, ready_ms, readers)
@@ -180,16 +198,11 @@ class Decisions:
             is_folded=cause is not None,
             flaps=0 if former is None else former.flaps + 1,
             alone=kept(alert) if sign.is_of_inputs else b"",
-            replaced=replaced(finding.detail),
         )
         earlier = book.explained(member, of_inputs=sign.is_of_inputs)
         if other is None and earlier:  # its incident had begun before it was found
             member.incident_id = earlier[0].incident_at(ready_ms)
         book.add(member)
-        if sign.is_new_set and (other is None or other.sign.is_new_set):
-            alert = msgspec.structs.replace(alert, incident_id=member.incident_id)
-            book.keep(member, encode(alert))
-            return alert, member
         alert = driven(alert, book.drivers(sign, ready_ms))
         if cause is not None:
             return folded(alert, cause, ready_ms), member
@@ -203,7 +216,7 @@ class Decisions:
         if whole is None or alert is None or "segments" in alert.evidence:
             return
         alert = told_again(alert, ready_ms, self._state.schedule.at(ready_ms))
-        yield from self._told((*turn, 0), driven(alert, book.drivers(whole.sign, ready_ms)))
+        yield self._told((*turn, 0), driven(alert, book.drivers(whole.sign, ready_ms)))
 
     def _with_what_was_told(self, finding: Finding) -> Finding:
         """Concept drift only where nothing was told of the inputs."""
@@ -246,7 +259,7 @@ class Decisions:
             alert = told_again(self._state.firing[member.fingerprint], fault.fired_ms, rules)
             self._state.incidents.fold(member, fault, fault.fired_ms)
             grew[fault.incident_at(fault.fired_ms)] = None
-            yield from self._told((*turn, n), folded(alert, fault, fault.fired_ms))
+            yield self._told((*turn, n), folded(alert, fault, fault.fired_ms))
 
     def tell_root(self, incident_id: str, ready_ms: int) -> Iterator[Said]:
         """Once an incident has ten alerts, a hundred, a thousand."""
@@ -257,7 +270,7 @@ class Decisions:
         rules = self._state.schedule.at(ready_ms)
         alert = told_again(self._state.firing[root.fingerprint], ready_ms, rules)
         turn = (ready_ms, FINDING_KINDS.index(INPUTS), LAST_MS, root.number)
-        yield from self._told(turn, grown(alert, len(members), ranked(members, RANKED)))
+        yield self._told(turn, grown(alert, len(members), ranked(members, RANKED)))
 
     def by_time(self, told_ms: int, until_ms: int, *, of_inputs: bool) -> Iterator[Said]:
         """What is due behind `told_ms` and up to `until_ms` though nothing was found: what nobody
@@ -284,7 +297,7 @@ class Decisions:
             state.incidents.escalate(member, step_number, at_ms)
             rules, alert = state.schedule.at(at_ms), state.firing[member.fingerprint]
             told = escalated(alert, at_ms, rules, step, member)
-            yield from self._told((at_ms, kind, LAST_MS + 1, number), told)
+            yield self._told((at_ms, kind, LAST_MS + 1, number), told)
         if not of_inputs:
             yield from self._requests.retrain(told_ms, until_ms)
 
@@ -311,18 +324,16 @@ class Decisions:
             heapq.heappush(due, (turn_of(later), later))
         return True
 
-    def _told(self, turn: Order, alert: Alert) -> Iterator[ToAlerts]:
-        yield from self._unsaid.before(alert)
+    def _told(self, turn: Order, alert: Alert) -> ToAlerts:
         self._state.firing.set(alert)
         self._requests.touch(alert.model.id)
-        yield to_alerts(alert, turn)
+        return to_alerts(alert, turn)
 
 
 def turn_of(finding: Finding) -> Order:
     """In which findings are decided; of one pane faults first: they explain the others. And
-    segments before their models, which name them, but for new feature sets."""
-    is_fault = finding.detail.get("kind") in FAULTS
-    is_whole = not finding.group[3] and finding.alertname != FEATURE_SET_CHANGE
+    segments before their models, which name them."""
+    is_fault, is_whole = finding.detail.get("kind") in FAULTS, not finding.group[3]
     ready_ms, kind, pane_end_ms, *rest = finding.order
     return ready_ms, kind, pane_end_ms, not is_fault, is_whole, *rest
 

@@ -193,7 +193,6 @@ def folded(alert: Alert, cause: Member, ready_ms: int) -> Alert:
         "feature": cause.sign.feature,
         "since": iso(cause.sign.start_ms),
     }
-    of_set = cause.sign.is_new_set  # which is information by itself
     because = f"; follows from {cause.sign.alertname} of {cause.sign.feature or 'its predictions'}"
     if cause.replaced is not None:
         former, name = cause.replaced
@@ -204,8 +203,8 @@ def folded(alert: Alert, cause: Member, ready_ms: int) -> Alert:
         alert,
         kind=kind,
         incident_id=cause.incident_at(ready_ms),
-        severity=alert.severity if of_set else lesser(alert.severity, cause.severity),
-        recommended_action="fix_pipeline" if of_set else cause.action,
+        severity=lesser(alert.severity, cause.severity),
+        recommended_action=cause.action,
         evidence={**alert.evidence, "folded_under": under},
         summary=alert.summary + ("" if because in alert.summary else because),
     )

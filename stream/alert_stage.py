@@ -74,8 +74,7 @@ class AlertStage:
     # -- reading
 
     def active(self) -> list[Alert]:
-        book = self._state.incidents
-        return [alert for alert in self._state.firing.all() if not book.is_unsaid(alert.id)]
+        return self._state.firing.all()
 
     def announce(self) -> list[Effect]:
         """The firing alerts again: a new owner re-asserts the compacted state."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns import Rows, concatenate
+from stream.grouped_rows import distinct
 from stream.panes import PaneTable, merge, summarise
 from stream.rules import Rules
 
@@ -30,7 +31,7 @@ class Closed:
     def ends(self) -> NDArray[np.int64]:
         """Pane ends, rising."""
         parts = [part.pane_end for part in (self.rows, self.table) if part is not None]
-        return np.unique(np.concatenate(parts))
+        return distinct(np.concatenate(parts))[0]
 
     def between(self, first_ms: int, last_ms: int) -> Closed:
         rows = None if self.rows is None else self.rows.between(first_ms, last_ms)
@@ -62,11 +63,13 @@ def _is_dense(rows: Rows, tables: Sequence[PaneTable], rules: Rules) -> NDArray[
     """Of each row, whether its pane travels as a summary."""
     if rows.first_end_ms == rows.last_end_ms and len(rows) > rules.pane_rows:
         return np.ones(len(rows), np.bool_)
-    ends, place, count = np.unique(rows.pane_end, return_inverse=True, return_counts=True)
+    ends, count = distinct(rows.pane_end)
     crowded = count > rules.pane_rows
     for table in tables:
         crowded |= np.isin(ends, table.pane_end)
-    return crowded[place]
+    if crowded.all():
+        return np.ones(len(rows), np.bool_)
+    return crowded[np.searchsorted(ends, rows.pane_end)]
 
 
 def cut_into_blocks(panes: Closed, rules: Rules) -> Iterator[Closed]:
@@ -77,6 +80,9 @@ def cut_into_blocks(panes: Closed, rules: Rules) -> Iterator[Closed]:
         if cells * CELL_BYTES < BLOCK_BYTES:  # as most are, where there are many groups
             yield panes
             return
+    if len(parts) == 1 and parts[0].first_end_ms == parts[0].last_end_ms:
+        yield panes
+        return
     ends, place = np.unique(np.concatenate([p.pane_end for p in parts]), return_inverse=True)
     size = np.zeros(len(ends), np.int64)
     if panes.rows is not None:

@@ -34,7 +34,7 @@ class Column:
     kind: NDArray[np.uint8]
     bits: NDArray[np.uint64]
 
-    def take(self, rows: NDArray[Any]) -> Column:
+    def take(self, rows: NDArray[Any] | slice) -> Column:
         return Column(self.kind[rows], self.bits[rows])
 
     def numbers(self) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -74,7 +74,7 @@ class Rows:
         inside = (self.pane_end >= first_ms) & (self.pane_end <= last_ms)
         return self if inside.all() else self.take(np.flatnonzero(inside))
 
-    def take(self, rows: NDArray[Any]) -> Rows:
+    def take(self, rows: NDArray[Any] | slice) -> Rows:
         return Rows(
             self.pane_end[rows],
             self.hash[rows],

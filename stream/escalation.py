@@ -67,8 +67,6 @@ class Escalations:
     ) -> int | None:
         state, step = self._state, steps[number]
         alert = state.firing[member.fingerprint]
-        if member.sign.is_new_set:  # what follows speaks
-            return None
         if not is_at_least(alert.severity, step.severity_at_least):
             return None
         due_ms = member.fired_ms + step.after_ms

@@ -66,6 +66,12 @@ class FeatureNames:
         """By code: the groups whose rows of this batch are all taken, so that `take` need not be
         asked: they bring no new name, or begin with few enough. `parts`: rows, and the names of
         their columns."""
+        if (
+            len(groups) == 1
+            and len(parts) == 1
+            and self._goes_on(groups[0], parts[0][1], before_ms, after_ms)
+        ):
+            return np.ones(1, np.bool_)
         going = np.ones(len(groups), np.bool_)
         fresh: dict[int, tuple[str, ...]] = {}  # code -> the columns of a group that begins
         for rows, names in parts:
@@ -101,6 +107,20 @@ class FeatureNames:
                 self._whole[groups[one]] = {names}
                 self._version += bool(self._taken[groups[one]])
         return going
+
+    def _goes_on(
+        self, group: Group, names: tuple[str, ...], before_ms: Times, after_ms: Times
+    ) -> bool:
+        """As `going_on`, of all rows of a batch, which are of one group that is known."""
+        last_ms = self._last_ms.get(group)
+        if last_ms is None or names not in self._whole.get(group, _NOTHING):
+            return False
+        gaps_ms = before_ms[1:] - after_ms[:-1]
+        longest_ms = max(int(gaps_ms.max(initial=0)), int(before_ms[0]) - last_ms)
+        if longest_ms > self._silence_ms:
+            return False
+        self._last_ms[group] = int(after_ms[-1])
+        return True
 
     def purge(self, watermark_ms: int) -> None:
         """Forget groups that begin anew with their next record, whenever that comes."""

@@ -14,12 +14,12 @@ from stream.distance_words import describe_distance
 from stream.estimated_error import ESTIMATE, SCORE
 from stream.event_columns import FEATURE_SET
 from stream.evidence import current_evidence, reference_evidence
-from stream.feature_set_words import describe_feature_set
 from stream.feature_sets import NewSet
 from stream.joint_terms import MEASURE, SERIES, joint_share
 from stream.joint_watch import JointTold, JointWatch
 from stream.joint_words import describe_joint
 from stream.mean_levels import Level
+from stream.members import FEATURE_SET_CHANGE
 from stream.monitor_told import MonitorFinding
 from stream.objective_watch import LATENCY, ObjectiveTold
 from stream.objective_words import describe_objective
@@ -172,12 +172,17 @@ class Findings:
         detail["evidence"] = self._evidence(series, told.since_ms, end_ms, reference)
         return MonitorFinding(end_ms, series, context.alertname, detail)
 
-    def of_feature_set(self, new: NewSet | str, end_ms: int) -> MonitorFinding:
-        if isinstance(new, str):
-            return self.quiet(FEATURE_SET, "feature_set", end_ms, new)
-        context = self.context(FEATURE_SET, "feature_set", 0.0)
-        detail = describe_feature_set(context, new)
-        return MonitorFinding(end_ms, FEATURE_SET, context.alertname, detail)
+    def of_feature_set(self, new: NewSet) -> MonitorFinding:
+        """No alert: what others may follow from."""
+        detail: dict[str, Any] = {
+            "kind": "schema",
+            "feature": None,
+            "change_at_ms": new.since_ms,
+            "from": new.former,
+            "to": new.name,
+            "evidence": {},
+        }
+        return MonitorFinding(new.end_ms, FEATURE_SET, FEATURE_SET_CHANGE, detail, "cause")
 
     def of_objective(self, told: ObjectiveTold, end_ms: int) -> MonitorFinding:
         context = self.context(LATENCY, "objective", 0.0)

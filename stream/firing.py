@@ -73,7 +73,8 @@ class Firing:
     next_learn: int = 0
     window: Sums = field(init=False)
     next_look: int = 0
-    told: float = math.inf  # the smallest effect that was, in the unit's own terms
+    told: float = math.inf  # the smallest effect that was, in the unit's own terms; of a shape at
+    # least what the whole of it was when it was clearly beyond the floor
 
     def __post_init__(self) -> None:
         self.relearn()

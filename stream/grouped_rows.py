@@ -30,9 +30,16 @@ class GroupedRows:
         return GroupedRows(self.rows.take(rows), self.code[rows], self.groups)
 
     def between(self, after_ms: int, until_ms: int) -> GroupedRows:
-        """The rows of panes that end in (after, until]."""
+        """The rows of panes that end in (after, until]: as views where they follow one another."""
         inside = (self.rows.pane_end > after_ms) & (self.rows.pane_end <= until_ms)
-        return self if inside.all() else self.take(np.flatnonzero(inside))
+        count = int(np.count_nonzero(inside))
+        if count == len(inside):
+            return self
+        first = int(inside.argmax())
+        if inside[first : first + count].all():
+            at = slice(first, first + count)
+            return GroupedRows(self.rows.take(at), self.code[at], self.groups)
+        return self.take(np.flatnonzero(inside))
 
     def pane_ends(self) -> NDArray[np.int64]:
         """Of each group the ends of its panes, of rows in the order of their groups."""
@@ -184,13 +191,23 @@ def texts_of(rows: Rows, code: NDArray[np.int64], count: int) -> list[dict[int, 
     return found
 
 
+def distinct(ends: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(ends, ascending, how often each comes); they need not be sorted, but mostly are."""
+    if not (ends[1:] >= ends[:-1]).all():
+        ends = np.sort(ends)
+    is_first = np.ones(len(ends), np.bool_)
+    is_first[1:] = ends[1:] != ends[:-1]
+    starts = np.flatnonzero(is_first)
+    return ends[starts], np.diff(starts, append=len(ends))
+
+
 def apart(rows: GroupedRows, most: int) -> tuple[GroupedRows, GroupedRows]:
     """(rows of groups that have at most so many in each pane, rows of the others)."""
-    none = rows.take(np.zeros(0, np.intp))
-    if np.bincount(rows.code, minlength=1).max() <= most:
+    none = GroupedRows(rows.rows.take(slice(0)), rows.code[:0], rows.groups)
+    if len(rows) <= most or np.bincount(rows.code).max() <= most:
         return rows, none
     if (rows.code == rows.code[0]).all():
-        _, count = np.unique(rows.rows.pane_end, return_counts=True)
+        _, count = distinct(rows.rows.pane_end)
         return (none, rows) if count.max() > most else (rows, none)
     order = np.lexsort((rows.rows.pane_end, rows.code))
     ends, code = rows.rows.pane_end[order], rows.code[order]

@@ -44,7 +44,6 @@ class Incidents:
         self._of_model: dict[str, dict[Group, None]] = {}
         self._of_feature: dict[str, list[Member]] = {}  # of prediction panes
         self._of_incident: dict[str, list[Member]] = {}  # of prediction panes
-        self._unsaid: dict[str, Member] = {}  # by id
         self._over: list[tuple[int, int, int, Member]] = []  # a heap, by quiet time
         self._ahead: list[Ahead] = []  # what cohort panes do not know yet
         self._changes = 0
@@ -109,8 +108,7 @@ class Incidents:
         for group in self.groups(member.sign.group[0]):
             for other in self._of_group[group]:
                 is_known = other.sign.is_of_inputs or not of_inputs
-                speaks = is_at_least(other.fired_as, severity) and not other.sign.is_new_set
-                if is_known and speaks and other.place < place:
+                if is_known and is_at_least(other.fired_as, severity) and other.place < place:
                     yield other
 
     def former(self, fingerprint: str, ready_ms: int, within_ms: int) -> Member | None:
@@ -123,12 +121,26 @@ class Incidents:
     def cause(self, sign: Sign, ready_ms: int, still_at_ms: int | None = None) -> Member | None:
         """The fault under which an alert is folded. `still_at_ms`: not over at this pane end."""
         for member in self._seen(sign, ready_ms):
-            if member.explains(sign, ready_ms):
-                ends = not member.sign.is_new_set and member.is_over(ready_ms)
-                ended_ms = member.ended_ms if ends else None
+            if self.explains(member, sign, ready_ms):
+                ended_ms = member.ended_ms if member.is_over(ready_ms) else None
                 if still_at_ms is None or ended_ms is None or ended_ms > still_at_ms:
                     return member
         return None
+
+    def explains(self, fault: Member, sign: Sign, ready_ms: int) -> bool:
+        """Whether this is a fault under which that is folded. A new feature set is that of what
+        begins with it, and of what the features that began to drift with it move later."""
+        if fault.explains(sign, ready_ms):
+            return True
+        if not fault.sign.is_new_set or fault.sign.group != sign.group:
+            return False
+        return any(
+            of.sign.kind == "feature_drift"
+            and of.fired_ms <= ready_ms
+            and fault.explains(of.sign, ready_ms)
+            and of.may_move(sign, ready_ms)
+            for of in self.of_group(sign.group)
+        )
 
     def has_told_of_inputs(self, sign: Sign, ready_ms: int) -> bool:
         """Whether inputs, or predictions, were known by then to have moved or to be at fault
@@ -164,7 +176,7 @@ class Incidents:
 
     def whole_of(self, sign: Sign) -> Member | None:
         """The same of the model as a whole, if it fires; `sign` is of a segment."""
-        if not sign.group[3] or sign.is_new_set:
+        if not sign.group[3]:
             return None
         for member in self._of_group.get((*sign.group[:3], ""), ()):
             of = member.sign
@@ -175,7 +187,7 @@ class Incidents:
 
     def drivers(self, sign: Sign, ready_ms: int) -> list[Member]:
         """Segments of which the same is told now, the greatest first."""
-        if sign.group[3] or sign.is_new_set:
+        if sign.group[3]:
             return []
         found = [
             member
@@ -193,7 +205,8 @@ class Incidents:
             for member in self._of_group.get(fault.sign.group, ())
             if member.sign.is_of_inputs == of_inputs
             if not member.is_folded and member.quiet_ms is None
-            if member.fired_ms <= fault.fired_ms and fault.explains(member.sign, fault.fired_ms)
+            if member.fired_ms <= fault.fired_ms
+            if self.explains(fault, member.sign, fault.fired_ms)
         ]
 
     def take_ahead(self, reached_ms: int) -> list[Ahead]:
@@ -216,8 +229,11 @@ class Incidents:
 
     def root(self, incident_id: str) -> tuple[Member | None, list[Member]]:
         """The firing root among prediction panes, and all members there, the greatest first."""
-        members = self._of_incident.get(incident_id, [])
-        root = next((m for m in members if m.is_root and m.quiet_ms is None), None)
+        members = [m for m in self._of_incident.get(incident_id, []) if not m.sign.is_new_set]
+        firing = [m for m in members if m.quiet_ms is None]
+        root = next((m for m in firing if m.is_root), None)
+        if root is None and len(members) < len(self._of_incident.get(incident_id, [])):
+            root = min(firing, key=lambda m: m.place, default=None)  # it began with a feature set
         return root, sorted(members, key=_rank)
 
     def _seen(self, sign: Sign, ready_ms: int) -> Iterator[Member]:
@@ -233,24 +249,7 @@ class Incidents:
             if is_kept and is_seen and member.fired_ms <= ready_ms:
                 yield member
 
-    def is_unsaid(self, alert_id: str) -> bool:
-        return alert_id in self._unsaid
-
     # -- changes
-
-    def keep(self, member: Member, alert: bytes) -> None:
-        """What is to be said of it once something follows."""
-        member.unsaid = [*member.unsaid, alert]
-        self._unsaid[member.alert_id] = member
-        self._note(member)
-
-    def take_unsaid(self, alert_id: str) -> tuple[Member, list[bytes]] | None:
-        member = self._unsaid.pop(alert_id, None)
-        if member is None:
-            return None
-        alerts, member.unsaid = member.unsaid, []
-        self._note(member)
-        return member, alerts
 
     def add(self, member: Member) -> None:
         """`member.number` is given here."""
@@ -325,7 +324,6 @@ class Incidents:
             self._unindex_incident(member)
             if self._former.get(member.fingerprint) is member:
                 del self._former[member.fingerprint]
-            self._unsaid.pop(member.alert_id, None)
             self._note(member)
 
     def _index(self, member: Member) -> None:
@@ -335,8 +333,6 @@ class Incidents:
         if sign.feature is not None and sign.is_of_inputs:
             self._of_feature.setdefault(sign.feature, []).append(member)
         self._index_incident(member)
-        if member.unsaid:
-            self._unsaid[member.alert_id] = member
         if member.quiet_ms is None:
             self._firing[member.fingerprint] = member
         else:

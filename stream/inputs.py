@@ -13,7 +13,7 @@ kept until no question can be about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,7 +159,7 @@ class Inputs:
         self._n: Ints = np.zeros(0, np.int64)
         self._fresh: list[tuple[Ints, Ints]] = []  # of the last era
 
-    def arrange(self, watched: dict[Key, Watched], columns: dict[Key, Ints]) -> None:
+    def arrange(self, watched: dict[Key, Watched], columns: Mapping[Key, Ints]) -> None:
         """What is watched from the next pane on, and where."""
         keys = [key for key in watched if is_input(key, watched)]
         self._lay_out(keys, columns)
@@ -180,7 +180,7 @@ class Inputs:
         if self._eras and self._eras[-1].begin_ms is None:
             self._eras[-1].begin_ms = start_ms
 
-    def _lay_out(self, keys: Iterable[Key], columns: dict[Key, Ints]) -> None:
+    def _lay_out(self, keys: Iterable[Key], columns: Mapping[Key, Ints]) -> None:
         none = np.zeros(0, np.int64)
         kept = list(keys)
         self._x = np.concatenate([none, *(columns[key] for key in kept)])
@@ -260,7 +260,7 @@ class Inputs:
         ]
 
     def restore(
-        self, plain: list[Any], watched: dict[Key, Watched], columns: dict[Key, Ints]
+        self, plain: list[Any], watched: dict[Key, Watched], columns: Mapping[Key, Ints]
     ) -> None:
         keys = [key for key in watched if is_input(key, watched)]
         self._watched = [watched[key] for key in keys]

@@ -82,9 +82,9 @@ class Sought:
 
     tilts: Tilts
     floors: NDArray[np.float64]
-    alone: Tilts  # if rows did not depend on each other
     known: int  # rows, of the contrast of which there are fewest
     tau: float  # of that which depends most
+    alone: tuple[Tilts, NDArray[np.float64]] | None  # if rows did not depend on each other
 
 
 class JointWatch:
@@ -348,9 +348,11 @@ class JointWatch:
 
     def _floor(self, contrast: int) -> float:
         """As configured, but no less than what its reference can tell."""
+        return self._least(contrast, float(self._taus[contrast]))
+
+    def _least(self, contrast: int, tau: float) -> float:
         assert self.terms is not None
-        least = DOUBT * math.sqrt(float(self._taus[contrast]) / self._known_of(contrast))
-        return max(self.terms.floor, least)
+        return max(self.terms.floor, DOUBT * math.sqrt(tau / self._known_of(contrast)))
 
     def level(self) -> float | None:
         """How near the nearest contrast is to its threshold, 0 to 1; None: nothing is watched."""
@@ -365,9 +367,11 @@ class JointWatch:
             return None
         contrasts = range(len(self._taus))
         floors = np.array([self._floor(contrast) for contrast in contrasts])
-        alone = tilts_of(self.terms, self.rows, np.ones(len(self._taus)))
-        known, tau = int(self.rows.known.min()), float(self._taus.max())
-        return Sought(self._bank.tilts, floors, alone, known, tau)
+        known, tau, alone = int(self.rows.known.min()), float(self._taus.max()), None
+        if tau > 1.0:
+            least = np.array([self._least(contrast, 1.0) for contrast in contrasts])
+            alone = tilts_of(self.terms, self.rows, np.ones(len(self._taus))), least
+        return Sought(self._bank.tilts, floors, known, tau, alone)
 
     # -- state
 

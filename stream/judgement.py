@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream import native
 from stream.columns import LARGEST_NUMBER, NULL, NUMBER, OTHER, Column, number_column
 from stream.events import Label
 from stream.sorted_runs import Columns
@@ -17,6 +18,10 @@ BINARY, POSITIVE = 8, 16  # an actual label that is 0/1 or false/true; one that 
 DELAY, COST = "outcome:delay_ms", "outcome:cost"
 RECALL, FALSE_POSITIVES = "outcome:recall", "outcome:false_positive_rate"
 SCORE_TRUE, SCORE_FALSE = "outcome:score_true", "outcome:score_false"
+MEASURES = (
+    "outcome:absolute_error", "outcome:brier", DELAY, "outcome:error", FALSE_POSITIVES, RECALL,
+    SCORE_FALSE, SCORE_TRUE, "outcome:squared_error",
+)  # fmt: skip
 
 _BINARY_TEXTS = frozenset({"0", "1", "false", "true"})
 _POSITIVE_TEXTS = frozenset({"1", "true", "yes", "positive"})
@@ -64,6 +69,8 @@ def measures(
     mean nothing there); those of classes and of scores by truth are absent then, as where a
     measure does not apply: most models have no use for them.
     """
+    if native.IN_USE:
+        return _natively(predictions, outcomes, labelled)
     said, truth = predictions["has"], outcomes["has"]
     both = said & truth
     positive = (truth & POSITIVE) != 0
@@ -103,3 +110,15 @@ def measures(
     for name, (values, applies) in parts.items():
         found[name] = cells(values, applies & labelled, every)
     return {name: found[name] for name in sorted(found)}
+
+
+def _natively(
+    predictions: Columns, outcomes: Columns, labelled: NDArray[np.bool_]
+) -> dict[str, Column]:
+    """The same by the extension."""
+    said = [predictions[name] for name in ("has", "label", "score", "value", "time")]
+    truth = [outcomes[name] for name in ("has", "label", "value", "effective")]
+    made = native.EXTENSION.judged(*map(np.ascontiguousarray, (*said, *truth, labelled)))
+    kinds = np.frombuffer(made[0], np.uint8).reshape(len(MEASURES), -1)
+    bits = np.frombuffer(made[1], np.uint64).reshape(len(MEASURES), -1)
+    return {name: Column(kinds[i], bits[i]) for i, name in enumerate(MEASURES)}

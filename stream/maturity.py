@@ -2,10 +2,10 @@
 
 Decided once per model, in event time, from the first outcomes of the reference predictions: the
 first of the delay by which 90 % of all of them are labelled, and that by which 90 % are of those
-labelled within four times as long, where these are three in four of all; if neither comes, at the
-horizon the 90 % quantile of those labelled; none labelled: never. A delay d is only believed once
-every reference prediction has had the time d (or 4 d), so the decision does not depend on when it
-is looked at.
+labelled by the time that each has had four times as long, where these are three in four of all; if
+neither comes, at the horizon the 90 % quantile of those labelled; none labelled: never. A delay d
+is only believed once every reference prediction has had the time d (or 4 d), so the decision does
+not depend on when it is looked at.
 
 Where about one in ten is never labelled, 90 % of all would be a matter of luck: the last label
 there is, or the horizon.
@@ -100,14 +100,18 @@ class MaturityRule:
         return self._settle(self._edge(within, labelled) if labelled else None, last_ms)
 
     def ended(self, reached_ms: int) -> tuple[int, int] | None:
-        """The least delay edge behind which few labels have come, and when that was known, if it
-        was by then. All labels are in that came within four times as long."""
+        """The least delay edge behind which few labels had come when each prediction had had four
+        times as long, and when that was, if it was by then. The first of them have had the span of
+        the reference besides: what comes once a day is seen."""
         assert self._end_ms is not None
         edges, place = np.unique(self._table[:, 2], return_inverse=True)
         known_ms = self._end_ms + _LONGER * edges + self._rules.pane_ms + self._rules.settled_ms
         by_then = np.cumsum(np.bincount(place, weights=self._table[:, 3])).astype(np.int64)
-        longer = by_then[np.searchsorted(edges, _LONGER * edges, side="right") - 1]
-        is_end = (by_then * 10 >= _NINE_IN_TEN * longer) & (longer * 4 >= 3 * self._count)
+        order = np.argsort(self._table[:, 0], kind="stable")
+        ready_ms = self._table[order, 0] + self._rules.settled_ms
+        seen = np.concatenate([[0], np.cumsum(self._table[order, 3])])
+        seen = seen[np.searchsorted(ready_ms, known_ms, side="right")]
+        is_end = (by_then * 10 >= _NINE_IN_TEN * seen) & (seen * 4 >= 3 * self._count)
         first = np.flatnonzero(is_end & (known_ms <= reached_ms))[:1]
         return (int(edges[first[0]]), int(known_ms[first[0]])) if len(first) else None
 

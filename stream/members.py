@@ -65,7 +65,7 @@ class Sign(msgspec.Struct, frozen=True):
 
     @property
     def is_new_set(self) -> bool:
-        """Of features: a moment, which nobody need know of while nothing begins with it."""
+        """Of features: a moment, and no alert by itself."""
         return self.alertname == FEATURE_SET_CHANGE
 
     def window_ms(self, other: Sign) -> int:
@@ -110,7 +110,6 @@ class Member(msgspec.Struct):
     moved: tuple[float, float] | None = None  # before and after, where the alert has both
     escalated: int = 0  # number of the last step taken, because nobody took it in hand
     escalated_ms: int = 0  # the last of them
-    unsaid: list[bytes] = []  # of a new feature set, while nothing follows: what there is to tell
     replaced: tuple[str, str] | None = None  # of a new feature set: the former, and its name
 
     @property
@@ -156,9 +155,14 @@ class Member(msgspec.Struct):
             )
         if mine.is_new_set:  # of which features is not known
             return sign.kind in DRIFTS and self._is_onset_of(sign)
-        its = sign.feature
+        return self.is_cause and self.may_move(sign, ready_ms)
+
+    def may_move(self, sign: Sign, ready_ms: int) -> bool:
+        """Whether a drift is of this one's feature, or of what the model makes of its features,
+        and began behind it."""
+        mine, its = self.sign, sign.feature
         is_of_it = its in (mine.feature, None) or mine.feature in its.split(BETWEEN)
-        return self.is_cause and sign.kind in DRIFTS and is_of_it and self._covers(sign, ready_ms)
+        return sign.kind in DRIFTS and is_of_it and self._covers(sign, ready_ms)
 
     def _is_onset_of(self, sign: Sign) -> bool:
         """Whether that one began just then."""
@@ -253,14 +257,6 @@ def before_after(detail: dict[str, Any]) -> tuple[float, float] | None:
     name = what.get(detail["alertname"])
     sides = [detail["evidence"].get(side, {}).get(name) for side in ("reference", "current")]
     return None if None in sides else (float(sides[0]), float(sides[1]))
-
-
-def replaced(detail: dict[str, Any]) -> tuple[str, str] | None:
-    """Of a new feature set: the former, and its name."""
-    sides = [
-        detail["evidence"].get(side, {}).get("feature_set") for side in ("reference", "current")
-    ]
-    return None if None in sides else (sides[0], sides[1])
 
 
 def size(effect: dict[str, Any]) -> float:

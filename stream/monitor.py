@@ -90,10 +90,9 @@ class Monitor:
             findings += self._use(rules, table.first_end_ms)
         if self.first_end_ms is None:
             self.first_end_ms = int(table.pane_end[0])
-        is_named = FEATURE_SET in table.features
-        if is_named or self._sets.has_more:
+        if FEATURE_SET in table.features:
             findings += self._new_sets(table)
-        table = table.without({FEATURE_SET}) if is_named else table
+            table = table.without({FEATURE_SET})
         table = self._types.admit(table, self.rules.max_features)
         self._recent.add(table)
         first = self.rules.minimum_values
@@ -121,17 +120,14 @@ class Monitor:
         return findings, sealed
 
     def _new_sets(self, table: PaneTable) -> list[MonitorFinding]:
-        if not self.rules.watches_feature_sets(self.group[0]):
-            return []
-        told = self._sets.run(table, self.rules.pane_ms)
-        return [self._words.of_feature_set(new, end_ms) for end_ms, new in told]
+        new = [self._words.of_feature_set(one) for one in self._sets.run(table, self.rules.pane_ms)]
+        return new if self.rules.watches_feature_sets(self.group[0]) else []
 
     def renew(self, renewed_at: int | None, end_ms: int) -> list[MonitorFinding]:
         """The owner accepts how things are: the old reference ends before the pane that ends then,
         and what fires with it; a new one is gathered."""
         quiet = self.quiets(end_ms, "a new reference was accepted")
         inputs = self.inputs
-        self._sets.end()
         self._begin_anew()
         if inputs is not None:  # cohorts that are ready before may still ask
             inputs.end(end_ms - self.rules.pane_ms)
@@ -160,9 +156,6 @@ class Monitor:
         quiet from there on."""
         self.rules = rules
         ended = self._detection.use(rules)
-        if self._sets.is_firing and not rules.watches_feature_sets(self.group[0]):
-            self._sets.end()
-            ended.append((FEATURE_SET, "feature_set"))
         self._gathering.use(rules)
         quiet = [self._words.quiet(name, detector, end_ms) for name, detector in ended]
         return quiet + self._arrange(end_ms, anew=True)
@@ -170,8 +163,6 @@ class Monitor:
     def quiets(self, end_ms: int, because: str) -> list[MonitorFinding]:
         """The end of everything that fires, as of a pane that ends then."""
         words, firing = self._words, self._detection.firing
-        if self._sets.is_firing:
-            firing = [*firing, (FEATURE_SET, "feature_set")]
         return [words.quiet(name, detector, end_ms, because) for name, detector in firing]
 
     @property
@@ -318,7 +309,7 @@ class Monitor:
         made._recent.restore(held.stretches, held.newest)
         made._labels = LabelCounts(plain["labelled"], plain["rows"])
         made._objectives = ObjectiveCounts.restore(plain.get("spent", {}))
-        made._sets = FeatureSetWatch.restore(plain.get("sets", [[], None]))
+        made._sets = FeatureSetWatch.restore(plain.get("sets", {}))
         made.renewed_at = plain.get("renewed_at")
         made._detection.restore_law(held.references, plain, rules)
         profiles: dict[str, Profile] = {}

@@ -19,6 +19,7 @@ from stream.pane_features import PaneFeatures
 from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
 from stream.snapshot import BrokenRecordError
 
+_WORTH_NARROWING = 128  # integers: fewer cost more to look at than to send
 _NARROW = (np.dtype(np.int8), np.dtype(np.int16), np.dtype(np.int32))
 
 
@@ -144,7 +145,7 @@ def _narrowed(parts: list[Any]) -> list[Any]:
 
 
 def _narrow(array: NDArray[Any]) -> NDArray[Any]:
-    if array.dtype != np.int64 or not len(array):
+    if array.dtype != np.int64 or len(array) < _WORTH_NARROWING:
         return array
     low, high = int(array.min()), int(array.max())
     for kind in (np.int8, np.int16, np.int32):

@@ -40,6 +40,8 @@ class NumberProfile:
     within 3 %) the values of the row sample, and the panes' row samples are compared with it.
     """
 
+    __slots__ = ("_kept", "_own", "bins", "by_value", "ends", "scores")
+
     def __init__(
         self,
         frozen: FeatureTable,
@@ -85,8 +87,9 @@ class NumberProfile:
         return table.keys(slot)
 
     def keep_in(self, table: RankTable, slot: int) -> None:
-        self._own, self._kept = None, (table, slot)
-        self.scores.keep_elsewhere(lambda: table.scores(slot))
+        self._own = None
+        self._kept = (table, slot)
+        self.scores.keep_elsewhere(self._kept)
 
     def cells(self, run: PaneTable, name: str, sample_pane: Ints) -> Cells:
         """Of the values of these panes; `sample_pane`: the pane of each sampled row."""

@@ -185,7 +185,10 @@ class Retraining:
             m
             for m in drifts
             if m.incident_at(at_ms) not in broken
-            if not any(f.explains(m.sign, at_ms) for f in _that_may_explain(m, of_feature))
+            if not any(
+                self._state.incidents.explains(f, m.sign, at_ms)
+                for f in _that_may_explain(m, of_feature)
+            )
         ]
         if len(firing) < rule.drifts:
             return
@@ -268,7 +271,7 @@ def _that_may_explain(
         for faults in of_feature.values():
             yield from faults
         return
-    for name in {feature, *feature.split(BETWEEN)}:
+    for name in {feature, *feature.split(BETWEEN), None}:  # of none: feature sets
         yield from of_feature.get(name, ())
 
 

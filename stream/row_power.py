@@ -5,12 +5,13 @@ As `power`, for people only. Rows are fewer than predictions where panes are lar
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.power import smallest_change, sure_delay
+from detectors.power import expected_delay, smallest_change
 from detectors.run_length import fewest
 from detectors.tilts import Tilts
 from stream.columns import FEATURE
@@ -37,7 +38,10 @@ def together(
     sought, power, known, tau, floor = joint.sought(), _NOTHING, 0, 1.0, joint.terms.floor
     note: str | None = "not yet: what is usual at each hour is learned first"
     if sought is not None:
-        power = of_contrasts(sought.tilts, sought.floors, sought.known, sought.alone)
+        power = of_contrasts(sought.tilts, sought.floors, sought.known)
+        if sought.alone is not None:
+            alone = of_contrasts(*sought.alone, sought.known)
+            power = replace(power, loss=(power.smallest or 1.0) / (alone.smallest or 1.0))
         known, tau, floor = sought.known, sought.tau, float(sought.floors.max())
         note = note_of(power)
     a_row = recent.predictions_a_row(min(rules.joint.rows, rules.pane_rows))
@@ -49,23 +53,17 @@ def together(
     return [line]
 
 
-def of_contrasts(
-    tilts: Tilts, floors: NDArray[np.float64], known: int, alone: Tilts | None = None
-) -> Power:
+def of_contrasts(tilts: Tilts, floors: NDArray[np.float64], known: int) -> Power:
     """In rows. A crossing is told when as many rows again have come; until enough are known it must
-    come before as many as are known have joined them. `alone`: the tilts if rows did not depend on
-    each other."""
+    come before as many as are known have joined them."""
     change = smallest_change(tilts, within=WITHIN / 2.0 if known >= ENOUGH else known)
     has = np.isfinite(change)
     if not has.any():
         return _NOTHING
     change = np.fmax(change, floors)
-    delay = sure_delay(tilts, change)
+    delay = expected_delay(tilts, change)
     rows = delay + np.maximum(delay, AGAIN)
-    size = float(change[has].max())
-    independent = None if alone is None else of_contrasts(alone, floors, known).smallest
-    loss = 1.0 if independent is None else max(size / independent, 1.0)
-    return Power(size, float(rows[has].max()), loss)
+    return Power(float(change[has].max()), float(rows[has].max()), 1.0)
 
 
 def stuck(

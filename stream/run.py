@@ -137,16 +137,39 @@ def concatenate(parts: Sequence[Columns]) -> tuple[Columns, NDArray[np.intp]]:
         keys = part["key"][order]
         if (keys[1:] == keys[:-1]).any():
             order = np.argsort(part["key"], kind="stable")
-        return {name: _joined([values], order) for name, values in part.items()}, order
-    order = np.argsort(np.concatenate([part["key"] for part in parts]), kind="stable")
-    return {n: _joined([part[n] for part in parts], order) for n in parts[0]}, order
+    else:
+        order = np.argsort(np.concatenate([part["key"] for part in parts]), kind="stable")
+    return arranged(parts, order), order
 
 
-def _joined(parts: Sequence[NDArray[Any]], order: NDArray[np.intp]) -> NDArray[Any]:
-    """One column, sorted; in one cell where all are, and alike."""
-    if len(parts) == 1:
-        return picked(parts[0], order)
-    return picked(whole(parts), order)
+def arranged(parts: Sequence[Columns], order: NDArray[np.intp]) -> Columns:
+    """All rows in this order; a column in one cell where all are alike, bit for bit."""
+    if not native.IN_USE:
+        return {n: _narrow(picked(whole([part[n] for part in parts]), order)) for n in parts[0]}
+    kinds = [values.dtype for values in parts[0].values()]
+    made = native.EXTENSION.arranged(
+        [[_cells(part[name]) for part in parts] for name in parts[0]],
+        [kind.itemsize for kind in kinds],
+        [len(part["key"]) for part in parts],
+        order,
+    )
+    return {
+        name: np.frombuffer(cells, kind)
+        if len(cells) == kind.itemsize * len(order)
+        else _alike(cells, kind, len(order))
+        for name, cells, kind in zip(parts[0], made, kinds, strict=True)
+    }
+
+
+def _cells(values: NDArray[Any]) -> NDArray[Any]:
+    return values[:1] if values.strides == (0,) else np.ascontiguousarray(values)
+
+
+def _alike(cell: Any, kind: Any, count: int) -> NDArray[Any]:
+    """So many of this cell, read-only: without what numpy.broadcast_to looks after."""
+    values: NDArray[Any] = np.ndarray((count,), kind, cell, strides=(0,))
+    values.flags.writeable = False
+    return values
 
 
 def whole(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -156,13 +179,13 @@ def whole(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     if all(part.strides == (0,) for part in parts):
         cells = {part[:1].tobytes() for part in parts}
         if len(cells) == 1:
-            return np.broadcast_to(parts[0][:1], sum(map(len, parts)))
+            return _alike(parts[0][:1], parts[0].dtype, sum(map(len, parts)))
     return np.concatenate(parts)
 
 
 def picked(values: NDArray[Any], rows: NDArray[np.signedinteger[Any]]) -> NDArray[Any]:
     if values.strides == (0,):
-        return np.broadcast_to(values[:1], len(rows))
+        return _alike(values[:1], values.dtype, len(rows))
     picked: NDArray[Any] = values[rows]
     return picked
 
@@ -177,7 +200,7 @@ def _narrow(values: NDArray[Any]) -> NDArray[Any]:
         return values
     bits = values.view(np.int64) if values.dtype.itemsize == 8 else values
     if len(values) > 1 and bits[0] == bits[-1] and (bits == bits[0]).all():
-        return np.broadcast_to(values[:1].copy(), len(values))
+        return _alike(values[:1].copy(), values.dtype, len(values))
     values.flags.writeable = False
     return values
 

@@ -21,8 +21,6 @@ budgets know it as one more item among their features: nothing is added to them.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,37 +28,18 @@ import numpy as np
 
 from detectors.cusum_bank import CusumBank
 from detectors.effects import Interval, score_difference, within_floor
-from detectors.score_tilts import score_tilts
-from detectors.tilts import DOUBT, Tilts
 from stream.batches import taus_of
-from stream.columns import Group
 from stream.firing import Firing, Patience
 from stream.rules import DAY_MS, Rules
+from stream.shared_sources import SharedSources, SharedTerms
 from stream.wire import Finding
 
 GATHERED = 48  # hours from which dependence is measured
 SILENT_MS = DAY_MS  # without an hour of any model, nothing is known any more
-_HEARD_MS = 7 * DAY_MS  # a model that has said nothing for so long does not count
 _SURE = 0.99
-_GROWN = 1.25  # times as much is known: the constants are made anew
-_HIGHEST_RATE = 0.01
 _MOST = 8_192  # hours of models that are remembered while an account rises
 _ONE = np.zeros(1, np.int64)
 _ARRAYS = ("account", "n_since", "x_since", "since")
-
-
-@dataclass(slots=True)
-class Source:
-    """A version of a model, as far as it has told."""
-
-    reference: str
-    known: int  # values of its reference
-    tau: float
-    rate: float  # false alarms a value
-    share: float  # of the budget of its model
-    floor: float
-    heard_ms: int  # its last hour
-    n: int = 0  # values against this reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,34 +65,16 @@ class SharedTold:
     lasting: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    known: float
-    tau: float
-    rate: float
-    share: float
-    floor: float
-
-    def tilts(self) -> Tilts:
-        rate = min(self.rate, _HIGHEST_RATE)
-        return score_tilts([max(self.known, 1.0)], rate=rate, tau=self.tau, floor=self.floor)
-
-    @property
-    def least(self) -> float:
-        """The smallest change worth telling, no less than what the references can tell."""
-        return max(self.floor, DOUBT * math.sqrt(self.tau / max(self.known, 1.0)))
-
-
 class SharedWatch:
     """Of one feature."""
 
     def __init__(self) -> None:
         self.ready_ms = 0  # of the last hour heard
-        self._sources: dict[Group, Source] = {}
+        self._sources = SharedSources()
         self._hours: dict[int, list[int]] | None = {}  # x, n, xx, while they are gathered
         self._tau = 1.0
         self._bank: CusumBank | None = None
-        self._made_for: _Terms | None = None
+        self._made_for: SharedTerms | None = None
         self._heard = 0  # hours of models so far, by which the bank counts
         self._recent: list[tuple[int, int, str, int, int]] = []  # number, hour, model, n, x
         self._firing: Firing | None = None
@@ -132,35 +93,18 @@ class SharedWatch:
         """An hour of a model, in the order of ready times."""
         self.ready_ms = finding.ready_ms
         hour_ms, x, n = (int(finding.detail[name]) for name in ("hour_ms", "x", "n"))
-        self._note(finding, hour_ms, n)
+        self._heard += 1
+        if self._sources.hear(finding):
+            self._begin()
         if self._hours is not None:
             self._gather(self._hours, hour_ms, (x, n, int(finding.detail["xx"])))
-        terms = self._terms()
+        terms = self._sources.terms(self._tau)
         if self._firing is not None:
             return self._on(self._firing, terms, hour_ms, x, n)
         if self._hours is not None or finding.detail["fires"]:
             return None
         self._recent = [*self._recent[-_MOST:], (self._heard, hour_ms, finding.group[0], n, x)]
         return self._calmly(terms, x, n, rules)
-
-    def _note(self, finding: Finding, hour_ms: int, n: int) -> None:
-        said = finding.detail
-        if all(group[0] != finding.group[0] for group in self._sources):
-            self._begin()
-        source = self._sources.get(finding.group)
-        if source is None or source.reference != said["reference"]:
-            source = self._sources[finding.group] = Source(
-                said["reference"], said["known"], 1.0, 0.0, 0.0, 0.0, 0
-            )
-        source.known, source.tau = said["known"], said["tau"]
-        source.rate, source.share, source.floor = said["rate"], said["share"], said["floor"]
-        source.heard_ms, source.n = hour_ms, source.n + n
-        self._heard += 1
-        self._sources = {
-            group: one
-            for group, one in self._sources.items()
-            if one.heard_ms + _HEARD_MS >= hour_ms
-        }
 
     def _begin(self) -> None:
         """With another model: how much that one depends on the others is not known."""
@@ -180,17 +124,7 @@ class SharedWatch:
             self._tau = float(taus_of(x, n, xx)[0])
             self._hours = None
 
-    def _terms(self) -> _Terms:
-        sources = self._sources.values()
-        models = len({group[0] for group in self._sources})
-        return _Terms(
-            _known(self._sources.items()),
-            max([self._tau, *(one.tau for one in sources)]),
-            *min((one.rate, one.share) for one in sources),
-            max(one.floor for one in sources) / math.sqrt(models),
-        )
-
-    def _calmly(self, terms: _Terms, x: int, n: int, rules: Rules) -> SharedTold | None:
+    def _calmly(self, terms: SharedTerms, x: int, n: int, rules: Rules) -> SharedTold | None:
         bank = self._bank_of(terms)
         found = bank.update(
             np.array([self._heard]), np.array([[x]], np.int64), np.array([[n]], np.int64)
@@ -227,18 +161,16 @@ class SharedWatch:
             parts=tuple(parts),
         )
 
-    def _bank_of(self, terms: _Terms) -> CusumBank:
+    def _bank_of(self, terms: SharedTerms) -> CusumBank:
         made = self._made_for
         if self._bank is None or made is None:
             self._bank, self._made_for = CusumBank(terms.tilts()), terms
-        elif (made.tau, made.rate, made.floor) != (terms.tau, terms.rate, terms.floor) or not (
-            1.0 / _GROWN <= terms.known / made.known <= _GROWN
-        ):
+        elif not terms.is_about(made):
             self._bank.replace(terms.tilts())
             self._made_for = terms
         return self._bank
 
-    def _is_shared(self, parts: list[Part], terms: _Terms, sign: float) -> bool:
+    def _is_shared(self, parts: list[Part], terms: SharedTerms, sign: float) -> bool:
         """Whether it is there without the model that says most."""
         most = max(parts, key=lambda part: (sign * part.x, part.model))
         others = [part for part in parts if part is not most]
@@ -247,13 +179,14 @@ class SharedWatch:
         rest = self._difference(others, terms, _SURE)
         return bool(rest.low > 0.0 if sign > 0 else rest.high < 0.0)
 
-    def _difference(self, parts: list[Part], terms: _Terms, level: float = 0.95) -> Interval:
-        models = {part.model for part in parts}
-        known = _known((g, one) for g, one in self._sources.items() if g[0] in models)
+    def _difference(self, parts: list[Part], terms: SharedTerms, level: float = 0.95) -> Interval:
+        known = self._sources.known({part.model for part in parts})
         x, n = sum(part.x for part in parts), sum(part.n for part in parts)
         return score_difference(x, n, max(known, 1.0), tau=terms.tau, level=level)
 
-    def _on(self, firing: Firing, terms: _Terms, hour_ms: int, x: int, n: int) -> SharedTold | None:
+    def _on(
+        self, firing: Firing, terms: SharedTerms, hour_ms: int, x: int, n: int
+    ) -> SharedTold | None:
         """While it fires: is it well again, or has it been so for long?"""
         count = np.array([n], np.int64)
         looks, asks = firing.looks_at(count) == 0, firing.asks_at(np.array([hour_ms])) == 0
@@ -286,15 +219,10 @@ class SharedWatch:
         bank, made = self._bank, self._made_for
         return {
             "ready_ms": self.ready_ms,
-            "sources": [
-                [list(g), *(getattr(one, name) for name in Source.__slots__)]
-                for g, one in self._sources.items()
-            ],
+            "sources": self._sources.snapshot(),
             "hours": None if self._hours is None else [[h, *s] for h, s in self._hours.items()],
             "tau": self._tau,
-            "made_for": None
-            if made is None
-            else [getattr(made, name) for name in _Terms.__slots__],
+            "made_for": None if made is None else made.to_plain(),
             "bank": None
             if bank is None
             else {name: array.flatten() for name, array in bank.snapshot().items()},
@@ -307,11 +235,11 @@ class SharedWatch:
     def restore(cls, plain: dict[str, Any]) -> SharedWatch:
         watch = cls()
         watch.ready_ms, watch._tau, watch._heard = plain["ready_ms"], plain["tau"], plain["heard"]
-        watch._sources = {tuple(group): Source(*of) for group, *of in plain["sources"]}
+        watch._sources = SharedSources.restore(plain["sources"])
         hours = plain["hours"]
         watch._hours = None if hours is None else {hour: sums for hour, *sums in hours}
         if plain["made_for"] is not None:
-            watch._made_for = _Terms(*plain["made_for"])
+            watch._made_for = SharedTerms(*plain["made_for"])
             tilts, held = watch._made_for.tilts(), plain["bank"]
             state = {name: np.array(held[name]).reshape(tilts.gain.shape) for name in _ARRAYS}
             state["held"] = np.array(held["held"], np.bool_)
@@ -320,18 +248,6 @@ class SharedWatch:
         if plain["firing"] is not None:
             watch._firing = Firing.restore(plain["firing"])
         return watch
-
-
-def _known(sources: Iterable[tuple[Group, Source]]) -> float:
-    """Values of one reference whose error would be that of all these together. A version may have
-    that of its predecessor."""
-    against: dict[str, tuple[int, int]] = {}  # by reference: values, values that it is of
-    for _, one in sources:
-        n, known = against.get(one.reference, (0, one.known))
-        against[one.reference] = n + one.n, known
-    parts = [(n, known) for n, known in against.values() if n and known]
-    error = sum(n * n / known for n, known in parts)
-    return sum(n for n, _ in parts) ** 2 / error if error else 0.0
 
 
 def _parts(recent: list[tuple[int, int, str, int, int]]) -> list[Part]:

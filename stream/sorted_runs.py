@@ -16,7 +16,17 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.run import Columns, Keys, Mask, Run, concatenate, gathered, picked, whole
+from stream.run import (
+    Columns,
+    Keys,
+    Mask,
+    Run,
+    arranged,
+    concatenate,
+    gathered,
+    picked,
+    whole,
+)
 from stream.snapshot import Part
 
 __all__ = ["Columns", "Found", "Run", "SortedRuns"]
@@ -127,7 +137,7 @@ class SortedRuns(Generic[Facts]):
         if order is None:
             self._add([rows], [])
         else:
-            self._put({name: picked(values, order) for name, values in rows.items()}, None)
+            self._put(arranged([rows], order), None)
         while (full := self._similar()) is not None:
             merged = [self.runs[place] for place in full]
             self.runs = [run for place, run in enumerate(self.runs) if place not in full]

@@ -54,6 +54,14 @@ def standing(one: Watched, x: Ints, n: Ints, looks: float, told: float) -> Stand
     return "well" if within_floor(found, room).all() else "open"
 
 
+def moved_as_a_whole(one: Watched, x: Ints, n: Ints, looks: float) -> float:
+    """By how much a distribution that is clearly beyond the floor differs: what was told of it is
+    of one bin. 0 of what has no bins."""
+    if one.unit.measure != "shape":
+        return 0.0
+    return float(interval_of(one, x, n, looks).estimate)
+
+
 def interval_of(one: Watched, x: Ints, n: Ints, looks: float) -> Interval:
     """The difference to the reference of how things are now: in the terms of its floor."""
     unit, before, tau = one.unit, one.terms.baseline, max(one.terms.tau)

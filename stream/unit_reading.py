@@ -123,8 +123,9 @@ class _Faults:
     @cached_property
     def _laid(self) -> tuple[Ints, Ints, NDArray[np.bool_]]:
         """Columns, what is counted, and of what is less than all; when the last one is there."""
-        counted = np.array(self._counted, np.int64)
-        return np.array(self._columns, np.int64), counted, counted[:, 0] < 0
+        counted, columns = np.array(self._counted, np.int64), np.array(self._columns, np.int64)
+        self._counted, self._columns = [], []
+        return columns, counted, counted[:, 0] < 0
 
     def read(self, run: PaneTable, features: PaneFeatures, into: Evidence) -> None:
         if not self._names:

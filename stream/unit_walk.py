@@ -21,8 +21,10 @@ from stream.firing import Firing, Patience
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
 from stream.proven import MixedBank
-from stream.unit_effects import effect_of, is_refuted, standing
+from stream.unit_columns import UnitColumns
+from stream.unit_effects import effect_of, is_refuted, moved_as_a_whole, standing
 from stream.unit_tilts import Terms, tilts_of
+from stream.units import COVERAGE
 from stream.watched import Key, Watched
 
 
@@ -58,7 +60,7 @@ class Walk:
         *,
         watched: dict[Key, Watched],
         firing: dict[Key, Firing],
-        columns: dict[Key, Ints],
+        columns: UnitColumns,
         bank: CusumBank | MixedBank,
         start_ms: Ints,
         evidence: Evidence,
@@ -88,14 +90,16 @@ class Walk:
         self._all_calm()
         for key in firing:
             self._follow(key, 0)
+        if len(self._told) < 2:
+            return self._told
         order = {key: place for place, key in enumerate(self._watched)}
         return sorted(self._told, key=lambda told: (told.row, order[told.watched.key]))
 
     def _leave_undecided(self) -> None:
         """Panes at which too many outcomes are missing say nothing of the others: what came early
         is another selection than the reference's."""
-        for key, one in self._watched.items():
-            if one.unit.is_coverage:
+        for key in self._watched:
+            if key[1] == COVERAGE:
                 since = 0 if key in self._firing else self._panes
                 self._follow(key, 0)
                 undecided = np.zeros(self._panes, np.bool_)
@@ -107,23 +111,16 @@ class Walk:
                         since = self._panes
                 undecided[since:] = True
                 self.undecided = undecided if undecided.any() else None
-                others = [of for other, of in self._columns.items() if other != key]
-                if others and undecided.any():
-                    self._evidence.leave_out(undecided, np.concatenate(others))
+                if undecided.any():
+                    self._evidence.leave_out(undecided, self._columns.but([key]))
 
     def _all_calm(self) -> None:
-        calm = [
-            key
-            for key, one in self._watched.items()
-            if key not in self._firing and not one.unit.is_coverage
-        ]
-        if not calm:
+        of = self._columns.but([k for k in self._watched if k[1] == COVERAGE or k in self._firing])
+        if not len(of):
             return
-        of = np.concatenate([self._columns[key] for key in calm])
-        owner = np.repeat(np.arange(len(calm)), [len(self._columns[key]) for key in calm])
         first: dict[Key, Crossing] = {}
         for crossing, column in self._crossings(of, 0, self._panes):
-            key = calm[owner[np.searchsorted(of, column)]]
+            key = self._columns.owner(column)
             # they come in the order of the panes
             first.setdefault(key, replace(crossing, column=column - int(self._columns[key][0])))
         for key, crossing in first.items():
@@ -133,9 +130,10 @@ class Walk:
     def _crossings(self, of: Ints, low: int, high: int) -> list[tuple[Crossing, int]]:
         """Of these columns over panes low to high, with their column in the bank."""
         evidence, rows = self._evidence, slice(low, high)
-        found = self._bank.update(
-            self._start_ms[rows], evidence.x[rows][:, of], evidence.n[rows][:, of], series=of
-        )
+        x, n = evidence.x[rows], evidence.n[rows]
+        if len(of) < len(self._columns.every):
+            x, n = x[:, of], n[:, of]
+        found = self._bank.update(self._start_ms[rows], x, n, series=of)
         return [
             (
                 Crossing(
@@ -250,6 +248,7 @@ class Walk:
             return
         match standing(one, *seen, firing.told):
             case "ill":
+                firing.told = max(firing.told, moved_as_a_whole(one, *seen))
                 firing.look_anew()
             case "well":
                 del self._firing[key]

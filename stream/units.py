@@ -20,6 +20,7 @@ Item = tuple[Purse, str, str]
 Fault = Literal["null", "absent", "type_error", "out_of_range", "unseen", "unlabelled"]
 Measure = Literal["shift", "shape", "rate", "mean", "calibration", "estimate", "stale"] | Fault
 
+COVERAGE: Measure = "unlabelled"
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 OF_NUMBERS: tuple[Fault, ...] = ("null", "absent", "type_error", "out_of_range")
 OF_TEXTS: tuple[Fault, ...] = ("null", "absent", "type_error", "unseen")
@@ -41,7 +42,7 @@ class Unit:
     @property
     def is_coverage(self) -> bool:
         """While it tells, the others of its kind of panes are undecided."""
-        return self.measure == "unlabelled"
+        return self.measure == COVERAGE
 
     @property
     def is_split(self) -> bool:

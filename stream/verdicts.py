@@ -66,7 +66,6 @@ _OWN_NAMES = {
 }
 _OBJECTIVE: Facts = ("LatencyObjective", "latency", "error", "investigate")
 _STALE: Facts = ("StaleFeature", "data_quality", "error", "fix_pipeline")
-_FEATURE_SET: Facts = ("FeatureSetChange", "schema", "info", "investigate")
 _JOINT: Facts = ("JointDrift", "feature_drift", "info", "investigate")
 
 
@@ -86,8 +85,6 @@ class Context:
             return _FAULTS[self.detector]
         if self.detector == "shape":
             return _SHAPES[what]
-        if self.detector == "feature_set":
-            return _FEATURE_SET
         if self.detector == "objective":
             return _OBJECTIVE
         if self.detector == "joint":

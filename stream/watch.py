@@ -22,6 +22,7 @@ from stream.profile import Profile
 from stream.proven import MixedBank, Proven, begun
 from stream.rules import Rules
 from stream.shared_sums import SharedSums
+from stream.unit_columns import UnitColumns
 from stream.unit_reading import Together
 from stream.unit_tilts import Baseline, Terms, tilts_of
 from stream.unit_walk import Told, Walk
@@ -39,7 +40,7 @@ class Watch:
         self.shared: SharedSums | None = None  # where models share a feature
         self.watched: dict[Key, Watched] = {}
         self.firing: dict[Key, Firing] = {}
-        self._columns: dict[Key, Ints] = {}  # of the bank, in the order of `watched`
+        self._columns = UnitColumns()  # of the bank, in the order of `watched`
         self._together = Together([])
         self._bank: CusumBank | None = None
         self._proven: dict[Key, Proven] = {}
@@ -66,7 +67,7 @@ class Watch:
         wanted = {key: one.terms for key, one in self.watched.items() if one.proven}
         self._proven = begun(self._proven, kept, wanted)
         moves = [(columns[key], self._columns[key]) for key in kept]
-        self.learning.arrange(sum(map(len, self._columns.values())), moves)
+        self.learning.arrange(len(self._columns.every), moves)
         self._usual = _sums([one.terms.baseline for one in self.watched.values()])
         self._tilted = self._usual[1].copy()
         for was, now in moves:
@@ -84,11 +85,7 @@ class Watch:
     def _lay_out(self) -> None:
         watched = self.watched.values()
         self._together = Together([(one.unit, one.profile, one.numeric) for one in watched])
-        self._columns, first = {}, 0
-        every = np.arange(self._together.columns)
-        for key, one in self.watched.items():
-            self._columns[key] = every[first : first + one.unit.columns]
-            first += one.unit.columns
+        self._columns = UnitColumns((key, one.unit.columns) for key, one in self.watched.items())
 
     def is_calm(self, key: Key) -> bool:
         """Neither firing nor on the way to it."""

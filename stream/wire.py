@@ -47,9 +47,11 @@ BLOCK_VERSION = 2  # of blocks; those of version 1, with arrays for each feature
 LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and headers included
 FindingKind = Literal["prediction", "cohort", "estimate"]
 """Of a finding: of which panes, or of both: expected errors and what became of them."""
-Verdict = Literal["drift", "lasting", "quiet", "raised", "withdrawn", "request", "seen", "pooled"]
+Verdict = Literal[
+    "drift", "lasting", "quiet", "raised", "withdrawn", "request", "seen", "pooled", "cause"
+]
 """Of a finding: news, none for long, well again, graver for what else happens, not borne out; no
-alert, but something to ask for, to know, or to add up."""
+alert, but something to ask for, to know, to add up, or to follow from."""
 FINDING_KINDS: tuple[FindingKind, ...] = ("prediction", "cohort", "estimate")
 
 

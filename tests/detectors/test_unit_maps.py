@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -97,3 +98,13 @@ def test_p_is_what_simulation_says() -> None:
     )
     for level in (0.01, 0.1, 0.5):
         assert (found <= level).mean() == pytest.approx(level, abs=4 * np.sqrt(level / 2_000))
+
+
+@pytest.mark.parametrize("statistic", np.linspace(0.01, 1.0, 34).tolist())
+def test_the_series_of_a_p_value_ends_where_its_terms_do(statistic: float) -> None:
+    for m, n in ((256, 5), (256, 40), (4, 4), (10_000, 10_000)):
+        size = math.sqrt(m * n / (m + n))
+        at = (size + 0.12 + 0.11 / size) * statistic
+        terms = [(-1) ** (k - 1) * math.exp(-2.0 * (k * at) ** 2) for k in range(1, 101)]
+        whole = 1.0 if at < 0.2 else min(1.0, max(0.0, 2.0 * math.fsum(terms)))
+        assert p_value(m, n, statistic) == whole

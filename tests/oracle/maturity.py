@@ -65,12 +65,12 @@ def decide_maturity(
         max(ready_at, reference_end + edge + world.settled_ms) for ready_at, edge in delays
     )
     moment = min(trusted[needed - 1], last_call) if len(trusted) >= needed else last_call
-    # Or few come later: of those within four times an edge, once all have been watched for that.
+    # Or few have come later, once all have been watched for four times an edge.
     for edge in sorted({edge for _, edge in delays}):
         known_at = reference_end + 4 * edge + world.pane_ms + world.settled_ms
         soon = sum(other <= edge for _, other in delays)
-        later = sum(other <= 4 * edge for _, other in delays)
-        if soon * 10 >= 9 * later and later * 4 >= 3 * count and known_at < moment:
+        seen = sum(ready_at <= known_at for ready_at, _ in delays)
+        if soon * 10 >= 9 * seen and seen * 4 >= 3 * count and known_at < moment:
             return (edge, known_at) if known_at <= now else None
     if moment > now:
         return None

@@ -68,6 +68,7 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("°C as °F", "pricing", "unit:temperature_c@{on}ms,x1.8,offset=32"),
     ("stale constant", "fraud", "stale:amount@{on}ms"),
     ("swapped columns", "fraud", "swap:amount+distance_km@{on}ms"),
+    ("another feature set", "fraud", "feature_set:amount@{on}ms"),
     ("covariate drift, abrupt", "fraud", "covariate:amount@{on}ms"),
     ("covariate drift, gradual", "fraud", "covariate:amount@{on}ms,2,ramp={ramp}ms"),
     ("concept drift", "pricing", "concept@{on}ms"),

@@ -60,13 +60,17 @@ def test_what_does_not_change_is_silent(seed: int) -> None:
     assert told(panes(900, {}, seed=seed), [], replace(AUTO, budget=Rules().budget)) == []
 
 
-def test_neither_batches_nor_restores_show() -> None:
-    random = Random(5)
-    cuts = sorted(random.sample(range(1, 900), 12))
+@pytest.mark.parametrize("seed", range(3))
+def test_neither_batches_nor_restores_show(seed: int) -> None:
+    table = panes(1_500, {400: 1.5, 600: 3.0, 900: 0.0}, seed=seed)
+    rules = replace(AUTO, ask_after_ms=150 * RULES.pane_ms)
+    cuts = sorted(Random(seed).sample(range(1, 1_500), 20))
     order = lambda f: (f.pane_end_ms, f.series, f.alertname)  # noqa: E731
-    assert sorted(told(SHIFTED, cuts, AUTO), key=order) == sorted(
-        told(SHIFTED, [], AUTO), key=order
-    )
+    whole = sorted(told(table, [], rules), key=order)
+    assert sorted(told(table, cuts, rules), key=order) == whole
+    said = [f.verdict for f in whole if f.alertname == "FeatureDriftAdwin"]
+    assert (said[0], said[-1]) == ("drift", "quiet")
+    assert "lasting" in said
 
 
 def of_means(found: list[MonitorFinding]) -> dict[str, list[tuple[str, int]]]:

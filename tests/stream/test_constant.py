@@ -174,15 +174,18 @@ def test_what_changes_seldom_has_not_stopped(each: int) -> None:
 def test_neither_batches_nor_restores_show() -> None:
     random = np.random.default_rng(4)
     values = random.integers(0, 30, 4_000).astype(float)
-    values[2_000:2_400] = 7.0
+    values[2_000:2_400], values[2_400:2_700] = 7.0, 9.0
     table = panes({"x": values})
+    rules = replace(CALM, ask_after_ms=100 * CALM.pane_ms)
 
     def told_of(cuts: list[int]) -> list[Any]:
-        found = watched(table, cuts)[0]
+        found = watched(table, cuts, rules)[0]
         return sorted(found, key=lambda f: (f.pane_end_ms, f.series, f.alertname))
 
     found = told_of([])
-    assert [f.verdict for f in found if f.alertname == "StaleFeature"] == ["drift", "quiet"]
+    stale = [f.verdict for f in found if f.alertname == "StaleFeature"]
+    assert sorted(stale) == ["drift", "drift", "lasting", "quiet"]
+    assert (stale[0], stale[-1]) == ("drift", "quiet")
     for seed in range(3):
         cuts = sorted(Random(seed).sample(range(1, len(table)), 40))
         assert told_of(cuts) == found

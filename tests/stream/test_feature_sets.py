@@ -1,5 +1,4 @@
-"""Feature sets: read alike by every parser, told where something begins with them, whatever the
-batching."""
+"""Feature sets: what begins with a new one follows from it, whatever the batching."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from stream.columns import ABSENT, NULL, Column, Rows, column
 from stream.event_columns import FEATURE_SET
 from stream.events import Alert, Request
-from stream.feature_sets import LASTING_MS, MOST, FeatureSetWatch, NewSet
+from stream.feature_sets import MOST, FeatureSetWatch
 from stream.panes import PaneTable, summarise
 from stream.pipeline import Pipeline
 from stream.rules import DAY_MS, ModelRule, Rules
@@ -53,36 +52,27 @@ def alerts(rules: Rules, made: Sequence[Event], judged: Sequence[Event] = ()) ->
     return [one.alert for one in run(rules, dealt(made, judged, 2)).sorted_alerts()]
 
 
-def changes(rules: Rules, made: Sequence[Event]) -> list[tuple[str, str, str]]:
-    told = [a for a in alerts(rules, made) if a.alertname == "FeatureSetChange"]
-    return [(a.model.id, a.status, str(a.evidence["current"]["feature_set"])) for a in told]
-
-
 # -- what people are told
 
 
-def test_the_first_of_another_version_is_told_where_a_drift_begins_with_it() -> None:
+def test_a_drift_that_begins_with_another_version_follows_from_it() -> None:
     told = alerts(RULES, events())
+    assert {a.kind for a in told} <= {"feature_drift", "data_quality"}
     drift = next(a for a in told if a.kind == "feature_drift" and a.scope.feature == "x")
-    (change,) = [a for a in told if a.alertname == "FeatureSetChange"]
     assert drift.recommended_action == "fix_pipeline"
     under = drift.evidence["folded_under"]
-    assert under["fingerprint"] == change.fingerprint
     assert (under["from"], under["to"]) == ("payments@7", "payments@8")
-    assert drift.incident_id == change.incident_id == change.id
-    assert change.evidence["reference"]["feature_set"] == "payments@7"
+    assert {a.incident_id for a in told} == {under["incident_id"]}
 
 
-def test_where_nothing_begins_with_it_nothing_is_told_and_nothing_fires() -> None:
-    pipeline = run(RULES, dealt(events(shift=0.0), [], 2))
-    assert pipeline.alerts == []
-    assert pipeline.alert_stage.active() == []
-    assert pipeline.alert_stage.announce() == []
+def test_where_nothing_begins_with_it_nothing_is_told() -> None:
+    assert alerts(RULES, events(shift=0.0)) == []
 
 
 def test_a_model_that_is_not_to_be_watched_for_it_is_not() -> None:
     off = replace(RULES, models={"m": ModelRule(feature_sets=False), "n": ModelRule()})
-    assert {model for model, *_ in changes(off, events("mn"))} == {"n"}
+    under = [a.evidence.get("folded_under", {}) for a in alerts(off, events("mn"))]
+    assert {of["model"] for of in under if of.get("alertname") == "FeatureSetChange"} == {"n"}
 
 
 def losses(at_ms: int) -> list[Event]:
@@ -101,11 +91,9 @@ def losses(at_ms: int) -> list[Event]:
 
 def test_a_loss_that_begins_with_it_follows_from_it_though_no_feature_drifts() -> None:
     told = alerts(replace(RULES, maturity=20_000), events(shift=0.0), losses(NEW_MS))
-    change = next(a for a in told if a.alertname == "FeatureSetChange")
     loss = next(a for a in told if a.alertname == "ErrorRateDrift")
     assert loss.recommended_action == "fix_pipeline"
-    assert loss.incident_id == change.id
-    assert told.index(change) < told.index(loss)
+    assert loss.evidence["folded_under"]["to"] == "payments@8"
 
 
 def requested(made: Sequence[Event], judged: Sequence[Event]) -> list[Request]:
@@ -118,16 +106,10 @@ def test_what_follows_from_it_has_the_pipeline_fixed_once_and_nothing_retrained(
     assert [request.type for request in asked] == ["fix_pipeline"]
 
 
-def test_after_a_day_it_is_over() -> None:
-    later = prediction("z", NEW_MS + LASTING_MS + 5_000, _arrival=10**9, feature_set="payments@8")
-    made = [*events("m"), {**later, "_timestamp": NEW_MS + LASTING_MS + 5_000}]
-    assert [status for _, status, _ in changes(RULES, made)] == ["firing", "resolved"]
-
-
 # -- what the watch sees
 
 Panes = Sequence[Sequence[str | None]]
-Told = list[tuple[int, str, str | None]]
+Told = list[tuple[int, str, str]]
 PANE_MS = DAY_MS // 2
 
 
@@ -147,47 +129,35 @@ def watched(panes: Panes, cuts: Sequence[int] = ()) -> Told:
     table, watch, told = table_of(panes), FeatureSetWatch(), []
     for first, last in pairwise([0, *cuts, len(panes)]):
         part = table.between(PANE_MS * (first + 1), PANE_MS * last).without_ghosts()
-        for end_ms, new in watch.run(part, PANE_MS):
-            one = (new.name, new.former) if isinstance(new, NewSet) else (new, None)
-            told.append((end_ms // PANE_MS, *one))
+        told += [(new.end_ms // PANE_MS, new.name, new.former) for new in watch.run(part, PANE_MS)]
         watch = FeatureSetWatch.restore(watch.snapshot())
     return told
 
 
-DAY_AGO, ANOTHER = "a day has passed", "another one has come"
-
-
-def test_it_is_over_after_a_day_even_where_none_is_named_any_more() -> None:
-    panes = [["a@7"], ["a@8"], *[[None]] * 6]
-    expected: Told = [(2, "a@8", "a@7"), (4, DAY_AGO, None)]
-    assert watched(panes) == watched(panes, [2, 3, 5]) == watched(panes, [1, 6]) == expected
-
-
-def test_another_one_within_the_day_ends_it_and_is_told_with_the_next_pane() -> None:
-    panes = [["a@7"], ["a@8"], ["a@9"], ["a@9"], [None]]
-    expected: Told = [(2, "a@8", "a@7"), (3, ANOTHER, None), (4, "a@9", "a@8"), (5, DAY_AGO, None)]
-    assert watched(panes) == watched(panes, range(1, 5)) == expected
+def test_each_version_is_told_once_with_its_first_pane() -> None:
+    panes = [["a@7"], ["a@8"], ["a@9"], ["a@9"], [None], ["a@9"]]
+    expected: Told = [(2, "a@8", "a@7"), (3, "a@9", "a@8")]
+    assert watched(panes) == watched(panes, range(1, 6)) == expected
 
 
 def test_it_is_compared_with_the_latest_version_of_the_same() -> None:
     panes = [["a@7", "b@1"], ["a@8", "b@1"], ["b@1", "a@7"], ["a@7", "b@1"], ["a@9", "b@1"]]
-    assert [one for one in watched(panes) if one[2]] == [(2, "a@8", "a@7"), (5, "a@9", "a@7")]
+    assert watched(panes) == [(2, "a@8", "a@7"), (5, "a@9", "a@7")]
 
 
 def test_the_first_of_all_and_one_that_comes_back_are_not_new() -> None:
     panes = [["a@7"], ["a@8"], ["a@7"], ["a@8"], ["a@7"]]
-    assert [one for one in watched(panes) if one[2]] == [(2, "a@8", "a@7")]
+    assert watched(panes) == [(2, "a@8", "a@7")]
 
 
 def test_so_many_that_they_are_no_versions_are_not_told() -> None:
     panes = [[f"a@{n}-{i}" for i in range(MOST // 2 + 1)] for n in range(12)]
-    assert [one for one in watched(panes) if one[2] and one[0] > 2] == []
+    assert [one for one in watched(panes) if one[0] > 2] == []
 
 
 def test_of_a_version_a_day_each_is_told_however_long_that_goes_on() -> None:
     panes = [[f"a@{n // 4}"] for n in range(8 * MOST)]
-    told = [one for one in watched(panes) if one[2]]
-    assert [name for _, name, _ in told] == [f"a@{n}" for n in range(1, 2 * MOST)]
+    assert [name for _, name, _ in watched(panes)] == [f"a@{n}" for n in range(1, 2 * MOST)]
 
 
 names = st.none() | st.sampled_from(["a@1", "a@2", "a@3", "b@1", "b@2"])
@@ -203,8 +173,7 @@ def test_batches_and_restarts_do_not_show(panes: Panes, data: st.DataObject) -> 
     for n, pane in enumerate(panes, 1):
         for name in pane:
             firsts.setdefault(name or "", n)
-    news = [(n, name) for n, name, former in told if former]
-    assert all(firsts[name] <= n for n, name in news)
+    assert all(firsts[name] == n for n, name, _ in told)
     assert len({n for n, *_ in told}) == len(told)
 
 

@@ -35,6 +35,7 @@ KINDS_OF: dict[str, tuple[str, str, str]] = {
     "OutOfRange": ("data_quality", "warning", "fix_pipeline"),
     "LatencyDrift": ("latency", "warning", "investigate"),
     "FeatureShapeDrift": ("feature_drift", "info", "investigate"),
+    "FeatureSetChange": ("schema", "info", "investigate"),
 }
 
 
@@ -62,6 +63,8 @@ def finding(
         "effect": DETAIL["effect"] | {"estimate": estimate},
         "summary": f"{alertname} of {feature}",
     }
+    if alertname == "FeatureSetChange":
+        detail |= {"from": "f@7", "to": "f@8"}
     return Finding(
         partition=0,
         epoch=0,
@@ -74,6 +77,7 @@ def finding(
         verdict=verdict,  # type: ignore[arg-type]
         detail={
             "drift": detail,
+            "cause": detail,
             "quiet": {},
             "lasting": {"summary": "still so"},
             "raised": {"severity": "warning", "summary": "predictions have moved too"},
@@ -399,6 +403,68 @@ def test_an_alert_keeps_owners_of_its_own_model() -> None:
     assert [a.owners.accountable for a in alerts] == ["m-team", "n-team"]
 
 
+# -- new feature sets
+
+
+def change(at_ms: int, **more: Any) -> Finding:
+    return finding(at_ms, "FeatureSetChange", verdict="cause", **more)
+
+
+def test_a_new_feature_set_is_no_alert_and_what_begins_with_it_follows_from_it() -> None:
+    assert told([change(1_000)]) == []
+    drift, loss = told(
+        [
+            change(1_000),
+            finding(1_100, "FeatureDrift", "x", since_ms=980),
+            finding(1_200, "ErrorRateDrift", since_ms=900),
+        ]
+    )
+    for alert, severity in ((drift, "warning"), (loss, "error")):
+        assert alert.severity == severity
+        assert alert.recommended_action == "fix_pipeline"
+        under = alert.evidence["folded_under"]
+        assert (under["from"], under["to"]) == ("f@7", "f@8")
+        assert alert.summary.endswith("; follows from f@8, which came in place of f@7")
+    assert drift.incident_id == loss.incident_id
+
+
+def test_what_had_fired_before_the_feature_set_was_seen_is_told_again() -> None:
+    first, again = told(
+        [finding(1_000, "FeatureDrift", "x", since_ms=980), change(1_010, since_ms=990)]
+    )
+    assert (first.recommended_action, again.recommended_action) == ("investigate", "fix_pipeline")
+    assert (first.fingerprint, again.sequence) == (again.fingerprint, 2)
+
+
+def test_what_its_features_move_later_follows_from_it_too() -> None:
+    hours = 3_600_000
+    drift = finding(9 * hours, "FeatureDrift", "x", since_ms=980)
+    since = 30 * hours
+    moved = [
+        finding(40 * hours, "PredictionDrift", since_ms=since),
+        finding(44 * hours, "ErrorRateDrift", since_ms=since),
+    ]
+    found = told([change(1_000), drift, *moved])
+    assert [a.recommended_action for a in found] == ["fix_pipeline"] * 3
+    of_y = finding(48 * hours, "FeatureDrift", "y", since_ms=since)
+    other = told([change(1_000), drift, of_y])[-1]
+    assert (other.scope.feature, other.recommended_action) == ("y", "investigate")
+    alone = told([change(1_000), *moved])
+    assert [a.recommended_action for a in alone] == ["investigate", "retrain"]
+
+
+def test_a_storm_that_begins_with_it_is_ranked_by_the_first_of_its_alerts() -> None:
+    drifts = [
+        finding(1_010 + n, "FeatureDrift", f"f{n}", since_ms=980, estimate=float(n))
+        for n in range(12)
+    ]
+    found = told([change(1_000), *drifts])
+    (root,) = [a for a in found if "incident" in a.evidence]
+    assert root.scope.feature == "f0"
+    assert root.evidence["incident"]["alerts"] >= 10
+    assert all(one["alertname"] == "FeatureDrift" for one in root.evidence["incident"]["ranked"])
+
+
 # -- however they interleave
 
 
@@ -436,6 +502,9 @@ def lived(lives: list[Any]) -> list[Finding]:
         is_of_feature = KINDS_OF[alertname][0] in ("data_quality", "feature_drift")
         feature = of if is_of_feature else None
         where = {"model": model, "version": version, "since_ms": 20 * at - before_ms}
+        if alertname == "FeatureSetChange":
+            found.append(change(20 * at, **where))
+            continue
         found.append(finding(20 * at, alertname, feature, **where))
         afters = accumulate((after for after, _ in verdicts), initial=at)
         for now, (_, verdict) in zip([*afters][1:], verdicts, strict=True):

@@ -6,10 +6,16 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from stream import native
+from stream.judgement import measures
 from stream.pipeline import Pipeline
 from stream.rules import ModelRule, Rules
+from tests.parsers import needs_the_native_parser
 from tests.streams import SMALL, outcome, prediction, records
 
 LOSSES = ("delay_ms", "error", "brier", "absolute_error", "squared_error")
@@ -141,3 +147,51 @@ def test_declared_classes_and_costs_are_judged_by_the_labels(
 
 def test_without_an_outcome_there_are_none() -> None:
     assert judged({"label": "a"}, None, DECLARED) == dict.fromkeys(LOSSES, "null")
+
+
+ODD = [0.0, -0.0, 0.5, 1.0, 1.5, -3.25, 1e-120, 1e99, -1e101, 1e300, float("nan"), float("inf")]
+
+
+@needs_the_native_parser
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32), st.integers(0, 40))
+def test_the_extension_judges_as_numpy_does(seed: int, count: int) -> None:
+    random = np.random.default_rng(seed)
+    said = {
+        "has": random.integers(0, 8, count).astype(np.uint8),
+        "label": random.integers(0, 3, count).astype(np.uint64),
+        "score": random.choice(ODD, count),
+        "value": random.choice(ODD, count),
+        "time": random.integers(0, 2_000, count),
+    }
+    truth = {
+        "has": random.choice([0, 1, 4, 5, 9, 25, 13, 29], count).astype(np.uint8),
+        "label": random.integers(0, 3, count).astype(np.uint64),
+        "value": random.choice(ODD, count),
+        "effective": random.integers(0, 3_000, count),
+    }
+    if count:
+        said["has"] = np.broadcast_to(said["has"][:1], count) if seed % 2 else said["has"]
+    labelled = random.random(count) < 0.8
+    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+        made = []
+        for in_use in (True, False):
+            patch.setattr(native, "IN_USE", in_use)
+            made.append(measures(said, truth, labelled))
+    by_c, by_numpy = made
+    assert list(by_c) == list(by_numpy)
+    for name, column in by_c.items():
+        assert column.kind.tolist() == by_numpy[name].kind.tolist(), name
+        assert column.bits.tolist() == by_numpy[name].bits.tolist(), name
+
+
+@needs_the_native_parser
+def test_columns_of_other_lengths_are_refused() -> None:
+    one, eight = np.zeros(2, np.uint8), np.zeros(2)
+    columns = [one, eight, eight, eight, eight, one, eight, eight, eight, one]
+    assert len(native.EXTENSION.judged(*columns)[0]) == 18
+    for place in range(10):
+        changed = [*columns]
+        changed[place] = columns[place][:1]
+        with pytest.raises(ValueError, match="length"):
+            native.EXTENSION.judged(*changed)

@@ -72,6 +72,14 @@ def test_one_in_ten_that_is_never_labelled_is_no_matter_of_luck() -> None:
     assert less < 35_000
 
 
+def test_labels_that_come_all_at_once_are_waited_for_though_most_come_soon() -> None:
+    """Eight in ten soon, the others some day: many of them are there when the reference ends."""
+    delays = [1_000 if i % 5 else (40 - i % 40) * 1_000 for i in range(COUNT)]
+    (maturity, _) = decided(delays)[0]
+    assert maturity is not None
+    assert sum(delay <= maturity for delay in delays) >= 90
+
+
 def test_a_second_wave_of_labels_is_waited_for() -> None:
     delays = [1_000 if i < 70 else 20_000 for i in range(COUNT)]
     assert decided(delays)[0][0] == 20_480

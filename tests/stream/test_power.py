@@ -133,3 +133,21 @@ def test_what_no_longer_goes_together_is_told_when_it_is_promised(rows: int) -> 
         assert abs(first.detail["effect"]["estimate"]) >= 1.2 * promised["smallest"]
         after = first.pane_end_ms // PANE_MS * rows - LEARNED
         assert 0 < after <= promised["predictions"] + rows
+
+
+def test_rows_that_depend_on_each_other_cost_power_too() -> None:
+    random = np.random.default_rng(3)
+    x, y = np.zeros((2, LEARNED))
+    for of, noise in ((x, random.normal(0, 0.6, LEARNED)), (y, random.normal(0, 0.6, LEARNED))):
+        for i in range(1, LEARNED):
+            of[i] = 0.8 * of[i - 1] + noise[i]
+    found = []
+    for order in (np.arange(LEARNED), random.permutation(LEARNED)):
+        monitor = Monitor(TOGETHER, GROUP, "prediction", TOGETHER.reference)
+        monitor.update(panes_of(x[order], y[order], rows=10, seed=1))
+        found += [p for p in monitor.powers() if p["measure"] == "joint"]
+    bound, alone = found
+    assert bound["tau"] > 3
+    assert bound["smallest"] > 1.5 * alone["smallest"]
+    assert bound["note"].startswith("its values depend: only changes ")
+    assert alone["note"] is None

@@ -55,6 +55,29 @@ def watched(
     return made.findings, made.references, made.monitor
 
 
+# -- small ones
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_shape_is_well_again_though_its_reference_is_small_and_what_was_told_one_bin(
+    seed: int,
+) -> None:
+    rules = replace(
+        RULES, reference=ReferenceRule(2_000, 60_000), budget=BudgetRule(), floors=FloorRule(),
+        minimum_values=200, resolve_values=500,
+    )  # fmt: skip
+
+    def shapes(then: float) -> list[str]:
+        x = np.random.default_rng(seed).standard_normal(16_000)
+        x[5_000:8_000] += 0.8
+        x[8_000:] += then
+        found = watched(panes({"x": x}, rows=10, seed=seed), rules=rules)[0]
+        return [f.verdict for f in found if f.alertname == "FeatureShapeDrift"]
+
+    assert shapes(0.0) == ["drift", "quiet"]
+    assert set(shapes(0.6)) == {"drift"}
+
+
 # -- scanned
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stream import native, sorted_runs
 from stream import run as runs_module
-from stream.run import Columns, Mask, Run
+from stream.run import Columns, Mask, Run, arranged
 from stream.snapshot import Part, packed
 from stream.sorted_runs import SortedRuns
 from tests.parsers import needs_the_native_parser
@@ -201,3 +201,51 @@ def test_a_search_reads_nothing_beyond_its_columns() -> None:
     for shift in (-1, 64):
         with pytest.raises(ValueError, match="bits"):
             search(most, keys, None, shift)
+
+
+KINDS = (np.uint64, np.float64, np.int32, np.uint8, np.bool_)
+
+
+@needs_the_native_parser
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.data(), st.lists(st.integers(0, 6), min_size=1, max_size=4))
+def test_columns_are_arranged_by_the_extension_as_by_numpy(
+    drawn: st.DataObject, lengths: list[int]
+) -> None:
+    def column(kind: type, length: int) -> Any:
+        cells = drawn.draw(st.sampled_from(["one", "two", "view"]))
+        some = np.arange(2 * length) % (1 if cells == "one" else 2)
+        values = some.astype(kind)[::2] if cells == "view" else some.astype(kind)[:length]
+        return np.broadcast_to(values[:1], length) if cells == "one" and length else values
+
+    parts = [{"key": column(np.uint64, n)} | {k.__name__: column(k, n) for k in KINDS}
+             for n in lengths]  # fmt: skip
+    total = sum(lengths)
+    order = np.array(drawn.draw(st.permutations(range(total))), np.intp)
+    order = order[: drawn.draw(st.integers(0, total))]
+    with pytest.MonkeyPatch.context() as patch:
+        made = []
+        for in_use in (True, False):
+            patch.setattr(native, "IN_USE", in_use)
+            made.append(arranged(parts, order))
+    for name in made[0]:
+        by_c, by_numpy = made[0][name], made[1][name]
+        assert by_c.dtype == by_numpy.dtype
+        assert by_c.tobytes() == by_numpy.tobytes()
+        assert (by_c.strides == (0,)) == (by_numpy.strides == (0,)) or len(order) < 2
+        assert not by_c.flags.writeable
+
+
+@needs_the_native_parser
+def test_parts_that_do_not_fit_are_refused() -> None:
+    cells, order, arrange = np.arange(3), np.arange(3), native.EXTENSION.arranged
+    assert arrange([[cells]], [8], [3], order) == [cells.tobytes()]
+    for misfit in (
+        ([[cells]], [8], [4], order), ([[cells]], [4], [3], order), ([[cells]], [3], [8], order),
+        ([[cells, cells]], [8], [3], order), ([[cells]], [8, 8], [3], order),
+        ([[cells]], [8], [-1], order), ([[cells]], [8], [3], order + 1),
+        ([[cells]], [8], [3], order - 1), ([cells], [8], [3], order), ([[7]], [8], [3], order),
+        ([[cells]], ["8"], [3], order), ([[cells]], [8], ["3"], order),
+    ):  # fmt: skip
+        with pytest.raises((ValueError, TypeError)):
+            arrange(*misfit)

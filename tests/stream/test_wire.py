@@ -121,10 +121,10 @@ def test_blocks_of_the_version_before_are_read() -> None:
 
 @pytest.mark.parametrize("largest", [1, 200, 70_000, 2**40])
 def test_integers_of_a_table_take_what_they_need_and_come_back_whole(largest: int) -> None:
-    made = rows()
-    cells = np.array([float(largest), -float(largest), 0.5]).view(np.uint64)
-    columns = {"feature:x": Column(np.full(3, 2, np.uint8), cells)}
-    table = summarise(Rows(made.pane_end, made.hash, columns, {}), 1, 1)
+    cells = np.geomspace(1e-50, float(largest), 500).view(np.uint64)
+    columns = {"feature:x": Column(np.full(500, 2, np.uint8), cells)}
+    ends, hashes = np.full(500, 1_000), np.arange(500, dtype=np.uint64)
+    table = summarise(Rows(ends, hashes, columns, {}), 1, 1)
     narrow = table_together(table)
     assert narrow["whole"][3][0].dtype == np.int8  # the panes of buckets
     wide = narrow | {"whole": feature_to_plain(PaneFeatures.of(table.features, len(table)).whole)}
