@@ -112,7 +112,9 @@ models:
     budget: {span: 1d}
     traffic: {silence: none}
     latency: {p95: 80ms}
-    floors: {shift: 0.5, series: {"outcome:error": 0.7, "feature:a": {mean: 0.6, shape: 0.3}, "feature:b": {faults: 0.1}}}
+    floors:
+      shift: 0.5
+      series: {"outcome:error": 0.7, "feature:a": {mean: 0.6, shape: 0.3}, "feature:b": {faults: 0.1}}
     labels: {env: prod, area: eu}
 """,
     )
