@@ -42,6 +42,10 @@ class RecordBatch:
         first, end = bisect_left(offsets, from_offset), len(offsets)
         cuts = {bisect_left(offsets, at) for at in cut_at} | set(range(first, end, _PART_RECORDS))
         for start, stop in pairwise(sorted({cut for cut in cuts if first <= cut < end} | {end})):
+            if (start, stop) == (0, len(offsets)):
+                of = self.records
+                yield Records(self.topic, self.partition, offsets, of.timestamps, of.values)
+                return
             part = slice(start, stop)
             yield Records(
                 self.topic,

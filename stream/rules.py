@@ -68,10 +68,23 @@ class FloorRule:
     shift: float = 0.1  # of a feature, score or latency: standard deviations, on ranks
     error: float = 0.1  # of an error or a loss: relative to its reference
     shape: float = 0.05  # of a distribution: total variation
-    series: tuple[tuple[str, float], ...] = ()  # of single series, by name
+    series: tuple[tuple[str, float], ...] = ()  # of single series, by name: of their mean
     calibration: float = 0.02  # of how often equal scores come true: share of them
     unlabelled: float = 0.1  # of judged predictions without an outcome: share
     joint: float = 0.2  # of what goes together: standard deviations of a product, on ranks
+    shapes: tuple[tuple[str, float], ...] = ()  # of single series
+    faults: tuple[tuple[str, float], ...] = ()  # of single series: the least rise of a share
+
+    def mean_of(self, series: str) -> float | None:
+        """Of this one by itself; None: as for all."""
+        return dict(self.series).get(series)
+
+    def shape_of(self, series: str) -> float:
+        return dict(self.shapes).get(series, self.shape)
+
+    def fault_of(self, series: str) -> float | None:
+        """None: by the rule for rates."""
+        return dict(self.faults).get(series)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,18 @@ class FloorSettings(Section):
         )
 
 
+class SeriesFloorSettings(Section):
+    """The smallest changes of one series that are worth telling; the rest is as for its model."""
+
+    mean: Positive | None = Field(
+        default=None, description="Of a shift, an error or a loss, as `shift` and `error` are."
+    )
+    shape: Share | None = None
+    faults: Share | None = Field(
+        default=None, description="Of nulls, absences, wrong types and so on: rise of the share."
+    )
+
+
 class ModelFloorSettings(Section):
     """As `floors`, for one model, and of single series; the rest is as for every model."""
 
@@ -113,21 +125,28 @@ class ModelFloorSettings(Section):
     calibration: Share | None = None
     unlabelled: Share | None = None
     joint: Positive | None = None
-    series: dict[str, Positive] = Field(
-        default={}, description="By series: feature:amount, prediction:score, outcome:error."
+    series: dict[str, Positive | SeriesFloorSettings] = Field(
+        default={},
+        description="By series: feature:amount, prediction:score, outcome:error. A number: `mean`.",
     )
 
     def rule(self, common: FloorSettings) -> FloorRule | None:
         if self == ModelFloorSettings():
             return None
+        own = {
+            name: of if isinstance(of, SeriesFloorSettings) else SeriesFloorSettings(mean=of)
+            for name, of in sorted(self.series.items())
+        }
         return FloorRule(
             self.shift or common.shift,
             self.error or common.error,
             self.shape or common.shape,
-            tuple(sorted(self.series.items())),
+            tuple((name, of.mean) for name, of in own.items() if of.mean),
             self.calibration or common.calibration,
             self.unlabelled or common.unlabelled,
             self.joint or common.joint,
+            tuple((name, of.shape) for name, of in own.items() if of.shape),
+            tuple((name, of.faults) for name, of in own.items() if of.faults),
         )
 
 

@@ -54,7 +54,7 @@ def terms_of(
     rate = share * false_alerts_per_prediction(
         rules.budget_of(model_id), reference.count, reference.end_ms - reference.start_ms
     )
-    tau, floor = max(max(one.terms.tau) for one in of_it), rules.floors_of(model_id).shape
+    tau, floor = max(max(one.terms.tau) for one in of_it), rules.floors_of(model_id).shape_of(name)
     return Terms(of_it[0].profile, tau, threshold(rate, EVERY), floor)
 
 

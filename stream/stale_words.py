@@ -30,6 +30,6 @@ def describe_stale(context: Context, told: StaleTold, run: Run, end_ms: int) -> 
         ),
         span=Span(told.since_ms, end_ms, run.count),
         effect=Between(1.0 - told.share, max(least - told.share, 0.0), 1.0),
-        floor=context.rules.floors_of(context.group[0]).shape,
+        floor=context.rules.floors_of(context.group[0]).shape_of(context.series),
         feature=context.feature,
     )

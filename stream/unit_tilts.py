@@ -85,13 +85,16 @@ def _rate(events: int, count: int) -> Baseline:
 
 def floor_of(unit: Unit, floors: FloorRule, rates: RateRule, sealed: Baseline) -> float:
     """The smallest difference worth telling, in the unit's own terms."""
-    own = dict(floors.series).get(unit.name)
+    own = floors.mean_of(unit.name)
     if unit.measure == "unlabelled":
         return own or floors.unlabelled
     if unit.measure == "calibration":
         return own or floors.calibration
     share = float(sealed.x[0]) / float(sealed.n[0])
     if is_fault(unit.measure):
+        rise = floors.fault_of(unit.name)
+        if rise is not None:
+            return rise
         tripled = (rates.ratio - 1.0) * share
         return min(rates.min_rise, tripled) if tripled > 0.0 else rates.min_rise
     if unit.measure == "rate":
@@ -99,7 +102,7 @@ def floor_of(unit: Unit, floors: FloorRule, rates: RateRule, sealed: Baseline) -
     if unit.measure in {"mean", "estimate"}:
         return (own or floors.error) * share / unit.steps
     if unit.measure == "shape":
-        return floors.shape
+        return floors.shape_of(unit.name)
     return own or floors.shift
 
 

@@ -246,7 +246,7 @@ def describe(
 def floor_of_mean(context: Context, usual: Level) -> float:
     """The smallest difference to it worth telling, in its own unit."""
     floors = context.rules.floors_of(context.group[0])
-    own = dict(floors.series).get(context.series)
+    own = floors.mean_of(context.series)
     if is_judged(context.kind):
         return (own or floors.error) * abs(usual.mean)
     return (own or floors.shift) * math.sqrt(usual.variance)

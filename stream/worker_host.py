@@ -144,7 +144,7 @@ class Host:
         stage = slot.core
         effects = stage.predictions(records) if side == "predictions" else stage.outcomes(records)
         await self.perform(slot, effects)
-        size_bytes = sum(len(value) for value in records.values if value is not None)
+        size_bytes = sum(map(len, filter(None, records.values)))
         slot.applied(records.topic, records.offsets[-1] + 1, size_bytes, None)
         self._limit.count(len(records.values), sum(isinstance(e, ToDeadLetters) for e in effects))
 

@@ -23,6 +23,7 @@ from stream.judgement import label_text
 from stream.numbering import Listener
 from stream.records import Decoded, decode_outcomes, decode_predictions
 from stream.rule_book import ConfigChange, RefusedConfigError
+from stream.rules import ModelRule
 from stream.settings import SettingsError, load
 from stream.snapshot import BrokenRecordError, Part, pack, unpack
 from stream.source_stage import SourceStage
@@ -41,6 +42,7 @@ from tests.parsers import both
 from tests.streams import SMALL, TOPIC, Side
 
 RULES = replace(SMALL, max_record_bytes=4_000, max_features=8)
+BY_CHANNEL = replace(RULES, models={"m": ModelRule(segments=(("channel",),))})
 LIMITS = reading.Limits(RULES.max_record_bytes, RULES.max_features, frozenset())
 REASONS = frozenset(
     {
@@ -123,8 +125,9 @@ def parsers(data: bytes) -> None:
     values: list[bytes | None] = [raw[1:] or None for raw in data.split(RECORD_END)[:60]]
     values.append(data)
     for side in TOPIC:
-        in_c, in_python = both(_batch(side, 0, values), side, RULES)
-        assert in_c == in_python
+        for rules in (RULES, BY_CHANNEL):
+            in_c, in_python = both(_batch(side, 0, values), side, rules)
+            assert in_c == in_python
 
 
 def _told(decoded: Decoded[Any]) -> list[list[Any]]:

@@ -237,6 +237,22 @@ def test_a_feature_that_comes_late_is_watched_on_the_reserve_and_gets_a_referenc
     assert monitor.reference.id == first.id
 
 
+def test_how_much_the_values_of_a_late_feature_depend_is_measured() -> None:
+    values = steps(0.0, each=4_000)
+    noise = np.random.default_rng(4).standard_normal((2, 4_000))
+    late = {"alone": noise[0].copy(), "sticky": noise[1].copy()}
+    for i in range(1, 4_000):
+        late["sticky"][i] += 0.9 * late["sticky"][i - 1]
+    for of in late.values():
+        of[:700] = np.nan
+    rules = replace(CALM, reference=ReferenceRule(predictions=1_500, span_ms=60_000))
+    found, _, monitor = watched(panes(values | late), rules=rules)
+    taus = {p["series"]: p["tau"] for p in monitor.powers() if p["measure"] == "shift"}
+    assert taus["feature:alone"] < 1.5
+    assert taus["feature:sticky"] > 5.0
+    assert found == []
+
+
 def test_a_feature_that_is_hardly_in_the_reference_gets_one_once_it_is_there() -> None:
     values = steps(0.0, each=2_000)
     late = np.full(2_000, np.nan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from random import Random
 
 import numpy as np
@@ -13,6 +14,7 @@ from stream.budget import LATE, WEIGHTS, late_share
 from stream.columns import ABSENT, NUMBER, TEXT, Rows, column, number_column, text_hash
 from stream.monitor import Monitor
 from stream.panes import PaneTable, summarise
+from stream.reference import Reference
 from stream.rules import ReferenceRule, Rules
 from tests.stream.monitors import GROUP, restored
 
@@ -85,14 +87,23 @@ def spent(monitor: Monitor) -> tuple[float, float]:
     return sum(one.share for one in units), sum(late)
 
 
+@cache
+def former() -> Reference:
+    """Of a version that knew none of the late ones."""
+    monitor = Monitor(RULES, GROUP, "prediction", RULES.reference)
+    _, (sealed,) = monitor.update(panes([], [], 0))
+    return sealed
+
+
 @settings(max_examples=30, deadline=None)
-@given(LATE_ONES, st.randoms(use_true_random=False), st.integers(0, 99))
+@given(LATE_ONES, st.randoms(use_true_random=False), st.integers(0, 99), st.booleans())
 def test_whatever_comes_when_the_budget_and_the_reserve_are_kept_at_every_pane(
-    late: list[Late], random: Random, seed: int
+    late: list[Late], random: Random, seed: int, inherits: bool
 ) -> None:
     order = random.sample(range(len(late)), len(late))
     table = panes(late, order, seed)
-    monitor = Monitor(RULES, GROUP, "prediction", RULES.reference)
+    inherited = former() if inherits else None
+    monitor = Monitor(RULES, GROUP, "prediction", RULES.reference, inherited)
     for pane in range(PANES):
         end_ms = (pane + 1) * RULES.pane_ms
         monitor.update(table.between(end_ms, end_ms))

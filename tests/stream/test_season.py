@@ -207,6 +207,16 @@ def test_neither_batches_nor_restores_show(seed: int) -> None:
     assert [r.id for r in the_same] == [r.id for r in references]
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_nor_do_they_in_the_hours_and_dependence_of_a_late_feature(seed: int) -> None:
+    table = model(10, seed=seed, late=5)
+    _, references, monitor = watched(table)
+    cuts = sorted(Random(seed).sample(range(1, len(table)), 40))
+    _, the_same, other = watched(table, RULES, cuts)
+    assert [r.id for r in the_same] == [r.id for r in references]
+    assert other.powers() == monitor.powers()
+
+
 def test_a_change_within_is_seen_behind_the_hours() -> None:
     _, (sealed,), _ = watched(panes(8, 1.0, since=2))
     (change,) = sealed.changes

@@ -112,7 +112,9 @@ models:
     budget: {span: 1d}
     traffic: {silence: none}
     latency: {p95: 80ms}
-    floors: {shift: 0.5, series: {"outcome:error": 0.7, "feature:a": 0.6}}
+    floors:
+      shift: 0.5
+      series: {"outcome:error": 0.7, "feature:a": {mean: 0.6, shape: 0.3}, "feature:b": {faults: 0.1}}
     labels: {env: prod, area: eu}
 """,
     )
@@ -127,7 +129,15 @@ models:
         season="none",
         labels=(("area", "eu"), ("env", "prod")),
         budget=BudgetRule(5_000, 86_400_000),
-        floors=FloorRule(0.5, 0.4, 0.2, (("feature:a", 0.6), ("outcome:error", 0.7)), joint=0.8),
+        floors=FloorRule(
+            0.5,
+            0.4,
+            0.2,
+            (("feature:a", 0.6), ("outcome:error", 0.7)),
+            joint=0.8,
+            shapes=(("feature:a", 0.3),),
+            faults=(("feature:b", 0.1),),
+        ),
         proven=False,
         traffic=TrafficRule(enabled=False, change=0.4, silence=None),
         latency=LatencyRule((("p95", 0.95, 80.0),)),

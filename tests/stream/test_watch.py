@@ -85,6 +85,31 @@ def test_nulls_that_are_gone_are_well_though_the_reference_had_some() -> None:
     assert found[1][0] > 3_500 // 5
 
 
+@pytest.mark.parametrize(
+    ("own", "untold"),
+    [
+        (FloorRule(0.3, series=(("feature:x", 2.5),)), {"FeatureDrift"}),
+        (FloorRule(0.3, shapes=(("feature:x", 0.95),)), {"FeatureShapeDrift"}),
+        (FloorRule(0.3, faults=(("feature:x", 0.5),)), {"NullRate", "OutOfRange"}),
+    ],
+)
+def test_a_series_has_floors_of_its_own(own: FloorRule, untold: set[str]) -> None:
+    random = np.random.default_rng(3)
+    ends = (np.arange(4_000) // 5 + 1) * PANE_MS
+    values = random.normal(0.0, 1.0, 4_000) + (np.arange(4_000) >= 2_000) * 1.5
+    is_null = random.random(4_000) < np.where(np.arange(4_000) < 2_000, 0.05, 0.3)
+    x = [
+        None if null else value
+        for value, null in zip(values.tolist(), is_null.tolist(), strict=True)
+    ]
+    hashes = random.integers(0, 2**63, 4_000).astype(np.uint64)
+    rows = Rows(ends, hashes, {"feature:x": column(x, {})}, {})
+    table = summarise(rows, RULES.pane_rows, RULES.max_categories)
+    every = {f.alertname for f in told(table, [])}
+    assert untold < every
+    assert {f.alertname for f in told(table, [], replace(RULES, floors=own))} == every - untold
+
+
 def test_a_second_change_while_it_fires_is_told_as_the_same_alert() -> None:
     found = of(told(panes(900, {300: 1.0, 600: 4.0}), []), "FeatureDrift")
     assert [drift for _, drift in found] == [True, True]
