@@ -114,7 +114,7 @@ models:
     latency: {p95: 80ms}
     floors:
       shift: 0.5
-      series: {"outcome:error": 0.7, "feature:a": {mean: 0.6, shape: 0.3}, "feature:b": {faults: 0.1}}
+      series: {"outcome:error": 0.7, "feature:a": {mean: 0.6, shape: .3}, "feature:b": {faults: .1}}
     labels: {env: prod, area: eu}
 """,
     )
