@@ -40,6 +40,7 @@ def test_what_is_acknowledged_is_not_escalated_and_a_replay_says_and_asks_the_sa
             said = command("acknowledge", fired["id"], "--by", "ann", "-c", file)
             assert said.returncode == 0, said.stderr
             assert "ann has taken alert id" in said.stderr
+            await _noticed(job)
             sending = asyncio.create_task(job.send(sent[most:], chunk=100, pause_s=0.1))
             await job.consumed(int(len(sent) * 0.85))
             job.workers[1].kill()
@@ -64,6 +65,15 @@ def test_what_is_acknowledged_is_not_escalated_and_a_replay_says_and_asks_the_sa
             job.stop()
 
     asyncio.run(scenario())
+
+
+async def _noticed(job: Job) -> None:
+    """The owner of stage 3 has said from when on it knows of it."""
+    for _ in range(200):
+        if (await job.journal()).noticed_of(0):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("nobody took notice")
 
 
 async def _fired(job: Job) -> dict[str, str]:
