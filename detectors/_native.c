@@ -8,6 +8,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if UINTPTR_MAX < UINT64_MAX
+#error "words of 64 bits are needed; without the extension numpy does all of it"
+#endif
+
 #define MOST_VALUES (1LL << 30) /* of one series in one update */
 #define NEVER (1LL << 62)
 #define FAR INT32_MAX /* a threshold in four bytes that is out of reach */

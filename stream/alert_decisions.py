@@ -311,6 +311,9 @@ class Decisions:
             or member.flaps < FLAPPING
             or finding.detail.get("held")
             or finding.series == "version"
+            or (
+                finding.alertname == SHARED and "because" in finding.detail
+            )  # a day was long enough
             or not cooldown_ms
         ):
             return False

@@ -119,13 +119,19 @@ class Incidents:
         return former
 
     def cause(self, sign: Sign, ready_ms: int, still_at_ms: int | None = None) -> Member | None:
-        """The fault under which an alert is folded. `still_at_ms`: not over at this pane end."""
+        """The fault under which an alert is folded: the first, and of new feature sets the one
+        nearest to its onset. `still_at_ms`: not over at this pane end."""
+        nearest: Member | None = None
         for member in self._seen(sign, ready_ms):
             if self.explains(member, sign, ready_ms):
                 ended_ms = member.ended_ms if member.is_over(ready_ms) else None
-                if still_at_ms is None or ended_ms is None or ended_ms > still_at_ms:
-                    return member
-        return None
+                if still_at_ms is not None and ended_ms is not None and ended_ms <= still_at_ms:
+                    continue
+                if not member.sign.is_new_set:
+                    return member if nearest is None else nearest
+                if nearest is None or _apart(member, sign) < _apart(nearest, sign):
+                    nearest = member
+        return nearest
 
     def explains(self, fault: Member, sign: Sign, ready_ms: int) -> bool:
         """Whether this is a fault under which that is folded. A new feature set is that of what
@@ -423,3 +429,7 @@ def ranked(members: Iterable[Member], most: int) -> list[dict[str, Any]]:
         }
         for m in list(members)[:most]
     ]
+
+
+def _apart(member: Member, sign: Sign) -> int:
+    return abs(member.sign.start_ms - sign.start_ms)

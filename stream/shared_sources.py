@@ -62,11 +62,13 @@ class SharedTerms:
 class SharedSources:
     def __init__(self) -> None:
         self._of: dict[Group, Source] = {}
+        self._known: set[str] = set()  # models, of those that the feature is declared of
 
     def hear(self, finding: Finding) -> bool:
-        """Whether that is another model than those there are."""
+        """Whether that is another model than those there have been."""
         said, group, hour_ms = finding.detail, finding.group, finding.detail["hour_ms"]
-        is_new = all(other[0] != group[0] for other in self._of)
+        is_new = group[0] not in self._known
+        self._known.add(group[0])
         before = self._of.get(group)
         is_same = before is not None and before.reference == said["reference"]
         self._of[group] = Source(
@@ -108,10 +110,12 @@ class SharedSources:
 
     def snapshot(self) -> list[Any]:
         names = Source.__slots__
-        return [[list(g), *(getattr(one, name) for name in names)] for g, one in self._of.items()]
+        of = [[list(g), *(getattr(one, name) for name in names)] for g, one in self._of.items()]
+        return [sorted(self._known), of]
 
     @classmethod
     def restore(cls, plain: list[Any]) -> SharedSources:
-        sources = cls()
-        sources._of = {tuple(group): Source(*of) for group, *of in plain}
+        sources, (known, sourced) = cls(), plain
+        sources._known = set(known)
+        sources._of = {tuple(group): Source(*of) for group, *of in sourced}
         return sources

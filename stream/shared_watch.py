@@ -1,13 +1,13 @@
 """A feature that models share, watched once more across them.
 
-    gathering --48 hours--> calm --crosses, and not by one model alone--> firing
-                              ^------------------well again----------------'
+    gathering --a week--> calm --crosses, and not by one model alone--> firing
+                            ^------------------well again----------------'
 
 What comes in are the hours of each model: sums of ranks, each against the reference of its model
 (`stream.shared_sums`). Under no drift they add to 0 whatever the shares of the models in the
 traffic. One CUSUM takes them in the order of their ready times. How much they depend, also across
-models, which may be asked about the same customers, is measured on the sums of the first hours,
-and anew when another model comes.
+models, which may be asked about the same customers, is measured on the sums of the first week, and
+anew in each calm one: the most of the last four counts. With another model it begins anew.
 
 What one model alone is behind is not of the upstream: a crossing is told only if it is there
 without the model that says most, too. And a model that tells of the feature by itself counts no
@@ -34,7 +34,8 @@ from stream.rules import DAY_MS, Rules
 from stream.shared_sources import SharedSources, SharedTerms
 from stream.wire import Finding
 
-GATHERED = 48  # hours from which dependence is measured
+GATHERED = 7 * 24  # hours from which dependence is measured
+_WEEKS = 4  # of which the most counts
 SILENT_MS = DAY_MS  # without an hour of any model, nothing is known any more
 _SURE = 0.99
 _MOST = 8_192  # hours of models that are remembered while an account rises
@@ -71,8 +72,8 @@ class SharedWatch:
     def __init__(self) -> None:
         self.ready_ms = 0  # of the last hour heard
         self._sources = SharedSources()
-        self._hours: dict[int, list[int]] | None = {}  # x, n, xx, while they are gathered
-        self._tau = 1.0
+        self._hours: dict[int, list[int]] = {}  # x, n, xx: those of a week are gathered
+        self._taus: list[float] = []  # of the last weeks
         self._bank: CusumBank | None = None
         self._made_for: SharedTerms | None = None
         self._heard = 0  # hours of models so far, by which the bank counts
@@ -96,33 +97,32 @@ class SharedWatch:
         self._heard += 1
         if self._sources.hear(finding):
             self._begin()
-        if self._hours is not None:
-            self._gather(self._hours, hour_ms, (x, n, int(finding.detail["xx"])))
-        terms = self._sources.terms(self._tau)
+        if self._firing is None and not finding.detail["fires"]:
+            self._gather(hour_ms, (x, n, int(finding.detail["xx"])))
+        terms = self._sources.terms(max(self._taus, default=1.0))
         if self._firing is not None:
             return self._on(self._firing, terms, hour_ms, x, n)
-        if self._hours is not None or finding.detail["fires"]:
+        if not self._taus or finding.detail["fires"]:
             return None
         self._recent = [*self._recent[-_MOST:], (self._heard, hour_ms, finding.group[0], n, x)]
         return self._calmly(terms, x, n, rules)
 
     def _begin(self) -> None:
         """With another model: how much that one depends on the others is not known."""
-        self._hours, self._recent = {}, []
+        self._hours, self._taus, self._recent = {}, [], []
         if self._bank is not None and self._firing is None:
             self._bank.restart(_ONE, self._bank.tilts)
 
-    def _gather(
-        self, hours: dict[int, list[int]], hour_ms: int, told: tuple[int, int, int]
-    ) -> None:
+    def _gather(self, hour_ms: int, told: tuple[int, int, int]) -> None:
         """How much hours depend is known once there are enough of them."""
-        sums = hours.setdefault(hour_ms, [0, 0, 0])
-        hours[hour_ms] = [one + more for one, more in zip(sums, told, strict=True)]
-        if len(hours) > GATHERED:
-            first = np.array([of for _, of in sorted(hours.items())[:GATHERED]], np.int64)
-            x, n, xx = (first[:, [i]] for i in range(3))
-            self._tau = float(taus_of(x, n, xx)[0])
-            self._hours = None
+        sums = self._hours.setdefault(hour_ms, [0, 0, 0])
+        self._hours[hour_ms] = [one + more for one, more in zip(sums, told, strict=True)]
+        if len(self._hours) > GATHERED:
+            inside = sorted(self._hours.items())
+            week = np.array([of for _, of in inside[:GATHERED]], np.int64)
+            x, n, xx = (week[:, [i]] for i in range(3))
+            self._taus = [*self._taus, float(taus_of(x, n, xx)[0])][-_WEEKS:]
+            self._hours = dict(inside[GATHERED:])
 
     def _calmly(self, terms: SharedTerms, x: int, n: int, rules: Rules) -> SharedTold | None:
         bank = self._bank_of(terms)
@@ -148,7 +148,7 @@ class SharedWatch:
         patience = Patience(
             rules.minimum_values, rules.resolve_values, round(terms.known), rules.ask_after_ms
         )
-        self._firing = Firing(1, ask_ms, patience)
+        self._firing, self._hours = Firing(1, ask_ms, patience), {}
         return SharedTold(
             since_ms=min(hour_ms for _, hour_ms, *_ in recent),
             up=sign > 0,
@@ -211,7 +211,8 @@ class SharedWatch:
 
     def status(self) -> dict[str, Any]:
         level = 0.0 if self._bank is None else float(self._bank.level()[0])
-        return {"tau": self._tau, "level": level, "firing": self.is_firing}
+        tau = max(self._taus, default=1.0)
+        return {"tau": tau, "level": level, "firing": self.is_firing}
 
     # -- state
 
@@ -220,8 +221,8 @@ class SharedWatch:
         return {
             "ready_ms": self.ready_ms,
             "sources": self._sources.snapshot(),
-            "hours": None if self._hours is None else [[h, *s] for h, s in self._hours.items()],
-            "tau": self._tau,
+            "hours": [[hour_ms, *sums] for hour_ms, sums in self._hours.items()],
+            "taus": list(self._taus),
             "made_for": None if made is None else made.to_plain(),
             "bank": None
             if bank is None
@@ -234,10 +235,10 @@ class SharedWatch:
     @classmethod
     def restore(cls, plain: dict[str, Any]) -> SharedWatch:
         watch = cls()
-        watch.ready_ms, watch._tau, watch._heard = plain["ready_ms"], plain["tau"], plain["heard"]
+        watch.ready_ms, watch._heard = plain["ready_ms"], plain["heard"]
         watch._sources = SharedSources.restore(plain["sources"])
-        hours = plain["hours"]
-        watch._hours = None if hours is None else {hour: sums for hour, *sums in hours}
+        watch._hours = {hour_ms: sums for hour_ms, *sums in plain["hours"]}
+        watch._taus = list(plain["taus"])
         if plain["made_for"] is not None:
             watch._made_for = SharedTerms(*plain["made_for"])
             tilts, held = watch._made_for.tilts(), plain["bank"]

@@ -56,8 +56,11 @@ class FeatureSkew:
 
     @property
     def mean_difference(self) -> float | None:
-        """Online less offline, of the numbers that differ."""
-        return float(self.total / self.numbers) if self.numbers else None
+        """Online less offline, of the numbers that differ; None also beyond all doubles."""
+        try:
+            return float(self.total / self.numbers) if self.numbers else None
+        except OverflowError:
+            return None
 
     def facts(self) -> dict[str, Any]:
         example = None

@@ -68,7 +68,7 @@ static bool ranks_fit(const Column *c, Py_ssize_t panes, Py_ssize_t width)
     for (Py_ssize_t a = 0; a < asked; a++) {
         const int64_t slot = ((const int64_t *)c[SLOT].of.buf)[a];
         const int64_t shape = ((const int64_t *)c[SHAPE].of.buf)[a];
-        if (slot < 0 || slot >= slots || ((const int64_t *)c[FEATURE].of.buf)[a] >= features ||
+        if (slot < 0 || slot >= slots || (panes && ((const int64_t *)c[FEATURE].of.buf)[a] >= features) ||
             ((const int64_t *)c[SHIFT].of.buf)[a] >= width ||
             ((const int64_t *)c[BEYOND].of.buf)[a] >= width ||
             (shape >= 0 && shape >= width - (rise[slot + 1] - rise[slot])))
@@ -100,9 +100,9 @@ static bool read_feature(Column *c, Py_ssize_t a, Py_ssize_t panes, Py_ssize_t w
            ((const int64_t *)c[SCORE_FIRST].of.buf)[slot], scores);
     Py_ssize_t at = 0;
     for (Py_ssize_t i = low; i < c[PANE].count && of[i] < first + panes; i++) {
-        const Py_ssize_t p = of[i] - first;
-        if (p < 0)
+        if (of[i] < first)
             return refused("panes that do not ascend");
+        const Py_ssize_t p = of[i] - first;
         if (i == low || of[i] != of[i - 1] || key[i] < key[i - 1])
             at = 0;
         at = not_below(keys, at, size, key[i]);

@@ -75,8 +75,8 @@ static PyObject *records(PyObject *self, PyObject *given)
         long long timestamp = timestamp_of_all;
         int64_t since = varint(&c);
         if (timestamp < 0)
-            timestamp = first_timestamp + since;
-        long long offset = first_offset + varint(&c);
+            timestamp = (long long)((uint64_t)first_timestamp + (uint64_t)since);
+        long long offset = (long long)((uint64_t)first_offset + (uint64_t)varint(&c));
         const uint8_t *of_key = sized(&c, &size);
         if (of_key && !key && !c.is_broken && !(key = bytes_or_none(of_key, size)))
             goto done;

@@ -319,6 +319,7 @@ static inline bool is_again(Scanner *s, const Between *last)
     if (!last->raw.n || (size_t)(s->end - s->p) < last->raw.n || !same(s->p, last->raw.p, last->raw.n))
         return false;
     s->p += last->raw.n;
+    space(s);
     return true;
 }
 

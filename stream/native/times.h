@@ -63,7 +63,7 @@ static inline bool rfc3339_ms(Text t, Minute *last, int64_t *ms)
     const uint8_t *p = t.p, *end = t.p + t.n;
     if (t.n < 20)
         return false;
-    if (!same(p, last->text, MINUTE)) {
+    if (!last->text[0] || !same(p, last->text, MINUTE)) {
         if (!minute_s(p, &last->begins_s))
             return false;
         memcpy(last->text, p, MINUTE);

@@ -73,6 +73,14 @@ def test_panes_that_do_not_ascend_are_refused() -> None:
         native.EXTENSION.ranks(1, 4, tuple(given))
 
 
+def test_panes_far_below_the_first_are_refused_before_anything_is_written() -> None:
+    given = table()
+    given[13:16] = ints(0, 0, -(2**63)), ints(5, 8, 5), ints(1, 2, 1)
+    given[0] = ints(1)
+    with pytest.raises(ValueError, match=r"\w"):
+        native.EXTENSION.ranks(1, 4, tuple(given))
+
+
 def counted() -> list[Any]:
     asked = ints(0, -1), ints(1, 0), np.array([[0, 1, 0, 1], [-1] * 4]), np.array([False, True])
     kinds = ints(7), ints(2), ints(0), ints(1)

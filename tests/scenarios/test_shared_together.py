@@ -21,9 +21,9 @@ from tests.streams import TOPIC, feed
 
 MODELS = ("churn", "fraud", "limits", "pricing", "upsell")
 START_MS = 1_760_000_400_000  # a full hour
-ONSET_H, HOURS = 112, 132
+ONSET_H, HOURS = 232, 252
 ONSET_MS = START_MS + ONSET_H * 3_600_000
-SMALL = 0.11  # σ
+SMALL = 0.16  # σ
 CONFIG = """
 shared_features: {customer_score: [pricing, churn, fraud, limits, upsell]}
 reference: {predictions: 3000, span: 1d}

@@ -465,6 +465,17 @@ def test_what_its_features_move_later_follows_from_it_too() -> None:
     assert [a.recommended_action for a in alone] == ["investigate", "retrain"]
 
 
+def test_of_two_feature_sets_the_nearer_one_is_blamed() -> None:
+    def to(at_ms: int, name: str) -> Finding:
+        new = change(at_ms, since_ms=at_ms - 10)
+        return msgspec.structs.replace(new, detail=new.detail | {"to": name})
+
+    day = 86_400_000
+    sets = [to(20 * day, "f@8"), to(22 * day, "f@9")]
+    (drift,) = told([*sets, finding(26 * day, "FeatureDrift", "x", since_ms=22 * day)])
+    assert drift.evidence["folded_under"]["to"] == "f@9"
+
+
 def test_a_storm_that_begins_with_it_is_ranked_by_the_first_of_its_alerts() -> None:
     drifts = [
         finding(1_010 + n, "FeatureDrift", f"f{n}", since_ms=980, estimate=float(n))

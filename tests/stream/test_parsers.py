@@ -174,6 +174,18 @@ def test_segments_are_read_where_a_model_is_configured_to_have_some() -> None:
     alike([*values, twice, many, *reversed(values)], rules=BY_CHANNEL)
 
 
+def test_a_time_of_nothing_but_zeros_is_refused_alike() -> None:
+    broken = value_of(outcome("p", "?")).replace(b"?", b"\\u0000" * 17 + b"00Z")
+    assert b"\\u0000" in broken
+    alike([broken, outcome("q", 1_000)], "outcomes")
+
+
+def test_records_with_blanks_behind_one_without_are_read_natively() -> None:
+    events = [prediction(f"p{i}", 1_000 + i, features=FEATURES) for i in range(20)]
+    tight = json.dumps(events[0], separators=(",", ":")).encode()
+    assert certain([tight, *(json.dumps(event).encode() for event in events[1:])]) == 20
+
+
 def test_what_is_refused_is_refused_alike() -> None:
     alike([value for _, value in BAD_PREDICTIONS])
     alike([value for _, value in BAD_OUTCOMES], "outcomes")

@@ -191,3 +191,9 @@ def test_a_side_is_files_or_a_topic_and_bounds_are_of_a_topic(
     file.write_bytes(offline("p", x=1) + b"\n")
     assert exit_code(["skew", *(str(file) if o == "F" else o for o in options)]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_difference_beyond_all_doubles_is_no_mean() -> None:
+    lines = [offline("p", x=-1e308), offline("q", x=10**400)]
+    facts = only(compare([online("p", x=1e308), online("q", x=1)], offline_of(lines)))
+    assert (facts["differing"], facts["mean_difference"]) == (2, None)
