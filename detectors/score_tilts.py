@@ -21,6 +21,7 @@ from detectors.tilts import (
 )
 
 _LARGEST = 1.2  # σ: the largest tilt; larger shifts lose little by it
+_OTHER_SPREAD = 0.1  # of ln sd: of another form than the reference
 _BEYOND = 8.0  # σ: no mean of scores moves so far, so a smallest tilt beyond it is none
 
 
@@ -52,7 +53,8 @@ def score_tilts(
         floor: smallest change of the mean score worth finding, in σ.
         mean: of the scores in a working reference, in z (0 of the reference that gave the ranks).
         sd: of the scores in a working reference, in z.
-        scores: exact cumulants; where mean or sd have moved, of the same form about those.
+        scores: exact cumulants, of the same form about mean and sd. Where these have moved by more
+            than the floor the form is not known: the dearer of it and the normal one is paid.
 
     Raises:
         ValueError: an argument out of range.
@@ -86,7 +88,9 @@ def score_tilts(
     theta = gain / unit  # what the rounded gain bets on
     bent = 0.5 * theta**2
     if scores is not None:
-        bent = np.stack([one.cgf(row) for one, row in zip(scores, theta, strict=True)])
+        exact = np.stack([one.cgf(row) for one, row in zip(scores, theta, strict=True)])
+        off = (np.abs(means) > floors) | (np.abs(np.log(sds)) > _OTHER_SPREAD)
+        bent = np.where(off[:, None], np.maximum(exact, bent), exact)
     cost = -np.ceil((theta * (means / sds)[:, None] + bent) * NATS)
     return Tilts(
         gain=gain.astype(np.int64),

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.log_buckets import bucket_of
 from detectors.run_length import FEWEST, share_at_most
@@ -17,6 +18,7 @@ from stream.columns import NUMBER, TEXT, Rows
 from stream.reference import Reference
 
 _BY_CHANCE = 1e-9
+_ENOUGH = 32  # pairs of rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,11 @@ class Run:
     count: int
     first_end_ms: int  # of the pane in which it begins
     shown: str
+    sticky: float  # at most: of two rows that followed one another before it, how often alike
+
+    def goes_on_for(self, nats: float) -> bool:
+        """Whether it is that unlikely that rows go on being alike so often, as in a session."""
+        return (self.count - 1) * -math.log(self.sticky) >= nats
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,22 @@ def latest_run(window: Rows, name: str) -> Run | None:
         same = ends > ends[differs].max()
     count = int(same.sum())
     first_ms = int(ends[same][0]) if count else int(ends[-1])
-    return Run(int(kind[-1]), int(bits[-1]), count, first_ms, _shown(window, kind[-1], bits[-1]))
+    shown, sticky = _shown(window, kind[-1], bits[-1]), _sticky(kind[~same], bits[~same])
+    return Run(int(kind[-1]), int(bits[-1]), count, first_ms, shown, sticky)
+
+
+def _sticky(kind: NDArray[np.uint8], bits: NDArray[np.uint64]) -> float:
+    """Of rows in a row how often two are alike, at most; half where too few are known. Within a
+    pane rows are in no order, so that of what is alike more often than not too little is known."""
+    alike = (kind[1:] == kind[:-1]) & (bits[1:] == bits[:-1])
+    if len(alike) < _ENOUGH:
+        return 0.5
+    count = int(alike.sum())
+    return 1.0 if 2 * count > len(alike) else sticky_at_most(count, len(alike))
+
+
+def sticky_at_most(alike: float, pairs: int) -> float:
+    return min((alike + 1.0 + 2.0 * math.sqrt(alike + 1.0)) / (pairs + 2.0), 1.0)
 
 
 def _shown(window: Rows, kind: np.uint8, bits: np.uint64) -> str:

@@ -15,7 +15,7 @@ from detectors.power import expected_delay, smallest_change
 from detectors.run_length import fewest
 from detectors.tilts import Tilts
 from stream.columns import FEATURE
-from stream.constant import commonest_of
+from stream.constant import commonest_of, sticky_at_most
 from stream.joint_terms import AGAIN, ENOUGH, MEASURE, SERIES, joint_share
 from stream.joint_watch import JointWatch
 from stream.power import WITHIN, Lines, Power, note_of
@@ -82,7 +82,8 @@ def stuck(
         reference, share, power = terms.profile.reference, usual.share_at_most, _NOTHING
         note: str | None = "more than half of its reference is one value, or too near to it to say"
         if share is not None:
-            power = of_run(share, terms.threshold, terms.tau, rules.kept_rows)
+            chance = sticky_at_most(share * rules.kept_rows, rules.kept_rows)
+            power = of_run(max(share, chance), terms.threshold, terms.tau, rules.kept_rows)
             note = note_of(power)
         frozen = reference.feature(name)
         values = 0 if frozen is None else int(frozen.number[0] + frozen.text[0])

@@ -150,7 +150,7 @@ class StaleWatch:
         if stuck is not None and (stuck.kind, stuck.bits) == (run.kind, run.bits):
             return []
         terms = panes.terms(name) if run.count >= FEWEST else None
-        if terms is None:
+        if terms is None or not run.goes_on_for(terms.threshold):
             return []
         usual = usual_of(run.kind, run.bits, name, terms.profile.reference)
         share = terms.share_of(usual, run.count)

@@ -177,7 +177,7 @@ def _detector(context: Context, told: Told) -> str:
 
 def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -> str:
     name, baseline = context.series.partition(":")[2], told.watched.terms.baseline
-    moved = "rose" if crossing.theta > 0 else "fell"
+    moved = "rose" if effect.estimate > 0 else "fell"  # against what people are told it is beside
     if context.detector == "shift":
         return f"{name} {moved} by {abs(effect.estimate):.2f} σ on ranks"
     unit, column = told.watched.unit, crossing.column

@@ -193,3 +193,15 @@ def test_neither_batches_nor_restores_show() -> None:
 
 def test_what_always_was_constant_is_silent() -> None:
     assert told(lambda _random, _changed: 7) == []
+
+
+def test_sessions_are_no_constants() -> None:
+    """Rows of one session have the same value: 20 in a row on average."""
+    session = [""]
+
+    def value(random: Random, changed: bool) -> str:
+        if random.random() < 1 / 20:
+            session[0] = f"s{random.randrange(1_000)}"
+        return session[0]
+
+    assert "StaleFeature" not in {a.alertname for a in told(value)}

@@ -168,3 +168,20 @@ def test_values_that_depend_on_each_other_are_no_drift(seed: int) -> None:
     reference = ReferenceRule(predictions=2_000, span_ms=60_000)
     rules = replace(RULES, budget=BudgetRule(), reference=reference, minimum_values=200)
     assert told(table, [], rules) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rare_flag_that_has_become_frequent_is_told_once(seed: int) -> None:
+    rules = replace(
+        RULES, reference=ReferenceRule(4_000, 60_000), floors=FloorRule(), budget=BudgetRule()
+    )
+    random, count = np.random.default_rng(seed), 60_000
+    ends = (np.arange(count) // 50 + 1) * PANE_MS
+    flag = random.random(count) < np.where(np.arange(count) < 6_000, 0.005, 0.1)
+    hashes = random.integers(0, 2**63, count).astype(np.uint64)
+    rows = Rows(ends, hashes, {"feature:flag": column(flag.astype(float).tolist(), {})}, {})
+    found = told(summarise(rows, rules.pane_rows, rules.max_categories), [], rules)
+    shifts = [f for f in found if f.alertname == "FeatureDrift"]
+    assert [f.verdict for f in shifts] == ["drift"]
+    assert shifts[0].detail is not None
+    assert "flag rose by" in shifts[0].detail["summary"]
