@@ -23,7 +23,7 @@ from stream.panes import Ints
 from stream.proven import MixedBank
 from stream.unit_columns import UnitColumns
 from stream.unit_effects import effect_of, is_refuted, moved_as_a_whole, standing
-from stream.unit_tilts import Terms, tilts_of
+from stream.unit_tilts import Baseline, Terms, tilts_of
 from stream.units import COVERAGE
 from stream.watched import Key, Watched
 
@@ -65,16 +65,19 @@ class Walk:
         start_ms: Ints,
         evidence: Evidence,
         usual: Callable[[Key], Terms],
+        absorb: Callable[[Key, Baseline], None],
         is_current: Callable[[Key], bool],
         patience: Patience,
         may_tell: Callable[[Watched], bool] = lambda _: True,
     ) -> None:
-        """`usual`: the terms of a unit that begins anew; `is_current`: whether the constants of a
-        unit that is calm are those of these terms; `may_tell`: of one that may not, no crossing is
-        worth telling."""
+        """`usual`: the terms of a unit that begins anew; `absorb`: what was within the floor for so
+        long is usual too, or a change below it would be told again and again; `is_current`:
+        whether the constants of a unit that is calm are those of these terms; `may_tell`: of one
+        that may not, no crossing is worth telling."""
         self.stirred: dict[Key, int] = {}  # the last row at which a unit was not as usual
         self.undecided: NDArray[np.bool_] | None = None  # panes that are no evidence, if any is
-        self._usual, self._is_current, self._may_tell = usual, is_current, may_tell
+        self._usual, self._absorb = usual, absorb
+        self._is_current, self._may_tell = is_current, may_tell
         self._watched, self._firing, self._columns = watched, firing, columns
         self._bank = bank
         self._start_ms = start_ms
@@ -252,6 +255,7 @@ class Walk:
                 firing.look_anew()
             case "well":
                 del self._firing[key]
+                self._absorb(key, firing.window.baseline)
                 self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
                 self._told.append(Told(row, one, None, None))
             case "open":

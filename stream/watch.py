@@ -118,6 +118,7 @@ class Watch:
             start_ms=table.pane_end - rules.pane_ms,
             evidence=evidence,
             usual=self._usual_terms,
+            absorb=self._absorb,
             is_current=self._is_current,
             patience=Patience(
                 rules.minimum_values, rules.resolve_values, self._enough, rules.ask_after_ms
@@ -188,6 +189,13 @@ class Watch:
             tilts = tilts_of([self._usual_terms(key) for key in due])
             self._bank.replace(self._bank.tilts.put(of, tilts))
             self._tilted[of] = self._usual[1, of]
+
+    def _absorb(self, key: Key, within: Baseline) -> None:
+        columns = self._columns[key]
+        self._usual[0, columns] += within.x
+        self._usual[1, columns] += within.n
+        self._usual[2, columns] += within.xx
+        self._tilted[columns] = self._usual[1, columns]  # constants are made of these
 
     def _usual_terms(self, key: Key) -> Terms:
         """Those of the reference, and of all that has been learned since."""

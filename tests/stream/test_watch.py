@@ -185,3 +185,14 @@ def test_a_rare_flag_that_has_become_frequent_is_told_once(seed: int) -> None:
     assert [f.verdict for f in shifts] == ["drift"]
     assert shifts[0].detail is not None
     assert "flag rose by" in shifts[0].detail["summary"]
+
+
+def test_what_was_within_the_floor_when_its_alert_ended_is_usual_from_then_on() -> None:
+    life = lived(panes(1_200, {300: 2.0, 600: 0.0}), RULES)
+    assert [drift for _, drift in of(life.findings, "FeatureDrift")] == [True, False]
+    (terms,) = [
+        one
+        for one in life.monitor._detection.watch.terms()
+        if (one.unit.name, one.unit.measure) == ("feature:x", "shift")
+    ]
+    assert int(terms.baseline.n[0]) >= 600 + 200 - 20  # the reference and a window; some are null
