@@ -42,6 +42,7 @@ FEATURES = {10: 100_000, 100: 20_000, 1_000: 5_000}
 PENDING = (10_000, 100_000, 1_000_000)
 WORKERS = (1, 2)
 _PER_SECOND = 5_000  # near what a worker can do, where its rate matters
+_MANY = 8  # times the predictions of the other parts: to start and to join takes a worker .3 s
 _REPETITIONS = 2
 _GROWN = Workload(predictions=45_000, models=30, per_second=150)
 _SOON = ReferenceRule(predictions=600, span_ms=60_000)
@@ -221,7 +222,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
 
     def workers() -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder, real_kafka() as bootstrap:
-            return asyncio.run(over_workers(Path(folder), bootstrap, given.predictions))
+            return asyncio.run(over_workers(Path(folder), bootstrap, _MANY * given.predictions))
 
     parts = {
         "models": lambda: over_models(given.predictions),
