@@ -16,7 +16,6 @@ from stream.rules import Rules
 
 BEFORE_ALL_MS = int(np.iinfo(np.int64).min) // 4  # no record yet; leaves room for subtractions
 NO_TIMESTAMP = int(np.iinfo(np.int64).max)  # of a record: it is never of the future
-_FEW_PANES = 1 << 16
 
 Times = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -25,16 +24,6 @@ Mask = NDArray[np.bool_]
 def pane_end_ms(time_ms: Times, pane_ms: int) -> Times:
     """End of the pane that holds each time; panes are half-open, [start, end)."""
     return (time_ms // pane_ms + 1) * pane_ms
-
-
-def order_of_times(time_ms: Times, pane_ms: int) -> NDArray[np.intp]:
-    """The stable order of times; O(n) where they are whole panes apart, and few, as most are."""
-    if len(time_ms):
-        panes = (time_ms - time_ms.min()) // pane_ms
-        last = int(panes.max())
-        if last < _FEW_PANES and (panes * pane_ms + time_ms.min() == time_ms).all():
-            return np.argsort(panes.astype(np.uint16), kind="stable")
-    return np.argsort(time_ms, kind="stable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +55,4 @@ class Watermark:
 
 def late(time_ms: Times, before_ms: Times, rules: Rules) -> Mask:
     """Whether the record's pane had been closed when it came."""
-    behind_ms = before_ms - time_ms
-    if not len(time_ms) or int(behind_ms.max()) <= rules.grace_ms:  # its pane ends after it
-        return np.zeros(len(time_ms), np.bool_)
     return pane_end_ms(time_ms, rules.pane_ms) + rules.grace_ms <= before_ms

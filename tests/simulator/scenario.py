@@ -18,7 +18,7 @@ from tests.simulator.events import draw_events, draw_rules, draw_theme
 from tests.streams import Raw, Side, Stream, dealt, run
 
 SCHEDULES = 10  # of one stream
-CALM = "calm 139"  # of the first 150 that tell of errors, the one with the fewest boundaries
+CALM = "calm 492"  # of the first 600 the one with the fewest boundaries
 _TRIES = 4
 _AHEAD_MS = (-9_000, 9_000)  # of what is being produced
 Arrival = tuple[Side, int, Raw]

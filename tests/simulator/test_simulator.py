@@ -37,7 +37,7 @@ def test_500_seeds_of_faults_say_what_an_undisturbed_run_says() -> None:
         "idle advances": 300,
         "alerts": 500,
         "performance alerts": 100,
-        "resolved": 150,
+        "resolved": 50,
         "repeated alerts": 150,
         "maturities": 60,
         "caps": 60,
