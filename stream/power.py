@@ -23,7 +23,7 @@ WITHIN = 20_000
 """Values within which a change that counts as found is told, 19 times in 20."""
 
 _MUCH = 1.5  # loss of power worth a note
-_UNTOLD = "told when its reference is sealed: until then it may be the hour"
+UNTOLD = "told when its reference is sealed: until then it may be the hour"
 _EDGE = 1.0 - 1e-9  # of the room between a rate and 0 or 1
 Floats = NDArray[np.float64]
 
@@ -124,7 +124,7 @@ def _values(one: Watched) -> int:
 def _note(one: Watched, power: Power, standards: Standards) -> str | None:
     """What the reference is too short for."""
     if not standards.may_tell(one):
-        return _UNTOLD
+        return UNTOLD
     reference, name = one.profile.reference, one.unit.name
     inside = [c for c in reference.changes if c.since_ms >= reference.start_ms]
     if any(change.series == name for change in inside):

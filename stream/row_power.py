@@ -18,7 +18,7 @@ from stream.columns import FEATURE
 from stream.constant import commonest_of, sticky_at_most
 from stream.joint_terms import AGAIN, ENOUGH, MEASURE, SERIES, joint_share
 from stream.joint_watch import JointWatch
-from stream.power import WITHIN, Lines, Power, note_of
+from stream.power import UNTOLD, WITHIN, Lines, Power, note_of
 from stream.recent_rows import RecentRows
 from stream.rules import Rules
 from stream.stale_terms import EVERY, stale_share, terms_of
@@ -85,6 +85,8 @@ def stuck(
             chance = sticky_at_most(share * rules.kept_rows, rules.kept_rows)
             power = of_run(max(share, chance), terms.threshold, terms.tau, rules.kept_rows)
             note = note_of(power)
+        if not standards.knows_hours(terms.profile):
+            note = UNTOLD
         frozen = reference.feature(name)
         values = 0 if frozen is None else int(frozen.number[0] + frozen.text[0])
         rows = None if power.values is None else power.values * reference.count / max(values, 1)

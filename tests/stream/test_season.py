@@ -158,6 +158,7 @@ def test_what_is_not_told_yet_says_so() -> None:
     notes = {(p["series"], p["measure"]): p["note"] for p in monitor.powers()}
     assert "when its reference is sealed" in notes["feature:x", "shift"]
     assert "when its reference is sealed" in notes["feature:when", "unseen"]
+    assert "when its reference is sealed" in notes["feature:x", "stale"]
     assert notes["feature:x", "null"] is None
 
 
