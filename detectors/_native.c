@@ -1,6 +1,7 @@
 /* Twins of what numpy does in integers, for panes of which there are few: see detectors/native.py.
  *
- * Sums wrap around as numpy's do. What is given is checked here; nothing changes when it is refused.
+ * Sums wrap around as numpy's do. What is given is checked here; where it is refused, what was to be
+ * written may be so in part.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

@@ -48,11 +48,8 @@ def quantile_bins(cell_counts: npt.ArrayLike, bins: int = BINS) -> Ints:
     if counts.ndim != 1 or (counts < 0).any() or not counts.sum() or bins < 2:
         raise ValueError("cells must be a row of counts, not all 0, and bins at least 2")
     some = np.flatnonzero(counts)  # an empty cell opens no bin
-    full = counts[some]
-    raw = (2 * np.cumsum(full) - full) * bins // (2 * int(full.sum()))
-    heavy = full * bins >= full.sum()  # alone in its bin, to either side
-    edge = np.zeros(len(counts), dtype=np.bool_)
-    edge[some[1:]] = (np.diff(raw) > 0) | heavy[1:] | heavy[:-1]
+    edge = np.zeros(len(counts), dtype=np.int64)
+    edge[some] = np.diff(quantile_bins_of(counts[some], np.zeros(1, np.int64), bins), prepend=0)
     numbers: Ints = np.cumsum(edge)
     return numbers
 

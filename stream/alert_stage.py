@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from stream.alert_decisions import LAST_MS, Decisions, Said, turn_of
 from stream.alert_forms import to_alerts
@@ -75,6 +76,10 @@ class AlertStage:
 
     def active(self) -> list[Alert]:
         return self._state.firing.all()
+
+    def shared(self) -> dict[str, dict[str, Any]]:
+        """Of each feature that models share where it stands."""
+        return self._state.shared.status()
 
     def announce(self) -> list[Effect]:
         """The firing alerts again: a new owner re-asserts the compacted state."""

@@ -287,7 +287,7 @@ class Monitor:
             **self._detection.snapshot(),
             **self._labels.snapshot(),
         }
-        if self._sets.known:
+        if self._sets.known or self._sets.crowded_ms is not None:
             plain["sets"] = self._sets.snapshot()
         spent = self._objectives.snapshot()
         if spent:

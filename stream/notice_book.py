@@ -118,8 +118,9 @@ class NoticeBook:
             if is_gone:
                 gone.append((announced_at, said))
         if gone:
-            left = {at: one for at, one in self._all.items() if at not in dict(gone)}
-            forgot = max(self._forgot, 1 + max(at for at, _ in gone))
+            past = {at for at, _ in gone}
+            left = {at: one for at, one in self._all.items() if at not in past}
+            forgot = max(self._forgot, 1 + max(past))
             self._all, self._acknowledged, self._of_model, self._forgot = {}, {}, {}, 0
             for announced_at, (at_ms, said) in left.items():
                 self.add(announced_at, at_ms, said)

@@ -141,20 +141,8 @@ class ReferenceScan:
         }
 
     def restore(self, profiles: Mapping[str, Profile], plain: Any) -> None:
-        """Also of a list, of when only the first frame was scanned by, and nothing coarse. A frame
-        knows as much of its reference as it did, whatever the rules have become."""
-        if isinstance(plain, list):
-            frame, units, *sums = plain
-            plain = {
-                "frames": [frame],
-                "units": [[[*unit, 0] for unit in units], []],
-                "fine": sums,
-                "coarse": [1, 0, [], []],
-            }
-        self._frames = [
-            profiles[of] if isinstance(of, str) else profiles[of[0]].as_of(of[1])
-            for of in plain["frames"]
-        ]
+        """A frame knows as much of its reference as it did, whatever the rules have become."""
+        self._frames = [profiles[name].as_of(fewest) for name, fewest in plain["frames"]]
         self._fine, self._coarse = (
             [(Unit(*unit), numeric, self._frames[at]) for *unit, numeric, at in part]
             for part in plain["units"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.power import expected_delay, smallest_change
+from detectors.power import smallest_change, sure_delay
 from detectors.run_length import fewest
 from detectors.tilts import Tilts
 from stream.columns import FEATURE
@@ -61,7 +61,7 @@ def of_contrasts(tilts: Tilts, floors: NDArray[np.float64], known: int) -> Power
     if not has.any():
         return _NOTHING
     change = np.fmax(change, floors)
-    delay = expected_delay(tilts, change)
+    delay = sure_delay(tilts, change)
     rows = delay + np.maximum(delay, AGAIN)
     return Power(float(change[has].max()), float(rows[has].max()), 1.0)
 

@@ -184,15 +184,11 @@ class SeasonGathering:
         return plain | {"many": sorted(self._many)}
 
     def restore(self, plain: Mapping[str, Any]) -> None:
-        """Also of when only numbers were counted."""
-        of_kinds: Mapping[str, Any] = plain
-        if "numbers" not in plain:
-            of_kinds = {"numbers": plain, "texts": {}, "many": []}
         self._counts, self._texts = (
-            {name: [np.array(of).reshape(3, -1)] for name, of in of_kinds[kind].items()}
+            {name: [np.array(of).reshape(3, -1)] for name, of in plain[kind].items()}
             for kind in ("numbers", "texts")
         )
-        self._many = set(of_kinds["many"])
+        self._many = set(plain["many"])
 
 
 def _has_shape(name: str) -> bool:

@@ -220,7 +220,7 @@ class ShadowWatch:
         made._latest_ms, made._counted_ms = plain["latest_ms"], plain["counted_ms"]
         tallies = [Tally.from_plain(one) for one in plain["tallies"]]
         made._open, made._held = (tallies[0], tallies[1]), (tallies[2], tallies[3])
-        made._champion = tallies[4].answers()  # features were kept once
+        made._champion = tallies[4]
         made._own = plain["own"]
         for what, feature, detector, since_ms, sums, is_firing in plain["accounts"]:
             made._accounts[what, feature] = _Account(

@@ -32,12 +32,12 @@ from stream.batches import taus_of
 from stream.firing import Firing, Patience
 from stream.rules import DAY_MS, Rules
 from stream.shared_sources import SharedSources, SharedTerms
+from stream.unit_effects import SURE
 from stream.wire import Finding
 
 GATHERED = 7 * 24  # hours from which dependence is measured
 _WEEKS = 4  # of which the most counts
 SILENT_MS = DAY_MS  # without an hour of any model, nothing is known any more
-_SURE = 0.99
 _MOST = 8_192  # hours of models that are remembered while an account rises
 _ONE = np.zeros(1, np.int64)
 _ARRAYS = ("account", "n_since", "x_since", "since")
@@ -80,15 +80,11 @@ class SharedWatch:
         self._recent: list[tuple[int, int, str, int, int]] = []  # number, hour, model, n, x
         self._firing: Firing | None = None
 
-    @property
-    def is_firing(self) -> bool:
-        return self._firing is not None
-
     def end(self) -> None:
         """What fires is over: nobody says anything any more."""
         self._firing, self._recent = None, []
         if self._bank is not None:
-            self._bank.restart(_ONE, self._bank.tilts)
+            self._bank.begin_anew(_ONE)
 
     def hear(self, finding: Finding, rules: Rules) -> SharedTold | None:
         """An hour of a model, in the order of ready times."""
@@ -111,7 +107,7 @@ class SharedWatch:
         """With another model: how much that one depends on the others is not known."""
         self._hours, self._taus, self._recent = {}, [], []
         if self._bank is not None and self._firing is None:
-            self._bank.restart(_ONE, self._bank.tilts)
+            self._bank.begin_anew(_ONE)
 
     def _gather(self, hour_ms: int, told: tuple[int, int, int]) -> None:
         """How much hours depend is known once there are enough of them."""
@@ -136,7 +132,7 @@ class SharedWatch:
             self._recent = [one for one in self._recent if one[0] >= least]
             bank.rest()
             return None
-        bank.restart(_ONE, bank.tilts)
+        bank.begin_anew(_ONE)
         recent = [one for one in self._recent if one[0] >= int(found.since[0])]
         self._recent = []
         parts, sign = _parts(recent), float(np.sign(found.theta[0]))
@@ -176,7 +172,7 @@ class SharedWatch:
         others = [part for part in parts if part is not most]
         if not sum(part.n for part in others):
             return False
-        rest = self._difference(others, terms, _SURE)
+        rest = self._difference(others, terms, SURE)
         return bool(rest.low > 0.0 if sign > 0 else rest.high < 0.0)
 
     def _difference(self, parts: list[Part], terms: SharedTerms, level: float = 0.95) -> Interval:
@@ -194,7 +190,7 @@ class SharedWatch:
         if looks:
             window = firing.window
             now = score_difference(
-                window.x[0], window.n[0], max(terms.known, 1.0), tau=terms.tau, level=_SURE,
+                window.x[0], window.n[0], max(terms.known, 1.0), tau=terms.tau, level=SURE,
                 anytime=float(firing.patience.look),
             )  # fmt: skip
             if within_floor(now, terms.least):
@@ -210,9 +206,10 @@ class SharedWatch:
         return SharedTold(hour_ms, lasting=True)
 
     def status(self) -> dict[str, Any]:
+        """Of how much hours depend, how near it is to telling (1 tells), and whether it fires."""
         level = 0.0 if self._bank is None else float(self._bank.level()[0])
         tau = max(self._taus, default=1.0)
-        return {"tau": tau, "level": level, "firing": self.is_firing}
+        return {"tau": tau, "level": level, "firing": self._firing is not None}
 
     # -- state
 

@@ -185,9 +185,8 @@ class Traffic:
         while self.next_slot is not None:
             slot_ms = (self.next_slot + 1) * SLOT_MS
             rules = rules_at(slot_ms)
-            silent_ms, over_ms = self._silent_at(rules, slot_ms), self.last_end_ms + rules.forget_ms
-            is_belated = silent_ms < slot_ms - SLOT_MS  # other rules say so, or other hours
-            at_ms = min(slot_ms, slot_ms if is_belated else silent_ms, over_ms)
+            over_ms = self.last_end_ms + rules.forget_ms
+            at_ms, is_belated = self._next(slot_ms, rules)
             if at_ms > upto_ms:
                 break
             if at_ms == over_ms:
@@ -214,11 +213,13 @@ class Traffic:
         self.next_ms = NEVER
         if self.next_slot is not None:
             slot_ms = (self.next_slot + 1) * SLOT_MS
-            rules = rules_at(slot_ms)
-            over_ms = self.last_end_ms + rules.forget_ms
-            silent_ms = self._silent_at(rules, slot_ms)
-            is_belated = silent_ms < slot_ms - SLOT_MS
-            self.next_ms = min(slot_ms, slot_ms if is_belated else silent_ms, over_ms)
+            self.next_ms, _ = self._next(slot_ms, rules_at(slot_ms))
+
+    def _next(self, slot_ms: int, rules: Rules) -> tuple[int, bool]:
+        """When there may be something to tell, and whether a silence was to be told before."""
+        silent_ms, over_ms = self._silent_at(rules, slot_ms), self.last_end_ms + rules.forget_ms
+        is_belated = silent_ms < slot_ms - SLOT_MS  # other rules say so, or other hours
+        return min(slot_ms, slot_ms if is_belated else silent_ms, over_ms), is_belated
 
     def skip(self, until_ms: int, rules: Rules) -> None:
         """The input has ended: nobody knows how many would have come until then."""

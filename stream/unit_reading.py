@@ -87,7 +87,6 @@ class _Places:
     """Of features by name among those of a run: most runs have the same."""
 
     def __init__(self) -> None:
-        self._of: tuple[str, ...] = ()
         self._among: tuple[str, ...] | None = None
         self._found: Ints = np.zeros(0, np.int64)
 

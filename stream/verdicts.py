@@ -218,8 +218,8 @@ def describe(
     _, kind, severity, action = context.facts
     now = change.after_mean, change.after_variance, max(change.after_weight, 1)
     effect = mean_difference(now, (usual.mean, usual.variance, max(usual.count, 1)))
-    moved = "rose" if change.direction == "up" else "fell"
-    before, after = _figure(change.before_mean), _figure(change.after_mean)
+    moved = "rose" if effect.estimate > 0 else "fell"
+    before, after = _figure(usual.mean), _figure(change.after_mean)
     name = context.series.partition(":")[2]
     impact = impact_of()
     if is_judged(context.kind):
@@ -236,7 +236,7 @@ def describe(
             direction=change.direction,
         ),
         span=Span(change_at_ms, end_ms, change.after_weight),
-        effect=Between(float(effect.estimate), float(effect.low), float(effect.high)),
+        effect=effect,
         floor=floor_of_mean(context, usual),
         feature=context.feature,
         impact=impact,

@@ -98,6 +98,7 @@ def progress(host: Host) -> dict[str, Any]:
         for slot in slots
         for topic, offset in slot.offsets.items()
     )
+    shared = {n: of for slot in host.alerts.values() for n, of in slot.core.shared().items()}
     return {
         "worker": host.worker,
         "finished": bool(ended) and all(ended) and caught_up and not open_outputs,
@@ -114,6 +115,7 @@ def progress(host: Host) -> dict[str, Any]:
             }
             for slot in slots
         ],
+        **({"shared_features": shared} if shared else {}),
     }
 
 

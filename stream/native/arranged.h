@@ -70,14 +70,38 @@ static char *joined_parts(PyObject *parts, const Py_ssize_t *lengths, Py_ssize_t
     return joined;
 }
 
+/* Whether all cells of all parts are one and the same, each part with one of them. */
+static bool one_cell(PyObject *parts, const Py_ssize_t *lengths, Py_ssize_t size, char *first)
+{
+    bool any = false, alike = true;
+    for (Py_ssize_t i = 0; alike && i < PyList_GET_SIZE(parts); i++) {
+        Py_buffer part;
+        if (!lengths[i])
+            continue;
+        if (PyObject_GetBuffer(PyList_GET_ITEM(parts, i), &part, PyBUF_SIMPLE) < 0) {
+            PyErr_Clear(); /* said by who joins them */
+            return false;
+        }
+        alike = part.len == size && (!any || !memcmp(first, part.buf, (size_t)size));
+        if (alike)
+            memcpy(first, part.buf, (size_t)size);
+        any = true;
+        PyBuffer_Release(&part);
+    }
+    return any && alike;
+}
+
 static PyObject *arranged_column(PyObject *parts, const Py_ssize_t *lengths, Py_ssize_t total,
                                  Py_ssize_t size, const int64_t *order, Py_ssize_t n)
 {
     bool alike = false;
+    char first[8];
     if (size != 1 && size != 4 && size != 8) {
         PyErr_SetString(PyExc_ValueError, "cells are of 1, 4 or 8 bytes");
         return NULL;
     }
+    if (n && one_cell(parts, lengths, size, first))
+        return PyBytes_FromStringAndSize(first, size);
     char *joined = joined_parts(parts, lengths, total, size, &alike);
     if (!joined)
         return NULL;

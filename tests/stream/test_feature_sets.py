@@ -16,9 +16,11 @@ from stream.columns import ABSENT, NULL, Column, Rows, column
 from stream.event_columns import FEATURE_SET
 from stream.events import Alert, Request
 from stream.feature_sets import MOST, FeatureSetWatch
+from stream.monitor import Monitor
 from stream.panes import PaneTable, summarise
 from stream.pipeline import Pipeline
 from stream.rules import DAY_MS, ModelRule, Rules
+from tests.stream.monitors import restored
 from tests.stream.test_determinism import assert_same, everything, restore_some
 from tests.streams import SMALL, Event, dealt, feed, outcome, prediction, run
 
@@ -189,3 +191,23 @@ def test_whole_runs_are_the_same_whatever_the_batches_and_restarts(seed: int) ->
         restore_some(pipeline, rules, random)
     pipeline.end_of_input(None)
     assert_same(everything(pipeline), expected)
+
+
+def test_a_pane_that_names_too_many_is_remembered_over_a_restart() -> None:
+    rules = replace(RULES, max_categories=2 * MOST)
+
+    def pane(number: int, names: Sequence[str]) -> PaneTable:
+        ends = np.full(len(names), number * rules.pane_ms)
+        texts: dict[int, str] = {}
+        cells = {FEATURE_SET: column(list(names), texts)}
+        rows = Rows(ends, np.arange(len(names), dtype=np.uint64), cells, texts)
+        return summarise(rows, rules.pane_rows, rules.max_categories)
+
+    for names in (["a@1"], [f"a@{n}" for n in range(MOST + 1)]):
+        told = []
+        for is_restored in (False, True):
+            monitor = Monitor(rules, ("m", "1", "champion", ""), "prediction", rules.reference)
+            monitor.update(pane(1, names))
+            monitor = restored(monitor, rules) if is_restored else monitor
+            told.append([f for n in (2, 3) for f in monitor.update(pane(n, [f"a@{n}"]))[0]])
+        assert told[0] == told[1]
