@@ -42,6 +42,31 @@ enum {
     OF_X, OF_N, OF_XX, RANKS
 };
 
+/* Where each slot begins, and the last one ends: `least` (0 or 1) places each. */
+static bool slots_fit(const Column *starts, Py_ssize_t places, int64_t least)
+{
+    const int64_t *at = starts->of.buf;
+    for (Py_ssize_t s = 0; s + 1 < starts->count; s++)
+        if (at[s + 1] < at[s] || (least && at[s + 1] == at[s]))
+            return refused("slots that do not ascend");
+    if (at[0] || at[starts->count - 1] != places)
+        return refused("slots of another size");
+    return true;
+}
+
+/* Keys and scores of the largest slot: `keys` of them to the left. */
+static int64_t *room_of(const Column *starts, Py_ssize_t *keys)
+{
+    const int64_t *at = starts->of.buf;
+    *keys = 0;
+    for (Py_ssize_t s = 0; s + 1 < starts->count; s++)
+        *keys = at[s + 1] - at[s] > *keys ? at[s + 1] - at[s] : *keys;
+    int64_t *room = PyMem_New(int64_t, 3 * *keys + 1);
+    if (!room)
+        PyErr_NoMemory();
+    return room;
+}
+
 static bool ranks_fit(const Column *c, Py_ssize_t panes, Py_ssize_t width)
 {
     const Py_ssize_t asked = c[SLOT].count, slots = c[KEY_FIRST].count, cells = c[PANE].count;
@@ -58,12 +83,9 @@ static bool ranks_fit(const Column *c, Py_ssize_t panes, Py_ssize_t width)
         (panes && width > PY_SSIZE_T_MAX / panes) || c[OF_X].count != panes * width ||
         c[OF_N].count != panes * width || c[OF_XX].count != panes * width)
         return refused("panes of another shape");
-    const int64_t *cell = c[CELL].of.buf, *rise = c[RISE].of.buf;
-    for (Py_ssize_t s = 0; s < slots; s++)
-        if (cell[s + 1] <= cell[s] || rise[s + 1] < rise[s])
-            return refused("slots that do not ascend");
-    if (cell[0] || cell[slots] != c[KEY_STEPS].count || rise[0] || rise[slots] != c[RISES].count)
-        return refused("slots of another size");
+    if (!slots_fit(&c[CELL], c[KEY_STEPS].count, 1) || !slots_fit(&c[RISE], c[RISES].count, 0))
+        return false;
+    const int64_t *rise = c[RISE].of.buf;
     const Py_ssize_t features = panes ? c[NUMBER].count / panes : 0;
     for (Py_ssize_t a = 0; a < asked; a++) {
         const int64_t slot = ((const int64_t *)c[SLOT].of.buf)[a];
@@ -150,13 +172,8 @@ static PyObject *ranks(PyObject *self, PyObject *args)
         return NULL;
     if (!all_taken(columns, c, RANKS, OF_X) || !ranks_fit(c, panes, width))
         goto done;
-    const int64_t *cell = c[CELL].of.buf;
-    for (Py_ssize_t s = 0; s < c[KEY_FIRST].count; s++)
-        most = cell[s + 1] - cell[s] > most ? cell[s + 1] - cell[s] : most;
-    if (!(room = PyMem_New(int64_t, 3 * most + 1))) {
-        PyErr_NoMemory();
+    if (!(room = room_of(&c[CELL], &most)))
         goto done;
-    }
     for (Py_ssize_t a = 0; a < c[SLOT].count; a++)
         if (!read_feature(c, a, panes, width, room, room + most))
             goto done;
@@ -190,12 +207,8 @@ static bool rows_fit(const Column *c, Py_ssize_t width)
         c[ROW_SCORE_FIRST].count != slots || c[ROW_SCORES].count % width ||
         c[ROW_SCORE_STEPS].count != 2 * c[ROW_KEY_STEPS].count + slots)
         return refused("columns of another shape");
-    const int64_t *cell = c[ROW_CELL].of.buf;
-    for (Py_ssize_t s = 0; s < slots; s++)
-        if (cell[s + 1] <= cell[s])
-            return refused("slots that do not ascend");
-    if (cell[0] || cell[slots] != c[ROW_KEY_STEPS].count)
-        return refused("slots of another size");
+    if (!slots_fit(&c[ROW_CELL], c[ROW_KEY_STEPS].count, 1))
+        return false;
     for (Py_ssize_t a = 0; a < asked; a++) {
         const int64_t slot = ((const int64_t *)c[ROW_SLOT].of.buf)[a];
         const int64_t to = ((const int64_t *)c[ROW_TO].of.buf)[a];
@@ -254,13 +267,8 @@ static PyObject *row_scores(PyObject *self, PyObject *args)
         refused("another number of columns of cells");
         goto done;
     }
-    const int64_t *cell = c[ROW_CELL].of.buf;
-    for (Py_ssize_t s = 0; s < c[ROW_KEY_FIRST].count; s++)
-        most = cell[s + 1] - cell[s] > most ? cell[s + 1] - cell[s] : most;
-    if (!(room = PyMem_New(int64_t, 3 * most + 1))) {
-        PyErr_NoMemory();
+    if (!(room = room_of(&c[ROW_CELL], &most)))
         goto done;
-    }
     for (Py_ssize_t a = 0; a < c[ROW_SLOT].count; a++)
         if (!score_rows(c, a, width, PyList_GET_ITEM(cells, a), number, room, room + most))
             goto done;
