@@ -72,3 +72,15 @@ def both(batch: Records, side: Side, rules: Rules) -> tuple[list[Any], list[Any]
             patch.setattr(record_columns, "PARSER", parser)
             found.append(told(read(batch, rules, include_payload=True)))
     return found[0], found[1]
+
+
+class Called:
+    """An extension, and which of its functions were asked for."""
+
+    def __init__(self, extension: Any) -> None:
+        self._extension = extension
+        self.names: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.names.add(name)
+        return getattr(self._extension, name)

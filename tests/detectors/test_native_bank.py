@@ -38,6 +38,7 @@ def tilts_of(seed: int, series: int) -> Tilts:
 def updated(bank: CusumBank, panes: tuple[Any, ...], *, in_c: bool) -> Crossings:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "IN_USE", in_c)
+        patch.setattr(CusumBank, "_advance" if in_c else "_advanced", None)  # not by the other way
         return bank.update(*panes)
 
 

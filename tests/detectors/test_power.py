@@ -66,7 +66,7 @@ def test_a_rate_that_rises_by_the_smallest_change_is_told_in_time_19_times_in_20
         return len(set(found.series.tolist())) / RUNS
 
     assert told(change) >= 0.95 - 2 * 0.011
-    assert told(change / 2) < 0.9
+    assert told(0.8 * change) < 0.9
 
 
 @pytest.mark.parametrize("within", [500, 2_000])
@@ -85,7 +85,7 @@ def test_scores_that_shift_by_the_smallest_change_are_told_in_time_19_times_in_2
         return len(set(found.series.tolist())) / RUNS
 
     assert told(change) >= 0.95 - 2 * 0.011
-    assert told(change / 2) < 0.9
+    assert told(0.8 * change) < 0.9
 
 
 def test_what_cannot_be_found_is_not_promised() -> None:

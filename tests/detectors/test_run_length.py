@@ -7,7 +7,7 @@ import pytest
 
 from detectors.run_length import FEWEST, fewest, share_at_most, statistic, threshold
 
-EVERY, RATE = 64, 1e-4
+EVERY, RATE = 64, 5e-6
 
 
 @pytest.mark.parametrize("categories", [2, 3, 10])
@@ -15,7 +15,7 @@ def test_false_alarms_are_within_the_rate(categories: int) -> None:
     random = np.random.default_rng(categories)
     reference = random.integers(0, categories + 1, 10_000)  # of any value less than a half
     counts = np.bincount(reference)
-    nats, alarms, size = threshold(RATE, EVERY), 0, 400_000
+    nats, alarms, size = threshold(RATE, EVERY), 0, 4_000_000
     values = random.integers(0, categories + 1, size)
     begins = np.flatnonzero(np.diff(values) != 0) + 1
     for look in range(EVERY, size, EVERY):
@@ -25,7 +25,7 @@ def test_false_alarms_are_within_the_rate(categories: int) -> None:
         share = share_at_most(int(counts[value]), 10_000, int(counts.max()))
         assert share is not None
         alarms += run >= FEWEST and statistic(run, share) >= nats
-    assert alarms <= 1.5 * RATE * size  # 40 expected at most
+    assert alarms <= 0.5 * RATE * size  # shares are taken for larger than they were counted
 
 
 @pytest.mark.parametrize("tau", [1.0, 5.0])

@@ -64,6 +64,11 @@ async def fill(settings: Settings, online: str, offline: str) -> None:
         await producer.stop()
 
 
+async def groups(settings: Settings) -> set[str]:
+    async with admin(settings) as client:
+        return {name for name, _ in await client.list_consumer_groups()}
+
+
 def skew(kafka: str, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "stream", "skew", "--bootstrap", kafka, "-o", "json"]
     return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
@@ -78,6 +83,7 @@ def test_topics_and_files_are_compared_alike_and_no_group_is_left(
     settings = load(config)
     online, offline = f"{app}-online", f"{app}-offline"
     asyncio.run(fill(settings, online, offline))
+    before = asyncio.run(groups(settings))
     files = {"online": tmp_path / "online.ndjson", "offline": tmp_path / "offline.ndjson"}
     lines = [event(n, n + 5.0 * (n % 4 == 0)) for n in range(COUNT)]
     files["online"].write_bytes(b"\n".join([*lines, b'{"prediction_id": ']))
@@ -106,11 +112,7 @@ def test_topics_and_files_are_compared_alike_and_no_group_is_left(
     assert (found["matched"], found["only_offline"]) == (60, COUNT - 60)
     assert found["features"][0]["differing"] == 15
 
-    async def groups() -> list[Any]:
-        async with admin(settings) as client:
-            return [name for name, _ in await client.list_consumer_groups()]
-
-    assert not [name for name in asyncio.run(groups()) if app in name]
+    assert asyncio.run(groups(settings)) == before
 
 
 def test_a_topic_that_is_not_there_is_a_failure_of_one_line(kafka: str, tmp_path: Path) -> None:

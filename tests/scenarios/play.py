@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import msgspec
 import yaml
 
 from stream.alert_lines import epoch_ms
@@ -32,6 +33,7 @@ class Play:
     requests: list[Request]
     truth: dict[str, Any]
     summary: dict[str, Any]
+    feature_sets: frozenset[str]  # that predictions named
 
     @property
     def fault(self) -> dict[str, Any]:
@@ -92,7 +94,9 @@ def play(
         noticed = Noticed(3, 0, 0, n, notice.effective_at_ms or 0, notice)
         pipeline.alert_stage.notice(noticed)
     offsets: dict[tuple[Side, int], int] = {}
+    sets: set[str] = set()
     for predictions, outcomes in simulation.blocks():
+        sets |= {set_of(event) for event in predictions} - {""}
         deal(pipeline, "predictions", predictions, offsets)
         deal(pipeline, "outcomes", outcomes, offsets)
     pipeline.end_of_input(None)
@@ -100,7 +104,18 @@ def play(
     assert not pipeline.dead_letters
     alerts = [told.alert for told in pipeline.sorted_alerts()]
     requests = [asked.request for asked in pipeline.sorted_actions()]
-    return Play(alerts, requests, simulation.truth(), pipeline.summary())
+    return Play(alerts, requests, simulation.truth(), pipeline.summary(), frozenset(sets))
+
+
+class _Named(msgspec.Struct):
+    feature_set: str = ""
+
+
+_named = msgspec.json.Decoder(_Named)
+
+
+def set_of(event: Event) -> str:
+    return _named.decode(event.value).feature_set
 
 
 def settings(config: str = "") -> Settings:

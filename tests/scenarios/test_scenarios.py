@@ -251,11 +251,14 @@ def test_a_drift_that_begins_with_another_feature_set_follows_from_it() -> None:
 
 
 def test_another_feature_set_with_which_nothing_begins_is_not_told() -> None:
-    assert play("feature_set:amount@30h,x1").alerts == []
+    story = play("feature_set:amount@30h,x1")
+    assert story.fault["feature_set"] in story.feature_sets
+    assert story.alerts == []
 
 
 def test_a_drift_that_begins_hours_after_another_feature_set_does_not_follow_from_it() -> None:
     story = play("feature_set:amount@30h,x1", "covariate:amount@38h")
+    assert story.fault["feature_set"] in story.feature_sets
     assert story.first
     assert not [a for a in story.alerts if a.kind == "schema" or "folded_under" in a.evidence]
 

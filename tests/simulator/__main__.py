@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import fields
 
+from tests.simulator.scenario import CALM
 from tests.simulator.sweep import Result, crash_everywhere, crashed, simulate, sweep
 from tests.simulator.worker import Protocol
 
@@ -34,6 +35,7 @@ def main() -> int:
     what.add_argument("--seeds", metavar="A..B")
     what.add_argument("--boundaries", type=int, choices=(1, 2))
     what.add_argument("--crash-at", metavar="K,L")
+    parser.add_argument("--calm", default=CALM, metavar="NAME", help="the stream of crashes")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--without", choices=[rule.name for rule in fields(Protocol)])
     given = parser.parse_args()
@@ -42,9 +44,10 @@ def main() -> int:
     if given.seed is not None:
         return _report([simulate(given.seed, protocol)], is_told=True)
     if given.crash_at is not None:
-        return _report([crashed(tuple(int(k) for k in given.crash_at.split(",")))], is_told=True)
+        at = tuple(int(k) for k in given.crash_at.split(","))
+        return _report([crashed(at, given.calm)], is_told=True)
     if given.boundaries is not None:
-        return _report(crash_everywhere(given.boundaries, given.jobs))
+        return _report(crash_everywhere(given.boundaries, given.jobs, given.calm))
     first, _, last = given.seeds.partition("..")
     return _report(sweep(range(int(first), int(last)), given.jobs, protocol))
 

@@ -18,7 +18,8 @@ from tests.simulator.events import draw_events, draw_rules, draw_theme
 from tests.streams import Raw, Side, Stream, dealt, run
 
 SCHEDULES = 10  # of one stream
-CALM = "calm 492"  # of the first 600 the one with the fewest boundaries
+CALM = "calm 492"  # of the first 600 that resolve an alert, one with few boundaries
+OF_ERRORS = "calm 139"  # one that tells of errors
 _TRIES = 4
 _AHEAD_MS = (-9_000, 9_000)  # of what is being produced
 Arrival = tuple[Side, int, Raw]
@@ -58,7 +59,7 @@ def draw(random: Random, seed: int) -> Scenario:
 
 def calm(name: str = CALM) -> Scenario:
     """A fixed scenario in which nothing fails by itself: an alert fires and is resolved, and a
-    maturity is decided. For crashes at places that are counted."""
+    maturity is decided; or, `OF_ERRORS`, errors are told. For crashes at counted places."""
     return replace(_of_stream(name), idle_s=None, change=None, renewal=None, notice=None)
 
 

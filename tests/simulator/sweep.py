@@ -44,10 +44,10 @@ def simulate(seed: int, protocol: Protocol | None = None) -> Result:
     return _result(f"--seed {seed}", Simulation(draw(random, seed), random, protocol=protocol))
 
 
-def crashed(at: tuple[int, ...]) -> Result:
-    """The calm scenario, with a crash right behind each of these I/O boundaries."""
-    which = "--crash-at " + ",".join(map(str, at))
-    return _result(which, Simulation(calm(), Random(CALM), crash_at=frozenset(at)))
+def crashed(at: tuple[int, ...], name: str = CALM) -> Result:
+    """A calm scenario, with a crash right behind each of these I/O boundaries."""
+    which = "--crash-at " + ",".join(map(str, at)) + (f" --calm '{name}'" if name != CALM else "")
+    return _result(which, Simulation(calm(name), Random(name), crash_at=frozenset(at)))
 
 
 def _result(which: str, simulation: Simulation) -> Result:
@@ -68,10 +68,11 @@ def sweep(
     return _each(partial(simulate, protocol=protocol), seeds, jobs)
 
 
-def crash_everywhere(crashes: int, jobs: int = 2) -> Iterator[Result]:
+def crash_everywhere(crashes: int, jobs: int = 2, name: str = CALM) -> Iterator[Result]:
     """With this many crashes a run, at every choice of places."""
-    boundaries = crashed(()).boundaries
-    return _each(crashed, combinations(range(1, boundaries + 1), crashes), jobs)
+    boundaries = crashed((), name).boundaries
+    places = combinations(range(1, boundaries + 1), crashes)
+    return _each(partial(crashed, name=name), places, jobs)
 
 
 def _each(run: Callable[[Input], Result], inputs: Iterable[Input], jobs: int) -> Iterator[Result]:

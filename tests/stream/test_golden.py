@@ -25,10 +25,11 @@ def test_from_the_state_of_a_release_records_panes_and_references_go_on_as_if_no
     release: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     golden = read(release)
-    # 0.1.0 decided a maturity by nine in ten of all, or at the horizon, and that stays decided
-    monkeypatch.setattr(MaturityRule, "ended", lambda *_: None)
     whole = Pipeline(RULES, PARTITIONS)
-    _feed(whole, golden.before)
+    with monkeypatch.context() as as_it_was:
+        # 0.1.0 decided a maturity by nine in ten of all, or at the horizon, and that stays decided
+        as_it_was.setattr(MaturityRule, "ended", lambda *_: None)
+        _feed(whole, golden.before)
     assert whole.journal, "a maturity was decided"
     sealed = len(whole.references)
     restored = _restored(golden)

@@ -10,6 +10,7 @@ import pytest
 from detectors import native
 from stream.joint_rows import JointRows
 from stream.reference import Season
+from tests.parsers import Called
 from tests.stream.test_unit_reading import panes_of, profile
 
 
@@ -27,10 +28,14 @@ def test_rows_are_scored_as_value_by_value(
     numeric = {f"feature:{name}": name != "t" for name in "abcdyt"}
     run = panes_of(random, 60, "".join(random.sample("abcdyt", 4)), 0.7)
     found = []
+    called = Called(native.EXTENSION)
+    monkeypatch.setattr(native, "EXTENSION", called)
     for in_use in (False, native.IS_BUILT):
+        assert not called.names
         monkeypatch.setattr(native, "IN_USE", in_use)
         joint = JointRows(law, numeric, pairs=32, per_pane=16)
         cells = joint.read(run)
         found.append((joint.joint.counts, cells.of_rows, cells.cuts))
+    assert called.names == ({"row_scores"} if native.IS_BUILT else set())
     for by_numpy, in_c in zip(*found, strict=True):
         assert by_numpy.tolist() == in_c.tolist()

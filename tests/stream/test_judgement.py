@@ -15,7 +15,7 @@ from stream import native
 from stream.judgement import measures
 from stream.pipeline import Pipeline
 from stream.rules import ModelRule, Rules
-from tests.parsers import needs_the_native_parser
+from tests.parsers import Called, needs_the_native_parser
 from tests.streams import SMALL, outcome, prediction, records
 
 LOSSES = ("delay_ms", "error", "brier", "absolute_error", "squared_error")
@@ -176,8 +176,11 @@ def test_the_extension_judges_as_numpy_does(seed: int, count: int) -> None:
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
         made = []
         for in_use in (True, False):
+            called = Called(native.EXTENSION)
+            patch.setattr(native, "EXTENSION", called)
             patch.setattr(native, "IN_USE", in_use)
             made.append(measures(said, truth, labelled))
+            assert called.names == ({"judged"} if in_use else set())
     by_c, by_numpy = made
     assert list(by_c) == list(by_numpy)
     for name, column in by_c.items():

@@ -148,7 +148,13 @@ def test_shadows_that_ended_are_forgotten_and_no_champion_is_carried_for_them(
     count, each = 12, 100
     rules = replace(SMALL, maturity=2_000)
     pipeline = Pipeline(rules, 1)
-    for side, batch in dealt(succeeding(count, each), [], 1).batches(Random(1), 20):
+    made = succeeding(count, each)
+    ends = [
+        outcome(one["prediction_id"], one["predicted_at"]) | {"_arrival": one["_arrival"]}
+        for one in made
+        if one["role"] == "champion"
+    ]
+    for side, batch in dealt(made, ends, 1).batches(Random(1), 20):
         feed(pipeline, side, batch)
         carried = pipeline.sources[0]._join._pairs
         assert len(carried._groups) <= (5 if forget_at_least == 1 else count)

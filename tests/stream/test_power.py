@@ -78,7 +78,8 @@ def test_a_feature_that_stops_varying_is_told_when_it_is_promised_at_any_value(v
         one = Monitor(RULES_OF_MANY, GROUP, "prediction", RULES_OF_MANY.reference)
         found, _ = one.update(panes({"x": stuck}, rows=ROWS))
         told = [f.pane_end_ms for f in found if f.alertname == "StaleFeature" and f.detail]
-        assert 0 < told[0] // PANE_MS * ROWS - BEFORE <= promised["predictions"]
+        after = told[0] // PANE_MS * ROWS - BEFORE
+        assert promised["predictions"] / 3 <= after <= promised["predictions"]
 
 
 def test_what_hardly_varied_is_promised_nothing_and_it_says_why() -> None:
@@ -132,7 +133,7 @@ def test_what_no_longer_goes_together_is_told_when_it_is_promised(rows: int) -> 
         assert first.detail is not None
         assert abs(first.detail["effect"]["estimate"]) >= 1.2 * promised["smallest"]
         after = first.pane_end_ms // PANE_MS * rows - LEARNED
-        assert 0 < after <= promised["predictions"] + rows
+        assert promised["predictions"] / 20 <= after <= promised["predictions"] + rows
 
 
 def test_rows_that_depend_on_each_other_cost_power_too() -> None:

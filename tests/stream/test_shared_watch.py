@@ -193,3 +193,19 @@ def test_what_comes_and_goes_too_often_ends_by_silence_whenever_it_is_released()
     whole = released([end_ms])
     assert released([*range(said[0].ready_ms, end_ms, 3 * HOUR_MS), end_ms]) == whole
     assert [status for status, _, _ in whole].count("resolved") >= 3
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_told_is_as_large_as_all_references_together_can_tell(seed: int) -> None:
+    """15 standard errors of 50,000 values are .067; so many hours make .05 sure, and little."""
+    found = told(hours(900, dict.fromkeys(MODELS, 0.05), seed=seed))
+    effects = [one.detail["effect"] for one in found if one.verdict == "drift"]
+    assert all(of["estimate"] >= of["floor"] >= 0.067 for of in effects)
+
+
+def test_what_lasts_is_asked_for_once_behind_14_days() -> None:
+    found = told(hours(900, dict.fromkeys(MODELS, 0.2)))
+    assert [one.verdict for one in found] == ["drift", "lasting"]
+    first, asked = found
+    assert 0 <= asked.pane_end_ms - first.pane_end_ms - RULES.ask_after_ms <= 2 * HOUR_MS
+    assert "accept new ones" in asked.detail["summary"]
