@@ -25,7 +25,9 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as SourceError
 
+from stream.readiness import lacking
 from stream.rules import (
+    CHAMPION,
     DAY_MS,
     HOUR_MS,
     SEASON_HOURS,
@@ -45,7 +47,7 @@ from stream.setting_detection import (
     ThresholdSettings,
     TrafficSettings,
 )
-from stream.setting_lifecycle import Requires, RetrainSettings
+from stream.setting_lifecycle import RequiresSetting, RetrainSettings
 from stream.setting_owners import escalation_rule
 from stream.setting_sections import (
     AlertSettings,
@@ -115,8 +117,10 @@ class Settings(Section):
     traffic: TrafficSettings = TrafficSettings()
     alerts: AlertSettings = AlertSettings()
     retrain: RetrainSettings = RetrainSettings()
-    requires: Requires = Field(
-        default=(), description="What a version must have that answers predictions."
+    requires: RequiresSetting = Field(
+        default="auto",
+        description="What a version must have that answers predictions; auto: all of it, if it is "
+        "deployed beside another one, or behind it.",
     )
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     limits: LimitSettings = LimitSettings()
@@ -203,6 +207,18 @@ class Settings(Section):
             for name, model in sorted(self.models.items())
             for gap in model.owners.gaps()
         ]
+
+    def deployments_lack(self) -> list[str]:
+        """What every version that is deployed would be told to lack: a line for each model."""
+        rules, made = self.rules(), []
+        for name in sorted(self.models):
+            lacks = lacking(
+                rules, (name, "", CHAMPION, ""),
+                is_deployment=True, has_reference=True, is_first=True,
+            )  # fmt: skip
+            if lacks and rules.holds_deployments(name):
+                made.append(f"models.{name}: {' and '.join(lacks)}")
+        return made
 
     def rules(self) -> Rules:
         """The part of the configuration that the core knows."""
