@@ -27,7 +27,7 @@ def show(settings: Settings, config: Path, features: int, output: Output) -> Non
     for gap in settings.gaps():
         say(f"missing: {gap}")
     for lack in settings.deployments_lack():
-        say(f"a version that is deployed will be told as unready: {lack}")
+        say(f"each version that is deployed will be told to lack: {lack}")
     rows = [(model, *_row(one)) for model, plan in plans.items() for one in plan]
     print_rows(("model", "of", "smallest change found", "after predictions", "in"), rows)
 

@@ -25,9 +25,7 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as SourceError
 
-from stream.readiness import lacking
 from stream.rules import (
-    CHAMPION,
     DAY_MS,
     HOUR_MS,
     SEASON_HOURS,
@@ -209,16 +207,13 @@ class Settings(Section):
         ]
 
     def deployments_lack(self) -> list[str]:
-        """What every version that is deployed would be told to lack: a line for each model."""
-        rules, made = self.rules(), []
-        for name in sorted(self.models):
-            lacks = lacking(
-                rules, (name, "", CHAMPION, ""),
-                is_deployment=True, has_reference=True, is_first=True,
-            )  # fmt: skip
-            if lacks and rules.holds_deployments(name):
-                made.append(f"models.{name}: {' and '.join(lacks)}")
-        return made
+        """What each version that is deployed would be told to lack, beside the gaps."""
+        rules = self.rules()
+        return [
+            f"models.{name}.objectives, budget, floors or thresholds"
+            for name in sorted(self.models)
+            if rules.holds_deployments(name) and not rules.model(name).has_thresholds
+        ]
 
     def rules(self) -> Rules:
         """The part of the configuration that the core knows."""
