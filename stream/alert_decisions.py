@@ -26,7 +26,7 @@ from stream.alert_forms import (
     unfolded,
     updated,
 )
-from stream.alert_news import is_news
+from stream.alert_news import is_graver, is_news
 from stream.alert_state import AlertState, Order
 from stream.columns import Group
 from stream.concept import without_concept
@@ -239,7 +239,8 @@ class Decisions:
         is_news = finding.verdict == "drift"
         sign = Sign.of(finding) if is_news else member.sign
         if is_news:
-            book.tell_again(member)
+            if not is_graver(member, finding.detail):
+                book.tell_again(member)
             book.renew(member, alert.severity, alert.recommended_action, ready_ms)
         elif finding.verdict == "raised":
             book.renew(member, alert.severity, member.action, ready_ms)

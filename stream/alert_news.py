@@ -8,9 +8,14 @@ is silent after a few, and a change is told, late at worst, once enough values a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from stream.events import Alert
+import msgspec
+import numpy as np
+
+from detectors.effects import NOTHING, Interval, is_another
+from stream.events import Alert, AlertEffect
 from stream.members import SEVERITIES, Member
 from stream.wire import Finding
 
@@ -24,20 +29,21 @@ def is_news(firing: Alert, member: Member, finding: Finding) -> bool:
     detail = finding.detail
     if detail["detector"]["name"] not in _MEASURED:
         return True
-    if SEVERITIES.index(detail["severity"]) > SEVERITIES.index(member.severity):
+    if is_graver(member, detail):
         return True
-    if firing.kind == "performance" != detail["kind"] and not member.is_folded:
-        return True  # it has become known that it is the concept
-    return _is_another(firing, detail, 1 + member.retold)
-
-
-def _is_another(firing: Alert, detail: dict[str, Any], doubt: int) -> bool:
-    """Whether the effect is another one than what was told, both intervals `doubt` times as
-    wide; of another part of a distribution nothing was told."""
-    told, effect = firing.effect, detail["effect"]
-    rise = effect["estimate"] - told.estimate
-    room = told.high - told.estimate if rise > 0 else told.estimate - told.low
+    is_of_outcomes = firing.kind == "performance" and not member.is_folded
+    if is_of_outcomes and detail["kind"] != "performance":
+        return True  # it has become known that the concept drifts
+    was, now = firing.effect, _interval(detail["effect"])
     if detail["evidence"].get(PART) != firing.evidence.get(PART):
-        rise, room = effect["estimate"], 0.0
-    own = effect["estimate"] - effect["low"] if rise > 0 else effect["high"] - effect["estimate"]
-    return bool(abs(rise) > doubt * (room + own))
+        return is_another(now, NOTHING, 1 + member.retold)  # of that part nothing was told
+    return is_another(now, _interval(was), 1 + member.retold)
+
+
+def is_graver(member: Member, detail: dict[str, Any]) -> bool:
+    return SEVERITIES.index(detail["severity"]) > SEVERITIES.index(member.severity)
+
+
+def _interval(of: AlertEffect | Mapping[str, float]) -> Interval:
+    ends = msgspec.to_builtins(of) if isinstance(of, AlertEffect) else of
+    return Interval(*(np.asarray(ends[name]) for name in ("estimate", "low", "high")))
