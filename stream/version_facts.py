@@ -23,7 +23,9 @@ def facts(
     """Of the panes of a life that have come last, in order; `life.predictions` counts them too.
     `is_asked`: by pane end, whether the rules in force ask for something."""
     so_far = life.predictions - int(panes.rows.sum()) + np.cumsum(panes.rows)
-    sealed = [] if monitor is None else [reference.end_ms for reference in monitor.references]
+    references = [] if monitor is None else monitor.references
+    sealed = [reference.end_ms for reference in references if not reference.source]
+    given_ms = None if monitor is None else monitor.deployed_ms
     for end_ms, predictions in zip(panes.pane_end.tolist(), so_far.tolist(), strict=True):
         if end_ms // HOUR_MS <= life.told_ms // HOUR_MS or not is_asked(end_ms):
             continue
@@ -33,7 +35,7 @@ def facts(
             "first_ms": life.first_end_ms,
             "predictions": predictions,
             "base_ms": max([life.first_end_ms, *held]),
-            "has_reference": bool(held),
+            "has_reference": bool(held) or (given_ms is not None and given_ms <= end_ms),
         }
         yield MonitorFinding(end_ms, "version", "Version", detail, "seen")
 
