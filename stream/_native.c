@@ -11,6 +11,7 @@
 #include "native/blocks.h"
 #include "native/crc32c.h"
 #include "native/judged.h"
+#include "native/meetings.h"
 #include "native/records.h"
 #include "native/search.h"
 #include "native/sums.h"
@@ -297,6 +298,9 @@ static PyMethodDef METHODS[] = {
     {"arranged", arranged, METH_VARARGS,
      "([[part, …] of a column, …], [bytes of a cell, …], [rows of a part, …], order)"},
     {"judged", judged, METH_VARARGS, "(ten columns of matured predictions and their outcomes)"},
+    {"meetings", meetings, METH_VARARGS,
+     "(keys, checks, times, ages, grace, [((columns of outcomes), bitmap, shift, marks), …])"},
+    {"marked", marked, METH_VARARGS, "(marks, rows, bits, retracted)"},
     {"crc32c", crc32c, METH_O, "(bytes)"},
     {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
     {NULL, NULL, 0, NULL},

@@ -54,6 +54,11 @@ class Run(Generic[Facts]):
     def take(self, rows: NDArray[np.signedinteger[Any]]) -> Columns:
         return {name: picked(values, rows) for name, values in self.columns.items()}
 
+    @property
+    def filter(self) -> tuple[NDArray[np.uint8] | None, int]:
+        """The bitmap of prefixes that occur, and the shift that leaves one."""
+        return self._bitmap, int(self._shift)
+
     def search(self, needles: Keys) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """(index into the sorted needles, row): all pairs of equal keys."""
         keys = self.columns["key"]
@@ -84,13 +89,16 @@ class Run(Generic[Facts]):
 
     def mark(self, rows: NDArray[np.intp], bits: int) -> None:
         """Set bits in the marks of these rows; what a part has captured stays as it was."""
-        if not len(rows):
-            return
+        if len(rows):
+            self.own_marks()[rows] |= bits
+
+    def own_marks(self) -> NDArray[np.uint8]:
+        """To be changed; they are another version from now on."""
         if self.marks is None or self._are_marks_shared:
             self.marks = np.array(self.marks_or_zeros())
             self._are_marks_shared = False
             self.marks_version += 1
-        self.marks[rows] |= bits
+        return self.marks
 
     # -- state
 
@@ -148,7 +156,7 @@ def arranged(parts: Sequence[Columns], order: NDArray[np.intp]) -> Columns:
         return {n: _narrow(picked(whole([part[n] for part in parts]), order)) for n in parts[0]}
     kinds = [values.dtype for values in parts[0].values()]
     made = native.EXTENSION.arranged(
-        [[_cells(part[name]) for part in parts] for name in parts[0]],
+        [[cells(part[name]) for part in parts] for name in parts[0]],
         [kind.itemsize for kind in kinds],
         [len(part["key"]) for part in parts],
         order,
@@ -161,7 +169,8 @@ def arranged(parts: Sequence[Columns], order: NDArray[np.intp]) -> Columns:
     }
 
 
-def _cells(values: NDArray[Any]) -> NDArray[Any]:
+def cells(values: NDArray[Any]) -> NDArray[Any]:
+    """All of them, or one where they are alike: as the extension takes a column."""
     return values[:1] if values.strides == (0,) else np.ascontiguousarray(values)
 
 
