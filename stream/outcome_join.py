@@ -137,7 +137,8 @@ class OutcomeJoin:
     def _met(
         self, rows: Columns, age_ms: NDArray[np.int64], *, is_mature: bool
     ) -> tuple[NDArray[np.bool_], Columns]:
-        """(labelled, outcome columns) of predictions at these ages; what mature ones meet is marked."""
+        """(labelled, outcome columns) of predictions at these ages. What mature ones meet is
+        marked."""
         runs = self._outcomes.runs.runs
         made = native_meetings.met(rows, age_ms, self._rules.grace_ms, runs)
         if made is None:

@@ -35,28 +35,6 @@ static inline uint8_t byte_of(const Outcomes *o, int part, size_t row)
     return ((const uint8_t *)o->column[part].buf)[cell_of(o, part, row)];
 }
 
-/* The first row with this key, or behind the last below it: keys are hashes, so it is near where it
- * would be if they lay at even distances. */
-static inline size_t first_row(const Outcomes *o, uint64_t key)
-{
-    const uint64_t *keys = o->column[OUTCOME_KEY].buf;
-    size_t low = (size_t)((unsigned __int128)key * o->rows >> 64), step = 16;
-    while (low && keys[low] >= key) {
-        low = low > step ? low - step : 0;
-        step *= 2;
-    }
-    return not_below(keys, low, o->rows, key);
-}
-
-static inline bool may_have(const Outcomes *o, uint64_t key)
-{
-    if (!o->bitmap.buf)
-        return true;
-    const uint64_t slot = key >> o->shift;
-    return slot >> 3 < (uint64_t)o->bitmap.len &&
-           ((const uint8_t *)o->bitmap.buf)[slot >> 3] >> (slot & 7) & 1;
-}
-
 typedef struct {
     const uint64_t *key, *check;
     const int64_t *time, *age;
@@ -71,43 +49,69 @@ typedef struct {
 
 static inline int64_t sum_of(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }
 
-/* Prediction i: all of its candidates, and the last of the highest revision, which counts. */
-static bool met_one(const Meetings *m, size_t i)
+/* What counts of the candidates of a prediction so far. */
+typedef struct {
+    Outcomes *run; /* NULL while there is none */
+    size_t row, place; /* among the candidates of the run */
+} Counting;
+
+/* Outcome `row` of a run, which has the key of prediction i. */
+static bool met_one(const Meetings *m, size_t i, Outcomes *o, size_t row, Counting *counts)
 {
-    Outcomes *counts = NULL;
-    size_t counted = 0, place = 0;
-    for (Outcomes *o = m->runs; o < m->runs + m->count; o++) {
-        const uint64_t *keys = o->column[OUTCOME_KEY].buf;
-        if (!may_have(o, m->key[i]))
-            continue;
-        for (size_t row = first_row(o, m->key[i]); row < o->rows && keys[row] == m->key[i]; row++) {
-            const int64_t effective = (int64_t)word_of(o, OUTCOME_TIME, row), at = (int64_t)row;
-            const uint8_t bits = CANDIDATE;
-            if ((o->marks.buf && ((const uint8_t *)o->marks.buf)[row] & DONE) ||
-                word_of(o, OUTCOME_CHECK, row) != m->check[i] ||
-                m->time[i] > sum_of(effective, m->grace) || effective >= sum_of(m->time[i], m->age[i]))
-                continue;
-            if (!pushed(&o->row, &at, 8) || !pushed(&o->bits, &bits, 1))
-                return false;
-            if (!counts || (int64_t)word_of(o, REVISION_OF, row) >=
-                               (int64_t)word_of(counts, REVISION_OF, counted)) {
-                counts = o;
-                counted = row;
-                place = o->bits.used - 1;
-            }
-        }
-    }
-    if (!counts)
+    const int64_t effective = (int64_t)word_of(o, OUTCOME_TIME, row), at = (int64_t)row;
+    const uint8_t bits = CANDIDATE;
+    if ((o->marks.obj && ((const uint8_t *)o->marks.buf)[row] & DONE) ||
+        word_of(o, OUTCOME_CHECK, row) != m->check[i] || m->time[i] > sum_of(effective, m->grace) ||
+        effective >= sum_of(m->time[i], m->age[i]))
         return true;
-    counts->bits.data[place] |= COUNTED;
-    if (byte_of(counts, RETRACTED_OF, counted))
-        return true;
-    m->labelled[i] = 1;
-    m->flags[i] = byte_of(counts, FLAGS_OF, counted);
-    m->label[i] = word_of(counts, LABEL_OF, counted);
-    m->value[i] = word_of(counts, VALUE_OF, counted);
-    m->effective[i] = (int64_t)word_of(counts, OUTCOME_TIME, counted);
+    if (!pushed(&o->row, &at, 8) || !pushed(&o->bits, &bits, 1))
+        return false;
+    if (!counts->run || (int64_t)word_of(o, REVISION_OF, row) >=
+                            (int64_t)word_of(counts->run, REVISION_OF, counts->row))
+        *counts = (Counting){o, row, o->bits.used - 1};
     return true;
+}
+
+/* All candidates, run by run; those of one key as they lie. */
+static bool met_in(const Meetings *m, Outcomes *o, Counting *counts)
+{
+    const uint64_t *keys = o->column[OUTCOME_KEY].buf;
+    for (size_t i = 0; i < m->rows; i++) {
+        if (!may_have(&o->bitmap, o->shift, m->key[i]))
+            continue;
+        for (size_t row = first_row(keys, o->rows, m->key[i]); row < o->rows && keys[row] == m->key[i]; row++)
+            if (!met_one(m, i, o, row, &counts[i]))
+                return false;
+    }
+    return true;
+}
+
+/* The last of the highest revision counts. */
+static void counted_of(const Meetings *m, size_t i, const Counting *counts)
+{
+    Outcomes *o = counts->run;
+    if (!o)
+        return;
+    o->bits.data[counts->place] |= COUNTED;
+    if (byte_of(o, RETRACTED_OF, counts->row))
+        return;
+    m->labelled[i] = 1;
+    m->flags[i] = byte_of(o, FLAGS_OF, counts->row);
+    m->label[i] = word_of(o, LABEL_OF, counts->row);
+    m->value[i] = word_of(o, VALUE_OF, counts->row);
+    m->effective[i] = (int64_t)word_of(o, OUTCOME_TIME, counts->row);
+}
+
+static bool all_met(const Meetings *m)
+{
+    Counting *counts = PyMem_Calloc(m->rows + 1, sizeof *counts);
+    bool ok = counts;
+    for (size_t r = 0; ok && r < m->count; r++)
+        ok = met_in(m, &m->runs[r], counts);
+    for (size_t i = 0; ok && i < m->rows; i++)
+        counted_of(m, i, &counts[i]);
+    PyMem_Free(counts);
+    return ok;
 }
 
 static void outcomes_released(Outcomes *runs, size_t count)
@@ -124,11 +128,6 @@ static void outcomes_released(Outcomes *runs, size_t count)
         PyMem_Free(o->bits.data);
     }
     PyMem_Free(runs);
-}
-
-static bool is_buffer(PyObject *object, Py_buffer *to)
-{
-    return object == Py_None || PyObject_GetBuffer(object, to, PyBUF_SIMPLE) == 0;
 }
 
 /* ((columns), bitmap or None, shift, marks or None) */
@@ -215,8 +214,7 @@ static PyObject *meetings(PyObject *self, PyObject *args)
         m.label = (uint64_t *)PyByteArray_AS_STRING(made[2]);
         m.value = (uint64_t *)PyByteArray_AS_STRING(made[3]);
         m.effective = (int64_t *)PyByteArray_AS_STRING(made[4]);
-        for (size_t i = 0; ok && i < m.rows; i++)
-            ok = met_one(&m, i);
+        ok = all_met(&m);
         if (!ok)
             PyErr_NoMemory();
         made[MADE] = ok ? marks_found(&m) : NULL;
