@@ -19,6 +19,7 @@ from stream.findings import Findings
 from stream.gathering import Gathering
 from stream.inputs import Inputs
 from stream.label_counts import LabelCounts
+from stream.limit_watch import LimitWatch
 from stream.monitor_state import Held, fired_in_version_1
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
 from stream.objectives import ObjectiveCounts
@@ -126,9 +127,12 @@ class Monitor:
     def renew(self, renewed_at: int | None, end_ms: int) -> list[MonitorFinding]:
         """The owner accepts how things are: the old reference ends before the pane that ends then,
         and what fires with it; a new one is gathered."""
+        limits = self._detection.limits  # what is acceptable does not follow a reference
+        self._detection.limits = LimitWatch()
         quiet = self.quiets(end_ms, "a new reference was accepted")
         inputs = self.inputs
         self._begin_anew()
+        self._detection.limits = limits
         if inputs is not None:  # cohorts that are ready before may still ask
             inputs.end(end_ms - self.rules.pane_ms)
             self._detection.watch.inputs = inputs
