@@ -93,6 +93,7 @@ class Standards:
         no more. `numeric`: of all features, in order; `recent`: the latest rows; `anew`: the terms
         of all have changed."""
         firing = list(watch.firing)
+        calm = watch.calm()
 
         def keep(key: Key, feature: Feature) -> Watched | None:
             known = watch.watched.get(key)
@@ -101,7 +102,7 @@ class Standards:
             if known.profile is feature.profile:
                 return known
             # an alert and its beginnings are not disturbed by what is only provisional
-            return None if self.is_sealed(feature.profile) or watch.is_calm(key) else known
+            return None if self.is_sealed(feature.profile) or key in calm else known
 
         measured = watch.taus()
         panes = None

@@ -87,12 +87,15 @@ class Watch:
         self._together = Together([(one.unit, one.profile, one.numeric) for one in watched])
         self._columns = UnitColumns((key, one.unit.columns) for key, one in self.watched.items())
 
-    def is_calm(self, key: Key) -> bool:
-        """Neither firing nor on the way to it."""
-        assert self._bank is not None
-        if key in self._proven:
-            return key not in self.firing and not self._proven[key].is_warning
-        return key not in self.firing and not self._bank.warning()[self._columns[key]].any()
+    def calm(self) -> set[Key]:
+        """Units that neither fire nor are on the way to it."""
+        if self._bank is None:
+            return set()
+        is_near = self._bank.warning()
+        near = {key for key, columns in self._columns.items() if is_near[columns].any()}
+        near -= self._proven.keys()
+        near |= {key for key, one in self._proven.items() if one.is_warning}
+        return self.watched.keys() - near - self.firing.keys()
 
     def run(
         self, table: PaneTable, rules: Rules, may_tell: Callable[[Watched], bool]
@@ -179,8 +182,9 @@ class Watch:
         if sums is None or self._bank is None:
             return
         due: list[Key] = []
+        calm = self.calm()
         for key, columns in self._columns.items():
-            if self.is_calm(key):
+            if key in calm:
                 self._usual[:, columns] += sums[:, columns]
                 if (self._usual[1, columns] >= _GROWN * self._tilted[columns]).all():
                     due.append(key)
