@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 Row = npt.NDArray[np.void]
+_ALL: list["KnownRows"] = []
 
 
 class KnownRows:
@@ -37,6 +38,7 @@ class KnownRows:
         self, form: np.dtype[Any], make: Callable[[Sequence[Any]], Row], most: int = 1024
     ) -> None:
         self._make = make
+        _ALL.append(self)
         self._rows: Row = np.zeros(most, form)
         self._place: dict[Hashable, int] = {}
 
@@ -59,3 +61,9 @@ class KnownRows:
                 kept[i] = made[at[key]]
         self._place = {}
         return kept
+
+
+def forget_rows() -> None:
+    """All of them, so that what is asked for next costs what it costs first."""
+    for rows in _ALL:
+        rows._place = {}

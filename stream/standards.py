@@ -92,8 +92,9 @@ class Standards:
         """Watch what can be compared, from the next pane on; the keys that fired and are watched
         no more. `numeric`: of all features, in order; `recent`: the latest rows; `anew`: the terms
         of all have changed."""
-        firing = list(watch.firing)
-        calm = watch.calm()
+        firing, calm = list(watch.firing), watch.calm()
+        features = list(self._features(numeric))
+        sealed = {f.profile for f in features if self.is_sealed(f.profile)}
 
         def keep(key: Key, feature: Feature) -> Watched | None:
             known = watch.watched.get(key)
@@ -102,7 +103,7 @@ class Standards:
             if known.profile is feature.profile:
                 return known
             # an alert and its beginnings are not disturbed by what is only provisional
-            return None if self.is_sealed(feature.profile) or key in calm else known
+            return None if feature.profile in sealed or key in calm else known
 
         measured = watch.taus()
         panes = None
@@ -121,7 +122,6 @@ class Standards:
                 return _first_tau(feature, of, first)
             return found if len(found) == unit.columns else (max(found),)
 
-        features = list(self._features(numeric))
         watch.arrange(plan(features, self._kind, rules, self._model_id, keep=keep, tau=tau))
         return [key for key in firing if key not in watch.firing]
 
