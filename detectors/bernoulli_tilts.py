@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from detectors import thresholds
+from detectors import native, thresholds
 from detectors.known_rows import KnownRows
 from detectors.tilts import (
     DOUBT,
@@ -14,6 +14,7 @@ from detectors.tilts import (
     TILTS,
     Floats,
     Tilts,
+    are_clear,
     check_budget,
     grid,
     per_tilt,
@@ -138,8 +139,16 @@ def heights(p0: Floats, n_eff: Floats, tau: Floats, rate: Floats, shifts: Floats
     log_weight = k[:, None] * np.log(true) + m[:, None] * np.log1p(-true)
     weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
     weight /= weight.sum(axis=1, keepdims=True)
-    chance = np.where(up[:, None], true[series], 1.0 - true[series])
-    root, half = thresholds.bernoulli_roots(chance, win[:, None], loss[:, None])
     share = (per_tilt(shifts, rate) * tau[:, None])[series, tilt]
-    height[series, tilt] = thresholds.solve(share, c, root, half, weight[series])
+    found = np.full(len(series), np.nan)
+    if native.IN_USE:
+        columns = map(np.ascontiguousarray, (share, c, win, loss, up, series, true, weight))
+        native.EXTENSION.heights(thresholds.NODES, (*columns, found))
+    left = np.flatnonzero(~are_clear(found, tau[series], n_eff[series]))
+    if len(left):
+        which = series[left]
+        chance = np.where(up[left, None], true[which], 1.0 - true[which])
+        walk = thresholds.bernoulli_roots(chance, win[left, None], loss[left, None])
+        found[left] = thresholds.solve(share[left], c[left], *walk, weight[which])
+    height[series, tilt] = found
     return height

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from detectors import thresholds
+from detectors import native, thresholds
 from detectors.known_rows import KnownRows
 from detectors.rank_scores import SCORE_UNIT, RankScores
 from detectors.tilts import (
@@ -15,6 +15,7 @@ from detectors.tilts import (
     TILTS,
     Floats,
     Tilts,
+    are_clear,
     check_budget,
     grid,
     per_tilt,
@@ -136,12 +137,19 @@ def heights(theta: Floats, n_eff: Floats, tau: Floats, rate: Floats) -> Floats:
     """Thresholds in nats per effective value: a walk of steps θ z - θ²/2 whose mean may be off."""
     height = np.full(theta.shape, np.inf)
     series, tilt = np.nonzero(theta)
-    size = np.abs(theta[series, tilt])
-    off = (thresholds.OFFSETS / np.sqrt(n_eff)[:, None])[series]
-    root = 1.0 - 2.0 * off / size[:, None]
+    size, error = np.abs(theta[series, tilt]), 1.0 / np.sqrt(n_eff)
     c = 1.166 * size / tau[series]
     share = (per_tilt(theta, rate) * tau[:, None])[series, tilt]
-    half = np.broadcast_to((0.5 * size**2)[:, None], root.shape)
-    weight = np.broadcast_to(thresholds.normal_error(), root.shape)
-    height[series, tilt] = thresholds.solve(share, c, root, half, weight)
+    found, normal = np.full(len(series), np.nan), thresholds.normal_error()
+    if native.IN_USE:
+        columns = share, c, size, error[series], thresholds.OFFSETS, normal
+        native.EXTENSION.normal_heights(*map(np.ascontiguousarray, columns), found)
+    left = np.flatnonzero(~are_clear(found, tau[series], n_eff[series]))
+    if len(left):
+        off = (thresholds.OFFSETS / np.sqrt(n_eff)[:, None])[series[left]]
+        root = 1.0 - 2.0 * off / size[left, None]
+        half = np.broadcast_to((0.5 * size[left] ** 2)[:, None], root.shape)
+        weight = np.broadcast_to(normal, root.shape)
+        found[left] = thresholds.solve(share[left], c[left], root, half, weight)
+    height[series, tilt] = found
     return height

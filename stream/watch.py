@@ -61,7 +61,7 @@ class Watch:
         kept = [key for key, one in self.watched.items() if before.get(key) is one]
         fresh = [one for key, one in self.watched.items() if before.get(key) is not one]
         self._bank = _bank(bank, [columns[key] for key in kept], fresh)
-        if self._bank is not None:
+        if self._bank is not None and kept and fresh:
             places = [self._columns[key] for key in (*kept, *(one.key for one in fresh))]
             self._bank = self._bank.take(np.argsort(np.concatenate(places), kind="stable"))
         wanted = {key: one.terms for key, one in self.watched.items() if one.proven}
@@ -315,7 +315,8 @@ def _bank(former: CusumBank | None, kept: list[Ints], fresh: list[Watched]) -> C
     tilts = tilts_of([one.terms for one in fresh]) if fresh else None
     if former is None or not kept:
         return None if tilts is None else CusumBank(tilts)
-    bank = former.take(np.concatenate(kept))
+    which = np.concatenate(kept)
+    bank = former if np.array_equal(which, np.arange(len(former))) else former.take(which)
     if tilts is not None:
         bank.extend(tilts)
     return bank
