@@ -62,7 +62,7 @@ class Watch:
         kept = [key for key, one in self.watched.items() if before.get(key) is one]
         fresh = [one for key, one in self.watched.items() if before.get(key) is not one]
         self._bank = _bank(bank, [columns[key] for key in kept], fresh)
-        if self._bank is not None:
+        if self._bank is not None and kept and fresh:
             places = [self._columns[key] for key in (*kept, *(one.key for one in fresh))]
             self._bank = self._bank.take(np.argsort(np.concatenate(places), kind="stable"))
         wanted = {key: one.terms for key, one in self.watched.items() if one.proven}
@@ -88,12 +88,15 @@ class Watch:
         self._together = Together([(one.unit, one.profile, one.numeric) for one in watched])
         self._columns = UnitColumns((key, one.unit.columns) for key, one in self.watched.items())
 
-    def is_calm(self, key: Key) -> bool:
-        """Neither firing nor on the way to it."""
-        assert self._bank is not None
-        if key in self._proven:
-            return key not in self.firing and not self._proven[key].is_warning
-        return key not in self.firing and not self._bank.warning()[self._columns[key]].any()
+    def calm(self) -> set[Key]:
+        """Units that neither fire nor are on the way to it."""
+        if self._bank is None:
+            return set()
+        is_near = self._bank.warning()
+        near = {key for key, columns in self._columns.items() if is_near[columns].any()}
+        near -= self._proven.keys()
+        near |= {key for key, one in self._proven.items() if one.is_warning}
+        return self.watched.keys() - near - self.firing.keys()
 
     def run(
         self, table: PaneTable, rules: Rules, may_tell: Callable[[Watched], bool]
@@ -181,8 +184,9 @@ class Watch:
         if sums is None or self._bank is None:
             return
         due: list[Key] = []
+        calm = self.calm()
         for key, columns in self._columns.items():
-            if self.is_calm(key) and key not in self._over:
+            if key in calm and key not in self._over:
                 self._usual[:, columns] += sums[:, columns]
                 if (self._usual[1, columns] >= _GROWN * self._tilted[columns]).all():
                     due.append(key)
@@ -316,7 +320,8 @@ def _bank(former: CusumBank | None, kept: list[Ints], fresh: list[Watched]) -> C
     tilts = tilts_of([one.terms for one in fresh]) if fresh else None
     if former is None or not kept:
         return None if tilts is None else CusumBank(tilts)
-    bank = former.take(np.concatenate(kept))
+    which = np.concatenate(kept)
+    bank = former if np.array_equal(which, np.arange(len(former))) else former.take(which)
     if tilts is not None:
         bank.extend(tilts)
     return bank
