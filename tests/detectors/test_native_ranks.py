@@ -23,11 +23,12 @@ def ints(*values: int) -> Any:
 def table() -> list[Any]:
     """One feature of two cells and two bins, of which one pane has three values."""
     asked = ints(0), ints(0), ints(0), ints(1), ints(2)
-    slots = ints(0, 2), ints(5), ints(-9), ints(0, 1), ints(5, 7)
+    form = np.array([0.0, 2**-13])  # so that scores are small numbers
+    slots = ints(0, 2), ints(5), form, ints(0, 1), ints(5, 7)
     steps = (
         np.array([0, 2], np.uint8),
-        np.array([0, 1, 2, 3, 4], np.uint16),
-        np.array([3], np.uint8),
+        np.array([1, 3], np.uint16),
+        np.array([2], np.uint8),
     )
     counted = ints(0, 0), ints(5, 8), ints(1, 2), ints(3)
     return [*asked, *slots, *steps, *counted, *(np.zeros((1, 4), np.int64) for _ in range(3))]
@@ -37,9 +38,9 @@ def test_cells_are_read() -> None:
     given = table()
     native.EXTENSION.ranks(1, 4, tuple(given))
     x, n, xx = given[-3:]
-    assert x.tolist() == [[-8 + 2, 2, 1, 2]]
+    assert x.tolist() == [[-2 + 4, 2, 1, 2]]
     assert n.tolist() == [[3, 3, 3, 3]]
-    assert xx.tolist() == [[64 + 2, 2, 1, 2]]
+    assert xx.tolist() == [[4 + 8, 2, 1, 2]]
 
 
 @pytest.mark.parametrize(
@@ -47,8 +48,9 @@ def test_cells_are_read() -> None:
     [
         (0, ints(1)), (0, ints()), (1, ints(1)), (1, ints(-1)), (1, ints(0, 0)), (2, ints(4)),
         (3, ints(4)), (4, ints(3)), (5, ints(0, 3)), (5, ints(1, 2)), (5, ints(0, 0)), (6, ints()),
-        (7, ints(1, 2)), (8, ints(0, 2)), (8, ints(1, 1)), (9, ints(5)), (10, ints(0)),
-        (11, np.zeros(4, np.uint16)), (12, np.zeros(0, np.uint8)), (13, ints(0)), (14, ints(5)),
+        (7, ints(1)), (8, ints(0, 2)), (8, ints(1, 1)), (9, ints(5)), (10, ints(0)),
+        (11, np.zeros(4, np.uint16)), (11, np.zeros(2, np.uint8)), (11, ints(1, 2**62)),
+        (11, ints(2**40, 1)), (12, np.zeros(0, np.uint8)), (13, ints(0)), (14, ints(5)),
         (15, ints(5)), (15, np.ones(2, np.int32)), (17, np.zeros((1, 3), np.int64)),
         (18, np.zeros((2, 4), np.int64)), (19, np.zeros(4, np.int16)),
     ],
@@ -111,15 +113,15 @@ def test_faults_that_do_not_fit_are_refused(place: int, other: Any) -> None:
 
 def rows() -> tuple[list[Any], list[Any]]:
     cells = [(np.array([2, 1, 2], np.uint8), np.array([0.0, 7.0, 1e9]).view(np.uint64))]
-    slots = ints(0, 2), ints(0), ints(-9)
-    steps = np.array([0, 2], np.uint8), np.array([0, 1, 2, 3, 4], np.uint16)
+    slots = ints(0, 2), ints(0), np.array([0.0, 2**-13])
+    steps = np.array([0, 2], np.uint8), np.array([1, 3], np.uint16)
     return cells, [ints(0), ints(1), *slots, *steps, np.zeros((3, 2), np.int64)]
 
 
 def test_rows_are_scored() -> None:
     cells, given = rows()
     native.EXTENSION.row_scores(2, 2, cells, tuple(given))
-    assert given[-1].tolist() == [[0, -8], [0, 0], [0, 1]]
+    assert given[-1].tolist() == [[0, -2], [0, 0], [0, 2]]
 
 
 @pytest.mark.parametrize(
