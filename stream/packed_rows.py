@@ -67,9 +67,11 @@ def unpacked(stored: bytes) -> Rows:
         if exponent == _AS_THEY_ARE:
             bits[place] = _restored(column, np.uint64)
         elif exponent == _BY_PLACE:
-            bits[place] = _restored(column[0], np.uint64)[_widened(*column[1:], count)]
+            found, width, at = column
+            bits[place] = _restored(found, np.uint64)[_widened(width, at, count)]
         else:
-            whole = _widened(*column[1:], count) + column[0]
+            low, width, above = column
+            whole = _widened(width, above, count) + low
             bits[place] = (whole / _POWERS[exponent]).view(np.uint64)
     kind = np.frombuffer(kinds, np.uint8).reshape(len(names), count)
     cells = {name: Column(kind[i], bits[i]) for i, name in enumerate(names)}

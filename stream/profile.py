@@ -136,7 +136,8 @@ class NumberProfile:
     def _bins_at(self, places: Ints) -> Ints:
         """A gap is of the next cell's bin, that behind the last one of the last one's."""
         bins = self._cell_bins
-        return bins[np.minimum(places >> 1, len(bins) - 1)].astype(np.int64)
+        found: Ints = bins[np.minimum(places >> 1, len(bins) - 1)].astype(np.int64)
+        return found
 
     def _place(self, keys: NDArray[Any]) -> Ints:
         known = self._keys

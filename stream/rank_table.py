@@ -18,6 +18,7 @@ from stream.feature_table import Counts, FeatureTable, Ints
 
 _BITS = 18  # of a logarithmic bucket
 _MIDDLE = 1 << (_BITS - 1)
+_FAR = 255  # a step of so much or more
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,9 @@ class RankTable:
         what is beyond them and first one of the bins, or -1; `into`: x, n and xx, (panes, columns)
         each."""
         cells = features.buckets
-        of_slots = self._cell, self._keys.first, self._form, self._rise, self._ends
-        steps = self._keys.steps, self._counts, self._rises
+        keys = self._keys
+        of_slots = self._cell, keys.first, self._form, self._rise, self._ends
+        steps = keys.far_at, keys.far, keys.steps, self._counts, self._rises
         counted = cells.pane, cells.key, cells.count, features.number
         arrays = *asked, *of_slots, *steps, *map(np.ascontiguousarray, counted), *into
         native.EXTENSION.ranks(panes, into[0].shape[1], arrays)
@@ -103,8 +105,9 @@ class RankTable:
         """By the extension: scores of the numbers among these cells of rows, each column by its
         slot into a column of (rows, columns)."""
         pairs = [(np.ascontiguousarray(c.kind), np.ascontiguousarray(c.bits)) for c in cells]
-        of_slots = self._cell, self._keys.first, self._form
-        arrays = slots, to, *of_slots, self._keys.steps, self._counts, into
+        keys = self._keys
+        of_slots = self._cell, keys.first, self._form
+        arrays = slots, to, *of_slots, keys.far_at, keys.far, keys.steps, self._counts, into
         native.EXTENSION.row_scores(into.shape[1], NUMBER, pairs, arrays)
 
     def places(self, slot: Ints, key: Ints) -> NDArray[np.intp]:
@@ -167,9 +170,10 @@ def _opened(table: RankTable) -> _Opened:
 
 
 class _Steps:
-    """Integers that rise within each of some parts, as their differences."""
+    """Integers that rise within each of some parts, as their differences: one byte each, and the
+    few that are larger apart."""
 
-    __slots__ = ("_sizes", "first", "steps")
+    __slots__ = ("_sizes", "far", "far_at", "first", "steps")
 
     def __init__(self, values: NDArray[Any], sizes: Ints) -> None:
         """`sizes`: of the parts; none is empty."""
@@ -178,15 +182,22 @@ class _Steps:
         self._sizes = sizes
         self.first: Ints = values[starts].astype(np.int64)
         steps[starts] = 0
-        self.steps = steps.astype(np.min_scalar_type(int(steps.max())))
+        self.far_at: Ints = np.flatnonzero(steps >= _FAR)
+        self.far: Ints = steps[self.far_at]
+        self.steps = np.minimum(steps, _FAR).astype(np.uint8)
 
     def part(self, number: int, at: slice) -> Ints:
         """The numbers of one part, which is there."""
-        numbers: Ints = self.first[number] + np.cumsum(self.steps[at], dtype=np.int64)
+        low, high = np.searchsorted(self.far_at, [at.start, at.stop])
+        steps = self.steps[at].astype(np.int64)
+        steps[self.far_at[low:high] - at.start] = self.far[low:high]
+        numbers: Ints = self.first[number] + np.cumsum(steps)
         return numbers
 
     def whole(self) -> Ints:
-        values: Ints = np.cumsum(self.steps, dtype=np.int64)
+        steps = self.steps.astype(np.int64)
+        steps[self.far_at] = self.far
+        values: Ints = np.cumsum(steps)
         starts = np.cumsum(self._sizes) - self._sizes
         values += np.repeat(self.first - values[starts], self._sizes)
         return values

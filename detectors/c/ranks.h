@@ -24,12 +24,21 @@ static inline Py_ssize_t not_below(const int64_t *keys, Py_ssize_t low, Py_ssize
     return low;
 }
 
-/* Numbers that rise, of which the first is known and the steps are stored. */
-static void opened(const Column *steps, Py_ssize_t from, Py_ssize_t count, int64_t first, int64_t *into)
+/* Numbers that rise, of which the first is known and the steps are stored: a byte each, those of 255
+ * or more apart, with their places. */
+static void opened(const Column *steps, const Column *far_at, const Column *far, Py_ssize_t from,
+                   Py_ssize_t count, int64_t first, int64_t *into)
 {
+    const uint8_t *step = (const uint8_t *)steps->of.buf + from;
+    const int64_t *at = far_at->of.buf, *large = far->of.buf;
+    Py_ssize_t next = not_below(at, 0, far_at->count, from);
     into[0] = first;
-    for (Py_ssize_t i = 1; i < count; i++)
-        into[i] = plus(into[i - 1], (int64_t)unsigned_at(steps, from + i));
+    for (Py_ssize_t i = 1; i < count; i++) {
+        int64_t by = step[i];
+        if (next < far_at->count && at[next] == from + i)
+            by = large[next++];
+        into[i] = plus(into[i - 1], by);
+    }
 }
 
 /* Values of one slot below each of its cells, and behind them all of them. */
@@ -78,8 +87,8 @@ enum {
     /* of each slot: its first cell and key, mean and scale of its scores, its first rise of a bin, its
      * lowest and highest key */
     CELL, KEY_FIRST, FORM, RISE, ENDS,
-    /* of each cell; places, which are two a cell and one, at which the bin rises */
-    KEY_STEPS, COUNTS, RISES,
+    /* the larger steps of keys and their cells; of each cell; places, which are two a cell and one, at which the bin rises */
+    FAR_AT, FAR_STEPS, KEY_STEPS, COUNTS, RISES,
     /* counted cells, by pane and key, and values of each pane: pane p of feature f is f · panes + p */
     PANE, KEY, COUNT, NUMBER,
     OF_X, OF_N, OF_XX, RANKS
@@ -115,32 +124,33 @@ static int64_t *room_of(const Column *starts, Slot *slot)
     return room;
 }
 
-/* Slot number `at`; whether it is one. */
-static bool opened_slot(const Column *c, int cell, int first, int form, int steps, int counts, int64_t at,
-                        Slot *slot)
+/* Slot number `at`; whether it is one. `far_at`: behind it come the larger steps, all steps, counts. */
+static bool opened_slot(const Column *c, int cell, int first, int form, int far_at, int64_t at, Slot *slot)
 {
     const int64_t *starts = c[cell].of.buf;
     const double *of = (const double *)c[form].of.buf + 2 * at;
     slot->size = starts[at + 1] - starts[at];
     slot->mean = of[0];
     slot->scale = of[1];
-    opened(&c[steps], starts[at], slot->size, ((const int64_t *)c[first].of.buf)[at], slot->keys);
+    opened(&c[far_at + 2], &c[far_at], &c[far_at + 1], starts[at], slot->size,
+           ((const int64_t *)c[first].of.buf)[at], slot->keys);
     for (Py_ssize_t i = 0; i < 2 * slot->size + 1; i++)
         slot->scores[i] = UNKNOWN;
-    return counted_up(&c[counts], starts[at], slot->size, slot->below);
+    return counted_up(&c[far_at + 3], starts[at], slot->size, slot->below);
 }
 
 static bool ranks_fit(const Column *c, Py_ssize_t panes, Py_ssize_t width)
 {
     const Py_ssize_t asked = c[SLOT].count, slots = c[KEY_FIRST].count, cells = c[PANE].count;
     for (int i = 0; i < RANKS; i++)
-        if (i == KEY_STEPS || i == COUNTS || i == RISES ? !is_unsigned_size(&c[i]) : c[i].size != 8)
+        if (i == COUNTS || i == RISES ? !is_unsigned_size(&c[i]) : c[i].size != (i == KEY_STEPS ? 1 : 8))
             return refused("columns of another type");
     if (c[FEATURE].count != asked || c[SHIFT].count != asked || c[BEYOND].count != asked ||
         c[SHAPE].count != asked)
         return refused("what is asked is of another shape");
     if (c[CELL].count != slots + 1 || c[FORM].count != 2 * slots || c[RISE].count != slots + 1 ||
-        c[ENDS].count != 2 * slots || c[COUNTS].count != c[KEY_STEPS].count)
+        c[ENDS].count != 2 * slots || c[COUNTS].count != c[KEY_STEPS].count ||
+        c[FAR_STEPS].count != c[FAR_AT].count)
         return refused("a table of another shape");
     if (c[KEY].count != cells || c[COUNT].count != cells || panes < 0 || width < 0 ||
         (panes && width > PY_SSIZE_T_MAX / panes) || c[OF_X].count != panes * width ||
@@ -179,7 +189,7 @@ static bool read_feature(Column *c, Py_ssize_t a, Py_ssize_t panes, Py_ssize_t w
     int64_t *x = c[OF_X].of.buf, *n = c[OF_N].of.buf, *xx = c[OF_XX].of.buf;
     const Py_ssize_t first = feature * panes;
     const Py_ssize_t low = not_below(of, 0, c[PANE].count, first);
-    if (!opened_slot(c, CELL, KEY_FIRST, FORM, KEY_STEPS, COUNTS, slot, open))
+    if (!opened_slot(c, CELL, KEY_FIRST, FORM, FAR_AT, slot, open))
         return false;
     Py_ssize_t at = 0;
     for (Py_ssize_t i = low; i < c[PANE].count && of[i] < first + panes; i++) {
@@ -248,8 +258,8 @@ done:
 
 /* -- rows */
 
-enum { ROW_SLOT, ROW_TO, ROW_CELL, ROW_KEY_FIRST, ROW_FORM, ROW_KEY_STEPS, ROW_COUNTS, ROW_SCORES,
-       ROWS_ASKED };
+enum { ROW_SLOT, ROW_TO, ROW_CELL, ROW_KEY_FIRST, ROW_FORM, ROW_FAR_AT, ROW_FAR_STEPS, ROW_KEY_STEPS,
+       ROW_COUNTS, ROW_SCORES, ROWS_ASKED };
 
 /* The logarithmic bucket of a number, as `log_buckets` has it. */
 static inline int64_t bucket_of(uint64_t bits)
@@ -263,11 +273,12 @@ static bool rows_fit(const Column *c, Py_ssize_t width)
 {
     const Py_ssize_t asked = c[ROW_SLOT].count, slots = c[ROW_KEY_FIRST].count;
     for (int i = 0; i < ROWS_ASKED; i++)
-        if (i == ROW_KEY_STEPS || i == ROW_COUNTS ? !is_unsigned_size(&c[i]) : c[i].size != 8)
+        if (i == ROW_COUNTS ? !is_unsigned_size(&c[i]) : c[i].size != (i == ROW_KEY_STEPS ? 1 : 8))
             return refused("columns of another type");
     if (c[ROW_TO].count != asked || c[ROW_CELL].count != slots + 1 || width < 1 ||
         c[ROW_FORM].count != 2 * slots || c[ROW_SCORES].count % width ||
-        c[ROW_COUNTS].count != c[ROW_KEY_STEPS].count)
+        c[ROW_COUNTS].count != c[ROW_KEY_STEPS].count ||
+        c[ROW_FAR_STEPS].count != c[ROW_FAR_AT].count)
         return refused("columns of another shape");
     if (!slots_fit(&c[ROW_CELL], c[ROW_KEY_STEPS].count, 1))
         return false;
@@ -293,7 +304,7 @@ static bool score_rows(Column *c, Py_ssize_t a, Py_ssize_t width, PyObject *pair
         const uint8_t *kind = of[0].of.buf;
         const uint64_t *bits = of[1].of.buf;
         int64_t *to = (int64_t *)c[ROW_SCORES].of.buf + ((const int64_t *)c[ROW_TO].of.buf)[a];
-        fits = opened_slot(c, ROW_CELL, ROW_KEY_FIRST, ROW_FORM, ROW_KEY_STEPS, ROW_COUNTS,
+        fits = opened_slot(c, ROW_CELL, ROW_KEY_FIRST, ROW_FORM, ROW_FAR_AT,
                            ((const int64_t *)c[ROW_SLOT].of.buf)[a], open);
         for (Py_ssize_t row = 0; fits && row < rows; row++) {
             if (kind[row] != number)
