@@ -94,9 +94,9 @@ class RankScores:
     categories) need no care: over the reference the mean score is 0 and the variance 1. A constant
     reference scores 0 inside, and a full clip outside.
 
-    Memory: 8 bytes a cell, and its count in as few as hold it; of values 8 more. Where a table holds
-    the counts, they and the mean and the scale of their scores are all there is, and scores are made
-    for who asks. Time: O(cells) once, then a gather per value, or a quantile.
+    Memory: 8 bytes a cell, and its count in as few as hold it; of values 8 more. Where a table has
+    the counts, these, mean and scale are all there is: scores are made for who asks. Time: O(cells)
+    once, then a gather per value, or a quantile.
 
     Args:
         cell_counts: values of the reference in each cell, shape (cells,), ascending cells.

@@ -50,8 +50,9 @@ def test_cells_are_read() -> None:
     [
         (0, ints(1)), (0, ints()), (1, ints(1)), (1, ints(-1)), (1, ints(0, 0)), (2, ints(4)),
         (3, ints(4)), (4, ints(3)), (5, ints(0, 3)), (5, ints(1, 2)), (5, ints(0, 0)), (6, ints()),
-        (7, ints(1)), (8, ints(0, 2)), (8, ints(1, 1)), (9, ints(5)), (10, ints()), (11, ints()), (12, ints(0)),
-        (13, np.zeros(4, np.uint16)), (13, np.zeros(2, np.uint8)), (13, ints(1, 2**62)),
+        (7, ints(1)), (8, ints(0, 2)), (8, ints(1, 1)), (9, ints(5)), (10, ints()), (11, ints()),
+        (12, ints(0)), (13, np.zeros(4, np.uint16)), (13, np.zeros(2, np.uint8)),
+        (13, ints(1, 2**62)),
         (13, ints(2**40, 1)), (14, np.zeros(0, np.uint8)), (15, ints(0)), (16, ints(5)),
         (17, ints(5)), (17, np.ones(2, np.int32)), (19, np.zeros((1, 3), np.int64)),
         (20, np.zeros((2, 4), np.int64)), (21, np.zeros(4, np.int16)),
