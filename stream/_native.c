@@ -299,6 +299,8 @@ static PyMethodDef METHODS[] = {
     {"run_of", run_of, METH_VARARGS,
      "(columns of parts, bytes of a cell, rows of a part, rows taken of it, least rows with a bitmap, its "
      "bits for a row)"},
+    {"together_of", together_of, METH_VARARGS,
+     "(columns of parts, bytes of a cell, rows of a part, rows taken of it)"},
     {"search", search, METH_VARARGS, "(sorted needles, sorted keys, bitmap of prefixes, shift)"},
     {"judged", judged, METH_VARARGS, "(ten columns of matured predictions and their outcomes)"},
     {"meetings", meetings, METH_VARARGS,
