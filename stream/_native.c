@@ -10,6 +10,7 @@
 #include "native/blocks.h"
 #include "native/crc32c.h"
 #include "native/ids.h"
+#include "native/integers.h"
 #include "native/judged.h"
 #include "native/meetings.h"
 #include "native/records.h"
@@ -306,6 +307,7 @@ static PyMethodDef METHODS[] = {
     {"meetings", meetings, METH_VARARGS,
      "(keys, checks, times, ages, grace, [((columns of outcomes), bitmap, shift, marks), …])"},
     {"marked", marked, METH_VARARGS, "(marks, rows, bits, retracted)"},
+    {"integers", integers, METH_VARARGS, "(list of integers and None, what None becomes)"},
     {"crc32c", crc32c, METH_O, "(bytes)"},
     {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
     {NULL, NULL, 0, NULL},
