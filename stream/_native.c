@@ -320,8 +320,8 @@ static PyMethodDef METHODS[] = {
     {"summary", summary, METH_VARARGS,
      "([(kinds, bits), …], rows or None for all, pane of each of them, panes, most texts)"},
     {"blocks", blocks, METH_VARARGS,
-     "(opening, ends, hashes, [(kinds, bits), …], names, texts, sample, most texts, bytes of a pane, of a "
-     "block, crc32)"},
+     "(opening, [(ends, hashes, [kinds, bits, …]), …], after, until, names, texts, sample, most texts, bytes "
+     "of a pane, of a block, crc32)"},
     {"new_ids", new_ids, METH_VARARGS, "(ids, watermarks, [(keys, checks, expiries, bitmap, shift), …])"},
     {"run_of", run_of, METH_VARARGS,
      "(columns of parts, bytes of a cell, rows of a part, rows taken of it, least rows with a bitmap, its "

@@ -340,7 +340,9 @@ def _with_each(hashes: Hashes, of_code: Sequence[Hashes], codes: NDArray[np.int6
     if len(of_code) > 1:
         return hashes ^ np.array(of_code, np.uint64).reshape(-1, 2)[codes]
     made: Hashes = np.empty((len(hashes), 2), np.uint64)
-    for part in range(2 * len(of_code)):  # one column, then the other: to broadcast rows takes longer
+    for part in range(
+        2 * len(of_code)
+    ):  # one column, then the other: to broadcast rows takes longer
         np.bitwise_xor(hashes[:, part], of_code[0][part], out=made[:, part])
     return made
 
