@@ -40,6 +40,7 @@ class Watch:
         self.shared: SharedSums | None = None  # where models share a feature
         self.watched: dict[Key, Watched] = {}
         self.firing: dict[Key, Firing] = {}
+        self._over: dict[Key, Firing] = {}  # of alerts that have ended of late
         self._columns = UnitColumns()  # of the bank, in the order of `watched`
         self._together = Together([])
         self._bank: CusumBank | None = None
@@ -61,7 +62,7 @@ class Watch:
         kept = [key for key, one in self.watched.items() if before.get(key) is one]
         fresh = [one for key, one in self.watched.items() if before.get(key) is not one]
         self._bank = _bank(bank, [columns[key] for key in kept], fresh)
-        if self._bank is not None:
+        if self._bank is not None and kept and fresh:
             places = [self._columns[key] for key in (*kept, *(one.key for one in fresh))]
             self._bank = self._bank.take(np.argsort(np.concatenate(places), kind="stable"))
         wanted = {key: one.terms for key, one in self.watched.items() if one.proven}
@@ -75,24 +76,27 @@ class Watch:
         if self.inputs is not None:
             self.inputs.arrange(self.watched, self._columns)
         self.firing = {key: f for key, f in self.firing.items() if key in self.watched}
+        self._over = {key: f for key, f in self._over.items() if key in self.watched}
         for one in fresh:
             if one.key in self.firing:
-                former = self.firing[one.key]
-                anew = Firing(one.unit.columns, former.ask_ms, former.patience)
-                anew.told = former.told
-                self.firing[one.key] = anew
+                self.firing[one.key] = self.firing[one.key].anew(one.unit.columns)
+            elif one.key in self._over:
+                self._over[one.key] = self._over[one.key].anew(one.unit.columns)
 
     def _lay_out(self) -> None:
         watched = self.watched.values()
         self._together = Together([(one.unit, one.profile, one.numeric) for one in watched])
         self._columns = UnitColumns((key, one.unit.columns) for key, one in self.watched.items())
 
-    def is_calm(self, key: Key) -> bool:
-        """Neither firing nor on the way to it."""
-        assert self._bank is not None
-        if key in self._proven:
-            return key not in self.firing and not self._proven[key].is_warning
-        return key not in self.firing and not self._bank.warning()[self._columns[key]].any()
+    def calm(self) -> set[Key]:
+        """Units that neither fire nor are on the way to it."""
+        if self._bank is None:
+            return set()
+        is_near = self._bank.warning()
+        near = {key for key, columns in self._columns.items() if is_near[columns].any()}
+        near -= self._proven.keys()
+        near |= {key for key, one in self._proven.items() if one.is_warning}
+        return self.watched.keys() - near - self.firing.keys()
 
     def run(
         self, table: PaneTable, rules: Rules, may_tell: Callable[[Watched], bool]
@@ -113,6 +117,7 @@ class Watch:
         walk = Walk(
             watched=self.watched,
             firing=self.firing,
+            over=self._over,
             columns=self._columns,
             bank=self._mixed(self._bank),
             start_ms=table.pane_end - rules.pane_ms,
@@ -179,8 +184,9 @@ class Watch:
         if sums is None or self._bank is None:
             return
         due: list[Key] = []
+        calm = self.calm()
         for key, columns in self._columns.items():
-            if self.is_calm(key):
+            if key in calm and key not in self._over:
                 self._usual[:, columns] += sums[:, columns]
                 if (self._usual[1, columns] >= _GROWN * self._tilted[columns]).all():
                     due.append(key)
@@ -214,7 +220,7 @@ class Watch:
     # -- state
 
     def snapshot(self) -> dict[str, Any]:
-        bank = self._bank
+        bank, over = self._bank, self._over
         units = [
             [
                 *key,
@@ -239,6 +245,7 @@ class Watch:
             "usual": self._usual.flatten(),
             "tilted": self._tilted.copy(),
             "inputs": None if self.inputs is None else self.inputs.snapshot(),
+            **({"over": [[*key, of.snapshot()] for key, of in over.items()]} if over else {}),
             **({} if self.shared is None else {"shared": self.shared.snapshot()}),
         }
 
@@ -267,6 +274,8 @@ class Watch:
             tilts = Tilts.restore(_rows(plain["tilts"], columns))
             self._bank = CusumBank.restore(tilts, _rows(plain["bank"], columns))
         self.firing = {(name, m): Firing.restore(state) for name, m, state in plain["firing"]}
+        over = plain.get("over", ())
+        self._over = {(name, m): Firing.restore(state) for name, m, state in over}
         self.learning = Learning.restore(plain["learning"])
         batches, columns = plain["batches"], len(plain["tilted"])
         self._batches = None if batches is None else Batches.restore(batches)
@@ -311,7 +320,8 @@ def _bank(former: CusumBank | None, kept: list[Ints], fresh: list[Watched]) -> C
     tilts = tilts_of([one.terms for one in fresh]) if fresh else None
     if former is None or not kept:
         return None if tilts is None else CusumBank(tilts)
-    bank = former.take(np.concatenate(kept))
+    which = np.concatenate(kept)
+    bank = former if np.array_equal(which, np.arange(len(former))) else former.take(which)
     if tilts is not None:
         bank.extend(tilts)
     return bank
