@@ -23,6 +23,7 @@ from detectors.tilts import (
 _LARGEST = 1.2  # σ: the largest tilt; larger shifts lose little by it
 _OTHER_SPREAD = 0.1  # of ln sd: of another form than the reference
 _BEYOND = 8.0  # σ: no mean of scores moves so far, so a smallest tilt beyond it is none
+_BEYOND_KNOWN = 3.0  # σ, of values that depend: a stretch of them beyond all of few is no wonder
 
 
 def score_tilts(
@@ -78,9 +79,10 @@ def score_tilts(
         raise ValueError("exact cumulants: one RankScores a series")
     n_eff = n / taus
     least = np.maximum(floors, DOUBT / np.sqrt(n_eff))
+    beyond = np.where(taus > 1.0, _BEYOND_KNOWN, _BEYOND)
     theta = np.zeros((len(n), TILTS))
     for s in range(len(n)):
-        if least[s] <= _BEYOND:
+        if least[s] <= beyond[s]:
             theta[s, :SIDE] = grid(least[s], max(_LARGEST, least[s]))
     theta[:, SIDE:] = -theta[:, :SIDE]
     unit = NATS / SCORE_UNIT / sds[:, None]

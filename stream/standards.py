@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from stream.batches import FEWEST, taus_of
+from detectors.dependence import FEWEST_TOGETHER
+from stream.batches import common_tau, taus_of
 from stream.columns import Rows
 from stream.late_gathering import Gathered
 from stream.pane_evidence import PaneReader
@@ -15,12 +17,14 @@ from stream.panes import summarise
 from stream.profile import Profile
 from stream.reference import Reference
 from stream.rules import Rules
+from stream.unit_columns import UnitColumns
 from stream.unit_plan import Feature, plan, units_of
-from stream.unit_reading import Together
-from stream.units import Unit
+from stream.unit_reading import Asked, Together
+from stream.units import Unit, is_fault
 from stream.watch import Watch
 from stream.watched import Key, Watched
 
+_GROWN = 1.25  # times as large a τ as was known
 _WRONG_AT_ANY_HOUR = frozenset({"null", "absent", "type_error", "unlabelled"})
 
 
@@ -94,22 +98,37 @@ class Standards:
         of all have changed."""
         firing = list(watch.firing)
 
+        measured = watch.taus()
+        features = list(self._features(numeric))
+        panes = None
+        if recent is not None and len(np.unique(recent.pane_end)) >= FEWEST_TOGETHER:
+            panes = summarise(recent, rules.pane_rows, rules.max_categories)
+        first = None if panes is None else PaneReader(panes, rules.max_categories)
+        if first is not None and self.law is None:
+            of_all = _common(first, self._asked(features, rules))
+            watch.common_tau = max(watch.common_tau, of_all)
+
         def keep(key: Key, feature: Feature) -> Watched | None:
             known = watch.watched.get(key)
             if known is None or anew or known.numeric != feature.numeric:
                 return None
             if known.profile is feature.profile:
                 return known
-            # an alert and its beginnings are not disturbed by what is only provisional
-            return None if self.is_sealed(feature.profile) or watch.is_calm(key) else known
-
-        measured = watch.taus()
-        panes = None
-        if recent is not None and len(np.unique(recent.pane_end)) >= FEWEST:
-            panes = summarise(recent, rules.pane_rows, rules.max_categories)
-        first = None if panes is None else PaneReader(panes, rules.max_categories)
+            if self.is_sealed(feature.profile) or watch.is_calm(key):
+                return None
+            # an alert and its beginnings are not disturbed by what is only provisional, unless that
+            # has made known that its values are worth less
+            now = tau(feature, known.unit)
+            worth_less = max(now) > _GROWN * max(known.terms.tau)
+            return replace(known, terms=replace(known.terms, tau=now)) if worth_less else known
 
         def tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
+            found = own_tau(feature, unit)
+            if self.is_sealed(feature.profile):
+                return found
+            return tuple(max(of, watch.common_tau) for of in found)
+
+        def own_tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
             # values out of range come together as the values do: there are none to tell it from
             of = Unit(unit.name, "shift") if unit.measure == "out_of_range" else unit
             season = feature.profile.season(of.name) if of.measure == "shift" else None
@@ -120,7 +139,6 @@ class Standards:
                 return _first_tau(feature, of, first)
             return found if len(found) == unit.columns else (max(found),)
 
-        features = list(self._features(numeric))
         watch.arrange(plan(features, self._kind, rules, self._model_id, keep=keep, tau=tau))
         return [key for key in firing if key not in watch.firing]
 
@@ -164,9 +182,11 @@ class Standards:
             for name, is_numeric in numeric.items()
             if profile.reference.knows(name)
         ]
-        return [
-            (u, f.numeric) for f in features for u in units_of(f, self._kind, rules, self._model_id)
-        ]
+        return [(unit, is_numeric) for unit, _, is_numeric in self._asked(features, rules)]
+
+    def _asked(self, features: Iterable[Feature], rules: Rules) -> list[Asked]:
+        units = ((f, units_of(f, self._kind, rules, self._model_id)) for f in features)
+        return [(unit, f.profile, f.numeric) for f, of in units for unit in of]
 
     @property
     def newest(self) -> Reference | None:
@@ -227,6 +247,14 @@ def _first_tau(feature: Feature, unit: Unit, first: PaneReader | None) -> tuple[
         return (1.0,) * unit.columns
     read = first.read(Together([(unit, feature.profile, feature.numeric)]))
     return tuple(taus_of(read.x, read.n, read.xx).tolist())
+
+
+def _common(first: PaneReader, asked: Sequence[Asked]) -> float:
+    """τ of all values together, in the latest panes."""
+    values = [one for one in asked if not is_fault(one[0].measure)]
+    read = first.read(Together(values))
+    columns = UnitColumns(((unit.name, unit.measure), unit.columns) for unit, _, _ in values)
+    return common_tau(columns, read.x, read.n, read.xx)
 
 
 def _values(reference: Reference, name: str) -> int:
