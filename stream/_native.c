@@ -8,10 +8,12 @@
 
 #include "native/arranged.h"
 #include "native/batch.h"
+#include "native/blocks.h"
 #include "native/crc32c.h"
 #include "native/judged.h"
 #include "native/records.h"
-#include "native/summary.h"
+#include "native/search.h"
+#include "native/sums.h"
 
 #if !defined(__GNUC__) || !defined(__SIZEOF_INT128__)
 #error "integers of 128 bits are needed; without the extension Python does all of it"
@@ -37,11 +39,6 @@ enum { PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, EVENT_VALUE, SCORES, LATENC
        RETRACTIONS, ASKED, ARRAYS };
 
 static const size_t SIZES[ARRAYS] = {8, 8, 16, 8, 8, 8, 8, 8, 8, 8, 1, 8};
-
-static PyObject *grown_bytes(const Grown *g)
-{
-    return PyByteArray_FromStringAndSize(g->data, (Py_ssize_t)g->used);
-}
 
 static PyObject *texts_list(const Texts *t)
 {
@@ -288,227 +285,14 @@ static PyObject *outcomes(PyObject *self, PyObject *args)
     return columns(values, longest, 0, false, false);
 }
 
-/* -- summaries */
-
-static Scratch scratch; /* one thread at a time is here: the lock of the interpreter is held */
-
-#define SUMMARY_PARTS (KINDS - 1 + 2 + 4 * 3)
-
-static PyObject *summary_parts(Summary *s, Py_ssize_t panes)
-{
-    PyObject *parts = PyTuple_New(SUMMARY_PARTS);
-    const Sparse *sparse[] = {&s->sums, &s->squares, &s->buckets, &s->categories};
-    const int kinds[] = {NUMBER, TEXT, NULL_CELL, OTHER};
-    PyObject *made[SUMMARY_PARTS];
-    int at = 0;
-    for (int i = 0; i < 4; i++)
-        made[at++] = PyByteArray_FromStringAndSize((char *)s->counts[kinds[i]], 8 * panes);
-    made[at++] = PyByteArray_FromStringAndSize((char *)s->minimum, 8 * panes);
-    made[at++] = PyByteArray_FromStringAndSize((char *)s->maximum, 8 * panes);
-    for (int i = 0; i < 4; i++) {
-        made[at++] = grown_bytes(&sparse[i]->pane);
-        made[at++] = grown_bytes(&sparse[i]->key);
-        made[at++] = grown_bytes(&sparse[i]->count);
-    }
-    bool all = parts != NULL;
-    for (int i = 0; i < SUMMARY_PARTS; i++)
-        all &= made[i] != NULL;
-    for (int i = 0; i < SUMMARY_PARTS; i++)
-        if (all)
-            PyTuple_SET_ITEM(parts, i, made[i]);
-        else
-            Py_XDECREF(made[i]);
-    if (!all)
-        Py_CLEAR(parts);
-    return parts;
-}
-
-static void sparse_given_back(Summary *s)
-{
-    Sparse *sparse[] = {&s->sums, &s->squares, &s->buckets, &s->categories};
-    for (int i = 0; i < 4; i++) {
-        PyMem_Free(sparse[i]->pane.data);
-        PyMem_Free(sparse[i]->key.data);
-        PyMem_Free(sparse[i]->count.data);
-    }
-}
-
-/* One column into the summary, its panes from `first` on: 1, 0 where numpy must do it, -1 with an
- * error. `last`: the greatest row that is asked for. */
-static int add_column(PyObject *pair, Summary *s, const int64_t *order, uint64_t last,
-                      const Py_buffer *pane, int64_t first, Py_ssize_t most)
-{
-    Py_buffer kind = {0}, bits = {0};
-    int added = -1;
-    const Py_ssize_t n = pane->len / 8;
-    if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2) {
-        PyErr_SetString(PyExc_TypeError, "a column is a pair of kinds and bits");
-        return -1;
-    }
-    if (PyObject_GetBuffer(PyTuple_GET_ITEM(pair, 0), &kind, PyBUF_SIMPLE) < 0)
-        return -1;
-    if (PyObject_GetBuffer(PyTuple_GET_ITEM(pair, 1), &bits, PyBUF_SIMPLE) < 0)
-        goto done;
-    if (bits.len != 8 * kind.len) {
-        PyErr_SetString(PyExc_ValueError, "kinds and bits differ in length");
-        goto done;
-    }
-    if (n && last >= (uint64_t)kind.len) {
-        PyErr_SetString(PyExc_ValueError, "a row beyond the column");
-        goto done;
-    }
-    const Cells cells = {kind.buf, bits.buf, order};
-    added = summarised(s, &scratch, &cells, pane->buf, (size_t)n, first, most);
-done:
-    PyBuffer_Release(&kind);
-    if (bits.obj)
-        PyBuffer_Release(&bits);
-    return added;
-}
-
-/* The greatest of these rows; one below 0 is beyond any column. */
-static uint64_t last_row(const int64_t *order, Py_ssize_t n)
-{
-    uint64_t last = n > 0 ? (uint64_t)n - 1 : 0;
-    if (order && n) {
-        last = 0;
-        for (Py_ssize_t i = 0; i < n; i++)
-            last = (uint64_t)order[i] > last ? (uint64_t)order[i] : last;
-    }
-    return last;
-}
-
-static bool rises_within(const Py_buffer *pane, Py_ssize_t panes)
-{
-    const int64_t *p = pane->buf;
-    const Py_ssize_t n = pane->len / 8;
-    for (Py_ssize_t i = 0; i < n; i++)
-        if (p[i] < (i ? p[i - 1] : 0) || p[i] >= panes)
-            return false;
-    return true;
-}
-
-static PyObject *summary(PyObject *self, PyObject *args)
-{
-    PyObject *columns, *result = NULL;
-    Py_ssize_t panes, most;
-    Py_buffer order, pane;
-    (void)self;
-    if (!PyArg_ParseTuple(args, "O!z*y*nn", &PyList_Type, &columns, &order, &pane, &panes, &most))
-        return NULL;
-    const Py_ssize_t count = PyList_GET_SIZE(columns);
-    Summary s = {0};
-    int64_t *arrays = NULL;
-    if (panes >= 0 && panes < PY_SSIZE_T_MAX / (64 * (count + 1)))
-        arrays = PyMem_Calloc((size_t)(panes * count) * (KINDS + 2) + 1, 8);
-    if (!arrays) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    if ((order.obj && order.len != pane.len) || !rises_within(&pane, panes)) {
-        PyErr_SetString(PyExc_ValueError, "panes do not rise, are too many, or not one of each row");
-        goto done;
-    }
-    for (int k = 0; k < KINDS; k++)
-        s.counts[k] = arrays + k * panes * count;
-    s.minimum = (double *)(arrays + KINDS * panes * count);
-    s.maximum = s.minimum + panes * count;
-    for (Py_ssize_t p = 0; p < panes * count; p++)
-        s.minimum[p] = s.maximum[p] = NAN;
-    const uint64_t last = last_row(order.buf, pane.len / 8);
-    int added = 1;
-    tidied(&scratch);
-    for (Py_ssize_t i = 0; added == 1 && i < count; i++)
-        added = add_column(PyList_GET_ITEM(columns, i), &s, order.buf, last, &pane, i * panes, most);
-    if (added == 1)
-        result = summary_parts(&s, panes * count);
-    tidied(&scratch);
-done:
-    sparse_given_back(&s);
-    PyMem_Free(arrays);
-    if (order.obj)
-        PyBuffer_Release(&order);
-    PyBuffer_Release(&pane);
-    if (!result && !PyErr_Occurred())
-        return Py_NewRef(Py_None);
-    return result;
-}
-
-/* -- looking keys up */
-
-/* The first place in [low, n) of a sorted column with a key not below this one: in steps that double,
- * then by halving. */
-static inline size_t not_below(const uint64_t *keys, size_t low, size_t n, uint64_t key)
-{
-    size_t step = 1;
-    while (low + step < n && keys[low + step] < key) {
-        low += step;
-        step *= 2;
-    }
-    size_t high = low + step < n ? low + step : n;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (keys[middle] < key)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* All pairs of equal keys; false where there is no room. `bitmap`: which prefixes occur, or NULL. */
-static bool found_pairs(const Py_buffer *needles, const Py_buffer *keys, const Py_buffer *bitmap,
-                        unsigned shift, Grown *index, Grown *row)
-{
-    const uint64_t *asked = needles->buf, *all = keys->buf;
-    const uint8_t *bits = bitmap->buf;
-    const size_t m = (size_t)needles->len / 8, n = (size_t)keys->len / 8;
-    size_t low = 0;
-    for (size_t i = 0; i < m; i++) {
-        if (bits) {
-            const uint64_t slot = asked[i] >> shift;
-            if (slot >> 3 >= (uint64_t)bitmap->len || !(bits[slot >> 3] >> (slot & 7) & 1))
-                continue;
-        }
-        low = not_below(all, low, n, asked[i]);
-        for (size_t at = low; at < n && all[at] == asked[i]; at++) {
-            const int64_t pair[] = {(int64_t)i, (int64_t)at};
-            if (!pushed(index, &pair[0], 8) || !pushed(row, &pair[1], 8))
-                return false;
-        }
-    }
-    return true;
-}
-
-static PyObject *search(PyObject *self, PyObject *args)
-{
-    PyObject *result = NULL;
-    Py_buffer needles, keys, bitmap = {0};
-    Grown index = {0}, row = {0};
-    int shift;
-    (void)self;
-    if (!PyArg_ParseTuple(args, "y*y*z*i", &needles, &keys, &bitmap, &shift))
-        return NULL;
-    if (shift < 0 || shift > 63)
-        PyErr_SetString(PyExc_ValueError, "a shift is of 0 to 63 bits");
-    else if (!found_pairs(&needles, &keys, &bitmap, (unsigned)shift, &index, &row))
-        PyErr_NoMemory();
-    else
-        result = Py_BuildValue("NN", grown_bytes(&index), grown_bytes(&row));
-    PyMem_Free(index.data);
-    PyMem_Free(row.data);
-    PyBuffer_Release(&needles);
-    PyBuffer_Release(&keys);
-    if (bitmap.obj)
-        PyBuffer_Release(&bitmap);
-    return result;
-}
-
 static PyMethodDef METHODS[] = {
     {"predictions", predictions, METH_VARARGS, "(values, longest record, most features, whether segments are read)"},
     {"outcomes", outcomes, METH_VARARGS, "(values, longest record)"},
     {"summary", summary, METH_VARARGS,
      "([(kinds, bits), …], rows or None for all, pane of each of them, panes, most texts)"},
+    {"blocks", blocks, METH_VARARGS,
+     "(opening, ends, hashes, [(kinds, bits), …], names, texts, sample, most texts, bytes of a pane, of a "
+     "block, crc32)"},
     {"search", search, METH_VARARGS, "(sorted needles, sorted keys, bitmap of prefixes, shift)"},
     {"arranged", arranged, METH_VARARGS,
      "([[part, …] of a column, …], [bytes of a cell, …], [rows of a part, …], order)"},

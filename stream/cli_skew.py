@@ -94,7 +94,7 @@ def _values(
     to_ms: int | None = None,
 ) -> Iterator[bytes]:
     if topic is not None and settings is not None:
-        from stream.skew_topics import topic_values
+        from stream.topic_values import topic_values
 
         yield from topic_values(settings, topic, from_ms=from_ms, to_ms=to_ms)
         return

@@ -15,12 +15,19 @@ def show(settings: Settings, config: Path, features: int, output: Output) -> Non
     plans = {model: planned(rules, model, features) for model in models}
     if output is Output.json:
         power = {model: [_plain(one) for one in plan] for model, plan in plans.items()}
-        found = {"config_hash": rules.config_hash(), "models": models, "gaps": settings.gaps()}
+        found = {
+            "config_hash": rules.config_hash(),
+            "models": models,
+            "gaps": settings.gaps(),
+            "deployments_lack": settings.deployments_lack(),
+        }
         print_json({**found, "power": power})
         return
     print(f"{config}: ok, {len(models)} models, config_hash {rules.config_hash()}")
     for gap in settings.gaps():
         say(f"missing: {gap}")
+    for lack in settings.deployments_lack():
+        say(f"each version that is deployed will be told to lack: {lack}")
     rows = [(model, *_row(one)) for model, plan in plans.items() for one in plan]
     print_rows(("model", "of", "smallest change found", "after predictions", "in"), rows)
 

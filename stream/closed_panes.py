@@ -87,17 +87,23 @@ def cut_into_blocks(panes: Closed, rules: Rules) -> Iterator[Closed]:
     size = np.zeros(len(ends), np.int64)
     if panes.rows is not None:
         of_rows = place[: len(panes.rows)]
-        size += np.bincount(of_rows, minlength=len(ends)) * (2 + len(panes.rows.columns))
+        row_bytes = (2 + len(panes.rows.columns)) * CELL_BYTES
+        size += np.bincount(of_rows, minlength=len(ends)) * row_bytes
     if panes.table is not None:
         of_table = place[len(place) - len(panes.table) :]
-        size[of_table] += (rules.pane_rows + _SUMMARY_CELLS) * (1 + len(panes.table.features))
-    number = np.cumsum(size * CELL_BYTES) // BLOCK_BYTES
+        size[of_table] += summary_bytes(len(panes.table.features), rules)
+    number = np.cumsum(size) // BLOCK_BYTES
     if number[0] == number[-1]:
         yield Closed(panes.rows or None, panes.table or None)
         return
     starts = np.flatnonzero(np.diff(number, prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(ends)], strict=True):
         yield panes.between(int(ends[start]), int(ends[stop - 1]))
+
+
+def summary_bytes(features: int, rules: Rules) -> int:
+    """About, of a pane."""
+    return (rules.pane_rows + _SUMMARY_CELLS) * (1 + features) * CELL_BYTES
 
 
 def summarised(rows: Rows, rules: Rules) -> PaneTable:

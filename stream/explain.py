@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-import msgspec
+from stream.events import Alert
+from stream.explain_series import figure
 
-from stream.alert_lines import epoch_ms
-from stream.backtest_files import chunks
-from stream.events import Alert, Prediction
-from stream.times import to_ms
-
-BARS = "▁▂▃▄▅▆▇█"
-WIDTH = 60  # of the sparkline
 MEMBERS = 12  # of the incident that are named
 
 
@@ -38,9 +30,9 @@ def find(alerts: Iterable[Alert], wanted: str) -> tuple[Alert, list[Alert]]:
 
 
 def explained(
-    alert: Alert, incident: Sequence[Alert], *, history: Sequence[Path], command: str
+    alert: Alert, incident: Sequence[Alert], *, series: Iterable[str], command: str
 ) -> Iterator[str]:
-    """Lines. `history`: files of predictions, from which the series is drawn."""
+    """Lines. `series`: those that draw it."""
     model, effect, detector = alert.model, alert.effect, alert.detector
     watched = alert.scope.feature or alert.impact.metric or "the model's predictions"
     yield f"{alert.severity.upper()} {alert.alertname}: {alert.summary}"
@@ -58,8 +50,7 @@ def explained(
     known = f"{alert.reference.id}, {alert.reference.count:,} values"
     yield f"  reference   {known}: {_facts(reference)}"
     yield f"  now         {alert.window.count:,} values since then: {_facts(current)}"
-    if history:
-        yield from _drawn(alert, history)
+    yield from series
     yield from _causes(alert)
     yield from _belonging(alert, incident)
     yield f"  whose       {alert.owners.accountable}; do: {alert.recommended_action}"
@@ -68,16 +59,12 @@ def explained(
 
 
 def _facts(side: dict[str, Any]) -> str:
-    named = [f"{name} {_figure(value)}" for name, value in side.items() if _is_number(value)]
+    named = [f"{name} {figure(value)}" for name, value in side.items() if _is_number(value)]
     return ", ".join(named) or "nothing that a number says"
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _causes(alert: Alert) -> Iterator[str]:
@@ -88,7 +75,7 @@ def _causes(alert: Alert) -> Iterator[str]:
         yield f"  cause       {cause['what']}: {facts}"
     for one in evidence.get("moved_with", {}).get("features", ()):
         where = f" {one['category']}" if "category" in one else ""
-        before, after = _figure(one["before"]), _figure(one["after"])
+        before, after = figure(one["before"]), figure(one["after"])
         yield f"  moved with  {one['feature']}{where}: {before} -> {after}"
     if (inputs := evidence.get("inputs")) is not None:
         unsure = ", ".join([*inputs["moved"], *inputs["undecided"]])
@@ -110,74 +97,3 @@ def _belonging(alert: Alert, incident: Sequence[Alert]) -> Iterator[str]:
         head = f"of {len(others) + 1} alerts" if place == 0 else ""
         where = f"{one.model.id} v{one.model.version} {one.scope.feature or ''}".rstrip()
         yield f"  {'incident' if place == 0 else '':<11} {head:<13}{one.alertname} {where}"
-
-
-# -- the series
-
-
-def _drawn(alert: Alert, history: Sequence[Path]) -> Iterator[str]:
-    """Before the change as long as after it, and half as long again."""
-    start_ms, end_ms = epoch_ms(alert.effect.change_at), epoch_ms(alert.window.end)
-    span_ms = max(end_ms - start_ms, WIDTH)
-    first_ms = start_ms - 3 * span_ms // 2
-    sums, counts = [0.0] * WIDTH, [0] * WIDTH
-    for at_ms, value in _series(alert, history):
-        place = (at_ms - first_ms) * WIDTH // (end_ms - first_ms)
-        if 0 <= place < WIDTH:
-            sums[place] += value
-            counts[place] += 1
-    means = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
-    shown = [mean for mean in means if mean is not None]
-    if not shown:
-        yield "  series      not in these predictions"
-        return
-    change = (start_ms - first_ms) * WIDTH // (end_ms - first_ms)
-    yield f"  series      {sparkline(means)}  {_figure(min(shown))} to {_figure(max(shown))}"
-    yield f"              {' ' * change}↑ {alert.effect.change_at[:16].replace('T', ' ')}"
-
-
-def sparkline(values: Sequence[float | None]) -> str:
-    """A bar each; a space where there is none.
-
-    >>> sparkline([0.0, None, 1.0, 2.0])
-    '▁ ▅█'
-    """
-    shown = [value for value in values if value is not None]
-    low, high = min(shown), max(shown)
-    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(" " if v is None else BARS[math.floor((v - low) * scale + 0.5)] for v in values)
-
-
-def _series(alert: Alert, history: Sequence[Path]) -> Iterator[tuple[int, float]]:
-    """What the alert watches of each prediction: a share's part of it, else the number."""
-    decoder = msgspec.json.Decoder(Prediction)
-    for value in (v for chunk in chunks([*history], 1, None) for r in chunk for v in r.values):
-        try:
-            event = decoder.decode(value or b"")
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            continue
-        mine = alert.model
-        if (event.model_id, event.model_version, event.role) != (mine.id, mine.version, mine.role):
-            continue
-        number = _watched(alert, event)
-        if number is not None:
-            yield to_ms(event.predicted_at), number
-
-
-def _watched(alert: Alert, event: Prediction) -> float | None:
-    feature = alert.scope.feature
-    if feature is None:
-        said = event.prediction
-        if alert.kind not in {"prediction_drift", "latency"}:
-            return None  # outcomes are elsewhere
-        if alert.kind == "latency":
-            return event.latency_ms
-        return said.value if said.score is None else said.score
-    if alert.alertname == "AbsentFeature":
-        return float(feature not in event.features)
-    value = event.features.get(feature)
-    if alert.alertname == "NullRate":
-        return float(value is None and feature in event.features)
-    if alert.alertname == "TypeErrors":
-        return float(isinstance(value, str))
-    return float(value) if isinstance(value, int | float) else None

@@ -22,6 +22,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from stream.events import LATEST_MS, Label, Outcome, Prediction
+from stream.gathered_fields import Cells, Doubles, Field, Ids, Listed, NumberCells, TextCells
 from stream.records import MAX_DEPTH, PARSE_ERRORS, openings_in
 from stream.rules import Rules
 from stream.times import UNCERTAIN, moments_ms
@@ -61,10 +62,11 @@ Fields = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Events that were read, field by field ("prediction.score"), their times and their places in
-    the batch (all parallel), and the other places."""
+    """Events that were read: what was gathered of each field ("prediction.score"), their times,
+    UNCERTAIN where one is, their places in the batch (all parallel), and the other places."""
 
-    fields: dict[str, list[Any]]
+    fields: dict[str, Any]
+    texts: dict[int, str]
     time_ms: NDArray[np.int64]
     place: Places
     asked: Places
@@ -182,56 +184,88 @@ def read_predictions(values: Sequence[bytes | None], form: Form, rules: Rules) -
     """None: too few of them have this form."""
     if len(form.names) > rules.max_features:
         return None
+    listed = ["model_id", "model_version", "role", "feature_set"]
+    if rules.has_segments:
+        listed.append("segment")
+    features = [form.field(place) for place in range(len(form.names))]
     fields: Fields = {
-        **dict.fromkeys(("prediction_id", "model_id", "model_version", "role"), ()),
-        **dict.fromkeys(("latency_ms", "feature_set"), ()),
-        **({"segment": ()} if rules.has_segments else {}),
-        "features": [form.field(place) for place in range(len(form.names))],
+        **dict.fromkeys([*listed, "prediction_id", "latency_ms"], ()),
+        "features": features,
         "prediction": form.said,
     }
-    reading = _Reading(_decode_predictions(form), fields, "predicted_at", fewest_openings=3)
-    return reading.of(values, rules)
+    texts: dict[int, str] = {}
+    gathered: dict[str, Field] = {name: Listed() for name in listed}
+    gathered |= {"prediction_id": Ids(), "latency_ms": Doubles()}
+    for field in form.said:
+        gathered[f"prediction.{field}"] = Listed() if field == "label" else Doubles()
+    for field, kind in zip(features, form.kinds, strict=True):
+        gathered[f"features.{field}"] = _cells(kind, texts)
+    decode = _decode_predictions(form)
+    reading = _Reading(decode, fields, gathered, "predicted_at", fewest_openings=3)
+    return reading.of(values, texts, rules)
+
+
+def _cells(kind: Kind, texts: dict[int, str]) -> Field:
+    if kind in ("number", "number or null"):
+        return NumberCells()
+    return TextCells(texts) if kind == "text" else Cells(texts)
 
 
 def read_outcomes(values: Sequence[bytes | None], rules: Rules) -> Read | None:
     """None: too many of them need to be looked at."""
-    reading = _Reading(_decode_outcome, OF_OUTCOMES, "observed_at", fewest_openings=2)
-    return reading.of(values, rules)
+    listed = ("model_id", "revision", "retracted", "actual.label")
+    gathered: dict[str, Field] = {name: Listed() for name in listed}
+    gathered |= {"prediction_id": Ids(), "actual.value": Doubles()}
+    reading = _Reading(_decode_outcome, OF_OUTCOMES, gathered, "observed_at", fewest_openings=2)
+    return reading.of(values, {}, rules)
 
 
 class _Reading:
     """Of one batch."""
 
     def __init__(
-        self, decode: Callable[[bytes], Any], fields: Fields, time: str, *, fewest_openings: int
+        self,
+        decode: Callable[[bytes], Any],
+        fields: Fields,
+        gathered: Mapping[str, Field],
+        time: str,
+        *,
+        fewest_openings: int,
     ) -> None:
         self._decode = decode
+        self._gathered = gathered
         self._time = time
+        self._times: list[Any] = []
         self._fields: Fields = {**fields, time: ()}
         self._fewest_openings = fewest_openings
-        self._taken: dict[str, list[Any]] = {}
         self._asked: list[int] = []
 
-    def of(self, values: Sequence[bytes | None], rules: Rules) -> Read | None:
+    def of(
+        self, values: Sequence[bytes | None], texts: dict[int, str], rules: Rules
+    ) -> Read | None:
         most = len(values) // _UNFAMILIAR
-        at = 0
+        at, there = 0, values if all(values) else [value or b"" for value in values]
         while at < len(values):
-            chunk = [value or b"" for value in values[at : at + _CHUNK]]
+            chunk: Sequence[bytes] = there[at : at + _CHUNK]  # type: ignore[assignment]
             if not self._is_plain(chunk, rules):
                 return None
             at += self._add(chunk, at)
             if len(self._asked) > most:
                 return None
-        if not self._taken or not self._taken[self._time]:
+        time_ms = _times_ms(self._times)
+        if len(self._asked) + np.count_nonzero(time_ms == UNCERTAIN) > most or not len(time_ms):
             return None
-        return self._read(len(values), most)
+        fields = {name: field.made() for name, field in self._gathered.items()}
+        place = np.delete(np.arange(len(values)), self._asked)
+        return Read(fields, texts, time_ms, place, np.array(self._asked, np.int64))
 
     def _is_plain(self, values: Sequence[bytes], rules: Rules) -> bool:
         """None is too large or nested too deep, and all are UTF-8: the parser does not look into
         fields that it skips. A part of a character at the end of a record is no end of JSON."""
-        if max(map(len, values)) > rules.max_record_bytes:
-            return False
         joined = b"".join(values)
+        most = rules.max_record_bytes
+        if len(joined) > most and max(map(len, values)) > most:
+            return False
         # all the others have opened as many brackets at least
         deepest = sum(map(len, openings_in(joined))) - self._fewest_openings * (len(values) - 1)
         if deepest > MAX_DEPTH and any(v.count(b"[") + v.count(b"{") > MAX_DEPTH for v in values):
@@ -251,24 +285,12 @@ class _Reading:
             events.extend(map(self._decode, values))
         except PARSE_ERRORS:  # those before it are in the list
             self._asked.append(at + len(events))
-        taken = taken_apart(events, self._fields)
-        for name, cells in taken.items():
-            self._taken.setdefault(name, []).extend(cells)
+        if events:
+            taken = taken_apart(events, self._fields)
+            self._times += taken[self._time]
+            for name, field in self._gathered.items():
+                field.add(taken[name])
         return min(len(events) + 1, len(values))
-
-    def _read(self, count: int, most: int) -> Read | None:
-        asked, fields = self._asked, self._taken
-        place = np.delete(np.arange(count), asked)
-        time_ms = _times_ms(fields.pop(self._time))
-        uncertain = np.flatnonzero(time_ms == UNCERTAIN)
-        if len(uncertain):
-            if len(asked) + len(uncertain) > most:
-                return None
-            asked = sorted([*asked, *place[uncertain].tolist()])
-            kept = np.flatnonzero(time_ms != UNCERTAIN)
-            fields = {name: [cells[i] for i in kept.tolist()] for name, cells in fields.items()}
-            time_ms, place = time_ms[kept], place[kept]
-        return Read(fields, time_ms, place, np.array(asked, np.int64)) if len(place) else None
 
 
 def _times_ms(times: list[Any]) -> NDArray[np.int64]:

@@ -34,6 +34,7 @@ class Gathering:
         self._place = (group, kind)
         self._own = ReferenceBuilder(rule, rules)
         self.is_done = False  # the own reference is sealed
+        self.due_ms: int | None = None  # end of the pane whose provisional one nobody asked for yet
         self._late: dict[str, LateGathering] = {}
         self._changes: list[ChangeWithin] = []
         self._screening = Screening(rules, group[0], is_late=False)
@@ -56,8 +57,9 @@ class Gathering:
         return min((start + stop for stop in stops if stop is not None), default=None)
 
     def add(self, run: PaneTable, first: int) -> list[Gathered]:
-        """Panes up to the next stop at most: provisional references of `first` predictions, of
-        twice as many and so on, and those that are complete."""
+        """Panes up to the next stop at most: references that are complete, and of late features the
+        provisional ones too. The own one, of `first` predictions, of twice as many and so on, is
+        due with them, until it is asked for or another pane comes."""
         found: list[Gathered] = []
         if not self.is_done:
             self._screening.add(run, self._rules)
@@ -65,7 +67,7 @@ class Gathering:
             if progress == "complete":
                 found += self._complete()
             elif progress == "milestone":
-                found.append(Gathered(None, self._own.so_far(*self._place), is_sealed=False))
+                self.due_ms = run.last_end_ms
         for name, late in list(self._late.items()):
             gathered = late.add(run.only(name), first, self._place)
             if gathered is None:
@@ -74,6 +76,11 @@ class Gathering:
             if gathered.is_sealed:
                 del self._late[name]
         return found
+
+    def so_far(self) -> Gathered:
+        """The own reference that is due."""
+        self.due_ms = None
+        return Gathered(None, self._own.so_far(*self._place), is_sealed=False)
 
     def _complete(self) -> list[Gathered]:
         found = self._screening.finish(self._own.seal(*self._place), self._rules)

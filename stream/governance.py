@@ -4,7 +4,7 @@ By the rules in force when a version was seen, each hour:
 
 | alert | when |
 |---|---|
-| `VersionUnready` | it answers without something that `requires` names |
+| `VersionUnready` | it answers without something that it must have (`readiness`) |
 | `DeprecatedVersion` | it answers after `deprecated_after` of the version |
 | `StaleModel` | nobody has retrained it, nor accepted a new reference, for `retrain.every` |
 
@@ -19,9 +19,9 @@ from typing import Any
 from detectors.confidence_sequence import Between
 from stream.alert_fields import Detected, Span, alert_fields
 from stream.alert_state import AlertState
-from stream.columns import Group
 from stream.events import Action
-from stream.rules import Requirement, Rules
+from stream.readiness import lacking, required
+from stream.rules import Rules
 from stream.times import iso, span_text
 from stream.version_book import SILENT_MS, Presence
 from stream.wire import Finding
@@ -70,30 +70,30 @@ class Governance:
     # -- policies: None where it is as it should be
 
     def _unready(self, finding: Finding, presence: Presence, rules: Rules) -> dict[str, Any] | None:
-        required = rules.requires_of(finding.group[0])
-        missing = [_WORDS[n] for n in required if self._lacks(n, finding.group, presence, rules)]
+        model_id, version, *_ = group = finding.group
+        is_deployment = "is_deployment" in finding.detail
+        missing = lacking(
+            rules,
+            group,
+            is_deployment=is_deployment,
+            has_reference=presence.has_reference,
+            is_first=rules.requires_of(model_id) != "auto" and self._state.versions.is_first(group),
+        )
         if not missing:
             return None
+        named = _listed([_WORDS[of] for of in missing])
+        settings = [_SETTINGS[of].format(model_id, version) for of in missing if of in _SETTINGS]
+        to_do = f": declare {_listed(settings)}" if settings else ""
         return {
-            "said": ", ".join(missing),
+            "said": named,
             "since_ms": presence.first_ms,
             "measured": (float(len(missing)), 0.0),
-            "text": f"went live without {' and '.join(missing)}",
-            "reference": {"required": list(required)},
+            "text": f"went live without {named}{to_do}",
+            "reference": {
+                "required": list(required(rules, group, is_deployment=is_deployment)),
+                "missing": missing,
+            },
         }
-
-    def _lacks(self, required: Requirement, group: Group, presence: Presence, rules: Rules) -> bool:
-        model_id, version, *_ = group
-        match required:
-            case "reference":
-                return not presence.has_reference
-            case "owner":
-                return not rules.model(model_id).owners.responsible
-            case "thresholds":
-                return not rules.model(model_id).has_thresholds
-            case "rollback":
-                target = rules.rollback_target(model_id, version)
-                return target is None and not self._state.versions.is_first(group)
 
     def _deprecated(self, finding: Finding, rules: Rules) -> dict[str, Any] | None:
         known = rules.version_of(*finding.group[:2])
@@ -140,20 +140,22 @@ class Governance:
         model_id, version, *_ = finding.group
         end_ms = finding.pane_end_ms
         value, limit = measured
-        share = self._state.versions.share(finding.group, end_ms)
+        share: float | None = None
+        if self._state.schedule.at(finding.ready_ms).governs(model_id):  # else not all are told of
+            share = round(self._state.versions.share(finding.group, end_ms), 4)
         last_day = presence.of_late(end_ms)
         seen = {"first_seen": iso(presence.first_ms), "last_seen": iso(end_ms)}
         action: Action = "retrain" if name == "StaleModel" else "investigate"
         return alert_fields(
             (name, "version", "warning", action),
-            f"{model_id} v{version}: {text.format(share=f'{100 * share:.3g} %')}",
+            f"{model_id} v{version}: {text.replace('{share}', f'{100 * (share or 0.0):.3g} %')}",
             detected=Detected(name="policy", params_hash="", statistic=value, threshold=limit),
             span=Span(since_ms, end_ms, last_day),
             effect=Between(value - limit, value - limit, value - limit),
             floor=0.0,
             reference=("policy", 0),
             evidence={
-                "current": {"traffic_share": round(share, 4), "predictions_1d": last_day, **seen},
+                "current": {"traffic_share": share, "predictions_1d": last_day, **seen},
                 "reference": reference,
             },
         )
@@ -165,6 +167,15 @@ _WORDS = {
     "thresholds": "thresholds of its own",
     "rollback": "a version to roll back to",
 }
+_SETTINGS = {
+    "owner": "models.{0}.owners.responsible",
+    "thresholds": "models.{0}.objectives",
+    "rollback": "models.{0}.versions.{1}.rollback_to",
+}
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(", ".join(words).rsplit(", ", 1))
 
 
 def _of(seen: Finding, name: str, verdict: Any, detail: dict[str, Any]) -> Finding:

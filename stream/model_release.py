@@ -48,7 +48,7 @@ class Release:
         return min(model.reference.predictions, *fewest)
 
     def governs(self, model_id: str) -> bool:
-        """Whether something is asked of its versions, under some rules."""
+        """Whether something is asked of each of its versions, under some rules."""
         return any(rules.governs(model_id) for rules in self._schedule.every)
 
     def work_off(
@@ -86,14 +86,16 @@ class Release:
                     inputs = model.inputs_of(group, life.first_end_ms)
                     beside = self._beside_inputs(due, inputs, finding, ready_ms)
                     yield due.told(group, beside, ready_ms)
-            if due.kind == "prediction" and not group[3] and self.governs(model.model_id):
-                for fact in facts(life, panes, monitor, partial(self._is_governed, due, group)):
+            is_whole = due.kind == "prediction" and not group[3]
+            is_asked = life.is_deployment or life.lacks or self.governs(model.model_id)
+            if is_whole and is_asked:
+                for fact in facts(life, group, panes, monitor, partial(self._rules_at, due)):
                     yield due.told(group, fact, due.ready_ms(fact.pane_end_ms))
         if len(model.lives) > 1 or model.is_compared:
             yield from self.comparisons.of_panes(model, due, pieces)
 
-    def _is_governed(self, due: Due, group: Group, end_ms: int) -> bool:
-        return self._schedule.at(due.ready_ms(end_ms)).governs(group[0])
+    def _rules_at(self, due: Due, end_ms: int) -> Rules:
+        return self._schedule.at(due.ready_ms(end_ms))
 
     def _beside_inputs(
         self, due: Due, inputs: Inputs | None, finding: MonitorFinding, ready_ms: int

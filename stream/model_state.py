@@ -201,7 +201,8 @@ class ModelState:
         if len(groups) != 1 or any(of == kind for of, _ in self.monitors):
             return False
         (group,) = groups
-        if len(self.lives.get(group, ())) != 1 or any(panes.tables for _, panes in taken):
+        lives = self.lives.get(group, ())
+        if len(lives) != 1 or lives[0].is_deployment or any(panes.tables for _, panes in taken):
             return False
         if self.shadows or group[2] != CHAMPION:
             return False  # it is compared with others, or others with it

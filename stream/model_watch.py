@@ -22,6 +22,7 @@ from stream.reference import Reference
 from stream.roster import Life, Roster
 from stream.rules import Rules
 from stream.traffic import Came
+from stream.version_facts import is_deployment
 from stream.waiting_panes import Taken, merged
 from stream.watermark import BEFORE_ALL_MS
 
@@ -92,7 +93,9 @@ class GroupWatch:
         panes = {group: came.ends() for of in taken.values() for group, came in of}
         ends = {group: of_group for group, (of_group, _) in panes.items()}
         for group, life in self.roster.admit(ends, until_ms):
-            models[group[0]].lives.setdefault(group, []).append(life)
+            lives = models[group[0]].lives
+            life.is_deployment = is_deployment(lives, group, life, self._rules.forget_ms)
+            lives.setdefault(group, []).append(life)
         ended = {group[0] for group in self.roster.ended}
         self._ended |= ended
         came = {

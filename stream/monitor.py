@@ -2,7 +2,8 @@
 
 Merged panes come in, ends ascending; findings come out. Panes are worked off in runs within which
 nothing structural changes (no new series, no other reference), all series of a run in one call;
-a run ends at a pane, never at a batch, so the batching of the panes does not show.
+a run ends at a pane, never at a batch, so the batching of the panes does not show. A provisional
+reference is made when panes come that are compared with it, or somebody asks.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class Monitor:
         ended, self._ended = self._ended, []
         because = "it is watched no more"
         findings = [self._words.quiet(*one, table.first_end_ms, because) for one in ended]
+        findings += self._catch_up()
         if not (rules is None or rules is self.rules or rules == self.rules):
             findings += self._use(rules, table.first_end_ms)
         if self.first_end_ms is None:
@@ -104,6 +106,7 @@ class Monitor:
         start = 0
         for end in ends:
             while start < end:
+                findings += self._catch_up()
                 new = births.get(start, ()), settlings.get(start, ())
                 findings += self._begin(table, start, *new)
                 stop = self._gathering.next_stop(table, start, first)
@@ -116,6 +119,8 @@ class Monitor:
                     self._detection.watch.learn()
                 findings += self._gather(run, sealed)
                 start = stop
+        if self._detection.watch.firing:  # it may end some of it
+            findings += self._catch_up()
         self._recent.trim()
         return findings, sealed
 
@@ -126,6 +131,7 @@ class Monitor:
     def renew(self, renewed_at: int | None, end_ms: int) -> list[MonitorFinding]:
         """The owner accepts how things are: the old reference ends before the pane that ends then,
         and what fires with it; a new one is gathered."""
+        self._catch_up()
         quiet = self.quiets(end_ms, "a new reference was accepted")
         inputs = self.inputs
         self._begin_anew()
@@ -242,9 +248,15 @@ class Monitor:
                 for name in self._types:
                     if standards.lacks(name, self.rules):
                         self._gathering.begin_late(name)
-        if not is_new:
+        return self._arrange(run.last_end_ms) if is_new else []
+
+    def _catch_up(self) -> list[MonitorFinding]:
+        """Compare with the provisional reference that is due: the same whenever it is made."""
+        end_ms, standards = self._gathering.due_ms, self._detection.standards
+        if end_ms is None:
             return []
-        findings = self._arrange(run.last_end_ms)
+        standards.take(self._gathering.so_far(), self.rules)
+        findings = self._arrange(end_ms)
         of_all = standards.frame(self._numeric, self.rules)
         if of_all is not None:
             self._gathering.frame(*of_all)
@@ -263,15 +275,18 @@ class Monitor:
         return self._labels.status(self._recent)
 
     def status(self) -> Iterator[SeriesStatus]:
+        self._catch_up()
         return self._detection.status()
 
     def powers(self) -> list[dict[str, Any]]:
         """The smallest change of each thing watched that would be found, and how soon."""
+        self._catch_up()
         return self._detection.powers(self.rules, self._recent)
 
     # -- state
 
     def snapshot(self) -> Held:
+        self._catch_up()
         plain = {
             "group": list(self.group),
             "rules": self.rules.config_hash(),

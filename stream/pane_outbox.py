@@ -8,9 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from stream import closed_panes
+from stream import closed_panes, native_blocks
 from stream.closed_panes import CELL_BYTES, Closed, closed, cut_into_blocks
-from stream.columns import Group
+from stream.columns import Group, Rows
 from stream.events import ToPanes
 from stream.grouped_rows import GroupedRows, apart
 from stream.numbering import Speaker
@@ -23,8 +23,10 @@ from stream.wire import (
     Block,
     Bundle,
     PaneRecord,
+    block_opening,
     encode_in_fragments,
     encode_pane_record,
+    in_fragments,
 )
 
 _SENT_KEPT = 100_000  # far more than any alignment allows
@@ -56,6 +58,10 @@ class PaneOutbox:
 
     def rows(self, kind: PaneKind, rows: GroupedRows, rules: Rules) -> list[ToPanes]:
         """All of panes that are whole: those of many groups in bundles."""
+        if len(rows) > rules.pane_rows and (rows.code == rows.code[0]).all():
+            group = rows.groups[int(rows.code[0])]
+            if (made := self._summaries(kind, group, rows.rows, rules)) is not None:
+                return made
         sparse, crowded = apart(rows, rules.pane_rows)
         effects: list[ToPanes] = []
         for q, of in self._bundles(sparse) if len(sparse) else ():
@@ -67,7 +73,27 @@ class PaneOutbox:
             if kind == "prediction":
                 self._sent.extend((of.pane_ends() + rules.grace_ms).tolist())
         for group, of_group in crowded.dealt():
-            effects += self.blocks(kind, group, closed([of_group], [], rules), rules)
+            made = self._summaries(kind, group, of_group, rules)
+            if made is None:
+                made = self.blocks(kind, group, closed([of_group], [], rules), rules)
+            effects += made
+        return effects
+
+    def _summaries(
+        self, kind: PaneKind, group: Group, rows: Rows, rules: Rules
+    ) -> list[ToPanes] | None:
+        """As `blocks`, where all panes are crowded; None where that must do it."""
+        head = Block(self._partition, self.speaker.epoch, kind, group, None, None)
+        made = native_blocks.records(block_opening(head), rows, rules)
+        if made is None:
+            return None
+        q = _partition_of(group[0], self._partitions)
+        effects: list[ToPanes] = []
+        for record, ends in made:
+            values = in_fragments(self._partition, record)
+            effects += [ToPanes(q, self.speaker.say(q, value)) for value in values]
+            if kind == "prediction":
+                self._sent.extend((ends + rules.grace_ms).tolist())
         return effects
 
     def _bundles(self, rows: GroupedRows) -> Iterator[tuple[int, GroupedRows]]:

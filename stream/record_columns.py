@@ -21,6 +21,7 @@ from stream.familiar import Forms, read_outcomes, read_predictions
 from stream.judgement import HAS_LABEL, HAS_VALUE
 from stream.records import decode_outcomes, decode_predictions
 from stream.rules import Rules
+from stream.times import UNCERTAIN
 
 Parser = Literal["native", "python"]
 PARSER: Parser = "native" if native.IS_BUILT else "python"
@@ -58,6 +59,7 @@ def prediction_columns(
         columns, asked = native_parser.prediction_columns(records.values, rules)
     known = np.array([rules.knows(group[0]) for group in columns.groups], np.bool_)
     usable = known[columns.group] & columns.said.is_something()
+    usable &= columns.time_ms != UNCERTAIN
     return _with_others(records, columns, usable, asked, in_python)
 
 
@@ -72,11 +74,12 @@ def outcome_columns(
         read = read_outcomes(records.values, rules)
         if read is None:
             return in_python(records)
-        columns, asked = typed_columns.outcome_columns(read), read.asked
+        columns, asked = typed_columns.familiar_outcomes(read), read.asked
     else:
         columns, asked = native_parser.outcome_columns(records.values, rules)
     known = np.array([rules.knows(model) for model in columns.models], np.bool_)
     usable = known[columns.model] & ((columns.has & np.uint8(HAS_LABEL | HAS_VALUE)) != 0)
+    usable &= columns.time_ms != UNCERTAIN
     return _with_others(records, columns, usable, asked, in_python)
 
 

@@ -28,10 +28,14 @@ class Life:
     last_end_ms: int
     is_over: bool = False
     predictions: int = 0  # so far
-    told_ms: int = -1  # pane end at which stage 3 was last told of it
+    told_ms: int = -1  # pane end at which stage 3 was last told of it, or would have been
+    is_deployment: bool = False  # of a version that came when another one was there
+    lacks: bool = False  # something that it must have, or may lack it, as last told
 
     def to_plain(self) -> list[Any]:
-        return [self.first_end_ms, self.last_end_ms, self.is_over, self.predictions, self.told_ms]
+        plain = [self.first_end_ms, self.last_end_ms, self.is_over, self.predictions, self.told_ms]
+        of_late = [self.is_deployment, self.lacks]
+        return [*plain, *of_late] if any(of_late) else plain
 
 
 class Roster:

@@ -182,6 +182,8 @@ class ObjectiveRule:
 
 
 Requirement = Literal["reference", "owner", "thresholds", "rollback"]
+Requires = tuple[Requirement, ...] | Literal["auto"]
+"""What a version that answers must have; "auto": all, if it was deployed (see `readiness`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,7 @@ class ModelRule:
     escalate: tuple[EscalationRule, ...] | None = None
     retrain: RetrainRule | None = None
     versions: tuple[tuple[str, VersionRule], ...] = ()
-    requires: tuple[Requirement, ...] | None = None
+    requires: Requires | None = None
     objectives: tuple[ObjectiveRule, ...] = ()
     shadow: ShadowRule | None = None
     subject: str | None = None  # the feature that says whom a prediction is of
@@ -294,7 +296,7 @@ class Rules:
     cooldown_ms: int = DAY_MS  # an alert that comes back within it is of the same incident
     escalate: tuple[EscalationRule, ...] = ()  # steps, by when they are due
     retrain: RetrainRule = RetrainRule()
-    requires: tuple[Requirement, ...] = ()  # what a version that answers must have
+    requires: Requires = "auto"  # what a version that answers must have
     shared: tuple[tuple[str, tuple[str, ...]], ...] = ()  # feature, and the models that read it
     pane_rows: int = 256  # k of a pane's row sample; panes of at most k rows travel as their rows
     window_rows: int = 2_048  # k of the row sample of a reference that is being gathered
@@ -432,24 +434,29 @@ class Rules:
     def retrain_of(self, model_id: str) -> RetrainRule:
         return self.model(model_id).retrain or self.retrain
 
-    def requires_of(self, model_id: str) -> tuple[Requirement, ...]:
+    def requires_of(self, model_id: str) -> Requires:
         own = self.model(model_id).requires
         return self.requires if own is None else own
 
+    def holds_deployments(self, model_id: str) -> bool:
+        """Whether it is asked for something of versions that are deployed, and of no others."""
+        return model_id in self.models and self.requires_of(model_id) == "auto"
+
     def governs(self, model_id: str) -> bool:
-        """Whether it is asked for something of this model's versions."""
+        """Whether it is asked for something of each of this model's versions."""
         if not self._governs_any:
             return False
-        is_asked = self.requires_of(model_id) or self.retrain_of(model_id).every_ms is not None
+        asked = self.requires_of(model_id)
+        is_asked = asked not in ("auto", ()) or self.retrain_of(model_id).every_ms is not None
         versions = self.model(model_id).versions
-        return bool(is_asked) or any(v.deprecated_after_ms is not None for _, v in versions)
+        return is_asked or any(v.deprecated_after_ms is not None for _, v in versions)
 
     @cached_property
     def _governs_any(self) -> bool:
-        if self.requires or self.retrain.every_ms is not None:
+        if self.requires not in ("auto", ()) or self.retrain.every_ms is not None:
             return True
         return any(
-            model.requires
+            model.requires not in ("auto", (), None)
             or (model.retrain is not None and model.retrain.every_ms is not None)
             or any(known.deprecated_after_ms is not None for _, known in model.versions)
             for model in self.models.values()
@@ -517,8 +524,8 @@ class Rules:
                 fields[name][setting] = default
         for model in fields["models"].values():
             for name in _SINCE_0_1_OF_ONE:
-                if model[name] is None or (model[name] in _NOTHING and name != "ages"):
-                    del model[name]  # no further ages are other ones than those of all models
+                if model[name] is None or (model[name] in _NOTHING and name not in _OWN):
+                    del model[name]
         return fields
 
     def to_plain(self) -> dict[str, Any]:
@@ -590,6 +597,8 @@ _SINCE_0_1_OF_ONE: tuple[str, ...] = (
 )
 _NOTHING: tuple[Any, ...] = ((), [], {})
 """Fields that 0.1.0 did not have: of all models, and of one."""
+_OWN = ("ages", "escalate", "requires")
+"""Of one, of which none are other ones than those of all models."""
 
 
 _WITHOUT_EFFECT = (("adwin", "delta", 0.002), ("page_hinkley", "threshold", 50.0))

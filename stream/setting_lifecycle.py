@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
 from stream.events import Severity
-from stream.rules import DAY_MS, ObjectiveRule, Requirement, RetrainRule, VersionRule
+from stream.rules import DAY_MS, ObjectiveRule, Requirement, Requires, RetrainRule, VersionRule
 from stream.setting_detection import Section
 from stream.setting_owners import Name
 from stream.setting_types import (
@@ -98,7 +105,28 @@ class VersionSettings(Section):
         return VersionRule(self.rollback_to, after_ms, self.successor)
 
 
-Requires = Annotated[tuple[Requirement, ...], AfterValidator(lambda of: tuple(sorted(set(of))))]
+def _requires(value: object) -> Requires:
+    """A list in alphabetical order, each once."""
+    if value == "auto":
+        return "auto"
+    known = sorted(get_args(Requirement))
+    if not isinstance(value, list | tuple) or not all(one in known for one in value):
+        raise ValueError(f"write auto, or a list of {', '.join(known)}")
+    return tuple(one for one in known if one in value)
+
+
+RequiresSetting = Annotated[
+    Requires,
+    PlainValidator(_requires),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "auto"},
+                {"type": "array", "items": {"enum": sorted(get_args(Requirement))}},
+            ]
+        }
+    ),
+]
 
 
 class ObjectiveSettings(Section):

@@ -26,7 +26,7 @@ from stream.setting_detection import (
     Section,
     ThresholdSettings,
 )
-from stream.setting_lifecycle import Objectives, Requires, RetrainSettings, VersionSettings
+from stream.setting_lifecycle import Objectives, RequiresSetting, RetrainSettings, VersionSettings
 from stream.setting_owners import Escalation, Name, OwnerSettings
 from stream.setting_types import (
     Ages,
@@ -315,7 +315,7 @@ class ModelSettings(Section):
     objectives: Objectives = Field(
         default=(), description="What is acceptable; alerts on outcomes say what is spent of it."
     )
-    requires: Requires | None = Field(
+    requires: RequiresSetting | None = Field(
         default=None, description="What its versions must have; null: as for all."
     )
     proven: bool | None = Field(

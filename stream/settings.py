@@ -45,7 +45,7 @@ from stream.setting_detection import (
     ThresholdSettings,
     TrafficSettings,
 )
-from stream.setting_lifecycle import Requires, RetrainSettings
+from stream.setting_lifecycle import RequiresSetting, RetrainSettings
 from stream.setting_owners import escalation_rule
 from stream.setting_sections import (
     AlertSettings,
@@ -115,8 +115,10 @@ class Settings(Section):
     traffic: TrafficSettings = TrafficSettings()
     alerts: AlertSettings = AlertSettings()
     retrain: RetrainSettings = RetrainSettings()
-    requires: Requires = Field(
-        default=(), description="What a version must have that answers predictions."
+    requires: RequiresSetting = Field(
+        default="auto",
+        description="What a version must have that answers predictions; auto: all of it, if it is "
+        "deployed beside another one, or behind it.",
     )
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     limits: LimitSettings = LimitSettings()
@@ -202,6 +204,15 @@ class Settings(Section):
             f"models.{name}.owners.{gap}"
             for name, model in sorted(self.models.items())
             for gap in model.owners.gaps()
+        ]
+
+    def deployments_lack(self) -> list[str]:
+        """What each version that is deployed would be told to lack, beside the gaps."""
+        rules = self.rules()
+        return [
+            f"models.{name}.objectives, budget, floors or thresholds"
+            for name in sorted(self.models)
+            if rules.holds_deployments(name) and not rules.model(name).has_thresholds
         ]
 
     def rules(self) -> Rules:

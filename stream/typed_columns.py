@@ -39,7 +39,8 @@ def prediction_columns(decoded: Decoded[Prediction], rules: Rules) -> Prediction
     parts = list(zip(*map(_of_prediction, decoded.events), strict=True)) or [()] * 10
     *parts, labels, scores, values = parts
     ids, models, versions, roles, features, latencies, sets = parts
-    said, texts = _said(latencies, sets, labels, scores, values)
+    of_said = (numbers_of(latencies), sets, labels, numbers_of(scores), numbers_of(values))
+    said, texts = _said(*of_said)
     shapes = list(_shapes(features, said, texts))
     group, groups = _coded(zip(models, versions, roles, strict=True))
     segments = [event.segment for event in decoded.events] if rules.has_segments else None
@@ -57,13 +58,18 @@ def prediction_columns(decoded: Decoded[Prediction], rules: Rules) -> Prediction
 
 
 def familiar_predictions(read: Read, form: Form) -> PredictionColumns:
-    """The same of predictions that all have this form."""
-    fields = read.fields
-    said_of = dict.fromkeys(("label", "score", "value"), [None] * len(read.place))
-    said_of |= {field: fields[f"prediction.{field}"] for field in form.said}
-    said, texts = _said(fields["latency_ms"], fields["feature_set"], **said_of)
+    """The same of predictions that all have this form; times may be uncertain."""
+    fields, n = read.fields, len(read.place)
+    nowhere = np.full(n, np.nan)
+    said, texts = _said(
+        fields["latency_ms"],
+        fields["feature_set"],
+        fields.get("prediction.label", [None] * n),
+        fields.get("prediction.score", nowhere),
+        fields.get("prediction.value", nowhere),
+    )
     cells = {name: fields[f"features.{form.field(i)}"] for i, name in enumerate(form.names)}
-    ordered = {f"{FEATURE}{name}": column(cells[name], texts) for name in sorted(cells)}
+    ordered = {f"{FEATURE}{name}": cells[name] for name in sorted(cells)}
     given, shapes = said.given(), []
     for code in np.unique(given).tolist():
         rows = np.flatnonzero(given == code)
@@ -75,12 +81,12 @@ def familiar_predictions(read: Read, form: Form) -> PredictionColumns:
     return PredictionColumns(
         read.time_ms,
         read.place,
-        hash_ids(fields["prediction_id"]),
+        fields["prediction_id"],
         group,
         [(model, version, role, "") for model, version, role in groups],
         said,
         shapes,
-        texts,
+        read.texts | texts,
         _segments(fields["segment"]) if "segment" in fields else None,
     )
 
@@ -100,11 +106,11 @@ def _coded_together(parts: Sequence[Sequence[Value]]) -> tuple[NDArray[np.int64]
 
 
 def _said(
-    latencies: Sequence[float | None],
+    latency_ms: NDArray[np.float64],
     feature_set: Sequence[str | None],
     label: Sequence[Label | None],
-    score: Sequence[float | None],
-    value: Sequence[float | None],
+    score: NDArray[np.float64],
+    value: NDArray[np.float64],
 ) -> tuple[Said, dict[int, str]]:
     """What predictions say, and the texts of their labels and feature sets."""
     codes, of_label = _coded(_label_texts(label))
@@ -112,28 +118,39 @@ def _said(
     said = Said(
         has_label=np.array([text is not None for text in of_label], np.bool_)[codes],
         label=_hashes(of_label)[codes],
-        score=numbers_of(score),
-        value=numbers_of(value),
-        latency_ms=numbers_of(latencies),
+        score=score,
+        value=value,
+        latency_ms=latency_ms,
         feature_set=_hashes(sets)[of_row] if any(text is not None for text in sets) else None,
     )
     texts = [text for text in (*of_label, *sets) if text is not None]
     return said, {(code := text_hash(t)): text_shown(t, code) for t in texts}
 
 
-def outcome_columns(decoded: Decoded[Outcome] | Read) -> OutcomeColumns:
+def outcome_columns(decoded: Decoded[Outcome]) -> OutcomeColumns:
     """O(n)."""
-    fields: Mapping[str, Sequence[Any]] = (
-        decoded.fields if isinstance(decoded, Read) else taken_apart(decoded.events, OF_OUTCOMES)
-    )
+    fields = taken_apart(decoded.events, OF_OUTCOMES)
+    hashed = {
+        "prediction_id": hash_ids(fields["prediction_id"]),
+        "actual.value": numbers_of(fields["actual.value"]),
+    }
+    return _outcomes(fields | hashed, decoded.time_ms, decoded.place)
+
+
+def familiar_outcomes(read: Read) -> OutcomeColumns:
+    """The same; times may be uncertain."""
+    return _outcomes(read.fields, read.time_ms, read.place)
+
+
+def _outcomes(fields: Mapping[str, Any], time_ms: NDArray[np.int64], place: Rows) -> OutcomeColumns:
     model, of_model = _coded(fields["model_id"])
     label, of_label = _coded(_label_texts(fields["actual.label"]))
     flags = [0 if text is None else label_flags(text) for text in of_label]
-    value, n = numbers_of(fields["actual.value"]), len(decoded.place)
+    value, n = fields["actual.value"], len(place)
     return OutcomeColumns(
-        decoded.time_ms,
-        decoded.place,
-        hash_ids(fields["prediction_id"]),
+        time_ms,
+        place,
+        fields["prediction_id"],
         model,
         of_model,
         revision=np.fromiter(fields["revision"], np.int64, n),

@@ -162,10 +162,20 @@ def encode_pane_record(record: PaneRecord) -> bytes:
             return pack(b"P", VERSION, [*place, record.part])
 
 
+def block_opening(block: Block) -> bytes:
+    """Of a block without rows or table what its record says before its table; the checksum is
+    another one then."""
+    return encode_pane_record(block)[:-1]
+
+
 def encode_in_fragments(record: PaneRecord) -> list[bytes]:
-    """The record's bytes, or, where they are more than a broker takes by default, its fragments:
-    a pane of hundreds of features is larger than that."""
-    value = encode_pane_record(record)
+    """The record's bytes, or its fragments."""
+    return in_fragments(record.source, encode_pane_record(record))
+
+
+def in_fragments(source: int, value: bytes) -> list[bytes]:
+    """A record, or, where it is more than a broker takes by default, its fragments: a pane of
+    hundreds of features is larger than that."""
     if len(value) <= LARGEST_RECORD_BYTES:
         return [value]
     parts = [
@@ -173,7 +183,7 @@ def encode_in_fragments(record: PaneRecord) -> list[bytes]:
         for start in range(0, len(value), LARGEST_RECORD_BYTES)
     ]
     return [
-        encode_pane_record(Fragment(record.source, index, len(parts), part))
+        encode_pane_record(Fragment(source, index, len(parts), part))
         for index, part in enumerate(parts)
     ]
 

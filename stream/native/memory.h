@@ -3,6 +3,7 @@
 #ifndef LEEWAY_MEMORY_H
 #define LEEWAY_MEMORY_H
 
+#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,6 +41,12 @@ static inline bool pushed(Grown *g, const void *item, size_t size)
     memcpy(at, item, size);
     g->used += size;
     return true;
+}
+
+/* As a Python object. */
+static inline PyObject *grown_bytes(const Grown *g)
+{
+    return PyByteArray_FromStringAndSize(g->data, (Py_ssize_t)g->used);
 }
 
 typedef struct Chunk {

@@ -96,7 +96,10 @@ def test_a_deprecated_version_that_still_gets_requests_is_told() -> None:
     assert alert.evidence["reference"]["successor"] == "7"
     assert "move them to v7" in alert.summary
     assert 0 < epoch_ms(alert.evaluated_at) - story.onset_ms <= 61 * MINUTE_MS
-    assert "version" not in {a.kind for a in bare.first}, "nothing was asked"
+    told = [a for a in bare.first if a.kind == "version"]
+    assert [(a.alertname, a.model.version) for a in told] == [("VersionUnready", "6")]
+    off = play("version:deprecated@30h,20%", config="requires: []")
+    assert "version" not in {a.kind for a in off.first}, "nothing was asked"
 
 
 def test_a_version_that_goes_live_with_nothing_to_roll_back_to_is_told() -> None:
@@ -105,8 +108,24 @@ def test_a_version_that_goes_live_with_nothing_to_roll_back_to_is_told() -> None
     first, new = ready
     assert "a reference" in first.summary, "the first version has none until it is sealed"
     assert new.model.version == "8"
-    assert new.summary == "fraud v8: went live without a version to roll back to"
+    assert new.summary == (
+        "fraud v8: went live without a version to roll back to: "
+        "declare models.fraud.versions.8.rollback_to"
+    )
     assert 0 < epoch_ms(new.evaluated_at) - story.onset_ms <= 2 * MINUTE_MS
+
+
+def test_a_new_version_is_told_what_it_lacks_though_nobody_asked() -> None:
+    story = play("version:new@30h")
+    (alert,) = story.first
+    assert (alert.alertname, alert.kind, alert.severity) == ("VersionUnready", "version", "warning")
+    assert (alert.model.version, alert.owners.accountable) == ("8", "payments-risk")
+    assert alert.summary == (
+        "fraud v8: went live without thresholds of its own and a version to roll back to: "
+        "declare models.fraud.objectives and models.fraud.versions.8.rollback_to"
+    )
+    assert 0 < epoch_ms(alert.evaluated_at) - story.onset_ms <= 2 * MINUTE_MS
+    assert [a.status for a in story.alerts] == ["firing"]
 
 
 def test_a_model_that_nobody_retrains_is_stale_and_asked_for() -> None:

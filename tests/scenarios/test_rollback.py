@@ -12,6 +12,7 @@ models:
   pricing:
     versions: {"8": {rollback_to: "7"}}
     rollback: {metric: absolute_error}
+    budget: {predictions: 1000000}
 """
 
 

@@ -77,8 +77,16 @@ def test_a_feature_that_stays_what_it_was_is_a_fault() -> None:
     assert alert.recommended_action == "fix_pipeline"
 
 
+DEPLOYED = """
+models:
+  fraud:
+    budget: {predictions: 1000000}
+    versions: {"8": {rollback_to: "7"}}
+"""
+
+
 def test_the_version_that_is_worse_is_named_and_the_others_are_not() -> None:
-    story = play("version:worse@30h,50%")
+    story = play("version:worse@30h,50%", config=DEPLOYED)
     assert {a.model.version for a in story.alerts} == {"8"}
     assert len({a.incident_id for a in story.alerts}) == 1
     assert {"performance", "calibration"} <= {a.kind for a in story.first}

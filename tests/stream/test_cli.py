@@ -133,10 +133,14 @@ def test_validate_and_doctor_name_all_who_are_missing_and_only_doctor_fails(
     model = "{owners: {accountable: a}, runbook_url: 'https://r'}"
     path.write_text(f"models: {{fraud: {model}, churn: {model}}}", encoding="utf-8")
     assert exit_code(["validate", "-c", str(path)]) == 0
-    err = capsys.readouterr().err
-    assert [line.split(": ")[2] for line in err.splitlines()] == [
+    said = [line.split(": ")[1:3] for line in capsys.readouterr().err.splitlines()]
+    assert [path for what, path in said if what == "missing"] == [
         "models.churn.owners.responsible",
         "models.fraud.owners.responsible",
+    ]
+    assert [path for what, path in said if what != "missing"] == [
+        "models.churn.objectives, budget, floors or thresholds",
+        "models.fraud.objectives, budget, floors or thresholds",
     ]
     assert exit_code(["validate", "-c", str(path), "-o", "json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["gaps"]) == 2

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from stream import cli
+from stream import cli, explain_series
 from stream.events import Alert
 from stream.explain import UnknownAlertError, find
+from stream.explain_series import WIDTH, drawn
+from stream.rules import ModelRule, Rules
 from tests.stream.test_incidents import finding, told
-from tests.streams import prediction
+from tests.streams import outcome, prediction, value_of
+
+RULES = Rules()
 
 ALERTS = told(
     [
@@ -117,3 +123,108 @@ def test_what_probably_is_behind_it_is_shown(
     assert "moved with  a: 1 -> 2.5" in out
     assert "3 are as before; moved or undecided: b" in out
     assert "shared      with pricing" in out
+
+
+# -- the series
+
+
+def series_of(
+    alert: Alert,
+    events: list[dict[str, Any]],
+    outcomes: list[dict[str, Any]] = [],  # noqa: B006
+    rules: Rules = RULES,
+) -> list[str]:
+    """The bars."""
+    shown = msgspec.json.decode(encoded(alert), type=Alert)
+    lines = list(drawn(shown, map(value_of, events), map(value_of, outcomes), rules))
+    return list(lines[0].removeprefix("  series      ")[:WIDTH])
+
+
+def of_measure(alertname: str, metric: str, **more: Any) -> Alert:
+    alert = ALERTS[2]
+    impact = msgspec.structs.replace(alert.impact, metric=metric)
+    return msgspec.structs.replace(alert, alertname=alertname, impact=impact, **more)
+
+
+TIMES = range(0, 10_000, 50)
+
+
+def saying(name: str, at_ms: int, score: float) -> dict[str, Any]:
+    return prediction(f"{name}{at_ms}", at_ms, prediction={"label": "a", "score": score})
+
+
+def truth(name: str, at_ms: int, label: str, known_ms: int | None = None) -> dict[str, Any]:
+    known_ms = at_ms + 1 if known_ms is None else known_ms
+    return outcome(f"{name}{at_ms}", known_ms, actual={"label": label})
+
+
+SAID = [saying("p", at, 0.75) for at in TIMES]
+TURNING = [truth("p", at, "a" if at < 4_000 else "b") for at in TIMES]
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "after"),
+    [("error", "▁", "█"), ("brier", "▁", "█"), ("label_coverage", "▁", "▁")],
+)
+def test_what_outcomes_say_is_drawn_of_the_time_of_the_predictions(
+    metric: str, before: str, after: str
+) -> None:
+    bars = series_of(of_measure("ErrorRateDrift", metric), SAID, TURNING)
+    assert (set(bars[32:35]), set(bars[36:60])) == ({before}, {after})
+
+
+def test_what_was_known_later_than_the_alert_or_was_withdrawn_is_no_outcome() -> None:
+    known = [truth("p", at, "a", 20_000 if at >= 4_000 else None) for at in TIMES]
+    gone = [truth("p", at, "a") | {"revision": 2, "retracted": True} for at in TIMES if at < 3_000]
+    alert = of_measure("LabelDelay", "label_coverage")
+    bars = series_of(alert, SAID, [*known, *gone])
+    assert (set(bars[32:35]), set(bars[36:60])) == ({"█"}, {"▁"})
+    assert set(bars[21:31]) == {"▁"}
+
+
+def test_a_class_and_a_cost_are_those_of_the_configuration() -> None:
+    rules = replace(
+        RULES, models={"m": ModelRule(classes=("b",), costs=(("b", "a", 5.0), ("a", "a", 1.0)))}
+    )
+    bars = series_of(of_measure("CostDrift", "cost"), SAID, TURNING, rules)
+    assert (set(bars[32:35]), set(bars[36:60])) == ({"▁"}, {"█"})
+    bars = series_of(of_measure("RecallDrift", "recall:b"), SAID, TURNING, rules)
+    assert (set(bars[32:35]), set(bars[36:60])) == ({" "}, {"▁"})
+
+
+def test_calibration_is_that_of_the_scores_that_it_is_of() -> None:
+    other = [saying("q", at, 0.25) for at in TIMES]
+    truths = [truth("q", at, "b" if at < 4_000 else "a") for at in TIMES]
+    evidence = {"current": {"score_from": 0.7, "score_to": 0.8}}
+    alert = of_measure("CalibrationDrift", "calibration", evidence=evidence)
+    bars = series_of(alert, [*SAID, *other], [*TURNING, *truths])
+    assert (set(bars[32:35]), set(bars[36:60])) == ({"█"}, {"▁"})
+
+
+def test_of_a_category_its_share_is_drawn_and_of_a_segment_its_own_predictions() -> None:
+    events = [
+        prediction(
+            f"{region}{at}",
+            at,
+            features={"c": "new" if at >= 4_000 and region == "EU" else "old"},
+            segment={"region": region},
+        )
+        for at in TIMES
+        for region in ("EU", "US")
+    ]
+    shares = {"reference": {"shares": {"old": 1.0}}, "current": {"shares": {"new": 1.0}}}
+    scope = msgspec.structs.replace(ALERTS[1].scope, feature="c", segment="region=EU")
+    alert = msgspec.structs.replace(ALERTS[1], evidence=shares, scope=scope)
+    bars = series_of(alert, events)
+    assert (set(bars[32:35]), set(bars[36:60])) == ({"▁"}, {"█"})
+
+
+def test_of_very_many_predictions_those_with_the_smallest_hashes_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = [prediction(f"p{at}", at, features={"x": float(at)}) for at in range(0, 10_000, 10)]
+    monkeypatch.setattr(explain_series, "MOST", 50)
+    alert = ALERTS[1]
+    several = {"".join(series_of(alert, some)) for some in (events, events[::-1])}
+    assert len(several) == 1
+    assert 20 < WIDTH - several.pop().count(" ") <= 50

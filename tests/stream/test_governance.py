@@ -11,9 +11,12 @@ import pytest
 
 from stream.events import Alert, ToActions
 from stream.notices import Notice
+from stream.pipeline import Pipeline
 from stream.rules import (
     DAY_MS,
     HOUR_MS,
+    BudgetRule,
+    ExperimentRule,
     ModelRule,
     Owners,
     ReferenceRule,
@@ -23,8 +26,9 @@ from stream.rules import (
 )
 from stream.times import iso
 from stream.wire import Finding, Noticed
+from tests.stream.test_determinism import restore_some
 from tests.stream.test_incidents import alerts_of, in_order, requests, run
-from tests.streams import SMALL, alert_bytes, dealt, prediction
+from tests.streams import SMALL, Stream, alert_bytes, dealt, feed, prediction
 from tests.streams import run as play
 
 OWNED = ModelRule(owners=Owners("risk", ("ann",)))
@@ -32,7 +36,7 @@ START = 100 * DAY_MS
 ASKING = ("reference", "owner", "thresholds", "rollback")
 
 
-def ruled(*, requires: tuple[Any, ...] = (), every_ms: int | None = None, **model: Any) -> Rules:
+def ruled(*, requires: Any = (), every_ms: int | None = None, **model: Any) -> Rules:
     rule = replace(OWNED, **model)
     retrain = RetrainRule(every_ms=every_ms)
     return replace(SMALL, models={"m": rule}, requires=requires, retrain=retrain, cooldown_ms=0)
@@ -83,7 +87,8 @@ def test_a_version_that_goes_live_without_what_it_needs_is_told_until_it_has_it(
     assert (first.kind, first.severity) == ("version", "warning")
     assert first.recommended_action == "investigate"
     assert first.summary == (
-        "m v1: went live without a reference and anybody responsible and thresholds of its own"
+        "m v1: went live without a reference, anybody responsible and thresholds of its own: "
+        "declare models.m.owners.responsible and models.m.objectives"
     ), "the first version has none to roll back to"
     assert changed.sequence == 2
     assert "a reference" not in changed.summary
@@ -105,6 +110,49 @@ def test_a_second_version_needs_one_to_roll_back_to() -> None:
 
 def test_a_shadow_does_not_answer() -> None:
     assert told([seen(0, role="shadow", has_reference=False)], ruled(requires=ASKING)) == []
+
+
+def test_a_deployment_is_held_to_all_there_is_where_nothing_else_is_said() -> None:
+    auto = ruled(requires="auto")
+    first, new = seen(0, has_reference=False), seen(30, "2", since=30, has_reference=False)
+    new.detail["is_deployment"] = True
+    assert told([first], auto) == [], "what was there when Leeway came is no deployment"
+    (alert,) = told([first, new], auto)
+    assert (alert.model.version, alert.severity) == ("2", "warning")
+    assert alert.summary == (
+        "m v2: went live without a reference, thresholds of its own and a version to roll back to: "
+        "declare models.m.objectives and models.m.versions.2.rollback_to"
+    )
+    assert alert.evidence["reference"] == {
+        "required": ["reference", "owner", "thresholds", "rollback"],
+        "missing": ["reference", "thresholds", "rollback"],
+    }
+    assert alert.evidence["current"]["traffic_share"] is None, "the others are not told of"
+    named = {"versions": (("2", VersionRule(rollback_to="1")),), "budget": BudgetRule(9)}
+    fired, ended = told([new, seen(31, "2", since=30)], ruled(requires="auto", **named))
+    assert fired.summary == "m v2: went live without a reference"
+    assert ended.status == "resolved"
+
+
+def test_a_model_that_no_configuration_names_is_asked_for_nothing_nor_where_it_says_so() -> None:
+    new = seen(30, "2", since=30, has_reference=False)
+    new.detail["is_deployment"] = True
+    assert told([new], replace(SMALL, cooldown_ms=0)) == []
+    assert told([new], ruled(requires=())) == []
+    assert told([new], replace(ruled(), models={"m": replace(OWNED, requires=())})) == []
+
+
+def test_a_variant_of_an_experiment_needs_an_owner_only_and_a_shadow_nothing() -> None:
+    test = ExperimentRule("prices", ("control", "treatment"), (0.5, 0.5))
+    new = seen(30, "2", since=30, role="treatment", has_reference=False)
+    new.detail["is_deployment"] = True
+    assert told([new], ruled(requires="auto", experiments=(test,))) == []
+    unowned = ruled(requires="auto", experiments=(test,), owners=Owners("risk"))
+    (alert,) = told([new], unowned)
+    assert "went live without anybody responsible" in alert.summary
+    shadow = seen(30, "2", since=30, role="shadow", has_reference=False)
+    shadow.detail["is_deployment"] = True
+    assert told([shadow], ruled(requires="auto")) == []
 
 
 DEPRECATED = VersionRule(deprecated_after_ms=START + 10 * HOUR_MS, successor="2")
@@ -207,3 +255,74 @@ def test_stage_2_tells_of_versions_by_the_hour_however_the_records_are_batched()
     assert (second["version"], second["predictions"]) == ("2", 49)
     assert first["traffic_share"] + second["traffic_share"] == pytest.approx(1.0)
     assert second["last_seen"] > second["first_seen"] > first["first_seen"]
+
+
+def of_days(*shares: tuple[str, str, float, float], every_ms: int = 600_000) -> Stream:
+    """(version, role, from which hour, until which): a prediction in ten minutes of each."""
+    events = [
+        prediction(
+            f"{version} {role} {at_ms}",
+            at_ms,
+            model_version=version,
+            role=role,
+            features={"x": Random(at_ms).gauss(0, 1)},
+            _arrival=at_ms,
+        )
+        for version, role, since, until in shares
+        for at_ms in range(int(since * HOUR_MS) + 1_000, int(until * HOUR_MS), every_ms)
+    ]
+    return dealt(sorted(events, key=lambda event: event["_arrival"]), [], 2)
+
+
+DAYS = replace(
+    SMALL,
+    models={"m": OWNED},
+    adwin=replace(SMALL.adwin, enabled=False),
+    budget=BudgetRule(),
+    reference=ReferenceRule(40, 1_000),
+    forget_ms=10 * DAY_MS,
+)
+
+
+def unready(rules: Rules, stream: Stream) -> list[tuple[str, str, str]]:
+    """However the records are batched and the stages restored."""
+    expected = alert_bytes(play(rules, stream, Random(0)))
+    assert alert_bytes(play(rules, stream, Random(1), largest=7)) == expected
+    random, pipeline = Random(3), Pipeline(rules, 2)
+    for side, batch in stream.batches(Random(2), 150):
+        feed(pipeline, side, batch)
+        restore_some(pipeline, rules, random)
+    pipeline.end_of_input(None)
+    assert alert_bytes(pipeline) == expected
+    found = [json.loads(value) for value in expected]
+    return [
+        (a["model"]["version"], a["model"]["role"], a["status"])
+        for a in sorted(found, key=lambda a: (a["evaluated_at"], a["fingerprint"], a["sequence"]))
+        if a["alertname"] == "VersionUnready"
+    ]
+
+
+def test_a_version_that_comes_a_day_or_more_behind_another_one_is_a_deployment() -> None:
+    both = of_days(("1", "champion", 0, 40), ("2", "champion", 30, 40))
+    assert unready(DAYS, both) == [("2", "champion", "firing")]
+    assert unready(replace(DAYS, models={}), both) == []
+    there = of_days(("1", "champion", 0, 40), ("2", "champion", 20, 40))
+    assert unready(DAYS, there) == [], "it was there when Leeway came"
+    owned = replace(OWNED, budget=BudgetRule(), versions=(("2", VersionRule(rollback_to="1")),))
+    assert unready(replace(DAYS, models={"m": owned}), both) == [], "its reference is inherited"
+
+
+def test_a_known_version_in_another_role_or_behind_a_long_silence_is_no_deployment() -> None:
+    again = of_days(("1", "champion", 0, 40), ("1", "control", 30, 40))
+    assert unready(DAYS, again) == []
+    monthly = of_days(("1", "champion", 0, 3), ("1", "champion", 300, 303))
+    assert unready(DAYS, monthly) == []
+    live = of_days(("1", "champion", 0, 40), ("2", "shadow", 3, 40), ("2", "champion", 30, 40))
+    assert unready(DAYS, live) == [("2", "champion", "firing")], "a shadow does not answer"
+
+
+def test_a_deployment_is_ready_once_its_reference_is_there() -> None:
+    owned = replace(OWNED, budget=BudgetRule(), versions=(("2", VersionRule(rollback_to="1")),))
+    rules = replace(DAYS, models={"m": owned}, reference=ReferenceRule(200, 1_000))
+    both = of_days(("1", "champion", 0, 90), ("2", "champion", 25, 90))
+    assert unready(rules, both) == [("2", "champion", "firing"), ("2", "champion", "resolved")]

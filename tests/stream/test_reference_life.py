@@ -11,6 +11,7 @@ import pytest
 
 from stream.columns import Rows, column
 from stream.events import Alert
+from stream.model_parts import encode
 from stream.model_stage import ModelStage
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorFinding
@@ -76,6 +77,34 @@ def test_a_shape_is_well_again_though_its_reference_is_small_and_what_was_told_o
 
     assert shapes(0.0) == ["drift", "quiet"]
     assert set(shapes(0.6)) == {"drift"}
+
+
+# -- made when somebody asks
+
+
+@pytest.mark.parametrize("rows", [5, 50])
+def test_a_provisional_reference_is_the_same_whenever_it_is_asked_for(rows: int) -> None:
+    table = panes(steps(0.0, 0.0, 1.5, 0.0, each=400), rows=rows)
+    whole = [*range(1, len(table))]
+    never, always = lived(table, CALM), lived(table, CALM, whole)  # a snapshot asks
+    assert never.findings == always.findings
+    assert never.findings, "there is something to tell before a reference is sealed"
+    assert [r.id for r in never.references] == [r.id for r in always.references]
+    monitor = Monitor(CALM, GROUP, "prediction", CALM.reference)
+    findings: list[MonitorFinding] = []
+    for end_ms in table.pane_end.tolist():
+        findings += monitor.update(table.between(end_ms, end_ms))[0]
+    assert findings == never.findings
+    ends = [one.snapshot().to_plain() for one in (monitor, always.monitor)]
+    assert len({encode(plain) for plain in ends}) == 1
+
+
+def test_a_reference_that_nobody_asks_for_is_not_made() -> None:
+    monitor = Monitor(CALM, GROUP, "prediction", CALM.reference)
+    monitor.update(panes(steps(0.0, each=CALM.minimum_values), rows=CALM.minimum_values))
+    assert not monitor._detection.standards.has_begun
+    assert [one.series for one in monitor.status()], "who asks has it"
+    assert monitor._detection.standards.has_begun
 
 
 # -- scanned

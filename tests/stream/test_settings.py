@@ -255,7 +255,7 @@ models:
         ("{models: {m: {maturity: 60d, owners: {accountable: a}, runbook_url: 'http://r'}}}",
          "models.m.maturity is beyond outcomes.horizon"),
         ("{pane: 0s}", "pane"),
-        ("{requires: [luck]}", "requires.0"),
+        ("{requires: [luck]}", "requires: write auto"),
         ("{models: {m: {versions: {'1': {deprecated_after: soon}}}}}",
          "models.m.versions.1.deprecated_after: 'soon' is no date or time"),
         ("{alerts: {escalate: [{after: 2h, to: [a]}, {after: 1h, to: [b]}]}}", "alerts.escalate"),
