@@ -92,7 +92,7 @@ class Detection:
         standards, watch = self.standards, self.watch
         rows = recent.window(BEFORE_ALL_MS, end_ms) if standards.has_begun else None
         ended: Fired = [*standards.arrange(watch, numeric, rules, recent=rows, anew=anew)]
-        watch.gather(standards.gathered if is_gathering else None)
+        watch.gather(standards.gathered(rules) if is_gathering else None)
         if self._kind == "prediction":
             taus = {key: one.terms.tau for key, one in watch.watched.items()}
             if self._joint.arrange(standards.law, numeric, taus, rules, self._group[0]):
@@ -105,11 +105,10 @@ class Detection:
 
     def _rate(self, rules: Rules) -> float:
         """False alerts a prediction."""
-        budget, newest = rules.budget_of(self._group[0]), self.standards.newest
-        if newest is None:  # its traffic is not known yet
+        budget, traffic = rules.budget_of(self._group[0]), self.standards.traffic
+        if traffic is None:  # it is not known yet
             return 1.0 / budget.predictions
-        span_ms = newest.end_ms - newest.start_ms
-        return false_alerts_per_prediction(budget, newest.count, span_ms)
+        return false_alerts_per_prediction(budget, *traffic)
 
     def _pool(self, rules: Rules) -> None:
         """What other models read too is added up with theirs, once it has a reference."""
@@ -147,7 +146,7 @@ class Detection:
             found = words.of_unit(one, end_ms, is_sealed=sealed, moved_along=moved_along)
             findings += [] if found is None else [found]
         findings += [
-            words.of_joint(joint, int(run.pane_end[joint.row]), self._joint)
+            words.of_joint(joint, int(run.pane_end[joint.row]), self._joint, self.law)
             for joint in self._joint.run(run, rules, firing, told)
         ]
         findings += self._constant(run, rules, recent, words)
@@ -256,6 +255,7 @@ class Detection:
         return {
             **({"objectives": slow.snapshot()} if slow.slots or slow.is_firing else {}),
             "law": None if self.law is None else self.law.id,
+            **self.standards.of_deployed(),
             "late": self.standards.late(),
             "provisional": self.standards.provisional_id,
             "watch": self.watch.snapshot(),
@@ -269,6 +269,7 @@ class Detection:
         self, references: list[Reference], plain: Mapping[str, Any], rules: Rules
     ) -> None:
         law = plain.get("law", references[-1].id if references else None)
+        self.standards.restore_deployed(plain)
         for reference in references:
             if reference.id == law:
                 self.standards.seal(reference, rules)

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
-import numpy as np
-
-from detectors.dependence import FEWEST_TOGETHER
-from stream.batches import common_tau, taus_of
 from stream.columns import Rows
 from stream.late_gathering import Gathered
-from stream.pane_evidence import PaneReader
 from stream.pane_kinds import PaneKind
-from stream.panes import summarise
 from stream.profile import Profile
 from stream.reference import Reference
 from stream.rules import Rules
-from stream.unit_columns import UnitColumns
+from stream.taus import Taus
 from stream.unit_plan import Feature, plan, units_of
-from stream.unit_reading import Asked, Together
-from stream.units import Unit, is_fault
+from stream.unit_reading import Asked
+from stream.units import Unit
 from stream.watch import Watch
 from stream.watched import Key, Watched
 
 _GROWN = 1.25  # times as large a τ as was known
+_UNMEASURED = 8.0
+"""τ until live predictions have said it: rows that were put down for training are in any order."""
+_UNKNOWN_MS = 10**15
+"""In which predictions come while nobody knows: the budget is what it is by their number then."""
 _WRONG_AT_ANY_HOUR = frozenset({"null", "absent", "type_error", "unlabelled"})
 
 
 class Standards:
     """The law is a sealed reference. Until there is one, and for features that it does not know,
     what has been gathered so far is a provisional one, again at every doubling. A feature that
-    came when the law was sealed has a standard of its own."""
+    came when the law was sealed has a standard of its own.
+
+    A law that was deployed stays when live predictions are a reference: these say what it cannot
+    know, at every doubling how much values depend, and in the end what comes in which time."""
 
     def __init__(self, kind: PaneKind, model_id: str, *, has_season: bool) -> None:
         self._kind, self._model_id, self.has_season = kind, model_id, has_season
@@ -39,15 +41,40 @@ class Standards:
         self._provisional: Profile | None = None
         self._late: dict[str, Profile] = {}
         self._late_laws: set[str] = set()  # features whose own is sealed
+        # beside a law that was deployed:
+        self._live: tuple[int, int] | None = None  # predictions of the live reference; their ms
+        self._early_ms: int | None = None  # so far there are too few to tell of a change
+        self._is_measured = False  # since the last arrangement
 
     def seal(self, reference: Reference, rules: Rules) -> None:
-        self.law, self._provisional = _profile(reference, rules), None
+        self.law, self._provisional = self._law(reference, rules), None
+
+    def _law(self, reference: Reference, rules: Rules) -> Profile:
+        if not reference.source:
+            return _profile(reference, rules)
+        traffic = self._live or (reference.count, _UNKNOWN_MS)
+        return Profile(reference, rules.minimum_values, rules.max_categories, traffic)
+
+    @property
+    def is_deployed(self) -> bool:
+        return self.law is not None and self.law.reference.source != ""
+
+    @property
+    def _is_settling(self) -> bool:
+        """Live predictions have yet to say what a deployed law cannot know."""
+        return self.is_deployed and self._live is None
+
+    def is_early(self, since_ms: int) -> bool:
+        """What began then has been so as long as there is something to compare."""
+        return self._early_ms is None or since_ms < self._early_ms
 
     def take(self, gathered: Gathered, rules: Rules) -> bool:
         """Compare with this from now on; False: there is too little in it."""
         name, reference = gathered.feature, gathered.reference
         if name is None:
-            if gathered.is_sealed:
+            if self.is_deployed:
+                self._meet(reference, rules, is_sealed=gathered.is_sealed)
+            elif gathered.is_sealed:
                 self.seal(reference, rules)
             else:
                 self._provisional = _profile(reference, rules)
@@ -58,6 +85,24 @@ class Standards:
         if gathered.is_sealed:
             self._late_laws.add(name)
         return True
+
+    def _meet(self, live: Reference, rules: Rules, *, is_sealed: bool) -> None:
+        """What live predictions are like, beside a law that was deployed."""
+        assert self.law is not None
+        self._is_measured = True
+        if self._early_ms is None and live.count >= 2 * rules.minimum_values:
+            self._early_ms = live.end_ms
+        if not is_sealed:
+            self._provisional = _profile(live, rules)
+            return
+        of, own = self.law.reference, _profile(live, rules)
+        self._provisional = None
+        for name in sorted(live.frozen.names):
+            if _values(of, name) < rules.minimum_values <= _values(live, name):
+                self._late[name] = own
+                self._late_laws.add(name)
+        self._live = own.traffic
+        self.law = self._law(of, rules)
 
     def is_sealed(self, profile: Profile) -> bool:
         """Whether it is the law, or that of a late feature."""
@@ -74,12 +119,14 @@ class Standards:
 
     def lacks(self, name: str, rules: Rules) -> bool:
         """Whether the law is silent about this feature, or nearly."""
-        return self.law is not None and _values(self.law.reference, name) < rules.minimum_values
+        if self.law is None or name in self._late_laws:
+            return False
+        return _values(self.law.reference, name) < rules.minimum_values
 
     def use(self, rules: Rules) -> None:
         """What is known well enough is for the rules to say. `arrange` anew must follow."""
         if self.law is not None:
-            self.law = _profile(self.law.reference, rules)
+            self.law = self._law(self.law.reference, rules)
         if self._provisional is not None:
             self._provisional = _profile(self._provisional.reference, rules)
         self._late = {name: _profile(of.reference, rules) for name, of in self._late.items()}
@@ -98,22 +145,17 @@ class Standards:
         of all have changed."""
         firing = list(watch.firing)
 
-        measured = watch.taus()
         features = list(self._features(numeric))
-        panes = None
-        if recent is not None and len(np.unique(recent.pane_end)) >= FEWEST_TOGETHER:
-            panes = summarise(recent, rules.pane_rows, rules.max_categories)
-        first = None if panes is None else PaneReader(panes, rules.max_categories)
-        if first is not None and self.law is None:
-            of_all = _common(first, self._asked(features, rules))
-            watch.common_tau = max(watch.common_tau, of_all)
+        taus = Taus(watch, recent, rules)
+        if self.law is None:
+            taus.ask_all(self._asked(features, rules))
 
         def keep(key: Key, feature: Feature) -> Watched | None:
             known = watch.watched.get(key)
             if known is None or anew or known.numeric != feature.numeric:
                 return None
             if known.profile is feature.profile:
-                return known
+                return None if is_outdated(known, feature) else known
             if self.is_sealed(feature.profile) or watch.is_calm(key):
                 return None
             # an alert and its beginnings are not disturbed by what is only provisional, unless that
@@ -123,23 +165,23 @@ class Standards:
             return replace(known, terms=replace(known.terms, tau=now)) if worth_less else known
 
         def tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
-            found = own_tau(feature, unit)
-            if self.is_sealed(feature.profile):
-                return found
-            return tuple(max(of, watch.common_tau) for of in found)
+            if not self.is_sealed(feature.profile):
+                return taus.of_provisional(feature, unit)
+            is_law = feature.profile is self.law
+            unmeasured = _UNMEASURED if is_law and self._is_settling else 1.0
+            return taus.of(feature, unit, unmeasured, is_live=self.is_deployed)
 
-        def own_tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
-            # values out of range come together as the values do: there are none to tell it from
-            of = Unit(unit.name, "shift") if unit.measure == "out_of_range" else unit
-            season = feature.profile.season(of.name) if of.measure == "shift" else None
-            if season is not None:
-                return (season.tau,)
-            found = measured.get((of.name, of.measure))
-            if found is None:
-                return _first_tau(feature, of, first)
-            return found if len(found) == unit.columns else (max(found),)
+        def is_outdated(known: Watched, feature: Feature) -> bool:
+            """Live predictions have said since how much its values depend."""
+            is_of_law = feature.profile is self.law
+            if not (self._is_measured and is_of_law) or known.key in watch.firing:
+                return False
+            is_first = max(known.terms.tau) >= _UNMEASURED
+            is_free = is_first or watch.is_calm(known.key)
+            return is_free and tau(feature, known.unit) != known.terms.tau
 
         watch.arrange(plan(features, self._kind, rules, self._model_id, keep=keep, tau=tau))
+        self._is_measured = False
         return [key for key in firing if key not in watch.firing]
 
     def _features(self, numeric: Mapping[str, bool]) -> Iterator[Feature]:
@@ -189,26 +231,37 @@ class Standards:
         return [(unit, f.profile, f.numeric) for f, of in units for unit in of]
 
     @property
-    def newest(self) -> Reference | None:
-        """The law, or the provisional one."""
+    def traffic(self) -> tuple[int, int] | None:
+        """Predictions and their ms: of the law, or of the provisional one."""
         profile = self.law or self._provisional
-        return None if profile is None else profile.reference
+        return None if profile is None else profile.traffic
 
     @property
     def has_begun(self) -> bool:
         """Whether there is anything to compare with."""
         return self.law is not None or self._provisional is not None
 
-    @property
-    def gathered(self) -> int | None:
-        """Rows of the provisional reference, if there is one."""
-        return None if self._provisional is None else self._provisional.reference.count
+    def gathered(self, rules: Rules) -> int | None:
+        """Rows of the provisional reference, if there is one; beside a law that was deployed as
+        many are to come first."""
+        if self._provisional is not None:
+            return self._provisional.reference.count
+        return rules.minimum_values if self._is_settling else None
 
     # -- state
 
     @property
     def provisional_id(self) -> str | None:
         return None if self._provisional is None else self._provisional.reference.id
+
+    def of_deployed(self) -> dict[str, Any]:
+        """Of what live predictions have said beside it."""
+        return {"deployed": [self._live, self._early_ms]} if self.is_deployed else {}
+
+    def restore_deployed(self, plain: Mapping[str, Any]) -> None:
+        """Before the law is."""
+        live, self._early_ms = plain.get("deployed", (None, None))
+        self._live = None if live is None else (live[0], live[1])
 
     def late(self) -> list[tuple[str, str, bool]]:
         """(feature, id of its reference, whether that is sealed)."""
@@ -239,22 +292,6 @@ class Standards:
         if self.law is not None:
             profiles[self.law.reference.id] = self.law
         return profiles
-
-
-def _first_tau(feature: Feature, unit: Unit, first: PaneReader | None) -> tuple[float, ...]:
-    """Of a unit that has not been watched yet, from the latest panes; None: they are too few."""
-    if first is None:
-        return (1.0,) * unit.columns
-    read = first.read(Together([(unit, feature.profile, feature.numeric)]))
-    return tuple(taus_of(read.x, read.n, read.xx).tolist())
-
-
-def _common(first: PaneReader, asked: Sequence[Asked]) -> float:
-    """τ of all values together, in the latest panes."""
-    values = [one for one in asked if not is_fault(one[0].measure)]
-    read = first.read(Together(values))
-    columns = UnitColumns(((unit.name, unit.measure), unit.columns) for unit, _, _ in values)
-    return common_tau(columns, read.x, read.n, read.xx)
 
 
 def _values(reference: Reference, name: str) -> int:
