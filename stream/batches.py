@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from detectors.dependence import common_ratio, variance_ratio
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
-from stream.units import is_fault
-from stream.watched import Key
+from stream.units import Key, is_fault
 
 BATCHES = 40  # from a provisional reference to its doubling
 FEWEST = 20  # from which a variance can be told

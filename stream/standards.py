@@ -143,9 +143,9 @@ class Standards:
         """Watch what can be compared, from the next pane on; the keys that fired and are watched
         no more. `numeric`: of all features, in order; `recent`: the latest rows; `anew`: the terms
         of all have changed."""
-        firing = list(watch.firing)
-
+        firing, calm = list(watch.firing), watch.calm()
         features = list(self._features(numeric))
+        sealed = {f.profile for f in features if self.is_sealed(f.profile)}
         taus = Taus(watch, recent, rules)
         if self.law is None:
             taus.ask_all(self._asked(features, rules))
@@ -156,16 +156,15 @@ class Standards:
                 return None
             if known.profile is feature.profile:
                 return None if is_outdated(known, feature) else known
-            if self.is_sealed(feature.profile) or watch.is_calm(key):
+            if feature.profile in sealed or key in calm:
                 return None
             # an alert and its beginnings are not disturbed by what is only provisional, unless that
             # has made known that its values are worth less
             now = tau(feature, known.unit)
-            worth_less = max(now) > _GROWN * max(known.terms.tau)
-            return replace(known, terms=replace(known.terms, tau=now)) if worth_less else known
+            return replace(known, tau=now) if max(now) > _GROWN * max(known.tau) else known
 
         def tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
-            if not self.is_sealed(feature.profile):
+            if feature.profile not in sealed:
                 return taus.of_provisional(feature, unit)
             is_law = feature.profile is self.law
             unmeasured = _UNMEASURED if is_law and self._is_settling else 1.0
@@ -176,9 +175,9 @@ class Standards:
             is_of_law = feature.profile is self.law
             if not (self._is_measured and is_of_law) or known.key in watch.firing:
                 return False
-            is_first = max(known.terms.tau) >= _UNMEASURED
-            is_free = is_first or watch.is_calm(known.key)
-            return is_free and tau(feature, known.unit) != known.terms.tau
+            is_first = max(known.tau) >= _UNMEASURED
+            is_free = is_first or known.key in calm
+            return is_free and tau(feature, known.unit) != known.tau
 
         watch.arrange(plan(features, self._kind, rules, self._model_id, keep=keep, tau=tau))
         self._is_measured = False

@@ -36,7 +36,7 @@ class Taus:
         if self._reader is None or not values:
             return
         read = self._reader.read(Together(values))
-        columns = UnitColumns(((unit.name, unit.measure), unit.columns) for unit, _, _ in values)
+        columns = UnitColumns((unit.key, unit.columns) for unit, _, _ in values)
         of_all = common_tau(columns, read.x, read.n, read.xx)
         self._watch.common_tau = max(self._watch.common_tau, of_all)
 
@@ -46,7 +46,7 @@ class Taus:
         """Of its columns, or one for all. `unmeasured`: where there are too few panes; `is_live`:
         what is measured counts beside a season that was not."""
         # values out of range come together as the values do: there are none to tell it from
-        of = Unit(unit.name, "shift") if unit.measure == "out_of_range" else unit
+        of = Unit.of(unit.name, "shift") if unit.measure == "out_of_range" else unit
         season = feature.profile.season(of.name) if of.measure == "shift" else None
         found = self._measured.get((of.name, of.measure))
         is_young = self._panes < FEWEST
@@ -63,4 +63,5 @@ class Taus:
 
     def of_provisional(self, feature: Feature, unit: Unit) -> tuple[float, ...]:
         """No less than what all values say together: little is known of each."""
-        return tuple(max(of, self._watch.common_tau) for of in self.of(feature, unit))
+        found, common = self.of(feature, unit), self._watch.common_tau
+        return tuple(max(of, common) for of in found) if common > 1.0 else found
