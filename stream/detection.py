@@ -7,9 +7,10 @@ an owner has set thresholds for. What begins and ends with a reference begins an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from detectors.jump import Course
 from stream.budget import OBJECTIVES, false_alerts_per_prediction
 from stream.columns import Group
 from stream.concert import Concert, Raised
@@ -36,6 +37,7 @@ from stream.stale_watch import StaleWatch
 from stream.standards import Standards
 from stream.units import Measure
 from stream.watch import Watch
+from stream.watched import Key, Watched
 from stream.watermark import BEFORE_ALL_MS
 
 _OF_MEANS: tuple[Measure, ...] = ("shift", "rate", "mean")
@@ -130,11 +132,23 @@ class Detection:
     # -- runs
 
     def run(
-        self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
+        self,
+        run: PaneTable,
+        rules: Rules,
+        recent: RecentRows,
+        words: Findings,
+        course: Callable[[Key, PaneTable], Course | None],
     ) -> list[MonitorFinding]:
+        """`course`: what a change up to the end of a run looks like, of a unit whose reference is
+        still gathered."""
         firing = list(self.watch.firing)
         self._pool(rules)
-        told = self.watch.run(run, rules, self.standards.may_tell)
+
+        def may_tell(one: Watched, row: int) -> bool:
+            upto = run.between(int(run.pane_end[0]), int(run.pane_end[row]))
+            return self.standards.may_tell_now(one, lambda: course(one.key, upto))
+
+        told = self.watch.run(run, rules, may_tell)
         concert = Concert(firing)
         findings: list[MonitorFinding] = []
         for one in concert.of(told):
@@ -257,6 +271,7 @@ class Detection:
             **({"objectives": slow.snapshot()} if slow.slots or slow.is_firing else {}),
             "law": None if self.law is None else self.law.id,
             "late": self.standards.late(),
+            **self.standards.unsettled(),
             "provisional": self.standards.provisional_id,
             "watch": self.watch.snapshot(),
             "means": self.means.snapshot(),
@@ -278,6 +293,7 @@ class Detection:
     ) -> dict[str, Profile]:
         """Behind the law; all profiles by id."""
         late = plain.get("late", [])
+        self.standards.restore_unsettled(plain)
         profiles = self.standards.restore(bases, plain["provisional"], late, rules)
         self.watch.restore(profiles, rules, self._group[0], plain["watch"])
         self.means.restore(plain["means"])

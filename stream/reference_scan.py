@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.dependence import Scan, scan_reference
+from detectors.jump import Course, clearest, course_of
 from stream.batches import taus_of
 from stream.chunk_sums import ChunkSums
 from stream.pane_evidence import PaneReader
@@ -22,6 +23,7 @@ from stream.panes import Ints, PaneTable
 from stream.profile import Profile
 from stream.reference import ChangeWithin, Reference
 from stream.unit_reading import Together
+from stream.unit_tilts import Baseline, baseline_of
 from stream.units import Unit, is_fault
 from stream.watched import Key
 
@@ -95,14 +97,37 @@ class ReferenceScan:
                 first += unit.columns
         return found
 
-    def find(self) -> ChangeWithin | None:
-        """The clearest change, if there is one."""
+    def find(self) -> dict[Key, ChangeWithin]:
+        """All that has changed, the clearest first."""
         columns = sum(unit.columns for unit, _, _ in self._all())
-        best: tuple[float, ChangeWithin] | None = None
+        found: dict[Key, tuple[float, ChangeWithin]] = {}
         for unit, scan, since_ms in self._scans(_LEVEL / max(columns, 1)):
-            if scan.found and (best is None or scan.statistic > best[0]):
-                best = scan.statistic, ChangeWithin(unit.name, unit.measure, since_ms)
-        return None if best is None else best[1]
+            key = unit.name, unit.measure
+            if scan.found and (key not in found or scan.statistic > found[key][0]):
+                found[key] = scan.statistic, ChangeWithin(unit.name, unit.measure, since_ms)
+        order = sorted(found, key=lambda key: -found[key][0])
+        return {key: found[key][1] for key in order}
+
+    def course(
+        self, key: Key, run: PaneTable, pane_ms: int, max_categories: int
+    ) -> Course | None:
+        """Of a unit from the first value that its frame is of to the end of this run, which comes
+        next; None: it is not looked at."""
+        for place, (scanned, sums) in enumerate(self._parts()):
+            first = 0
+            for unit, numeric, frame in scanned:
+                if (unit.name, unit.measure) == key:
+                    columns = slice(first, first + unit.columns)
+                    read = PaneReader(run, max_categories).read(
+                        Together([(unit, frame, numeric)])
+                    )
+                    kinds = [read.x, read.n, read.xx][: 2 if place else 3]
+                    mine = sums.of(columns)
+                    mine.add(run.rows, run.pane_end - pane_ms, np.stack(kinds))
+                    x, n, xx = _three(mine.all(unit.columns))
+                    return _course(unit, baseline_of(unit, frame, numeric=numeric), x, n, xx)
+                first += unit.columns
+        return None
 
     def _scans(self, level: float) -> Iterator[tuple[Unit, Scan, int]]:
         for scanned, sums in self._parts():
@@ -150,6 +175,15 @@ class ReferenceScan:
         self._lay_out()
         self._fine_sums.restore(3, plain["fine"])
         self._coarse_sums.restore(2, plain["coarse"])
+
+
+def _course(unit: Unit, begun: Baseline, x: Ints, n: Ints, xx: Ints) -> Course:
+    """Behind what the frame is of, where its squares are known."""
+    column = clearest(n, x) if unit.columns > 1 and not unit.is_mean else 0
+    if not unit.is_mean:
+        x, n = np.vstack([begun.x, x]), np.vstack([begun.n, n])
+        xx = np.vstack([np.full(len(begun.x), begun.xx) if begun.xx else begun.x, xx])
+    return course_of(n[:, column], x[:, column], xx[:, column])
 
 
 def _three(sums: NDArray[np.int64]) -> tuple[Ints, Ints, Ints]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
+from detectors.jump import Course
 from stream.batches import FEWEST, taus_of
 from stream.columns import Rows
 from stream.late_gathering import Gathered
@@ -35,9 +37,14 @@ class Standards:
         self._provisional: Profile | None = None
         self._late: dict[str, Profile] = {}
         self._late_laws: set[str] = set()  # features whose own is sealed
+        # until there is a sealed reference of them:
+        self._restless: set[Key] = set()  # what came and went before something was found
+        self._told: set[Key] = set()
 
     def seal(self, reference: Reference, rules: Rules) -> None:
         self.law, self._provisional = _profile(reference, rules), None
+        self._restless.clear()
+        self._told.clear()
 
     def take(self, gathered: Gathered, rules: Rules) -> bool:
         """Compare with this from now on; False: there is too little in it."""
@@ -61,8 +68,35 @@ class Standards:
 
     def may_tell(self, one: Watched) -> bool:
         """Before a reference knows the hours, whatever comes and goes with them would be a change:
-        with a season, only what is wrong whatever the value is told until it is sealed."""
-        return one.unit.measure in _WRONG_AT_ANY_HOUR or self.knows_hours(one.profile)
+        with a season, only what is wrong whatever the value is told until it is sealed. Without one
+        that holds of what is known to come and go."""
+        if one.unit.measure in _WRONG_AT_ANY_HOUR:
+            return True
+        return self.knows_hours(one.profile) and not self.is_restless(one)
+
+    def may_tell_now(self, one: Watched, course: Callable[[], Course | None]) -> bool:
+        """The same of a change at this moment. A provisional reference cannot know what comes and
+        goes more slowly than it has lasted: of a unit one jump is told, until it is sealed."""
+        if not self.may_tell(one):
+            return False
+        if one.unit.measure in _WRONG_AT_ANY_HOUR or self.is_sealed(one.profile):
+            return True
+        if one.key in self._told:
+            return False
+        found = course()
+        if found == "restless":
+            self._restless.add(one.key)
+        if found in {"restless", "on its way"}:
+            return False
+        self._told.add(one.key)
+        return True
+
+    def is_restless(self, one: Watched) -> bool:
+        return one.key in self._restless and not self.is_sealed(one.profile)
+
+    def expect_restless(self, keys: Iterable[Key]) -> None:
+        """These changed while they were gathered."""
+        self._restless.update(keys)
 
     def knows_hours(self, profile: Profile) -> bool:
         """If there are any."""
@@ -185,6 +219,15 @@ class Standards:
         return None if self._provisional is None else self._provisional.reference.count
 
     # -- state
+
+    def unsettled(self) -> dict[str, list[Key]]:
+        """Where there is something of it."""
+        found = {"restless": sorted(self._restless), "told": sorted(self._told)}
+        return {name: keys for name, keys in found.items() if keys}
+
+    def restore_unsettled(self, plain: Mapping[str, Any]) -> None:
+        self._restless = {(name, measure) for name, measure in plain.get("restless", ())}
+        self._told = {(name, measure) for name, measure in plain.get("told", ())}
 
     @property
     def provisional_id(self) -> str | None:

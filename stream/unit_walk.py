@@ -68,12 +68,12 @@ class Walk:
         absorb: Callable[[Key, Baseline], None],
         is_current: Callable[[Key], bool],
         patience: Patience,
-        may_tell: Callable[[Watched], bool] = lambda _: True,
+        may_tell: Callable[[Watched, int], bool] = lambda *_: True,
     ) -> None:
         """`usual`: the terms of a unit that begins anew; `absorb`: what was within the floor for so
         long is usual too, or a change below it would be told again and again; `is_current`:
-        whether the constants of a unit that is calm are those of these terms; `may_tell`: of one
-        that may not, no crossing is worth telling."""
+        whether the constants of a unit that is calm are those of these terms; `may_tell`: whether a
+        crossing at this row is worth telling of a unit."""
         self.stirred: dict[Key, int] = {}  # the last row at which a unit was not as usual
         self.undecided: NDArray[np.bool_] | None = None  # panes that are no evidence, if any is
         self._usual, self._absorb = usual, absorb
@@ -159,7 +159,7 @@ class Walk:
         one = self._watched[key]
         self.stirred[key] = crossing.row
         effect = effect_of(one, crossing.column, crossing.x, crossing.n)
-        is_little = bool(abs(effect.estimate) < one.terms.floor) or not self._may_tell(one)
+        is_little = bool(abs(effect.estimate) < one.terms.floor) or not self._may_tell(one, crossing.row)
         firing = self._firing.get(key)
         if firing is not None:
             firing.relearn()  # held until it has, and looked at anew: it may be well again
