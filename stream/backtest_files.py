@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +16,7 @@ from stream.events import DeadLetter, EventTime, Records
 from stream.history import BEFORE_ALL_MS, SIDES, Meter
 from stream.partitioning import partition_of
 from stream.pipeline import Pipeline
+from stream.renewals import Renewal
 from stream.replay import ReplayedJournal
 from stream.source_stage import Side
 from stream.times import to_ms
@@ -33,8 +34,11 @@ class FileHistory:
         *,
         timestamp_field: str | None = None,
         journal: Path | None = None,
+        deployed: Sequence[Renewal] = (),
     ) -> None:
-        """Raises OSError and ValueError for the journal."""
+        """`deployed`: references that come with versions. Raises OSError and ValueError for the
+        journal."""
+        self._deployed = deployed
         self._paths: dict[Side, list[Path]] = {"predictions": predictions, "outcomes": outcomes}
         self._timestamp_field = timestamp_field
         self._decisions = (
@@ -49,6 +53,7 @@ class FileHistory:
         rules = self._decisions.rules
         rules.begin(pipeline)
         rules.activate(pipeline)
+        pipeline.deploy(self._deployed)
         partitions = len(pipeline.sources)
         left = {
             side: chunks(paths, partitions, self._timestamp_field)
@@ -113,7 +118,7 @@ def chunks(
     """
     read = _reader(timestamp_field)
     for path in paths:
-        lines = (read(n, v, partitions) for n, v in enumerate(_values(path), 1) if v.strip())
+        lines = (read(n, v, partitions) for n, v in enumerate(values_of(path), 1) if v.strip())
         while chunk := list(islice(lines, _CHUNK)):
             dealt: dict[int, list[Line]] = {}
             for line in chunk:
@@ -130,7 +135,7 @@ def chunks(
             ]
 
 
-def _values(path: Path) -> Iterator[bytes]:
+def values_of(path: Path) -> Iterator[bytes]:
     if path.suffix == ".parquet":
         yield from _parquet_values(path)
         return

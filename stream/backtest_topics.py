@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from stream.journal import read_whole
 from stream.kafka_admin import AdminError, admin, live_topics
 from stream.pipeline import Pipeline
 from stream.reference import Reference
+from stream.renewals import Renewal
 from stream.replay import ReplayedJournal
 from stream.settings import Settings
 from stream.times import iso, moment_ms
@@ -39,11 +41,14 @@ class TopicHistory:
         to_ms: int | None,
         checkpoint_ms: int | None = None,
         journal: Path | None = None,
+        deployed: Sequence[Renewal] = (),
     ) -> None:
         """Bounds are record timestamps, `to_ms` exclusive; see `find_ranges`. `checkpoint_ms`:
         begin at the last checkpoints of before then. `journal`: a file instead of the topic.
+        `deployed`: references that come with versions, beside those of the live run.
         Raises OSError and ValueError for it."""
         self._settings = settings
+        self._deployed = deployed
         self._checkpoint_ms = checkpoint_ms
         self._resumed: Resumed | None = None
         self._bounds_ms = (from_ms, to_ms)
@@ -86,6 +91,7 @@ class TopicHistory:
                 await self._read_journal()
             self._journal.rules.begin(pipeline)
             self._journal.rules.activate(pipeline)
+            pipeline.deploy(self._deployed)
             self._remarks += self._journal.rules.remarks()
             if self._resumed is not None:
                 self._resumed.take_over(pipeline)

@@ -112,6 +112,15 @@ def backtest(
         str | None,
         typer.Option(help="Field with the record timestamp; without it no event is future."),
     ] = None,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Of `leeway reference build --of`: deployed with its version.",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+        ),
+    ] = None,
 ) -> None:
     """Run the same code over a history: files, or with --bootstrap topics.
 
@@ -131,6 +140,7 @@ def backtest(
         from_checkpoint=from_checkpoint,
         journal=journal,
         timestamp_column=timestamp_column,
+        references=reference,
     )
     overrides = {} if partitions is None else {"partitions": partitions}
     wanted = Wanted(alerts, summary, actions)
@@ -367,10 +377,19 @@ def reference_build(
     predictions: Files,
     references: Annotated[Path, typer.Option(help="Where to write the references (.ndjson).")],
     outcomes: Annotated[list[Path] | None, typer.Option(exists=True, dir_okay=False)] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(help="What the files hold (training, say): all of it, to be deployed."),
+    ] = None,
     config: Config = None,
 ) -> None:
-    """Seal references over files of events, as a worker would have."""
+    """Seal references over files of events, as a worker would have; with --of, one of all rows of
+    a version, in whatever order, for `leeway reference deploy`."""
     settings = load_settings(config)
+    if of is not None:
+        from stream.reference_files import build
+
+        raise typer.Exit(build(settings, predictions, outcomes or [], source=of, out=references))
     from stream.backtest import build_references
 
     raise typer.Exit(
@@ -397,6 +416,30 @@ def reference_accept(
     from stream.cli_config import accept
 
     accept(settings, model, version, at)
+
+
+@reference_app.command("deploy")
+def reference_deploy(
+    references: Annotated[
+        Path,
+        typer.Argument(help="Of `leeway reference build --of`.", exists=True, dir_okay=False),
+    ],
+    model: Annotated[str, typer.Argument(help="model_id")],
+    version: Annotated[str, typer.Argument(help="model_version")],
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="Event time: RFC 3339, or epoch ms; if not given, as soon as it answers."
+        ),
+    ] = None,
+    config: Config = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Give a version its reference: it is compared with that from its first prediction on."""
+    settings = load_settings(config, _broker(bootstrap))
+    from stream.cli_config import deploy
+
+    deploy(settings, references, model, version, at)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import Any
 from stream.backtest import Wanted, run
 from stream.cli_output import USAGE, fail, load_settings
 from stream.history import History
+from stream.reference_files import read_references
 from stream.settings import Settings
 from stream.times import moment_ms
 
@@ -26,6 +27,7 @@ class Given:
     from_checkpoint: str | None
     journal: Path | None
     timestamp_column: str | None
+    references: list[Path] | None = None
 
 
 def backtest(
@@ -68,6 +70,7 @@ def _reject(options: Mapping[str, Any], why: str) -> None:
 
 
 def _history(settings: Settings, given: Given) -> History:
+    deployed = [one for path in given.references or () for one in read_references(path)]
     if given.bootstrap is None:
         from stream.backtest_files import FileHistory
 
@@ -76,6 +79,7 @@ def _history(settings: Settings, given: Given) -> History:
             given.outcomes or [],
             timestamp_field=given.timestamp_column,
             journal=given.journal,
+            deployed=deployed,
         )
     from stream.backtest_topics import TopicHistory
 
@@ -85,6 +89,7 @@ def _history(settings: Settings, given: Given) -> History:
         to_ms=_moment_ms(given.to),
         checkpoint_ms=_moment_ms(given.from_checkpoint),
         journal=given.journal,
+        deployed=deployed,
     )
 
 

@@ -1,4 +1,4 @@
-"""`leeway config` and `leeway reference accept`: what is announced to a running app."""
+"""`leeway config`, `leeway reference accept` and `deploy`: what is announced to a running app."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from aiokafka.errors import KafkaError
 
 from stream import control
 from stream.cli_output import USAGE, Output, fail, print_json, print_rows, say
+from stream.deployment import Deployment
 from stream.journal import Journal, read_whole
 from stream.kafka_admin import AdminError
+from stream.reference_files import read_references
 from stream.renewals import Renewal
 from stream.rule_book import ConfigChange, RefusedConfigError, RuleBook
 from stream.settings import Settings
 from stream.times import iso, moment_ms
-from stream.wire import decode_journal
+from stream.wire import LARGEST_RECORD_BYTES, decode_journal
 from stream.worker_configs import publish
 
 
@@ -50,6 +54,32 @@ def accept(settings: Settings, model_id: str, version: str | None, at: str | Non
     publish_now(settings, renewal.encode())
     which = model_id if version is None else f"{model_id} v{version}"
     say(f"announced: a new reference of {which} from {iso(renewal.effective_at_ms)} on")
+
+
+def deploy(settings: Settings, path: Path, model_id: str, version: str, at: str | None) -> None:
+    """Announces it; exit 1 and nothing announced where it cannot be compared with."""
+    try:
+        found = {(of.model_id, of.version): of for of in read_references(path)}
+        at_ms = 0 if at is None else moment_ms(at)
+    except (OSError, ValueError) as error:
+        raise fail(str(error), USAGE) from None
+    renewal = found.get((model_id, version))
+    if renewal is None:
+        held = ", ".join(f"{of[0]} v{of[1]}" for of in found) or "none"
+        raise fail(f"{path}: no reference of {model_id} v{version}, but of {held}", USAGE)
+    misfits = renewal.misfits(settings.rules())
+    if misfits:
+        raise fail("; ".join(misfits))
+    value = replace(renewal, effective_at_ms=at_ms).encode()
+    if len(value) > LARGEST_RECORD_BYTES:
+        raise fail(
+            f"its control record has {len(value):,} bytes, and {LARGEST_RECORD_BYTES:,} are taken: "
+            "build it of fewer features, segments or ages"
+        )
+    publish_now(settings, value)
+    ids = ", ".join(of.id for of in Deployment(renewal.references).references.values())
+    when = "its first prediction" if at is None else iso(at_ms)
+    say(f"announced: {model_id} v{version} is compared with {ids} from {when} on")
 
 
 def publish_now(settings: Settings, value: bytes) -> None:

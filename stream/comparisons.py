@@ -190,7 +190,8 @@ class Comparisons:
         lives = model.lives.get(other, ())
         is_kept = any(life.last_end_ms + forget_ms >= watch.first_ms for life in lives)
         if monitor is not None and is_kept:
-            known = [of for of in monitor.references if of.end_ms < watch.first_ms]
+            sealed = [of for of in monitor.references if not of.source]  # by live predictions
+            known = [of for of in sealed if of.end_ms < watch.first_ms]
             if known:
                 watch.know(max(known, key=lambda of: of.end_ms))
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 
 import msgspec
 
+from stream.deployment import Deployment
 from stream.events import LATEST_MS
 from stream.notices import Notice, NoticeType
 from stream.renewals import Renewal
@@ -36,6 +37,8 @@ class _Record(msgspec.Struct):
     name: str = ""
     by: str = ""
     note: str = ""
+    references: list[bytes] = []
+    built: dict[str, Any] = {}
 
 
 _decoder = msgspec.json.Decoder(_Record)
@@ -75,9 +78,7 @@ def decode(value: bytes) -> EndOfInput | ConfigChange | Renewal | Notice | None:
             at_ms = _ms(record.effective_at)
             return ConfigChange.of_plain(at_ms, record.config_hash, record.rules)
         if record.type == "reference":
-            if not record.model_id or record.model_version == "":
-                raise ControlError("a reference of no model or version")
-            return Renewal(_ms(record.effective_at), record.model_id, record.model_version)
+            return _renewal(record)
         if record.type in _NOTICES:
             return _notice(record)
         if record.type != "end_of_input":
@@ -89,6 +90,19 @@ def decode(value: bytes) -> EndOfInput | ConfigChange | Renewal | Notice | None:
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise ControlError(str(error)) from None
     return EndOfInput(_ms(record.effective_at), offsets)
+
+
+def _renewal(record: _Record) -> Renewal:
+    if not record.model_id or record.model_version == "":
+        raise ControlError("a reference of no model or version")
+    if not record.references:
+        return Renewal(_ms(record.effective_at), record.model_id, record.model_version)
+    if record.model_version is None:
+        raise ControlError("references are deployed with a version: it names none")
+    at_ms = 0 if record.effective_at is None else _ms(record.effective_at)
+    references = tuple(record.references)
+    Deployment(references).must_be_of(record.model_id, record.model_version)
+    return Renewal(at_ms, record.model_id, record.model_version, references, record.built)
 
 
 def _notice(record: _Record) -> Notice:

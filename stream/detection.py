@@ -12,7 +12,7 @@ from typing import Any
 
 from detectors.jump import Course
 from stream.budget import OBJECTIVES, false_alerts_per_prediction
-from stream.columns import Group
+from stream.columns import Group, Rows
 from stream.concert import Concert, Raised
 from stream.distance_watch import DistanceWatch
 from stream.feature_types import FeatureTypes
@@ -94,7 +94,7 @@ class Detection:
         standards, watch = self.standards, self.watch
         rows = recent.window(BEFORE_ALL_MS, end_ms) if standards.has_begun else None
         ended: Fired = [*standards.arrange(watch, numeric, rules, recent=rows, anew=anew)]
-        watch.gather(standards.gathered if is_gathering else None)
+        watch.gather(standards.gathered(rules) if is_gathering else None)
         if self._kind == "prediction":
             taus = {key: one.terms.tau for key, one in watch.watched.items()}
             if self._joint.arrange(standards.law, numeric, taus, rules, self._group[0]):
@@ -107,11 +107,10 @@ class Detection:
 
     def _rate(self, rules: Rules) -> float:
         """False alerts a prediction."""
-        budget, newest = rules.budget_of(self._group[0]), self.standards.newest
-        if newest is None:  # its traffic is not known yet
+        budget, traffic = rules.budget_of(self._group[0]), self.standards.traffic
+        if traffic is None:  # it is not known yet
             return 1.0 / budget.predictions
-        span_ms = newest.end_ms - newest.start_ms
-        return false_alerts_per_prediction(budget, newest.count, span_ms)
+        return false_alerts_per_prediction(budget, *traffic)
 
     def _pool(self, rules: Rules) -> None:
         """What other models read too is added up with theirs, once it has a reference."""
@@ -137,16 +136,21 @@ class Detection:
         rules: Rules,
         recent: RecentRows,
         words: Findings,
-        course: Callable[[Key, PaneTable], Course | None],
+        course: Callable[[Key, PaneTable, Rows | None], Course | None],
     ) -> list[MonitorFinding]:
         """`course`: what a change up to the end of a run looks like, of a unit whose reference is
-        still gathered."""
+        still gathered; the latest rows there may be of help."""
         firing = list(self.watch.firing)
         self._pool(rules)
 
         def may_tell(one: Watched, row: int) -> bool:
-            upto = run.between(int(run.pane_end[0]), int(run.pane_end[row]))
-            return self.standards.may_tell_now(one, lambda: course(one.key, upto))
+            end_ms = int(run.pane_end[row])
+
+            def looks_like() -> Course | None:
+                upto = run.between(int(run.pane_end[0]), end_ms)
+                return course(one.key, upto, recent.window(BEFORE_ALL_MS, end_ms))
+
+            return self.standards.may_tell_now(one, looks_like)
 
         told = self.watch.run(run, rules, may_tell)
         concert = Concert(firing)
@@ -154,14 +158,15 @@ class Detection:
         for one in concert.of(told):
             end_ms = int(run.pane_end[one.row])
             if isinstance(one, Raised):
-                findings.append(words.raised(one.key, end_ms))
+                if self.standards.is_sealed(self.watch.watched[one.key].profile):
+                    findings.append(words.raised(one.key, end_ms))
                 continue
             sealed = self.standards.is_sealed(one.watched.profile)
             moved_along = concert.moved_along(one)
             found = words.of_unit(one, end_ms, is_sealed=sealed, moved_along=moved_along)
             findings += [] if found is None else [found]
         findings += [
-            words.of_joint(joint, int(run.pane_end[joint.row]), self._joint)
+            words.of_joint(joint, int(run.pane_end[joint.row]), self._joint, self.law)
             for joint in self._joint.run(run, rules, firing, told)
         ]
         findings += self._constant(run, rules, recent, words)
@@ -270,8 +275,9 @@ class Detection:
         return {
             **({"objectives": slow.snapshot()} if slow.slots or slow.is_firing else {}),
             "law": None if self.law is None else self.law.id,
+            **self.standards.of_deployed(),
             "late": self.standards.late(),
-            **self.standards.unsettled(),
+            **self._of_unsettled(),
             "provisional": self.standards.provisional_id,
             "watch": self.watch.snapshot(),
             "means": self.means.snapshot(),
@@ -280,10 +286,15 @@ class Detection:
             "stale": self._stale.snapshot(),
         }
 
+    def _of_unsettled(self) -> dict[str, Any]:
+        known = self.standards.unsettled.snapshot()
+        return {"unsettled": known} if known else {}
+
     def restore_law(
         self, references: list[Reference], plain: Mapping[str, Any], rules: Rules
     ) -> None:
         law = plain.get("law", references[-1].id if references else None)
+        self.standards.restore_deployed(plain)
         for reference in references:
             if reference.id == law:
                 self.standards.seal(reference, rules)
@@ -293,7 +304,7 @@ class Detection:
     ) -> dict[str, Profile]:
         """Behind the law; all profiles by id."""
         late = plain.get("late", [])
-        self.standards.restore_unsettled(plain)
+        self.standards.unsettled.restore(plain.get("unsettled", {}))
         profiles = self.standards.restore(bases, plain["provisional"], late, rules)
         self.watch.restore(profiles, rules, self._group[0], plain["watch"])
         self.means.restore(plain["means"])

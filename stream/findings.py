@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from stream.alarm import Signal
 from stream.alert_fields import short
+from stream.alert_news import PART
 from stream.causes import cause_of
 from stream.columns import Group, Rows
 from stream.distance_watch import DistanceTold
@@ -33,6 +35,7 @@ from stream.stale_watch import StaleTold
 from stream.stale_words import describe_stale
 from stream.times import iso
 from stream.unit_walk import Crossing, Told
+from stream.units import is_fault
 from stream.verdicts import Context, describe, describe_crossing
 from stream.watched import Key
 
@@ -45,6 +48,7 @@ class Findings:
     group: Group
     kind: PaneKind
     recent: RecentRows
+    is_early: Callable[[int], bool] = lambda _: False  # whether it has been so from the beginning
 
     def context(self, name: str, detector: str, share: float) -> Context:
         return Context(self.rules, self.kind, self.group, name, detector, share)
@@ -78,11 +82,18 @@ class Findings:
         detail = describe_crossing(context, told, crossing, effect, end_ms)
         reference = watched.profile.reference
         detail["reference"] = _named(reference, is_sealed=is_sealed)
-        if moved_along and detail["severity"] == "info":
+        shown_of = SCORE if name == ESTIMATE else name
+        detail["evidence"] = (
+            _of_scores(told, crossing)
+            if watched.unit.is_split
+            else self._evidence(shown_of, crossing.since_ms, end_ms, reference)
+        )
+        self._against(detail, reference)
+        if not (is_sealed or is_fault(measure)):
+            _only_inform(detail)
+        elif moved_along and detail["severity"] == "info":
             detail["severity"] = "warning"
             detail["summary"] += "; predictions have moved too"
-        shown_of = SCORE if name == ESTIMATE else name
-        detail["evidence"] = self._evidence(shown_of, crossing.since_ms, end_ms, reference)
         if self.kind == "prediction":
             window = self.recent.window(crossing.since_ms, end_ms)
             _explain(detail, window, watched.key, reference)
@@ -94,8 +105,8 @@ class Findings:
                 detail["impact"] |= _impact(metric, detail["evidence"])
             else:  # counted, not sampled
                 detail["impact"] |= _sums(metric, told, crossing)
-            if watched.unit.is_split:
-                detail["evidence"] = _of_scores(told, crossing)
+        if watched.unit.columns > 1 and measure in {"shape", "calibration"}:
+            detail["evidence"]["current"][PART] = crossing.column
         return MonitorFinding(end_ms, name, context.alertname, detail)
 
     def of_mean(
@@ -120,9 +131,12 @@ class Findings:
         if reference is not None and sealed is not None:
             detail["reference"] = _named(reference, is_sealed=True)
         detail["evidence"] = self._evidence(name, signal.change_at_ms, end_ms, reference)
+        self._against(detail, reference if sealed else None)
         return MonitorFinding(end_ms, name, context.alertname, detail)
 
-    def of_joint(self, told: JointTold, end_ms: int, watch: JointWatch) -> MonitorFinding:
+    def of_joint(
+        self, told: JointTold, end_ms: int, watch: JointWatch, reference: Reference | None
+    ) -> MonitorFinding:
         context = self.context(SERIES, MEASURE, joint_share(self.rules))
         if told.lasting:
             lasting = _lasting(context, "what goes together has differed from its reference")
@@ -139,6 +153,7 @@ class Findings:
             "current": {"correlations": now, "sampled": sampled},
             "reference": {"correlations": before, "sampled": told.known},
         }
+        self._against(detail, reference)
         return MonitorFinding(end_ms, SERIES, context.alertname, detail)
 
     def of_stale(
@@ -158,6 +173,7 @@ class Findings:
         detail["evidence"] = self._evidence(told.name, told.since_ms, end_ms, reference)
         cause = {"what": "stale", "value": told.run.shown, "values": told.run.count}
         detail["evidence"]["cause"] = cause
+        self._against(detail, reference)
         return MonitorFinding(end_ms, told.name, context.alertname, detail)
 
     def of_distance(self, told: DistanceTold, end_ms: int, reference: Reference) -> MonitorFinding:
@@ -170,6 +186,7 @@ class Findings:
         detail = describe_distance(context, told, end_ms)
         detail["reference"] = {"id": reference.id, "count": told.known}
         detail["evidence"] = self._evidence(series, told.since_ms, end_ms, reference)
+        self._against(detail, reference)
         return MonitorFinding(end_ms, series, context.alertname, detail)
 
     def of_feature_set(self, new: NewSet) -> MonitorFinding:
@@ -196,6 +213,21 @@ class Findings:
             return MonitorFinding(end_ms, LATENCY, context.alertname, detail, "lasting")
         detail = describe_objective(context, told, rule)
         return MonitorFinding(end_ms, LATENCY, context.alertname, detail)
+
+    def _against(self, detail: dict[str, Any], reference: Reference | None) -> None:
+        """Where that is the training data, say: drift, or skew, which has been there from the
+        beginning."""
+        if reference is None or not reference.source:
+            return
+        beside: dict[str, Any] = {"source": reference.source}
+        detail["summary"] += f" against {reference.source}"
+        if self.is_early(detail["change_at_ms"]):
+            first = "judged predictions" if is_judged(self.kind) else "predictions"
+            detail["summary"] += f", from the first {first} on"
+            if not is_judged(self.kind):
+                beside["skew"] = True
+                detail["summary"] += ": skew, not drift"
+        detail["evidence"]["reference"] |= beside
 
     def _evidence(
         self, name: str, since_ms: int, end_ms: int, reference: Reference | None
@@ -228,6 +260,14 @@ def _explain(detail: dict[str, Any], window: Rows | None, key: Key, reference: R
 def _named(reference: Reference, *, is_sealed: bool) -> dict[str, Any]:
     shown = reference.id if is_sealed else f"self:{iso(reference.end_ms)}"
     return {"id": shown, "count": reference.count}
+
+
+def _only_inform(detail: dict[str, Any]) -> None:
+    """Values differ from those of a reference that is not sealed."""
+    detail["severity"] = "info"
+    detail["summary"] += "; what is usual is not known yet"
+    if detail["recommended_action"] == "retrain":
+        detail["recommended_action"] = "investigate"
 
 
 def _lasting(context: Context, what: str = "") -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from detectors.jump import Course
-from stream.columns import Group
+from stream.columns import Group, Rows
 from stream.late_gathering import ANEW, Gathered, LateGathering
 from stream.pane_kinds import PaneKind
 from stream.panes import PaneTable
@@ -102,13 +102,15 @@ class Gathering:
         moved, self._moved = self._moved, []
         return moved
 
-    def course(self, key: Key, run: PaneTable) -> Course | None:
+    def course(self, key: Key, run: PaneTable, recent: Rows | None) -> Course | None:
         """What a change of a unit that is compared with a provisional reference looks like, up to
         the end of this run, which comes next; None: it is not looked at."""
+        rules, late = self._rules, self._late.get(key[0])
         if not self.is_done:
-            return self._screening.course(key, run, self._rules)
-        late = self._late.get(key[0])
-        return None if late is None else late.screening.course(key, run.only(key[0]), self._rules)
+            return self._screening.course(key, run, recent, rules)
+        if late is None:
+            return None
+        return late.screening.course(key, run.only(key[0]), recent, rules)
 
     def frame(self, profile: Profile, units: Iterable[tuple[Unit, bool]]) -> None:
         """Look at these units too, where there is nothing to look at a feature by yet."""

@@ -65,9 +65,8 @@ def terms_of(
     if not features:
         return None
     reference, rule = law.reference, rules.joint
-    rate = joint_share(rules) * false_alerts_per_prediction(
-        rules.budget_of(model_id), reference.count, reference.end_ms - reference.start_ms
-    )
+    budget = rules.budget_of(model_id)
+    rate = joint_share(rules) * false_alerts_per_prediction(budget, *law.traffic)
     # products and sums of series depend no longer than the series that they are made of
     of_features = [
         max(of)

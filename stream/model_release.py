@@ -42,7 +42,8 @@ class Release:
 
     def fewest(self, model: ModelState) -> int:
         """Predictions of a version before anything can be told of it, whatever they are."""
-        if self._observe is not None or self.governs(model.model_id):
+        is_asked = self._observe is not None or self.governs(model.model_id)
+        if is_asked or self._renewals.deploys(model.model_id):
             return 0
         fewest = [rules.minimum_values for rules in self._schedule.every]
         return min(model.reference.predictions, *fewest)
@@ -71,14 +72,18 @@ class Release:
                 yield from self._forget(model, due, known)
             for rules, part in self._by_rules(group, panes, due):
                 place, ended = (due.kind, group), list[MonitorFinding]()
+                held = self._renewals.latest(group, due.kind, due.ready_ms(part.first_end_ms))
+                renewed_at = None if held is None else held.announced_at
+                law = None if held is None else held.reference(group, due.kind)
                 monitor = model.monitors.get(place)
                 if monitor is None:
-                    inherited = self._predecessor(model, due, group, part.first_end_ms)
-                    monitor = Monitor(rules, group, due.kind, model.reference, inherited)
+                    if law is None:
+                        law = self._predecessor(model, due, group, part)
+                    monitor = Monitor(rules, group, due.kind, model.reference, law)
                     monitor.life_ms, model.monitors[place] = life.first_end_ms, monitor
-                    monitor.renewed_at = self._renewed_at(group, part, due)
-                elif (at := self._renewed_at(group, part, due)) != monitor.renewed_at:
-                    ended = monitor.renew(at, part.first_end_ms)
+                    monitor.renewed_at = renewed_at
+                elif renewed_at != monitor.renewed_at:
+                    ended = monitor.renew(renewed_at, part.first_end_ms, law)
                 findings, sealed = monitor.update(part, rules)
                 yield from sealed
                 for finding in (*ended, *findings):
@@ -117,7 +122,8 @@ class Release:
         begins a part too."""
         first_ms, last_ms = table.first_end_ms, table.last_end_ms
         ready = due.ready_ms(first_ms), due.ready_ms(last_ms)
-        changes = {*self._schedule.changes_within(*ready), *self._renewals.within(group, *ready)}
+        changes = {*self._schedule.changes_within(*ready)}
+        changes |= {*self._renewals.within(group, due.kind, *ready)}
         starts = [at_ms - due.age_ms for at_ms in sorted(changes)]
         for start_ms, stop_ms in pairwise([first_ms, *starts, last_ms + 1]):
             panes = table.between(start_ms, stop_ms - 1)
@@ -125,19 +131,13 @@ class Release:
                 rules = self._schedule.at(due.ready_ms(start_ms))
                 yield rules.of_group(group[0], is_segment=bool(group[3])), panes
 
-    def _renewed_at(self, group: Group, panes: PaneTable, due: Due) -> int | None:
-        """The renewal that holds for these panes, by its offset."""
-        return self._renewal(group, due.ready_ms(panes.first_end_ms))
-
-    def _renewal(self, group: Group, ready_ms: int) -> int | None:
-        held = self._renewals.latest(group, ready_ms)
-        return None if held is None else held.announced_at
-
     def _predecessor(
-        self, model: ModelState, due: Due, group: Group, first_end_ms: int
+        self, model: ModelState, due: Due, group: Group, panes: PaneTable
     ) -> Reference | None:
         """The latest reference sealed, before this group began, by an older one of its role that
-        was not forgotten by then; a renewal of either that holds by then has ended those before."""
+        was not forgotten by then; a renewal of either that holds by then has ended those before.
+        What was deployed with the older one is of that alone."""
+        first_end_ms = panes.first_end_ms
         ready_ms = due.ready_ms(first_end_ms)
         older = [
             (monitor.first_end_ms or 0, monitor.group, reference)
@@ -145,10 +145,10 @@ class Release:
             if of_kind == due.kind and other[2:] == group[2:]
             if self._end_ms(model, monitor) >= first_end_ms
             for reference in monitor.references
-            if reference.end_ms < first_end_ms
+            if reference.end_ms < first_end_ms and not reference.source
             if all(
                 held is None or held.at_ms <= due.ready_ms(reference.start_ms + self._pane_ms)
-                for held in (self._renewals.latest(of, ready_ms) for of in (other, group))
+                for held in (self._renewals.latest(of, due.kind, ready_ms) for of in (other, group))
             )
         ]
         return max(older, key=lambda o: (*o[:2], o[2].end_ms))[2] if older else None

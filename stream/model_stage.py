@@ -34,6 +34,7 @@ from stream.renewals import Renewals
 from stream.rule_book import Schedule
 from stream.rules import Rules
 from stream.snapshot import Part
+from stream.times import iso
 from stream.version_facts import shown_lives
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import (
@@ -176,6 +177,18 @@ class ModelStage:
             for model in self._models.values()
             if model_id in {None, model.model_id}
             for _, watch in sorted(model.experiments.items())
+        ]
+
+    def deployed(self, model_id: str | None = None) -> list[dict[str, Any]]:
+        """References that versions were given, of one model or of all, and from when on."""
+        return [
+            {"model": of.model_id, "version": of.version, "kind": kind}
+            | ({"segment": segment} if segment else {})
+            | {"id": reference.id, "source": reference.source, "count": reference.count}
+            | {"from": iso(of.at_ms) if of.at_ms > 0 else None}
+            for of in self._renewals.deployed()
+            if of.deployment is not None and model_id in {None, of.model_id}
+            for (kind, segment), reference in sorted(of.deployment.references.items())
         ]
 
     def refused_features(self) -> int:
@@ -333,8 +346,10 @@ class ModelStage:
         self._watch.plan_anew(self._models)
 
     def renew(self, renewed: Renewed) -> None:
-        """From its ready time on a new reference is gathered; journaled as `activate` has it."""
-        self._renewals.add(renewed.at_ms, renewed.announced_at, renewed.model_id, renewed.version)
+        """From its ready time on a new reference is gathered, or one that is deployed holds;
+        journaled as `activate` has it."""
+        place = (renewed.at_ms, renewed.announced_at, renewed.model_id, renewed.version)
+        self._renewals.add(*place, renewed.references)
 
     def has_activated(self, announced_at: int) -> bool:
         """What was announced at this offset: a configuration, or a renewal."""
@@ -381,6 +396,7 @@ class ModelStage:
             }
         )
         parts = [Part("base", None, lambda: base), *self._schedule.parts()]
+        parts += self._renewals.parts()
         return [*parts, *self._changes.parts(self._models)]
 
     @classmethod
@@ -405,7 +421,7 @@ class ModelStage:
             base = decode(state["base"])
             models = stage._changes.restore(base["changes"], state)
             stage._schedule = Schedule.restore(base["schedule"], state)
-            stage._renewals = Renewals.restore(base.get("renewals", ()))
+            stage._renewals = Renewals.restore(base.get("renewals", ()), state)
             release = Release(stage._schedule, stage._renewals, rules, observe)
             stage._watch = GroupWatch(rules, stage._changes, release)
             stage._watch.roster.refused = base["refused"]

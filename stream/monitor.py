@@ -48,6 +48,7 @@ class Monitor:
         self.life_ms = BEFORE_ALL_MS  # first pane end of the life that this watches
         self.references = [] if inherited is None else [inherited]  # all that were in force
         self.renewed_at: int | None = None  # the offset of the last renewal in force
+        self.deployed_ms: int | None = None  # the first pane that a deployed reference held for
         self._rule = reference
         self._types = FeatureTypes()
         self._begin_anew()
@@ -59,11 +60,15 @@ class Monitor:
         self._labels = LabelCounts()
         self._objectives = ObjectiveCounts()
         if inherited is not None:
-            for name, feature in inherited.table.features.items():
-                if feature.number[0] + feature.text[0]:
-                    numeric = bool(feature.number[0] >= feature.text[0])
-                    self._give_birth(name, numeric=numeric, settled=True)
+            self._know(inherited)
             self._arrange()
+
+    def _know(self, law: Reference) -> None:
+        """Its features, if they are new here."""
+        for name, feature in law.table.features.items():
+            if name not in self._types and feature.number[0] + feature.text[0]:
+                numeric = bool(feature.number[0] >= feature.text[0])
+                self._give_birth(name, numeric=numeric, settled=True)
 
     def _begin_anew(self) -> None:
         """With nothing to compare with."""
@@ -92,6 +97,8 @@ class Monitor:
             findings += self._use(rules, table.first_end_ms)
         if self.first_end_ms is None:
             self.first_end_ms = int(table.pane_end[0])
+        if self.deployed_ms is None and self._detection.standards.is_deployed:
+            self.deployed_ms = int(table.pane_end[0])
         if FEATURE_SET in table.features:
             findings += self._new_sets(table)
             table = table.without({FEATURE_SET})
@@ -128,11 +135,14 @@ class Monitor:
         new = [self._words.of_feature_set(one) for one in self._sets.run(table, self.rules.pane_ms)]
         return new if self.rules.watches_feature_sets(self.group[0]) else []
 
-    def renew(self, renewed_at: int | None, end_ms: int) -> list[MonitorFinding]:
-        """The owner accepts how things are: the old reference ends before the pane that ends then,
-        and what fires with it; a new one is gathered."""
+    def renew(
+        self, renewed_at: int | None, end_ms: int, law: Reference | None = None
+    ) -> list[MonitorFinding]:
+        """The old reference ends before the pane that ends then, and what fires with it: the owner
+        accepts how things are, and a new one is gathered; or `law` is deployed."""
         self._catch_up()
-        quiet = self.quiets(end_ms, "a new reference was accepted")
+        done = "accepted" if law is None else "deployed"
+        quiet = self.quiets(end_ms, f"a new reference was {done}")
         inputs = self.inputs
         self._begin_anew()
         if inputs is not None:  # cohorts that are ready before may still ask
@@ -141,6 +151,11 @@ class Monitor:
         for name in self._types:
             self._detection.means.watch(name)
         self.renewed_at = renewed_at
+        if law is not None:
+            self.references.append(law)
+            self._detection.standards.seal(law, self.rules)
+            self._know(law)
+            self._arrange(end_ms)
         return quiet
 
     def _begin(
@@ -182,7 +197,8 @@ class Monitor:
 
     @property
     def _words(self) -> Findings:
-        return Findings(self.rules, self.group, self.kind, self._recent)
+        is_early = self._detection.standards.is_early
+        return Findings(self.rules, self.group, self.kind, self._recent, is_early)
 
     # -- what is watched
 
@@ -250,7 +266,7 @@ class Monitor:
                 for name in self._types:
                     if standards.lacks(name, self.rules):
                         self._gathering.begin_late(name)
-        standards.expect_restless(self._gathering.moved())
+        standards.unsettled.add_restless(self._gathering.moved())
         return self._arrange(run.last_end_ms) if is_new else []
 
     def _catch_up(self) -> list[MonitorFinding]:
@@ -298,6 +314,7 @@ class Monitor:
             "life_ms": self.life_ms,
             "sealed_own": self._gathering.is_done,
             "renewed_at": self.renewed_at,
+            **({} if self.deployed_ms is None else {"deployed_ms": self.deployed_ms}),
             "gathering": self._gathering.snapshot(),
             "types": self._types.snapshot(),
             "admissions": self._types.admissions(),
@@ -328,7 +345,7 @@ class Monitor:
         made._labels = LabelCounts(plain["labelled"], plain["rows"])
         made._objectives = ObjectiveCounts.restore(plain.get("spent", {}))
         made._sets = FeatureSetWatch.restore(plain.get("sets", {}))
-        made.renewed_at = plain.get("renewed_at")
+        made.renewed_at, made.deployed_ms = plain.get("renewed_at"), plain.get("deployed_ms")
         made._detection.restore_law(held.references, plain, rules)
         profiles: dict[str, Profile] = {}
         if "watch" in plain:

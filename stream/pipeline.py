@@ -23,10 +23,12 @@ from stream.events import (
 )
 from stream.model_release import Observer
 from stream.model_stage import ModelStage
+from stream.partitioning import partition_of
+from stream.renewals import Renewal
 from stream.rules import Rules
 from stream.shedding import Wish
 from stream.source_stage import Side, SourceStage
-from stream.wire import MaturityDecision, Shed, decode_journal, encode_journal
+from stream.wire import MaturityDecision, Renewed, Shed, decode_journal, encode_journal
 
 Ledger = dict[str, dict[str, int]]
 
@@ -111,6 +113,19 @@ class Pipeline:
             ]
             for model in dict.fromkeys(moved):
                 self._perform(model.release())
+
+    def deploy(self, renewals: Sequence[Renewal]) -> None:
+        """References that come with versions, beside any decision of a live run. Raises ValueError
+        where they cannot be compared with."""
+        for n, one in enumerate(renewals, 1):
+            misfits = one.misfits(self.rules)
+            if misfits:
+                named = f"{one.model_id} v{one.version}"
+                raise ValueError(f"the reference of {named}: {'; '.join(misfits)}")
+            partition = partition_of(one.model_id.encode(), len(self.models))
+            place = (2, partition, 0, -n, one.effective_at_ms)
+            of = (one.model_id, one.version, list(one.references))
+            self.models[partition].renew(Renewed(*place, *of))
 
     def advance(self, partition: int, side: Side, watermark_ms: int) -> None:
         """A journaled decision: idleness or a tick."""
@@ -241,6 +256,7 @@ class Pipeline:
         coverage = total["predictions"]["matured_labelled"] / judged if judged else None
         experiments = [of for model in self.models for of in model.experiments()]
         shadows = [shadow for model in self.models for shadow in model.shadows()]
+        deployed = [one for model in self.models for one in model.deployed()]
         return {
             "ledger": ledger,
             "alerts": len(self.alerts),
@@ -259,6 +275,7 @@ class Pipeline:
             ],
             **({"shadows": shadows} if shadows else {}),
             **({"experiments": experiments} if experiments else {}),
+            **({"deployed": deployed} if deployed else {}),
             "versions": self.versions(),
             "config_hash": self.rules.config_hash(),
         }

@@ -193,8 +193,17 @@ class TextProfile:
 class Profile:
     """Of all features that a reference knows well enough; made when they are first asked for."""
 
-    def __init__(self, reference: Reference, fewest: int, max_categories: int) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        fewest: int,
+        max_categories: int,
+        traffic: tuple[int, int] | None = None,
+    ) -> None:
+        """`traffic`: predictions, and within how many ms; None: those of the reference."""
         self.reference = reference
+        own = reference.count, reference.end_ms - reference.start_ms
+        self.traffic = own if traffic is None else traffic
         self.fewest, self._max_categories = fewest, max_categories
         self._numbers: dict[str, NumberProfile | None] = {}
         self._texts: dict[str, TextProfile | None] = {}
@@ -204,7 +213,9 @@ class Profile:
     def as_of(self, fewest: int) -> Profile:
         """Of the same reference, by another measure of what is well enough."""
         same = fewest == self.fewest
-        return self if same else Profile(self.reference, fewest, self._max_categories)
+        if same:
+            return self
+        return Profile(self.reference, fewest, self._max_categories, self.traffic)
 
     def number(self, name: str) -> NumberProfile | None:
         if not self._numbers:

@@ -93,6 +93,7 @@ class Reference:
     """By feature, as `values_of` says, of more rows than the sample of the table has."""
     changes: tuple[ChangeWithin, ...] = ()
     seasons: Mapping[str, Season] = field(default_factory=dict)
+    source: str = ""  # what it was made of, where it was deployed: training data, say
 
     @property
     def table(self) -> PaneTable:
@@ -135,6 +136,8 @@ class Reference:
                 name: [of.mean, of.x, of.xx, of.tau, of.unknown]
                 for name, of in self.seasons.items()
             }
+        if self.source:
+            plain["source"] = self.source
         return plain | ({"changes": [list(c) for c in self.changes]} if self.changes else {})
 
     def describe(self) -> dict[str, Any]:
@@ -147,6 +150,7 @@ class Reference:
             "start": iso(self.start_ms),
             "end": iso(self.end_ms),
             "count": self.count,
+            **({"source": self.source} if self.source else {}),
             "changes": [
                 {"series": c.series, "measure": c.measure, "since": iso(c.since_ms)}
                 | {"within": c.since_ms >= self.start_ms}
@@ -163,7 +167,7 @@ class Reference:
         changes = tuple(ChangeWithin(*change) for change in plain.get("changes", ()))
         place = (group, plain["kind"], plain["start_ms"], plain["end_ms"])
         seasons = {name: Season(*of) for name, of in plain.get("seasons", {}).items()}
-        return cls(*place, frozen, values, changes, seasons)
+        return cls(*place, frozen, values, changes, seasons, plain.get("source", ""))
 
     @classmethod
     def decode(cls, data: bytes) -> Reference:

@@ -18,12 +18,14 @@ from detectors.dependence import Scan, scan_reference
 from detectors.jump import Course, clearest, course_of
 from stream.batches import taus_of
 from stream.chunk_sums import ChunkSums
+from stream.columns import Rows
 from stream.pane_evidence import PaneReader
-from stream.panes import Ints, PaneTable
+from stream.panes import Ints, PaneTable, summarise
 from stream.profile import Profile
 from stream.reference import ChangeWithin, Reference
+from stream.rules import Rules
 from stream.unit_reading import Together
-from stream.unit_tilts import Baseline, baseline_of
+from stream.unit_tilts import baseline_of
 from stream.units import Unit, is_fault
 from stream.watched import Key
 
@@ -108,24 +110,22 @@ class ReferenceScan:
         order = sorted(found, key=lambda key: -found[key][0])
         return {key: found[key][1] for key in order}
 
-    def course(
-        self, key: Key, run: PaneTable, pane_ms: int, max_categories: int
-    ) -> Course | None:
-        """Of a unit from the first value that its frame is of to the end of this run, which comes
-        next; None: it is not looked at."""
-        for place, (scanned, sums) in enumerate(self._parts()):
+    def course(self, key: Key, run: PaneTable, recent: Rows | None, rules: Rules) -> Course | None:
+        """Of a unit from the first value of its frame to the end of this run, which comes next;
+        None: it is not looked at. `recent`: the latest rows; if all of the frame are among them,
+        it is known value by value."""
+        for scanned, sums in self._parts():
             first = 0
             for unit, numeric, frame in scanned:
                 if (unit.name, unit.measure) == key:
-                    columns = slice(first, first + unit.columns)
-                    read = PaneReader(run, max_categories).read(
-                        Together([(unit, frame, numeric)])
-                    )
-                    kinds = [read.x, read.n, read.xx][: 2 if place else 3]
-                    mine = sums.of(columns)
-                    mine.add(run.rows, run.pane_end - pane_ms, np.stack(kinds))
-                    x, n, xx = _three(mine.all(unit.columns))
-                    return _course(unit, baseline_of(unit, frame, numeric=numeric), x, n, xx)
+                    asked = Together([(unit, frame, numeric)])
+                    mine = sums.of(slice(first, first + unit.columns))
+                    read = PaneReader(run, rules.max_categories).read(asked)
+                    kinds = [read.x, read.n, read.xx][: 3 if sums is self._fine_sums else 2]
+                    mine.add(run.rows, run.pane_end - rules.pane_ms, np.stack(kinds))
+                    begun = _begun(unit, frame, recent, rules, numeric=numeric)
+                    later = _three(mine.all(unit.columns))
+                    return _course(unit, *map(np.vstack, zip(begun, later, strict=True)))
                 first += unit.columns
         return None
 
@@ -177,12 +177,25 @@ class ReferenceScan:
         self._coarse_sums.restore(2, plain["coarse"])
 
 
-def _course(unit: Unit, begun: Baseline, x: Ints, n: Ints, xx: Ints) -> Course:
-    """Behind what the frame is of, where its squares are known."""
+def _begun(
+    unit: Unit, frame: Profile, recent: Rows | None, rules: Rules, *, numeric: bool
+) -> tuple[Ints, Ints, Ints]:
+    """What a frame is of: pane by pane if its rows are at hand, else as one."""
+    of = frame.reference
+    rows = None if recent is None else recent.between(of.start_ms + 1, of.end_ms)
+    if rows is not None and len(rows) == of.count:
+        panes = summarise(rows, rules.pane_rows, rules.max_categories)
+        read = PaneReader(panes, rules.max_categories).read(Together([(unit, frame, numeric)]))
+        return read.x, read.n, read.xx
+    begun = baseline_of(unit, frame, numeric=numeric)
+    is_known = not unit.is_mean  # of a mean the squares are not
+    n = begun.n[None, :] * is_known
+    squares = np.full(n.shape, begun.xx) if unit.measure == "shift" else begun.x[None, :]
+    return begun.x[None, :], n, squares
+
+
+def _course(unit: Unit, x: Ints, n: Ints, xx: Ints) -> Course:
     column = clearest(n, x) if unit.columns > 1 and not unit.is_mean else 0
-    if not unit.is_mean:
-        x, n = np.vstack([begun.x, x]), np.vstack([begun.n, n])
-        xx = np.vstack([np.full(len(begun.x), begun.xx) if begun.xx else begun.x, xx])
     return course_of(n[:, column], x[:, column], xx[:, column])
 
 

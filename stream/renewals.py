@@ -1,21 +1,30 @@
-"""Renewals: the owner of a model accepts how things are, and a new reference is gathered.
+"""Renewals: the owner of a model accepts how things are, and a new reference is gathered; or a
+version is given one that was made before (`stream.deployment`).
 
 Announced on `leeway.control` for an event time. The owner of the model's partition of stage 2
 journals from which ready time on it holds: the announced one, or the first that it has not
 released yet. The old reference ends before the first pane of that ready time or later, and what
-fires with it.
+fires with it. A reference that is deployed is there for a version that has not begun as well.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from stream.columns import Group
+from stream.deployment import Deployment
+from stream.pane_kinds import PaneKind
+from stream.reference import Reference
+from stream.rules import Rules
+from stream.snapshot import Part, pack, unpack
+
+_MAGIC, _VERSION = b"Y", 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +34,27 @@ class Renewal:
     effective_at_ms: int
     model_id: str
     version: str | None = None  # None: of all versions
+    references: tuple[bytes, ...] = ()  # sealed ones that are deployed; none: gather one
+    built: dict[str, Any] = field(default_factory=dict)  # under which terms they were built
 
     def encode(self) -> bytes:
-        return msgspec.json.encode(
-            {
-                "type": "reference",
-                "effective_at": self.effective_at_ms,
-                "model_id": self.model_id,
-                "model_version": self.version,
-            }
-        )
+        plain: dict[str, Any] = {
+            "type": "reference",
+            "effective_at": self.effective_at_ms,
+            "model_id": self.model_id,
+            "model_version": self.version,
+        }
+        if self.references:
+            plain |= {"references": self.references, "built": self.built}
+            if not self.effective_at_ms:  # as soon as the version answers
+                del plain["effective_at"]
+        return msgspec.json.encode(plain)
+
+    def misfits(self, rules: Rules) -> list[str]:
+        """Why what is deployed cannot be compared with under these rules; empty: it can."""
+        if not self.references:
+            return []
+        return Deployment(self.references).misfits(self.built, self.model_id, rules)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,9 +65,16 @@ class InForce:
     announced_at: int  # offset of the control record
     model_id: str
     version: str  # empty: of all versions
+    deployment: Deployment | None = field(default=None, compare=False)
 
-    def is_of(self, group: Group) -> bool:
-        return self.model_id == group[0] and self.version in {"", group[1]}
+    def is_of(self, group: Group, kind: PaneKind) -> bool:
+        if self.model_id != group[0] or self.version not in {"", group[1]}:
+            return False
+        return self.deployment is None or (kind, group[3]) in self.deployment.references
+
+    def reference(self, group: Group, kind: PaneKind) -> Reference | None:
+        """That is deployed; None: one is to be gathered."""
+        return None if self.deployment is None else self.deployment.references[kind, group[3]]
 
 
 class Renewals:
@@ -56,30 +83,75 @@ class Renewals:
     def __init__(self) -> None:
         self._all: list[InForce] = []
 
-    def add(self, at_ms: int, announced_at: int, model_id: str, version: str | None) -> None:
+    def add(
+        self,
+        at_ms: int,
+        announced_at: int,
+        model_id: str,
+        version: str | None,
+        references: Iterable[bytes] = (),
+    ) -> None:
         """Each comes into force once."""
         if not self.has(announced_at):
-            insort(self._all, InForce(at_ms, announced_at, model_id, version or ""))
+            given = tuple(references)
+            deployment = Deployment(given) if given else None
+            insort(self._all, InForce(at_ms, announced_at, model_id, version or "", deployment))
 
     def has(self, announced_at: int) -> bool:
         return any(one.announced_at == announced_at for one in self._all)
 
-    def latest(self, group: Group, ready_ms: int) -> InForce | None:
+    def deploys(self, model_id: str) -> bool:
+        """Whether a version of this model is given a reference at some time."""
+        return any(one.deployment and one.model_id == model_id for one in self._all)
+
+    def deployed(self) -> Iterator[InForce]:
+        """By when they are in force."""
+        return (one for one in self._all if one.deployment is not None)
+
+    def latest(self, group: Group, kind: PaneKind, ready_ms: int) -> InForce | None:
         """The last that holds for a pane of this ready time."""
-        held = [one for one in self._all if one.at_ms <= ready_ms and one.is_of(group)]
+        if not self._all:
+            return None
+        held = [one for one in self._all if one.at_ms <= ready_ms and one.is_of(group, kind)]
         return held[-1] if held else None
 
-    def within(self, group: Group, first_ms: int, last_ms: int) -> list[int]:
+    def accepted(self, group: Group, ready_ms: int) -> InForce | None:
+        """The last that holds for its traffic: nothing that is deployed knows any."""
+        held = [
+            one
+            for one in self._all
+            if one.deployment is None and one.at_ms <= ready_ms and one.is_of(group, "prediction")
+        ]
+        return held[-1] if held else None
+
+    def within(self, group: Group, kind: PaneKind, first_ms: int, last_ms: int) -> list[int]:
         """Ready times in (first_ms, last_ms] at which one comes into force, rising."""
-        times = [one.at_ms for one in self._all if one.is_of(group)]
+        times = [one.at_ms for one in self._all if one.is_of(group, kind)]
         return [at_ms for at_ms in times if first_ms < at_ms <= last_ms]
+
+    # -- state
 
     def snapshot(self) -> list[Any]:
         return [[one.at_ms, one.announced_at, one.model_id, one.version] for one in self._all]
 
+    def parts(self) -> list[Part]:
+        """The references themselves: they never change."""
+        return [
+            Part(_name(one.announced_at), 0, partial(pack, _MAGIC, _VERSION, [*of.sealed]))
+            for one in self._all
+            if (of := one.deployment) is not None
+        ]
+
     @classmethod
-    def restore(cls, plain: Iterable[Any]) -> Renewals:
+    def restore(cls, plain: Iterable[Any], state: Mapping[str, bytes]) -> Renewals:
+        """Of a snapshot and the parts among which its references are."""
         renewals = cls()
-        for one in plain:
-            renewals.add(*one)
+        for at_ms, announced_at, model_id, version in plain:
+            part = state.get(_name(announced_at))
+            references = () if part is None else unpack(_MAGIC, _VERSION, part)
+            renewals.add(at_ms, announced_at, model_id, version, references)
         return renewals
+
+
+def _name(announced_at: int) -> str:
+    return f"deployed/{announced_at}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from detectors.jump import Course
+from stream.columns import Rows
 from stream.panes import PaneTable
 from stream.profile import Profile
 from stream.reference import ChangeWithin, Reference
@@ -63,10 +64,10 @@ class Screening:
         taus = {**self._scan.taus(whole=True), **by_hour.taus}
         return Screened(reference, changes, moved, taus)
 
-    def course(self, key: Key, run: PaneTable, rules: Rules) -> Course | None:
+    def course(self, key: Key, run: PaneTable, recent: Rows | None, rules: Rules) -> Course | None:
         """What a change of this unit looks like, up to the end of this run, which is not added yet;
         None: it is not looked at."""
-        return self._scan.course(key, run, rules.pane_ms, rules.max_categories)
+        return self._scan.course(key, run, recent, rules)
 
     @property
     def frames(self) -> list[Reference]:

@@ -50,10 +50,8 @@ def terms_of(
     of_it = [one for measure in _OF_FEATURES if (one := watched.get((name, measure))) is not None]
     if not of_it:
         return None
-    reference = of_it[0].profile.reference
-    rate = share * false_alerts_per_prediction(
-        rules.budget_of(model_id), reference.count, reference.end_ms - reference.start_ms
-    )
+    traffic = of_it[0].profile.traffic
+    rate = share * false_alerts_per_prediction(rules.budget_of(model_id), *traffic)
     tau, floor = max(max(one.terms.tau) for one in of_it), rules.floors_of(model_id).shape_of(name)
     return Terms(of_it[0].profile, tau, threshold(rate, EVERY), floor)
 

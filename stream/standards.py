@@ -20,16 +20,23 @@ from stream.rules import Rules
 from stream.unit_plan import Feature, plan, units_of
 from stream.unit_reading import Together
 from stream.units import Unit
+from stream.unsettled import ANYTIME, Unsettled
 from stream.watch import Watch
 from stream.watched import Key, Watched
 
-_WRONG_AT_ANY_HOUR = frozenset({"null", "absent", "type_error", "unlabelled"})
+_UNMEASURED = 8.0
+"""τ until live predictions have said it: rows that were put down for training are in any order."""
+_UNKNOWN_MS = 10**15
+"""In which predictions come while nobody knows: the budget is what it is by their number then."""
 
 
 class Standards:
     """The law is a sealed reference. Until there is one, and for features that it does not know,
     what has been gathered so far is a provisional one, again at every doubling. A feature that
-    came when the law was sealed has a standard of its own."""
+    came when the law was sealed has a standard of its own.
+
+    A law that was deployed stays when live predictions are a reference: these say what it cannot
+    know, at every doubling how much values depend, and in the end what comes in which time."""
 
     def __init__(self, kind: PaneKind, model_id: str, *, has_season: bool) -> None:
         self._kind, self._model_id, self.has_season = kind, model_id, has_season
@@ -37,20 +44,42 @@ class Standards:
         self._provisional: Profile | None = None
         self._late: dict[str, Profile] = {}
         self._late_laws: set[str] = set()  # features whose own is sealed
-        # until there is a sealed reference of them:
-        self._restless: set[Key] = set()  # what came and went before something was found
-        self._told: set[Key] = set()
+        self.unsettled = Unsettled()
+        # beside a law that was deployed:
+        self._live: tuple[int, int] | None = None  # predictions of the live reference; their ms
+        self._early_ms: int | None = None  # so far there are too few to tell of a change
+        self._is_measured = False  # since the last arrangement
 
     def seal(self, reference: Reference, rules: Rules) -> None:
-        self.law, self._provisional = _profile(reference, rules), None
-        self._restless.clear()
-        self._told.clear()
+        self.law, self._provisional = self._law(reference, rules), None
+        self.unsettled.clear()
+
+    def _law(self, reference: Reference, rules: Rules) -> Profile:
+        if not reference.source:
+            return _profile(reference, rules)
+        traffic = self._live or (reference.count, _UNKNOWN_MS)
+        return Profile(reference, rules.minimum_values, rules.max_categories, traffic)
+
+    @property
+    def is_deployed(self) -> bool:
+        return self.law is not None and self.law.reference.source != ""
+
+    @property
+    def _is_settling(self) -> bool:
+        """Live predictions have yet to say what a deployed law cannot know."""
+        return self.is_deployed and self._live is None
+
+    def is_early(self, since_ms: int) -> bool:
+        """What began then has been so as long as there is something to compare."""
+        return self._early_ms is None or since_ms < self._early_ms
 
     def take(self, gathered: Gathered, rules: Rules) -> bool:
         """Compare with this from now on; False: there is too little in it."""
         name, reference = gathered.feature, gathered.reference
         if name is None:
-            if gathered.is_sealed:
+            if self.is_deployed:
+                self._meet(reference, rules, is_sealed=gathered.is_sealed)
+            elif gathered.is_sealed:
                 self.seal(reference, rules)
             else:
                 self._provisional = _profile(reference, rules)
@@ -62,41 +91,39 @@ class Standards:
             self._late_laws.add(name)
         return True
 
+    def _meet(self, live: Reference, rules: Rules, *, is_sealed: bool) -> None:
+        """What live predictions are like, beside a law that was deployed."""
+        assert self.law is not None
+        self._is_measured = True
+        if self._early_ms is None and live.count >= 2 * rules.minimum_values:
+            self._early_ms = live.end_ms
+        if not is_sealed:
+            self._provisional = _profile(live, rules)
+            return
+        of, own = self.law.reference, _profile(live, rules)
+        self._provisional = None
+        for name in sorted(live.frozen.names):
+            if _values(of, name) < rules.minimum_values <= _values(live, name):
+                self._late[name] = own
+                self._late_laws.add(name)
+        self.unsettled.clear()
+        self._live = own.traffic
+        self.law = self._law(of, rules)
+
     def is_sealed(self, profile: Profile) -> bool:
         """Whether it is the law, or that of a late feature."""
         return profile is self.law or any(self._late[n] is profile for n in self._late_laws)
 
     def may_tell(self, one: Watched) -> bool:
         """Before a reference knows the hours, whatever comes and goes with them would be a change:
-        with a season, only what is wrong whatever the value is told until it is sealed. Without one
-        that holds of what is known to come and go."""
-        if one.unit.measure in _WRONG_AT_ANY_HOUR:
-            return True
-        return self.knows_hours(one.profile) and not self.is_restless(one)
+        with a season, only what is wrong whatever the value is told until it is sealed."""
+        return one.unit.measure in ANYTIME or self.knows_hours(one.profile)
 
     def may_tell_now(self, one: Watched, course: Callable[[], Course | None]) -> bool:
-        """The same of a change at this moment. A provisional reference cannot know what comes and
-        goes more slowly than it has lasted: of a unit one jump is told, until it is sealed."""
-        if not self.may_tell(one):
-            return False
-        if one.unit.measure in _WRONG_AT_ANY_HOUR or self.is_sealed(one.profile):
-            return True
-        if one.key in self._told:
-            return False
-        found = course()
-        if found == "restless":
-            self._restless.add(one.key)
-        if found in {"restless", "on its way"}:
-            return False
-        self._told.add(one.key)
-        return True
-
-    def is_restless(self, one: Watched) -> bool:
-        return one.key in self._restless and not self.is_sealed(one.profile)
-
-    def expect_restless(self, keys: Iterable[Key]) -> None:
-        """These changed while they were gathered."""
-        self._restless.update(keys)
+        """The same of a change that is found now, which is told then."""
+        if not self.may_tell(one) or self.is_sealed(one.profile):
+            return self.may_tell(one)
+        return self.unsettled.may_tell(one.key, course)
 
     def knows_hours(self, profile: Profile) -> bool:
         """If there are any."""
@@ -104,12 +131,14 @@ class Standards:
 
     def lacks(self, name: str, rules: Rules) -> bool:
         """Whether the law is silent about this feature, or nearly."""
-        return self.law is not None and _values(self.law.reference, name) < rules.minimum_values
+        if self.law is None or name in self._late_laws:
+            return False
+        return _values(self.law.reference, name) < rules.minimum_values
 
     def use(self, rules: Rules) -> None:
         """What is known well enough is for the rules to say. `arrange` anew must follow."""
         if self.law is not None:
-            self.law = _profile(self.law.reference, rules)
+            self.law = self._law(self.law.reference, rules)
         if self._provisional is not None:
             self._provisional = _profile(self._provisional.reference, rules)
         self._late = {name: _profile(of.reference, rules) for name, of in self._late.items()}
@@ -133,7 +162,7 @@ class Standards:
             if known is None or anew or known.numeric != feature.numeric:
                 return None
             if known.profile is feature.profile:
-                return known
+                return None if is_outdated(known, feature) else known
             # an alert and its beginnings are not disturbed by what is only provisional
             return None if self.is_sealed(feature.profile) or watch.is_calm(key) else known
 
@@ -147,15 +176,31 @@ class Standards:
             # values out of range come together as the values do: there are none to tell it from
             of = Unit(unit.name, "shift") if unit.measure == "out_of_range" else unit
             season = feature.profile.season(of.name) if of.measure == "shift" else None
-            if season is not None:
-                return (season.tau,)
             found = measured.get((of.name, of.measure))
+            if found is None and first is None and feature.profile is self.law:
+                found = (_UNMEASURED,) * of.columns if self._is_settling else None
+            if season is not None:
+                is_live = self.is_deployed and found is not None
+                return (max(season.tau, *found),) if is_live and found else (season.tau,)
             if found is None:
                 return _first_tau(feature, of, first)
             return found if len(found) == unit.columns else (max(found),)
 
+        def is_outdated(known: Watched, feature: Feature) -> bool:
+            """Live predictions have said since how much its values depend."""
+            if (
+                not self._is_measured
+                or feature.profile is not self.law
+                or known.key in watch.firing
+            ):
+                return False
+            is_first = max(known.terms.tau) >= _UNMEASURED
+            is_free = is_first or watch.is_calm(known.key)
+            return is_free and tau(feature, known.unit) != known.terms.tau
+
         features = list(self._features(numeric))
         watch.arrange(plan(features, self._kind, rules, self._model_id, keep=keep, tau=tau))
+        self._is_measured = False
         return [key for key in firing if key not in watch.firing]
 
     def _features(self, numeric: Mapping[str, bool]) -> Iterator[Feature]:
@@ -203,35 +248,37 @@ class Standards:
         ]
 
     @property
-    def newest(self) -> Reference | None:
-        """The law, or the provisional one."""
+    def traffic(self) -> tuple[int, int] | None:
+        """Predictions and their ms: of the law, or of the provisional one."""
         profile = self.law or self._provisional
-        return None if profile is None else profile.reference
+        return None if profile is None else profile.traffic
 
     @property
     def has_begun(self) -> bool:
         """Whether there is anything to compare with."""
         return self.law is not None or self._provisional is not None
 
-    @property
-    def gathered(self) -> int | None:
-        """Rows of the provisional reference, if there is one."""
-        return None if self._provisional is None else self._provisional.reference.count
+    def gathered(self, rules: Rules) -> int | None:
+        """Rows of the provisional reference, if there is one; beside a law that was deployed as
+        many are to come first."""
+        if self._provisional is not None:
+            return self._provisional.reference.count
+        return rules.minimum_values if self._is_settling else None
 
     # -- state
-
-    def unsettled(self) -> dict[str, list[Key]]:
-        """Where there is something of it."""
-        found = {"restless": sorted(self._restless), "told": sorted(self._told)}
-        return {name: keys for name, keys in found.items() if keys}
-
-    def restore_unsettled(self, plain: Mapping[str, Any]) -> None:
-        self._restless = {(name, measure) for name, measure in plain.get("restless", ())}
-        self._told = {(name, measure) for name, measure in plain.get("told", ())}
 
     @property
     def provisional_id(self) -> str | None:
         return None if self._provisional is None else self._provisional.reference.id
+
+    def of_deployed(self) -> dict[str, Any]:
+        """Of what live predictions have said beside it."""
+        return {"deployed": [self._live, self._early_ms]} if self.is_deployed else {}
+
+    def restore_deployed(self, plain: Mapping[str, Any]) -> None:
+        """Before the law is."""
+        live, self._early_ms = plain.get("deployed", (None, None))
+        self._live = None if live is None else (live[0], live[1])
 
     def late(self) -> list[tuple[str, str, bool]]:
         """(feature, id of its reference, whether that is sealed)."""

@@ -33,7 +33,7 @@ class TrafficRelease:
         whole = TrafficSaid.of(model.traffic[""])
 
         def renewed_at(group: Group, end_ms: int) -> int | None:
-            held = self._renewals.latest(group, due.ready_ms(end_ms))
+            held = self._renewals.accepted(group, due.ready_ms(end_ms))
             return None if held is None else held.announced_at
 
         for segment in sorted(panes):  # the whole first

@@ -56,13 +56,16 @@ def facts(
     if panes.last_end_ms // HOUR_MS <= life.told_ms // HOUR_MS:
         return
     so_far = life.predictions - int(panes.rows.sum()) + np.cumsum(panes.rows)
-    sealed = [] if monitor is None else [reference.end_ms for reference in monitor.references]
+    references = [] if monitor is None else monitor.references
+    sealed = [reference.end_ms for reference in references if not reference.source]
+    given_ms = None if monitor is None else monitor.deployed_ms
     for end_ms, predictions in zip(panes.pane_end.tolist(), so_far.tolist(), strict=True):
         if end_ms // HOUR_MS <= life.told_ms // HOUR_MS:
             continue
         rules, held = rules_at(end_ms), [at_ms for at_ms in sealed if at_ms <= end_ms]
         is_told, lacked = rules.governs(group[0]), life.lacks
-        life.lacks = is_told or _lacks(life, group, rules, has_reference=bool(held))
+        has_reference = bool(held) or (given_ms is not None and given_ms <= end_ms)
+        life.lacks = is_told or _lacks(life, group, rules, has_reference=has_reference)
         if life.is_deployment or life.lacks or lacked:
             life.told_ms = end_ms
         if not (life.lacks or lacked):
@@ -71,7 +74,7 @@ def facts(
             "first_ms": life.first_end_ms,
             "predictions": predictions,
             "base_ms": max([life.first_end_ms, *held]),
-            "has_reference": bool(held),
+            "has_reference": has_reference,
         }
         if life.is_deployment:
             detail["is_deployment"] = True

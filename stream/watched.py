@@ -40,9 +40,7 @@ def watched(
 ) -> Watched:
     """Compared with this reference, for this share of the model's budget."""
     reference = profile.reference
-    rate = share * false_alerts_per_prediction(
-        rules.budget_of(model), reference.count, reference.end_ms - reference.start_ms
-    )
+    rate = share * false_alerts_per_prediction(rules.budget_of(model), *profile.traffic)
     baseline = baseline_of(unit, profile, numeric=numeric)
     if is_of_class(unit.name):  # counted in what is of the class: those are so many fewer
         rate *= reference.count / max(int(baseline.n[0]), 1)

@@ -376,8 +376,12 @@ class Accepted(msgspec.Struct, tag="accepted"):
     config_hash: str
 
 
-class Renewed(msgspec.Struct, tag="renewed"):
-    """The ready time from which on a new reference of a model is gathered."""
+class Renewed(msgspec.Struct, tag="renewed", omit_defaults=True):
+    """The ready time from which on a new reference of a model is gathered, or from which on a
+    version is compared with those that are deployed.
+
+    `references`: sealed, so that the journal alone is enough for a replay.
+    """
 
     stage: int
     partition: int
@@ -386,6 +390,7 @@ class Renewed(msgspec.Struct, tag="renewed"):
     at_ms: int
     model_id: str
     version: str | None  # None: of all versions
+    references: list[bytes] = []
 
 
 class Noticed(msgspec.Struct, tag="noticed"):

@@ -97,7 +97,8 @@ class Configs:
             return
         if isinstance(change, Renewal):
             self._renewals.append((offset, change))
-            log.info("a new reference of model %s was accepted", change.model_id)
+            done = "deployed" if change.references else "accepted"
+            log.info("a new reference of model %s was %s", change.model_id, done)
             return
         self._heard.append((offset, change))
         if self._book is not None:
@@ -144,10 +145,25 @@ class Configs:
             owned = host.models.get(partition)
             if owned is None or owned.core.has_activated(offset):
                 continue
+            if not self._fits(offset, renewal):
+                self._renewals.remove((offset, renewal))
+                continue
             if await self._has_caught_up(owned):
                 await self._renew(owned, offset, renewal)
 
         await self._look_at_notices()
+
+    def _fits(self, offset: int, renewal: Renewal) -> bool:
+        """Under the configuration announced last before it, whatever has been announced since."""
+        if self._book is None or not renewal.references:
+            return True
+        before = [change.rules for at, change in self._changes if at < offset]
+        misfits = renewal.misfits(before[-1] if before else self._book.founding)
+        if misfits:
+            of = renewal.model_id, renewal.version
+            why = "; ".join(misfits)
+            log.error("control record %d ignored: no reference of %s v%s: %s", offset, *of, why)
+        return not misfits
 
     async def _look_at_notices(self) -> None:
         for slot in list(self._host.alerts.values()):
@@ -192,6 +208,7 @@ class Configs:
                 at_ms=max(renewal.effective_at_ms, slot.core.next_ready_ms()),
                 model_id=renewal.model_id,
                 version=renewal.version,
+                references=list(renewal.references),
             )
             if await self._is_journaled(slot, entry):
                 slot.core.renew(entry)

@@ -45,6 +45,8 @@ def add_pages(
         if model_id is not None:
             models = [slot.core for slot in host.models.values()]
             answer["series"] = [power for core in models for power in core.powers(model_id)]
+            deployed = [one for core in models for one in core.deployed(model_id)]
+            answer |= {"deployed": deployed} if deployed else {}
             answer["versions"] = [one for core in models for one in core.versions(model_id)]
             answer["shadows"] = [one for core in models for one in core.shadows(model_id)]
             answer["experiments"] = [one for core in models for one in core.experiments(model_id)]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -16,6 +19,8 @@ from stream.events import Alert, Records, Request
 from stream.notices import Notice
 from stream.partitioning import partition_of
 from stream.pipeline import Pipeline, imbalance
+from stream.reference_files import build, read_references
+from stream.renewals import Renewal
 from stream.settings import Settings
 from stream.simulate.simulation import Simulation
 from stream.simulate.spec import Spec
@@ -74,9 +79,11 @@ def play(
     config: str = "",
     notices: tuple[Notice, ...] = (),
     rate: str = f"{RATE_PER_MIN}/min",
+    trained: int = 0,
 ) -> Play:
     """At default settings, but for `config` (YAML). Labels have a median of 30 minutes, so that two
-    days hold it all. `notices` as a replay has them."""
+    days hold it all. `notices` as a replay has them. `trained`: rows of training data that a
+    reference is deployed of, in any order, as another seed makes them without faults."""
     spec = Spec.model_validate(
         {
             "seed": seed,
@@ -93,6 +100,8 @@ def play(
     for n, notice in enumerate(notices):
         noticed = Noticed(3, 0, 0, n, notice.effective_at_ms or 0, notice)
         pipeline.alert_stage.notice(noticed)
+    if trained:
+        pipeline.deploy(references_of(trained, models, config))
     offsets: dict[tuple[Side, int], int] = {}
     sets: set[str] = set()
     for predictions, outcomes in simulation.blocks():
@@ -105,6 +114,27 @@ def play(
     alerts = [told.alert for told in pipeline.sorted_alerts()]
     requests = [asked.request for asked in pipeline.sorted_actions()]
     return Play(alerts, requests, simulation.truth(), pipeline.summary(), frozenset(sets))
+
+
+@cache
+def references_of(rows: int, models: tuple[str, ...], config: str) -> tuple[Renewal, ...]:
+    """Sealed of so many rows of a training set."""
+    hours = rows // (60 * RATE_PER_MIN) + 2
+    spec = {"seed": 1_000, "length": f"{hours}h", "models": models, "labels": {"median": "30m"}}
+    simulation = Simulation(
+        Spec.model_validate(spec | {"traffic": {"rate": f"{RATE_PER_MIN}/min"}})
+    )
+    blocks = [*simulation.blocks()]
+    predictions = [event.value for block, _ in blocks for event in block]
+    Random(rows).shuffle(predictions)
+    with TemporaryDirectory() as directory:
+        files = [Path(directory) / name for name in ("predictions", "outcomes", "references")]
+        files[0].write_bytes(b"\n".join(predictions[:rows]))
+        files[1].write_bytes(b"\n".join(event.value for _, block in blocks for event in block))
+        given = settings(config)
+        is_built = build(given, files[:1], files[1:2], source="training", out=files[2]) == 0
+        assert is_built
+        return tuple(read_references(files[2]))
 
 
 class _Named(msgspec.Struct):

@@ -148,6 +148,7 @@ class Decisions:
             at_ms=max(renewal.effective_at_ms, slot.core.next_ready_ms()),
             model_id=renewal.model_id,
             version=renewal.version,
+            references=list(renewal.references),
         )
         if (yield from self._worker.decide(slot, entry)):
             slot.core.renew(entry)

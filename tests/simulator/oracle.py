@@ -42,7 +42,7 @@ _LARGEST_BATCH = 30
 class Answer:
     alerts: dict[bytes, str]  # -> kind
     resolved: int
-    renewed: int  # of these, because a new reference was accepted
+    renewed: int  # of these, because a new reference was accepted or deployed
     actions: list[bytes]
     escalated: int
     maturities: int  # decided
@@ -166,7 +166,7 @@ def _answer(pipeline: Pipeline) -> Answer:
     alerts = pipeline.sorted_alerts()
     return Answer(
         alerts={alert.value: alert.alert.kind for alert in alerts},
-        renewed=sum("(a new reference was accepted)" in alert.alert.summary for alert in alerts),
+        renewed=sum("(a new reference was " in alert.alert.summary for alert in alerts),
         resolved=sum(alert.alert.status == "resolved" for alert in alerts),
         actions=[action.value for action in pipeline.actions],
         escalated=sum("; unacknowledged for" in alert.alert.summary for alert in alerts),

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
 
+from stream.deployment import of_source, sealed
 from stream.notices import Notice
+from stream.reference import Reference
 from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
 from stream.rules import EscalationRule, ModelRule, Requirement, Rules
@@ -100,7 +102,23 @@ def _renewing(random: Random, scenario: Scenario) -> Scenario:
     after = random.randrange(len(scenario.arrivals))
     at_ms = max(0, scenario.arrivals[after][2][0] + random.randint(*_AHEAD_MS))
     renewal = Renewal(at_ms, "m", random.choice((None, None, "1")))
-    return replace(scenario, renewal=renewal, renewed_after=after)
+    return replace(scenario, renewal=_deployed(scenario, renewal), renewed_after=after)
+
+
+def _deployed(scenario: Scenario, renewal: Renewal) -> Renewal:
+    """Or one that the stream itself would have made is deployed with version 1; drawn apart, so
+    that the others are what they were."""
+    apart = Random(f"deployed of {scenario.name}")
+    if apart.random() < 0.5:
+        return renewal
+    made = run(scenario.rules, scenario.stream, largest=500).references
+    references = [Reference.decode(one.value) for one in made]
+    mine = {of.kind: of for of in references if of.group == ("m", "1", "champion", "")}
+    if not mine:
+        return renewal
+    given = tuple(sealed(of_source(of, "training")) for of in mine.values())
+    at_ms = apart.choice((0, renewal.effective_at_ms))
+    return Renewal(at_ms, "m", "1", given)
 
 
 def _escalating(random: Random, scenario: Scenario) -> Scenario:
