@@ -29,11 +29,11 @@ def course_of(n: npt.ArrayLike, x: npt.ArrayLike, xx: npt.ArrayLike) -> Course:
 
     >>> rng = np.random.default_rng(12345)
     >>> noise, time, ones = rng.standard_normal(1000), np.arange(1000), np.ones(1000)
-    >>> jump, slope = noise + (time >= 800), noise + time / 500
+    >>> jump, slope = noise + (time >= 800), noise + time / 1500
     >>> course_of(ones, jump, jump**2), course_of(ones, slope, slope**2)
     ('jumped', 'on its way')
-    >>> twice = jump + (time >= 400)
-    >>> course_of(ones, twice, twice**2)
+    >>> stairs = noise + time // 250
+    >>> course_of(ones, stairs, stairs**2)
     'restless'
     """
     count, total, square = (np.asarray(v, dtype=np.float64) for v in (n, x, xx))
@@ -52,7 +52,7 @@ def course_of(n: npt.ArrayLike, x: npt.ArrayLike, xx: npt.ArrayLike) -> Course:
     left = np.maximum(square - 2.0 * level * total + level**2 * count, 0.0).sum() / count.sum()
     line, curve = _by_curves(count, total)
     spared = 2.0 * _MORE * left
-    return "jumped" if explained[row] > max(line, curve - spared) else "on its way"
+    return "jumped" if explained[row] >= max(line, curve - spared) else "on its way"
 
 
 def clearest(n: npt.ArrayLike, x: npt.ArrayLike) -> int:
