@@ -125,6 +125,11 @@ class Standards:
             return self.may_tell(one)
         return self.unsettled.may_tell(one.key, course)
 
+    def is_restless(self, one: Watched) -> bool:
+        """Whether nothing of its values is told until its reference is sealed."""
+        is_of_values = one.unit.measure not in ANYTIME and not self.is_sealed(one.profile)
+        return is_of_values and self.unsettled.is_restless(one.unit.name)
+
     def knows_hours(self, profile: Profile) -> bool:
         """If there are any."""
         return not self.has_season or self.is_sealed(profile)

@@ -11,6 +11,7 @@ import pytest
 from detectors.jump import Course
 from stream.model_parts import encode
 from stream.monitor_told import MonitorFinding
+from stream.power import RESTLESS
 from stream.rules import ReferenceRule
 from stream.unsettled import Unsettled
 from stream.watched import Key
@@ -53,9 +54,14 @@ def test_a_cycle_of_which_there_is_only_a_part_is_hardly_told(seed: int) -> None
     assert len(drifts(told({"x": x}))) <= 1
 
 
-def test_what_steps_by_the_hour_is_not_told() -> None:
+def test_what_steps_by_the_hour_is_not_told_and_the_status_says_so() -> None:
     hour = np.arange(SIZE) // 150.0
-    assert not drifts(told({"hour": hour, "x": noise(1)}))
+    made = lived(panes({"hour": hour, "x": noise(1)}, rows=2), NEVER_SEALED)
+    assert not drifts(made.findings)
+    notes = {(line["series"], line["measure"]): line["note"] for line in made.monitor.powers()}
+    assert notes["feature:hour", "shift"] == RESTLESS
+    assert notes["feature:hour", "null"] != RESTLESS
+    assert notes["feature:x", "shift"] != RESTLESS
 
 
 def test_nulls_are_told_whatever_the_values_do() -> None:
