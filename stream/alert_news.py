@@ -21,7 +21,7 @@ from stream.wire import Finding
 
 _MEASURED = frozenset({"score_cusum", "bernoulli_cusum", "e_detector", "adwin", "page_hinkley"})
 """Detectors that look again at what they have told; others tell what is new only."""
-PART = "part"  # of a distribution: which bin, in the evidence
+PART = "part"  # of a distribution: which bin, in the evidence of what is current
 
 
 def is_news(firing: Alert, member: Member, finding: Finding) -> bool:
@@ -35,13 +35,17 @@ def is_news(firing: Alert, member: Member, finding: Finding) -> bool:
     if is_of_outcomes and detail["kind"] != "performance":
         return True  # it has become known that the concept drifts
     was, now = firing.effect, _interval(detail["effect"])
-    if detail["evidence"].get(PART) != firing.evidence.get(PART):
+    if _part(detail["evidence"]) != _part(firing.evidence):
         return is_another(now, NOTHING, 1 + member.retold)  # of that part nothing was told
     return is_another(now, _interval(was), 1 + member.retold)
 
 
 def is_graver(member: Member, detail: dict[str, Any]) -> bool:
     return SEVERITIES.index(detail["severity"]) > SEVERITIES.index(member.severity)
+
+
+def _part(evidence: Mapping[str, Mapping[str, Any]]) -> int | None:
+    return evidence.get("current", {}).get(PART)
 
 
 def _interval(of: AlertEffect | Mapping[str, float]) -> Interval:

@@ -107,7 +107,7 @@ class Findings:
             else:  # counted, not sampled
                 detail["impact"] |= _sums(metric, told, crossing)
         if watched.unit.columns > 1 and measure in {"shape", "calibration"}:
-            detail["evidence"][PART] = crossing.column
+            detail["evidence"]["current"][PART] = crossing.column
         return MonitorFinding(end_ms, name, context.alertname, detail)
 
     def of_mean(

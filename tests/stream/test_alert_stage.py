@@ -133,8 +133,9 @@ def _effect(estimate: float, half: float, **other: Any) -> dict[str, Any]:
         (_effect(-1.0, 0.5), True),
         (_effect(1.1, 0.2, severity="error"), True),
         (_effect(1.1, 0.2, severity="info"), False),
-        (_effect(1.1, 0.2, evidence={"part": 3}), True),  # of another part nothing was told
-        (_effect(0.1, 0.2, evidence={"part": 3}), False),
+        # of another part nothing was told
+        (_effect(1.1, 0.2, evidence={"current": {"part": 3}}), True),
+        (_effect(0.1, 0.2, evidence={"current": {"part": 3}}), False),
         (_effect(1.1, 0.2, detector=DETAIL["detector"] | {"name": "stale"}), True),
     ],
 )

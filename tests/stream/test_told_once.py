@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -71,7 +72,8 @@ def alerts(findings: list[MonitorFinding]) -> list[Alert]:
         for said in (finding, Progress(0, 1, 0, ready_ms, ready_ms)):
             for effect in stage.handle(speaker.say(0, encode_finding(said))):
                 if isinstance(effect, ToAlerts):
-                    told.append(effect.alert)
+                    line = msgspec.json.encode(effect.alert)
+                    told.append(msgspec.json.decode(line, type=Alert))  # as who reads it does
     return told
 
 
