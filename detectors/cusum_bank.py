@@ -1,6 +1,6 @@
 """A bank of CUSUMs over many series at once, in integers: exact however the panes are cut."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -59,8 +59,9 @@ class CusumBank:
     A series that crosses is *held*: it tells once, and is deaf until `restart`. A pane with n = 0
     changes nothing for its series, whatever its row holds for others.
 
-    Memory: 22 bytes a tilt that a series has a use for, with its constants; awake 32 more, at rest
-    34 for each account that is not 0. Time: about 10 passes
+    Memory: constants once for all series that have the same ones, as most faults do: at most 24
+    bytes a tilt that they have a use for; of a series awake 32 a tilt, at rest 34 for each account
+    that is not 0. Time: about 10 passes
     over as many integers a pane, by the extension one; no Python per pane, series or tilt.
 
     Source: Page, Biometrika 41, 1954; Lorden, Ann. Math. Stat. 42, 1971 (also of the bank);
@@ -81,52 +82,61 @@ class CusumBank:
     def __init__(self, tilts: Tilts) -> None:
         self._lay_out(tilts, np.zeros(tilts.gain.shape, dtype=np.bool_))
         self._resting: tuple[Ints, list[Ints]] | None = None
-        self._awake: State = {name: np.zeros(len(self._row), dtype=np.int64) for name in _STATE}
+        self._awake: State = {name: np.zeros(self._cells, dtype=np.int64) for name in _STATE}
         self.held: Bools = np.zeros(len(tilts), dtype=np.bool_)
 
     def _lay_out(self, tilts: Tilts, in_use: Bools) -> None:
         """Cells for the tilts that a series has a use for, series behind series, and for those
-        `in_use`, shape (series, tilts), all the same."""
-        place = in_use | (tilts.threshold < NEVER)
+        `in_use`, shape (series, tilts), all the same. What is alike has its constants once."""
+        self._kind, first = _alike(tilts)
+        kinds = tilts.take(first)
+        place = kinds.threshold < NEVER
         for name in ("gain", "cost", "theta"):
-            place |= getattr(tilts, name) != 0
+            place |= getattr(kinds, name) != 0
+        series, tilt = np.nonzero(in_use)
+        place[self._kind[series], tilt] = True
         self._tilts = place.shape[1]
         self._placed = np.packbits(place)
-        self._row = np.nonzero(place)[0].astype(np.min_scalar_type(len(place)))
-        self._gain, self._cost = _short(tilts.gain[place]), _short(tilts.cost[place])
-        self._height = _Heights(tilts.threshold[place])
-        self._theta = tilts.theta[place]
-        none: Ints = np.zeros((len(tilts), 0), dtype=np.int64)
+        start = np.concatenate([[0], np.cumsum(place.sum(axis=1))])
+        self._start = start.astype(np.min_scalar_type(int(start[-1])))  # of the cells of each kind
+        self._cells = int(np.diff(start)[self._kind].sum())  # of all series
+        self._gain, self._cost = _short(kinds.gain[place]), _short(kinds.cost[place])
+        self._height = _Heights(kinds.threshold[place])
+        self._theta = kinds.theta[place]
+        none: Ints = np.zeros((len(kinds), 0), dtype=np.int64)
         self._reference = replace(
-            tilts, gain=none, cost=none, threshold=none, theta=none.astype(float)
+            kinds, gain=none, cost=none, threshold=none, theta=none.astype(float)
         )
 
     @property
     def tilts(self) -> Tilts:
         """The constants, made anew: those of tilts without a use are not held."""
         place = self._place
-        threshold = self._whole(self._height.all(), place)
+        threshold = _whole(self._height.all(), place)
         threshold[~place] = NEVER
-        return replace(
+        kinds = replace(
             self._reference,
-            gain=self._whole(self._gain.astype(np.int64), place),
-            cost=self._whole(self._cost.astype(np.int64), place),
+            gain=_whole(self._gain.astype(np.int64), place),
+            cost=_whole(self._cost.astype(np.int64), place),
             threshold=threshold,
-            theta=self._whole(self._theta, place),
+            theta=_whole(self._theta, place),
         )
+        return kinds.take(self._kind)
 
     @property
     def _place(self) -> Bools:
-        """Which tilts have a cell, shape (series, tilts)."""
-        cells = len(self._reference) * self._tilts
-        flat = np.unpackbits(self._placed, count=cells).astype(np.bool_)
-        return flat.reshape(len(self._reference), self._tilts)
+        """Which tilts have a cell, shape (kinds, tilts)."""
+        kinds = len(self._reference)
+        flat = np.unpackbits(self._placed, count=kinds * self._tilts).astype(np.bool_)
+        return flat.reshape(kinds, self._tilts)
 
-    def _whole(self, cells: npt.NDArray[Any], place: Bools) -> npt.NDArray[Any]:
-        """Shape (series, tilts), 0 where there is no cell."""
-        whole = np.zeros(place.shape, dtype=cells.dtype)
-        whole[place] = cells
-        return whole
+    def _laid(self) -> tuple[Ints, Ints]:
+        """Of each cell its series, and where the constants are."""
+        start = self._start.astype(np.int64)
+        sizes = np.diff(start)[self._kind]
+        row = np.repeat(np.arange(len(self._kind)), sizes)
+        before = np.cumsum(sizes) - sizes
+        return row, np.arange(len(row)) + np.repeat(start[self._kind] - before, sizes)
 
     # -- at rest
 
@@ -135,7 +145,7 @@ class CusumBank:
         if self._resting is None:
             arrays = [self._awake[name] for name in _STATE]
             some = np.flatnonzero(arrays[0] | arrays[1] | arrays[2] | arrays[3])
-            place = some.astype(np.min_scalar_type(len(self._row)))
+            place = some.astype(np.min_scalar_type(self._cells))
             self._resting = place, [array[some] for array in arrays]
             self._awake = {}
 
@@ -145,7 +155,7 @@ class CusumBank:
             some, arrays = self._resting
             self._resting = None
             for name, values in zip(_STATE, arrays, strict=True):
-                self._awake[name] = np.zeros(len(self._row), dtype=np.int64)
+                self._awake[name] = np.zeros(self._cells, dtype=np.int64)
                 self._awake[name][some] = values
         return self._awake
 
@@ -153,7 +163,7 @@ class CusumBank:
         """The cells of these series."""
         is_asked = np.zeros(len(self), dtype=np.bool_)
         is_asked[series] = True
-        return np.flatnonzero(is_asked[self._row])
+        return np.flatnonzero(is_asked[self._laid()[0]])
 
     def __len__(self) -> int:
         return len(self.held)
@@ -181,7 +191,7 @@ class CusumBank:
             raise ValueError("a negative number of values, or more than 2^30 in one update")
         x, n = np.where(n > 0, x, 0), n.astype(np.int64, copy=False)
         told: list[tuple[int, Crossings]] = []
-        stretch = max(1, _CELLS // max(1, len(self._row)))
+        stretch = max(1, _CELLS // max(1, self._cells))
         for start in range(0, len(position), stretch):
             rows, open_ = slice(start, start + stretch), ~self.held[which]
             if open_.all():
@@ -199,7 +209,7 @@ class CusumBank:
         """All panes, by the extension."""
         state, height = self._state, self._height
         panes = (np.ascontiguousarray(array, dtype=np.int64) for array in (position, x, n, which))
-        constants = self._row, self._gain, self._cost, height.values
+        constants = self._kind, self._start, self._gain, self._cost, height.values
         columns = (*constants, *panes, self.held, *(state[name] for name in _STATE))
         told = native.EXTENSION.bank(height.unit, columns)
         if told is None:
@@ -221,14 +231,14 @@ class CusumBank:
     def _advance(self, which: Ints | None, position: Ints, x: Ints, n: Ints) -> Crossings:
         """Panes of one stretch, for series none of which is held; None: all of them."""
         cells: slice | npt.NDArray[np.intp] = slice(None)
-        row: Ints = self._row.astype(np.int64)  # of x and n, turned, for each cell
+        row, at = self._laid()  # row: of x and n, turned, for each cell
         if which is not None:
             cells = self._of(which)
-            row = np.searchsorted(which, self._row[cells])
+            row, at = np.searchsorted(which, row[cells]), at[cells]
         sums = np.ascontiguousarray(x.T), np.ascontiguousarray(n.T)
-        state, threshold = self._state, self._height.all()[cells, None]
-        path = self._gain[cells, None] * sums[0][row]
-        path += self._cost[cells, None] * sums[1][row]
+        state, threshold = self._state, self._height.all()[at, None]
+        path = self._gain[at, None] * sums[0][row]
+        path += self._cost[at, None] * sums[1][row]
         np.cumsum(path, axis=1, out=path)
         path += state["account"][cells, None]
         low = np.minimum(np.minimum.accumulate(path, axis=1), 0)
@@ -287,15 +297,16 @@ class CusumBank:
     def _tell(self, series: Ints, pane: Ints) -> Crossings:
         """Of each series that crossed, the likeliest of the tilts that did; the series are held."""
         best = np.empty(len(series), dtype=np.intp)
-        state, threshold = self._state, self._height.all()
+        row, at = self._laid()
+        state, threshold = self._state, self._height.all()[at]
         for i, one in enumerate(series.tolist()):
-            low, high = np.searchsorted(self._row, [one, one + 1]).tolist()
+            low, high = np.searchsorted(row, [one, one + 1]).tolist()
             account = state["account"][low:high]
             best[i] = low + np.where(account >= threshold[low:high], account, -1).argmax()
         told = Crossings(
             series=series,
             pane=pane,
-            theta=self._theta[best],
+            theta=self._theta[at[best]],
             statistic=state["account"][best] / NATS,
             threshold=threshold[best] / NATS,
             since=state["since"][best],
@@ -316,7 +327,8 @@ class CusumBank:
     def level(self) -> npt.NDArray[np.float64]:
         """Nearest account to its threshold, as a share of it, for each series; 1 where held."""
         share = np.zeros(len(self))
-        np.maximum.at(share, self._row, self._state["account"] / self._height.all())
+        row, at = self._laid()
+        np.maximum.at(share, row, self._state["account"] / self._height.all()[at])
         return np.where(self.held, 1.0, share)
 
     def are_held(self, series: Ints) -> bool:
@@ -366,15 +378,15 @@ class CusumBank:
 
     def _change(self, tilts: Tilts, state: State) -> None:
         self._lay_out(tilts, state["account"] != 0)
-        place = self._place
+        place = self._place[self._kind]
         self._resting, self._awake = None, {name: state[name][place] for name in _STATE}
         self.held = state["held"]
 
     def snapshot(self) -> State:
         """Arrays that change, (series, tilts) each; the tilts, which do not, have a snapshot of
         their own."""
-        place = self._place
-        state = {name: self._whole(self._state[name], place) for name in _STATE}
+        place = self._place[self._kind]
+        state = {name: _whole(self._state[name], place) for name in _STATE}
         return {**state, "held": self.held.copy()}
 
     @classmethod
@@ -387,6 +399,28 @@ class CusumBank:
                 raise ValueError(f"{name} of shape {value.shape} for {tilts.gain.shape} tilts")
         bank._change(tilts, {**found, "held": np.array(state["held"], dtype=np.bool_)})
         return bank
+
+
+def _whole(cells: npt.NDArray[Any], place: Bools) -> npt.NDArray[Any]:
+    """Of the shape of `place`, 0 where there is no cell."""
+    whole = np.zeros(place.shape, dtype=cells.dtype)
+    whole[place] = cells
+    return whole
+
+
+def _alike(tilts: Tilts) -> tuple[npt.NDArray[np.unsignedinteger[Any]], list[int]]:
+    """Of each series its kind, and a series of each kind: of one kind all constants are equal."""
+    columns = [getattr(tilts, field.name) for field in fields(tilts)]
+    eight = [c.astype(np.int64) if c.dtype == np.bool_ else c.view(np.int64) for c in columns]
+    rows = np.concatenate([c.reshape(len(tilts), -1) for c in eight], axis=1)
+    data, size = rows.tobytes(), rows.shape[1] * rows.itemsize
+    first: dict[bytes, int] = {}
+    kind: list[int] = []
+    for i in range(len(tilts)):
+        row = data[i * size : (i + 1) * size]
+        kind.append(first.setdefault(row, len(first)))
+    series = np.unique(kind, return_index=True)[1].tolist() if kind else []
+    return np.array(kind, np.min_scalar_type(len(first))), series
 
 
 def _short(values: Ints) -> npt.NDArray[Any]:

@@ -26,6 +26,9 @@ class Interval:
     high: Floats
 
 
+NOTHING = Interval(*np.zeros(3))
+
+
 def rate_difference(
     k1: npt.ArrayLike,
     n1: npt.ArrayLike,
@@ -184,6 +187,21 @@ def within_floor(difference: Interval, floor: npt.ArrayLike) -> Bools:
     limit = np.asarray(floor, dtype=np.float64)
     inside: Bools = (difference.low >= -limit) & (difference.high <= limit)
     return inside
+
+
+def is_another(now: Interval, was: Interval, doubt: float = 1.0) -> bool:
+    """Whether two effects differ by more than both intervals, `doubt` times as wide.
+
+    >>> was, now = (Interval(*map(np.float64, of)) for of in ((0.2, 0.1, 0.3), (0.5, 0.4, 0.6)))
+    >>> is_another(now, was), is_another(now, was, doubt=2.0)
+    (True, False)
+    """
+    rise = now.estimate - was.estimate
+    if rise > 0.0:
+        room = (now.estimate - now.low) + (was.high - was.estimate)
+    else:
+        room = (now.high - now.estimate) + (was.estimate - was.low)
+    return bool(abs(rise) > doubt * room)
 
 
 def _quantile(level: float) -> float:

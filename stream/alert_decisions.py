@@ -26,6 +26,7 @@ from stream.alert_forms import (
     unfolded,
     updated,
 )
+from stream.alert_news import is_graver, is_news
 from stream.alert_state import AlertState, Order
 from stream.columns import Group
 from stream.concept import without_concept
@@ -102,7 +103,9 @@ class Decisions:
                     yield from self._unconfirm(finding.group, turn)
         elif firing is not None:
             own = firing.severity if member is None else member.severity
-            if finding.verdict != "raised" or own == "info":
+            if member is not None and self._is_as_told(firing, member, finding):
+                self._go_on(member, finding)
+            elif finding.verdict != "raised" or own == "info":
                 alert = self._update(firing, member, finding)
                 yield self._told(turn, alert)
                 yield from self._requests.of_alert(alert, member, finding.ready_ms)
@@ -232,12 +235,12 @@ class Decisions:
         alert = updated(firing, finding, self._state.schedule.at(ready_ms))
         if member is None:
             return alert
-        if member.flaps >= FLAPPING:
-            for order in [o for o, f in self._state.waiting.items() if _is_held(f, finding)]:
-                del self._state.waiting[order]
+        self._go_on(member, finding)
         is_news = finding.verdict == "drift"
         sign = Sign.of(finding) if is_news else member.sign
         if is_news:
+            if not is_graver(member, finding.detail):
+                book.tell_again(member)
             book.renew(member, alert.severity, alert.recommended_action, ready_ms)
         elif finding.verdict == "raised":
             book.renew(member, alert.severity, member.action, ready_ms)
@@ -249,6 +252,22 @@ class Decisions:
             book.unfold(member)
             return unfolded(alert, member)
         return alert
+
+    def _is_as_told(self, firing: Alert, member: Member, finding: Finding) -> bool:
+        """Nothing that a person would do otherwise, nor a fault that it now follows from, or does
+        not any more."""
+        if finding.verdict != "drift":
+            return False
+        if is_news(firing, member, self._with_what_was_told(finding)):
+            return False
+        cause = self._state.incidents.cause(Sign.of(finding), finding.ready_ms)
+        return member.is_folded == (cause is not None)
+
+    def _go_on(self, member: Member, finding: Finding) -> None:
+        """What was held to be quiet is not."""
+        if member.flaps >= FLAPPING:
+            for order in [o for o, f in self._state.waiting.items() if _is_held(f, finding)]:
+                del self._state.waiting[order]
 
     def fold_explained(
         self, fault: Member, turn: Order, grew: dict[str, None], *, of_inputs: bool

@@ -8,6 +8,7 @@ from typing import Any
 
 from stream.alarm import Signal
 from stream.alert_fields import short
+from stream.alert_news import PART
 from stream.causes import cause_of
 from stream.columns import Group, Rows
 from stream.distance_watch import DistanceTold
@@ -101,6 +102,8 @@ class Findings:
                 detail["impact"] |= _impact(metric, detail["evidence"])
             else:  # counted, not sampled
                 detail["impact"] |= _sums(metric, told, crossing)
+        if watched.unit.columns > 1 and measure in {"shape", "calibration"}:
+            detail["evidence"]["current"][PART] = crossing.column
         return MonitorFinding(end_ms, name, context.alertname, detail)
 
     def of_mean(

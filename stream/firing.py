@@ -1,8 +1,11 @@
-"""What a unit gathers while its alert fires: how things are now, and when they are well again.
+"""What a unit gathers behind a change: how things are now, and when they are well again.
 
     crossed --200, 400, 800, ... values--> watched again, against what was learned since
             --500, 1000, 2000, ... values--> well again? the interval of the difference to the
                                             reference lies within the floor, or not
+
+While its alert fires, and when it has ended, until things are as they were: what is just below the
+floor would be found again and again.
 
 A window that is clearly beyond the floor begins anew, so that the last look is at the recent past.
 Everything happens at counts of values, never at the end of a batch.
@@ -11,11 +14,12 @@ Everything happens at counts of values, never at the end of a batch.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from detectors.effects import NOTHING, Interval, is_another
 from stream.panes import Ints
 from stream.unit_tilts import Baseline
 
@@ -54,6 +58,10 @@ class Sums:
     def baseline(self) -> Baseline:
         return Baseline(self.x, self.n, self.xx)
 
+    def spread(self, enough: int) -> float:
+        """Of scores, in z, as far as it is known: one that is wider than in the reference."""
+        return max(self.baseline.spread, 1.0) if self.xx and self.count >= enough else 1.0
+
     def snapshot(self) -> list[Any]:
         return [self.x, self.n, self.count, self.xx, self.panes]
 
@@ -75,6 +83,11 @@ class Firing:
     next_look: int = 0
     told: float = math.inf  # the smallest effect that was, in the unit's own terms; of a shape at
     # least what the whole of it was when it was clearly beyond the floor
+    ended: int = 0  # times that its alert has ended
+    last: list[Any] | None = None  # the last crossing
+    is_open: bool = False  # that one is no news yet: it may be, once more is known
+    shown: list[Any] | None = None  # the last news: column, estimate, low, high
+    news: int = 0  # so far, since it fires
 
     def __post_init__(self) -> None:
         self.relearn()
@@ -87,9 +100,9 @@ class Firing:
     def look_anew(self) -> None:
         self.window, self.next_look = nothing(self.columns), self.patience.look
 
-    def learn_on(self) -> None:
+    def learn_on(self, *, for_ever: bool) -> None:
         """To twice as many values, unless these are as many as a reference has."""
-        done = self.learned.count >= self.patience.enough
+        done = not for_ever and self.learned.count >= self.patience.enough
         self.next_learn = _NEVER if done else 2 * self.learned.count
 
     def look_on(self) -> None:
@@ -97,6 +110,32 @@ class Firing:
 
     def asked(self) -> None:
         self.ask_ms = _NEVER
+
+    def anew(self, columns: int) -> Firing:
+        """Of the same unit, compared with another reference."""
+        anew = Firing(columns, self.ask_ms, self.patience)
+        anew.told, anew.ended, anew.news = self.told, self.ended, self.news
+        return anew
+
+    def is_news(self, column: int, effect: Interval) -> bool:
+        """Whether it is surely another one than what was told: the surer, the more often it was."""
+        was = NOTHING
+        if self.shown is not None and self.shown[0] == column:
+            was = Interval(*map(np.asarray, self.shown[1:]))
+        return self.shown is None or is_another(effect, was, self.news)
+
+    def show(self, column: int, effect: Interval) -> None:
+        ends = (effect.estimate, effect.low, effect.high)
+        self.shown, self.news = [column, *map(float, ends)], self.news + 1
+        self.is_open = False
+
+    def over(self) -> Firing:
+        """Of the same unit, its alert having ended: it is watched against how things are now only
+        when that is known as well as a reference."""
+        patience = replace(self.patience, learn=max(self.patience.enough, self.patience.learn))
+        moved = Firing(self.columns, _NEVER, patience, ended=self.ended + 1, last=self.last)
+        moved.learned = self.window
+        return moved
 
     # -- when something happens
 
@@ -119,7 +158,8 @@ class Firing:
         sums = [self.learned.snapshot(), self.window.snapshot()]
         patience = [self.patience.learn, self.patience.look, self.patience.enough]
         moments = [self.next_learn, self.next_look]
-        return [self.columns, self.ask_ms, patience, *sums, *moments, self.told]
+        told = [self.told, self.ended, self.last, self.is_open, self.shown, self.news]
+        return [self.columns, self.ask_ms, patience, *sums, *moments, *told]
 
     @classmethod
     def restore(cls, plain: list[Any]) -> Firing:
@@ -128,6 +168,8 @@ class Firing:
         firing.learned, firing.window = Sums(*learned), Sums(*window)
         firing.next_learn, firing.next_look = next_learn, next_look
         firing.told = told[0] if told else math.inf
+        if told[1:]:
+            firing.ended, firing.last, firing.is_open, firing.shown, firing.news = told[1:]
         return firing
 
 

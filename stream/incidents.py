@@ -297,9 +297,12 @@ class Incidents:
         """Its own, as of what it tells now. Cohorts know a fault as it was when it fired."""
         if member.alone and member.graver_ms is None and severity != "info":
             member.graver_ms = ready_ms
-        if member.sign.kind in FAULTS:
-            return
-        member.severity, member.action = severity, action
+        if member.sign.kind not in FAULTS:
+            member.severity, member.action = severity, action
+        self._note(member)
+
+    def tell_again(self, member: Member) -> None:
+        member.retold += 1
         self._note(member)
 
     def unfold(self, member: Member) -> None:

@@ -110,6 +110,7 @@ class Member(msgspec.Struct):
     moved: tuple[float, float] | None = None  # before and after, where the alert has both
     escalated: int = 0  # number of the last step taken, because nobody took it in hand
     escalated_ms: int = 0  # the last of them
+    retold: int = 0  # times that it was told again with another effect
     replaced: tuple[str, str] | None = None  # of a new feature set: the former, and its name
 
     @property

@@ -14,6 +14,7 @@ from detectors.effects import (
     total_variation,
     within_floor,
 )
+from stream.firing import Patience, Sums
 from stream.panes import Ints
 from stream.unit_tilts import tilts_of
 from stream.watched import Watched
@@ -23,13 +24,14 @@ Standing = Literal["well", "ill", "open"]
 """As in the reference; clearly beyond the floor; not told yet."""
 
 
-def effect_of(one: Watched, column: int, x: int, n: int) -> Interval:
+def effect_of(one: Watched, column: int, x: int, n: int, spread: float = 1.0) -> Interval:
     """The difference to the reference since a change, with its 95 % interval, from the sum of n
-    values: of a rate, of the share of the bin that moved, of a mean, or of ranks in σ."""
+    values: of a rate, of the share of the bin that moved, of a mean, or of ranks in σ; `spread`: of
+    these now."""
     terms = one.terms
     before, tau = terms.baseline, max(terms.tau)
     if one.unit.measure == "shift":
-        return score_difference(x, n, before.n[0], tau=tau)
+        return score_difference(x, n, before.n[0], tau=tau * spread * spread)
     then = (before.x[column] / one.unit.steps, max(before.n[column], 1))
     return rate_difference(x / one.unit.steps, n, *then, tau=tau)
 
@@ -46,12 +48,32 @@ def standing(one: Watched, x: Ints, n: Ints, looks: float, told: float) -> Stand
         found, room = _rate(one, columns, x, n, looks), _room(one, told)[columns]
     else:
         found, room = interval_of(one, x, n, looks), _room(one, told).max()
-    if unit.up_only:  # fewer faults than in the reference are no fault
-        ends = (np.maximum(end, -floor) for end in (found.low, found.high))
-        found = Interval(found.estimate, *ends)
+    if unit.up_only:
+        found = _upward(found, -floor)
     if ((found.low > floor) | (found.high < -floor)).any():
         return "ill"
     return "well" if within_floor(found, room).all() else "open"
+
+
+def of_columns(one: Watched, columns: Ints, seen: Sums, patience: Patience) -> Interval:
+    """The difference to the reference in each of these columns, in sums that are looked at again
+    and again."""
+    looks, terms = float(patience.look), one.terms
+    if one.unit.measure != "shift":
+        found = _rate(one, columns, seen.x, seen.n, looks)
+        return _upward(found, 0.0) if one.unit.up_only else found
+    spread = seen.spread(patience.look)
+    return score_difference(
+        seen.x, seen.n, terms.baseline.n, tau=max(terms.tau) * spread * spread, level=SURE,
+        anytime=looks,
+    )  # fmt: skip
+
+
+def is_beyond(found: Interval, floor: float, doubt: float) -> bool:
+    """Whether all of an interval that is `doubt` times as wide lies beyond the floor."""
+    low = found.estimate - doubt * (found.estimate - found.low)
+    high = found.estimate + doubt * (found.high - found.estimate)
+    return bool(((low > floor) | (high < -floor)).any())
 
 
 def moved_as_a_whole(one: Watched, x: Ints, n: Ints, looks: float) -> float:
@@ -92,6 +114,11 @@ def is_refuted(one: Watched, x: Ints, n: Ints, looks: float) -> bool:
     half = 0.5 * float(expected.estimate) * one.unit.scale
     measured = _rate(one, 1, x, n, looks)
     return bool(measured.high < half) if half > 0 else bool(measured.low > half)
+
+
+def _upward(found: Interval, least: float) -> Interval:
+    """Fewer faults than in the reference are no fault."""
+    return Interval(*(np.maximum(v, least) for v in (found.estimate, found.low, found.high)))
 
 
 def _rate(one: Watched, column: int | Ints, x: Ints, n: Ints, looks: float) -> Interval:

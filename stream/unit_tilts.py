@@ -128,6 +128,15 @@ class Terms:
         return self.unit.measure in {"mean", "estimate"}
 
 
+def widened(terms: Terms, spread: float) -> Terms:
+    """The same of values that spread more than in the reference: of scores, so much in z."""
+    baseline = terms.baseline
+    if terms.unit.measure != "shift" or spread <= baseline.spread:
+        return terms
+    square = (spread * spread + baseline.mean**2) * float(baseline.n[0])
+    return replace(terms, baseline=replace(baseline, xx=round(square * SCORE_UNIT**2)))
+
+
 def tilts_of(terms: Sequence[Terms]) -> Tilts:
     """All columns of all units, in order."""
     starts = np.cumsum([0, *(t.unit.columns for t in terms)]).tolist()

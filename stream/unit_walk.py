@@ -1,31 +1,46 @@
 """A run of panes under the bank: all units at once, those that tell something one by one.
 
-    calm --crosses, beyond the floor--> firing --well again--> calm
+    calm --crosses, beyond the floor--> firing --well again--> over
+    firing <--surely beyond the floor-- over --for long as in the reference--> calm
 
 A unit that tells is held by the bank. Then it learns how things are now and is watched again
 against that, so that a second change is found too; what a person is told stays the difference to
 the reference. It is well again when the interval of that difference lies within the floor.
+
+An estimate is at its largest when an account crosses: what is just below the floor would be told
+again and again. So a unit is followed when its alert is over, and tells when all of an interval
+lies beyond the floor, the wider the more often an alert of it has ended.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.cusum_bank import CusumBank
 from detectors.effects import Interval
-from stream.firing import Firing, Patience
+from stream.firing import Firing, Patience, Sums
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
 from stream.proven import MixedBank
 from stream.unit_columns import UnitColumns
-from stream.unit_effects import effect_of, is_refuted, moved_as_a_whole, standing
-from stream.unit_tilts import Baseline, Terms, tilts_of
+from stream.unit_effects import (
+    effect_of,
+    is_beyond,
+    is_refuted,
+    moved_as_a_whole,
+    of_columns,
+    standing,
+)
+from stream.unit_tilts import Baseline, Terms, tilts_of, widened
 from stream.units import COVERAGE
 from stream.watched import Key, Watched
+
+WIDER = 1.1  # times the spread of the reference is another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +75,7 @@ class Walk:
         *,
         watched: dict[Key, Watched],
         firing: dict[Key, Firing],
+        over: dict[Key, Firing],
         columns: UnitColumns,
         bank: CusumBank | MixedBank,
         start_ms: Ints,
@@ -78,7 +94,8 @@ class Walk:
         self.undecided: NDArray[np.bool_] | None = None  # panes that are no evidence, if any is
         self._usual, self._absorb = usual, absorb
         self._is_current, self._may_tell = is_current, may_tell
-        self._watched, self._firing, self._columns = watched, firing, columns
+        self._watched, self._columns = watched, columns
+        self._firing, self._over = firing, over
         self._bank = bank
         self._start_ms = start_ms
         self._evidence = evidence
@@ -88,10 +105,10 @@ class Walk:
 
     def told(self) -> list[Told]:
         """Everything these panes let the units tell, in the order of the panes."""
-        firing = [key for key in self._firing if not self._watched[key].unit.is_coverage]
+        followed = [*self._firing, *self._over]
         self._leave_undecided()
         self._all_calm()
-        for key in firing:
+        for key in (key for key in followed if not self._watched[key].unit.is_coverage):
             self._follow(key, 0)
         if len(self._told) < 2:
             return self._told
@@ -118,7 +135,8 @@ class Walk:
                     self._evidence.leave_out(undecided, self._columns.but([key]))
 
     def _all_calm(self) -> None:
-        of = self._columns.but([k for k in self._watched if k[1] == COVERAGE or k in self._firing])
+        followed = [k for k in self._watched if k[1] == COVERAGE or self._behind(k) is not None]
+        of = self._columns.but(followed)
         if not len(of):
             return
         first: dict[Key, Crossing] = {}
@@ -154,38 +172,72 @@ class Walk:
             for i in range(len(found))
         ]
 
+    def _behind(self, key: Key) -> Firing | None:
+        """What is gathered of a unit behind its change; None: it is calm."""
+        return self._firing.get(key) or self._over.get(key)
+
     def _crossed(self, key: Key, crossing: Crossing) -> None:
-        """Tell it, if it is worth a person's time; else begin anew."""
-        one = self._watched[key]
+        """Tell it, if it is worth a person's time."""
+        one, firing, over = self._watched[key], self._firing.get(key), self._over.get(key)
         self.stirred[key] = crossing.row
-        effect = effect_of(one, crossing.column, crossing.x, crossing.n)
+        behind = self._behind(key)
+        spread = 1.0 if behind is None else behind.learned.spread(self._patience.learn)
+        effect = effect_of(one, crossing.column, crossing.x, crossing.n, spread)
         is_little = bool(abs(effect.estimate) < one.terms.floor) or not self._may_tell(one)
-        firing = self._firing.get(key)
         if firing is not None:
             firing.relearn()  # held until it has, and looked at anew: it may be well again
             is_little |= bool(effect.low <= 0.0 <= effect.high)
-        elif is_little:
-            of = self._columns[key]
-            if self._is_current(key):
-                self._bank.begin_anew(of)
-            else:
-                self._bank.restart(of, tilts_of([self._usual(key)]))
-        else:
-            now_ms = int(self._start_ms[crossing.row])
-            self._firing[key] = Firing(
-                one.unit.columns, now_ms + self._patience.ask_after_ms, self._patience
-            )
-        if is_little:
+            firing.is_open = not is_little
+        elif is_little or not (over is None or self._is_sure(one, effect, over)):
+            self._leave_untold(key, over)
             return
-        firing = self._firing[key]
+        else:
+            firing = self._fire(key, int(self._start_ms[crossing.row]))
+        firing.last = list(astuple(crossing))
+        if not is_little:
+            self._tell(crossing, one, effect)
+
+    def _is_sure(self, one: Watched, effect: Interval, over: Firing) -> bool:
+        return is_beyond(effect, one.terms.floor, max(over.ended, 1))
+
+    def _fire(self, key: Key, now_ms: int) -> Firing:
+        over, columns = self._over.pop(key, None), self._watched[key].unit.columns
+        firing = Firing(columns, now_ms + self._patience.ask_after_ms, self._patience)
+        firing.ended = 0 if over is None else over.ended
+        self._firing[key] = firing
+        return firing
+
+    def _tell(self, crossing: Crossing, one: Watched, effect: Interval) -> None:
+        firing = self._firing[one.key]
         firing.told = min(firing.told, abs(float(effect.estimate)))
+        if firing.is_news(crossing.column, effect):
+            firing.show(crossing.column, effect)
         self._told.append(Told(crossing.row, one, crossing, effect))
+
+    def _leave_untold(self, key: Key, over: Firing | None) -> None:
+        """It is not worth a person's time: begin anew."""
+        has_learned = over is not None and over.learned.count >= over.patience.learn
+        if has_learned or (over is None and not self._is_current(key)):
+            self._restart(key)
+        else:
+            self._bank.begin_anew(self._columns[key])
+        if over is not None and has_learned:
+            over.relearn()
+        elif over is not None:
+            over.look_anew()
+
+    def _restart(self, key: Key) -> None:
+        """Against what is usual; where values are known to spread more by now, by that."""
+        usual, over = self._usual(key), self._over.get(key)
+        if over is not None:
+            usual = widened(usual, over.learned.spread(self._patience.learn))
+        self._bank.restart(self._columns[key], tilts_of([usual]))
 
     def _follow(self, key: Key, row: int) -> None:
         """One unit through the rest of the panes."""
         while row < self._panes:
-            firing = self._firing.get(key)
-            row = self._calmly(key, row) if firing is None else self._on(key, firing, row)
+            behind = self._behind(key)
+            row = self._calmly(key, row) if behind is None else self._on(key, behind, row)
 
     def _calmly(self, key: Key, row: int) -> int:
         crossing = self._crossing(key, row, self._panes)
@@ -204,7 +256,7 @@ class Walk:
         return replace(crossing, column=column - int(of[0]))
 
     def _on(self, key: Key, firing: Firing, row: int) -> int:
-        """While it fires, up to the next pane at which something happens."""
+        """Behind a change, up to the next pane at which something happens."""
         of, evidence = self._columns[key], self._evidence
         of_columns = evidence.n[row:, of]
         count = self._watched[key].unit.counted(of_columns)
@@ -224,25 +276,44 @@ class Walk:
             return stop + 1
         if stop == row + looks:
             self._look(key, firing, stop)
-        if key not in self._firing:
+        if self._behind(key) is not firing:
             return stop + 1
         if stop == row + learns:
-            self._learn(key, firing)
+            self._learn(key, firing, stop)
         if stop == row + asks:
             firing.asked()
             self._told.append(Told(stop, self._watched[key], None, None, lasting=True))
         return stop + 1
 
-    def _learn(self, key: Key, firing: Firing) -> None:
+    def _learn(self, key: Key, firing: Firing, row: int) -> None:
         """Watch against how things are now, unless they seem to be on the move again."""
-        of = self._columns[key]
-        if self._bank.are_held(of) or not self._bank.warning()[of].any():
-            now = replace(self._watched[key].terms, baseline=firing.learned.baseline)
-            self._bank.restart(of, tilts_of([now]))
-        firing.learn_on()
+        of, one, learned = self._columns[key], self._watched[key], firing.learned
+        is_over = key in self._over  # of which the account against the reference always rises
+        if is_over or self._bank.are_held(of) or not self._bank.warning()[of].any():
+            self._bank.restart(of, tilts_of([replace(one.terms, baseline=learned.baseline)]))
+        column = int(firing.last[1]) if firing.last is not None and firing.is_open else 0
+        if firing.is_open and learned.count >= firing.patience.look and learned.n[column]:
+            now, effect = self._since(one, firing, learned, column, row)
+            is_much = abs(effect.estimate) >= one.terms.floor and self._may_tell(one)
+            if is_much and firing.is_news(column, effect):
+                self._tell(now, one, effect)
+        firing.learn_on(for_ever=is_over)
+
+    def _since(
+        self, one: Watched, firing: Firing, sums: Sums, column: int, row: int
+    ) -> tuple[Crossing, Interval]:
+        """The last crossing by what is known now, and its effect."""
+        crossing = Crossing(*(firing.last or ()))
+        x, n = int(sums.x[column]), int(sums.n[column])
+        effect = effect_of(one, column, x, n, sums.spread(self._patience.learn))
+        theta = math.copysign(crossing.theta, float(effect.estimate))
+        return replace(crossing, row=row, column=column, theta=theta, x=x, n=n), effect
 
     def _look(self, key: Key, firing: Firing, row: int) -> None:
         """Is it well again?"""
+        if key in self._over:
+            self._look_back(key, firing, row)
+            return
         one = self._watched[key]
         seen = firing.window.x, firing.window.n, float(firing.patience.look)
         if one.unit.is_twin and is_refuted(one, *seen):
@@ -255,8 +326,39 @@ class Walk:
                 firing.look_anew()
             case "well":
                 del self._firing[key]
+                self._over[key] = firing.over()
                 self._absorb(key, firing.window.baseline)
-                self._bank.restart(self._columns[key], tilts_of([self._usual(key)]))
+                self._restart(key)
                 self._told.append(Told(row, one, None, None))
             case "open":
                 firing.look_on()
+
+    def _is_as_usual(self, key: Key, found: Interval, seen: Sums) -> bool:
+        is_shift = self._watched[key].unit.measure == "shift"
+        if is_shift and seen.baseline.spread > WIDER * self._usual(key).baseline.spread:
+            return False
+        return bool(((found.low <= 0.0) & (found.high >= 0.0)).all())
+
+    def _look_back(self, key: Key, over: Firing, row: int) -> None:
+        """Is it worth telling by now, or as in the reference?"""
+        one, window, of = self._watched[key], over.window, self._columns[key]
+        columns = np.flatnonzero((window.n > 0) & (one.terms.baseline.n > 0))
+        if not len(columns):
+            over.look_on()
+            return
+        found = of_columns(one, columns, window, over.patience)
+        if over.last is not None and self._may_tell(one) and self._is_sure(one, found, over):
+            column = int(columns[np.abs(found.estimate).argmax()])
+            crossing, effect = self._since(one, over, window, column, row)
+            firing = self._fire(key, int(self._start_ms[row]))
+            firing.last = list(astuple(crossing))
+            self._bank.restart(of, tilts_of([replace(one.terms, baseline=window.baseline)]))
+            self._tell(crossing, one, effect)
+            return
+        if window.count < over.patience.enough:
+            over.look_on()
+        elif self._is_as_usual(key, found, window):
+            del self._over[key]
+            self._restart(key)
+        else:
+            over.look_anew()

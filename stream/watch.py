@@ -40,6 +40,7 @@ class Watch:
         self.shared: SharedSums | None = None  # where models share a feature
         self.watched: dict[Key, Watched] = {}
         self.firing: dict[Key, Firing] = {}
+        self._over: dict[Key, Firing] = {}  # of alerts that have ended of late
         self._columns = UnitColumns()  # of the bank, in the order of `watched`
         self._together = Together([])
         self._bank: CusumBank | None = None
@@ -75,12 +76,12 @@ class Watch:
         if self.inputs is not None:
             self.inputs.arrange(self.watched, self._columns)
         self.firing = {key: f for key, f in self.firing.items() if key in self.watched}
+        self._over = {key: f for key, f in self._over.items() if key in self.watched}
         for one in fresh:
             if one.key in self.firing:
-                former = self.firing[one.key]
-                anew = Firing(one.unit.columns, former.ask_ms, former.patience)
-                anew.told = former.told
-                self.firing[one.key] = anew
+                self.firing[one.key] = self.firing[one.key].anew(one.unit.columns)
+            elif one.key in self._over:
+                self._over[one.key] = self._over[one.key].anew(one.unit.columns)
 
     def _lay_out(self) -> None:
         watched = self.watched.values()
@@ -113,6 +114,7 @@ class Watch:
         walk = Walk(
             watched=self.watched,
             firing=self.firing,
+            over=self._over,
             columns=self._columns,
             bank=self._mixed(self._bank),
             start_ms=table.pane_end - rules.pane_ms,
@@ -180,7 +182,7 @@ class Watch:
             return
         due: list[Key] = []
         for key, columns in self._columns.items():
-            if self.is_calm(key):
+            if self.is_calm(key) and key not in self._over:
                 self._usual[:, columns] += sums[:, columns]
                 if (self._usual[1, columns] >= _GROWN * self._tilted[columns]).all():
                     due.append(key)
@@ -214,7 +216,7 @@ class Watch:
     # -- state
 
     def snapshot(self) -> dict[str, Any]:
-        bank = self._bank
+        bank, over = self._bank, self._over
         units = [
             [
                 *key,
@@ -239,6 +241,7 @@ class Watch:
             "usual": self._usual.flatten(),
             "tilted": self._tilted.copy(),
             "inputs": None if self.inputs is None else self.inputs.snapshot(),
+            **({"over": [[*key, of.snapshot()] for key, of in over.items()]} if over else {}),
             **({} if self.shared is None else {"shared": self.shared.snapshot()}),
         }
 
@@ -267,6 +270,8 @@ class Watch:
             tilts = Tilts.restore(_rows(plain["tilts"], columns))
             self._bank = CusumBank.restore(tilts, _rows(plain["bank"], columns))
         self.firing = {(name, m): Firing.restore(state) for name, m, state in plain["firing"]}
+        over = plain.get("over", ())
+        self._over = {(name, m): Firing.restore(state) for name, m, state in over}
         self.learning = Learning.restore(plain["learning"])
         batches, columns = plain["batches"], len(plain["tilted"])
         self._batches = None if batches is None else Batches.restore(batches)

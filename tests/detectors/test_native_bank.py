@@ -76,16 +76,18 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
     one = np.ones(2, np.int64)
     state = [np.zeros(2, np.int64) for _ in range(4)]
     good = [
-        np.array([0, 1], np.uint8), one, one, one, one[:1], one, one, np.arange(2),
-        np.zeros(2, np.bool_), *state,
+        np.array([0, 1], np.uint8), np.array([0, 1, 2], np.uint8), one, one, one, one[:1], one, one,
+        np.arange(2), np.zeros(2, np.bool_), *state,
     ]  # fmt: skip
     bank = native.EXTENSION.bank
     assert bank(1, tuple(good)) is not None
     for place, other in (
-        (0, one.astype(np.float64)[:1]), (0, np.array([1, 0], np.uint8)), (1, one[:1]),
-        (1, np.ones(2, np.int16)), (4, np.zeros(2, np.int64)), (5, one[:1]),
-        (6, -one), (6, one << 31), (7, np.array([1, 0])), (7, np.array([0, 2])), (7, one - 2),
-        (8, np.zeros(2, np.int64)), (8, np.zeros(1, np.bool_)), (9, np.zeros(3, np.int64)),
+        (0, one.astype(np.float64)[:1]), (0, np.array([1, 2], np.uint8)), (0, one[:1]),
+        (1, np.array([0, 2, 1], np.uint8)), (1, np.array([1, 1, 2], np.uint8)),
+        (1, np.array([0, 1, 1], np.uint8)), (1, np.zeros(0, np.uint8)), (2, one[:1]),
+        (2, np.ones(2, np.int16)), (5, np.zeros(2, np.int64)), (6, one[:1]),
+        (7, -one), (7, one << 31), (8, np.array([1, 0])), (8, np.array([0, 2])), (8, one - 2),
+        (9, np.zeros(2, np.int64)), (9, np.zeros(1, np.bool_)), (10, np.zeros(3, np.int64)),
     ):  # fmt: skip
         bad = [*good]
         bad[place] = other
@@ -94,7 +96,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
     with pytest.raises(ValueError, match="number of columns"):
         bank(1, tuple(good[:-1]))
     frozen = [*good]
-    frozen[9] = np.zeros(2, np.int64)
-    frozen[9].setflags(write=False)
+    frozen[10] = np.zeros(2, np.int64)
+    frozen[10].setflags(write=False)
     with pytest.raises(ValueError, match="read-only"):
         bank(1, tuple(frozen))

@@ -119,6 +119,55 @@ def test_ids_are_uuid5_and_told_apart_by_fingerprint_start_and_sequence() -> Non
     assert resolved.id != first.id
 
 
+def _effect(estimate: float, half: float, **other: Any) -> dict[str, Any]:
+    ends = {"estimate": estimate, "low": estimate - half, "high": estimate + half}
+    return DETAIL | {"effect": DETAIL["effect"] | ends} | other
+
+
+@pytest.mark.parametrize(
+    ("again", "is_news"),
+    [
+        (_effect(1.1, 0.2), False),
+        (_effect(1.5, 0.2), True),
+        (_effect(1.5, 0.4), False),  # the intervals overlap
+        (_effect(-1.0, 0.5), True),
+        (_effect(1.1, 0.2, severity="error"), True),
+        (_effect(1.1, 0.2, severity="info"), False),
+        # of another part nothing was told
+        (_effect(1.1, 0.2, evidence={"current": {"part": 3}}), True),
+        (_effect(0.1, 0.2, evidence={"current": {"part": 3}}), False),
+        (_effect(1.1, 0.2, detector=DETAIL["detector"] | {"name": "stale"}), True),
+    ],
+)
+def test_what_changes_once_more_is_told_if_somebody_would_act_otherwise(
+    again: dict[str, Any], is_news: bool
+) -> None:
+    told = alerts(
+        [finding(100, detail=_effect(1.0, 0.2)), finding(110, detail=again), progress(200)]
+    )
+    assert [a.sequence for a in told] == [1, 2][: 1 + is_news]
+    assert (
+        told[-1].effect.estimate == (again if is_news else _effect(1.0, 0.2))["effect"]["estimate"]
+    )
+
+
+def test_each_time_that_it_was_told_again_asks_for_more() -> None:
+    values = [finding(100 + i, detail=_effect(1.0 + i % 2, 0.4)) for i in range(40)]
+    told = alerts([*values, progress(1_000)])
+    assert [a.effect.estimate for a in told] == [1.0, 2.0]
+    surer = finding(900, detail=_effect(5.0, 0.4))
+    assert alerts([*values, surer, progress(1_000)])[-1].effect.estimate == 5.0
+
+
+def test_what_was_held_to_be_quiet_and_is_not_goes_on_in_silence() -> None:
+    flapping = [f for at in (100, 200, 300) for f in (finding(at), finding(at + 50, "quiet"))]
+    told = alerts([*flapping, finding(360), progress(SMALL.cooldown_ms + 400)])
+    assert [a.status for a in told] == [*["firing", "resolved"] * 2, "firing"]
+    ended = finding(370, "quiet")
+    told = alerts([*flapping, finding(360), ended, progress(SMALL.cooldown_ms + 400)])
+    assert [a.status for a in told][-2:] == ["firing", "resolved"]
+
+
 def test_what_is_told_again_updates_the_alert_that_fires() -> None:
     worse = DETAIL | {"severity": "error", "summary": "x rose further"}
     lasting = {"verdict": "lasting", "detail": {"summary": "x has been so for long"}}
