@@ -6,12 +6,14 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "native/arranged.h"
 #include "native/batch.h"
 #include "native/blocks.h"
 #include "native/crc32c.h"
+#include "native/ids.h"
 #include "native/judged.h"
+#include "native/meetings.h"
 #include "native/records.h"
+#include "native/runs.h"
 #include "native/search.h"
 #include "native/sums.h"
 
@@ -293,10 +295,15 @@ static PyMethodDef METHODS[] = {
     {"blocks", blocks, METH_VARARGS,
      "(opening, ends, hashes, [(kinds, bits), …], names, texts, sample, most texts, bytes of a pane, of a "
      "block, crc32)"},
+    {"new_ids", new_ids, METH_VARARGS, "(ids, watermarks, [(keys, checks, expiries, bitmap, shift), …])"},
+    {"run_of", run_of, METH_VARARGS,
+     "(columns of parts, bytes of a cell, rows of a part, rows taken of it, least rows with a bitmap, its "
+     "bits for a row)"},
     {"search", search, METH_VARARGS, "(sorted needles, sorted keys, bitmap of prefixes, shift)"},
-    {"arranged", arranged, METH_VARARGS,
-     "([[part, …] of a column, …], [bytes of a cell, …], [rows of a part, …], order)"},
     {"judged", judged, METH_VARARGS, "(ten columns of matured predictions and their outcomes)"},
+    {"meetings", meetings, METH_VARARGS,
+     "(keys, checks, times, ages, grace, [((columns of outcomes), bitmap, shift, marks), …])"},
+    {"marked", marked, METH_VARARGS, "(marks, rows, bits, retracted)"},
     {"crc32c", crc32c, METH_O, "(bytes)"},
     {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
     {NULL, NULL, 0, NULL},

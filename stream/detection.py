@@ -19,6 +19,9 @@ from stream.findings import Findings
 from stream.inputs import Inputs
 from stream.joint_terms import MEASURE, SERIES
 from stream.joint_watch import JointWatch
+from stream.limit_watch import MEASURE as LIMIT
+from stream.limit_watch import SERIES as LIMITED
+from stream.limit_watch import LimitWatch
 from stream.monitor_told import MonitorFinding, SeriesStatus
 from stream.monitored_series import MonitoredSeries
 from stream.objective_watch import LATENCY, ObjectiveWatch
@@ -58,6 +61,7 @@ class Detection:
         self._distances = DistanceWatch()
         self._objectives = ObjectiveWatch()
         self._stale = StaleWatch()
+        self.limits = LimitWatch()
 
     @property
     def law(self) -> Reference | None:
@@ -75,6 +79,8 @@ class Detection:
         ended += self._distances.use(rules.thresholds_of(self._group[0]))
         if self._objectives.use(rules.model(self._group[0]).latency):
             ended.append((LATENCY, "objective"))
+        if self.limits.use(rules.model(self._group[0])):
+            ended.append((LIMITED, LIMIT))
         return ended
 
     def arrange(
@@ -154,6 +160,7 @@ class Detection:
         if self.watch.shared is not None:
             findings += self.watch.shared.findings(run.pane_end, firing, told)
         findings += self._slow(run, rules, words)
+        findings += self._beyond(run, rules, words)
         return findings + self._far(run, rules, recent, words)
 
     def _sealed_of(self, series: str) -> tuple[Reference | None, float]:
@@ -175,6 +182,21 @@ class Detection:
             minimum=rules.minimum_values, ask_after_ms=rules.ask_after_ms,
         )  # fmt: skip
         return [words.of_objective(one, int(run.pane_end[one.row])) for one in told]
+
+    def _taus(self) -> dict[str, float]:
+        return {name: max(of.terms.tau) for (name, _), of in self.watch.watched.items()}
+
+    def _beyond(self, run: PaneTable, rules: Rules, words: Findings) -> list[MonitorFinding]:
+        """What is judged worse than its owner has declared acceptable."""
+        if self._kind != "cohort" or self._group[2] == SHADOW:
+            return []
+        if not rules.model(self._group[0]).objectives:
+            return []
+        told = self.limits.run(
+            run, rules, self._group[0], taus=self._taus(),
+            undecided=self.watch.undecided, is_known=self.law is not None,
+        )  # fmt: skip
+        return [words.of_limit(one, int(run.pane_end[one.row])) for one in told]
 
     def _constant(
         self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
@@ -213,6 +235,7 @@ class Detection:
     def firing(self) -> Fired:
         joint = [(SERIES, MEASURE)] if self._joint.is_firing else []
         slow = [(LATENCY, "objective")] if self._objectives.is_firing else []
+        beyond = [(LIMITED, LIMIT)] if self.limits.is_firing else []
         return [
             *self.watch.firing,
             *self.means.firing(),
@@ -220,6 +243,7 @@ class Detection:
             *self._stale.firing,
             *joint,
             *slow,
+            *beyond,
         ]
 
     def status(self) -> Iterator[SeriesStatus]:
@@ -243,6 +267,8 @@ class Detection:
         if not is_judged(self._kind):
             found += stuck(lines, watch, standards, recent, rules)
             found += together(lines, self._joint, recent, rules)
+        rate = self._rate(rules)
+        found += self.limits.powers(lines, rules, self._group[0], rate, self._taus())
         return found
 
     # -- state
@@ -251,8 +277,9 @@ class Detection:
         return self.standards.bases(self.watch)
 
     def snapshot(self) -> dict[str, Any]:
-        slow = self._objectives
+        slow, limits = self._objectives, self.limits.snapshot()
         return {
+            **({} if limits is None else {"limits": limits}),
             **({"objectives": slow.snapshot()} if slow.slots or slow.is_firing else {}),
             "law": None if self.law is None else self.law.id,
             **self.standards.of_deployed(),
@@ -287,4 +314,5 @@ class Detection:
         if "objectives" in plain:
             self._objectives = ObjectiveWatch.restore(plain["objectives"])
         self._stale.restore(plain.get("stale", [0, []]))
+        self.limits = LimitWatch.restore(plain.get("limits"))
         return profiles

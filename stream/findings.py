@@ -20,6 +20,10 @@ from stream.feature_sets import NewSet
 from stream.joint_terms import MEASURE, SERIES, joint_share
 from stream.joint_watch import JointTold, JointWatch
 from stream.joint_words import describe_joint
+from stream.limit_watch import MEASURE as LIMIT
+from stream.limit_watch import SERIES as LIMITED
+from stream.limit_watch import LimitTold
+from stream.limit_words import describe_limit, lasting_words
 from stream.mean_levels import Level
 from stream.members import FEATURE_SET_CHANGE
 from stream.monitor_told import MonitorFinding
@@ -210,6 +214,17 @@ class Findings:
             return MonitorFinding(end_ms, LATENCY, context.alertname, detail, "lasting")
         detail = describe_objective(context, told, rule)
         return MonitorFinding(end_ms, LATENCY, context.alertname, detail)
+
+    def of_limit(self, told: LimitTold, end_ms: int) -> MonitorFinding:
+        context = self.context(LIMITED, LIMIT, 0.0)
+        if told.verdict == "quiet":
+            return self.quiet(LIMITED, LIMIT, end_ms)
+        if told.verdict == "lasting":
+            days = f"{self.rules.ask_after_ms / DAY_MS:.3g}"
+            detail: dict[str, Any] = {"summary": lasting_words(context, told, days)}
+            return MonitorFinding(end_ms, LIMITED, context.alertname, detail, "lasting")
+        detail = describe_limit(context, told, end_ms)
+        return MonitorFinding(end_ms, LIMITED, context.alertname, detail)
 
     def _against(self, detail: dict[str, Any], reference: Reference | None) -> None:
         """Where that is the training data, say: drift, or skew, which has been there from the

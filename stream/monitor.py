@@ -20,6 +20,7 @@ from stream.findings import Findings
 from stream.gathering import Gathering
 from stream.inputs import Inputs
 from stream.label_counts import LabelCounts
+from stream.limit_watch import LimitWatch
 from stream.monitor_state import Held, fired_in_version_1
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
 from stream.objectives import ObjectiveCounts
@@ -141,10 +142,13 @@ class Monitor:
         """The old reference ends before the pane that ends then, and what fires with it: the owner
         accepts how things are, and a new one is gathered; or `law` is deployed."""
         self._catch_up()
+        limits = self._detection.limits  # what is acceptable does not follow a reference
+        self._detection.limits = LimitWatch()
         done = "accepted" if law is None else "deployed"
         quiet = self.quiets(end_ms, f"a new reference was {done}")
         inputs = self.inputs
         self._begin_anew()
+        self._detection.limits = limits
         if inputs is not None:  # cohorts that are ready before may still ask
             inputs.end(end_ms - self.rules.pane_ms)
             self._detection.watch.inputs = inputs

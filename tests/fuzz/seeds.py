@@ -78,7 +78,7 @@ def seeds(target: str) -> list[bytes]:
             return [value_of(event) for event in _predictions()]
         case "outcomes":
             return [value_of(event) for event in _outcomes()]
-        case "ledger" | "batches" | "parsers":
+        case "ledger" | "twins" | "batches" | "parsers":
             return [_mixed()]
         case "control":
             offsets = {"leeway.predictions": {0: 5, 1: 7}}
