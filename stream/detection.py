@@ -7,11 +7,12 @@ an owner has set thresholds for. What begins and ends with a reference begins an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from detectors.jump import Course
 from stream.budget import OBJECTIVES, false_alerts_per_prediction
-from stream.columns import Group
+from stream.columns import Group, Rows
 from stream.concert import Concert, Raised
 from stream.distance_watch import DistanceWatch
 from stream.feature_types import FeatureTypes
@@ -40,6 +41,7 @@ from stream.stale_watch import StaleWatch
 from stream.standards import Standards
 from stream.units import Measure
 from stream.watch import Watch
+from stream.watched import Key, Watched
 from stream.watermark import BEFORE_ALL_MS
 
 _OF_MEANS: tuple[Measure, ...] = ("shift", "rate", "mean")
@@ -136,17 +138,35 @@ class Detection:
     # -- runs
 
     def run(
-        self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
+        self,
+        run: PaneTable,
+        rules: Rules,
+        recent: RecentRows,
+        words: Findings,
+        course: Callable[[Key, PaneTable, Rows | None], Course | None],
     ) -> list[MonitorFinding]:
+        """`course`: what a change up to the end of a run looks like, of a unit whose reference is
+        still gathered; the latest rows there may be of help."""
         firing = list(self.watch.firing)
         self._pool(rules)
-        told = self.watch.run(run, rules, self.standards.may_tell)
+
+        def may_tell(one: Watched, row: int) -> bool:
+            end_ms = int(run.pane_end[row])
+
+            def looks_like() -> Course | None:
+                upto = run.between(int(run.pane_end[0]), end_ms)
+                return course(one.key, upto, recent.window(BEFORE_ALL_MS, end_ms))
+
+            return self.standards.may_tell_now(one, looks_like)
+
+        told = self.watch.run(run, rules, may_tell)
         concert = Concert(firing)
         findings: list[MonitorFinding] = []
         for one in concert.of(told):
             end_ms = int(run.pane_end[one.row])
             if isinstance(one, Raised):
-                findings.append(words.raised(one.key, end_ms))
+                if self.standards.is_sealed(self.watch.watched[one.key].profile):
+                    findings.append(words.raised(one.key, end_ms))
                 continue
             sealed = self.standards.is_sealed(one.watched.profile)
             moved_along = concert.moved_along(one)
@@ -285,6 +305,7 @@ class Detection:
             "law": None if self.law is None else self.law.id,
             **self.standards.of_deployed(),
             "late": self.standards.late(),
+            **self._of_unsettled(),
             "provisional": self.standards.provisional_id,
             "watch": self.watch.snapshot(),
             "means": self.means.snapshot(),
@@ -292,6 +313,10 @@ class Detection:
             "distances": self._distances.snapshot(),
             "stale": self._stale.snapshot(),
         }
+
+    def _of_unsettled(self) -> dict[str, Any]:
+        known = self.standards.unsettled.snapshot()
+        return {"unsettled": known} if known else {}
 
     def restore_law(
         self, references: list[Reference], plain: Mapping[str, Any], rules: Rules
@@ -307,6 +332,7 @@ class Detection:
     ) -> dict[str, Profile]:
         """Behind the law; all profiles by id."""
         late = plain.get("late", [])
+        self.standards.unsettled.restore(plain.get("unsettled", {}))
         profiles = self.standards.restore(bases, plain["provisional"], late, rules)
         self.watch.restore(profiles, rules, self._group[0], plain["watch"])
         self.means.restore(plain["means"])

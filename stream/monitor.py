@@ -239,7 +239,9 @@ class Monitor:
     # -- runs
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
-        findings = self._detection.run(run, self.rules, self._recent, self._words)
+        findings = self._detection.run(
+            run, self.rules, self._recent, self._words, self._gathering.course
+        )
         if is_judged(self.kind):
             self._labels.count(run, findings)
         if self.kind == "cohort" and self.rules.model(self.group[0]).objectives:
@@ -269,6 +271,7 @@ class Monitor:
                 for name in self._types:
                     if standards.lacks(name, self.rules):
                         self._gathering.begin_late(name)
+        standards.unsettled.add_restless(self._gathering.moved())
         return self._arrange(run.last_end_ms) if is_new else []
 
     def _catch_up(self) -> list[MonitorFinding]:
