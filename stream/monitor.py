@@ -127,7 +127,7 @@ class Monitor:
                     self._detection.watch.learn()
                 findings += self._gather(run, sealed)
                 start = stop
-        if self._detection.watch.firing:  # it may end some of it
+        if self._gathering.due_ms is not None and self._detection.firing:  # it may end some of it
             findings += self._catch_up()
         self._recent.trim()
         return findings, sealed

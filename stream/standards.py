@@ -145,7 +145,9 @@ class Standards:
         """Watch what can be compared, from the next pane on; the keys that fired and are watched
         no more. `numeric`: of all features, in order; `recent`: the latest rows; `anew`: the terms
         of all have changed."""
-        firing = list(watch.firing)
+        firing, calm = list(watch.firing), watch.calm()
+        features = list(self._features(numeric))
+        sealed = {f.profile for f in features if self.is_sealed(f.profile)}
 
         def keep(key: Key, feature: Feature) -> Watched | None:
             known = watch.watched.get(key)
@@ -154,7 +156,7 @@ class Standards:
             if known.profile is feature.profile:
                 return None if is_outdated(known, feature) else known
             # an alert and its beginnings are not disturbed by what is only provisional
-            return None if self.is_sealed(feature.profile) or watch.is_calm(key) else known
+            return None if feature.profile in sealed or key in calm else known
 
         measured = watch.taus()
         panes = None
@@ -185,10 +187,9 @@ class Standards:
             ):
                 return False
             is_first = max(known.terms.tau) >= _UNMEASURED
-            is_free = is_first or watch.is_calm(known.key)
+            is_free = is_first or known.key in calm
             return is_free and tau(feature, known.unit) != known.terms.tau
 
-        features = list(self._features(numeric))
         watch.arrange(plan(features, self._kind, rules, self._model_id, keep=keep, tau=tau))
         self._is_measured = False
         return [key for key in firing if key not in watch.firing]
