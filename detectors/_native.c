@@ -93,12 +93,14 @@ static inline bool is_unsigned_size(const Column *c)
 
 #include "c/bank.h"
 #include "c/heights.h"
+#include "c/quantile.h"
 #include "c/ranks.h"
 
 static PyMethodDef METHODS[] = {
     {"bank", bank, METH_VARARGS,
-     "(unit of heights, (row, gain, cost, height, position, x, n, which, held, account, n, x, since))"},
+     "(unit of heights, (kind, start, gain, cost, height, position, x, n, which, held, account, n, x, since))"},
     {"ranks", ranks, METH_VARARGS, "(panes, columns, what `unit_reading` gives)"},
+    {"quantiles", quantiles, METH_VARARGS, "((shares, quantiles))"},
     {"row_scores", row_scores, METH_VARARGS,
      "(columns, kind of a number, [(kinds, bits), …], what `rank_table` gives)"},
     {"faults", faults, METH_VARARGS, "(columns, what `unit_reading` gives)"},

@@ -1,6 +1,6 @@
 """A bank of CUSUMs over many series at once, in integers: exact however the panes are cut."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ _CELLS = 1 << 20  # panes x series x tilts worked on at once: bounds the memory 
 _MOST_VALUES = 1 << 30  # of one series in one update: keeps sums of steps within 64 bits
 
 _STATE = ("account", "n_since", "x_since", "since")
+_ABOUT = ("mean", "sd", "n_eff", "tau", "rate")  # of the reference of a series
 _LARGEST = 2**31 - 1
 
 
@@ -103,10 +104,8 @@ class CusumBank:
         self._gain, self._cost = _short(kinds.gain[place]), _short(kinds.cost[place])
         self._height = _Heights(kinds.threshold[place])
         self._theta = kinds.theta[place]
-        none: Ints = np.zeros((len(kinds), 0), dtype=np.int64)
-        self._reference = replace(
-            kinds, gain=none, cost=none, threshold=none, theta=none.astype(float)
-        )
+        self._about = np.stack([getattr(kinds, name) for name in _ABOUT])
+        self._is_rate = kinds.is_rate
 
     @property
     def tilts(self) -> Tilts:
@@ -114,19 +113,20 @@ class CusumBank:
         place = self._place
         threshold = _whole(self._height.all(), place)
         threshold[~place] = NEVER
-        kinds = replace(
-            self._reference,
+        kinds = Tilts(
             gain=_whole(self._gain.astype(np.int64), place),
             cost=_whole(self._cost.astype(np.int64), place),
             threshold=threshold,
             theta=_whole(self._theta, place),
+            is_rate=self._is_rate,
+            **dict(zip(_ABOUT, self._about, strict=True)),
         )
         return kinds.take(self._kind)
 
     @property
     def _place(self) -> Bools:
         """Which tilts have a cell, shape (kinds, tilts)."""
-        kinds = len(self._reference)
+        kinds = len(self._is_rate)
         flat = np.unpackbits(self._placed, count=kinds * self._tilts).astype(np.bool_)
         return flat.reshape(kinds, self._tilts)
 

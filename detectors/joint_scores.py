@@ -12,6 +12,7 @@ from detectors.base import State
 from detectors.rank_scores import SCORE_UNIT, RankScores
 
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.unsignedinteger[Any]]
 
 PAIRS = 64  # products of two features at most, unless told otherwise
 PROJECTIONS = 8  # sums of all features, but for the first with random signs
@@ -73,7 +74,7 @@ class JointScores:
 
     def __init__(self, names: Sequence[str], rows: npt.ArrayLike, *, pairs: int = PAIRS) -> None:
         self._choose(names, pairs)
-        self.counts = np.zeros((len(self._pairs) + PROJECTIONS, CELLS), np.int32)
+        self._counts: Counts = np.zeros((len(self._pairs) + PROJECTIONS, CELLS), np.uint8)
         scores = _checked(rows, len(names))
         if not len(scores):
             raise ValueError("a reference has at least one row")
@@ -95,9 +96,15 @@ class JointScores:
 
     def join(self, counts: npt.NDArray[np.integer[Any]]) -> None:
         """More rows of the reference, as `tally` counts them: ranks follow."""
-        self.counts = self.counts + counts.astype(np.int32)
-        scores = np.stack([RankScores.from_counts(c).cell_scores for c in self.counts])
+        joined = self.counts + counts.astype(np.int32)
+        self._counts = joined.astype(np.min_scalar_type(int(joined.max())))
+        scores = np.stack([RankScores.from_counts(c).cell_scores for c in joined])
         self._scores = scores.astype(np.int32)
+
+    @property
+    def counts(self) -> npt.NDArray[np.int32]:
+        """Rows of the reference in each cell of each contrast, (contrasts, CELLS)."""
+        return self._counts.astype(np.int32)
 
     @property
     def contrasts(self) -> list[tuple[str, ...]]:
@@ -148,7 +155,7 @@ class JointScores:
         joint = cls.__new__(cls)
         joint._choose(state["names"], state["pairs"])
         counts = np.asarray(state["counts"], dtype=np.int32)
-        joint.counts = np.zeros_like(counts)
+        joint._counts = np.zeros(counts.shape, np.uint8)
         joint.join(counts)
         return joint
 

@@ -3,11 +3,12 @@
 import math
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from detectors import native
 from detectors.base import State
 
 SCORE_UNIT = 2**14
@@ -45,13 +46,17 @@ def normal_quantiles(share: Floats) -> Floats:
     """As `NormalDist().inv_cdf` has them, bit for bit: in (0, 1), shape (n,).
 
     Between 7.5 and 92.5 % they are a quotient of polynomials, here of all at once; the tails, which
-    take logarithms, are asked of Python one by one.
+    take logarithms, are asked of Python one by one, where there is no extension.
 
     >>> normal_quantiles(np.array([0.025, 0.5])).round(2)
     array([-1.96,  0.  ])
 
     Source: Wichura, Applied Statistics 37, 1988 (AS 241).
     """
+    if native.IN_USE:
+        made = np.empty_like(share)
+        native.EXTENSION.quantiles((np.ascontiguousarray(share), made))
+        return made
     middle = share - 0.5
     r = 0.180625 - middle * middle
     above, below = np.full_like(share, _ABOVE[0]), np.full_like(share, _BELOW[0])
@@ -64,13 +69,16 @@ def normal_quantiles(share: Floats) -> Floats:
 
 
 class Table(Protocol):
-    """Holds the scores of many references."""
+    """Holds what the scores of many references follow from."""
 
-    def scores(self, slot: int) -> Scores: ...
+    def counts(self, slot: int) -> Ints: ...
+
+    def scores(self, slot: int, places: npt.NDArray[np.intp] | None = None) -> Ints: ...
 
 
+_NO_COUNTS = np.zeros(0, np.uint8)
 Elsewhere = tuple[Table, int]
-"""Where scores are, and in which slot."""
+"""Where counts are, and in which slot."""
 
 
 class RankScores:
@@ -88,8 +96,9 @@ class RankScores:
     categories) need no care: over the reference the mean score is 0 and the variance 1. A constant
     reference scores 0 inside, and a full clip outside.
 
-    Memory: 8 bytes a cell, and its count in as few as hold it; of values 8 more. Time: O(cells)
-    once, then a gather per value.
+    Memory: 8 bytes a cell, and its count in as few as hold it; of values 8 more. Where a table has
+    the counts, these, mean and scale are all there is: scores are made for who asks. Time: O(cells)
+    once, then a gather per value, or a quantile.
 
     Args:
         cell_counts: values of the reference in each cell, shape (cells,), ascending cells.
@@ -106,7 +115,7 @@ class RankScores:
     Source: van der Waerden scores (Proc. Kon. Ned. Akad. Wet. 55, 1952; 56, 1953).
     """
 
-    __slots__ = ("_mixed", "cell_counts", "count", "values")
+    __slots__ = ("_counts", "_mixed", "count", "form", "values")
 
     def __init__(self, cell_counts: npt.ArrayLike, values: npt.ArrayLike | None = None) -> None:
         counts = np.asarray(cell_counts, dtype=np.int64)
@@ -120,13 +129,13 @@ class RankScores:
                 raise ValueError("values must be finite, one a cell")
             if (np.diff(self.values) <= 0).any():
                 raise ValueError("values must ascend")
-        self.cell_counts = counts.astype(np.min_scalar_type(int(counts.max())))
+        self._counts = counts.astype(np.min_scalar_type(int(counts.max())))
         self.count = int(counts.sum())
         below = np.concatenate([[0], np.cumsum(counts)])
         both = _quantiles(np.concatenate([2 * below[:-1] + counts, 2 * below]), self.count)
         cells, gaps = both[: len(counts)], both[len(counts) :]
         share = counts / self.count
-        mean, scale = _moments(share, cells)
+        mean, scale = self.form = _moments(share, cells)
         mixed = np.empty(2 * len(counts) + 1, dtype=np.int64)
         mixed[1::2] = np.rint((cells - mean) * scale * SCORE_UNIT)
         mixed[0::2] = np.rint((gaps - mean) * scale * SCORE_UNIT)
@@ -138,9 +147,22 @@ class RankScores:
         kept = self._mixed
         return kept if isinstance(kept, np.ndarray) else kept[0].scores(kept[1])
 
-    def keep_elsewhere(self, mixed: Elsewhere) -> None:
-        """The scores are asked for when they are needed."""
-        self._mixed = mixed
+    def at(self, places: npt.NDArray[np.intp]) -> Ints:
+        """The scores at some places of `mixed`."""
+        kept = self._mixed
+        if isinstance(kept, np.ndarray):
+            return kept[places].astype(np.int64)
+        return kept[0].scores(kept[1], places)
+
+    @property
+    def cell_counts(self) -> npt.NDArray[np.integer[Any]]:
+        """Of the reference."""
+        kept = self._mixed
+        return self._counts if isinstance(kept, np.ndarray) else kept[0].counts(kept[1])
+
+    def keep_elsewhere(self, table: Elsewhere) -> None:
+        """It has the counts and the form, by which the scores are made when they are needed."""
+        self._mixed, self._counts = table, _NO_COUNTS
 
     @classmethod
     def from_counts(cls, cell_counts: npt.ArrayLike) -> Self:
@@ -169,15 +191,15 @@ class RankScores:
             _moments(share[low:high], at[low:high])
             for low, high in zip(starts.tolist(), ends.tolist(), strict=True)
         ])  # fmt: skip
+        forms = moments.tolist()
         mean, scale = np.repeat(moments, sizes, axis=0).T
         mixed = np.rint((quantiles - mean) * scale * SCORE_UNIT).astype(np.int64)
         made = []
         for i, (low, high) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
             one = cls.__new__(cls)
             one.values, one.count = None, int(total[i])
-            one.cell_counts = counts[low:high].astype(
-                np.min_scalar_type(int(counts[low:high].max()))
-            )
+            one.form = forms[i][0], forms[i][1]
+            one._counts = counts[low:high].astype(np.min_scalar_type(int(counts[low:high].max())))
             one._mixed = _short(mixed[cuts[i] : cuts[i + 1]])
             made.append(one)
         return made
@@ -259,6 +281,12 @@ def _table(count: int) -> Floats:
     quantiles = np.zeros(2 * count)
     quantiles[1:] = normal_quantiles(np.arange(1, 2 * count) / (2 * count))
     return quantiles
+
+
+def ranked(doubled_ranks: Ints, counts: Ints, mean: Floats, scale: Floats) -> Ints:
+    """Scores of doubled_ranks among so many values, of references of these forms: shape (n,)."""
+    share = np.clip(doubled_ranks, 1, 2 * counts - 1) / (2 * counts)
+    return np.rint((normal_quantiles(share) - mean) * scale * SCORE_UNIT).astype(np.int64)
 
 
 def _moments(share: Floats, scores: Floats) -> tuple[float, float]:

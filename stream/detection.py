@@ -100,7 +100,7 @@ class Detection:
         ended: Fired = [*standards.arrange(watch, numeric, rules, recent=rows, anew=anew)]
         watch.gather(standards.gathered(rules) if is_gathering else None)
         if self._kind == "prediction":
-            taus = {key: one.terms.tau for key, one in watch.watched.items()}
+            taus = {key: one.tau for key, one in watch.watched.items()}
             if self._joint.arrange(standards.law, numeric, taus, rules, self._group[0]):
                 ended.append((SERIES, MEASURE))
         return ended
@@ -170,7 +170,7 @@ class Detection:
         if one is None:
             return self.law, 1.0
         is_sealed = self.standards.is_sealed(one.profile)
-        return one.profile.reference if is_sealed else None, max(one.terms.tau)
+        return one.profile.reference if is_sealed else None, max(one.tau)
 
     def _slow(self, run: PaneTable, rules: Rules, words: Findings) -> list[MonitorFinding]:
         """What takes longer than the owner has promised."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ PARTS = 8  # blocks that a question is answered in, at most
 KEPT_MS = 60 * DAY_MS  # the furthest back that is asked: a horizon, and as long as a cause counts
 WAITED_MS = 30 * DAY_MS  # for judged predictions; those that are further behind are told less
 _LEVELS = 15
-_MOST_FRESH = 64  # runs that are not put together yet
+_MOST_FRESH = 8  # blocks that are not put together yet
 _SURE = 0.99
 
 
@@ -50,10 +51,10 @@ class Yardstick:
 
     @classmethod
     def of(cls, one: Watched) -> Yardstick:
-        before, unit = one.terms.baseline, one.unit
+        before, unit = one.baseline, one.unit
         sums, count = tuple(before.x.tolist()), int(before.n[0])
-        tau = max(one.terms.tau)
-        return cls(unit.name, unit.measure, unit.columns, one.terms.floor, tau, sums, count)
+        tau = max(one.tau)
+        return _alike(cls(unit.name, unit.measure, unit.columns, one.floor, tau, sums, count))
 
     def snapshot(self) -> list[Any]:
         return [
@@ -64,7 +65,7 @@ class Yardstick:
     @classmethod
     def restore(cls, plain: list[Any]) -> Yardstick:
         name, measure, columns, floor, tau, x, n = plain
-        return cls(name, measure, columns, floor, tau, tuple(x), n)
+        return _alike(cls(name, measure, columns, floor, tau, tuple(x), n))
 
     def difference(self, x: Ints, n: int) -> Interval | None:
         """To the reference, with its 99 % interval; None: nothing is known."""
@@ -73,6 +74,12 @@ class Yardstick:
         if self.measure == "shift":
             return score_difference(x[0], n, self.n, tau=self.tau, level=_SURE)
         return total_variation(x, self.x, tau=self.tau, level=_SURE)
+
+
+@lru_cache(maxsize=256)
+def _alike(yardstick: Yardstick) -> Yardstick:
+    """Eras that follow each other have most of them in common."""
+    return yardstick
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +203,16 @@ class Inputs:
         sums = np.concatenate([evidence.x[:, self._x], evidence.n[:, self._n]], axis=1)
         blocks = start_ms // self._span_ms
         if blocks[0] == blocks[-1]:
-            self._fresh.append((blocks[:1] * self._span_ms, sums.sum(axis=0)[None]))
+            self._add(blocks[:1] * self._span_ms, sums.sum(axis=0)[None])
             return
         edges = np.flatnonzero(np.diff(blocks, prepend=blocks[0] - 1))
-        self._fresh.append((blocks[edges] * self._span_ms, np.add.reduceat(sums, edges, axis=0)))
+        self._add(blocks[edges] * self._span_ms, np.add.reduceat(sums, edges, axis=0))
+
+    def _add(self, starts: Ints, sums: Ints) -> None:
+        if self._fresh and len(starts) == 1 and self._fresh[-1][0][-1] == starts[0]:
+            self._fresh[-1][1][-1] += sums[0]
+        else:
+            self._fresh.append((starts, sums))
 
     def settle(self, now_ms: int, *, at_once: bool = False) -> None:
         """No question will be about a time that ends before this one: what it need not tell apart

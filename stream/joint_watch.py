@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from detectors.cusum_bank import CusumBank
 from detectors.effects import Interval, score_difference, within_floor
+from detectors.joint_scores import CELLS
 from detectors.tilts import DOUBT, Tilts
 from stream.firing import Firing, Patience
 from stream.joint_hours import JointHours
@@ -93,7 +94,7 @@ class JointWatch:
         self.rows: JointRows | None = None
         self._bank: CusumBank | None = None
         self._known = 0  # rows that ranks are from
-        self._fresh: NDArray[np.int32] = np.zeros((0, 0), np.int32)  # rows that are to join
+        self._fresh: NDArray[Any] = np.zeros((0, 0), np.int32)  # counts of rows that are to join
         self._gathered = 0  # how many these are
         self._suspect: Crossing | None = None
         self._firing: tuple[int, Firing] | None = None  # the contrast that was told
@@ -147,7 +148,11 @@ class JointWatch:
 
     def _forget_fresh(self) -> None:
         assert self.rows is not None
-        self._fresh, self._gathered = np.zeros_like(self.rows.joint.counts), 0
+        assert self.terms is not None
+        # with a season it may be a week until they do
+        short = np.int32 if self.terms.hours else np.uint16
+        shape = len(self.rows.contrasts), CELLS
+        self._fresh, self._gathered = np.zeros(shape, short), 0
 
     # -- panes
 
@@ -239,7 +244,7 @@ class JointWatch:
         if due is None or self.rows is None or self._bank is None or self.terms is None:
             return
         rows = cells.rows(first, end)
-        counts = self.rows.joint.tally(rows).astype(np.int32)
+        counts = self.rows.joint.tally(rows).astype(self._fresh.dtype)
         counts[off] = 0
         self._fresh += counts
         self._gathered += len(rows)
@@ -383,7 +388,7 @@ class JointWatch:
         return [
             self.terms.to_plain(),
             None if joint is None else joint.counts.flatten(),
-            [self._known, self._gathered, self._fresh.flatten()],
+            [self._known, self._gathered, self._fresh.astype(np.int32).flatten()],
             None if bank is None else {name: bank[name].flatten() for name in _ARRAYS},
             None if self._suspect is None else self._suspect.to_plain(),
             None if self._firing is None else [self._firing[0], self._firing[1].snapshot()],
@@ -407,7 +412,7 @@ class JointWatch:
             shape = joint.counts.shape
             joint.join(np.array(counts, np.int32).reshape(shape) - joint.counts)
             self._known, self._gathered, fresh = gathered
-            self._fresh = np.array(fresh, np.int32).reshape(shape)
+            self._fresh[:] = np.array(fresh).reshape(shape)
             for learning, taus, usual in of_season:
                 self._taus = np.array(taus)
                 self._usual = None if usual is None else {(name, of) for name, of in usual}

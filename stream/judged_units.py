@@ -27,18 +27,18 @@ def judged_units(name: str, profile: Profile, rule: ModelRule, *, proven: bool) 
         of = profile.reliability()
         if of is None or name != known[0]:
             return []
-        units = [Unit(CALIBRATION, "calibration", of.bins)]
+        units = [Unit.of(CALIBRATION, "calibration", of.bins)]
         if profile.reference.feature(ERROR) is not None:
-            units.append(Unit(TWIN, "estimate", 2, largest_of(profile.reference)))
+            units.append(Unit.of(TWIN, "estimate", 2, largest_of(profile.reference)))
         return units
     measure = "rate" if is_of_class(name) else _BY_NAME.get(name)
     if measure is None or profile.number(name) is None:
         return []
     if name == BRIER and proven:
-        return [Unit(name, "mean")]
+        return [Unit.of(name, "mean")]
     if measure == "mean":
-        return [Unit(name, measure, scale=largest_cost(rule))]
-    return [Unit(name, measure)]
+        return [Unit.of(name, measure, 1, largest_cost(rule))]
+    return [Unit.of(name, measure)]
 
 
 def largest_cost(rule: ModelRule) -> float:

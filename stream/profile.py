@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,13 @@ class Cells:
     count: Ints
 
 
+class Own(NamedTuple):
+    """What a feature that is in no table holds itself."""
+
+    ranks: Ranks
+    ends: tuple[int, int]  # the lowest and the highest bucket
+
+
 class NumberProfile:
     """Ranks and quantile bins of a numeric series.
 
@@ -40,7 +47,7 @@ class NumberProfile:
     within 3 %) the values of the row sample, and the panes' row samples are compared with it.
     """
 
-    __slots__ = ("_kept", "_own", "bins", "by_value", "ends", "scores")
+    __slots__ = ("_own", "_slot", "_table", "by_value", "scores")
 
     def __init__(
         self,
@@ -59,37 +66,52 @@ class NumberProfile:
         else:
             self.scores = RankScores.from_counts(counts) if ranked is None else ranked[0]
             keys = buckets.astype(np.int32)
-        self.ends = (int(buckets[0]), int(buckets[-1]))
         bins = quantile_bins(self.scores.cell_counts) if ranked is None else ranked[1]
-        gaps = np.repeat(np.append(bins, bins[-1]), 2)[:-1]  # a gap: of the next cell
-        self._own: Ranks | None = Ranks(keys, self.scores.mixed, gaps.astype(np.uint8))
-        self._kept: tuple[RankTable, int] | None = None  # where, and in which slot
-        self.bins = np.bincount(bins, weights=self.scores.cell_counts).astype(np.int64)
+        ends = int(buckets[0]), int(buckets[-1])
+        self._own: Own | None = Own(Ranks(keys, self.scores, bins.astype(np.uint8)), ends)
+        self._table: RankTable | None = None  # where it is, and in which slot
+        self._slot = -1
 
     @property
     def count(self) -> int:
         return self.scores.count
 
     @property
+    def bins(self) -> Ints:
+        """Values of the reference in each bin."""
+        return np.bincount(self._cell_bins, weights=self.scores.cell_counts).astype(np.int64)
+
+    @property
+    def _cell_bins(self) -> NDArray[Any]:
+        if self._table is None:
+            assert self._own is not None
+            return self._own.ranks.bins
+        return self._table.cell_bins(self._slot)
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The lowest and the highest bucket of the reference."""
+        if self._table is None:
+            assert self._own is not None
+            return self._own.ends
+        return self._table.ends(self._slot)
+
+    @property
     def ranks(self) -> Ranks:
-        if self._own is not None:
-            return self._own
-        assert self._kept is not None
-        table, slot = self._kept
-        return table.ranks(slot)
+        """Before they are kept in a table."""
+        assert self._own is not None
+        return self._own.ranks
 
     @property
     def _keys(self) -> NDArray[Any]:
-        if self._own is not None:
-            return self._own.keys
-        assert self._kept is not None
-        table, slot = self._kept
-        return table.keys(slot)
+        if self._table is None:
+            assert self._own is not None
+            return self._own.ranks.keys
+        return self._table.keys(self._slot)
 
     def keep_in(self, table: RankTable, slot: int) -> None:
-        self._own = None
-        self._kept = (table, slot)
-        self.scores.keep_elsewhere(self._kept)
+        self._own, self._table, self._slot = None, table, slot
+        self.scores.keep_elsewhere((table, slot))
 
     def cells(self, run: PaneTable, name: str, sample_pane: Ints) -> Cells:
         """Of the values of these panes; `sample_pane`: the pane of each sampled row."""
@@ -105,11 +127,17 @@ class NumberProfile:
 
     def bucket_scores(self, buckets: Ints) -> Ints | None:
         """Of values in these buckets of the reference; None: they are not told apart by buckets."""
-        return None if self.by_value else self.scores.mixed[self._place(buckets)].astype(np.int64)
+        return None if self.by_value else self.scores.at(self._place(buckets))
 
     def bucket_bins(self, buckets: Ints) -> Ints | None:
         """The same of their bins."""
-        return None if self.by_value else self.ranks.bins[self._place(buckets)].astype(np.int64)
+        return None if self.by_value else self._bins_at(self._place(buckets))
+
+    def _bins_at(self, places: Ints) -> Ints:
+        """A gap is of the next cell's bin, that behind the last one of the last one's."""
+        bins = self._cell_bins
+        found: Ints = bins[np.minimum(places >> 1, len(bins) - 1)].astype(np.int64)
+        return found
 
     def _place(self, keys: NDArray[Any]) -> Ints:
         known = self._keys
@@ -121,11 +149,11 @@ class NumberProfile:
     def scores_of(self, values: NDArray[np.float64]) -> Ints:
         """Scores of single values, shape (n,)."""
         place = self._place(values if self.by_value else bucket_of(values))
-        return self.scores.mixed[place].astype(np.int64)
+        return self.scores.at(place)
 
     def sums(self, cells: Cells, panes: int) -> tuple[Ints, Ints, Ints]:
         """(values, sum of scores, sum of their squares) of each pane."""
-        score = self.scores.mixed[cells.cell]
+        score = self.scores.at(cells.cell)
         total = cells.count * score
         columns = (cells.count, total, total * score)
         order = np.argsort(cells.pane, kind="stable")
@@ -138,8 +166,8 @@ class NumberProfile:
 
     def shape(self, cells: Cells, panes: int) -> Ints:
         """Values in each bin of each pane, (panes, bins)."""
-        bins = self.ranks.bins[cells.cell]
-        return _tally(cells.pane, bins, cells.count, panes, len(self.bins))
+        bins = self._bins_at(cells.cell)
+        return _tally(cells.pane, bins, cells.count, panes, int(self._cell_bins[-1]) + 1)
 
     def outside(self, feature: FeatureTable, panes: int) -> Ints:
         """Values below or above all of the reference, to a bucket."""

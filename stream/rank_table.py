@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors import native
+from detectors.rank_scores import RankScores, ranked
 from stream.columns import NUMBER, Column
 from stream.feature_table import Counts, FeatureTable, Ints
 
 _BITS = 18  # of a logarithmic bucket
 _MIDDLE = 1 << (_BITS - 1)
+_FAR = 255  # a step of so much or more
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,53 +26,66 @@ class Ranks:
     """Of one feature, by logarithmic buckets."""
 
     keys: Ints  # ascending
-    scores: NDArray[Any]  # of a value below a key, of one with the key, and so on; they rise
-    bins: NDArray[Any]  # parallel to the scores; they rise
+    scores: RankScores  # of a value below a key, of one with the key, and so on
+    bins: NDArray[Any]  # of each key; they rise
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
     keys: NDArray[Any]  # with the slot in front: ascending through all features
-    scores: Ints
-    bins: Ints  # numbered within each feature
+    doubled: Ints  # ranks of all places
+    bins: Ints  # of all places, numbered within each feature
 
 
 class RankTable:
-    """Kept as differences, of which numpy has a few tables opened at a time; the extension reads
-    them as they are."""
+    """Kept as differences and counts, of which numpy has a few tables opened at a time; the
+    extension reads them as they are. Scores are made for the values that are asked for."""
 
     def __init__(self, of: Sequence[Ranks]) -> None:
         """Slot i is of the i-th of these."""
         self._cells: Ints = np.array([len(ranks.keys) for ranks in of])
         self._cell: Ints = np.concatenate([[0], np.cumsum(self._cells)])  # the first of each slot
         keys = np.concatenate([ranks.keys for ranks in of]).astype(np.int64)
-        places = 2 * self._cells + 1
         self._keys = _Steps(keys, self._cells)
-        self._scores = _Steps(np.concatenate([ranks.scores for ranks in of]), places)
-        # a bin rises by 1 from one place to the next, or not at all
+        counts = np.concatenate([ranks.scores.cell_counts for ranks in of])
+        self._counts = counts.astype(np.min_scalar_type(int(counts.max())))
+        self._form = np.array([ranks.scores.form for ranks in of])  # mean, scale
+        self._total: Ints = np.array([ranks.scores.count for ranks in of])
+        # a bin rises by 1 from one cell to the next, or not at all
         bins = np.concatenate([ranks.bins for ranks in of]).astype(np.int64)
         rises = np.flatnonzero(np.diff(bins, prepend=0) > 0)
-        start = np.cumsum(places) - places
-        slot = np.searchsorted(start, rises, "right") - 1
-        within = rises - start[slot]
+        slot = np.searchsorted(self._cell, rises, "right") - 1
+        within = 2 * (rises - self._cell[slot])  # the gap below a cell is of its bin
         self._rises = within.astype(np.min_scalar_type(int(within.max(initial=0))))
         self._rise: Ints = np.searchsorted(slot, np.arange(len(of) + 1))  # the first of each slot
         self.bins: Ints = np.diff(self._rise) + 1
         self._ends: Ints = np.array([(ranks.keys[0], ranks.keys[-1]) for ranks in of], np.int64)
 
-    def ranks(self, slot: int) -> Ranks:
-        scores = self.scores(slot)
-        rises = self._rises[slice(*self._rise[slot : slot + 2].tolist())]
-        bins = np.searchsorted(rises, np.arange(len(scores)), "right")
-        return Ranks(self.keys(slot), scores, bins)
-
     def keys(self, slot: int) -> Ints:
         first, last = self._cell[slot : slot + 2].tolist()
         return self._keys.part(slot, slice(first, last))
 
-    def scores(self, slot: int) -> Ints:
+    def counts(self, slot: int) -> Ints:
+        """Values in the cells of this reference."""
         first, last = self._cell[slot : slot + 2].tolist()
-        return self._scores.part(slot, slice(2 * first + slot, 2 * last + slot + 1))
+        return self._counts[first:last].astype(np.int64)
+
+    def scores(self, slot: int, places: NDArray[np.intp] | None = None) -> Ints:
+        """At these places, or at all."""
+        below = np.concatenate([[0], np.cumsum(self.counts(slot))])
+        at = np.arange(2 * len(below) - 1) if places is None else places
+        doubled = below[at >> 1] + below[(at + 1) >> 1]
+        return ranked(doubled, self._total[slot], *self._form[slot])
+
+    def cell_bins(self, slot: int) -> Ints:
+        """Of the cells of this reference."""
+        rises = self._rises[slice(*self._rise[slot : slot + 2].tolist())]
+        return np.searchsorted(rises, 2 * np.arange(self._cells[slot]), "right")
+
+    def ends(self, slot: int) -> tuple[int, int]:
+        """The lowest and the highest key."""
+        low, high = self._ends[slot].tolist()
+        return low, high
 
     def read(
         self, panes: int, asked: Sequence[Ints], features: FeatureTable, into: Sequence[Ints]
@@ -79,8 +94,9 @@ class RankTable:
         what is beyond them and first one of the bins, or -1; `into`: x, n and xx, (panes, columns)
         each."""
         cells = features.buckets
-        of_slots = self._cell, self._keys.first, self._scores.first, self._rise, self._ends
-        steps = self._keys.steps, self._scores.steps, self._rises
+        keys = self._keys
+        of_slots = self._cell, keys.first, self._form, self._rise, self._ends
+        steps = keys.far_at, keys.far, keys.steps, self._counts, self._rises
         counted = cells.pane, cells.key, cells.count, features.number
         arrays = *asked, *of_slots, *steps, *map(np.ascontiguousarray, counted), *into
         native.EXTENSION.ranks(panes, into[0].shape[1], arrays)
@@ -89,8 +105,9 @@ class RankTable:
         """By the extension: scores of the numbers among these cells of rows, each column by its
         slot into a column of (rows, columns)."""
         pairs = [(np.ascontiguousarray(c.kind), np.ascontiguousarray(c.bits)) for c in cells]
-        of_slots = self._cell, self._keys.first, self._scores.first
-        arrays = slots, to, *of_slots, self._keys.steps, self._scores.steps, into
+        keys = self._keys
+        of_slots = self._cell, keys.first, self._form
+        arrays = slots, to, *of_slots, keys.far_at, keys.far, keys.steps, self._counts, into
         native.EXTENSION.row_scores(into.shape[1], NUMBER, pairs, arrays)
 
     def places(self, slot: Ints, key: Ints) -> NDArray[np.intp]:
@@ -108,9 +125,14 @@ class RankTable:
         beyond: NDArray[np.bool_] = (key < low) | (key > high)
         return beyond
 
-    def sums(self, places: NDArray[np.intp], count: Ints, cuts: Ints) -> tuple[Ints, Ints, Ints]:
+    def sums(
+        self, slot: Ints, places: NDArray[np.intp], count: Ints, cuts: Ints
+    ) -> tuple[Ints, Ints, Ints]:
         """(values, sum of scores, sum of their squares) from each cut to before the next."""
-        score = _opened(self).scores[places]
+        asked, at = np.unique(places, return_index=True)
+        of = slot[at]
+        scores = ranked(_opened(self).doubled[asked], self._total[of], *self._form[of].T)
+        score = scores[np.searchsorted(asked, places)]
         total = count * score
         found = []
         for column in (count, total, total * score):
@@ -130,11 +152,16 @@ class RankTable:
         sizes = 2 * self._cells + 1
         bins = np.zeros(int(sizes.sum()), np.int64)
         start = np.cumsum(sizes) - sizes
+        below = np.concatenate([[0], np.cumsum(self._counts, dtype=np.int64)])
+        place = np.arange(len(bins)) - np.repeat(start, sizes)
+        cell = np.repeat(self._cell[:-1], sizes)
+        doubled = below[cell + (place >> 1)] + below[cell + ((place + 1) >> 1)]
+        doubled -= 2 * below[cell]
         rises = self._rises + np.repeat(start, self.bins - 1)
         bins[rises] = 1
         bins = np.cumsum(bins)
         bins -= np.repeat(bins[start], sizes)
-        return _Opened(keys.astype(np.int32) if is_short else keys, self._scores.whole(), bins)
+        return _Opened(keys.astype(np.int32) if is_short else keys, doubled, bins)
 
 
 @lru_cache(maxsize=8)
@@ -143,26 +170,34 @@ def _opened(table: RankTable) -> _Opened:
 
 
 class _Steps:
-    """Integers that rise within each of some parts, as their differences."""
+    """Integers that rise within each of some parts, as their differences: one byte each, and the
+    few that are larger apart."""
 
-    __slots__ = ("_sizes", "first", "steps")
+    __slots__ = ("_sizes", "far", "far_at", "first", "steps")
 
     def __init__(self, values: NDArray[Any], sizes: Ints) -> None:
         """`sizes`: of the parts; none is empty."""
         starts = np.cumsum(sizes) - sizes
-        steps = np.diff(values.astype(np.int64), prepend=0)
+        steps: Ints = np.diff(values.astype(np.int64), prepend=np.int64(0))
         self._sizes = sizes
         self.first: Ints = values[starts].astype(np.int64)
         steps[starts] = 0
-        self.steps = steps.astype(np.min_scalar_type(int(steps.max())))
+        self.far_at: Ints = np.flatnonzero(steps >= _FAR)
+        self.far: Ints = steps[self.far_at]
+        self.steps = np.minimum(steps, _FAR).astype(np.uint8)
 
     def part(self, number: int, at: slice) -> Ints:
         """The numbers of one part, which is there."""
-        numbers: Ints = self.first[number] + np.cumsum(self.steps[at], dtype=np.int64)
+        low, high = np.searchsorted(self.far_at, [at.start, at.stop])
+        steps = self.steps[at].astype(np.int64)
+        steps[self.far_at[low:high] - at.start] = self.far[low:high]
+        numbers: Ints = self.first[number] + np.cumsum(steps)
         return numbers
 
     def whole(self) -> Ints:
-        values: Ints = np.cumsum(self.steps, dtype=np.int64)
+        steps = self.steps.astype(np.int64)
+        steps[self.far_at] = self.far
+        values: Ints = np.cumsum(steps)
         starts = np.cumsum(self._sizes) - self._sizes
         values += np.repeat(self.first - values[starts], self._sizes)
         return values

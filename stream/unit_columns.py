@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
@@ -23,6 +24,7 @@ class UnitColumns(Mapping[Key, Ints]):
         self._place = {key: place for place, key in enumerate(of)}
         self._cuts = [*accumulate(of.values(), initial=0)]
         self.every: Ints = np.arange(self._cuts[-1])
+        self.every.setflags(write=False)
 
     def __getitem__(self, key: Key) -> Ints:
         place = self._place[key]
@@ -46,3 +48,9 @@ class UnitColumns(Mapping[Key, Ints]):
     def owner(self, column: int) -> Key:
         """The unit that a column is of. O(units)."""
         return [*self._place][bisect_right(self._cuts, column) - 1]
+
+
+@lru_cache(maxsize=64)
+def columns_of(*sizes: tuple[Key, int]) -> UnitColumns:
+    """Those of equal units are the same ones: versions, segments and models are often alike."""
+    return UnitColumns(sizes)

@@ -37,15 +37,15 @@ def units_of(feature: Feature, kind: PaneKind, rules: Rules, model_id: str) -> l
     of_features = name.startswith("feature:")
     units: list[Unit] = []
     if numbers is not None:
-        units.append(Unit(name, "shift"))
+        units.append(Unit.of(name, "shift"))
     if name == SCORE and is_probability(profile.reference):
-        units.append(Unit(ESTIMATE, "estimate", scale=largest_of(profile.reference)))
+        units.append(Unit.of(ESTIMATE, "estimate", 1, largest_of(profile.reference)))
     shape = numbers if feature.numeric else profile.text(name)
     if shape is not None and (of_features or name in SHAPED):
-        units.append(Unit(name, "shape", len(shape.bins)))
+        units.append(Unit.of(name, "shape", len(shape.bins)))
     if of_features and rules.rates.enabled:
         faults: tuple[Measure, ...] = OF_NUMBERS if feature.numeric else OF_TEXTS
-        units += [Unit(name, fault) for fault in faults if _is_known(feature, fault)]
+        units += [Unit.of(name, fault) for fault in faults if _is_known(feature, fault)]
     return units
 
 

@@ -198,7 +198,7 @@ class _Ranked:
         some = np.flatnonzero(shift >= 0)
         if len(some):
             cuts = np.searchsorted(group, np.arange(len(feature) * panes + 1))
-            sums = self._table.sums(at, count, cuts)
+            sums = self._table.sums(slots[number], at, count, cuts)
             for array, of in zip((into.n, into.x, into.xx), sums, strict=True):
                 array[:, shift[some]] = of.reshape(shape)[some].T
 

@@ -9,6 +9,7 @@ let expect (`estimate`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeGuard, get_args
 
 from stream.bounded_mean import STEPS
@@ -17,8 +18,11 @@ from stream.estimated_error import TWIN
 from stream.feature_table import Ints
 
 Item = tuple[Purse, str, str]
+_ALIKE = 4096
 Fault = Literal["null", "absent", "type_error", "out_of_range", "unseen", "unlabelled"]
 Measure = Literal["shift", "shape", "rate", "mean", "calibration", "estimate", "stale"] | Fault
+
+Key = tuple[str, Measure]
 
 COVERAGE: Measure = "unlabelled"
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -33,6 +37,15 @@ class Unit:
     measure: Measure
     columns: int = 1
     scale: float = 1.0  # the largest value, of a mean
+
+    @classmethod
+    def of(cls, name: str, measure: Measure, columns: int = 1, scale: float = 1.0) -> Unit:
+        """Those that are alike are one: versions, segments and models share features."""
+        return _unit(name, measure, columns, scale)
+
+    @property
+    def key(self) -> Key:
+        return _key(self.name, self.measure)
 
     @property
     def steps(self) -> int:
@@ -83,6 +96,16 @@ class Unit:
     def up_only(self) -> bool:
         """Faults that become fewer are no fault."""
         return is_fault(self.measure)
+
+
+@lru_cache(maxsize=_ALIKE)
+def _unit(name: str, measure: Measure, columns: int, scale: float) -> Unit:
+    return Unit(name, measure, columns, scale)
+
+
+@lru_cache(maxsize=_ALIKE)
+def _key(name: str, measure: Measure) -> Key:
+    return name, measure
 
 
 def is_fault(measure: str) -> TypeGuard[Fault]:

@@ -22,7 +22,7 @@ from stream.profile import Profile
 from stream.proven import MixedBank, Proven, begun
 from stream.rules import Rules
 from stream.shared_sums import SharedSums
-from stream.unit_columns import UnitColumns
+from stream.unit_columns import UnitColumns, columns_of
 from stream.unit_reading import Together
 from stream.unit_tilts import Baseline, Terms, tilts_of
 from stream.unit_walk import Told, Walk
@@ -69,7 +69,7 @@ class Watch:
         self._proven = begun(self._proven, kept, wanted)
         moves = [(columns[key], self._columns[key]) for key in kept]
         self.learning.arrange(len(self._columns.every), moves)
-        self._usual = _sums([one.terms.baseline for one in self.watched.values()])
+        self._usual = _sums([one.baseline for one in self.watched.values()])
         self._tilted = self._usual[1].copy()
         for was, now in moves:
             self._usual[:, now], self._tilted[now] = usual[:, was], tilted[was]
@@ -86,7 +86,7 @@ class Watch:
     def _lay_out(self) -> None:
         watched = self.watched.values()
         self._together = Together([(one.unit, one.profile, one.numeric) for one in watched])
-        self._columns = UnitColumns((key, one.unit.columns) for key, one in self.watched.items())
+        self._columns = columns_of(*((key, one.unit.columns) for key, one in self.watched.items()))
 
     def calm(self) -> set[Key]:
         """Units that neither fire nor are on the way to it."""
@@ -173,7 +173,7 @@ class Watch:
         if measured is not None:
             for key, at in self._columns.items():
                 self._taus[key] = _same(tuple(measured[at].tolist()))
-        of_watched = {key: one.terms.tau for key, one in self.watched.items()}
+        of_watched = {key: one.tau for key, one in self.watched.items()}
         return of_watched | self._taus
 
     # -- learning what is usual
@@ -229,7 +229,7 @@ class Watch:
                 one.profile.reference.id,
                 one.numeric,
                 one.share,
-                list(one.terms.tau),
+                list(one.tau),
             ]
             for key, one in self.watched.items()
         ]
@@ -254,7 +254,7 @@ class Watch:
     ) -> None:
         """`profiles`: of the references that units are compared with, by id."""
         for name, measure, columns, scale, reference_id, numeric, share, tau in plain["units"]:
-            unit, profile = Unit(name, measure, columns, scale), profiles[reference_id]
+            unit, profile = Unit.of(name, measure, columns, scale), profiles[reference_id]
             one = watched(
                 unit,
                 profile,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
+from detectors.rank_scores import RankScores
 from stream.budget import false_alerts_per_prediction
 from stream.judgement import is_of_class
 from stream.profile import Profile
 from stream.rules import Rules
-from stream.unit_tilts import Terms, baseline_of, floor_of
-from stream.units import Measure, Unit
+from stream.unit_tilts import Baseline, Terms, baseline_of, floor_of
+from stream.units import Key, Unit
 
-Key = tuple[str, Measure]
+__all__ = ["Key", "Watched", "watched"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,12 +22,21 @@ class Watched:
     profile: Profile
     numeric: bool
     share: float  # of the model's budget
-    terms: Terms
+    baseline: Baseline
+    floor: float
+    rate: float  # false alarms per value
+    ranks: RankScores | None
+    tau: tuple[float, ...] = (1.0,)
     proven: bool = False  # under an e-detector, not the bank
 
     @property
     def key(self) -> Key:
-        return self.unit.name, self.unit.measure
+        return self.unit.key
+
+    @property
+    def terms(self) -> Terms:
+        """Made anew for who asks."""
+        return Terms(self.unit, self.baseline, self.floor, self.rate, self.ranks, self.tau)
 
 
 def watched(
@@ -48,5 +59,21 @@ def watched(
     numbers = profile.number(unit.name) if unit.measure == "shift" else None
     has_season = profile.season(unit.name) is not None
     ranks = None if numbers is None or has_season else numbers.scores
-    terms = Terms(unit, baseline, floor, rate, ranks, tau)
-    return Watched(unit, profile, numeric, share, terms, rules.is_proven(model) and unit.is_rate)
+    return Watched(
+        unit=unit,
+        profile=profile,
+        numeric=numeric,
+        share=_same(share),
+        baseline=baseline,
+        floor=_same(floor),
+        rate=_same(rate),
+        ranks=ranks,
+        tau=tau,
+        proven=rules.is_proven(model) and unit.is_rate,
+    )
+
+
+@lru_cache(maxsize=256, typed=True)
+def _same(number: float) -> float:
+    """Most units have the terms of others."""
+    return number

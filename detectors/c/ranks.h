@@ -2,6 +2,8 @@
 #ifndef LEEWAY_RANKS_H
 #define LEEWAY_RANKS_H
 
+static const int64_t MOST_RANKED = 1LL << 40, UNKNOWN = INT64_MIN;
+
 /* The first place in [low, n) of ascending keys with one not below this: in steps that double, then
  * by halving. */
 static inline Py_ssize_t not_below(const int64_t *keys, Py_ssize_t low, Py_ssize_t n, int64_t key)
@@ -22,21 +24,71 @@ static inline Py_ssize_t not_below(const int64_t *keys, Py_ssize_t low, Py_ssize
     return low;
 }
 
-/* Numbers that rise, of which the first is known and the steps are stored. */
-static void opened(const Column *steps, Py_ssize_t from, Py_ssize_t count, int64_t first, int64_t *into)
+/* Numbers that rise, of which the first is known and the steps are stored: a byte each, those of 255
+ * or more apart, with their places. */
+static void opened(const Column *steps, const Column *far_at, const Column *far, Py_ssize_t from,
+                   Py_ssize_t count, int64_t first, int64_t *into)
 {
+    const uint8_t *step = (const uint8_t *)steps->of.buf + from;
+    const int64_t *at = far_at->of.buf, *large = far->of.buf;
+    Py_ssize_t next = not_below(at, 0, far_at->count, from);
     into[0] = first;
-    for (Py_ssize_t i = 1; i < count; i++)
-        into[i] = plus(into[i - 1], (int64_t)unsigned_at(steps, from + i));
+    for (Py_ssize_t i = 1; i < count; i++) {
+        int64_t by = step[i];
+        if (next < far_at->count && at[next] == from + i)
+            by = large[next++];
+        into[i] = plus(into[i - 1], by);
+    }
+}
+
+/* Values of one slot below each of its cells, and behind them all of them. */
+static bool counted_up(const Column *counts, Py_ssize_t from, Py_ssize_t count, int64_t *below)
+{
+    below[0] = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const uint64_t some = unsigned_at(counts, from + i);
+        if (some > MOST_RANKED || (below[i + 1] = below[i] + (int64_t)some) > MOST_RANKED)
+            return refused("a reference of more than 2^40 values");
+    }
+    return below[count] > 0 || refused("a reference without values");
+}
+
+/* What one slot opens to: keys, values below them, and the scores that were asked for. */
+typedef struct {
+    Py_ssize_t size;
+    int64_t *keys, *below, *scores;
+    double mean, scale;
+} Slot;
+
+/* The score of a place: of what is below the first key, of that key, and so on; as
+ * `rank_scores.ranked` has it. */
+static int64_t score_at(const Slot *slot, Py_ssize_t place)
+{
+    int64_t *known = &slot->scores[place];
+    if (*known == UNKNOWN) {
+        const int64_t whole = 2 * slot->below[slot->size];
+        int64_t doubled = slot->below[place >> 1] + slot->below[(place + 1) >> 1];
+        doubled = doubled < 1 ? 1 : doubled > whole - 1 ? whole - 1 : doubled;
+        const double quantile = normal_quantile((double)doubled / (double)whole);
+        const double score = rint((quantile - slot->mean) * slot->scale * 16384.0);
+        *known = fabs(score) < 9e18 ? (int64_t)score : 0; /* of no reference */
+    }
+    return *known;
+}
+
+static Py_ssize_t place_of(const Slot *slot, Py_ssize_t at, int64_t key)
+{
+    return 2 * at + (at < slot->size && slot->keys[at] == key);
 }
 
 enum {
     /* of each that is asked: its place among the features or -1, its slot, and its columns or -1 */
     FEATURE, SLOT, SHIFT, BEYOND, SHAPE,
-    /* of each slot: its first cell, key and score, its first rise of a bin, its lowest and highest key */
-    CELL, KEY_FIRST, SCORE_FIRST, RISE, ENDS,
-    /* of each cell; of each place, which are two a cell and one; places at which the bin rises */
-    KEY_STEPS, SCORE_STEPS, RISES,
+    /* of each slot: its first cell and key, mean and scale of its scores, its first rise of a bin, its
+     * lowest and highest key */
+    CELL, KEY_FIRST, FORM, RISE, ENDS,
+    /* the larger steps of keys and their cells; of each cell; places, which are two a cell and one, at which the bin rises */
+    FAR_AT, FAR_STEPS, KEY_STEPS, COUNTS, RISES,
     /* counted cells, by pane and key, and values of each pane: pane p of feature f is f · panes + p */
     PANE, KEY, COUNT, NUMBER,
     OF_X, OF_N, OF_XX, RANKS
@@ -54,30 +106,51 @@ static bool slots_fit(const Column *starts, Py_ssize_t places, int64_t least)
     return true;
 }
 
-/* Keys and scores of the largest slot: `keys` of them to the left. */
-static int64_t *room_of(const Column *starts, Py_ssize_t *keys)
+/* Room for the largest slot; NULL: there is none. */
+static int64_t *room_of(const Column *starts, Slot *slot)
 {
     const int64_t *at = starts->of.buf;
-    *keys = 0;
+    Py_ssize_t most = 0;
     for (Py_ssize_t s = 0; s + 1 < starts->count; s++)
-        *keys = at[s + 1] - at[s] > *keys ? at[s + 1] - at[s] : *keys;
-    int64_t *room = PyMem_New(int64_t, 3 * *keys + 1);
-    if (!room)
+        most = at[s + 1] - at[s] > most ? at[s + 1] - at[s] : most;
+    int64_t *room = PyMem_New(int64_t, 4 * most + 2);
+    if (!room) {
         PyErr_NoMemory();
+        return NULL;
+    }
+    slot->keys = room;
+    slot->below = room + most;
+    slot->scores = room + 2 * most + 1;
     return room;
+}
+
+/* Slot number `at`; whether it is one. `far_at`: behind it come the larger steps, all steps, counts. */
+static bool opened_slot(const Column *c, int cell, int first, int form, int far_at, int64_t at, Slot *slot)
+{
+    const int64_t *starts = c[cell].of.buf;
+    const double *of = (const double *)c[form].of.buf + 2 * at;
+    slot->size = starts[at + 1] - starts[at];
+    slot->mean = of[0];
+    slot->scale = of[1];
+    opened(&c[far_at + 2], &c[far_at], &c[far_at + 1], starts[at], slot->size,
+           ((const int64_t *)c[first].of.buf)[at], slot->keys);
+    for (Py_ssize_t i = 0; i < 2 * slot->size + 1; i++)
+        slot->scores[i] = UNKNOWN;
+    return counted_up(&c[far_at + 3], starts[at], slot->size, slot->below);
 }
 
 static bool ranks_fit(const Column *c, Py_ssize_t panes, Py_ssize_t width)
 {
     const Py_ssize_t asked = c[SLOT].count, slots = c[KEY_FIRST].count, cells = c[PANE].count;
     for (int i = 0; i < RANKS; i++)
-        if (i == KEY_STEPS || i == SCORE_STEPS || i == RISES ? !is_unsigned_size(&c[i]) : c[i].size != 8)
+        if (i == COUNTS || i == RISES ? !is_unsigned_size(&c[i]) : c[i].size != (i == KEY_STEPS ? 1 : 8))
             return refused("columns of another type");
     if (c[FEATURE].count != asked || c[SHIFT].count != asked || c[BEYOND].count != asked ||
         c[SHAPE].count != asked)
         return refused("what is asked is of another shape");
-    if (c[CELL].count != slots + 1 || c[SCORE_FIRST].count != slots || c[RISE].count != slots + 1 ||
-        c[ENDS].count != 2 * slots || c[SCORE_STEPS].count != 2 * c[KEY_STEPS].count + slots)
+    if (c[CELL].count != slots + 1 || c[FORM].count != 2 * slots || c[RISE].count != slots + 1 ||
+        c[ENDS].count != 2 * slots || c[COUNTS].count != c[KEY_STEPS].count ||
+        c[FAR_STEPS].count != c[FAR_AT].count)
         return refused("a table of another shape");
     if (c[KEY].count != cells || c[COUNT].count != cells || panes < 0 || width < 0 ||
         (panes && width > PY_SSIZE_T_MAX / panes) || c[OF_X].count != panes * width ||
@@ -99,9 +172,8 @@ static bool ranks_fit(const Column *c, Py_ssize_t panes, Py_ssize_t width)
     return true;
 }
 
-/* One feature that is asked, in all panes. `keys`, `scores`: room for those of its slot. */
-static bool read_feature(Column *c, Py_ssize_t a, Py_ssize_t panes, Py_ssize_t width, int64_t *keys,
-                         int64_t *scores)
+/* One feature that is asked, in all panes. `open`: room for its slot. */
+static bool read_feature(Column *c, Py_ssize_t a, Py_ssize_t panes, Py_ssize_t width, Slot *open)
 {
     const int64_t feature = ((const int64_t *)c[FEATURE].of.buf)[a];
     if (feature < 0)
@@ -110,16 +182,15 @@ static bool read_feature(Column *c, Py_ssize_t a, Py_ssize_t panes, Py_ssize_t w
     const int64_t shift = ((const int64_t *)c[SHIFT].of.buf)[a];
     const int64_t beyond = ((const int64_t *)c[BEYOND].of.buf)[a];
     const int64_t shape = ((const int64_t *)c[SHAPE].of.buf)[a];
-    const int64_t *cell = c[CELL].of.buf, *rise = c[RISE].of.buf;
+    const int64_t *rise = c[RISE].of.buf;
     const int64_t *ends = (const int64_t *)c[ENDS].of.buf + 2 * slot;
     const int64_t *of = c[PANE].of.buf, *key = c[KEY].of.buf, *counts = c[COUNT].of.buf;
     const int64_t *number = c[NUMBER].of.buf;
     int64_t *x = c[OF_X].of.buf, *n = c[OF_N].of.buf, *xx = c[OF_XX].of.buf;
-    const Py_ssize_t size = cell[slot + 1] - cell[slot], first = feature * panes;
+    const Py_ssize_t first = feature * panes;
     const Py_ssize_t low = not_below(of, 0, c[PANE].count, first);
-    opened(&c[KEY_STEPS], cell[slot], size, ((const int64_t *)c[KEY_FIRST].of.buf)[slot], keys);
-    opened(&c[SCORE_STEPS], 2 * cell[slot] + slot, 2 * size + 1,
-           ((const int64_t *)c[SCORE_FIRST].of.buf)[slot], scores);
+    if (!opened_slot(c, CELL, KEY_FIRST, FORM, FAR_AT, slot, open))
+        return false;
     Py_ssize_t at = 0;
     for (Py_ssize_t i = low; i < c[PANE].count && of[i] < first + panes; i++) {
         if (of[i] < first)
@@ -127,15 +198,15 @@ static bool read_feature(Column *c, Py_ssize_t a, Py_ssize_t panes, Py_ssize_t w
         const Py_ssize_t p = of[i] - first;
         if (i == low || of[i] != of[i - 1] || key[i] < key[i - 1])
             at = 0;
-        at = not_below(keys, at, size, key[i]);
-        const Py_ssize_t place = 2 * at + (at < size && keys[at] == key[i]);
+        at = not_below(open->keys, at, open->size, key[i]);
+        const Py_ssize_t place = place_of(open, at, key[i]);
         const int64_t count = counts[i];
         if (shift >= 0) {
             const Py_ssize_t to = p * width + shift;
-            const int64_t total = times(count, scores[place]);
+            const int64_t score = score_at(open, place), total = times(count, score);
             n[to] = plus(n[to], count);
             x[to] = plus(x[to], total);
-            xx[to] = plus(xx[to], times(total, scores[place]));
+            xx[to] = plus(xx[to], times(total, score));
         }
         if (beyond >= 0 && (key[i] < ends[0] || key[i] > ends[1])) {
             const Py_ssize_t to = p * width + beyond;
@@ -165,17 +236,18 @@ static PyObject *ranks(PyObject *self, PyObject *args)
 {
     Column c[RANKS] = {0};
     PyObject *columns, *result = NULL;
-    Py_ssize_t panes, width, most = 0;
+    Py_ssize_t panes, width;
     int64_t *room = NULL;
+    Slot slot;
     (void)self;
     if (!PyArg_ParseTuple(args, "nnO!", &panes, &width, &PyTuple_Type, &columns))
         return NULL;
     if (!all_taken(columns, c, RANKS, OF_X) || !ranks_fit(c, panes, width))
         goto done;
-    if (!(room = room_of(&c[CELL], &most)))
+    if (!(room = room_of(&c[CELL], &slot)))
         goto done;
     for (Py_ssize_t a = 0; a < c[SLOT].count; a++)
-        if (!read_feature(c, a, panes, width, room, room + most))
+        if (!read_feature(c, a, panes, width, &slot))
             goto done;
     result = Py_NewRef(Py_None);
 done:
@@ -186,8 +258,8 @@ done:
 
 /* -- rows */
 
-enum { ROW_SLOT, ROW_TO, ROW_CELL, ROW_KEY_FIRST, ROW_SCORE_FIRST, ROW_KEY_STEPS, ROW_SCORE_STEPS,
-       ROW_SCORES, ROWS_ASKED };
+enum { ROW_SLOT, ROW_TO, ROW_CELL, ROW_KEY_FIRST, ROW_FORM, ROW_FAR_AT, ROW_FAR_STEPS, ROW_KEY_STEPS,
+       ROW_COUNTS, ROW_SCORES, ROWS_ASKED };
 
 /* The logarithmic bucket of a number, as `log_buckets` has it. */
 static inline int64_t bucket_of(uint64_t bits)
@@ -201,11 +273,12 @@ static bool rows_fit(const Column *c, Py_ssize_t width)
 {
     const Py_ssize_t asked = c[ROW_SLOT].count, slots = c[ROW_KEY_FIRST].count;
     for (int i = 0; i < ROWS_ASKED; i++)
-        if (i == ROW_KEY_STEPS || i == ROW_SCORE_STEPS ? !is_unsigned_size(&c[i]) : c[i].size != 8)
+        if (i == ROW_COUNTS ? !is_unsigned_size(&c[i]) : c[i].size != (i == ROW_KEY_STEPS ? 1 : 8))
             return refused("columns of another type");
     if (c[ROW_TO].count != asked || c[ROW_CELL].count != slots + 1 || width < 1 ||
-        c[ROW_SCORE_FIRST].count != slots || c[ROW_SCORES].count % width ||
-        c[ROW_SCORE_STEPS].count != 2 * c[ROW_KEY_STEPS].count + slots)
+        c[ROW_FORM].count != 2 * slots || c[ROW_SCORES].count % width ||
+        c[ROW_COUNTS].count != c[ROW_KEY_STEPS].count ||
+        c[ROW_FAR_STEPS].count != c[ROW_FAR_AT].count)
         return refused("columns of another shape");
     if (!slots_fit(&c[ROW_CELL], c[ROW_KEY_STEPS].count, 1))
         return false;
@@ -220,7 +293,7 @@ static bool rows_fit(const Column *c, Py_ssize_t width)
 
 /* The scores of the numbers among the cells of one column of rows. */
 static bool score_rows(Column *c, Py_ssize_t a, Py_ssize_t width, PyObject *pair, uint8_t number,
-                       int64_t *keys, int64_t *scores)
+                       Slot *open)
 {
     Column of[2] = {0};
     const Py_ssize_t rows = c[ROW_SCORES].count / width;
@@ -230,20 +303,15 @@ static bool score_rows(Column *c, Py_ssize_t a, Py_ssize_t width, PyObject *pair
     if (fits) {
         const uint8_t *kind = of[0].of.buf;
         const uint64_t *bits = of[1].of.buf;
-        const int64_t slot = ((const int64_t *)c[ROW_SLOT].of.buf)[a];
-        const int64_t *cell = c[ROW_CELL].of.buf;
-        const Py_ssize_t size = cell[slot + 1] - cell[slot];
         int64_t *to = (int64_t *)c[ROW_SCORES].of.buf + ((const int64_t *)c[ROW_TO].of.buf)[a];
-        opened(&c[ROW_KEY_STEPS], cell[slot], size, ((const int64_t *)c[ROW_KEY_FIRST].of.buf)[slot],
-               keys);
-        opened(&c[ROW_SCORE_STEPS], 2 * cell[slot] + slot, 2 * size + 1,
-               ((const int64_t *)c[ROW_SCORE_FIRST].of.buf)[slot], scores);
-        for (Py_ssize_t row = 0; row < rows; row++) {
+        fits = opened_slot(c, ROW_CELL, ROW_KEY_FIRST, ROW_FORM, ROW_FAR_AT,
+                           ((const int64_t *)c[ROW_SLOT].of.buf)[a], open);
+        for (Py_ssize_t row = 0; fits && row < rows; row++) {
             if (kind[row] != number)
                 continue;
             const int64_t key = bucket_of(bits[row]);
-            const Py_ssize_t at = not_below(keys, 0, size, key);
-            to[row * width] = scores[2 * at + (at < size && keys[at] == key)];
+            const Py_ssize_t at = not_below(open->keys, 0, open->size, key);
+            to[row * width] = score_at(open, place_of(open, at, key));
         }
     }
     released(of, 2);
@@ -254,8 +322,9 @@ static PyObject *row_scores(PyObject *self, PyObject *args)
 {
     Column c[ROWS_ASKED] = {0};
     PyObject *columns, *cells, *result = NULL;
-    Py_ssize_t width, most = 0;
+    Py_ssize_t width;
     int64_t *room = NULL;
+    Slot slot;
     unsigned char number;
     (void)self;
     if (!PyArg_ParseTuple(args, "nbO!O!", &width, &number, &PyList_Type, &cells, &PyTuple_Type,
@@ -267,10 +336,10 @@ static PyObject *row_scores(PyObject *self, PyObject *args)
         refused("another number of columns of cells");
         goto done;
     }
-    if (!(room = room_of(&c[ROW_CELL], &most)))
+    if (!(room = room_of(&c[ROW_CELL], &slot)))
         goto done;
     for (Py_ssize_t a = 0; a < c[ROW_SLOT].count; a++)
-        if (!score_rows(c, a, width, PyList_GET_ITEM(cells, a), number, room, room + most))
+        if (!score_rows(c, a, width, PyList_GET_ITEM(cells, a), number, &slot))
             goto done;
     result = Py_NewRef(Py_None);
 done:

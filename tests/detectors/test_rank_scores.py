@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors import native
 from detectors.rank_scores import SCORE_UNIT, RankScores, normal_quantiles
 from detectors.shape import quantile_bins, quantile_bins_of
 
@@ -99,9 +100,14 @@ def test_what_cannot_be_scored_is_refused() -> None:
         RankScores.from_values([1.0, 2.0]).score([math.nan])
 
 
-def test_normal_quantiles_are_those_of_python_bit_for_bit() -> None:
+@pytest.mark.parametrize("in_c", [False, native.IS_BUILT])
+def test_normal_quantiles_are_those_of_python_bit_for_bit(
+    in_c: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "IN_USE", in_c)
     shares = np.random.default_rng(3).random(20_000)
-    edges = [1e-12, 0.075, 0.5 - 0.425, 0.5, np.nextafter(0.5, 1), 0.5 + 0.425, 1 - 1e-12]
+    shares[:200] **= 9
+    edges = [1e-300, 1e-12, 0.075, 0.5 - 0.425, 0.5, np.nextafter(0.5, 1), 0.5 + 0.425, 1 - 1e-12]
     asked = np.concatenate([shares, edges])
     exact = [NormalDist().inv_cdf(p) for p in asked.tolist()]
     assert normal_quantiles(asked).tolist() == exact

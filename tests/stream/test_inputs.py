@@ -14,7 +14,7 @@ from stream.inputs import KEPT_MS, PARTS, SPAN, Inputs
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
 from stream.snapshot import pack, unpack
-from stream.unit_tilts import Baseline, Terms
+from stream.unit_tilts import Baseline
 from stream.units import Unit
 from stream.watched import Key, Watched
 
@@ -26,8 +26,7 @@ def watched(name: str, bins: int = 0) -> Watched:
     unit = Unit(f"feature:{name}", "shape" if bins else "shift", bins or 1)
     size = bins or 1
     baseline = Baseline(np.full(size, 500 if bins else 0), np.full(size, 500 * size))
-    terms = Terms(unit, baseline, 0.1, 1e-6, None)
-    return Watched(unit, NO_PROFILE, not bins, 0.1, terms)
+    return Watched(unit, NO_PROFILE, not bins, 0.1, baseline, 0.1, 1e-6, None)
 
 
 ONES = {one.key: one for one in (watched("a"), watched("b", 3))}

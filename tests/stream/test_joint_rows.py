@@ -36,6 +36,6 @@ def test_rows_are_scored_as_value_by_value(
         joint = JointRows(law, numeric, pairs=32, per_pane=16)
         cells = joint.read(run)
         found.append((joint.joint.counts, cells.of_rows, cells.cuts))
-    assert called.names == ({"row_scores"} if native.IS_BUILT else set())
+    assert called.names - {"quantiles"} == ({"row_scores"} if native.IS_BUILT else set())
     for by_numpy, in_c in zip(*found, strict=True):
         assert by_numpy.tolist() == in_c.tolist()

@@ -57,7 +57,16 @@ def test_decimals_take_less_than_half_of_their_cells() -> None:
     names = [f"f{i}" for i in range(10)]
     draws = random.normal(size=(256, 10)).round(6).tolist()
     rows = rows_of([dict(zip(names, row, strict=True)) for row in draws])
-    assert len(packed(rows)) < 256 * (10 * 9 + 16) / 2
+    assert len(packed(rows)) < 256 * (10 * 9 + 16) / 2.5
+
+
+def test_cells_of_few_kinds_take_a_byte_each_and_come_back() -> None:
+    random = np.random.default_rng(6)
+    kinds = [f"city-{i}" for i in range(20)]
+    events = [{"a": kinds[i], "b": None if i % 3 else 7.25} for i in random.integers(0, 20, 256)]
+    rows = rows_of(events)
+    assert len(packed(rows)) < 256 * (1 + 8) + 1_000  # with the hashes
+    assert plain(unpacked(packed(rows))) == plain(rows)
 
 
 def table_of(events: list[dict[str, Any]]) -> PaneTable:
