@@ -11,8 +11,8 @@
 #define LOWEST 0.25 /* nats searched */
 #define HIGHEST 200.0
 #define FURTHEST 100.0 /* the alarms that are left there fall too slowly to be sure of the place */
-#define MIDDLE 10.0
-#define NEAR 1e-5 /* where a turn goes less far, the next one goes its square at most */
+#define MIDDLE_START 10.0
+#define NEAR_ENOUGH 1e-5 /* where a turn goes less far, the next one goes its square at most */
 #define TURNS 30
 #define FLAT 1e-4  /* a root from which on half of the variance is taken otherwise */
 #define SMALL 1e-2 /* an exponent up to which its exponential is a straight line */
@@ -55,7 +55,7 @@ static double moved_from(const Walk *w, double height, double c, double rate, in
 /* Nats, or infinity; NaN: numpy is to find it. */
 static double height_by(const Walk *w, double c, double rate)
 {
-    double height = MIDDLE;
+    double height = MIDDLE_START;
     bool edge;
     for (int turn = 0; turn < 4; turn++) { /* from a tenth of the nodes nearly there */
         const double moved = moved_from(w, height, c, rate, 10, &edge);
@@ -73,7 +73,7 @@ static double height_by(const Walk *w, double c, double rate)
         }
         if (!(moved > LOWEST && moved < HIGHEST))
             return NAN;
-        const bool there = fabs(moved - height) < NEAR;
+        const bool there = fabs(moved - height) < NEAR_ENOUGH;
         height = moved;
         if (there)
             return edge || height > FURTHEST ? NAN : height;
@@ -93,7 +93,7 @@ static bool rooted(double p, double win, double loss, double *guess, double *hal
         const double bend = (up * win * win + down * loss * loss) / total - slope * slope;
         const double step = 2.0 * value * slope / (2.0 * slope * slope - value * bend);
         w -= step;
-        if (!(fabs(step) <= NEAR * fabs(w)))
+        if (!(fabs(step) <= NEAR_ENOUGH * fabs(w)))
             continue;
         const double magnitude = fabs(w);
         *guess = w;
