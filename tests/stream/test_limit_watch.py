@@ -73,6 +73,14 @@ def test_one_that_keeps_to_it_narrowly_is_not_told() -> None:
     assert missed(ruled(ERRORS), wrong((40_000, 0.049))) == []
 
 
+def test_errors_that_come_and_go_and_keep_to_it_together_are_not_told() -> None:
+    """9.5 % for two hours, 0.2 % for the next two."""
+    hours = [(3_600, 0.095), (3_600, 0.002)] * 3
+    of_a_day = ObjectiveRule("error", 0.05, HOURS * HOUR_MS)
+    rules = replace(ruled(of_a_day), reference=replace(RULES.reference, predictions=7_200))
+    assert missed(rules, wrong(*hours)) == []
+
+
 def test_without_objectives_nothing_is_watched() -> None:
     assert missed(ruled(), wrong((6_000, 0.5))) == []
 
@@ -135,6 +143,17 @@ def test_each_segment_is_held_to_it() -> None:
     rules = ruled(ERRORS, segments=(("region",),))
     told = missed(rules, wrong((12_000, 0.12), segment="EU"))
     assert {a.scope.segment for a in told} == {None, "region=EU", "region=US"}
+
+
+def test_a_segment_may_have_an_objective_of_its_own() -> None:
+    lenient = replace(ERRORS, at_most=0.5, segment="region=EU")
+    rules = ruled(ERRORS, lenient, segments=(("region",),))
+    told = missed(rules, wrong((12_000, 0.12), segment="EU"))
+    assert {a.scope.segment for a in told} == {None, "region=US"}
+    strict = replace(ERRORS, at_most=0.01, segment="region=EU")
+    told = missed(ruled(strict, segments=(("region",),)), wrong((9_000, 0.05), segment="EU"))
+    assert {a.scope.segment for a in told} == {"region=EU"}
+    assert told[0].evidence["objectives"]["outcome:error"]["at_most"] == 0.01
 
 
 def test_a_shadow_is_not() -> None:
