@@ -41,13 +41,13 @@ def packed(rows: Rows) -> bytes:
         found, at = np.unique(bits[place], return_inverse=True)
         if len(found) * _FEW <= len(rows):
             digits[place] = _BY_PLACE
-            columns.append([_shuffled(found), *_narrow(at.astype(np.int64))])
+            columns.append([shuffled(found), *_narrow(at.astype(np.int64))])
         else:
-            columns.append(_shuffled(bits[place]))
+            columns.append(shuffled(bits[place]))
     plain = [
         len(rows),
-        _shuffled(rows.pane_end),
-        _shuffled(rows.hash),
+        shuffled(rows.pane_end),
+        shuffled(rows.hash),
         list(rows.columns),
         kinds.tobytes(),
         digits.tobytes(),
@@ -65,17 +65,17 @@ def unpacked(stored: bytes) -> Rows:
     for place, exponent in enumerate(np.frombuffer(digits, np.int8).tolist()):
         column = columns[place]
         if exponent == _AS_THEY_ARE:
-            bits[place] = _restored(column, np.uint64)
+            bits[place] = restored(column, np.uint64)
         elif exponent == _BY_PLACE:
             found, width, at = column
-            bits[place] = _restored(found, np.uint64)[_widened(width, at, count)]
+            bits[place] = restored(found, np.uint64)[_widened(width, at, count)]
         else:
             low, width, above = column
             whole = _widened(width, above, count) + low
             bits[place] = (whole / _POWERS[exponent]).view(np.uint64)
     kind = np.frombuffer(kinds, np.uint8).reshape(len(names), count)
     cells = {name: Column(kind[i], bits[i]) for i, name in enumerate(names)}
-    return Rows(_restored(ends, np.int64), _restored(hashes, np.uint64), cells, texts)
+    return Rows(restored(ends, np.int64), restored(hashes, np.uint64), cells, texts)
 
 
 def _narrow(values: NDArray[np.int64]) -> tuple[int, bytes]:
@@ -113,13 +113,14 @@ def _digits(kinds: NDArray[np.uint8], bits: NDArray[np.uint64]) -> NDArray[np.in
     return found
 
 
-def _shuffled(array: NDArray[Any]) -> bytes:
+def shuffled(array: NDArray[Any]) -> bytes:
     """First bytes first: what is alike lies together."""
     whole = np.ascontiguousarray(array)
     return whole.view(np.uint8).reshape(whole.size, whole.itemsize).T.tobytes()
 
 
-def _restored(data: bytes, dtype: type) -> NDArray[Any]:
+def restored(data: bytes, dtype: np.dtype[Any] | type) -> NDArray[Any]:
+    """What `shuffled` was given."""
     size = np.dtype(dtype).itemsize
     parts = np.frombuffer(data, np.uint8).reshape(size, len(data) // size)
     return np.ascontiguousarray(parts.T).reshape(-1).view(dtype)

@@ -178,7 +178,8 @@ class _Steps:
     def __init__(self, values: NDArray[Any], sizes: Ints) -> None:
         """`sizes`: of the parts; none is empty."""
         starts = np.cumsum(sizes) - sizes
-        steps: Ints = np.diff(values.astype(np.int64), prepend=np.int64(0))
+        steps: Ints = np.zeros(len(values), np.int64)
+        steps[1:] = np.diff(values)
         self._sizes = sizes
         self.first: Ints = values[starts].astype(np.int64)
         steps[starts] = 0
