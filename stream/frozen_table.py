@@ -48,7 +48,7 @@ class FrozenTable:
 
 
 def _smaller(plain: dict[str, Any]) -> dict[str, Any]:
-    """Of many integers first bytes first, as differences where they rise: zstd finds little else."""
+    """Of many integers first bytes first, as differences where they rise: zstd finds no more."""
     return plain | {"whole": [[_small(array) for array in arrays] for arrays in plain["whole"]]}
 
 
