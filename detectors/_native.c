@@ -1,4 +1,5 @@
-/* Twins of what numpy does in integers, for panes of which there are few: see detectors/native.py.
+/* Twins of what numpy does in integers, for panes of which there are few, and of thresholds, which
+ * end in integers: see detectors/native.py.
  *
  * Sums wrap around as numpy's do. What is given is checked here; where it is refused, what was to be
  * written may be so in part.
@@ -91,6 +92,7 @@ static inline bool is_unsigned_size(const Column *c)
 }
 
 #include "c/bank.h"
+#include "c/heights.h"
 #include "c/quantile.h"
 #include "c/ranks.h"
 
@@ -102,6 +104,10 @@ static PyMethodDef METHODS[] = {
     {"row_scores", row_scores, METH_VARARGS,
      "(columns, kind of a number, [(kinds, bits), …], what `rank_table` gives)"},
     {"faults", faults, METH_VARARGS, "(columns, what `unit_reading` gives)"},
+    {"heights", heights, METH_VARARGS,
+     "(nodes, (rate, c, win, loss, up, series, true, weight, height))"},
+    {"normal_heights", normal_heights, METH_VARARGS,
+     "rate, c, size, error, offsets, weight, height"},
     {NULL, NULL, 0, NULL},
 };
 

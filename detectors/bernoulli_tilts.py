@@ -1,9 +1,12 @@
 """Tilts of rates: the exact likelihood of events, and thresholds that know the reference errs."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from detectors import thresholds
+from detectors import native, thresholds
+from detectors.known_rows import KnownRows
 from detectors.tilts import (
     DOUBT,
     NATS,
@@ -11,11 +14,15 @@ from detectors.tilts import (
     TILTS,
     Floats,
     Tilts,
+    are_clear,
     check_budget,
     grid,
     per_tilt,
     reach,
 )
+
+Key = tuple[float, ...]
+"""(events, count, rate, tau, floor, up_only) of a series"""
 
 
 def bernoulli_tilts(
@@ -63,33 +70,19 @@ def bernoulli_tilts(
         np.broadcast_to(np.asarray(v, np.float64), k.shape) for v in (rate, tau, floor, up_only)
     )
     check_budget(rates, taus, floors)
-    # many series are alike: faults that the reference has none of
-    alike = zip(*(v.tolist() for v in (k, n, rates, taus, floors, rises)), strict=True)
-    known: dict[tuple[float, ...], int] = {}
-    place = [known.setdefault(one, len(known)) for one in alike]
-    if len(known) < len(k):
-        columns = np.array([*known]).T
-        made = bernoulli_tilts(
-            columns[0], columns[1], rate=columns[2], tau=columns[3], floor=columns[4],
-            up_only=columns[5],
-        )  # fmt: skip
-        return made.take(place)
     n_eff = n / taus
     p0 = (k / taus + 0.5) / (n_eff + 1.0)
     sd = np.sqrt(p0 * (1.0 - p0))
-    least = np.maximum(floors, DOUBT * sd / np.sqrt(n_eff))
-    shifts = np.zeros((len(k), TILTS))
-    for s in range(len(k)):
-        shifts[s, :SIDE] = grid(least[s], 0.4 * (1.0 - p0[s]))
-        if not rises[s]:
-            shifts[s, SIDE:] = -grid(least[s], 0.95 * p0[s])
+    columns = (k, n, rates, taus, floors, rises)
+    known = _KNOWN.of([*zip(*(column.tolist() for column in columns), strict=True)])
+    shifts: Floats = np.ascontiguousarray(known["shifts"])
     theta = shifts / sd[:, None]
     event, other = _payments(p0, shifts)
     win, loss = np.rint(event * NATS), np.rint(other * NATS)
     return Tilts(
         gain=(win - loss).astype(np.int64),
         cost=loss.astype(np.int64),
-        threshold=reach(theta, heights(p0, n_eff, taus, rates, shifts), taus),
+        threshold=np.ascontiguousarray(known["threshold"]),
         theta=theta,
         mean=p0,
         sd=sd,
@@ -98,6 +91,28 @@ def bernoulli_tilts(
         rate=rates.copy(),
         is_rate=np.ones(len(k), dtype=np.bool_),
     )
+
+
+def _made(keys: Sequence[Key]) -> npt.NDArray[np.void]:
+    """What is looked for, and how high."""
+    k, n, rate, tau, floor, rises = np.array(keys, dtype=np.float64).T
+    n_eff = n / tau
+    p0 = (k / tau + 0.5) / (n_eff + 1.0)
+    sd = np.sqrt(p0 * (1.0 - p0))
+    least = np.maximum(floor, DOUBT * sd / np.sqrt(n_eff))
+    shifts = np.zeros((len(k), TILTS))
+    for s in range(len(k)):
+        shifts[s, :SIDE] = grid(least[s], 0.4 * (1.0 - p0[s]))
+        if not rises[s]:
+            shifts[s, SIDE:] = -grid(least[s], 0.95 * p0[s])
+    made = np.zeros(len(k), _FORM)
+    made["shifts"] = shifts
+    made["threshold"] = reach(shifts / sd[:, None], heights(p0, n_eff, tau, rate, shifts), tau)
+    return made
+
+
+_FORM = np.dtype([("shifts", np.float64, TILTS), ("threshold", np.int64, TILTS)])
+_KNOWN = KnownRows(_FORM, _made)
 
 
 def _payments(p0: Floats, shifts: Floats) -> tuple[Floats, Floats]:
@@ -124,8 +139,16 @@ def heights(p0: Floats, n_eff: Floats, tau: Floats, rate: Floats, shifts: Floats
     log_weight = k[:, None] * np.log(true) + m[:, None] * np.log1p(-true)
     weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
     weight /= weight.sum(axis=1, keepdims=True)
-    chance = np.where(up[:, None], true[series], 1.0 - true[series])
-    root, half = thresholds.bernoulli_roots(chance, win[:, None], loss[:, None])
     share = (per_tilt(shifts, rate) * tau[:, None])[series, tilt]
-    height[series, tilt] = thresholds.solve(share, c, root, half, weight[series])
+    found = np.full(len(series), np.nan)
+    if native.IN_USE:
+        columns = map(np.ascontiguousarray, (share, c, win, loss, up, series, true, weight))
+        native.EXTENSION.heights(thresholds.NODES, (*columns, found))
+    left = np.flatnonzero(~are_clear(found, tau[series], n_eff[series]))
+    if len(left):
+        which = series[left]
+        chance = np.where(up[left, None], true[which], 1.0 - true[which])
+        walk = thresholds.bernoulli_roots(chance, win[left, None], loss[left, None])
+        found[left] = thresholds.solve(share[left], c[left], *walk, weight[which])
+    height[series, tilt] = found
     return height

@@ -1,6 +1,7 @@
 """Normal scores of ranks: any numeric series on one scale, whatever its tails."""
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any, Protocol, Self
 
@@ -18,6 +19,7 @@ Ints = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 _NORMAL = NormalDist()
+_FEW = 1024  # values, up to which the quantiles of all ranks are held: many models have as many
 _ABOVE = (
     2.5090809287301226727e3,
     3.3430575583588128105e4,
@@ -130,7 +132,7 @@ class RankScores:
         self._counts = counts.astype(np.min_scalar_type(int(counts.max())))
         self.count = int(counts.sum())
         below = np.concatenate([[0], np.cumsum(counts)])
-        both = self._quantiles(np.concatenate([2 * below[:-1] + counts, 2 * below]))
+        both = _quantiles(np.concatenate([2 * below[:-1] + counts, 2 * below]), self.count)
         cells, gaps = both[: len(counts)], both[len(counts) :]
         share = counts / self.count
         mean, scale = self.form = _moments(share, cells)
@@ -183,8 +185,7 @@ class RankScores:
         doubled[2 * ends + np.arange(len(starts))] = 2 * total
         cuts = np.append(2 * starts + np.arange(len(starts)), len(doubled))
         sizes = np.diff(cuts)
-        whole = np.repeat(2 * total, sizes)
-        quantiles = normal_quantiles(np.clip(doubled, 1, whole - 1) / whole)
+        quantiles = _all_quantiles(doubled, total, cuts)
         share, at = counts / total[number], quantiles[cell + 1]
         moments = np.array([
             _moments(share[low:high], at[low:high])
@@ -208,12 +209,6 @@ class RankScores:
         """From the values themselves, any order; O(n log n)."""
         distinct, counts = np.unique(np.asarray(values, dtype=np.float64), return_counts=True)
         return cls(counts, distinct)
-
-    def _quantiles(self, doubled_ranks: Ints) -> Floats:
-        """Normal quantiles of doubled_ranks / 2n, within half a rank of the ends."""
-        whole = 2 * self.count
-        inside = np.clip(doubled_ranks, 1, whole - 1)
-        return normal_quantiles(inside / whole)
 
     @property
     def cell_scores(self) -> Ints:
@@ -260,6 +255,32 @@ class RankScores:
     def restore(cls, state: State) -> Self:
         """The scores `snapshot` described."""
         return cls(state["cell_counts"], state["values"])
+
+
+def _quantiles(doubled_ranks: Ints, count: int) -> Floats:
+    """Normal quantiles of doubled_ranks / 2n, within half a rank of the ends."""
+    if count <= _FEW:
+        return _table(count)[np.clip(doubled_ranks, 1, 2 * count - 1)]
+    return normal_quantiles(np.clip(doubled_ranks, 1, 2 * count - 1) / (2 * count))
+
+
+def _all_quantiles(doubled_ranks: Ints, counts: Ints, cuts: Ints) -> Floats:
+    """The same of many references, each between two cuts."""
+    if int(counts.max()) > _FEW:
+        whole = np.repeat(2 * counts, np.diff(cuts))
+        return normal_quantiles(np.clip(doubled_ranks, 1, whole - 1) / whole)
+    if int(counts.min()) == int(counts.max()):
+        return _quantiles(doubled_ranks, int(counts[0]))
+    ends = zip(counts.tolist(), cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)
+    return np.concatenate([_quantiles(doubled_ranks[a:b], n) for n, a, b in ends])
+
+
+@lru_cache(maxsize=32)
+def _table(count: int) -> Floats:
+    """Of all doubled ranks: shape (2n,), the first of which nobody asks for."""
+    quantiles = np.zeros(2 * count)
+    quantiles[1:] = normal_quantiles(np.arange(1, 2 * count) / (2 * count))
+    return quantiles
 
 
 def ranked(doubled_ranks: Ints, counts: Ints, mean: Floats, scale: Floats) -> Ints:

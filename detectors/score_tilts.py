@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from detectors import thresholds
+from detectors import native, thresholds
+from detectors.known_rows import KnownRows
 from detectors.rank_scores import SCORE_UNIT, RankScores
 from detectors.tilts import (
     DOUBT,
@@ -14,6 +15,7 @@ from detectors.tilts import (
     TILTS,
     Floats,
     Tilts,
+    are_clear,
     check_budget,
     grid,
     per_tilt,
@@ -23,6 +25,10 @@ from detectors.tilts import (
 _LARGEST = 1.2  # σ: the largest tilt; larger shifts lose little by it
 _OTHER_SPREAD = 0.1  # of ln sd: of another form than the reference
 _BEYOND = 8.0  # σ: no mean of scores moves so far, so a smallest tilt beyond it is none
+_BEYOND_KNOWN = 3.0  # σ, of values that depend: a stretch of them beyond all of few is no wonder
+
+Key = tuple[float, ...]
+"""(count, rate, tau, floor, sd) of a series"""
 
 
 def score_tilts(
@@ -77,15 +83,10 @@ def score_tilts(
     if scores is not None and len(scores) != len(n):
         raise ValueError("exact cumulants: one RankScores a series")
     n_eff = n / taus
-    least = np.maximum(floors, DOUBT / np.sqrt(n_eff))
-    theta = np.zeros((len(n), TILTS))
-    for s in range(len(n)):
-        if least[s] <= _BEYOND:
-            theta[s, :SIDE] = grid(least[s], max(_LARGEST, least[s]))
-    theta[:, SIDE:] = -theta[:, :SIDE]
-    unit = NATS / SCORE_UNIT / sds[:, None]
-    gain = np.rint(theta * unit)
-    theta = gain / unit  # what the rounded gain bets on
+    columns = (n, rates, taus, floors, sds)
+    known = _KNOWN.of([*zip(*(column.tolist() for column in columns), strict=True)])
+    gain: Floats = np.ascontiguousarray(known["gain"])
+    theta = gain / _unit(sds)  # what the rounded gain bets on
     bent = 0.5 * theta**2
     if scores is not None:
         exact = np.stack([one.cgf(row) for one, row in zip(scores, theta, strict=True)])
@@ -95,7 +96,7 @@ def score_tilts(
     return Tilts(
         gain=gain.astype(np.int64),
         cost=cost.astype(np.int64),
-        threshold=reach(theta, heights(theta, n_eff, taus, rates), taus),
+        threshold=np.ascontiguousarray(known["threshold"]),
         theta=theta,
         mean=means.copy(),
         sd=sds.copy(),
@@ -106,16 +107,51 @@ def score_tilts(
     )
 
 
+def _unit(sd: Floats) -> Floats:
+    """Of gains: what a tilt of 1 σ gains from a score of 1 / SCORE_UNIT."""
+    unit: Floats = NATS / SCORE_UNIT / sd[:, None]
+    return unit
+
+
+def _made(keys: Sequence[Key]) -> npt.NDArray[np.void]:
+    """What is looked for, and how high."""
+    n, rate, tau, floor, sd = np.array(keys, dtype=np.float64).T
+    n_eff = n / tau
+    least = np.maximum(floor, DOUBT / np.sqrt(n_eff))
+    beyond = np.where(tau > 1.0, _BEYOND_KNOWN, _BEYOND)
+    theta = np.zeros((len(n), TILTS))
+    for s in range(len(n)):
+        if least[s] <= beyond[s]:
+            theta[s, :SIDE] = grid(least[s], max(_LARGEST, least[s]))
+    theta[:, SIDE:] = -theta[:, :SIDE]
+    made = np.zeros(len(n), _FORM)
+    made["gain"] = np.rint(theta * _unit(sd))
+    theta = made["gain"] / _unit(sd)
+    made["threshold"] = reach(theta, heights(theta, n_eff, tau, rate), tau)
+    return made
+
+
+_FORM = np.dtype([("gain", np.float64, TILTS), ("threshold", np.int64, TILTS)])
+_KNOWN = KnownRows(_FORM, _made)
+
+
 def heights(theta: Floats, n_eff: Floats, tau: Floats, rate: Floats) -> Floats:
     """Thresholds in nats per effective value: a walk of steps θ z - θ²/2 whose mean may be off."""
     height = np.full(theta.shape, np.inf)
     series, tilt = np.nonzero(theta)
-    size = np.abs(theta[series, tilt])
-    off = (thresholds.OFFSETS / np.sqrt(n_eff)[:, None])[series]
-    root = 1.0 - 2.0 * off / size[:, None]
+    size, error = np.abs(theta[series, tilt]), 1.0 / np.sqrt(n_eff)
     c = 1.166 * size / tau[series]
     share = (per_tilt(theta, rate) * tau[:, None])[series, tilt]
-    half = np.broadcast_to((0.5 * size**2)[:, None], root.shape)
-    weight = np.broadcast_to(thresholds.normal_error(), root.shape)
-    height[series, tilt] = thresholds.solve(share, c, root, half, weight)
+    found, normal = np.full(len(series), np.nan), thresholds.normal_error()
+    if native.IN_USE:
+        columns = share, c, size, error[series], thresholds.OFFSETS, normal
+        native.EXTENSION.normal_heights(*map(np.ascontiguousarray, columns), found)
+    left = np.flatnonzero(~are_clear(found, tau[series], n_eff[series]))
+    if len(left):
+        off = (thresholds.OFFSETS / np.sqrt(n_eff)[:, None])[series[left]]
+        root = 1.0 - 2.0 * off / size[left, None]
+        half = np.broadcast_to((0.5 * size[left] ** 2)[:, None], root.shape)
+        weight = np.broadcast_to(normal, root.shape)
+        found[left] = thresholds.solve(share[left], c[left], root, half, weight)
+    height[series, tilt] = found
     return height

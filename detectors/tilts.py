@@ -33,6 +33,8 @@ NEVER = 2**62
 
 _STEPS = 1024  # of a nat, in thresholds
 HEIGHT_STEP = NATS // _STEPS
+_OFF = 1e-6  # nats: more than what two ways to solve for a threshold differ by
+CLEAR = 1e6  # values of a reference, beyond which rare events drown in last digits
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -131,3 +133,13 @@ def reach(theta: Floats, height: Floats, tau: Floats) -> Ints:
     known = (theta != 0.0) & (total < NEVER / NATS)
     nats = np.where(known, total, 1.0)
     return np.where(known, np.ceil(nats * _STEPS) * HEIGHT_STEP, NEVER).astype(np.int64)
+
+
+def are_clear(height: Floats, tau: Floats, n_eff: Floats) -> Bools:
+    """Of thresholds, nats per effective value: which `reach` would round alike were they a little
+    off, whatever they were solved by. False where they are not known."""
+    steps = height * tau * _STEPS
+    with np.errstate(invalid="ignore"):
+        clear = np.abs(steps - np.rint(steps)) > _OFF * tau * _STEPS
+    found: Bools = (clear | np.isposinf(height)) & (n_eff <= CLEAR)
+    return found

@@ -31,6 +31,8 @@ LATE, LATE_JUDGED = 0.015, 0.002
 outcomes that do."""
 EXPECTED = 0.002
 """What expected errors are held to: it tells nothing by itself."""
+DECLARED = 0.0005
+"""Of what owners declared acceptable of judged predictions: each objective an equal part."""
 COMPARED = 0.0001
 """What is compared between roles, which needs little."""
 TRAFFIC, OBJECTIVES = 0.00003, 0.000005

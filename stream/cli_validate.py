@@ -36,14 +36,15 @@ def _plain(one: Planned) -> dict[str, str | float | None]:
     found = {"smallest": one.power.smallest, "predictions": one.power.values}
     shown: dict[str, float | None] = found | {"seconds": one.seconds}
     figures = {k: None if v is None else float(f"{v:.4g}") for k, v in shown.items()}
-    return {"series": one.series, "unit": "share" if one.is_share else "sigma"} | figures
+    return {"series": one.series, "unit": one.unit} | figures
 
 
 def _row(one: Planned) -> tuple[str, str, str, str]:
     power = one.power
     if power.smallest is None or power.values is None or one.seconds is None:
         return one.series, "none", "", ""
-    size = f"{power.smallest:.1%}" if one.is_share else f"{power.smallest:.2g} σ"
+    sizes = {"share": f"{power.smallest:.1%}", "sigma": f"{power.smallest:.2g} σ"}
+    size = sizes.get(one.unit, f"{power.smallest:.3g}")
     return one.series, size, f"{power.values:,.0f}", _time(one.seconds)
 
 

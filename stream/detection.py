@@ -7,11 +7,12 @@ an owner has set thresholds for. What begins and ends with a reference begins an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from detectors.jump import Course
 from stream.budget import OBJECTIVES, false_alerts_per_prediction
-from stream.columns import Group
+from stream.columns import Group, Rows
 from stream.concert import Concert, Raised
 from stream.distance_watch import DistanceWatch
 from stream.feature_types import FeatureTypes
@@ -19,6 +20,10 @@ from stream.findings import Findings
 from stream.inputs import Inputs
 from stream.joint_terms import MEASURE, SERIES
 from stream.joint_watch import JointWatch
+from stream.limit_account import declared
+from stream.limit_watch import MEASURE as LIMIT
+from stream.limit_watch import SERIES as LIMITED
+from stream.limit_watch import LimitWatch
 from stream.monitor_told import MonitorFinding, SeriesStatus
 from stream.monitored_series import MonitoredSeries
 from stream.objective_watch import LATENCY, ObjectiveWatch
@@ -36,6 +41,7 @@ from stream.stale_watch import StaleWatch
 from stream.standards import Standards
 from stream.units import Measure
 from stream.watch import Watch
+from stream.watched import Key, Watched
 from stream.watermark import BEFORE_ALL_MS
 
 _OF_MEANS: tuple[Measure, ...] = ("shift", "rate", "mean")
@@ -58,6 +64,7 @@ class Detection:
         self._distances = DistanceWatch()
         self._objectives = ObjectiveWatch()
         self._stale = StaleWatch()
+        self.limits = LimitWatch()
 
     @property
     def law(self) -> Reference | None:
@@ -75,6 +82,8 @@ class Detection:
         ended += self._distances.use(rules.thresholds_of(self._group[0]))
         if self._objectives.use(rules.model(self._group[0]).latency):
             ended.append((LATENCY, "objective"))
+        if self.limits.use(declared(rules, self._group)):
+            ended.append((LIMITED, LIMIT))
         return ended
 
     def arrange(
@@ -129,17 +138,35 @@ class Detection:
     # -- runs
 
     def run(
-        self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
+        self,
+        run: PaneTable,
+        rules: Rules,
+        recent: RecentRows,
+        words: Findings,
+        course: Callable[[Key, PaneTable, Rows | None], Course | None],
     ) -> list[MonitorFinding]:
+        """`course`: what a change up to the end of a run looks like, of a unit whose reference is
+        still gathered; the latest rows there may be of help."""
         firing = list(self.watch.firing)
         self._pool(rules)
-        told = self.watch.run(run, rules, self.standards.may_tell)
+
+        def may_tell(one: Watched, row: int) -> bool:
+            end_ms = int(run.pane_end[row])
+
+            def looks_like() -> Course | None:
+                upto = run.between(int(run.pane_end[0]), end_ms)
+                return course(one.key, upto, recent.window(BEFORE_ALL_MS, end_ms))
+
+            return self.standards.may_tell_now(one, looks_like)
+
+        told = self.watch.run(run, rules, may_tell)
         concert = Concert(firing)
         findings: list[MonitorFinding] = []
         for one in concert.of(told):
             end_ms = int(run.pane_end[one.row])
             if isinstance(one, Raised):
-                findings.append(words.raised(one.key, end_ms))
+                if self.standards.is_sealed(self.watch.watched[one.key].profile):
+                    findings.append(words.raised(one.key, end_ms))
                 continue
             sealed = self.standards.is_sealed(one.watched.profile)
             moved_along = concert.moved_along(one)
@@ -154,6 +181,7 @@ class Detection:
         if self.watch.shared is not None:
             findings += self.watch.shared.findings(run.pane_end, firing, told)
         findings += self._slow(run, rules, words)
+        findings += self._beyond(run, rules, words)
         return findings + self._far(run, rules, recent, words)
 
     def _sealed_of(self, series: str) -> tuple[Reference | None, float]:
@@ -175,6 +203,21 @@ class Detection:
             minimum=rules.minimum_values, ask_after_ms=rules.ask_after_ms,
         )  # fmt: skip
         return [words.of_objective(one, int(run.pane_end[one.row])) for one in told]
+
+    def _taus(self) -> dict[str, float]:
+        return {name: max(of.terms.tau) for (name, _), of in self.watch.watched.items()}
+
+    def _beyond(self, run: PaneTable, rules: Rules, words: Findings) -> list[MonitorFinding]:
+        """What is judged worse than its owner has declared acceptable."""
+        if self._kind != "cohort" or self._group[2] == SHADOW:
+            return []
+        if not declared(rules, self._group).objectives:
+            return []
+        told = self.limits.run(
+            run, rules, self._group, taus=self._taus(),
+            undecided=self.watch.undecided, is_known=self.law is not None,
+        )  # fmt: skip
+        return [words.of_limit(one, int(run.pane_end[one.row])) for one in told]
 
     def _constant(
         self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
@@ -213,6 +256,7 @@ class Detection:
     def firing(self) -> Fired:
         joint = [(SERIES, MEASURE)] if self._joint.is_firing else []
         slow = [(LATENCY, "objective")] if self._objectives.is_firing else []
+        beyond = [(LIMITED, LIMIT)] if self.limits.is_firing else []
         return [
             *self.watch.firing,
             *self.means.firing(),
@@ -220,6 +264,7 @@ class Detection:
             *self._stale.firing,
             *joint,
             *slow,
+            *beyond,
         ]
 
     def status(self) -> Iterator[SeriesStatus]:
@@ -243,6 +288,8 @@ class Detection:
         if not is_judged(self._kind):
             found += stuck(lines, watch, standards, recent, rules)
             found += together(lines, self._joint, recent, rules)
+        rate = self._rate(rules)
+        found += self.limits.powers(lines, rules, self._group, rate, self._taus())
         return found
 
     # -- state
@@ -251,12 +298,14 @@ class Detection:
         return self.standards.bases(self.watch)
 
     def snapshot(self) -> dict[str, Any]:
-        slow = self._objectives
+        slow, limits = self._objectives, self.limits.snapshot()
         return {
+            **({} if limits is None else {"limits": limits}),
             **({"objectives": slow.snapshot()} if slow.slots or slow.is_firing else {}),
             "law": None if self.law is None else self.law.id,
             **self.standards.of_deployed(),
             "late": self.standards.late(),
+            **self._of_unsettled(),
             "provisional": self.standards.provisional_id,
             "watch": self.watch.snapshot(),
             "means": self.means.snapshot(),
@@ -264,6 +313,10 @@ class Detection:
             "distances": self._distances.snapshot(),
             "stale": self._stale.snapshot(),
         }
+
+    def _of_unsettled(self) -> dict[str, Any]:
+        known = self.standards.unsettled.snapshot()
+        return {"unsettled": known} if known else {}
 
     def restore_law(
         self, references: list[Reference], plain: Mapping[str, Any], rules: Rules
@@ -279,6 +332,7 @@ class Detection:
     ) -> dict[str, Profile]:
         """Behind the law; all profiles by id."""
         late = plain.get("late", [])
+        self.standards.unsettled.restore(plain.get("unsettled", {}))
         profiles = self.standards.restore(bases, plain["provisional"], late, rules)
         self.watch.restore(profiles, rules, self._group[0], plain["watch"])
         self.means.restore(plain["means"])
@@ -287,4 +341,5 @@ class Detection:
         if "objectives" in plain:
             self._objectives = ObjectiveWatch.restore(plain["objectives"])
         self._stale.restore(plain.get("stale", [0, []]))
+        self.limits = LimitWatch.restore(plain.get("limits"))
         return profiles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,10 @@ from stream.feature_sets import NewSet
 from stream.joint_terms import MEASURE, SERIES, joint_share
 from stream.joint_watch import JointTold, JointWatch
 from stream.joint_words import describe_joint
+from stream.limit_watch import MEASURE as LIMIT
+from stream.limit_watch import SERIES as LIMITED
+from stream.limit_watch import LimitTold
+from stream.limit_words import describe_limit, lasting_words
 from stream.mean_levels import Level
 from stream.members import FEATURE_SET_CHANGE
 from stream.monitor_told import MonitorFinding
@@ -35,8 +40,9 @@ from stream.stale_watch import StaleTold
 from stream.stale_words import describe_stale
 from stream.times import iso
 from stream.unit_walk import Crossing, Told
+from stream.units import is_fault
 from stream.verdicts import Context, describe, describe_crossing
-from stream.watched import Key
+from stream.watched import Key, Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +94,14 @@ class Findings:
             else self._evidence(shown_of, crossing.since_ms, end_ms, reference)
         )
         self._against(detail, reference)
-        if moved_along and detail["severity"] == "info":
+        if not (is_sealed or is_fault(measure)):
+            _only_inform(detail)
+        elif moved_along and detail["severity"] == "info":
             detail["severity"] = "warning"
             detail["summary"] += "; predictions have moved too"
         if self.kind == "prediction":
             window = self.recent.window(crossing.since_ms, end_ms)
-            _explain(detail, window, watched.key, reference)
+            _explain(detail, window, watched, is_sealed=is_sealed)
         if name == ESTIMATE:
             detail["impact"] |= _sums("estimated_error", told, crossing)
         if is_judged(self.kind):
@@ -211,6 +219,17 @@ class Findings:
         detail = describe_objective(context, told, rule)
         return MonitorFinding(end_ms, LATENCY, context.alertname, detail)
 
+    def of_limit(self, told: LimitTold, end_ms: int) -> MonitorFinding:
+        context = self.context(LIMITED, LIMIT, 0.0)
+        if told.verdict == "quiet":
+            return self.quiet(LIMITED, LIMIT, end_ms)
+        if told.verdict == "lasting":
+            days = f"{self.rules.ask_after_ms / DAY_MS:.3g}"
+            detail: dict[str, Any] = {"summary": lasting_words(context, told, days)}
+            return MonitorFinding(end_ms, LIMITED, context.alertname, detail, "lasting")
+        detail = describe_limit(context, told, end_ms)
+        return MonitorFinding(end_ms, LIMITED, context.alertname, detail)
+
     def _against(self, detail: dict[str, Any], reference: Reference | None) -> None:
         """Where that is the training data, say: drift, or skew, which has been there from the
         beginning."""
@@ -234,9 +253,12 @@ class Findings:
         return {"current": current_evidence(window, name, reference), "reference": before}
 
 
-def _explain(detail: dict[str, Any], window: Rows | None, key: Key, reference: Reference) -> None:
-    """What probably is behind an alert of a feature, and which features moved with predictions."""
-    name, measure = key
+def _explain(
+    detail: dict[str, Any], window: Rows | None, watched: Watched, *, is_sealed: bool
+) -> None:
+    """What probably is behind an alert of a feature, and which features moved with predictions.
+    How long a value may stay the same (an hour of the day does) a sealed reference knows first."""
+    (name, measure), reference = watched.key, watched.profile.reference
     if detail["kind"] == "prediction_drift":
         ranked = ranked_features(window, reference)
         if ranked is not None:
@@ -244,7 +266,8 @@ def _explain(detail: dict[str, Any], window: Rows | None, key: Key, reference: R
             detail["summary"] += moved_most(ranked)
     if detail["feature"] is None:
         return
-    cause = cause_of(window, name, measure, reference)
+    tau = max(watched.tau) if is_sealed else math.inf
+    cause = cause_of(window, name, measure, reference, tau)
     if cause is None:
         return
     detail["summary"] += f"; {cause.because}"
@@ -257,6 +280,14 @@ def _explain(detail: dict[str, Any], window: Rows | None, key: Key, reference: R
 def _named(reference: Reference, *, is_sealed: bool) -> dict[str, Any]:
     shown = reference.id if is_sealed else f"self:{iso(reference.end_ms)}"
     return {"id": shown, "count": reference.count}
+
+
+def _only_inform(detail: dict[str, Any]) -> None:
+    """Values differ from those of a reference that is not sealed."""
+    detail["severity"] = "info"
+    detail["summary"] += "; what is usual is not known yet"
+    if detail["recommended_action"] == "retrain":
+        detail["recommended_action"] = "investigate"
 
 
 def _lasting(context: Context, what: str = "") -> dict[str, Any]:

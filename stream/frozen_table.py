@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
+from weakref import ref
 
 import cramjam
 import numpy as np
@@ -24,27 +25,36 @@ _NO_ROWS = Rows(np.zeros(0, np.int64), np.zeros(0, np.uint64), {}, {})
 
 
 class FrozenTable:
-    """Takes a third of what the table takes."""
+    """Takes a third of what the table takes, once it is not at hand any more: a provisional
+    reference is often overtaken before."""
 
-    __slots__ = ("_sample", "_sums", "count", "names")
+    __slots__ = ("__weakref__", "_sample", "_sums", "_table", "count", "names")
 
     def __init__(self, table: PaneTable) -> None:
         self.count = int(table.rows[0])
         self.names = frozenset(table.features)
-        self._sample = packed(table.sample)
-        sums = replace(table, sample=replace(_NO_ROWS, texts=table.texts))
-        plain = pack(_MAGIC, _VERSION, _smaller(table_together(sums)))
-        self._sums = bytes(cramjam.zstd.compress(plain, _LEVEL))
-        _keep_at_hand(self, table)
+        self._sample = self._sums = b""
+        self._table: PaneTable | None = table
+        _keep_at_hand(self)
 
     def open(self) -> PaneTable:
         """The table; nobody may change it. The last ones made or asked for are at hand."""
-        table = _at_hand.get(self)
+        table = self._table
         if table is None:
             plain = unpack(_MAGIC, _VERSION, bytes(cramjam.zstd.decompress(self._sums)))
             table = replace(table_apart(_as_before(plain)), sample=unpacked(self._sample))
-            _keep_at_hand(self, table)
+            self._table = table
+            _keep_at_hand(self)
         return table
+
+    def _put_away(self) -> None:
+        table = self._table
+        if table is not None and not self._sums:
+            self._sample = packed(table.sample)
+            sums = replace(table, sample=replace(_NO_ROWS, texts=table.texts))
+            plain = pack(_MAGIC, _VERSION, _smaller(table_together(sums)))
+            self._sums = bytes(cramjam.zstd.compress(plain, _LEVEL))
+        self._table = None  # last: a checkpoint is written beside, and may ask
 
 
 def _smaller(plain: dict[str, Any]) -> dict[str, Any]:
@@ -72,10 +82,12 @@ def _large(stored: Any) -> NDArray[Any]:
     return np.cumsum(array, dtype=array.dtype) if rises else array
 
 
-_at_hand: OrderedDict[FrozenTable, PaneTable] = OrderedDict()
+_at_hand: OrderedDict[ref[FrozenTable], None] = OrderedDict()
 
 
-def _keep_at_hand(frozen: FrozenTable, table: PaneTable) -> None:
-    _at_hand[frozen] = table
+def _keep_at_hand(frozen: FrozenTable) -> None:
+    _at_hand[ref(frozen)] = None
     if len(_at_hand) > _AT_HAND:
-        _at_hand.popitem(last=False)
+        oldest = _at_hand.popitem(last=False)[0]()
+        if oldest is not None:
+            oldest._put_away()

@@ -83,12 +83,13 @@ class Governance:
             return None
         named = _listed([_WORDS[of] for of in missing])
         settings = [_SETTINGS[of].format(model_id, version) for of in missing if of in _SETTINGS]
-        to_do = f": declare {_listed(settings)}" if settings else ""
+        steps = ["deploy one (leeway reference deploy)"] if "reference" in missing else []
+        steps += [f"declare {_listed(settings)}"] if settings else []
         return {
             "said": named,
             "since_ms": presence.first_ms,
             "measured": (float(len(missing)), 0.0),
-            "text": f"went live without {named}{to_do}",
+            "text": f"went live without {named}: {', and '.join(steps)}",
             "reference": {
                 "required": list(required(rules, group, is_deployment=is_deployment)),
                 "missing": missing,

@@ -15,6 +15,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from stream import native
+from stream.run import cells
 from stream.snapshot import Part
 from stream.sorted_runs import Columns, Run, SortedRuns
 from stream.watermark import BEFORE_ALL_MS
@@ -75,26 +77,43 @@ class IdMemory:
         `before_ms`: the watermark each record met. O(n log n), a Python loop only over ids that
         occur twice in the batch.
         """
+        new, is_repeated, order = self._not_seen(ids, before_ms)
+        if is_repeated:
+            self._repeats_in_batch(ids, before_ms, expires_ms, new)
+        if is_repeated or not new.all():
+            ids, expires_ms, order = ids[new], expires_ms[new], None
+        keys, checks = np.ascontiguousarray(ids[:, 0]), np.ascontiguousarray(ids[:, 1])
+        self._seen.append({"key": keys, "check": checks, "expires": expires_ms}, order)
+        return new
+
+    def _not_seen(
+        self, ids: Hashes, before_ms: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], bool, NDArray[np.intp] | None]:
+        """(which are not remembered, whether one may come twice among them, an order that sorts
+        their keys if it had to be found)."""
+        if native.IN_USE:
+            whole, before = np.ascontiguousarray(ids), np.ascontiguousarray(before_ms)
+            found, is_repeated = native.EXTENSION.new_ids(
+                whole, before, [self._for_extension(run) for run in self._seen.runs]
+            )
+            return np.frombuffer(found, np.bool_), is_repeated, None
         new = np.ones(len(ids), np.bool_)
         keys = np.ascontiguousarray(ids[:, 0])
         order = np.argsort(keys)
         needles = keys[order]
-        found = self._seen.find(keys, (order, needles))
-        if len(found.index):
-            alive = (found.rows["check"] == ids[found.index, 1]) & (
-                found.rows["expires"] >= before_ms[found.index]
+        seen = self._seen.find(keys, (order, needles))
+        if len(seen.index):
+            alive = (seen.rows["check"] == ids[seen.index, 1]) & (
+                seen.rows["expires"] >= before_ms[seen.index]
             )
-            new[found.index[alive]] = False
-        is_repeated = bool((needles[1:] == needles[:-1]).any())
-        if is_repeated:
-            self._repeats_in_batch(ids, before_ms, expires_ms, new)
-        if new.all():
-            rows = {"key": keys, "check": ids[:, 1], "expires": expires_ms}
-            self._seen.append(rows, None if is_repeated else order)
-        else:
-            rows = {"key": keys[new], "check": ids[new, 1], "expires": expires_ms[new]}
-            self._seen.append(rows)
-        return new
+            new[seen.index[alive]] = False
+        return new, bool((needles[1:] == needles[:-1]).any()), order
+
+    @staticmethod
+    def _for_extension(run: Run[int]) -> tuple[Any, ...]:
+        of = run.columns
+        keys = np.ascontiguousarray(of["key"])  # all of them: they say how many rows there are
+        return keys, cells(of["check"]), cells(of["expires"]), *run.filter
 
     @staticmethod
     def _repeats_in_batch(

@@ -49,8 +49,8 @@ class LateGathering:
         if progress is None:
             return None
         found = self.screening.finish(self.builder.seal(*place), self._rules)
-        self._changes += [] if found.change is None else [found.change]
-        if found.change is not None and len(self._changes) <= ANEW:
+        self._changes += found.changes[:1]
+        if found.changes and len(self._changes) <= ANEW:
             self._begin()
             return None
         sealed = replace(found.reference, changes=tuple(self._changes))

@@ -20,6 +20,8 @@ from stream.findings import Findings
 from stream.gathering import Gathering
 from stream.inputs import Inputs
 from stream.label_counts import LabelCounts
+from stream.limit_account import declared
+from stream.limit_watch import LimitWatch
 from stream.monitor_state import Held, fired_in_version_1
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
 from stream.objectives import ObjectiveCounts
@@ -126,7 +128,7 @@ class Monitor:
                     self._detection.watch.learn()
                 findings += self._gather(run, sealed)
                 start = stop
-        if self._detection.watch.firing:  # it may end some of it
+        if self._gathering.due_ms is not None and self._detection.firing:  # it may end some of it
             findings += self._catch_up()
         self._recent.trim()
         return findings, sealed
@@ -141,10 +143,13 @@ class Monitor:
         """The old reference ends before the pane that ends then, and what fires with it: the owner
         accepts how things are, and a new one is gathered; or `law` is deployed."""
         self._catch_up()
+        limits = self._detection.limits  # what is acceptable does not follow a reference
+        self._detection.limits = LimitWatch()
         done = "accepted" if law is None else "deployed"
         quiet = self.quiets(end_ms, f"a new reference was {done}")
         inputs = self.inputs
         self._begin_anew()
+        self._detection.limits = limits
         if inputs is not None:  # cohorts that are ready before may still ask
             inputs.end(end_ms - self.rules.pane_ms)
             self._detection.watch.inputs = inputs
@@ -234,11 +239,13 @@ class Monitor:
     # -- runs
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
-        findings = self._detection.run(run, self.rules, self._recent, self._words)
+        findings = self._detection.run(
+            run, self.rules, self._recent, self._words, self._gathering.course
+        )
         if is_judged(self.kind):
             self._labels.count(run, findings)
         if self.kind == "cohort" and self.rules.model(self.group[0]).objectives:
-            self._objectives.count(run, findings, self.rules.model(self.group[0]))
+            self._objectives.count(run, findings, declared(self.rules, self.group))
         return findings
 
     # -- references
@@ -264,6 +271,7 @@ class Monitor:
                 for name in self._types:
                     if standards.lacks(name, self.rules):
                         self._gathering.begin_late(name)
+        standards.unsettled.add_restless(self._gathering.moved())
         return self._arrange(run.last_end_ms) if is_new else []
 
     def _catch_up(self) -> list[MonitorFinding]:

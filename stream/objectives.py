@@ -32,6 +32,20 @@ def series_of(objective: ObjectiveRule) -> str:
     return f"{name}:{objective.of_class}" if objective.of_class else name
 
 
+def sums_of(objective: ObjectiveRule, run: PaneTable, rule: ModelRule) -> tuple[Ints, Ints] | None:
+    """Of each pane what was spent (errors, or steps of the largest cost), of how many predictions;
+    None: nothing of the kind was judged."""
+    feature = run.features.get(series_of(objective))
+    if feature is None:
+        return None
+    if objective.metric == "cost":
+        return steps_of(feature, len(run), largest_cost(rule))[0], feature.number
+    cells = feature.buckets
+    ones = np.where(cells.key != 0, cells.count, 0)
+    sums = np.bincount(cells.pane, weights=ones, minlength=len(run)).astype(np.int64)
+    return sums, feature.number
+
+
 class ObjectiveCounts:
     """By series: hours since 1970, what was spent in each (errors, or steps of the largest cost),
     and of how many predictions."""
@@ -57,21 +71,19 @@ class ObjectiveCounts:
                 finding.detail["evidence"] = {**finding.detail["evidence"], "objectives": spent}
             if finding.series in spent:
                 finding.detail["summary"] += _sentence(spent[finding.series])
+            missed = finding.detail["evidence"].get("current", {}).get("missed", [])
+            if missed and missed[0] in spent:
+                value = finding.detail["impact"]["value"]
+                finding.detail["summary"] += _burn(spent[missed[0]], value)
 
     def _add(self, objective: ObjectiveRule, run: PaneTable, rule: ModelRule) -> None:
-        name = series_of(objective)
-        feature = run.features.get(name)
-        if feature is None:
+        name, found = series_of(objective), sums_of(objective, run, rule)
+        if found is None:
             return
-        if objective.metric == "cost":
-            sums, _ = steps_of(feature, len(run), largest_cost(rule))
-        else:
-            cells = feature.buckets
-            ones = np.where(cells.key != 0, cells.count, 0)
-            sums = np.bincount(cells.pane, weights=ones, minlength=len(run)).astype(np.int64)
+        sums, numbers = found
         hours = (run.pane_end - 1) // HOUR_MS
         known = self._of.get(name, np.zeros((0, 3), np.int64))
-        added = np.concatenate([known, np.stack([hours, sums, feature.number], axis=1)])
+        added = np.concatenate([known, np.stack([hours, sums, numbers], axis=1)])
         hour, place = np.unique(added[:, 0], return_inverse=True)
         totals = np.zeros((len(hour), 3), np.int64)
         totals[:, 0] = hour
@@ -131,6 +143,14 @@ def _sentence(spent: Mapping[str, Any]) -> str:
         f"; {what} at most {most} are acceptable: since the change they come "
         f"{spent['burn_rate']:.2g} times as fast, and {_percent(spent['budget_spent'])} of what "
         f"{spent['over']} allow is spent"
+    )
+
+
+def _burn(spent: Mapping[str, Any], value: float) -> str:
+    """`value`: since it is missed, to the pane; hours are coarser."""
+    return (
+        f": what {spent['over']} allow is spent {value / spent['at_most']:.2g} times as fast as "
+        f"it may be, {_percent(spent['budget_spent'])} of it so far"
     )
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.log_buckets import duration_edge_ms
+from stream import native_meetings
 from stream.class_judgement import class_measures
 from stream.columns import Group, Rows
 from stream.further_ages import FurtherAges
@@ -87,7 +88,9 @@ class OutcomeJoin:
         `has_room`: which of them may be held."""
         unjoined = ~has_room | (self._held.ages(0)[predictions["group"]] == BEFORE_ALL_MS)
         self.matured["unjoined"] += int(unjoined.sum())
-        kept = {n: predictions[n][~unjoined].astype(HELD[n].dtype) for n in predictions}
+        if unjoined.any():
+            predictions = {n: of[~unjoined] for n, of in predictions.items()}
+        kept = {n: of.astype(HELD[n].dtype, copy=False) for n, of in predictions.items()}
         if "subject" not in kept:
             kept["subject"] = no_subjects(len(kept["key"]))
         self._held.hold(kept)
@@ -117,16 +120,14 @@ class OutcomeJoin:
         """The cohorts whose age both watermarks have passed, no group twice of a kind: those of
         further ages first, which stay held."""
         for age_ms, young in self._further.due(self._held, reached_ms):
-            _, counted = self._candidates(young, np.full(len(young["key"]), age_ms))
-            found = self._judged(young, *_labels(len(young["key"]), counted), is_mature=False)
-            for judged in found:
+            met = self._met(young, np.full(len(young["key"]), age_ms), is_mature=False)
+            for judged in self._judged(young, *met, is_mature=False):
                 yield cohort_at(age_ms), judged
         rows = self._held.take_due(reached_ms)
         if rows is None:
             return
-        candidates, counted = self._candidates(rows, self._held.ages(0)[rows["group"]])
-        self._outcomes.mark(candidates, counted)
-        labelled, outcomes = _labels(len(rows["key"]), counted)
+        ages_ms = self._held.ages(0)[rows["group"]]
+        labelled, outcomes = self._met(rows, ages_ms, is_mature=True)
         self.matured["matured_labelled"] += int(labelled.sum())
         self.matured["matured_unlabelled"] += int((~labelled).sum())
         for judged in self._judged(rows, labelled, outcomes, is_mature=True):
@@ -134,6 +135,23 @@ class OutcomeJoin:
             yield "cohort", cohort
             if trial is not None:
                 yield "trial", trial
+
+    def _met(
+        self, rows: Columns, age_ms: NDArray[np.int64], *, is_mature: bool
+    ) -> tuple[NDArray[np.bool_], Columns]:
+        """(labelled, outcome columns) of predictions at these ages. What mature ones meet is
+        marked."""
+        runs = self._outcomes.runs.runs
+        made = native_meetings.met(rows, age_ms, self._rules.grace_ms, runs)
+        if made is None:
+            candidates, counted = self._candidates(rows, age_ms)
+            if is_mature:
+                self._outcomes.mark(candidates, counted)
+            return _labels(len(rows["key"]), counted)
+        labelled, outcomes, marks = made
+        if is_mature:
+            self._outcomes.mark_met(marks)
+        return labelled, outcomes
 
     def _judged(
         self, rows: Columns, labelled: NDArray[np.bool_], outcomes: Columns, *, is_mature: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -14,9 +15,11 @@ from detectors.score_tilts import score_tilts
 from detectors.shape import split
 from stream.budget import WEIGHTS, Purse, false_alerts_per_prediction
 from stream.joint_terms import ENOUGH, joint_share
+from stream.limit_account import GRAVER, watched
+from stream.limit_watch import sure_delay
 from stream.power import Power, powers
 from stream.row_power import of_contrasts, of_run
-from stream.rules import Rules
+from stream.rules import DAY_MS, Rules
 from stream.stale_terms import EVERY
 from stream.unit_tilts import Baseline, Terms, floor_of
 from stream.units import OF_NUMBERS, Unit
@@ -29,7 +32,7 @@ _OF_JUDGED = 4  # error, Brier score, recall, false positives
 @dataclass(frozen=True, slots=True)
 class Planned:
     series: str
-    is_share: bool  # else in σ on ranks
+    unit: Literal["share", "sigma", "cost"]
     power: Power
     seconds: float | None  # at the least traffic that completes the reference in its span
 
@@ -46,15 +49,37 @@ def planned(rules: Rules, model_id: str, features: int) -> list[Planned]:
         for series, one, power in zip(of, terms, powers(terms), strict=True)
     ]
     found += _in_rows(rules, model_id, features, per_s)
-    return [
+    shown = [
         Planned(
             series,
-            is_share,
+            "share" if is_share else "sigma",
             power,
             None if power.values is None else power.values / per_s,
         )
         for series, is_share, power in found
     ]
+    return [*shown, *_declared(rules, model_id, per_s)]
+
+
+def _declared(rules: Rules, model_id: str, per_s: float) -> Iterator[Planned]:
+    """Half as much again as is acceptable; of false positives, values are of what is not of the
+    class. Without a reference it takes a day at least, or the stretch of the objective."""
+    rate = false_alerts_per_prediction(
+        rules.budget_of(model_id), max(round(per_s * DAY_MS / 1_000), 1), DAY_MS
+    )
+    rule = rules.model(model_id).in_segment("")
+    for objective in watched(rule):
+        values = sure_delay(rules, rule, objective, rate)
+        is_cost = objective.metric == "cost"
+        named = {"error": "errors", "cost": "cost", "false_positive_rate": "false positives"}
+        of_class = f" of {objective.of_class}" if objective.of_class else ""
+        most = f"{objective.at_most:g}" if is_cost else f"{objective.at_most:.2%}"
+        yield Planned(
+            f"{named[objective.metric]}{of_class} beyond the {most} that are acceptable",
+            "cost" if is_cost else "share",
+            Power((GRAVER - 1.0) * objective.at_most, values, 1.0),
+            values / per_s,
+        )
 
 
 def _in_rows(

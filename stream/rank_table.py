@@ -178,8 +178,7 @@ class _Steps:
     def __init__(self, values: NDArray[Any], sizes: Ints) -> None:
         """`sizes`: of the parts; none is empty."""
         starts = np.cumsum(sizes) - sizes
-        steps: Ints = np.zeros(len(values), np.int64)
-        steps[1:] = np.diff(values)
+        steps: Any = np.diff(values.astype(np.int64), prepend=np.int64(0))
         self._sizes = sizes
         self.first: Ints = values[starts].astype(np.int64)
         steps[starts] = 0

@@ -8,6 +8,7 @@ values are all alike takes eight bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -25,6 +26,9 @@ Facts = TypeVar("Facts")
 RUN_VERSION = 1
 _UNFILTERED_ROWS = 512  # a search in so few rows costs no more than the filter
 _FILTER_BITS = 8  # per row, rounded up to a power of two
+_UNMARKED = np.zeros(1, np.uint8)
+Filter = tuple[np.uint64, NDArray[np.uint8] | None]
+"""The shift that leaves a key's prefix; a bitmap of those that occur, None for a small run."""
 
 
 class Run(Generic[Facts]):
@@ -38,21 +42,31 @@ class Run(Generic[Facts]):
         facts: Facts,
         marks: NDArray[np.uint8] | None = None,
         marks_version: int = 0,
+        *,
+        known: Filter | None = None,
     ) -> None:
-        """`columns` are sorted by key. `marks`: None where none is set."""
+        """`columns` are sorted by key. `marks`: None where none is set. `known`: the filter,
+        of columns that were made by `in_one`."""
         self.number = number
-        self.columns = {name: _narrow(values) for name, values in columns.items()}
+        self.columns = columns
+        if known is None:
+            self.columns = {name: _narrow(values) for name, values in columns.items()}
         self.facts = facts
         self.marks = marks if marks is not None and marks.any() else None
         self.marks_version = marks_version if self.marks is None else max(1, marks_version)
         self._are_marks_shared = True
-        self._shift, self._bitmap = _filter(self.columns["key"])
+        self._shift, self._bitmap = known or _filter(self.columns["key"])
 
     def __len__(self) -> int:
         return len(self.columns["key"])
 
     def take(self, rows: NDArray[np.signedinteger[Any]]) -> Columns:
         return {name: picked(values, rows) for name, values in self.columns.items()}
+
+    @property
+    def filter(self) -> tuple[NDArray[np.uint8] | None, int]:
+        """The bitmap of prefixes that occur, and the shift that leaves one."""
+        return self._bitmap, int(self._shift)
 
     def search(self, needles: Keys) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """(index into the sorted needles, row): all pairs of equal keys."""
@@ -84,13 +98,16 @@ class Run(Generic[Facts]):
 
     def mark(self, rows: NDArray[np.intp], bits: int) -> None:
         """Set bits in the marks of these rows; what a part has captured stays as it was."""
-        if not len(rows):
-            return
+        if len(rows):
+            self.own_marks()[rows] |= bits
+
+    def own_marks(self) -> NDArray[np.uint8]:
+        """To be changed; they are another version from now on."""
         if self.marks is None or self._are_marks_shared:
             self.marks = np.array(self.marks_or_zeros())
             self._are_marks_shared = False
             self.marks_version += 1
-        self.marks[rows] |= bits
+        return self.marks
 
     # -- state
 
@@ -129,6 +146,95 @@ class Run(Generic[Facts]):
         return columns, unpack(b"1", RUN_VERSION, state[f"{name}/{number}/marks"])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Portion:
+    """Rows that go into a run: of some columns all, or these; their marks, if any is set. `order`:
+    one that sorts the columns, where it is known and no key comes twice."""
+
+    columns: Columns
+    rows: NDArray[np.intp] | None = None
+    marks: NDArray[np.uint8] | None = None
+    order: NDArray[np.intp] | None = None
+
+    def all_marks(self) -> NDArray[np.uint8]:
+        if self.marks is None:
+            return _alike(_UNMARKED, _UNMARKED.dtype, len(self.columns["key"]))
+        return self.marks
+
+    def taken(self) -> tuple[Columns, NDArray[np.uint8]]:
+        marks = self.all_marks()
+        if self.rows is None:
+            return self.columns, marks
+        columns = {name: picked(values, self.rows) for name, values in self.columns.items()}
+        return columns, marks[self.rows]
+
+
+def in_one(
+    portions: Sequence[Portion],
+) -> tuple[Columns, NDArray[np.uint8] | None, Filter | None]:
+    """All rows sorted by key, those of equal keys as they come: columns, marks, the filter (None
+    where it has yet to be made)."""
+    if native.IN_USE:
+        return _in_one_natively(portions)
+    if portions[0].order is not None:
+        return arranged([portions[0].columns], portions[0].order), None, None
+    parts, marks = zip(*(portion.taken() for portion in portions), strict=True)
+    columns, order = concatenate(parts)
+    return columns, np.concatenate(marks)[order], None
+
+
+def gathered_rows(portions: Sequence[Portion]) -> Columns:
+    """The rows as they come, without their marks."""
+    if not native.IN_USE:
+        return gathered([portion.taken()[0] for portion in portions])
+    first = portions[0].columns
+    made = native.EXTENSION.together_of(*_laid_out(portions, list(first)))
+    return _columns(first, made, portions)
+
+
+def _in_one_natively(
+    portions: Sequence[Portion],
+) -> tuple[Columns, NDArray[np.uint8] | None, Filter]:
+    first = portions[0].columns
+    columns, sizes, lengths, rows = _laid_out(portions, list(first))
+    columns.append([portion.all_marks() for portion in portions])
+    sizes.append(1)
+    limits = _UNFILTERED_ROWS, _FILTER_BITS
+    made, bitmap, shift = native.EXTENSION.run_of(columns, sizes, lengths, rows, *limits)
+    kept = _columns(first, made, portions)
+    marks = np.frombuffer(made[-1], np.uint8)
+    if len(marks) != len(kept["key"]):
+        marks = np.full(len(kept["key"]), marks[0])
+    known = np.uint64(shift), None if bitmap is None else np.frombuffer(bitmap, np.uint8)
+    return kept, marks, known
+
+
+def _laid_out(portions: Sequence[Portion], names: list[str]) -> tuple[list[Any], ...]:
+    """Columns of all parts, the bytes of a cell of each, and of each part the rows, and those taken
+    of it."""
+    first = portions[0].columns
+    if names[0] != "key":
+        raise ValueError("the key comes first")
+    return (
+        [[portion.columns[name] for portion in portions] for name in names],
+        [values.dtype.itemsize for values in first.values()],
+        [len(portion.columns["key"]) for portion in portions],
+        [portion.rows for portion in portions],
+    )
+
+
+def _columns(first: Columns, made: Sequence[bytes], portions: Sequence[Portion]) -> Columns:
+    count = sum(len(p.columns["key"] if p.rows is None else p.rows) for p in portions)
+    columns: Columns = {}
+    for (name, values), cell in zip(first.items(), made, strict=False):
+        kind = values.dtype
+        if len(cell) == kind.itemsize * count:
+            columns[name] = np.frombuffer(cell, kind)
+        else:
+            columns[name] = _alike(cell, kind, count)
+    return columns
+
+
 def concatenate(parts: Sequence[Columns]) -> tuple[Columns, NDArray[np.intp]]:
     """(all rows sorted by key, the order that sorted them); one column at a time."""
     if len(parts) == 1:
@@ -144,24 +250,11 @@ def concatenate(parts: Sequence[Columns]) -> tuple[Columns, NDArray[np.intp]]:
 
 def arranged(parts: Sequence[Columns], order: NDArray[np.intp]) -> Columns:
     """All rows in this order; a column in one cell where all are alike, bit for bit."""
-    if not native.IN_USE:
-        return {n: _narrow(picked(whole([part[n] for part in parts]), order)) for n in parts[0]}
-    kinds = [values.dtype for values in parts[0].values()]
-    made = native.EXTENSION.arranged(
-        [[_cells(part[name]) for part in parts] for name in parts[0]],
-        [kind.itemsize for kind in kinds],
-        [len(part["key"]) for part in parts],
-        order,
-    )
-    return {
-        name: np.frombuffer(cells, kind)
-        if len(cells) == kind.itemsize * len(order)
-        else _alike(cells, kind, len(order))
-        for name, cells, kind in zip(parts[0], made, kinds, strict=True)
-    }
+    return {n: _narrow(picked(whole([part[n] for part in parts]), order)) for n in parts[0]}
 
 
-def _cells(values: NDArray[Any]) -> NDArray[Any]:
+def cells(values: NDArray[Any]) -> NDArray[Any]:
+    """All of them, or one where they are alike: as the extension takes a column."""
     return values[:1] if values.strides == (0,) else np.ascontiguousarray(values)
 
 
@@ -209,8 +302,7 @@ def _packable(values: NDArray[Any]) -> NDArray[Any]:
     return values[:1] if values.strides == (0,) else values
 
 
-def _filter(keys: Keys) -> tuple[np.uint64, NDArray[np.uint8] | None]:
-    """(shift that leaves a key's prefix, which prefixes occur): None for a small run."""
+def _filter(keys: Keys) -> Filter:
     if len(keys) < _UNFILTERED_ROWS:
         return np.uint64(0), None
     bits = (_FILTER_BITS * len(keys) - 1).bit_length()

@@ -20,10 +20,10 @@ from stream.run import (
     Columns,
     Keys,
     Mask,
+    Portion,
     Run,
-    arranged,
-    concatenate,
     gathered,
+    in_one,
     picked,
     whole,
 )
@@ -134,14 +134,11 @@ class SortedRuns(Generic[Facts]):
         if not len(rows["key"]):
             return
         self.appended += len(rows["key"])
-        if order is None:
-            self._add([rows], [])
-        else:
-            self._put(arranged([rows], order), None)
+        self._add([Portion(rows, order=order)])
         while (full := self._similar()) is not None:
             merged = [self.runs[place] for place in full]
             self.runs = [run for place, run in enumerate(self.runs) if place not in full]
-            self._add_live(merged)
+            self._add([self._live(run) for run in merged])
 
     def _similar(self) -> set[int] | None:
         """Places of runs of similar size that are enough to be merged."""
@@ -155,33 +152,18 @@ class SortedRuns(Generic[Facts]):
     def rewrite(self, run: Run[Facts]) -> None:
         """Leave out the run's dead rows; a run without live ones goes."""
         self.runs.remove(run)
-        self._add_live([run])
+        self._add([self._live(run)])
 
-    def _add_live(self, runs: Sequence[Run[Facts]]) -> None:
-        parts, marks = [], []
-        for run in runs:
-            dead = self._dead(run)
-            if dead is None:
-                parts.append(run.columns)
-                marks.append(run.marks_or_zeros())
-            else:
-                live = np.flatnonzero(~dead)
-                parts.append(run.take(live))
-                marks.append(run.marks_or_zeros()[live])
-        if len(parts) > 1:
-            self._add(parts, marks)
-        elif len(parts[0]["key"]):  # sorted as it was
-            self._put(parts[0], marks[0])
+    def _live(self, run: Run[Facts]) -> Portion:
+        dead = self._dead(run)
+        return Portion(run.columns, None if dead is None else np.flatnonzero(~dead), run.marks)
 
-    def _add(self, parts: Sequence[Columns], marks: Sequence[NDArray[np.uint8]]) -> None:
-        rows, order = concatenate(parts)
+    def _add(self, portions: Sequence[Portion]) -> None:
+        rows, marks, known = in_one(portions)
         if len(rows["key"]):
-            self._put(rows, np.concatenate(marks)[order] if marks else None)
-
-    def _put(self, rows: Columns, marks: NDArray[np.uint8] | None) -> None:
-        self.runs.append(Run(self._next, rows, self._facts(rows), marks))
-        self._next += 1
-        self.copied += len(rows["key"])
+            self.runs.append(Run(self._next, rows, self._facts(rows), marks, known=known))
+            self._next += 1
+            self.copied += len(rows["key"])
 
     # -- reading
 
@@ -247,4 +229,5 @@ class SortedRuns(Generic[Facts]):
 
     def restore_whole(self, rows: Columns, marks: NDArray[np.uint8] | None = None) -> None:
         """From state of version 1, which held all rows in one piece."""
-        self._add([rows], [] if marks is None else [marks])
+        if len(rows["key"]):
+            self._add([Portion(rows, marks=marks)])

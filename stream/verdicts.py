@@ -65,6 +65,7 @@ _OWN_NAMES = {
     "chi2": "ChiSquared",
 }
 _OBJECTIVE: Facts = ("LatencyObjective", "latency", "error", "investigate")
+_MISSED: Facts = ("ObjectiveMissed", "performance", "error", "investigate")
 _STALE: Facts = ("StaleFeature", "data_quality", "error", "fix_pipeline")
 _JOINT: Facts = ("JointDrift", "feature_drift", "info", "investigate")
 
@@ -75,7 +76,7 @@ class Context:
     kind: PaneKind
     group: Group
     series: str  # feature:<name>, prediction:<measure>, outcome:<measure>
-    detector: str  # shift, shape, rate, a fault, of the bank; joint, objective; means; distances
+    detector: str  # shift, shape, rate, a fault, of the bank; joint, objective, limit, …
     budget_share: float
 
     @property
@@ -87,6 +88,8 @@ class Context:
             return _SHAPES[what]
         if self.detector == "objective":
             return _OBJECTIVE
+        if self.detector == "limit":
+            return _MISSED
         if self.detector == "joint":
             return _JOINT
         if self.detector == "stale":

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.native_meetings import Marks as Met
+from stream.native_meetings import marked
 from stream.rules import Rules
 from stream.run import Columns, Keys, Mask, Run
 from stream.snapshot import Part
@@ -73,6 +75,13 @@ class WaitingOutcomes:
         self._rows.set_marks(candidates.place, CANDIDATE)
         self._rows.set_marks(counted.place, COUNTED)
         self._decide(each, 1)
+
+    def mark_met(self, marks: Met) -> None:
+        """The same, of what the extension found."""
+        for run, (rows, bits) in zip(self._rows.runs, marks, strict=True):
+            if bits:
+                for term, more in zip(DECIDED, marked(run, rows, bits), strict=True):
+                    self._decided[term] += more
 
     def _each_once(self, found: Found) -> Found:
         """The same rows, none twice."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detectors.cusum_bank import CusumBank
 from detectors.tilts import Tilts
-from stream.batches import Batches
+from stream.batches import Batches, common_tau, taus_of
 from stream.firing import Firing, Patience
 from stream.inputs import Inputs
 from stream.learning import Learning
@@ -49,6 +49,7 @@ class Watch:
         self.learning = Learning()
         self._batches: Batches | None = None  # while a reference is being gathered
         self._taus: dict[Key, tuple[float, ...]] = {}  # as last measured, also of what fires
+        self.common_tau = 1.0  # of all series together, while little is known of each
         self._usual: Ints = np.zeros((3, 0), np.int64)  # x, n, xx of what is compared with
         self._tilted: Ints = np.zeros(0, np.int64)  # n when the constants were made
 
@@ -62,7 +63,7 @@ class Watch:
         kept = [key for key, one in self.watched.items() if before.get(key) is one]
         fresh = [one for key, one in self.watched.items() if before.get(key) is not one]
         self._bank = _bank(bank, [columns[key] for key in kept], fresh)
-        if self._bank is not None:
+        if self._bank is not None and kept and fresh:
             places = [self._columns[key] for key in (*kept, *(one.key for one in fresh))]
             self._bank = self._bank.take(np.argsort(np.concatenate(places), kind="stable"))
         wanted = {key: one.terms for key, one in self.watched.items() if one.proven}
@@ -88,18 +89,21 @@ class Watch:
         self._together = Together([(one.unit, one.profile, one.numeric) for one in watched])
         self._columns = columns_of(*((key, one.unit.columns) for key, one in self.watched.items()))
 
-    def is_calm(self, key: Key) -> bool:
-        """Neither firing nor on the way to it."""
-        assert self._bank is not None
-        if key in self._proven:
-            return key not in self.firing and not self._proven[key].is_warning
-        return key not in self.firing and not self._bank.warning()[self._columns[key]].any()
+    def calm(self) -> set[Key]:
+        """Units that neither fire nor are on the way to it."""
+        if self._bank is None:
+            return set()
+        is_near = self._bank.warning()
+        near = {key for key, columns in self._columns.items() if is_near[columns].any()}
+        near -= self._proven.keys()
+        near |= {key for key, one in self._proven.items() if one.is_warning}
+        return self.watched.keys() - near - self.firing.keys()
 
     def run(
-        self, table: PaneTable, rules: Rules, may_tell: Callable[[Watched], bool]
+        self, table: PaneTable, rules: Rules, may_tell: Callable[[Watched, int], bool]
     ) -> list[Told]:
         """What these panes let the units tell, in the order of the panes; `may_tell`: whether one
-        may at all."""
+        may at this row."""
         self.undecided = None
         if self._bank is None:
             return []
@@ -166,8 +170,10 @@ class Watch:
 
     def taus(self) -> dict[Key, tuple[float, ...]]:
         """Of the columns of each unit: as measured of late, else as they were taken to be."""
-        measured = None if self._batches is None else self._batches.taus()
-        if measured is not None:
+        sums = None if self._batches is None else self._batches.sums()
+        if sums is not None:
+            measured = taus_of(*sums)
+            self.common_tau = max(common_tau(self._columns, *sums), self.common_tau / 2.0)
             for key, at in self._columns.items():
                 self._taus[key] = _same(tuple(measured[at].tolist()))
         of_watched = {key: one.tau for key, one in self.watched.items()}
@@ -181,8 +187,9 @@ class Watch:
         if sums is None or self._bank is None:
             return
         due: list[Key] = []
+        calm = self.calm()
         for key, columns in self._columns.items():
-            if self.is_calm(key) and key not in self._over:
+            if key in calm and key not in self._over:
                 self._usual[:, columns] += sums[:, columns]
                 if (self._usual[1, columns] >= _GROWN * self._tilted[columns]).all():
                     due.append(key)
@@ -238,6 +245,7 @@ class Watch:
             "learning": self.learning.snapshot(),
             "batches": None if self._batches is None else self._batches.snapshot(),
             "taus": [[*key, list(tau)] for key, tau in self._taus.items()],
+            **({} if self.common_tau == 1.0 else {"common_tau": self.common_tau}),
             "usual": self._usual.flatten(),
             "tilted": self._tilted.copy(),
             "inputs": None if self.inputs is None else self.inputs.snapshot(),
@@ -276,6 +284,7 @@ class Watch:
         batches, columns = plain["batches"], len(plain["tilted"])
         self._batches = None if batches is None else Batches.restore(batches)
         self._taus = {(name, m): tuple(tau) for name, m, tau in plain.get("taus", ())}
+        self.common_tau = plain.get("common_tau", 1.0)
         self._usual = np.array(plain["usual"]).reshape(3, columns)
         self._tilted = np.array(plain["tilted"])
         if "shared" in plain:
@@ -316,7 +325,8 @@ def _bank(former: CusumBank | None, kept: list[Ints], fresh: list[Watched]) -> C
     tilts = tilts_of([one.terms for one in fresh]) if fresh else None
     if former is None or not kept:
         return None if tilts is None else CusumBank(tilts)
-    bank = former.take(np.concatenate(kept))
+    which = np.concatenate(kept)
+    bank = former if np.array_equal(which, np.arange(len(former))) else former.take(which)
     if tilts is not None:
         bank.extend(tilts)
     return bank

@@ -24,6 +24,32 @@ static inline size_t not_below(const uint64_t *keys, size_t low, size_t n, uint6
     return low;
 }
 
+/* The first place with a key not below this one: keys are hashes, so it is near where it would be if
+ * they lay at even distances. */
+static inline size_t first_row(const uint64_t *keys, size_t n, uint64_t key)
+{
+    size_t low = (size_t)((unsigned __int128)key * n >> 64), step = 16;
+    while (low && keys[low] >= key) {
+        low = low > step ? low - step : 0;
+        step *= 2;
+    }
+    return not_below(keys, low, n, key);
+}
+
+/* Whether the prefix of this key occurs; there may be no bitmap of them. */
+static inline bool may_have(const Py_buffer *bitmap, unsigned shift, uint64_t key)
+{
+    const uint64_t slot = key >> shift;
+    return !bitmap->obj || (slot >> 3 < (uint64_t)bitmap->len &&
+                            ((const uint8_t *)bitmap->buf)[slot >> 3] >> (slot & 7) & 1);
+}
+
+/* The buffer of an object; none for None. */
+static inline bool is_buffer(PyObject *object, Py_buffer *to)
+{
+    return object == Py_None || PyObject_GetBuffer(object, to, PyBUF_SIMPLE) == 0;
+}
+
 /* All pairs of equal keys; false where there is no room. `bitmap`: which prefixes occur, or NULL. */
 static bool found_pairs(const Py_buffer *needles, const Py_buffer *keys, const Py_buffer *bitmap,
                         unsigned shift, Grown *index, Grown *row)

@@ -22,6 +22,7 @@ from unittest import mock
 import msgspec
 
 from detectors import native as of_detectors
+from detectors.known_rows import forget_rows
 from stream import native, record_columns
 from stream.allocator import collect_rarely, keep_freed_memory
 from stream.events import Records
@@ -41,7 +42,8 @@ Batches = list[tuple[Side, Records]]
 
 
 def run(fed: Batches, rules: Any = RULES, partitions: int = PARTITIONS) -> Pipeline:
-    """Everything, up to the end of the input."""
+    """Everything, up to the end of the input; nothing is known of a run before."""
+    forget_rows()
     pipeline = Pipeline(rules, partitions)
     feed(pipeline, fed)
     return pipeline

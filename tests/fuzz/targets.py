@@ -15,18 +15,22 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from stream import checkpoint, control, native
+from stream import checkpoint, control, deployment, native, record_columns
 from stream.blobs import Kept, compressed, decompressed
 from stream.events import LATEST_MS, Outcome, Prediction, Records
 from stream.judgement import label_text
 from stream.numbering import Listener
+from stream.profile import Profile
 from stream.records import Decoded, decode_outcomes, decode_predictions
 from stream.rule_book import ConfigChange, RefusedConfigError
 from stream.rules import ModelRule
 from stream.settings import SettingsError, load
-from stream.snapshot import BrokenRecordError, Part, pack, unpack
+from stream.snapshot import BrokenRecordError, Part, pack, packed, unpack
 from stream.source_stage import SourceStage
+from stream.unit_plan import Feature, units_of
+from stream.unit_tilts import baseline_of
 from stream.wire import (
     BLOCK_VERSION,
     VERSION,
@@ -42,6 +46,7 @@ from tests.parsers import both
 from tests.streams import SMALL, TOPIC, Side
 
 RULES = replace(SMALL, max_record_bytes=4_000, max_features=8)
+CROWDED = replace(RULES, pane_rows=1, pane_ms=20_000)
 BY_CHANNEL = replace(RULES, models={"m": ModelRule(segments=(("channel",),))})
 LIMITS = reading.Limits(RULES.max_record_bytes, RULES.max_features, frozenset())
 REASONS = frozenset(
@@ -128,6 +133,27 @@ def parsers(data: bytes) -> None:
         for rules in (RULES, BY_CHANNEL):
             in_c, in_python = both(_batch(side, 0, values), side, rules)
             assert in_c == in_python
+
+
+def twins(data: bytes) -> None:
+    """Stage 1 by the extension says and keeps, to the byte, what it does without it."""
+    if not native.IS_BUILT:
+        return
+    told = []
+    for in_use in (True, False):
+        with (
+            mock.patch.object(native, "IN_USE", in_use),
+            mock.patch.object(record_columns, "PARSER", "native" if in_use else "python"),
+        ):
+            stage, fed, effects = SourceStage(CROWDED, 0, 2), dict.fromkeys(TOPIC, 0), []
+            for raw in data.split(RECORD_END)[:60]:
+                side: Side = "outcomes" if raw[:1] == b"o" else "predictions"
+                values = [raw[1:], raw[1:].replace(b"1", b"2"), raw[1:].replace(b"1", b"3")]
+                effects += getattr(stage, side)(_batch(side, fed[side], [*values]))
+                fed[side] += 3
+            effects += stage.end_of_input(AT_MS + 600_000)
+            told.append(([repr(e) for e in effects], stage.ledger(), packed(stage.snapshot())))
+    assert told[0] == told[1]
 
 
 def _told(decoded: Decoded[Any]) -> list[list[Any]]:
@@ -253,12 +279,28 @@ def configuration(data: bytes) -> None:
     assert all(faults)
 
 
+def deployed(data: bytes) -> None:
+    """A reference that comes with a version: refused, or one that can be compared with."""
+    try:
+        reference = deployment.opened(zlib.compress(sealed(b"R", data)))
+    except BrokenRecordError:
+        return
+    again = deployment.opened(deployment.sealed(reference))
+    assert again.id == reference.id
+    profile = Profile(again, 1, RULES.max_categories)
+    for name in again.frozen.names:
+        feature = Feature(name, profile.number(name) is not None, profile)
+        for unit in units_of(feature, again.kind, RULES, "m"):
+            baseline_of(unit, profile, numeric=feature.numeric)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "predictions": predictions,
     "outcomes": outcomes,
     "batches": batches,
     "parsers": parsers,
     "ledger": ledger,
+    "twins": twins,
     "panes": panes,
     "findings": findings,
     "journal": journal,
@@ -266,6 +308,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "checkpoint": checkpoint_record,
     "torn": torn,
     "control": control_record,
+    "deployed": deployed,
     "configuration": configuration,
 }
 

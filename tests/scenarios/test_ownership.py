@@ -146,7 +146,9 @@ models:
 
 def test_worse_performance_is_told_in_what_the_owner_declared_acceptable() -> None:
     bare, story = play("false_positives@36h"), play("false_positives@36h", config=OBJECTIVES)
-    assert [a.evaluated_at for a in story.alerts] == [a.evaluated_at for a in bare.alerts]
+    told = [a for a in story.alerts if a.alertname != "ObjectiveMissed"]
+    assert [a.evaluated_at for a in told] == [a.evaluated_at for a in bare.alerts]
+    assert len({a.incident_id for a in story.alerts}) == 1
     (alert,) = [a for a in story.first if a.alertname == "FalsePositiveRateDrift"]
     spent = alert.evidence["objectives"]["outcome:false_positive_rate"]
     assert spent["at_most"] == 0.02
@@ -154,3 +156,39 @@ def test_worse_performance_is_told_in_what_the_owner_declared_acceptable() -> No
     assert spent["value_since_change"] > alert.impact.reference
     assert "of false positives at most 2 % are acceptable" in alert.summary
     assert "outcome:error" in alert.evidence["objectives"]
+
+
+def acceptable(errors: float) -> str:
+    return f"models: {{fraud: {{objectives: [{{metric: error, at_most: {errors}}}]}}}}"
+
+
+def test_a_model_that_never_was_acceptable_is_told_with_its_owner_and_terms() -> None:
+    """Its errors are 4.2 %, 1.8 times what is acceptable, and nothing has changed."""
+    story = play(config=acceptable(0.0236))
+    (alert,) = story.alerts
+    assert (alert.alertname, alert.kind, alert.severity) == (
+        "ObjectiveMissed",
+        "performance",
+        "error",
+    )
+    assert (alert.recommended_action, alert.owners.accountable) == ("investigate", "payments-risk")
+    assert alert.impact.value is not None
+    assert 0.04 < alert.impact.value < 0.045
+    assert alert.evidence["objectives"]["outcome:error"]["burn_rate"] > 1.7
+    assert "errors are 4.2" in alert.summary
+    assert "at most 2.36 % are acceptable" in alert.summary
+    assert epoch_ms(alert.evaluated_at) - epoch_ms(story.truth["start"]) < 30 * 60 * MINUTE_MS
+    assert story.requests == []
+
+
+def test_a_model_that_is_just_acceptable_is_not_told() -> None:
+    assert play(config=acceptable(0.0433), hours=96).alerts == []
+
+
+def test_what_a_fault_makes_unacceptable_follows_from_the_fault() -> None:
+    story = play("unit:amount@36h,x100", config=acceptable(0.055))
+    (missed,) = [a for a in story.first if a.alertname == "ObjectiveMissed"]
+    (fault,) = [a for a in story.first if a.alertname == "FeatureDrift"]
+    assert missed.recommended_action == "fix_pipeline"
+    assert missed.evidence["folded_under"]["fingerprint"] == fault.fingerprint
+    assert len({a.incident_id for a in story.alerts}) == 1

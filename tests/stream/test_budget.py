@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stream.budget import (
     COMPARED,
+    DECLARED,
     EXPECTED,
     LATE,
     LATE_JUDGED,
@@ -44,7 +45,7 @@ def test_the_stricter_of_predictions_and_time_holds() -> None:
 
 
 def test_the_reserve_is_what_is_spent_of_it() -> None:
-    spent = LATE + LATE_JUDGED + EXPECTED + COMPARED + TRAFFIC + OBJECTIVES
+    spent = LATE + LATE_JUDGED + EXPECTED + DECLARED + COMPARED + TRAFFIC + OBJECTIVES
     assert spent <= WEIGHTS["reserve"]
 
 

@@ -88,7 +88,8 @@ def test_a_version_that_goes_live_without_what_it_needs_is_told_until_it_has_it(
     assert first.recommended_action == "investigate"
     assert first.summary == (
         "m v1: went live without a reference, anybody responsible and thresholds of its own: "
-        "declare models.m.owners.responsible and models.m.objectives"
+        "deploy one (leeway reference deploy), and declare "
+        "models.m.owners.responsible and models.m.objectives"
     ), "the first version has none to roll back to"
     assert changed.sequence == 2
     assert "a reference" not in changed.summary
@@ -121,7 +122,8 @@ def test_a_deployment_is_held_to_all_there_is_where_nothing_else_is_said() -> No
     assert (alert.model.version, alert.severity) == ("2", "warning")
     assert alert.summary == (
         "m v2: went live without a reference, thresholds of its own and a version to roll back to: "
-        "declare models.m.objectives and models.m.versions.2.rollback_to"
+        "deploy one (leeway reference deploy), and declare "
+        "models.m.objectives and models.m.versions.2.rollback_to"
     )
     assert alert.evidence["reference"] == {
         "required": ["reference", "owner", "thresholds", "rollback"],
@@ -130,7 +132,9 @@ def test_a_deployment_is_held_to_all_there_is_where_nothing_else_is_said() -> No
     assert alert.evidence["current"]["traffic_share"] is None, "the others are not told of"
     named = {"versions": (("2", VersionRule(rollback_to="1")),), "budget": BudgetRule(9)}
     fired, ended = told([new, seen(31, "2", since=30)], ruled(requires="auto", **named))
-    assert fired.summary == "m v2: went live without a reference"
+    assert fired.summary == (
+        "m v2: went live without a reference: deploy one (leeway reference deploy)"
+    )
     assert ended.status == "resolved"
 
 

@@ -105,4 +105,5 @@ def test_steady_traffic_goes_through_the_extension_and_says_the_same() -> None:
         patch.setattr(native, "EXTENSION", called)
         in_c = walked(CROWDED, fed, in_use=True)
     assert in_c == walked(CROWDED, fed, in_use=False)
-    assert called.names >= {"predictions", "outcomes", "blocks", "judged", "search", "arranged"}
+    assert called.names >= {"predictions", "outcomes", "new_ids", "run_of", "blocks"}
+    assert called.names >= {"meetings", "marked", "judged"}

@@ -105,7 +105,7 @@ def test_what_is_told_is_what_a_naive_count_of_the_events_says(seed: int) -> Non
     assert "; of a cost at most 1.5 are acceptable" in cost.summary
 
 
-def test_it_does_not_depend_on_batches_and_without_objectives_nothing_else_changes() -> None:
+def test_it_does_not_depend_on_batches_and_changes_nothing_else_that_is_told() -> None:
     rules = replace(RULES, models={"m": MODEL})
     stream = events(9_000, 6_000, 3)
     told = [{a.value for a in play(rules, *stream, step).alerts} for step in (500, 1_700)]
@@ -113,7 +113,8 @@ def test_it_does_not_depend_on_batches_and_without_objectives_nothing_else_chang
     bare = replace(RULES, models={"m": replace(MODEL, objectives=())})
     alerts = [a.alert for a in play(rules, *stream, 500).alerts]
     without = [a.alert for a in play(bare, *stream, 500).alerts]
-    assert [(a.id, a.severity) for a in alerts] == [(a.id, a.severity) for a in without]
+    others = [a for a in alerts if a.alertname != "ObjectiveMissed"]
+    assert [(a.id, a.severity) for a in others] == [(a.id, a.severity) for a in without]
 
 
 def test_a_monitor_restored_in_the_middle_has_counted_the_same() -> None:

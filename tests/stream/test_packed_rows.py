@@ -79,6 +79,12 @@ def test_a_frozen_table_opens_to_what_it_was_made_of() -> None:
     assert frozen.count == 300
     assert frozen.names == {"a", "b"}
     assert str(table_to_plain(frozen.open())) == str(table_to_plain(table))
+    assert not frozen._sums, "it is at hand"
+    others = [FrozenTable(table_of([{"a": i}])) for i in range(9)]
+    assert frozen._table is None, "others are"
+    for _ in range(2):  # read again, and at hand again
+        assert str(table_to_plain(frozen.open())) == str(table_to_plain(table))
+    assert [int(one.open().rows[0]) for one in others] == [1] * 9
 
 
 @pytest.mark.parametrize(

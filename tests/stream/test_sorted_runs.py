@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stream import native, sorted_runs
 from stream import run as runs_module
-from stream.run import Columns, Mask, Run, arranged
+from stream.run import Columns, Mask, Portion, Run, in_one
 from stream.snapshot import Part, packed
 from stream.sorted_runs import SortedRuns
 from tests.parsers import needs_the_native_parser
@@ -207,10 +207,10 @@ KINDS = (np.uint64, np.float64, np.int32, np.uint8, np.bool_)
 
 
 @needs_the_native_parser
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(st.data(), st.lists(st.integers(0, 6), min_size=1, max_size=4))
-def test_columns_are_arranged_by_the_extension_as_by_numpy(
-    drawn: st.DataObject, lengths: list[int]
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.data(), st.lists(st.integers(0, 6) | st.just(40), min_size=1, max_size=4), st.booleans())
+def test_rows_become_a_run_by_the_extension_as_by_numpy(
+    drawn: st.DataObject, lengths: list[int], is_filtered: bool
 ) -> None:
     def column(kind: type, length: int) -> Any:
         cells = drawn.draw(st.sampled_from(["one", "two", "view"]))
@@ -218,34 +218,71 @@ def test_columns_are_arranged_by_the_extension_as_by_numpy(
         values = some.astype(kind)[::2] if cells == "view" else some.astype(kind)[:length]
         return np.broadcast_to(values[:1], length) if cells == "one" and length else values
 
-    parts = [{"key": column(np.uint64, n)} | {k.__name__: column(k, n) for k in KINDS}
-             for n in lengths]  # fmt: skip
-    total = sum(lengths)
-    order = np.array(drawn.draw(st.permutations(range(total))), np.intp)
-    order = order[: drawn.draw(st.integers(0, total))]
+    def portion(length: int) -> Portion:
+        some = st.integers(0, 3) | st.integers(0, 2**64 - 1)
+        keys = np.array(drawn.draw(st.lists(some, min_size=length, max_size=length)), np.uint64)
+        columns = {kind.__name__: column(kind, length) for kind in KINDS}
+        taken, marks = None, None
+        if drawn.draw(st.booleans()):
+            taken = np.flatnonzero(np.array(drawn.draw(bits(length)), np.bool_))
+        if drawn.draw(st.booleans()):
+            marks = np.array(drawn.draw(bits(length)), np.uint8)
+        return Portion({"key": keys} | columns, taken, marks)
+
+    portions, made = [portion(length) for length in lengths], []
     with pytest.MonkeyPatch.context() as patch:
-        made = []
+        patch.setattr(runs_module, "_UNFILTERED_ROWS", 8 if is_filtered else 1_000)
         for in_use in (True, False):
             patch.setattr(native, "IN_USE", in_use)
-            made.append(arranged(parts, order))
-    for name in made[0]:
-        by_c, by_numpy = made[0][name], made[1][name]
+            columns, marks, known = in_one(portions)
+            made.append(Run(0, columns, None, marks, known=known))
+    assert list(made[0].columns) == list(made[1].columns)
+    assert made[0].marks_or_zeros().tolist() == made[1].marks_or_zeros().tolist()
+    assert (made[0].marks is None) == (made[1].marks is None)
+    assert [str(part) for part in made[0].filter] == [str(part) for part in made[1].filter]
+    for name in made[0].columns:
+        by_c, by_numpy = made[0].columns[name], made[1].columns[name]
         assert by_c.dtype == by_numpy.dtype
         assert by_c.tobytes() == by_numpy.tobytes()
-        assert (by_c.strides == (0,)) == (by_numpy.strides == (0,)) or len(order) < 2
+        assert (by_c.strides == (0,)) == (by_numpy.strides == (0,)) or len(by_c) < 2
         assert not by_c.flags.writeable
+
+
+def bits(length: int) -> st.SearchStrategy[list[int]]:
+    return st.lists(st.integers(0, 1), min_size=length, max_size=length)
+
+
+@needs_the_native_parser
+@pytest.mark.parametrize("spread", ["even", "crowded", "few"])
+def test_many_rows_are_sorted_whatever_their_keys(spread: str) -> None:
+    random = np.random.default_rng(2)
+    keys = random.integers(0, 2**64, 5_000, dtype=np.uint64)
+    keys >>= np.uint64({"even": 0, "crowded": 40, "few": 61}[spread])
+    place = np.arange(len(keys))
+    columns, _, known = in_one([Portion({"key": keys, "place": place})])
+    order = np.argsort(keys, kind="stable")
+    assert columns["key"].tolist() == keys[order].tolist()
+    assert columns["place"].tolist() == order.tolist()
+    shift, bitmap = known or Run(0, columns, None).filter
+    assert bitmap is not None
+    found = set(np.flatnonzero(np.unpackbits(bitmap, bitorder="little")).tolist())
+    assert found == {int(key) >> int(shift) for key in keys}
 
 
 @needs_the_native_parser
 def test_parts_that_do_not_fit_are_refused() -> None:
-    cells, order, arrange = np.arange(3), np.arange(3), native.EXTENSION.arranged
-    assert arrange([[cells]], [8], [3], order) == [cells.tobytes()]
+    cells, live, made = np.arange(3), np.arange(1, 3), native.EXTENSION.run_of
+    assert made([[cells]], [8], [3], [live], 8, 8) == ([cells[1:].tobytes()], None, 0)
     for misfit in (
-        ([[cells]], [8], [4], order), ([[cells]], [4], [3], order), ([[cells]], [3], [8], order),
-        ([[cells, cells]], [8], [3], order), ([[cells]], [8, 8], [3], order),
-        ([[cells]], [8], [-1], order), ([[cells]], [8], [3], order + 1),
-        ([[cells]], [8], [3], order - 1), ([cells], [8], [3], order), ([[7]], [8], [3], order),
-        ([[cells]], ["8"], [3], order), ([[cells]], [8], ["3"], order),
+        ([[cells]], [8], [4], [None]), ([[cells]], [4], [3], [None]), ([[cells]], [3], [8], [None]),
+        ([[cells, cells]], [8], [3], [None]), ([[cells]], [8, 8], [3], [None]),
+        ([[cells]], [8], [-1], [None]), ([[cells]], [8], [3], [live + 1]),
+        ([[cells]], [8], [3], [live - 2]), ([cells], [8], [3], [None]), ([[7]], [8], [3], [None]),
+        ([[cells]], ["8"], [3], [None]), ([[cells]], [8], ["3"], [None]),
+        ([], [], [3], [None]), ([[]], [8], [], []), ([[cells]], [8], [3], []),
     ):  # fmt: skip
         with pytest.raises((ValueError, TypeError)):
-            arrange(*misfit)
+            made(*misfit, 8, 8)
+    for limits in ((-1, 8), (8, 0), (8, 65)):
+        with pytest.raises(ValueError, match="fit"):
+            made([[cells]], [8], [3], [None], *limits)
