@@ -271,6 +271,20 @@ def test_a_reference_that_cannot_hold_two_seasons_is_refused() -> None:
     assert Settings.model_validate(two_weeks).rules().season == "week"
 
 
+@pytest.mark.parametrize(("detector", "own"), [("adwin", "delta"), ("page_hinkley", "threshold")])
+def test_what_knows_no_hours_spends_nothing_of_the_budget_of_a_season(
+    detector: str, own: str
+) -> None:
+    season = {"season": "day", "reference": {"span": "4d"}}
+    with pytest.raises(ValidationError, match=f"detectors.{detector}: it knows no hours"):
+        Settings.model_validate(season | {"detectors": {detector: {"enabled": True}}})
+    owned = {"owners": {"accountable": "team"}, "runbook_url": "https://example.com"}
+    of_a_model = {"models": {"m": season | owned}, "detectors": {detector: {"enabled": True}}}
+    with pytest.raises(ValidationError, match=r"by models\.m\.season would"):
+        Settings.model_validate(of_a_model)
+    Settings.model_validate(season | {"detectors": {detector: {"enabled": True, own: 0.002}}})
+
+
 def test_without_a_season_nothing_has_another_hash() -> None:
     assert replace(Rules(), season="none").config_hash() == Rules().config_hash()
     assert replace(Rules(), season="day").state_hash() != Rules().state_hash()
