@@ -47,6 +47,13 @@ class ChunkSums:
         self._sums = [np.sum([_padded(one, width) for one in pair], axis=0) for pair in pairs]
         self._since = self._since[::2]
 
+    def of(self, columns: slice) -> ChunkSums:
+        """A copy that knows these columns only."""
+        copy = ChunkSums(self._most)
+        copy._size, copy._rows, copy._since = self._size, self._rows, list(self._since)
+        copy._sums = [_padded(one, columns.stop)[:, columns] for one in self._sums]
+        return copy
+
     def all(self, columns: int) -> NDArray[np.int64]:
         """(kinds, chunks, columns)."""
         return np.stack([_padded(one, columns) for one in self._sums]).swapaxes(0, 1)
@@ -72,4 +79,4 @@ class ChunkSums:
 def _padded(sums: NDArray[np.int64], columns: int) -> NDArray[np.int64]:
     """With the columns that have come since."""
     more = columns - sums.shape[1]
-    return np.pad(sums, ((0, 0), (0, more))) if more else sums
+    return np.pad(sums, ((0, 0), (0, more))) if more > 0 else sums

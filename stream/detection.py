@@ -7,11 +7,12 @@ an owner has set thresholds for. What begins and ends with a reference begins an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from detectors.jump import Course
 from stream.budget import OBJECTIVES, false_alerts_per_prediction
-from stream.columns import Group
+from stream.columns import Group, Rows
 from stream.concert import Concert, Raised
 from stream.distance_watch import DistanceWatch
 from stream.feature_types import FeatureTypes
@@ -19,6 +20,7 @@ from stream.findings import Findings
 from stream.inputs import Inputs
 from stream.joint_terms import MEASURE, SERIES
 from stream.joint_watch import JointWatch
+from stream.limit_account import declared
 from stream.limit_watch import MEASURE as LIMIT
 from stream.limit_watch import SERIES as LIMITED
 from stream.limit_watch import LimitWatch
@@ -39,6 +41,7 @@ from stream.stale_watch import StaleWatch
 from stream.standards import Standards
 from stream.units import Measure
 from stream.watch import Watch
+from stream.watched import Key, Watched
 from stream.watermark import BEFORE_ALL_MS
 
 _OF_MEANS: tuple[Measure, ...] = ("shift", "rate", "mean")
@@ -79,7 +82,7 @@ class Detection:
         ended += self._distances.use(rules.thresholds_of(self._group[0]))
         if self._objectives.use(rules.model(self._group[0]).latency):
             ended.append((LATENCY, "objective"))
-        if self.limits.use(rules.model(self._group[0])):
+        if self.limits.use(declared(rules, self._group)):
             ended.append((LIMITED, LIMIT))
         return ended
 
@@ -135,17 +138,35 @@ class Detection:
     # -- runs
 
     def run(
-        self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
+        self,
+        run: PaneTable,
+        rules: Rules,
+        recent: RecentRows,
+        words: Findings,
+        course: Callable[[Key, PaneTable, Rows | None], Course | None],
     ) -> list[MonitorFinding]:
+        """`course`: what a change up to the end of a run looks like, of a unit whose reference is
+        still gathered; the latest rows there may be of help."""
         firing = list(self.watch.firing)
         self._pool(rules)
-        told = self.watch.run(run, rules, self.standards.may_tell)
+
+        def may_tell(one: Watched, row: int) -> bool:
+            end_ms = int(run.pane_end[row])
+
+            def looks_like() -> Course | None:
+                upto = run.between(int(run.pane_end[0]), end_ms)
+                return course(one.key, upto, recent.window(BEFORE_ALL_MS, end_ms))
+
+            return self.standards.may_tell_now(one, looks_like)
+
+        told = self.watch.run(run, rules, may_tell)
         concert = Concert(firing)
         findings: list[MonitorFinding] = []
         for one in concert.of(told):
             end_ms = int(run.pane_end[one.row])
             if isinstance(one, Raised):
-                findings.append(words.raised(one.key, end_ms))
+                if self.standards.is_sealed(self.watch.watched[one.key].profile):
+                    findings.append(words.raised(one.key, end_ms))
                 continue
             sealed = self.standards.is_sealed(one.watched.profile)
             moved_along = concert.moved_along(one)
@@ -190,10 +211,10 @@ class Detection:
         """What is judged worse than its owner has declared acceptable."""
         if self._kind != "cohort" or self._group[2] == SHADOW:
             return []
-        if not rules.model(self._group[0]).objectives:
+        if not declared(rules, self._group).objectives:
             return []
         told = self.limits.run(
-            run, rules, self._group[0], taus=self._taus(),
+            run, rules, self._group, taus=self._taus(),
             undecided=self.watch.undecided, is_known=self.law is not None,
         )  # fmt: skip
         return [words.of_limit(one, int(run.pane_end[one.row])) for one in told]
@@ -268,7 +289,7 @@ class Detection:
             found += stuck(lines, watch, standards, recent, rules)
             found += together(lines, self._joint, recent, rules)
         rate = self._rate(rules)
-        found += self.limits.powers(lines, rules, self._group[0], rate, self._taus())
+        found += self.limits.powers(lines, rules, self._group, rate, self._taus())
         return found
 
     # -- state
@@ -284,6 +305,7 @@ class Detection:
             "law": None if self.law is None else self.law.id,
             **self.standards.of_deployed(),
             "late": self.standards.late(),
+            **self._of_unsettled(),
             "provisional": self.standards.provisional_id,
             "watch": self.watch.snapshot(),
             "means": self.means.snapshot(),
@@ -291,6 +313,10 @@ class Detection:
             "distances": self._distances.snapshot(),
             "stale": self._stale.snapshot(),
         }
+
+    def _of_unsettled(self) -> dict[str, Any]:
+        known = self.standards.unsettled.snapshot()
+        return {"unsettled": known} if known else {}
 
     def restore_law(
         self, references: list[Reference], plain: Mapping[str, Any], rules: Rules
@@ -306,6 +332,7 @@ class Detection:
     ) -> dict[str, Profile]:
         """Behind the law; all profiles by id."""
         late = plain.get("late", [])
+        self.standards.unsettled.restore(plain.get("unsettled", {}))
         profiles = self.standards.restore(bases, plain["provisional"], late, rules)
         self.watch.restore(profiles, rules, self._group[0], plain["watch"])
         self.means.restore(plain["means"])

@@ -39,6 +39,7 @@ from stream.stale_watch import StaleTold
 from stream.stale_words import describe_stale
 from stream.times import iso
 from stream.unit_walk import Crossing, Told
+from stream.units import is_fault
 from stream.verdicts import Context, describe, describe_crossing
 from stream.watched import Key
 
@@ -92,7 +93,9 @@ class Findings:
             else self._evidence(shown_of, crossing.since_ms, end_ms, reference)
         )
         self._against(detail, reference)
-        if moved_along and detail["severity"] == "info":
+        if not (is_sealed or is_fault(measure)):
+            _only_inform(detail)
+        elif moved_along and detail["severity"] == "info":
             detail["severity"] = "warning"
             detail["summary"] += "; predictions have moved too"
         if self.kind == "prediction":
@@ -272,6 +275,14 @@ def _explain(detail: dict[str, Any], window: Rows | None, key: Key, reference: R
 def _named(reference: Reference, *, is_sealed: bool) -> dict[str, Any]:
     shown = reference.id if is_sealed else f"self:{iso(reference.end_ms)}"
     return {"id": shown, "count": reference.count}
+
+
+def _only_inform(detail: dict[str, Any]) -> None:
+    """Values differ from those of a reference that is not sealed."""
+    detail["severity"] = "info"
+    detail["summary"] += "; what is usual is not known yet"
+    if detail["recommended_action"] == "retrain":
+        detail["recommended_action"] = "investigate"
 
 
 def _lasting(context: Context, what: str = "") -> dict[str, Any]:

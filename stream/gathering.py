@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from stream.columns import Group
+from detectors.jump import Course
+from stream.columns import Group, Rows
 from stream.late_gathering import ANEW, Gathered, LateGathering
 from stream.pane_kinds import PaneKind
 from stream.panes import PaneTable
@@ -24,6 +25,7 @@ from stream.reference_builder import Building, ReferenceBuilder
 from stream.rules import ReferenceRule, Rules
 from stream.screening import Screening
 from stream.units import Unit
+from stream.watched import Key
 
 _LATE = 64  # features gathered for by themselves, at a time
 
@@ -37,6 +39,7 @@ class Gathering:
         self.due_ms: int | None = None  # end of the pane whose provisional one nobody asked for yet
         self._late: dict[str, LateGathering] = {}
         self._changes: list[ChangeWithin] = []
+        self._moved: list[Key] = []
         self._screening = Screening(rules, group[0], is_late=False)
 
     def begin_late(self, name: str) -> None:
@@ -85,13 +88,29 @@ class Gathering:
     def _complete(self) -> list[Gathered]:
         found = self._screening.finish(self._own.seal(*self._place), self._rules)
         self._screening = Screening(self._rules, self._place[0][0], is_late=False)
-        self._changes += [] if found.change is None else [found.change]
-        if found.change is not None and len(self._changes) <= ANEW:
+        self._changes += found.changes[:1]
+        if found.changes and len(self._changes) <= ANEW:
+            self._moved = found.moved
             self._own = ReferenceBuilder(self._rule, self._rules)
             return []
         self.is_done = True
         sealed = replace(found.reference, changes=tuple(self._changes))
         return [Gathered(None, sealed, is_sealed=True, taus=found.taus)]
+
+    def moved(self) -> list[Key]:
+        """The units for which it has just been begun anew."""
+        moved, self._moved = self._moved, []
+        return moved
+
+    def course(self, key: Key, run: PaneTable, recent: Rows | None) -> Course | None:
+        """What a change of a unit that is compared with a provisional reference looks like, up to
+        the end of this run, which comes next; None: it is not looked at."""
+        rules, late = self._rules, self._late.get(key[0])
+        if not self.is_done:
+            return self._screening.course(key, run, recent, rules)
+        if late is None:
+            return None
+        return late.screening.course(key, run.only(key[0]), recent, rules)
 
     def frame(self, profile: Profile, units: Iterable[tuple[Unit, bool]]) -> None:
         """Look at these units too, where there is nothing to look at a feature by yet."""

@@ -58,8 +58,8 @@ class LateGathering:
             self._begin()
             return None
         found = self.screening.finish(whole, self._rules)
-        self._changes += [] if found.change is None else [found.change]
-        if found.change is not None and len(self._changes) <= ANEW:
+        self._changes += found.changes[:1]
+        if found.changes and len(self._changes) <= ANEW:
             self._begin()
             return None
         sealed = replace(found.reference, changes=tuple(self._changes))

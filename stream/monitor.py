@@ -20,6 +20,7 @@ from stream.findings import Findings
 from stream.gathering import Gathering
 from stream.inputs import Inputs
 from stream.label_counts import LabelCounts
+from stream.limit_account import declared
 from stream.limit_watch import LimitWatch
 from stream.monitor_state import Held, fired_in_version_1
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
@@ -238,11 +239,13 @@ class Monitor:
     # -- runs
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
-        findings = self._detection.run(run, self.rules, self._recent, self._words)
+        findings = self._detection.run(
+            run, self.rules, self._recent, self._words, self._gathering.course
+        )
         if is_judged(self.kind):
             self._labels.count(run, findings)
         if self.kind == "cohort" and self.rules.model(self.group[0]).objectives:
-            self._objectives.count(run, findings, self.rules.model(self.group[0]))
+            self._objectives.count(run, findings, declared(self.rules, self.group))
         return findings
 
     # -- references
@@ -268,6 +271,7 @@ class Monitor:
                 for name in self._types:
                     if standards.lacks(name, self.rules):
                         self._gathering.begin_late(name)
+        standards.unsettled.add_restless(self._gathering.moved())
         return self._arrange(run.last_end_ms) if is_new else []
 
     def _catch_up(self) -> list[MonitorFinding]:

@@ -15,13 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.dependence import Scan, scan_reference
+from detectors.jump import Course, clearest, course_of
 from stream.batches import taus_of
 from stream.chunk_sums import ChunkSums
+from stream.columns import Rows
 from stream.pane_evidence import PaneReader
-from stream.panes import Ints, PaneTable
+from stream.panes import Ints, PaneTable, summarise
 from stream.profile import Profile
 from stream.reference import ChangeWithin, Reference
+from stream.rules import Rules
 from stream.unit_reading import Together
+from stream.unit_tilts import baseline_of
 from stream.units import Unit, is_fault
 from stream.watched import Key
 
@@ -95,14 +99,35 @@ class ReferenceScan:
                 first += unit.columns
         return found
 
-    def find(self) -> ChangeWithin | None:
-        """The clearest change, if there is one."""
+    def find(self) -> dict[Key, ChangeWithin]:
+        """All that has changed, the clearest first."""
         columns = sum(unit.columns for unit, _, _ in self._all())
-        best: tuple[float, ChangeWithin] | None = None
+        found: dict[Key, tuple[float, ChangeWithin]] = {}
         for unit, scan, since_ms in self._scans(_LEVEL / max(columns, 1)):
-            if scan.found and (best is None or scan.statistic > best[0]):
-                best = scan.statistic, ChangeWithin(unit.name, unit.measure, since_ms)
-        return None if best is None else best[1]
+            key = unit.name, unit.measure
+            if scan.found and (key not in found or scan.statistic > found[key][0]):
+                found[key] = scan.statistic, ChangeWithin(unit.name, unit.measure, since_ms)
+        order = sorted(found, key=lambda key: -found[key][0])
+        return {key: found[key][1] for key in order}
+
+    def course(self, key: Key, run: PaneTable, recent: Rows | None, rules: Rules) -> Course | None:
+        """Of a unit from the first value of its frame to the end of this run, which comes next;
+        None: it is not looked at. `recent`: the latest rows; if all of the frame are among them,
+        it is known value by value."""
+        for scanned, sums in self._parts():
+            first = 0
+            for unit, numeric, frame in scanned:
+                if (unit.name, unit.measure) == key:
+                    asked = Together([(unit, frame, numeric)])
+                    mine = sums.of(slice(first, first + unit.columns))
+                    read = PaneReader(run, rules.max_categories).read(asked)
+                    kinds = [read.x, read.n, read.xx][: 3 if sums is self._fine_sums else 2]
+                    mine.add(run.rows, run.pane_end - rules.pane_ms, np.stack(kinds))
+                    begun = _begun(unit, frame, recent, rules, numeric=numeric)
+                    later = _three(mine.all(unit.columns))
+                    return _course(unit, *map(np.vstack, zip(begun, later, strict=True)))
+                first += unit.columns
+        return None
 
     def _scans(self, level: float) -> Iterator[tuple[Unit, Scan, int]]:
         for scanned, sums in self._parts():
@@ -150,6 +175,28 @@ class ReferenceScan:
         self._lay_out()
         self._fine_sums.restore(3, plain["fine"])
         self._coarse_sums.restore(2, plain["coarse"])
+
+
+def _begun(
+    unit: Unit, frame: Profile, recent: Rows | None, rules: Rules, *, numeric: bool
+) -> tuple[Ints, Ints, Ints]:
+    """What a frame is of: pane by pane if its rows are at hand, else as one."""
+    of = frame.reference
+    rows = None if recent is None else recent.between(of.start_ms + 1, of.end_ms)
+    if rows is not None and len(rows) == of.count:
+        panes = summarise(rows, rules.pane_rows, rules.max_categories)
+        read = PaneReader(panes, rules.max_categories).read(Together([(unit, frame, numeric)]))
+        return read.x, read.n, read.xx
+    begun = baseline_of(unit, frame, numeric=numeric)
+    is_known = not unit.is_mean  # of a mean the squares are not
+    n = begun.n[None, :] * is_known
+    squares = np.full(n.shape, begun.xx) if unit.measure == "shift" else begun.x[None, :]
+    return begun.x[None, :], n, squares
+
+
+def _course(unit: Unit, x: Ints, n: Ints, xx: Ints) -> Course:
+    column = clearest(n, x) if unit.columns > 1 and not unit.is_mean else 0
+    return course_of(n[:, column], x[:, column], xx[:, column])
 
 
 def _three(sums: NDArray[np.int64]) -> tuple[Ints, Ints, Ints]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from detectors.jump import Course
+from stream.columns import Rows
 from stream.panes import PaneTable
 from stream.profile import Profile
 from stream.reference import ChangeWithin, Reference
@@ -22,7 +24,8 @@ Taus = Mapping[Key, tuple[float, ...]]
 @dataclass(frozen=True, slots=True)
 class Screened:
     reference: Reference  # it knows the hours
-    change: ChangeWithin | None  # the clearest one
+    changes: list[ChangeWithin]  # the clearest first
+    moved: list[Key]  # units that have one, by themselves
     taus: Taus  # of the columns of each unit, where nothing else measures them
 
 
@@ -49,18 +52,22 @@ class Screening:
 
     def finish(self, reference: Reference, rules: Rules) -> Screened:
         """`reference`: of all that was added."""
-        change = self._scan.find()
+        found = self._scan.find()
+        moved, changes = list(found), list(found.values())
         if self._season is None:
             taus = self._scan.taus(whole=False) if self._is_late else {}
-            return Screened(reference, change, taus)
+            return Screened(reference, changes, moved, taus)
         profile = Profile(reference, rules.minimum_values, rules.max_categories)
         by_hour = self._season.find(profile)
-        changes = [] if change is None else [change]
         changes += by_hour.changes
         reference = replace(reference, seasons=by_hour.seasons)
-        return Screened(
-            reference, next(iter(changes), None), {**self._scan.taus(whole=True), **by_hour.taus}
-        )
+        taus = {**self._scan.taus(whole=True), **by_hour.taus}
+        return Screened(reference, changes, moved, taus)
+
+    def course(self, key: Key, run: PaneTable, recent: Rows | None, rules: Rules) -> Course | None:
+        """What a change of this unit looks like, up to the end of this run, which is not added yet;
+        None: it is not looked at."""
+        return self._scan.course(key, run, recent, rules)
 
     @property
     def frames(self) -> list[Reference]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from detectors.jump import Course
 from stream.columns import Rows
 from stream.late_gathering import Gathered
 from stream.pane_kinds import PaneKind
@@ -16,6 +17,7 @@ from stream.taus import Taus
 from stream.unit_plan import Feature, plan, units_of
 from stream.unit_reading import Asked
 from stream.units import Unit
+from stream.unsettled import ANYTIME, Unsettled
 from stream.watch import Watch
 from stream.watched import Key, Watched
 
@@ -24,7 +26,6 @@ _UNMEASURED = 8.0
 """τ until live predictions have said it: rows that were put down for training are in any order."""
 _UNKNOWN_MS = 10**15
 """In which predictions come while nobody knows: the budget is what it is by their number then."""
-_WRONG_AT_ANY_HOUR = frozenset({"null", "absent", "type_error", "unlabelled"})
 
 
 class Standards:
@@ -41,6 +42,7 @@ class Standards:
         self._provisional: Profile | None = None
         self._late: dict[str, Profile] = {}
         self._late_laws: set[str] = set()  # features whose own is sealed
+        self.unsettled = Unsettled()
         # beside a law that was deployed:
         self._live: tuple[int, int] | None = None  # predictions of the live reference; their ms
         self._early_ms: int | None = None  # so far there are too few to tell of a change
@@ -48,6 +50,7 @@ class Standards:
 
     def seal(self, reference: Reference, rules: Rules) -> None:
         self.law, self._provisional = self._law(reference, rules), None
+        self.unsettled.clear()
 
     def _law(self, reference: Reference, rules: Rules) -> Profile:
         if not reference.source:
@@ -101,6 +104,7 @@ class Standards:
             if of.valued(name) < rules.minimum_values <= live.valued(name):
                 self._late[name] = own
                 self._late_laws.add(name)
+        self.unsettled.clear()
         self._live = own.traffic
         self.law = self._law(of, rules)
 
@@ -111,7 +115,18 @@ class Standards:
     def may_tell(self, one: Watched) -> bool:
         """Before a reference knows the hours, whatever comes and goes with them would be a change:
         with a season, only what is wrong whatever the value is told until it is sealed."""
-        return one.unit.measure in _WRONG_AT_ANY_HOUR or self.knows_hours(one.profile)
+        return one.unit.measure in ANYTIME or self.knows_hours(one.profile)
+
+    def may_tell_now(self, one: Watched, course: Callable[[], Course | None]) -> bool:
+        """The same of a change that is found now, which is told then."""
+        if not self.may_tell(one) or self.is_sealed(one.profile):
+            return self.may_tell(one)
+        return self.unsettled.may_tell(one.key, course)
+
+    def is_restless(self, one: Watched) -> bool:
+        """Whether nothing of its values is told until its reference is sealed."""
+        is_of_values = one.unit.measure not in ANYTIME and not self.is_sealed(one.profile)
+        return is_of_values and self.unsettled.is_restless(one.unit.name)
 
     def knows_hours(self, profile: Profile) -> bool:
         """If there are any."""

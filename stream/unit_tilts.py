@@ -125,7 +125,7 @@ class Terms:
 
     @property
     def is_mean(self) -> bool:
-        return self.unit.measure in {"mean", "estimate"}
+        return self.unit.is_mean
 
 
 def widened(terms: Terms, spread: float) -> Terms:

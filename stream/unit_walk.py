@@ -84,12 +84,12 @@ class Walk:
         absorb: Callable[[Key, Baseline], None],
         is_current: Callable[[Key], bool],
         patience: Patience,
-        may_tell: Callable[[Watched], bool] = lambda _: True,
+        may_tell: Callable[[Watched, int], bool] = lambda *_: True,
     ) -> None:
         """`usual`: the terms of a unit that begins anew; `absorb`: what was within the floor for so
         long is usual too, or a change below it would be told again and again; `is_current`:
-        whether the constants of a unit that is calm are those of these terms; `may_tell`: of one
-        that may not, no crossing is worth telling."""
+        whether the constants of a unit that is calm are those of these terms; `may_tell`: whether a
+        crossing at this row is worth telling of a unit."""
         self.stirred: dict[Key, int] = {}  # the last row at which a unit was not as usual
         self.undecided: NDArray[np.bool_] | None = None  # panes that are no evidence, if any is
         self._usual, self._absorb = usual, absorb
@@ -183,7 +183,8 @@ class Walk:
         behind = self._behind(key)
         spread = 1.0 if behind is None else behind.learned.spread(self._patience.learn)
         effect = effect_of(one, crossing.column, crossing.x, crossing.n, spread)
-        is_little = bool(abs(effect.estimate) < one.terms.floor) or not self._may_tell(one)
+        is_little = bool(abs(effect.estimate) < one.terms.floor)
+        is_little = is_little or not self._may_tell(one, crossing.row)
         if firing is not None:
             firing.relearn()  # held until it has, and looked at anew: it may be well again
             is_little |= bool(effect.low <= 0.0 <= effect.high)
@@ -294,7 +295,7 @@ class Walk:
         column = int(firing.last[1]) if firing.last is not None and firing.is_open else 0
         if firing.is_open and learned.count >= firing.patience.look and learned.n[column]:
             now, effect = self._since(one, firing, learned, column, row)
-            is_much = abs(effect.estimate) >= one.terms.floor and self._may_tell(one)
+            is_much = abs(effect.estimate) >= one.terms.floor and self._may_tell(one, row)
             if is_much and firing.is_news(column, effect):
                 self._tell(now, one, effect)
         firing.learn_on(for_ever=is_over)
@@ -347,7 +348,7 @@ class Walk:
             over.look_on()
             return
         found = of_columns(one, columns, window, over.patience)
-        if over.last is not None and self._may_tell(one) and self._is_sure(one, found, over):
+        if over.last is not None and self._may_tell(one, row) and self._is_sure(one, found, over):
             column = int(columns[np.abs(found.estimate).argmax()])
             crossing, effect = self._since(one, over, window, column, row)
             firing = self._fire(key, int(self._start_ms[row]))

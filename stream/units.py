@@ -48,9 +48,14 @@ class Unit:
         return _key(self.name, self.measure)
 
     @property
+    def is_mean(self) -> bool:
+        """Of values between 0 and a largest one."""
+        return self.measure in {"mean", "estimate"}
+
+    @property
     def steps(self) -> int:
         """Of a value 1, as it is summed."""
-        return STEPS if self.measure in {"mean", "estimate"} else 1
+        return STEPS if self.is_mean else 1
 
     @property
     def is_coverage(self) -> bool:

@@ -100,10 +100,10 @@ class Watch:
         return self.watched.keys() - near - self.firing.keys()
 
     def run(
-        self, table: PaneTable, rules: Rules, may_tell: Callable[[Watched], bool]
+        self, table: PaneTable, rules: Rules, may_tell: Callable[[Watched, int], bool]
     ) -> list[Told]:
         """What these panes let the units tell, in the order of the panes; `may_tell`: whether one
-        may at all."""
+        may at this row."""
         self.undecided = None
         if self._bank is None:
             return []
