@@ -179,7 +179,9 @@ class Standards:
             return replace(known, tau=now) if max(now) > _GROWN * max(known.tau) else known
 
         def tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
-            if feature.profile not in sealed:
+            # with a season values depend by the hour, which says nothing of what is wrong at any
+            is_told = self.has_season and unit.measure in ANYTIME
+            if feature.profile not in sealed and not is_told:
                 return taus.of_provisional(feature, unit)
             is_law = feature.profile is self.law
             unmeasured = _UNMEASURED if is_law and self._is_settling else 1.0
