@@ -168,6 +168,18 @@ def test_what_was_resolved_and_comes_back_is_told_again(after: float) -> None:
     assert all(day < at < day + 0.25 for day, at in zip((1.5, 2.5, 3.5), days, strict=True))
 
 
+def test_a_change_that_stays_is_told_however_often_it_has_come_and_gone() -> None:
+    changes = [(1.5 + 0.18 * n, (1.0, 0.0)[k]) for n in range(6) for k in (0, 1)]
+    changes = [(day + 0.06 * (level == 0.0), level) for day, level in changes]
+    last_day = changes[-1][0] + 0.12
+    found = found_in(panes(steps(*changes, (last_day, 1.0)), last_day + 0.2, 1))
+    last = [f for f in found if f.alertname == "FeatureDrift" and f.verdict == "drift"][-1]
+    assert (last.pane_end_ms - FIRST_MS) / DAY_MS < last_day + 0.05
+    assert last.detail is not None
+    began_ms = last.detail["change_at_ms"] - FIRST_MS
+    assert abs(began_ms / DAY_MS - last_day) < 0.01
+
+
 def test_a_change_that_grows_is_told_step_by_step() -> None:
     def drawn(random: np.random.Generator, days: Any) -> Values:
         return {"x": random.normal(np.clip((days - 1.5) / 2.0, 0.0, 1.5), 1.0)}
