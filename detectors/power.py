@@ -59,7 +59,7 @@ def sure_delay(tilts: Tilts, change: npt.ArrayLike) -> Floats:
     half = drift * np.where(able, height, 1.0) + of_values / 2.0
     room = np.where(able, room, 1.0)
     root = np.sqrt(np.maximum(half**2 - room * np.where(able, height, 1.0) ** 2, 0.0))
-    least: Floats = np.where(able, (half + root) / room, np.inf).min(axis=1)
+    least: Floats = np.where(able, (half + root) / room, np.inf).min(axis=1, initial=np.inf)
     return least
 
 

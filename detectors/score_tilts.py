@@ -25,6 +25,7 @@ from detectors.tilts import (
 _LARGEST = 1.2  # σ: the largest tilt; larger shifts lose little by it
 _OTHER_SPREAD = 0.1  # of ln sd: of another form than the reference
 _BEYOND = 8.0  # σ: no mean of scores moves so far, so a smallest tilt beyond it is none
+_BEYOND_KNOWN = 3.0  # σ, of values that depend: a stretch of them beyond all of few is no wonder
 
 Key = tuple[float, ...]
 """(count, rate, tau, floor, sd) of a series"""
@@ -117,9 +118,10 @@ def _made(keys: Sequence[Key]) -> npt.NDArray[np.void]:
     n, rate, tau, floor, sd = np.array(keys, dtype=np.float64).T
     n_eff = n / tau
     least = np.maximum(floor, DOUBT / np.sqrt(n_eff))
+    beyond = np.where(tau > 1.0, _BEYOND_KNOWN, _BEYOND)
     theta = np.zeros((len(n), TILTS))
     for s in range(len(n)):
-        if least[s] <= _BEYOND:
+        if least[s] <= beyond[s]:
             theta[s, :SIDE] = grid(least[s], max(_LARGEST, least[s]))
     theta[:, SIDE:] = -theta[:, :SIDE]
     made = np.zeros(len(n), _FORM)

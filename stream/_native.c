@@ -10,6 +10,7 @@
 #include "native/blocks.h"
 #include "native/crc32c.h"
 #include "native/ids.h"
+#include "native/integers.h"
 #include "native/judged.h"
 #include "native/meetings.h"
 #include "native/records.h"
@@ -200,6 +201,29 @@ static void read_all(Batch *b, PyObject *values, Py_ssize_t longest, Array *arra
     }
 }
 
+#define BESIDE 64 /* rows: their cells stay in the cache */
+
+/* Cells row by row, of so many columns, to column by column. */
+#define TURNED(type)                                                                                \
+    for (size_t first = 0; first < rows; first += BESIDE)                                           \
+        for (size_t c = 0; c < columns; c++)                                                        \
+            for (size_t row = first; row < rows && row < first + BESIDE; row++)                     \
+                ((type *)to)[c * rows + row] = ((const type *)of->data)[row * columns + c];
+
+static PyObject *turned(const Grown *of, size_t size, size_t rows, size_t columns)
+{
+    PyObject *made = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)of->used);
+    void *to = made ? PyByteArray_AS_STRING(made) : NULL;
+    if (!made)
+        return NULL;
+    if (size == 8) {
+        TURNED(uint64_t)
+    } else {
+        TURNED(uint8_t)
+    }
+    return made;
+}
+
 static PyObject *columns(PyObject *values, Py_ssize_t longest, Py_ssize_t most_features, bool prediction,
                          bool reads_segments)
 {
@@ -211,7 +235,7 @@ static PyObject *columns(PyObject *values, Py_ssize_t longest, Py_ssize_t most_f
                .most_features = (size_t)most_features};
     Array arrays[ARRAYS] = {{0}};
     Py_ssize_t n = PyList_GET_SIZE(values), rows = 0, asked = 0;
-    PyObject *result = NULL, *shared[10] = {0};
+    PyObject *result = NULL, *shared[11] = {0};
     bool ok = made(&arrays[ASKED], SIZES[ASKED], n);
     for (size_t i = 0; ok && i < count; i++)
         ok = made(&arrays[wanted[i]], SIZES[wanted[i]], n);
@@ -228,11 +252,14 @@ static PyObject *columns(PyObject *values, Py_ssize_t longest, Py_ssize_t most_f
     shared[2] = entries_bytes(&b.texts, false);
     shared[3] = keys_list(&b.groups);
     shared[4] = keys_list(&b.shapes);
-    shared[5] = grown_bytes(&b.kind);
-    shared[6] = grown_bytes(&b.bits);
+    const size_t width = rows ? b.kind.used / (size_t)rows : 0;
+    const bool is_one = width && texts_count(&b.shapes) == 1; /* shape, of all rows */
+    shared[5] = is_one ? turned(&b.kind, 1, (size_t)rows, width) : grown_bytes(&b.kind);
+    shared[6] = is_one ? turned(&b.bits, 8, (size_t)rows, width) : grown_bytes(&b.bits);
     shared[7] = grown_bytes(&b.feature_sets);
     shared[8] = grown_bytes(&b.of_segments);
     shared[9] = keys_list(&b.segments);
+    shared[10] = PyBool_FromLong(is_one);
     result = PyTuple_New((Py_ssize_t)(count + 1 + COUNT(shared)));
     for (size_t i = 0; i < COUNT(shared); i++)
         if (!shared[i])
@@ -293,17 +320,20 @@ static PyMethodDef METHODS[] = {
     {"summary", summary, METH_VARARGS,
      "([(kinds, bits), …], rows or None for all, pane of each of them, panes, most texts)"},
     {"blocks", blocks, METH_VARARGS,
-     "(opening, ends, hashes, [(kinds, bits), …], names, texts, sample, most texts, bytes of a pane, of a "
-     "block, crc32)"},
+     "(opening, [(ends, hashes, [kinds, bits, …]), …], after, until, names, texts, sample, most texts, bytes "
+     "of a pane, of a block, crc32)"},
     {"new_ids", new_ids, METH_VARARGS, "(ids, watermarks, [(keys, checks, expiries, bitmap, shift), …])"},
     {"run_of", run_of, METH_VARARGS,
      "(columns of parts, bytes of a cell, rows of a part, rows taken of it, least rows with a bitmap, its "
      "bits for a row)"},
+    {"together_of", together_of, METH_VARARGS,
+     "(columns of parts, bytes of a cell, rows of a part, rows taken of it)"},
     {"search", search, METH_VARARGS, "(sorted needles, sorted keys, bitmap of prefixes, shift)"},
     {"judged", judged, METH_VARARGS, "(ten columns of matured predictions and their outcomes)"},
     {"meetings", meetings, METH_VARARGS,
      "(keys, checks, times, ages, grace, [((columns of outcomes), bitmap, shift, marks), …])"},
     {"marked", marked, METH_VARARGS, "(marks, rows, bits, retracted)"},
+    {"integers", integers, METH_VARARGS, "(list of integers and None, what None becomes)"},
     {"crc32c", crc32c, METH_O, "(bytes)"},
     {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
     {NULL, NULL, 0, NULL},

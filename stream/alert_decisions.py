@@ -26,7 +26,7 @@ from stream.alert_forms import (
     unfolded,
     updated,
 )
-from stream.alert_news import is_graver, is_news
+from stream.alert_news import news_of
 from stream.alert_state import AlertState, Order
 from stream.columns import Group
 from stream.concept import without_concept
@@ -41,6 +41,7 @@ from stream.members import (
     Member,
     Sign,
     before_after,
+    graver,
     size,
 )
 from stream.requests import Requests
@@ -197,6 +198,9 @@ class Decisions:
             moved=before_after(finding.detail),
             fired_ms=ready_ms,
             fired_as=alert.severity,
+            gravest=alert.severity if former is None else graver(alert.severity, former.gravest),
+            retold=0 if former is None else former.retold,
+            turns=0 if former is None else former.turns,
             is_cause=sign.kind in FAULTS and cause is None,
             is_folded=cause is not None,
             flaps=0 if former is None else former.flaps + 1,
@@ -239,8 +243,6 @@ class Decisions:
         is_news = finding.verdict == "drift"
         sign = Sign.of(finding) if is_news else member.sign
         if is_news:
-            if not is_graver(member, finding.detail):
-                book.tell_again(member)
             book.renew(member, alert.severity, alert.recommended_action, ready_ms)
         elif finding.verdict == "raised":
             book.renew(member, alert.severity, member.action, ready_ms)
@@ -254,14 +256,15 @@ class Decisions:
         return alert
 
     def _is_as_told(self, firing: Alert, member: Member, finding: Finding) -> bool:
-        """Nothing that a person would do otherwise, nor a fault that it now follows from, or does
-        not any more."""
+        """Nothing that a person would do otherwise."""
         if finding.verdict != "drift":
             return False
-        if is_news(firing, member, self._with_what_was_told(finding)):
-            return False
+        finding = self._with_what_was_told(finding)
         cause = self._state.incidents.cause(Sign.of(finding), finding.ready_ms)
-        return member.is_folded == (cause is not None)
+        news = news_of(firing, member, finding, cause)
+        if news is not None:
+            self._state.incidents.tell_again(member, news)
+        return news is None
 
     def _go_on(self, member: Member, finding: Finding) -> None:
         """What was held to be quiet is not."""

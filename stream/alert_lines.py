@@ -54,16 +54,19 @@ def line(alert: Alert) -> str:
 
 
 def before_after(alert: Alert) -> str:
-    """The mean before and after, of the impact's metric or the evidence; of a rate, a shape or
-    an update, the summary's words; else the change's size."""
+    """The mean before and after, of the impact's metric or the evidence; the summary's words of an
+    update, of what has no mean, and where ranks have moved otherwise than the mean has."""
     impact, evidence = alert.impact, alert.evidence
-    if alert.sequence == 1 and impact.reference is not None and impact.value is not None:
-        return f"mean {_figure(impact.reference)} -> {_figure(impact.value)}"
-    if alert.sequence > 1 or alert.kind in RATE_KINDS or "Shape" in alert.alertname:
-        return alert.summary.partition(": ")[2] or alert.summary
-    before, after = (evidence.get(side, {}).get("mean") for side in ("reference", "current"))
+    in_words = alert.summary.partition(": ")[2] or alert.summary
+    if alert.sequence > 1:
+        return in_words
+    before, after = impact.reference, impact.value
     if before is None or after is None:
-        return f"changed by {_figure(alert.effect.estimate)}"
+        if alert.kind in RATE_KINDS or "Shape" in alert.alertname:
+            return in_words
+        before, after = (evidence.get(side, {}).get("mean") for side in ("reference", "current"))
+    if before is None or after is None or (after - before) * alert.effect.estimate < 0:
+        return in_words
     return f"mean {_figure(before)} -> {_figure(after)}"
 
 

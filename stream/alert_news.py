@@ -1,15 +1,16 @@
 """Whether what is found again of an alert that fires is news to who has read it.
 
-It is where somebody would act otherwise: it is graver, of another kind, or its effect is surely
-another one than what was told last. Each time that it was told again asks for more: a truth that
-stays, about which a detector errs (values depend more than is known, or vary more than they did),
-is silent after a few, and a change is told, late at worst, once enough values agree.
+It is where somebody would act otherwise: it is graver, of another kind, or follows from a fault, or
+its effect is surely another one than what was told last. Each time that it was told again asks for
+more, also of an alert that comes back within the cooldown: a truth that stays, about which a
+detector errs (values depend more than is known, or vary more than they did), is silent after a few,
+and a change is told, late at worst, once enough values agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -24,24 +25,30 @@ _MEASURED = frozenset({"score_cusum", "bernoulli_cusum", "e_detector", "adwin", 
 PART = "part"  # of a distribution: which bin, in the evidence of what is current
 
 
-def is_news(firing: Alert, member: Member, finding: Finding) -> bool:
-    """Of a finding that says that things have changed once more."""
+TURNS = 2  # times that an alert is told again for what it had been before
+News = Literal["new", "effect", "turn"]
+"""It was never so; another effect than what was told; it is again what it has been before."""
+
+
+def news_of(firing: Alert, member: Member, finding: Finding, cause: Member | None) -> News | None:
+    """Of a finding that says that things have changed once more; `cause`: what it follows from."""
     detail = finding.detail
     if detail["detector"]["name"] not in _MEASURED:
-        return True
-    if is_graver(member, detail):
-        return True
+        return "new"
+    severity = SEVERITIES.index(detail["severity"])
+    if severity > max(map(SEVERITIES.index, (member.severity, member.gravest))):
+        return "new"
     is_of_outcomes = firing.kind == "performance" and not member.is_folded
     if is_of_outcomes and detail["kind"] != "performance":
-        return True  # it has become known that the concept drifts
-    was, now = firing.effect, _interval(detail["effect"])
+        return "new"  # it has become known that the concept drifts
+    now, was = _interval(detail["effect"]), _interval(firing.effect)
     if _part(detail["evidence"]) != _part(firing.evidence):
-        return is_another(now, NOTHING, 1 + member.retold)  # of that part nothing was told
-    return is_another(now, _interval(was), 1 + member.retold)
-
-
-def is_graver(member: Member, detail: dict[str, Any]) -> bool:
-    return SEVERITIES.index(detail["severity"]) > SEVERITIES.index(member.severity)
+        was = NOTHING  # of that part nothing was told
+    if is_another(now, was, 1 + member.retold):
+        return "effect"
+    is_graver = severity > SEVERITIES.index(member.severity)
+    is_turn = is_graver or member.is_folded != (cause is not None)
+    return "turn" if is_turn and member.turns < TURNS else None
 
 
 def _part(evidence: Mapping[str, Mapping[str, Any]]) -> int | None:

@@ -5,18 +5,24 @@ a sum against that of independent values, is measured from each provisional refe
 on the scores and bins of the former; for the first one, from the panes that it is made of. Where
 it cannot be told from 1, it is 1; else its upper bound. Where a tenth of all columns say otherwise,
 the dependence is the traffic's, and the others take their estimates.
+
+So few values say little of what each column depends by, and nothing of what has not happened yet.
+What they say together is known earlier (`common_tau`), and holds for all that is compared with
+what is only provisional.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.dependence import variance_ratio
+from detectors.dependence import common_ratio, variance_ratio
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
+from stream.units import Key, is_fault
 
 BATCHES = 40  # from a provisional reference to its doubling
 FEWEST = 20  # from which a variance can be told
@@ -34,6 +40,15 @@ def taus_of(x: Ints, n: Ints, xx: Ints) -> NDArray[np.float64]:
     is_shared = beyond.mean() > _SHARED
     others = np.maximum(estimate, 1.0) if is_shared else np.ones(len(found))
     return np.where(beyond & np.isfinite(upper), upper, others)
+
+
+def common_tau(columns: Mapping[Key, Ints], x: Ints, n: Ints, xx: Ints) -> float:
+    """Of all values together: of panes or batches of panes, (panes, columns)."""
+    values = [at for (_, measure), at in columns.items() if not is_fault(measure)]
+    if not values:
+        return 1.0
+    at = np.concatenate(values)
+    return common_ratio(n[:, at], x[:, at], xx[:, at])
 
 
 class Batches:
@@ -57,10 +72,13 @@ class Batches:
                 self._sums.append(np.zeros_like(sums))
             self._sums[batch] = self._sums[batch] + sums
 
-    def taus(self) -> NDArray[np.float64] | None:
-        """τ of each column; None: there are too few to tell."""
+    def sums(self) -> tuple[Ints, Ints, Ints] | None:
+        """x, n, xx of the batches that are full; None: there are too few to tell."""
         whole = self._sums[: self._rows // self._size]
-        return None if len(whole) < FEWEST else taus_of(*np.stack(whole).swapaxes(0, 1))
+        if len(whole) < FEWEST:
+            return None
+        x, n, xx = np.stack(whole).swapaxes(0, 1)
+        return x, n, xx
 
     def snapshot(self) -> list[Any]:
         return [self._size, self._rows, [sums.flatten() for sums in self._sums]]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,17 @@ class Cause:
         return {"what": self.what, **self.facts}
 
 
-def cause_of(window: Rows | None, name: str, measure: str, reference: Reference) -> Cause | None:
-    """Of what a feature's unit told; `name`: feature:<name>."""
+def cause_of(
+    window: Rows | None, name: str, measure: str, reference: Reference, tau: float = 1.0
+) -> Cause | None:
+    """Of what a feature's unit told; `name`: feature:<name>; `tau`: how many values are worth one,
+    infinite where nobody knows."""
     if window is None or not len(window) or not reference.knows(name):
         return None
-    for look in _LOOKS.get(measure, ()):
+    looks = _LOOKS.get(measure, ())
+    if looks is _OF_VALUES:
+        looks = (partial(_stale, tau=tau), *looks)
+    for look in looks:
         for rows in _late_parts(window):
             found = look(rows, name, reference)
             if found is not None:
@@ -137,8 +144,8 @@ def _new_categories(rows: Rows, name: str, reference: Reference) -> Cause | None
     return Cause("new_category", "data_quality", f"new: {names}", {"values": shares})
 
 
-def _stale(rows: Rows, name: str, reference: Reference) -> Cause | None:
-    found = constant_of(rows, name, reference)
+def _stale(rows: Rows, name: str, reference: Reference, tau: float) -> Cause | None:
+    found = constant_of(rows, name, reference, tau)
     if found is None:
         return None
     because = f"it is {found.shown} in all of its last {found.count} values: it has stopped varying"
@@ -185,8 +192,9 @@ def _other_unit(rows: Rows, name: str, reference: Reference) -> Cause | None:
     return Cause("other_unit", "data_quality", because, facts, is_certain=True)
 
 
-_OF_VALUES = (_stale, _swapped, _other_unit)
-_LOOKS: Mapping[str, tuple[Callable[[Rows, str, Reference], Cause | None], ...]] = {
+_Looks = tuple[Callable[[Rows, str, Reference], Cause | None], ...]
+_OF_VALUES: _Looks = (_swapped, _other_unit)  # behind whether there are any
+_LOOKS: Mapping[str, _Looks] = {
     "absent": (_renamed,),
     "type_error": (_retyped,),
     "unseen": (_new_categories,),

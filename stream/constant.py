@@ -88,8 +88,11 @@ def _shown(window: Rows, kind: np.uint8, bits: np.uint64) -> str:
     return window.texts[int(bits)] if kind == TEXT else f"{_number(int(bits)):.6g}"
 
 
-def constant_of(window: Rows | None, name: str, reference: Reference) -> Run | None:
-    """What the values of the latest panes of a window all are; None: they vary, or are too few."""
+def constant_of(
+    window: Rows | None, name: str, reference: Reference, tau: float = 1.0
+) -> Run | None:
+    """What the values of the latest panes of a window all are; None: they vary, or are too few.
+    `tau`: how many of its values are worth one."""
     run = None if window is None else latest_run(window, name)
     if run is None or run.count < FEWEST:
         return None
@@ -97,7 +100,7 @@ def constant_of(window: Rows | None, name: str, reference: Reference) -> Run | N
     if usual is None:
         return None
     share = (usual.count + 0.5) / (usual.values + 1.0)
-    return run if run.count * math.log(share) <= math.log(_BY_CHANCE) else None
+    return run if run.count / tau * math.log(share) <= math.log(_BY_CHANCE) else None
 
 
 def usual_of(kind: int, bits: int, name: str, reference: Reference) -> Usual | None:

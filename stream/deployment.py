@@ -15,15 +15,18 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from stream.frozen_table import FrozenTable
 from stream.judgement import DELAY
 from stream.objective_watch import LATENCY
 from stream.pane_kinds import PaneKind, checked_kind, further_age_of, is_judged
+from stream.plain_panes import table_from_plain
+from stream.profile import Profile
 from stream.reference import VERSION, Reference
-from stream.rules import Rules
+from stream.rules import SEASON_HOURS, Rules
 from stream.snapshot import BrokenRecordError, formed, unpack
-from stream.wire_forms import checked_table, fields
+from stream.wire_forms import array, checked_table, fields
 
 LARGEST_BYTES = 64_000_000  # of one reference, when it is not compressed
 _UNKNOWN = frozenset({DELAY, LATENCY})
@@ -56,15 +59,29 @@ def opened(data: bytes) -> Reference:
 
 
 def _checked(plain: Any) -> Reference:
-    reference = Reference.from_plain(plain)
-    if checked_kind(reference.kind) in {"pair", "trial"}:
-        raise BrokenRecordError(f"a reference of {reference.kind}s")
+    """It is to be one that panes can be compared with, whoever wrote it."""
     fields(plain["group"], str, str, str, str)
     fields([plain["start_ms"], plain["end_ms"], plain.get("source")], int, int, str)
-    if len(checked_table(reference.table)) != 1:
-        raise BrokenRecordError("a reference is one pane")
+    checked_table(table_from_plain(plain["table"]))
+    reference = Reference.from_plain(plain)
     if not reference.source:
         raise BrokenRecordError("a reference that was not built to be deployed")
+    if checked_kind(reference.kind) in {"pair", "trial"}:
+        raise BrokenRecordError(f"a reference of {reference.kind}s")
+    if len(reference.table) != 1 or not 0 <= reference.start_ms < reference.end_ms:
+        raise BrokenRecordError("a reference is one pane")
+    for values in reference.values.values():
+        distinct = array(values.distinct, np.float64)
+        counts = array(values.counts, np.int64, len(distinct))
+        if not (len(distinct) and (distinct[1:] > distinct[:-1]).all() and (counts > 0).all()):
+            raise BrokenRecordError("values of a sample that do not rise")
+    for season in reference.seasons.values():
+        if len(array(season.mean, np.int64)) not in SEASON_HOURS.values():
+            raise BrokenRecordError("a season of other hours")
+        fields([season.x, season.xx, season.tau, season.unknown], int, int, float, int)
+    profile = Profile(reference, 1, len(reference.table.texts) + 1)
+    for name in reference.frozen.names:
+        profile.number(name), profile.text(name)
     return reference
 
 

@@ -20,6 +20,7 @@ from stream.findings import Findings
 from stream.inputs import Inputs
 from stream.joint_terms import MEASURE, SERIES
 from stream.joint_watch import JointWatch
+from stream.limit_account import declared
 from stream.limit_watch import MEASURE as LIMIT
 from stream.limit_watch import SERIES as LIMITED
 from stream.limit_watch import LimitWatch
@@ -81,7 +82,7 @@ class Detection:
         ended += self._distances.use(rules.thresholds_of(self._group[0]))
         if self._objectives.use(rules.model(self._group[0]).latency):
             ended.append((LATENCY, "objective"))
-        if self.limits.use(rules.model(self._group[0])):
+        if self.limits.use(declared(rules, self._group)):
             ended.append((LIMITED, LIMIT))
         return ended
 
@@ -210,10 +211,10 @@ class Detection:
         """What is judged worse than its owner has declared acceptable."""
         if self._kind != "cohort" or self._group[2] == SHADOW:
             return []
-        if not rules.model(self._group[0]).objectives:
+        if not declared(rules, self._group).objectives:
             return []
         told = self.limits.run(
-            run, rules, self._group[0], taus=self._taus(),
+            run, rules, self._group, taus=self._taus(),
             undecided=self.watch.undecided, is_known=self.law is not None,
         )  # fmt: skip
         return [words.of_limit(one, int(run.pane_end[one.row])) for one in told]
@@ -288,7 +289,7 @@ class Detection:
             found += stuck(lines, watch, standards, recent, rules)
             found += together(lines, self._joint, recent, rules)
         rate = self._rate(rules)
-        found += self.limits.powers(lines, rules, self._group[0], rate, self._taus())
+        found += self.limits.powers(lines, rules, self._group, rate, self._taus())
         return found
 
     # -- state

@@ -208,11 +208,11 @@ class PredictionColumns:
 
     def keys(self) -> Hashes:
         """Of the join: of (model_id, prediction_id)."""
-        return self.hashes ^ _each([_model_hash(group[0]) for group in self.groups], self.group)
+        return _with_each(self.hashes, [_model_hash(group[0]) for group in self.groups], self.group)
 
     def identities(self, keys: Hashes) -> Hashes:
         """Of (model_id, model_version, role, prediction_id), from the keys of the join."""
-        return keys ^ _each([_version_hash(*group[1:3]) for group in self.groups], self.group)
+        return _with_each(keys, [_version_hash(*group[1:3]) for group in self.groups], self.group)
 
     def claims(self) -> Columns:
         """As the join needs them."""
@@ -277,7 +277,7 @@ class OutcomeColumns:
 
     def keys(self) -> Hashes:
         """Of the join: of (model_id, prediction_id)."""
-        return self.hashes ^ _each([_model_hash(model) for model in self.models], self.model)
+        return _with_each(self.hashes, [_model_hash(model) for model in self.models], self.model)
 
     def identities(self, keys: Hashes) -> Hashes:
         """Of (model_id, prediction_id, revision), from the keys of the join."""
@@ -335,11 +335,16 @@ def _taken(shapes: Sequence[Shape], rows: Rows, count: int) -> list[Shape]:
     return taken
 
 
-def _each(of_code: Sequence[Hashes], codes: NDArray[np.int64]) -> Hashes:
-    """(n, 2); each distinct part was hashed once."""
-    if len(of_code) == 1:
-        return np.broadcast_to(of_code[0], (len(codes), 2))
-    return np.array(of_code, np.uint64).reshape(-1, 2)[codes]
+def _with_each(hashes: Hashes, of_code: Sequence[Hashes], codes: NDArray[np.int64]) -> Hashes:
+    """(n, 2): joined with those of their parts; each distinct part was hashed once."""
+    if len(of_code) > 1:
+        return hashes ^ np.array(of_code, np.uint64).reshape(-1, 2)[codes]
+    made: Hashes = np.empty((len(hashes), 2), np.uint64)
+    for part in range(
+        2 * len(of_code)
+    ):  # one column, then the other: to broadcast rows takes longer
+        np.bitwise_xor(hashes[:, part], of_code[0][part], out=made[:, part])
+    return made
 
 
 @lru_cache(maxsize=4_096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ from stream.times import iso
 from stream.unit_walk import Crossing, Told
 from stream.units import is_fault
 from stream.verdicts import Context, describe, describe_crossing
-from stream.watched import Key
+from stream.watched import Key, Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Findings:
             detail["summary"] += "; predictions have moved too"
         if self.kind == "prediction":
             window = self.recent.window(crossing.since_ms, end_ms)
-            _explain(detail, window, watched.key, reference)
+            _explain(detail, window, watched, is_sealed=is_sealed)
         if name == ESTIMATE:
             detail["impact"] |= _sums("estimated_error", told, crossing)
         if is_judged(self.kind):
@@ -252,9 +253,12 @@ class Findings:
         return {"current": current_evidence(window, name, reference), "reference": before}
 
 
-def _explain(detail: dict[str, Any], window: Rows | None, key: Key, reference: Reference) -> None:
-    """What probably is behind an alert of a feature, and which features moved with predictions."""
-    name, measure = key
+def _explain(
+    detail: dict[str, Any], window: Rows | None, watched: Watched, *, is_sealed: bool
+) -> None:
+    """What probably is behind an alert of a feature, and which features moved with predictions.
+    How long a value may stay the same (an hour of the day does) a sealed reference knows first."""
+    (name, measure), reference = watched.key, watched.profile.reference
     if detail["kind"] == "prediction_drift":
         ranked = ranked_features(window, reference)
         if ranked is not None:
@@ -262,7 +266,8 @@ def _explain(detail: dict[str, Any], window: Rows | None, key: Key, reference: R
             detail["summary"] += moved_most(ranked)
     if detail["feature"] is None:
         return
-    cause = cause_of(window, name, measure, reference)
+    tau = max(watched.tau) if is_sealed else math.inf
+    cause = cause_of(window, name, measure, reference, tau)
     if cause is None:
         return
     detail["summary"] += f"; {cause.because}"

@@ -67,6 +67,35 @@ class GroupedRows:
             yield self.groups[int(code[start])], Rows(ends[at], hashes[at], cells, texts)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """Of one group, and of parts with the same columns, the rows of panes that end in
+    (after, until]: not put together yet."""
+
+    parts: Sequence[GroupedRows]
+    after_ms: int
+    until_ms: int
+
+    @property
+    def group(self) -> Group:
+        return self.parts[0].groups[0]
+
+    def rows(self) -> list[GroupedRows]:
+        """Put together; none where there are none."""
+        return together([part.between(self.after_ms, self.until_ms) for part in self.parts])
+
+    @classmethod
+    def of(cls, parts: Sequence[GroupedRows], after_ms: int, until_ms: int) -> Stretch | None:
+        """None where these parts are of several groups, or differ in their columns."""
+        are_one = bool(parts) and all(
+            len(part.groups) == 1
+            and part.groups[0] == parts[0].groups[0]
+            and part.names == parts[0].names
+            for part in parts
+        )
+        return cls(parts, after_ms, until_ms) if are_one else None
+
+
 class Piece:
     """The rows of one group among those of many that came together: from `start` to before `stop`
     of the whole."""

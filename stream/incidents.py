@@ -18,9 +18,10 @@ from typing import Any
 
 import msgspec
 
+from stream.alert_news import News
 from stream.columns import Group
 from stream.events import Action, Severity
-from stream.members import FAULTS, Member, Sign, is_at_least
+from stream.members import FAULTS, Member, Sign, graver, is_at_least
 from stream.rules import DAY_MS
 from stream.shared_sums import NAME as SHARED
 from stream.snapshot import Part, pack, unpack
@@ -297,12 +298,14 @@ class Incidents:
         """Its own, as of what it tells now. Cohorts know a fault as it was when it fired."""
         if member.alone and member.graver_ms is None and severity != "info":
             member.graver_ms = ready_ms
+        member.gravest = graver(member.gravest, severity)
         if member.sign.kind not in FAULTS:
             member.severity, member.action = severity, action
         self._note(member)
 
-    def tell_again(self, member: Member) -> None:
-        member.retold += 1
+    def tell_again(self, member: Member, news: News) -> None:
+        member.retold += news == "effect"
+        member.turns += news == "turn"
         self._note(member)
 
     def unfold(self, member: Member) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream import native
 from stream.event_columns import EventColumns
 from stream.events import Records
 from stream.identity import Hashes, IdMemory
@@ -136,6 +137,8 @@ class Intake:
 
 def _timestamps(records: Records) -> NDArray[np.int64]:
     given = records.timestamps_ms
+    if native.IN_USE:
+        return np.frombuffer(native.EXTENSION.integers(list(given), NO_TIMESTAMP), np.int64)
     try:
         return np.frombuffer(struct.pack(f"{len(given)}q", *given), np.int64)
     except struct.error:  # some have none

@@ -13,12 +13,18 @@ from typing import Any, Self
 
 from detectors.limit_detector import LimitDetector
 from stream.budget import DECLARED
+from stream.columns import Group
 from stream.judged_units import largest_cost
 from stream.rules import ModelRule, ObjectiveRule, Rules
 
 ODDS = (1.1, 1.3, 1.7, 2.5, 5.0)  # bet on, as multiples of those of what is acceptable
 GRAVER = 1.5  # times as much as was told
 WITHIN = math.log(10_000)  # nats for an objective to be met again
+
+
+def declared(rules: Rules, group: Group) -> ModelRule:
+    """With what holds of the segment, where the group is one."""
+    return rules.model(group[0]).in_segment(group[3])
 
 
 def watched(rule: ModelRule) -> list[ObjectiveRule]:
@@ -31,9 +37,9 @@ def largest_of(objective: ObjectiveRule, rule: ModelRule) -> float:
     return largest_cost(rule) if objective.metric == "cost" else 1.0
 
 
-def objective_share(rules: Rules, model_id: str) -> float:
-    """Of the model's budget, for each objective."""
-    return DECLARED / max(len(watched(rules.model(model_id))), 1) / rules.sources
+def objective_share(rules: Rules, rule: ModelRule) -> float:
+    """Of the model's budget, for each objective of a group."""
+    return DECLARED / max(len(watched(rule)), 1) / rules.sources
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from detectors.limit_detector import sure_values
 from stream.bounded_mean import STEPS
 from stream.budget import false_alerts_per_prediction
+from stream.columns import Group
 from stream.limit_account import (
     GRAVER,
     ODDS,
     Account,
     Missed,
+    declared,
     largest_of,
     objective_share,
     watched,
@@ -67,12 +69,12 @@ class LimitWatch:
         return was_firing and not self.is_firing
 
     def run(
-        self, run: PaneTable, rules: Rules, model_id: str, *, taus: Mapping[str, float],
+        self, run: PaneTable, rules: Rules, group: Group, *, taus: Mapping[str, float],
         undecided: NDArray[np.bool_] | None, is_known: bool,
     ) -> list[LimitTold]:  # fmt: skip
         """`taus`: how much values depend, by series; `undecided`: panes that are no evidence;
         `is_known`: a reference was sealed, so that what is usual has been seen."""
-        rule = rules.model(model_id)
+        rule = declared(rules, group)
         known = watched(rule)
         if self._first_ms is None:
             self._first_ms = run.first_end_ms - rules.pane_ms
@@ -101,7 +103,7 @@ class LimitWatch:
             self._open = None
             block = start_ms, int(run.pane_end[last])
             told += self._close(
-                known, parts, block, row=last, rules=rules, model_id=model_id, is_known=is_known
+                known, parts, block, row=last, rules=rules, group=group, is_known=is_known
             )
         return told
 
@@ -113,15 +115,15 @@ class LimitWatch:
         *,
         row: int,
         rules: Rules,
-        model_id: str,
+        group: Group,
         is_known: bool,
     ) -> Iterator[LimitTold]:
         """A block is full."""
         assert self._first_ms is not None
-        end_ms, was_firing = block[1], self.is_firing
+        end_ms, was_firing, rule = block[1], self.is_firing, declared(rules, group)
         span_ms = end_ms - self._first_ms
-        rate = false_alerts_per_prediction(rules.budget_of(model_id), self._judged, span_ms)
-        threshold = -math.log(rate * objective_share(rules, model_id))
+        rate = false_alerts_per_prediction(rules.budget_of(group[0]), self._judged, span_ms)
+        threshold = -math.log(rate * objective_share(rules, rule))
         is_news = False
         for objective in known:
             total, count = parts[series_of(objective)]
@@ -132,7 +134,7 @@ class LimitWatch:
             said = account.add(objective, total, count, block, threshold if may_tell else math.inf)
             is_news |= said and account.missed is not None
         found = [of.missed for of in self._accounts.values() if of.missed is not None]
-        worst = sorted(found, key=lambda of: -of.value * _per(of, rules, model_id))
+        worst = sorted(found, key=lambda of: -of.value * _per(of, rule))
         if found and is_news:
             self._ask_ms = end_ms + rules.ask_after_ms if not was_firing else self._ask_ms
             yield LimitTold(row, "drift", tuple(worst), threshold)
@@ -146,17 +148,18 @@ class LimitWatch:
     # -- reading
 
     def powers(
-        self, lines: Lines, rules: Rules, model_id: str, rate: float, taus: Mapping[str, float]
+        self, lines: Lines, rules: Rules, group: Group, rate: float, taus: Mapping[str, float]
     ) -> Iterator[dict[str, Any]]:
         """How soon half as much again as is acceptable would be told."""
+        rule = declared(rules, group)
         for objective, account in self._accounts.items():
             name = series_of(objective)
             tau = taus.get(name, 1.0)
-            delay = sure_delay(rules, model_id, objective, rate, tau)
+            delay = sure_delay(rules, rule, objective, rate, tau)
             yield lines.line(
                 name, MEASURE, Power((GRAVER - 1.0) * objective.at_most, delay, 1.0),
                 reference=None, values=account.seen, tau=tau,
-                budget_share=objective_share(rules, model_id), floor=objective.at_most,
+                budget_share=objective_share(rules, rule), floor=objective.at_most,
                 predictions=delay * self._judged / max(account.seen, 1), note=None,
             )  # fmt: skip
 
@@ -188,12 +191,12 @@ class LimitWatch:
 
 
 def sure_delay(
-    rules: Rules, model_id: str, objective: ObjectiveRule, rate: float, tau: float = 1.0
+    rules: Rules, rule: ModelRule, objective: ObjectiveRule, rate: float, tau: float = 1.0
 ) -> float:
     """Values within which half as much again as is acceptable is told, 19 times in 20. `rate`:
     false alerts a prediction."""
-    limit = objective.at_most / largest_of(objective, rules.model(model_id))
-    threshold = -math.log(rate * objective_share(rules, model_id))
+    limit = objective.at_most / largest_of(objective, rule)
+    threshold = -math.log(rate * objective_share(rules, rule))
     return sure_values(limit, min(GRAVER * limit, 1.0), threshold * tau, ODDS) + BLOCK
 
 
@@ -221,6 +224,6 @@ def _added(part: tuple[float, int] | None, of: Sums, begun: int, last: int) -> t
     return total + float(of[0][last]) - before[0], count + int(of[1][last]) - before[1]
 
 
-def _per(of: Missed, rules: Rules, model_id: str) -> float:
+def _per(of: Missed, rule: ModelRule) -> float:
     """The inverse of what is acceptable of it, as a share of the largest."""
-    return largest_of(of.objective, rules.model(model_id)) / of.objective.at_most
+    return largest_of(of.objective, rule) / of.objective.at_most

@@ -8,7 +8,7 @@ from typing import Any
 
 from detectors.confidence_sequence import Between
 from stream.alert_fields import Z95, Detected, Span, alert_fields, impact_of, params_hash, short
-from stream.limit_account import Missed, largest_of, objective_share
+from stream.limit_account import Missed, declared, largest_of, objective_share
 from stream.limit_watch import LimitTold
 from stream.objectives import series_of
 from stream.rules import ModelRule, ObjectiveRule
@@ -18,7 +18,7 @@ from stream.verdicts import Context
 def describe_limit(context: Context, told: LimitTold, end_ms: int) -> dict[str, Any]:
     """The fields of an alert: effect and floor are those of what is missed most."""
     worst = told.missed[0]
-    rule = context.rules.model(context.group[0])
+    rule = declared(context.rules, context.group)
     scale, at_most, share = largest_of(worst.objective, rule), worst.objective.at_most, worst.value
     beyond = share * scale - at_most
     spread = Z95 * math.sqrt(share * (1.0 - share) / worst.count) * scale
@@ -41,7 +41,7 @@ def describe_limit(context: Context, told: LimitTold, end_ms: int) -> dict[str, 
             params_hash=params_hash([asdict(one) for one in rule.objectives]),
             statistic=worst.statistic,
             threshold=told.threshold,
-            budget_share=objective_share(context.rules, context.group[0]),
+            budget_share=objective_share(context.rules, rule),
         ),
         span=Span(worst.since_ms, end_ms, worst.count),
         effect=Between(beyond, beyond - spread, beyond + spread),
@@ -53,7 +53,7 @@ def describe_limit(context: Context, told: LimitTold, end_ms: int) -> dict[str, 
 
 
 def lasting_words(context: Context, told: LimitTold, days: str) -> str:
-    rule = context.rules.model(context.group[0])
+    rule = declared(context.rules, context.group)
     return f"{context.who}: for {days} days {_found(told, rule)}"
 
 

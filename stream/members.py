@@ -110,7 +110,9 @@ class Member(msgspec.Struct):
     moved: tuple[float, float] | None = None  # before and after, where the alert has both
     escalated: int = 0  # number of the last step taken, because nobody took it in hand
     escalated_ms: int = 0  # the last of them
-    retold: int = 0  # times that it was told again with another effect
+    retold: int = 0  # times that it was told again with another effect, and
+    turns: int = 0  # as what it had been before
+    gravest: Severity = "info"  # of its own severities so far
     replaced: tuple[str, str] | None = None  # of a new feature set: the former, and its name
 
     @property
@@ -246,6 +248,10 @@ def layer(kind: Kind) -> int:
 
 def lesser(one: Severity, other: Severity) -> Severity:
     return min(one, other, key=SEVERITIES.index)
+
+
+def graver(one: Severity, other: Severity) -> Severity:
+    return max(one, other, key=SEVERITIES.index)
 
 
 def is_at_least(one: Severity, other: Severity) -> bool:

@@ -20,6 +20,7 @@ from stream.findings import Findings
 from stream.gathering import Gathering
 from stream.inputs import Inputs
 from stream.label_counts import LabelCounts
+from stream.limit_account import declared
 from stream.limit_watch import LimitWatch
 from stream.monitor_state import Held, fired_in_version_1
 from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
@@ -244,7 +245,7 @@ class Monitor:
         if is_judged(self.kind):
             self._labels.count(run, findings)
         if self.kind == "cohort" and self.rules.model(self.group[0]).objectives:
-            self._objectives.count(run, findings, self.rules.model(self.group[0]))
+            self._objectives.count(run, findings, declared(self.rules, self.group))
         return findings
 
     # -- references

@@ -27,7 +27,8 @@ def prediction_columns(
     limits = rules.max_record_bytes, rules.max_features
     made = native.EXTENSION.predictions(values, *limits, rules.has_segments)
     place, time, hashes, group, label, value, score, latency, shape, asked, *shared = made
-    texts, text_hashes, are_values, groups, shapes, kind, bits, sets, of_segments, segments = shared
+    texts, text_hashes, are_values, groups, shapes, kind, bits, sets, *more = shared
+    of_segments, segments, is_one_shape = more
     codes = np.frombuffer(label, np.int64)
     of_text = np.frombuffer(text_hashes, np.uint64)
     said = Said(
@@ -40,6 +41,7 @@ def prediction_columns(
     )
     keys = [tuple(texts[code] for code in _codes(key)) for key in groups]
     cells = np.frombuffer(kind, np.uint8), np.frombuffer(bits, np.uint64)
+    of_shapes = [_codes(key) for key in shapes]
     columns = PredictionColumns(
         np.frombuffer(time, np.int64),
         np.frombuffer(place, np.int64),
@@ -47,9 +49,9 @@ def prediction_columns(
         np.frombuffer(group, np.int64),
         [(model, version, role, "") for model, version, role in keys],
         said,
-        _shapes(
-            np.frombuffer(shape, np.int64), [_codes(key) for key in shapes], texts, cells, said
-        ),
+        [_whole_shape(len(codes), of_shapes[0], texts, cells, said)]
+        if is_one_shape
+        else _shapes(np.frombuffer(shape, np.int64), of_shapes, texts, cells, said),
         {
             (code := int(of_text[i])): text_shown(texts[i], code)
             for i in np.flatnonzero(np.frombuffer(are_values, np.bool_)).tolist()
@@ -109,6 +111,19 @@ def _hashes(codes: Places, of_text: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.append(of_text, np.uint64(0))[codes]
 
 
+def _whole_shape(
+    count: int,
+    key: list[int],
+    texts: list[str],
+    cells: tuple[NDArray[np.uint8], NDArray[np.uint64]],
+    said: Said,
+) -> Shape:
+    """Of all rows, whose cells lie column by column."""
+    given, *names = key
+    kinds, bits = cells[0].reshape(len(names), count), cells[1].reshape(len(names), count)
+    return _shape(np.arange(count), given, [texts[name] for name in names], (kinds, bits), said)
+
+
 def _shapes(
     of_row: Places,
     keys: Sequence[list[int]],
@@ -117,11 +132,6 @@ def _shapes(
     said: Said,
 ) -> list[Shape]:
     """Cells lie row by row: those of a shape are a matrix, and its columns the columns of that."""
-    if len(of_row) and (of_row == of_row[0]).all():
-        given, *names = keys[int(of_row[0])]
-        size = (len(of_row), len(names))
-        matrices = cells[0].reshape(size), cells[1].reshape(size)
-        return [_shape(np.arange(len(of_row)), given, [texts[n] for n in names], matrices, said)]
     widths = np.array([len(key) - 1 for key in keys], np.int64)
     starts = np.zeros(len(of_row), np.int64)
     starts[1:] = np.cumsum(widths[of_row])[:-1]
@@ -132,7 +142,7 @@ def _shapes(
         rows = order[0 if code == 0 else ends[code - 1] : ends[code]]
         if not len(rows):
             continue  # its only record was given up after all
-        of_rows = starts[rows, np.newaxis] + np.arange(len(names))
+        of_rows = starts[rows] + np.arange(len(names))[:, np.newaxis]
         matrices = cells[0][of_rows], cells[1][of_rows]
         shapes.append(_shape(rows, given, [texts[name] for name in names], matrices, said))
     return shapes
@@ -145,8 +155,10 @@ def _shape(
     cells: tuple[NDArray[np.uint8], NDArray[np.uint64]],
     said: Said,
 ) -> Shape:
-    """Of cells, (rows, features) each."""
-    kind, bits = np.ascontiguousarray(cells[0].T), np.ascontiguousarray(cells[1].T)
-    columns = {f"{FEATURE}{name}": Column(kind[i], bits[i]) for i, name in enumerate(names)}
+    """Of cells, (features, rows) each."""
+    columns = {
+        f"{FEATURE}{name}": Column(kind, bits)
+        for name, kind, bits in zip(names, *cells, strict=True)
+    }
     ordered = {name: columns[name] for name in sorted(columns)}
     return Shape(rows, ordered | said.measures(rows, given))

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from stream import native
 from stream.closed_panes import Closed, closed, summarised
 from stream.columns import Group, Rows, concatenate
-from stream.grouped_rows import GroupedRows, together
+from stream.grouped_rows import GroupedRows, Stretch, together
 from stream.panes import PaneTable, cut_at, merge
 from stream.plain_panes import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 from stream.rules import Rules
@@ -116,15 +117,19 @@ class OpenPanes:
             for group, rows in alike.dealt():
                 self.add(group, rows)
 
-    def _due(self, after_ms: int) -> tuple[list[GroupedRows], dict[Group, list[Rows]]]:
+    def _due(self, after_ms: int) -> tuple[list[GroupedRows | Stretch], dict[Group, list[Rows]]]:
         """What of the undealt rows has closed since: of groups that have nothing else, and the
         rest, dealt to its groups."""
-        due = together([part.between(after_ms, self._closed_ms) for part in self._undealt])
-        left = [part.between(self._closed_ms, -BEFORE_ALL_MS) for part in self._undealt]
+        undealt = self._undealt
+        left = [part.between(self._closed_ms, -BEFORE_ALL_MS) for part in undealt]
         self._undealt = [part for part in left if len(part)]
         self._undealt_cells = sum(len(p) * (2 + len(p.rows.columns)) for p in self._undealt)
+        of_one = Stretch.of(undealt, after_ms, self._closed_ms) if native.IN_USE else None
+        if of_one is not None and of_one.group not in self._groups:
+            return [of_one], {}
+        due = together([part.between(after_ms, self._closed_ms) for part in undealt])
         seen = Counter(g for alike in due for g in _groups_of(alike)) if len(due) > 1 else None
-        whole: list[GroupedRows] = []
+        whole: list[GroupedRows | Stretch] = []
         of: dict[Group, list[Rows]] = {}
         for alike in due:
             parted = np.zeros(len(alike.groups), np.bool_)
@@ -143,7 +148,7 @@ class OpenPanes:
     def _merged(self, tables: Sequence[PaneTable]) -> PaneTable:
         return merge(tables, self._rules.pane_rows, self._rules.max_categories)
 
-    def close(self, until_ms: int) -> Iterator[GroupedRows | tuple[Group, Closed]]:
+    def close(self, until_ms: int) -> Iterator[GroupedRows | Stretch | tuple[Group, Closed]]:
         """The panes that end by then leave, each group once."""
         if until_ms // self._rules.pane_ms <= self._closed_ms // self._rules.pane_ms:
             return  # no pane ends in between

@@ -88,7 +88,9 @@ class OutcomeJoin:
         `has_room`: which of them may be held."""
         unjoined = ~has_room | (self._held.ages(0)[predictions["group"]] == BEFORE_ALL_MS)
         self.matured["unjoined"] += int(unjoined.sum())
-        kept = {n: predictions[n][~unjoined].astype(HELD[n].dtype) for n in predictions}
+        if unjoined.any():
+            predictions = {n: of[~unjoined] for n, of in predictions.items()}
+        kept = {n: of.astype(HELD[n].dtype, copy=False) for n, of in predictions.items()}
         if "subject" not in kept:
             kept["subject"] = no_subjects(len(kept["key"]))
         self._held.hold(kept)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +12,7 @@ from stream import closed_panes, native_blocks
 from stream.closed_panes import CELL_BYTES, Closed, closed, cut_into_blocks
 from stream.columns import Group, Rows
 from stream.events import ToPanes
-from stream.grouped_rows import GroupedRows, apart
+from stream.grouped_rows import GroupedRows, Stretch, apart
 from stream.numbering import Speaker
 from stream.pane_kinds import PaneKind
 from stream.partitioning import partition_of
@@ -60,7 +60,7 @@ class PaneOutbox:
         """All of panes that are whole: those of many groups in bundles."""
         if len(rows) > rules.pane_rows and (rows.code == rows.code[0]).all():
             group = rows.groups[int(rows.code[0])]
-            if (made := self._summaries(kind, group, rows.rows, rules)) is not None:
+            if (made := self._summaries(kind, group, [rows.rows], rules)) is not None:
                 return made
         sparse, crowded = apart(rows, rules.pane_rows)
         effects: list[ToPanes] = []
@@ -73,18 +73,31 @@ class PaneOutbox:
             if kind == "prediction":
                 self._sent.extend((of.pane_ends() + rules.grace_ms).tolist())
         for group, of_group in crowded.dealt():
-            made = self._summaries(kind, group, of_group, rules)
+            made = self._summaries(kind, group, [of_group], rules)
             if made is None:
                 made = self.blocks(kind, group, closed([of_group], [], rules), rules)
             effects += made
         return effects
 
+    def stretch(self, kind: PaneKind, of: Stretch, rules: Rules) -> list[ToPanes]:
+        """As `rows`, of all of panes that are whole."""
+        parts, span = [part.rows for part in of.parts], (of.after_ms, of.until_ms)
+        made = self._summaries(kind, of.group, parts, rules, span)
+        if made is not None:
+            return made
+        return [effect for rows in of.rows() for effect in self.rows(kind, rows, rules)]
+
     def _summaries(
-        self, kind: PaneKind, group: Group, rows: Rows, rules: Rules
+        self,
+        kind: PaneKind,
+        group: Group,
+        parts: Sequence[Rows],
+        rules: Rules,
+        span_ms: tuple[int, int] = (BEFORE_ALL_MS, -BEFORE_ALL_MS),
     ) -> list[ToPanes] | None:
         """As `blocks`, where all panes are crowded; None where that must do it."""
         head = Block(self._partition, self.speaker.epoch, kind, group, None, None)
-        made = native_blocks.records(block_opening(head), rows, rules)
+        made = native_blocks.records(block_opening(head), parts, rules, span_ms)
         if made is None:
             return None
         q = _partition_of(group[0], self._partitions)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stream.columns import Group
 from stream.identity import MODEL, hash_id
 from stream.rules import SHADOW, Rules
-from stream.run import Columns, Keys, Mask, Run, gathered
+from stream.run import Columns, Keys, Mask, Portion, Run, gathered_rows
 from stream.snapshot import Part, must_be_the_same
 from stream.sorted_runs import Found, SortedRuns
 from stream.watermark import BEFORE_ALL_MS, pane_end_ms
@@ -194,16 +194,17 @@ class Pending:
     def take_due(self, reached_ms: int) -> Columns | None:
         """The rows due by then leave. O(runs), and O(log n) a row that leaves."""
         self._reached_ms = max(self._reached_ms, reached_ms)
-        taken: list[Columns] = []
+        taken: list[Portion] = []
         for run in list(self._held.runs):
             if self._first_due(run) <= self._reached_ms:
                 left = self._left.get(run.number, 0)
                 queue = self._queue_of(run)
                 upto = int(np.searchsorted(queue.due_ms, self._reached_ms, "right"))
                 if upto > left:
-                    taken.append(run.take(queue.rows[left:upto]))
+                    rows = queue.rows[left:upto].astype(np.int64)
+                    taken.append(Portion(run.columns, rows))
                     self._leave(run, upto)
-        return gathered(taken) if taken else None
+        return gathered_rows(taken) if taken else None
 
     def _first_due(self, run: Run[Groups]) -> int:
         first_ms = self._first_due_ms.get(run.number)

@@ -67,8 +67,9 @@ def _declared(rules: Rules, model_id: str, per_s: float) -> Iterator[Planned]:
     rate = false_alerts_per_prediction(
         rules.budget_of(model_id), max(round(per_s * DAY_MS / 1_000), 1), DAY_MS
     )
-    for objective in watched(rules.model(model_id)):
-        values = sure_delay(rules, model_id, objective, rate)
+    rule = rules.model(model_id).in_segment("")
+    for objective in watched(rule):
+        values = sure_delay(rules, rule, objective, rate)
         is_cost = objective.metric == "cost"
         named = {"error": "errors", "cost": "cost", "false_positive_rate": "false positives"}
         of_class = f" of {objective.of_class}" if objective.of_class else ""

@@ -30,7 +30,7 @@ from stream.profile import Profile
 from stream.reference import Reference
 from stream.reference_builder import ReferenceBuilder
 from stream.renewals import Renewal
-from stream.rules import CHAMPION, SEASON_HOURS, Rules
+from stream.rules import CHAMPION, HOUR_MS, SEASON_HOURS, Rules
 from stream.season import SeasonGathering
 from stream.settings import Settings
 from stream.source_stage import Side
@@ -68,10 +68,11 @@ class _Gathered:
 @dataclass
 class _Builders:
     rules: Rules
+    has_outcomes: bool
     found: dict[tuple[PaneKind, Group], _Gathered] = field(default_factory=dict)
 
     def observe(self, kind: PaneKind, group: Group, panes: PaneTable) -> None:
-        if group[2] != CHAMPION:
+        if group[2] != CHAMPION or (is_judged(kind) and not self.has_outcomes):
             return
         of = self.found.get((kind, group))
         if of is None:
@@ -101,7 +102,8 @@ class _Builders:
             if of.season is not None:
                 profile = Profile(reference, rules.minimum_values, rules.max_categories)
                 seasons = of.season.find(profile).seasons
-                if not seasons and kind == "prediction":
+                cycles_ms = 2 * SEASON_HOURS[rules.season_of(group[0])] * HOUR_MS
+                if not seasons or reference.end_ms - reference.start_ms < cycles_ms:
                     raise ValueError(
                         f"{who}: season is {rules.season_of(group[0])}, and these rows say nothing "
                         "of its hours: they need their own times, over two cycles or more"
@@ -136,7 +138,7 @@ def _built(
 ) -> Iterator[Reference]:
     if not source:
         raise ValueError("--of: what the files hold, such as training")
-    builders = _Builders(rules)
+    builders = _Builders(rules, bool(outcomes))
     pipeline = Pipeline(rules, 1, observe=builders.observe, release_every=20_000)
     last_ms = 0
     for side, paths in (("predictions", predictions), ("outcomes", outcomes)):
@@ -145,11 +147,10 @@ def _built(
     pipeline.end_of_input(last_ms + max(matured_ms) + rules.grace_ms + rules.pane_ms)
     for dead in pipeline.dead_letters[:5]:
         say(f"{dead.letter.topic}: {dead.letter.reason}: {dead.letter.detail}")
-    if pipeline.dead_letters:
-        say(f"{len(pipeline.dead_letters)} lines are in no reference")
-    for reference in builders.sealed(source):
-        if not is_judged(reference.kind) or outcomes:
-            yield reference
+    left_out = len(pipeline.dead_letters) + pipeline.ledger()["total"]["predictions"]["duplicate"]
+    if left_out:
+        say(f"{left_out} lines, those with an id that was there before too, are in no reference")
+    yield from builders.sealed(source)
     models = {group[0] for _, group in builders.found}
     auto = sorted(m for m in models if outcomes and rules.maturity_of(m) == "auto")
     if auto:

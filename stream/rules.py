@@ -179,6 +179,12 @@ class ObjectiveRule:
     at_most: float
     over_ms: int = 30 * DAY_MS
     of_class: str = ""  # of false positives; empty: of the positive one
+    segment: str = ""  # of this one only, instead of what holds of the whole and of each segment
+
+    def replaces(self, other: ObjectiveRule) -> bool:
+        """Within the segment that this one is of."""
+        same = (self.metric, self.of_class) == (other.metric, other.of_class)
+        return same and bool(self.segment) and not other.segment
 
 
 Requirement = Literal["reference", "owner", "thresholds", "rollback"]
@@ -265,6 +271,14 @@ class ModelRule:
         """Whether its owner has said what is to be told."""
         own = (self.budget, self.floors, self.thresholds)
         return bool(self.objectives) or any(one is not None for one in own)
+
+    def in_segment(self, segment: str) -> ModelRule:
+        """With the objectives that hold of a segment; empty: of the model as a whole."""
+        if not any(one.segment for one in self.objectives):
+            return self
+        own = [one for one in self.objectives if one.segment in ("", segment)]
+        held = [one for one in own if not any(other.replaces(one) for other in own)]
+        return replace(self, objectives=tuple(held))
 
 
 _KEPT_ROWS = 256  # what is told of a sample has an error of a few percent then
@@ -526,6 +540,9 @@ class Rules:
             for name in _SINCE_0_1_OF_ONE:
                 if model[name] is None or (model[name] in _NOTHING and name not in _OWN):
                     del model[name]
+            for objective in model.get("objectives", ()):
+                if not objective["segment"]:
+                    del objective["segment"]
         return fields
 
     def to_plain(self) -> dict[str, Any]:

@@ -45,9 +45,12 @@ class Run(Generic[Facts]):
         *,
         known: Filter | None = None,
     ) -> None:
-        """`columns` are sorted by key. `marks`: None where none is set. `known`: the filter."""
+        """`columns` are sorted by key. `marks`: None where none is set. `known`: the filter,
+        of columns that were made by `in_one`."""
         self.number = number
-        self.columns = {name: _narrow(values) for name, values in columns.items()}
+        self.columns = columns
+        if known is None:
+            self.columns = {name: _narrow(values) for name, values in columns.items()}
         self.facts = facts
         self.marks = marks if marks is not None and marks.any() else None
         self.marks_version = marks_version if self.marks is None else max(1, marks_version)
@@ -153,10 +156,13 @@ class Portion:
     marks: NDArray[np.uint8] | None = None
     order: NDArray[np.intp] | None = None
 
+    def all_marks(self) -> NDArray[np.uint8]:
+        if self.marks is None:
+            return _alike(_UNMARKED, _UNMARKED.dtype, len(self.columns["key"]))
+        return self.marks
+
     def taken(self) -> tuple[Columns, NDArray[np.uint8]]:
-        marks = self.marks
-        if marks is None:
-            marks = np.zeros(len(self.columns["key"]), np.uint8)
+        marks = self.all_marks()
         if self.rows is None:
             return self.columns, marks
         columns = {name: picked(values, self.rows) for name, values in self.columns.items()}
@@ -177,36 +183,56 @@ def in_one(
     return columns, np.concatenate(marks)[order], None
 
 
+def gathered_rows(portions: Sequence[Portion]) -> Columns:
+    """The rows as they come, without their marks."""
+    if not native.IN_USE:
+        return gathered([portion.taken()[0] for portion in portions])
+    first = portions[0].columns
+    made = native.EXTENSION.together_of(*_laid_out(portions, list(first)))
+    return _columns(first, made, portions)
+
+
 def _in_one_natively(
     portions: Sequence[Portion],
 ) -> tuple[Columns, NDArray[np.uint8] | None, Filter]:
     first = portions[0].columns
-    names = ["key", *(name for name in first if name != "key")]
-    kinds = [first[name].dtype for name in names]
-    given = [[cells(portion.columns[name]) for portion in portions] for name in names]
-    given.append([_UNMARKED if p.marks is None else p.marks for p in portions])
-    made, bitmap, shift = native.EXTENSION.run_of(
-        given,
-        [*(kind.itemsize for kind in kinds), 1],
+    columns, sizes, lengths, rows = _laid_out(portions, list(first))
+    columns.append([portion.all_marks() for portion in portions])
+    sizes.append(1)
+    limits = _UNFILTERED_ROWS, _FILTER_BITS
+    made, bitmap, shift = native.EXTENSION.run_of(columns, sizes, lengths, rows, *limits)
+    kept = _columns(first, made, portions)
+    marks = np.frombuffer(made[-1], np.uint8)
+    if len(marks) != len(kept["key"]):
+        marks = np.full(len(kept["key"]), marks[0])
+    known = np.uint64(shift), None if bitmap is None else np.frombuffer(bitmap, np.uint8)
+    return kept, marks, known
+
+
+def _laid_out(portions: Sequence[Portion], names: list[str]) -> tuple[list[Any], ...]:
+    """Columns of all parts, the bytes of a cell of each, and of each part the rows, and those taken
+    of it."""
+    first = portions[0].columns
+    if names[0] != "key":
+        raise ValueError("the key comes first")
+    return (
+        [[portion.columns[name] for portion in portions] for name in names],
+        [values.dtype.itemsize for values in first.values()],
         [len(portion.columns["key"]) for portion in portions],
         [portion.rows for portion in portions],
-        _UNFILTERED_ROWS,
-        _FILTER_BITS,
     )
+
+
+def _columns(first: Columns, made: Sequence[bytes], portions: Sequence[Portion]) -> Columns:
     count = sum(len(p.columns["key"] if p.rows is None else p.rows) for p in portions)
-    made_of = {
-        name: _column(of, kind, count)
-        for name, of, kind in zip(names, made[:-1], kinds, strict=True)
-    }
-    marks = None if len(made[-1]) == 1 and made[-1] == b"\0" else np.frombuffer(made[-1], np.uint8)
-    if marks is not None and len(marks) != count:
-        marks = np.full(count, marks[0])
-    known = np.uint64(shift), None if bitmap is None else np.frombuffer(bitmap, np.uint8)
-    return {name: made_of[name] for name in first}, marks, known
-
-
-def _column(of: bytes, kind: Any, count: int) -> NDArray[Any]:
-    return np.frombuffer(of, kind) if len(of) == kind.itemsize * count else _alike(of, kind, count)
+    columns: Columns = {}
+    for (name, values), cell in zip(first.items(), made, strict=False):
+        kind = values.dtype
+        if len(cell) == kind.itemsize * count:
+            columns[name] = np.frombuffer(cell, kind)
+        else:
+            columns[name] = _alike(cell, kind, count)
+    return columns
 
 
 def concatenate(parts: Sequence[Columns]) -> tuple[Columns, NDArray[np.intp]]:

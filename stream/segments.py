@@ -95,10 +95,11 @@ def targets(group: Group, segments: Sequence[SegmentRule], *, is_compared: bool)
     values: Mapping[str, str] = dict(
         zip(_names(segments), msgspec.json.decode(group[3], type=list[str]), strict=True)
     )
-    return [whole, *((*group[:3], _shown(names, values)) for names in segments)]
+    return [whole, *((*group[:3], shown_segment(names, values)) for names in segments)]
 
 
-def _shown(names: SegmentRule, values: Mapping[str, str]) -> str:
+def shown_segment(names: SegmentRule, values: Mapping[str, str]) -> str:
+    """As groups and alerts have it."""
     return ",".join(f"{name}={_plain(values[name])}" for name in names)
 
 

@@ -16,6 +16,7 @@ from pydantic import (
 
 from stream.events import Severity
 from stream.rules import DAY_MS, ObjectiveRule, Requirement, Requires, RetrainRule, VersionRule
+from stream.segments import shown_segment
 from stream.setting_detection import Section
 from stream.setting_owners import Name
 from stream.setting_types import (
@@ -141,6 +142,11 @@ class ObjectiveSettings(Section):
         default=None, description="Of false positives: one of classes; null: the positive one."
     )
 
+    segment: dict[LabelText, LabelText] = Field(
+        default={},
+        description="Of this segment only, instead of what holds of all: region: EU.",
+    )
+
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if self.metric != "cost" and self.at_most > 1:
@@ -150,7 +156,9 @@ class ObjectiveSettings(Section):
         return self
 
     def rule(self) -> ObjectiveRule:
-        return ObjectiveRule(self.metric, self.at_most, ms(self.over), self.of_class or "")
+        segment = shown_segment(tuple(sorted(self.segment)), self.segment)
+        over_ms, of_class = ms(self.over), self.of_class or ""
+        return ObjectiveRule(self.metric, self.at_most, over_ms, of_class, segment)
 
 
 Objectives = tuple[ObjectiveSettings, ...]

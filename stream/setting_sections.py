@@ -346,7 +346,10 @@ class ModelSettings(Section):
                 raise ValueError("objectives: a cost is acceptable only with costs")
             if objective.of_class is not None and objective.of_class not in self.classes:
                 raise ValueError(f"objectives: {objective.of_class} is none of classes")
-        named = [(one.metric, one.of_class) for one in self.objectives]
+            if objective.segment and tuple(sorted(objective.segment)) not in self.segments:
+                text = ", ".join(objective.segment)
+                raise ValueError(f"objectives: {text} is none of segments")
+        named = [(one.metric, one.of_class, *one.segment.items()) for one in self.objectives]
         if len({*named}) < len(named):
             raise ValueError("objectives: one metric has two")
         return self

@@ -18,7 +18,7 @@ from stream.columns import Rows
 from stream.event_columns import PredictionColumns
 from stream.events import Effect, Records
 from stream.feature_names import Alike, FeatureNames
-from stream.grouped_rows import GroupedRows
+from stream.grouped_rows import GroupedRows, Stretch
 from stream.identity import Hashes
 from stream.intake import Intake
 from stream.numbering import Said
@@ -292,6 +292,8 @@ class SourceStage:
         for panes in self._open.close(until_ms):
             if isinstance(panes, GroupedRows):
                 effects += self._outbox.rows("prediction", panes, self.rules)
+            elif isinstance(panes, Stretch):
+                effects += self._outbox.stretch("prediction", panes, self.rules)
             else:
                 effects += self._outbox.blocks("prediction", *panes, self.rules)
         return effects

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from detectors.jump import Course
-from stream.batches import FEWEST, taus_of
 from stream.columns import Rows
 from stream.late_gathering import Gathered
-from stream.pane_evidence import PaneReader
 from stream.pane_kinds import PaneKind
-from stream.panes import summarise
 from stream.profile import Profile
 from stream.reference import Reference
 from stream.rules import Rules
+from stream.taus import Taus
 from stream.unit_plan import Feature, plan, units_of
-from stream.unit_reading import Together
+from stream.unit_reading import Asked
 from stream.units import Unit
 from stream.unsettled import ANYTIME, Unsettled
 from stream.watch import Watch
 from stream.watched import Key, Watched
 
+_GROWN = 1.25  # times as large a τ as was known
 _UNMEASURED = 8.0
 """τ until live predictions have said it: rows that were put down for training are in any order."""
 _UNKNOWN_MS = 10**15
@@ -167,6 +165,9 @@ class Standards:
         firing, calm = list(watch.firing), watch.calm()
         features = list(self._features(numeric))
         sealed = {f.profile for f in features if self.is_sealed(f.profile)}
+        taus = Taus(watch, recent, rules)
+        if self.law is None:
+            taus.ask_all(self._asked(features, rules))
 
         def keep(key: Key, feature: Feature) -> Watched | None:
             known = watch.watched.get(key)
@@ -174,40 +175,28 @@ class Standards:
                 return None
             if known.profile is feature.profile:
                 return None if is_outdated(known, feature) else known
-            # an alert and its beginnings are not disturbed by what is only provisional
-            return None if feature.profile in sealed or key in calm else known
-
-        measured = watch.taus()
-        panes = None
-        if recent is not None and len(np.unique(recent.pane_end)) >= FEWEST:
-            panes = summarise(recent, rules.pane_rows, rules.max_categories)
-        first = None if panes is None else PaneReader(panes, rules.max_categories)
+            if feature.profile in sealed or key in calm:
+                return None
+            # an alert and its beginnings are not disturbed by what is only provisional, unless that
+            # has made known that its values are worth less
+            now = tau(feature, known.unit)
+            return replace(known, tau=now) if max(now) > _GROWN * max(known.tau) else known
 
         def tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
-            # values out of range come together as the values do: there are none to tell it from
-            of = Unit(unit.name, "shift") if unit.measure == "out_of_range" else unit
-            season = feature.profile.season(of.name) if of.measure == "shift" else None
-            found = measured.get((of.name, of.measure))
-            if found is None and first is None and feature.profile is self.law:
-                found = (_UNMEASURED,) * of.columns if self._is_settling else None
-            if season is not None:
-                is_live = self.is_deployed and found is not None
-                return (max(season.tau, *found),) if is_live and found else (season.tau,)
-            if found is None:
-                return _first_tau(feature, of, first)
-            return found if len(found) == unit.columns else (max(found),)
+            if feature.profile not in sealed:
+                return taus.of_provisional(feature, unit)
+            is_law = feature.profile is self.law
+            unmeasured = _UNMEASURED if is_law and self._is_settling else 1.0
+            return taus.of(feature, unit, unmeasured, is_live=self.is_deployed)
 
         def is_outdated(known: Watched, feature: Feature) -> bool:
             """Live predictions have said since how much its values depend."""
-            if (
-                not self._is_measured
-                or feature.profile is not self.law
-                or known.key in watch.firing
-            ):
+            is_of_law = feature.profile is self.law
+            if not (self._is_measured and is_of_law) or known.key in watch.firing:
                 return False
-            is_first = max(known.terms.tau) >= _UNMEASURED
+            is_first = max(known.tau) >= _UNMEASURED
             is_free = is_first or known.key in calm
-            return is_free and tau(feature, known.unit) != known.terms.tau
+            return is_free and tau(feature, known.unit) != known.tau
 
         watch.arrange(plan(features, self._kind, rules, self._model_id, keep=keep, tau=tau))
         self._is_measured = False
@@ -253,9 +242,11 @@ class Standards:
             for name, is_numeric in numeric.items()
             if profile.reference.knows(name)
         ]
-        return [
-            (u, f.numeric) for f in features for u in units_of(f, self._kind, rules, self._model_id)
-        ]
+        return [(unit, is_numeric) for unit, _, is_numeric in self._asked(features, rules)]
+
+    def _asked(self, features: Iterable[Feature], rules: Rules) -> list[Asked]:
+        units = ((f, units_of(f, self._kind, rules, self._model_id)) for f in features)
+        return [(unit, f.profile, f.numeric) for f, of in units for unit in of]
 
     @property
     def traffic(self) -> tuple[int, int] | None:
@@ -319,14 +310,6 @@ class Standards:
         if self.law is not None:
             profiles[self.law.reference.id] = self.law
         return profiles
-
-
-def _first_tau(feature: Feature, unit: Unit, first: PaneReader | None) -> tuple[float, ...]:
-    """Of a unit that has not been watched yet, from the latest panes; None: they are too few."""
-    if first is None:
-        return (1.0,) * unit.columns
-    read = first.read(Together([(unit, feature.profile, feature.numeric)]))
-    return tuple(taus_of(read.x, read.n, read.xx).tolist())
 
 
 def _values(reference: Reference, name: str) -> int:

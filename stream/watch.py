@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detectors.cusum_bank import CusumBank
 from detectors.tilts import Tilts
-from stream.batches import Batches
+from stream.batches import Batches, common_tau, taus_of
 from stream.firing import Firing, Patience
 from stream.inputs import Inputs
 from stream.learning import Learning
@@ -49,6 +49,7 @@ class Watch:
         self.learning = Learning()
         self._batches: Batches | None = None  # while a reference is being gathered
         self._taus: dict[Key, tuple[float, ...]] = {}  # as last measured, also of what fires
+        self.common_tau = 1.0  # of all series together, while little is known of each
         self._usual: Ints = np.zeros((3, 0), np.int64)  # x, n, xx of what is compared with
         self._tilted: Ints = np.zeros(0, np.int64)  # n when the constants were made
 
@@ -174,8 +175,10 @@ class Watch:
 
     def taus(self) -> dict[Key, tuple[float, ...]]:
         """Of the columns of each unit: as measured of late, else as they were taken to be."""
-        measured = None if self._batches is None else self._batches.taus()
-        if measured is not None:
+        sums = None if self._batches is None else self._batches.sums()
+        if sums is not None:
+            measured = taus_of(*sums)
+            self.common_tau = max(common_tau(self._columns, *sums), self.common_tau / 2.0)
             for key, at in self._columns.items():
                 self._taus[key] = _same(tuple(measured[at].tolist()))
         of_watched = {key: one.tau for key, one in self.watched.items()}
@@ -247,6 +250,7 @@ class Watch:
             "learning": self.learning.snapshot(),
             "batches": None if self._batches is None else self._batches.snapshot(),
             "taus": [[*key, list(tau)] for key, tau in self._taus.items()],
+            **({} if self.common_tau == 1.0 else {"common_tau": self.common_tau}),
             "usual": self._usual.flatten(),
             "tilted": self._tilted.copy(),
             "inputs": None if self.inputs is None else self.inputs.snapshot(),
@@ -285,6 +289,7 @@ class Watch:
         batches, columns = plain["batches"], len(plain["tilted"])
         self._batches = None if batches is None else Batches.restore(batches)
         self._taus = {(name, m): tuple(tau) for name, m, tau in plain.get("taus", ())}
+        self.common_tau = plain.get("common_tau", 1.0)
         self._usual = np.array(plain["usual"]).reshape(3, columns)
         self._tilted = np.array(plain["tilted"])
         if "shared" in plain:

@@ -196,7 +196,8 @@ def test_an_alert_is_one_line_of_what_where_since_when_how_much_whose_and_what_t
     )
     resolved = alert_lines.line(an_alert(status="resolved", ends_at=AFTER))
     assert resolved == "RESOLVED FeatureDrift | car_loan v1 car_value | at 2019-03-31 09:00"
-    assert "| changed by 18,700 |" in alert_lines.line(an_alert(evidence={}))
+    without = an_alert(evidence={}, summary="car_loan v1: it is silent")
+    assert "| it is silent |" in alert_lines.line(without)
     nulls = an_alert(alertname="NullRate", kind="data_quality", recommended_action="fix_pipeline")
     assert "mean" not in alert_lines.line(nulls)
 
@@ -207,6 +208,12 @@ def test_an_alert_of_the_outcomes_says_of_which_measure():
     found = alert_lines.line(an_alert(kind="performance", scope=scope, impact=impact))
     assert "| car_loan v1 error |" in found
     assert "| mean 0.0557 -> 0.0859 |" in found
+
+
+def test_ranks_that_rise_while_the_mean_falls_are_told_in_words():
+    impact = {"metric": "brier", "value": 0.02, "reference": 0.03, "label_coverage": 0.7}
+    rose = an_alert(kind="performance", impact=impact, summary="m v1: brier rose by 1 σ on ranks")
+    assert "| brier rose by 1 σ on ranks |" in alert_lines.line(rose)
 
 
 def test_the_end_of_input_carries_the_greatest_event_time():

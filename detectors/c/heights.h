@@ -8,14 +8,14 @@
 #include <math.h>
 
 #define MOST_NODES 64
-#define LOWEST 0.25 /* nats searched */
-#define HIGHEST 200.0
-#define FURTHEST 100.0 /* the alarms that are left there fall too slowly to be sure of the place */
-#define MIDDLE_START 10.0
-#define NEAR_ENOUGH 1e-5 /* where a turn goes less far, the next one goes its square at most */
-#define TURNS 30
-#define FLAT 1e-4  /* a root from which on half of the variance is taken otherwise */
-#define SMALL 1e-2 /* an exponent up to which its exponential is a straight line */
+#define LOWEST_HEIGHT 0.25 /* nats searched */
+#define HIGHEST_HEIGHT 200.0
+#define FURTHEST_HEIGHT 100.0 /* the alarms that are left there fall too slowly to be sure of the place */
+#define FROM_HEIGHT 10.0
+#define SHORT_STEP 1e-5 /* where a turn goes less far, the next one goes its square at most */
+#define MOST_TURNS 30
+#define FLAT_ROOT 1e-4 /* a root from which on half of the variance is taken otherwise */
+#define SMALL_EXPONENT 1e-2 /* an exponent up to which its exponential is a straight line */
 #define BESIDE 1e-8
 #define DROWNED 3e-8 /* a step so near to 1 that its last digits say where the root is */
 
@@ -35,7 +35,7 @@ static double moved_from(const Walk *w, double height, double c, double rate, in
     for (Py_ssize_t i = 0; i < w->nodes; i += stride) {
         double y = w->root[i] * up, bend, fall;
         y = y > 700.0 ? 700.0 : y < -1e6 ? -1e6 : y;
-        if (fabs(y) < SMALL) {
+        if (fabs(y) < SMALL_EXPONENT) {
             bend = 2.0 - 2.0 * y / 3.0;
             fall = 2.0 + 2.0 * y / 3.0;
         } else {
@@ -43,7 +43,7 @@ static double moved_from(const Walk *w, double height, double c, double rate, in
             bend = y * y / (grown - y);
             fall = y * grown / (grown - y);
         }
-        *edge |= fabs(fabs(y) - SMALL) < BESIDE;
+        *edge |= fabs(fabs(y) - SMALL_EXPONENT) < BESIDE;
         const double alarms = w->weight[i] * w->half[i] * bend / (up * up);
         share += w->weight[i];
         seen += alarms;
@@ -55,28 +55,28 @@ static double moved_from(const Walk *w, double height, double c, double rate, in
 /* Nats, or infinity; NaN: numpy is to find it. */
 static double height_by(const Walk *w, double c, double rate)
 {
-    double height = MIDDLE_START;
+    double height = FROM_HEIGHT;
     bool edge;
     for (int turn = 0; turn < 4; turn++) { /* from a tenth of the nodes nearly there */
         const double moved = moved_from(w, height, c, rate, 10, &edge);
-        if (!(moved > LOWEST && moved < HIGHEST))
+        if (!(moved > LOWEST_HEIGHT && moved < HIGHEST_HEIGHT))
             break;
         height = moved;
     }
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < MOST_TURNS; turn++) {
         const double moved = moved_from(w, height, c, rate, 1, &edge);
-        if (moved > HIGHEST + 1.0 && !edge) { /* the logarithm of the rate is convex: it is beyond */
-            if (height >= HIGHEST)
+        if (moved > HIGHEST_HEIGHT + 1.0 && !edge) { /* the logarithm of the rate is convex: it is beyond */
+            if (height >= HIGHEST_HEIGHT)
                 return INFINITY;
-            height = HIGHEST;
+            height = HIGHEST_HEIGHT;
             continue;
         }
-        if (!(moved > LOWEST && moved < HIGHEST))
+        if (!(moved > LOWEST_HEIGHT && moved < HIGHEST_HEIGHT))
             return NAN;
-        const bool there = fabs(moved - height) < NEAR_ENOUGH;
+        const bool there = fabs(moved - height) < SHORT_STEP;
         height = moved;
         if (there)
-            return edge || height > FURTHEST ? NAN : height;
+            return edge || height > FURTHEST_HEIGHT ? NAN : height;
     }
     return NAN;
 }
@@ -87,19 +87,19 @@ static bool rooted(double p, double win, double loss, double *guess, double *hal
 {
     double w = *guess;
     const double left = 1.0 - p;
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < MOST_TURNS; turn++) {
         const double up = p * exp(w * win), down = left * exp(-w * loss), total = up + down;
         const double value = log(total), slope = (up * win - down * loss) / total;
         const double bend = (up * win * win + down * loss * loss) / total - slope * slope;
         const double step = 2.0 * value * slope / (2.0 * slope * slope - value * bend);
         w -= step;
-        if (!(fabs(step) <= NEAR_ENOUGH * fabs(w)))
+        if (!(fabs(step) <= SHORT_STEP * fabs(w)))
             continue;
         const double magnitude = fabs(w);
         *guess = w;
-        if (fabs(magnitude - FLAT) < BESIDE)
+        if (fabs(magnitude - FLAT_ROOT) < BESIDE)
             return false;
-        if (magnitude < FLAT) {
+        if (magnitude < FLAT_ROOT) {
             *half = 0.5 * (p * win * win + left * loss * loss);
         } else if (w > 0.0) {
             const double won = p * exp(w * win); /* both are 1 together */

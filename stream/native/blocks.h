@@ -33,12 +33,12 @@ static PyObject *block_of(const Panes *p, Kept *k, const Py_buffer *opening, PyO
     PyObject *record = NULL, *ends = NULL, *made = NULL;
     const int64_t *order = p->by.order ? p->by.order + p->by.starts[first] : NULL;
     const size_t from = p->by.starts[first], n = p->by.starts[last] - from;
-    if (!sums_begun(&sums, (Py_ssize_t)(last - first), p->count))
+    if (!sums_begun(&sums, (Py_ssize_t)(last - first), p->of.columns))
         goto done;
     int added = sampled(p, k, first, last);
-    for (Py_ssize_t c = 0; added == 1 && c < p->count; c++) {
-        const uint8_t *kind = p->buffer[2 * c].buf;
-        const uint64_t *bits = p->buffer[2 * c + 1].buf;
+    for (Py_ssize_t c = 0; added == 1 && c < p->of.columns; c++) {
+        const uint8_t *kind = p->of.kind[c];
+        const uint64_t *bits = p->of.bits[c];
         const Cells cells = {order ? kind : kind + from, order ? bits : bits + from, order};
         added = summarised(&sums.of, &scratch, &cells, p->by.pane + from, n,
                            (int64_t)(last - first) * c - (int64_t)first, (int64_t)p->most_texts);
@@ -104,82 +104,48 @@ static int are_crowded(Panes *p)
     return p->small && p->spare ? 1 : -1;
 }
 
-/* Buffers of all columns; false with an error where they do not fit. */
-static bool columns_held(Panes *p, PyObject *columns, Py_ssize_t rows)
-{
-    p->buffer = PyMem_Calloc((size_t)(2 * p->count + 1), sizeof *p->buffer);
-    if (!p->buffer) {
-        PyErr_NoMemory();
-        return false;
-    }
-    for (Py_ssize_t i = 0; i < 2 * p->count; i++) {
-        PyObject *pair = PyList_GET_ITEM(columns, i / 2);
-        if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2) {
-            PyErr_SetString(PyExc_TypeError, "a column is a pair of kinds and bits");
-            return false;
-        }
-        if (PyObject_GetBuffer(PyTuple_GET_ITEM(pair, i % 2), &p->buffer[i], PyBUF_SIMPLE) < 0)
-            return false;
-        if (p->buffer[i].len != (i % 2 ? 8 : 1) * rows) {
-            PyErr_SetString(PyExc_ValueError, "a column is not as long as its rows are many");
-            return false;
-        }
-    }
-    return true;
-}
-
-/* -> [(record, pane ends), …]; None where Python must do it: a pane is not crowded, or a number is
+/* (opening of a record, [(ends, hashes, [kinds, bits, …]), …], the times between which panes end, …) ->
+ * [(record, pane ends), …]; None where Python must do it: a pane is not crowded, or a number is
  * beyond those that events have. */
 static PyObject *blocks(PyObject *self, PyObject *args)
 {
     Panes *p = PyMem_Calloc(1, sizeof *p);
-    PyObject *columns, *crc32, *made = NULL;
-    Py_buffer opening, end, hash;
+    PyObject *parts, *crc32, *made = NULL;
+    Py_buffer opening;
     Py_ssize_t keep, most_texts, pane_bytes, block_bytes;
+    long long after, until;
     (void)self;
     if (!p)
         return PyErr_NoMemory();
-    if (!PyArg_ParseTuple(args, "y*y*y*O!O!O!nnnnO", &opening, &end, &hash, &PyList_Type, &columns,
+    if (!PyArg_ParseTuple(args, "y*O!LLO!O!nnnnO", &opening, &PyList_Type, &parts, &after, &until,
                           &PyList_Type, &p->names, &PyDict_Type, &p->texts, &keep, &most_texts,
                           &pane_bytes, &block_bytes, &crc32)) {
         PyMem_Free(p);
         return NULL;
     }
-    const Py_ssize_t rows = end.len / 8;
-    p->count = PyList_GET_SIZE(columns);
-    p->end = end.buf;
-    p->hash = hash.buf;
     p->keep = (size_t)keep;
     p->most_texts = (size_t)most_texts;
+    int ready = -1;
     if (keep < 0 || most_texts < 0 || pane_bytes < 1 || block_bytes < 1 || opening.len < RECORD_HEADER ||
-        pane_bytes > PY_SSIZE_T_MAX / MOST_PANES / 2 || hash.len != end.len ||
-        PyList_GET_SIZE(p->names) != p->count) {
-        PyErr_SetString(PyExc_ValueError, "rows, names and limits do not fit");
-        goto done;
+        pane_bytes > PY_SSIZE_T_MAX / MOST_PANES / 2) {
+        PyErr_SetString(PyExc_ValueError, "limits do not fit");
+    } else if (stretch_held(&p->of, parts, PyList_GET_SIZE(p->names), after, until)) {
+        ready = p->of.n ? sorted_by_pane(&p->by, p->of.end, p->of.n) : 1;
+        ready = ready == 1 ? are_crowded(p) : ready;
+        if (ready < 0)
+            PyErr_NoMemory();
     }
-    if (!columns_held(p, columns, rows))
-        goto done;
     tidied(&scratch);
-    int ready = rows ? sorted_by_pane(&p->by, p->end, (size_t)rows) : 0;
-    ready = ready == 1 ? are_crowded(p) : ready;
-    if (ready < 0)
-        PyErr_NoMemory();
-    else
+    if (ready >= 0)
         made = ready ? blocks_of(p, &opening, crc32, (size_t)pane_bytes, (size_t)block_bytes)
                      : Py_NewRef(Py_None);
     tidied(&scratch);
-done:
-    for (Py_ssize_t i = 0; p->buffer && i < 2 * p->count; i++)
-        if (p->buffer[i].obj)
-            PyBuffer_Release(&p->buffer[i]);
-    PyMem_Free(p->buffer);
+    stretch_released(&p->of);
     by_pane_given_back(&p->by);
     PyMem_Free(p->small);
     PyMem_Free(p->spare);
     PyMem_Free(p);
     PyBuffer_Release(&opening);
-    PyBuffer_Release(&end);
-    PyBuffer_Release(&hash);
     return made;
 }
 

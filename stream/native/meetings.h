@@ -72,14 +72,20 @@ static bool met_one(const Meetings *m, size_t i, Outcomes *o, size_t row, Counti
     return true;
 }
 
-/* All candidates, run by run; those of one key as they lie. */
+/* All candidates, run by run; those of one key as they lie. Predictions mostly come pane by pane, by
+ * key: then the search goes on from where it was. */
 static bool met_in(const Meetings *m, Outcomes *o, Counting *counts)
 {
     const uint64_t *keys = o->column[OUTCOME_KEY].buf;
+    uint64_t before = UINT64_MAX;
+    size_t low = 0;
     for (size_t i = 0; i < m->rows; i++) {
-        if (!may_have(&o->bitmap, o->shift, m->key[i]))
+        const uint64_t key = m->key[i];
+        if (!may_have(&o->bitmap, o->shift, key))
             continue;
-        for (size_t row = first_row(keys, o->rows, m->key[i]); row < o->rows && keys[row] == m->key[i]; row++)
+        low = key < before ? first_row(keys, o->rows, key) : not_below(keys, low, o->rows, key);
+        before = key;
+        for (size_t row = low; row < o->rows && keys[row] == key; row++)
             if (!met_one(m, i, o, row, &counts[i]))
                 return false;
     }

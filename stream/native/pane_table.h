@@ -4,14 +4,12 @@
 
 #include "pack.h"
 #include "pane_rows.h"
+#include "stretch.h"
 #include "summary.h"
 
 typedef struct {
-    Py_ssize_t count;  /* of columns */
-    Py_buffer *buffer; /* kinds and bits of each */
+    Stretch of;
     PyObject *names, *texts;
-    const int64_t *end;
-    const uint64_t *hash;
     size_t keep, most_texts;
     ByPane by;
     Hashed *small, *spare;
@@ -103,22 +101,22 @@ static inline bool text_used(Grown *texts, Recent *recent, uint64_t hash)
 static bool put_sample(Grown *to, const Panes *p, Kept *k)
 {
     const int64_t *row = (const int64_t *)k->rows.data;
-    const size_t n = k->rows.used / 8, cells = n * (size_t)p->count;
+    const size_t n = k->rows.used / 8, cells = n * (size_t)p->of.columns;
     if (cells >= UINT32_MAX / 16)
         return false;
     bool ok = put_name(to, "sample") && put_map(to, 6) && put_name(to, "end") &&
               array_opened(to, "<i8", 8 * n);
     for (size_t i = 0; ok && i < n; i++)
-        ok = pushed(to, &p->end[row[i]], 8);
+        ok = pushed(to, &p->of.end[row[i]], 8);
     ok = ok && put_name(to, "hash") && array_opened(to, "<u8", 8 * n);
     for (size_t i = 0; ok && i < n; i++)
-        ok = pushed(to, &p->hash[row[i]], 8);
+        ok = pushed(to, &p->of.hash[row[i]], 8);
     ok = ok && put_names(to, p->names) && put_name(to, "kinds") && array_opened(to, "|u1", cells);
     uint8_t *kinds = ok ? grown(to, cells + 1) : NULL;
     if (!kinds)
         return false;
-    for (Py_ssize_t c = 0; c < p->count; c++) {
-        const uint8_t *of = p->buffer[2 * c].buf;
+    for (Py_ssize_t c = 0; c < p->of.columns; c++) {
+        const uint8_t *of = p->of.kind[c];
         for (size_t i = 0; i < n; i++)
             *kinds++ = of[row[i]];
     }
@@ -128,9 +126,9 @@ static bool put_sample(Grown *to, const Panes *p, Kept *k)
     if (!bits)
         return false;
     Recent recent = {{0}};
-    for (Py_ssize_t c = 0; c < p->count; c++) {
-        const uint8_t *kind = p->buffer[2 * c].buf;
-        const uint64_t *of = p->buffer[2 * c + 1].buf;
+    for (Py_ssize_t c = 0; c < p->of.columns; c++) {
+        const uint8_t *kind = p->of.kind[c];
+        const uint64_t *of = p->of.bits[c];
         for (size_t i = 0; i < n; i++, bits += 8) {
             memcpy(bits, &of[row[i]], 8);
             if (kind[row[i]] == TEXT && !text_used(&k->texts, &recent, of[row[i]]))
@@ -147,7 +145,7 @@ static int sampled(const Panes *p, Kept *k, size_t first, size_t last)
     k->rows.used = k->limits.used = 0;
     for (size_t at = first; at < last; at++) {
         uint64_t limit;
-        const size_t n = smallest_of(&p->by, p->hash, at, p->keep, p->small, p->spare, &limit);
+        const size_t n = smallest_of(&p->by, p->of.hash, at, p->keep, p->small, p->spare, &limit);
         if (!n)
             return 0;
         if (!pushed(&k->limits, &limit, 8))
@@ -172,7 +170,7 @@ static bool put_table(Grown *to, const Panes *p, Kept *k, const Summary *s, size
            put_array(to, "<i8", p->by.ends + first, 8 * panes) && put_name(to, "rows") &&
            put_array(to, "<i8", count, 8 * panes) && put_name(to, "limit") &&
            put_array(to, "<u8", k->limits.data, 8 * panes) && put_names(to, p->names) &&
-           put_whole(to, s, panes * (size_t)p->count) && put_sample(to, p, k);
+           put_whole(to, s, panes * (size_t)p->of.columns) && put_sample(to, p, k);
 }
 
 #endif

@@ -1,10 +1,12 @@
-/* Rows of several parts as one run, sorted by key: what run.py and sorted_runs.py make of them. */
+/* Rows of several parts put together, or as one run, sorted by key: what run.py makes of them. */
 #ifndef LEEWAY_RUNS_H
 #define LEEWAY_RUNS_H
 
 #include <stdlib.h>
 
 #include "memory.h"
+
+#define MOST_COLUMNS 64
 
 typedef struct {
     uint64_t key;
@@ -66,7 +68,7 @@ static bool sorted_by_key(Keyed **of, size_t n)
 
 typedef struct {
     Py_ssize_t parts, columns;
-    Py_buffer *cells; /* column by column, of each part: all of them, or one where they are alike */
+    Py_buffer *cells; /* column by column, of each part */
     Py_buffer *live;  /* of each part the rows that are taken, or all */
     size_t *rows;     /* of each part, the others included */
     Keyed *order;
@@ -110,29 +112,34 @@ static bool live_held(Parts *p, PyObject *lengths, PyObject *live)
     return p->n < UINT32_MAX;
 }
 
+/* Cells at any distance from each other: at none where all are alike. */
+static bool column_held(Py_buffer *cells, PyObject *of, Py_ssize_t size, size_t rows)
+{
+    if (PyObject_GetBuffer(of, cells, PyBUF_STRIDED_RO) < 0)
+        return false;
+    return cells->ndim == 1 && cells->itemsize == size && (size_t)cells->shape[0] == rows;
+}
+
 static bool cells_held(Parts *p, PyObject *columns, const Py_ssize_t *sizes)
 {
     for (Py_ssize_t c = 0; c < p->columns; c++) {
         PyObject *of = PyList_GET_ITEM(columns, c);
         if (!PyList_Check(of) || PyList_GET_SIZE(of) != p->parts)
             return false;
-        for (Py_ssize_t i = 0; i < p->parts; i++) {
-            Py_buffer *cells = &p->cells[c * p->parts + i];
-            if (PyObject_GetBuffer(PyList_GET_ITEM(of, i), cells, PyBUF_SIMPLE) < 0)
+        for (Py_ssize_t i = 0; i < p->parts; i++)
+            if (!column_held(&p->cells[c * p->parts + i], PyList_GET_ITEM(of, i), sizes[c], p->rows[i]))
                 return false;
-            if (cells->len != sizes[c] && (size_t)cells->len != (size_t)sizes[c] * p->rows[i])
-                return false;
-            if (!cells->len && p->rows[i])
-                return false;
-        }
     }
     return true;
 }
 
-static bool is_single(const Py_buffer *cells, Py_ssize_t size) { return cells->len == size; }
+static inline const char *cell_at(const Py_buffer *cells, size_t row)
+{
+    return (const char *)cells->buf + (Py_ssize_t)row * cells->strides[0];
+}
 
-/* The rows that are taken, sorted by their keys: the first column. */
-static bool ordered(Parts *p)
+/* The rows that are taken; sorted by their keys, the first column, if that is asked for. */
+static bool ordered(Parts *p, bool sorts)
 {
     p->order = PyMem_Malloc(p->n * sizeof *p->order + 1);
     if (!p->order)
@@ -141,34 +148,32 @@ static bool ordered(Parts *p)
     uint64_t before = 0;
     size_t at = 0;
     for (Py_ssize_t i = 0; i < p->parts; i++) {
-        const uint64_t *keys = p->cells[i].buf;
         const int64_t *live = p->live[i].buf;
-        const bool single = is_single(&p->cells[i], 8);
         const bool picks = p->live[i].obj;
         const size_t n = picks ? (size_t)p->live[i].len / 8 : p->rows[i];
         for (size_t k = 0; k < n; k++) {
             const size_t row = picks ? (size_t)live[k] : k;
-            const uint64_t key = keys[single ? 0 : row];
+            uint64_t key = 0;
+            if (sorts)
+                memcpy(&key, cell_at(&p->cells[i], row), 8);
             p->order[at++] = (Keyed){key, (uint32_t)i, (uint32_t)row};
             rises &= key >= before;
             before = key;
         }
     }
-    return rises || sorted_by_key(&p->order, p->n);
+    return !sorts || rises || sorted_by_key(&p->order, p->n);
 }
 
 #define TAKEN(type)                                                                                 \
     do {                                                                                            \
         type *to = (type *)PyBytes_AS_STRING(made), differ = 0;                                     \
-        const type *alone = p->cells[c * p->parts].buf;                                             \
-        if (p->parts == 1 && !is_single(&p->cells[c], size))                                        \
+        const Py_buffer *of = &p->cells[c * p->parts];                                              \
+        if (p->parts == 1 && of->strides[0] == size)                                                \
             for (size_t i = 0; i < p->n; i++)                                                       \
-                to[i] = alone[p->order[i].row];                                                     \
+                to[i] = ((const type *)of->buf)[p->order[i].row];                                   \
         else                                                                                        \
-            for (size_t i = 0; i < p->n; i++) {                                                     \
-                const Py_buffer *cells = &p->cells[c * p->parts + p->order[i].part];                \
-                to[i] = ((const type *)cells->buf)[is_single(cells, size) ? 0 : p->order[i].row];   \
-            }                                                                                       \
+            for (size_t i = 0; i < p->n; i++)                                                       \
+                memcpy(to + i, cell_at(&of[p->order[i].part], p->order[i].row), sizeof *to);        \
         for (size_t i = 0; i < p->n; i++)                                                           \
             differ |= to[i] ^ to[0];                                                                \
         alike = p->n && !differ;                                                                    \
@@ -179,7 +184,7 @@ static bool alike_in_all(const Parts *p, Py_ssize_t c, Py_ssize_t size)
 {
     const Py_buffer *of = &p->cells[c * p->parts];
     for (Py_ssize_t i = 0; i < p->parts; i++)
-        if (!is_single(&of[i], size) || memcmp(of[i].buf, of[0].buf, (size_t)size))
+        if (of[i].strides[0] || !p->rows[i] || memcmp(of[i].buf, of[0].buf, (size_t)size))
             return false;
     return p->n;
 }
@@ -219,11 +224,9 @@ static PyObject *prefixes_met(const Parts *p, unsigned bits)
     return bitmap;
 }
 
-static PyObject *run_made(const Parts *p, const Py_ssize_t *sizes, Py_ssize_t unfiltered,
-                          Py_ssize_t bits_of_row)
+static PyObject *columns_taken(const Parts *p, const Py_ssize_t *sizes)
 {
-    PyObject *columns = PyList_New(p->columns), *bitmap = NULL;
-    unsigned bits = 0;
+    PyObject *columns = PyList_New(p->columns);
     for (Py_ssize_t c = 0; columns && c < p->columns; c++) {
         PyObject *made = column_taken(p, c, sizes[c]);
         if (made)
@@ -231,6 +234,15 @@ static PyObject *run_made(const Parts *p, const Py_ssize_t *sizes, Py_ssize_t un
         else
             Py_CLEAR(columns);
     }
+    return columns;
+}
+
+/* (columns, bitmap or None, shift) */
+static PyObject *run_made(const Parts *p, const Py_ssize_t *sizes, Py_ssize_t unfiltered,
+                          Py_ssize_t bits_of_row)
+{
+    PyObject *columns = columns_taken(p, sizes), *bitmap = NULL;
+    unsigned bits = 0;
     if (!columns)
         return NULL;
     if (p->n < (size_t)unfiltered || p->n < 8)
@@ -247,37 +259,64 @@ static PyObject *run_made(const Parts *p, const Py_ssize_t *sizes, Py_ssize_t un
     return Py_BuildValue("NNi", columns, bitmap, bits ? (int)(64 - bits) : 0);
 }
 
+/* Whether columns, sizes, lengths and rows fit each other; an error is told where they do not. */
+static bool parts_held(Parts *p, PyObject *columns, PyObject *sizes, PyObject *lengths, PyObject *live,
+                       Py_ssize_t *size)
+{
+    *p = (Parts){.parts = PyList_GET_SIZE(lengths), .columns = PyList_GET_SIZE(columns)};
+    bool fits = p->columns && p->columns <= MOST_COLUMNS && p->parts && p->parts < (1 << 20) &&
+                PyList_GET_SIZE(sizes) == p->columns && PyList_GET_SIZE(live) == p->parts;
+    for (Py_ssize_t c = 0; fits && c < p->columns; c++) {
+        size[c] = PyLong_AsSsize_t(PyList_GET_ITEM(sizes, c));
+        fits = size[c] == 1 || size[c] == 4 || size[c] == 8;
+    }
+    if (fits) {
+        p->cells = PyMem_Calloc((size_t)(p->parts * p->columns), sizeof *p->cells);
+        p->live = PyMem_Calloc((size_t)p->parts, sizeof *p->live);
+        p->rows = PyMem_Calloc((size_t)p->parts, sizeof *p->rows);
+        if (!p->cells || !p->live || !p->rows)
+            PyErr_NoMemory();
+        else if (live_held(p, lengths, live) && cells_held(p, columns, size))
+            return true;
+    }
+    if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "columns, parts and rows do not fit");
+    return false;
+}
+
 /* ([[cells of a part, …] of a column, the key first, …], [bytes of a cell, …], [rows of a part, …],
  * [rows taken of a part, None for all, …], rows from which there is a bitmap, its bits for a row) ->
  * columns sorted by key, each with all of its cells, or with one where they are alike; the bitmap. */
 static PyObject *run_of(PyObject *self, PyObject *args)
 {
     PyObject *columns, *sizes, *lengths, *live, *made = NULL;
-    Py_ssize_t unfiltered, bits_of_row, size[64];
+    Py_ssize_t unfiltered, bits_of_row, size[MOST_COLUMNS];
+    Parts p;
     (void)self;
     if (!PyArg_ParseTuple(args, "O!O!O!O!nn", &PyList_Type, &columns, &PyList_Type, &sizes, &PyList_Type,
                           &lengths, &PyList_Type, &live, &unfiltered, &bits_of_row))
         return NULL;
-    Parts p = {.parts = PyList_GET_SIZE(lengths), .columns = PyList_GET_SIZE(columns)};
-    bool fits = p.columns && p.columns <= 64 && p.parts && PyList_GET_SIZE(sizes) == p.columns &&
-                PyList_GET_SIZE(live) == p.parts && p.parts < (1 << 20) && unfiltered >= 0 &&
-                bits_of_row > 0 && bits_of_row <= 64;
-    for (Py_ssize_t c = 0; fits && c < p.columns; c++) {
-        size[c] = PyLong_AsSsize_t(PyList_GET_ITEM(sizes, c));
-        fits = size[c] == 1 || size[c] == 4 || size[c] == 8;
-    }
-    fits = fits && size[0] == 8;
-    if (fits) {
-        p.cells = PyMem_Calloc((size_t)(p.parts * p.columns), sizeof *p.cells);
-        p.live = PyMem_Calloc((size_t)p.parts, sizeof *p.live);
-        p.rows = PyMem_Calloc((size_t)p.parts, sizeof *p.rows);
-        if (!p.cells || !p.live || !p.rows)
-            PyErr_NoMemory();
-        else if (live_held(&p, lengths, live) && cells_held(&p, columns, size))
-            made = ordered(&p) ? run_made(&p, size, unfiltered, bits_of_row) : PyErr_NoMemory();
-    }
-    if (!made && !PyErr_Occurred())
-        PyErr_SetString(PyExc_ValueError, "columns, parts and rows do not fit");
+    const bool held = parts_held(&p, columns, sizes, lengths, live, size);
+    if (held && (size[0] != 8 || unfiltered < 0 || bits_of_row < 1 || bits_of_row > 64))
+        PyErr_SetString(PyExc_ValueError, "keys or limits do not fit");
+    else if (held)
+        made = ordered(&p, true) ? run_made(&p, size, unfiltered, bits_of_row) : PyErr_NoMemory();
+    parts_released(&p);
+    return made;
+}
+
+/* The same columns, of the rows as they come. */
+static PyObject *together_of(PyObject *self, PyObject *args)
+{
+    PyObject *columns, *sizes, *lengths, *live, *made = NULL;
+    Py_ssize_t size[MOST_COLUMNS];
+    Parts p;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "O!O!O!O!", &PyList_Type, &columns, &PyList_Type, &sizes, &PyList_Type,
+                          &lengths, &PyList_Type, &live))
+        return NULL;
+    if (parts_held(&p, columns, sizes, lengths, live, size))
+        made = ordered(&p, false) ? columns_taken(&p, size) : PyErr_NoMemory();
     parts_released(&p);
     return made;
 }

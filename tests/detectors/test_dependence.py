@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detectors.dependence import scan_reference, variance_ratio
+from detectors.dependence import common_ratio, scan_reference, variance_ratio
 
 Floats = npt.NDArray[np.float64]
 
@@ -74,3 +74,42 @@ def test_a_constant_that_jumped_is_a_change() -> None:
     assert scan_reference(*in_panes(values, 10)).found
     assert scan_reference(*in_panes(values, 10)).row == 30
     assert not scan_reference(*in_panes(np.full(1000, 3.0), 10)).found
+
+
+def sessions(length: int, series: int, rows: int, seed: int) -> Floats:
+    drawn = np.random.default_rng(seed).standard_normal((rows // length, series))
+    return np.repeat(drawn, length, axis=0)
+
+
+@pytest.mark.parametrize("length", [5, 20, 50])
+def test_many_series_know_together_what_each_of_them_cannot(length: int) -> None:
+    found = []
+    for seed in range(50):
+        values = sessions(length, 20, 400, seed)
+        found.append(common_ratio(np.ones_like(values), values, values**2))
+    assert np.mean([f >= length for f in found]) >= 0.9
+
+
+@pytest.mark.parametrize("series", [1, 3, 20, 60])
+@pytest.mark.parametrize("rows", [200, 1_600])
+def test_independent_series_hardly_ever_seem_to_depend_and_little_then(
+    series: int, rows: int
+) -> None:
+    found = []
+    for seed in range(200):
+        values = sessions(1, series, rows, seed)
+        found.append(common_ratio(np.ones_like(values), values, values**2))
+    assert np.mean([f > 1.0 for f in found]) <= 0.07
+    assert np.mean(found) <= 1.1
+
+
+def test_a_few_series_that_depend_say_nothing_of_the_others() -> None:
+    found = []
+    for seed in range(50):
+        values = sessions(1, 20, 800, seed)
+        values[:, :2] = sessions(40, 2, 800, seed)
+        found.append(common_ratio(np.ones_like(values), values, values**2))
+    assert np.mean(found) < 1.5
+    assert max(found) < 3.0
+    assert common_ratio(np.ones((800, 0)), np.ones((800, 0)), np.ones((800, 0))) == 1.0
+    assert common_ratio(np.ones((800, 3)), np.ones((800, 3)), np.ones((800, 3))) == 1.0

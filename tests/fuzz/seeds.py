@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -11,14 +12,16 @@ import numpy as np
 from stream import checkpoint, control
 from stream.blobs import decompressed
 from stream.columns import Rows
+from stream.deployment import of_source, sealed
 from stream.events import Effect, Records, ToPanes
 from stream.identity import hash_ids
 from stream.notices import Notice
 from stream.numbering import content
 from stream.panes import summarise
+from stream.reference import Reference
 from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
-from stream.rules import Rules
+from stream.rules import ReferenceRule, Rules
 from stream.snapshot import unpack
 from stream.source_stage import SourceStage
 from stream.wire import (
@@ -43,12 +46,14 @@ from stream.wire import (
 from tests.cells import feature_columns
 from tests.fuzz.targets import CHECKPOINT, PANE_RECORDS, RECORD_END, RULES
 from tests.streams import (
+    SMALL,
     TOPIC,
     Stream,
     dealt,
     draw_events,
     outcome,
     prediction,
+    run,
     value_of,
     with_maturity,
 )
@@ -81,21 +86,19 @@ def seeds(target: str) -> list[bytes]:
         case "ledger" | "twins" | "batches" | "parsers":
             return [_mixed()]
         case "control":
-            offsets = {"leeway.predictions": {0: 5, 1: 7}}
-            change = ConfigChange(1_000, RULES).encode()
-            ends = control.encode(control.EndOfInput(1_000, offsets))
-            announced = [Renewal(1_000, "m", "1").encode(), _NOTICE.encode()]
-            return [ends, change, *announced, b'{"type":"other"}']
+            return _control()
         case "configuration":
             return [CONFIGURATION, b"pane: 1m\ngrace: 0s\n"]
         case "panes":
             return [_pane_input(record) for record in _pane_records()]
-        case "findings":
-            return [record[HEADER:] for record in _findings()]
-        case "journal":
-            return [record[HEADER:] for record in _journal()]
-        case "state":
-            return [record[HEADER:] for record in _stage_states()]
+        case "findings" | "journal" | "state" | "deployed":
+            made = {
+                "findings": _findings,
+                "journal": _journal,
+                "state": _stage_states,
+                "deployed": lambda: [one.encode() for one in _deployed()],
+            }
+            return [record[HEADER:] for record in made[target]()]
         case "checkpoint":
             manifest = list(CHECKPOINT.values())[-1]
             table = decompressed(unpack(b"K", checkpoint.VERSION, manifest)["table"])
@@ -172,6 +175,25 @@ def _findings() -> list[bytes]:
     return [encode_finding(finding), encode_finding(Progress(1, 4, 2, 10, 5))]
 
 
+def _control() -> list[bytes]:
+    offsets = {"leeway.predictions": {0: 5, 1: 7}}
+    change = ConfigChange(1_000, RULES).encode()
+    ends = control.encode(control.EndOfInput(1_000, offsets))
+    given = tuple(sealed(one) for one in _deployed())
+    announced = [Renewal(1_000, "m", "1").encode(), _NOTICE.encode()]
+    announced += [Renewal(0, "m", "1", given, {"season": "none"}).encode()]
+    return [ends, change, *announced, b'{"type":"other"}']
+
+
+def _deployed() -> list[Reference]:
+    """With numbers, values that buckets say too little of, and texts."""
+    rules = replace(SMALL, maturity=1_000, reference=ReferenceRule(predictions=20, span_ms=1_000))
+    found = run(rules, dealt(*draw_events(Random(5), 120, tidy=True, models=("m",)), 1)).references
+    references = [Reference.decode(one.value) for one in found]
+    mine = [one for one in references if one.group == ("m", "1", "champion", "")]
+    return [of_source(one, "training") for one in mine]
+
+
 def _journal() -> list[bytes]:
     entries: list[JournalEntry] = [
         Claim(1, 2, "worker"),
@@ -183,6 +205,7 @@ def _journal() -> list[bytes]:
         Activation(2, 0, 9, 5, "hash", 7, {"models": {}}),
         Accepted(1, 2, 3, "outcomes", 4, 5, "hash"),
         Renewed(2, 0, 9, 6, 7, "m", None),
+        Renewed(2, 0, 9, 6, 7, "m", "1", [b"sealed"]),
         Noticed(3, 0, 9, 6, 7, _NOTICE),
     ]
     return [encode_journal(entry) for entry in entries]

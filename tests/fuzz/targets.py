@@ -17,17 +17,20 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from stream import checkpoint, control, native, record_columns
+from stream import checkpoint, control, deployment, native, record_columns
 from stream.blobs import Kept, compressed, decompressed
 from stream.events import LATEST_MS, Outcome, Prediction, Records
 from stream.judgement import label_text
 from stream.numbering import Listener
+from stream.profile import Profile
 from stream.records import Decoded, decode_outcomes, decode_predictions
 from stream.rule_book import ConfigChange, RefusedConfigError
 from stream.rules import ModelRule
 from stream.settings import SettingsError, load
 from stream.snapshot import BrokenRecordError, Part, pack, packed, unpack
 from stream.source_stage import SourceStage
+from stream.unit_plan import Feature, units_of
+from stream.unit_tilts import baseline_of
 from stream.wire import (
     BLOCK_VERSION,
     VERSION,
@@ -276,6 +279,21 @@ def configuration(data: bytes) -> None:
     assert all(faults)
 
 
+def deployed(data: bytes) -> None:
+    """A reference that comes with a version: refused, or one that can be compared with."""
+    try:
+        reference = deployment.opened(zlib.compress(sealed(b"R", data)))
+    except BrokenRecordError:
+        return
+    again = deployment.opened(deployment.sealed(reference))
+    assert again.id == reference.id
+    profile = Profile(again, 1, RULES.max_categories)
+    for name in again.frozen.names:
+        feature = Feature(name, profile.number(name) is not None, profile)
+        for unit in units_of(feature, again.kind, RULES, "m"):
+            baseline_of(unit, profile, numeric=feature.numeric)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "predictions": predictions,
     "outcomes": outcomes,
@@ -290,6 +308,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "checkpoint": checkpoint_record,
     "torn": torn,
     "control": control_record,
+    "deployed": deployed,
     "configuration": configuration,
 }
 

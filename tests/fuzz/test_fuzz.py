@@ -6,6 +6,7 @@ import importlib.util
 import platform
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -13,6 +14,7 @@ from random import Random
 import pytest
 
 from stream import control
+from stream.deployment import opened
 from stream.events import Outcome, Prediction
 from stream.records import Decoded, decode_outcomes, decode_predictions
 from stream.snapshot import unpack
@@ -59,6 +61,7 @@ UNDERSTOOD: dict[str, Callable[[bytes], object]] = {
     "journal": lambda data: decode_journal(sealed(b"J", data)),
     "state": lambda data: unpack(b"1", VERSION, sealed(b"1", data)),
     "control": control.decode,
+    "deployed": lambda data: opened(zlib.compress(sealed(b"R", data))),
 }
 
 

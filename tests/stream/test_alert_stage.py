@@ -159,6 +159,15 @@ def test_each_time_that_it_was_told_again_asks_for_more() -> None:
     assert alerts([*values, surer, progress(1_000)])[-1].effect.estimate == 5.0
 
 
+def test_what_is_now_one_and_now_the_other_is_told_so_twice_only() -> None:
+    grave, lighter = (_effect(e, 0.1, severity=s) for e, s in ((1.0, "error"), (2.0, "warning")))
+    values = [finding(100 + i, detail=(grave, lighter)[i % 2]) for i in range(40)]
+    told = alerts([*values, progress(1_000)])
+    assert len(told) <= 8
+    critical = finding(900, detail=grave | {"severity": "critical"})
+    assert alerts([*values, critical, progress(1_000)])[-1].severity == "critical"
+
+
 def test_what_was_held_to_be_quiet_and_is_not_goes_on_in_silence() -> None:
     flapping = [f for at in (100, 200, 300) for f in (finding(at), finding(at + 50, "quiet"))]
     told = alerts([*flapping, finding(360), progress(SMALL.cooldown_ms + 400)])

@@ -137,6 +137,17 @@ def test_each_segment_is_held_to_it() -> None:
     assert {a.scope.segment for a in told} == {None, "region=EU", "region=US"}
 
 
+def test_a_segment_may_have_an_objective_of_its_own() -> None:
+    lenient = replace(ERRORS, at_most=0.5, segment="region=EU")
+    rules = ruled(ERRORS, lenient, segments=(("region",),))
+    told = missed(rules, wrong((12_000, 0.12), segment="EU"))
+    assert {a.scope.segment for a in told} == {None, "region=US"}
+    strict = replace(ERRORS, at_most=0.01, segment="region=EU")
+    told = missed(ruled(strict, segments=(("region",),)), wrong((9_000, 0.05), segment="EU"))
+    assert {a.scope.segment for a in told} == {"region=EU"}
+    assert told[0].evidence["objectives"]["outcome:error"]["at_most"] == 0.01
+
+
 def test_a_shadow_is_not() -> None:
     stream = wrong((6_000, 0.3))
     shadows = [

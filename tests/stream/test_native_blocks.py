@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stream import native, native_blocks
 from stream.closed_panes import closed, cut_into_blocks
-from stream.columns import ABSENT, NULL, NUMBER, OTHER, TEXT, Column, Rows
+from stream.columns import ABSENT, NULL, NUMBER, OTHER, TEXT, Column, Rows, concatenate
 from stream.rules import Rules
 from stream.wire import Block, block_opening, encode_pane_record
 from tests.parsers import needs_the_native_parser
@@ -54,7 +54,7 @@ def in_python(made: Rows, rules: Rules) -> list[tuple[bytes, list[int]]]:
 
 
 def in_c(made: Rows, rules: Rules) -> list[tuple[bytes, list[int]]] | None:
-    records = native_blocks.records(block_opening(HEAD), made, rules)
+    records = native_blocks.records(block_opening(HEAD), [made], rules)
     return None if records is None else [(value, ends.tolist()) for value, ends in records]
 
 
@@ -111,24 +111,52 @@ def test_what_python_must_do_is_left_to_it() -> None:
         assert in_c(made, RULES) is None
 
 
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    st.lists(st.lists(rows, min_size=1, max_size=30), min_size=1, max_size=4),
+    st.integers(0, 2),
+    st.integers(1, 3),
+)
+def test_rows_of_several_parts_are_taken_by_their_panes(
+    parts: list[list[Any]], after: int, until: int
+) -> None:
+    made = [rows_of(part) for part in parts]
+    span = 1_000 * after, 1_000 * until
+    found = native_blocks.records(block_opening(HEAD), made, RULES, span)
+    inside = concatenate([part.between(span[0] + 1, span[1]) for part in made])
+    if not len(inside):
+        assert found == []
+    elif found is not None:
+        assert [(value, ends.tolist()) for value, ends in found] == in_python(inside, RULES)
+    else:
+        assert in_c(inside, RULES) is None
+
+
 def test_what_does_not_fit_is_refused() -> None:
     kinds, bits = np.full(9, NUMBER, np.uint8), np.zeros(9, np.uint64)
-    end, blocks = np.ones(9, np.int64), native.EXTENSION.blocks
-    column, opening, right = (kinds, bits), b"B" * 6, (3, 2, 1_000, 500_000, zlib.crc32)
-    assert blocks(opening, end, bits + np.arange(9, dtype=np.uint64), [column], ["x"], {}, *right)
-    for given_, limits in (
-        ((b"B" * 5, end, bits, [column], ["x"], {}), right),
-        ((opening, end[1:], bits, [column], ["x"], {}), right),
-        ((opening, end, bits, [column], [], {}), right),
-        ((opening, end, bits, [column[:1]], ["x"], {}), right),
-        ((opening, end, bits, [(kinds[1:], bits)], ["x"], {}), right),
-        ((opening, end, bits, [(kinds, bits[1:])], ["x"], {}), right),
-        ((opening, end, bits, [column], [7], {}), right),
-        ((opening, end, bits, [column], ["x"], {}), (-1, *right[1:])),
-        ((opening, end, bits, [column], ["x"], {}), (3, 2, 0, 500_000, zlib.crc32)),
-        ((opening, end, bits, [column], ["x"], {}), (3, 2, 2**62, 500_000, zlib.crc32)),
-        ((opening, end, bits, [column], ["x"], {}), (*right[:4], None)),
-    ):
-        distinct = [np.arange(len(g), dtype=np.uint64) if g is bits else g for g in given_]
+    ends, hashes, blocks = (
+        np.ones(9, np.int64),
+        np.arange(9, dtype=np.uint64),
+        native.EXTENSION.blocks,
+    )
+    opening, right = b"B" * 6, (3, 2, 1_000, 500_000, zlib.crc32)
+    part = (ends, hashes, [kinds, bits])
+    assert len(blocks(opening, [part], 0, 1, ["x"], {}, *right)) == 1
+    assert blocks(opening, [part], 1, 2, ["x"], {}, *right) == []
+    for parts, names in (
+        ([(ends[1:], hashes, [kinds, bits])], ["x"]), ([(ends, hashes[1:], [kinds, bits])], ["x"]),
+        ([part], []), ([(ends, hashes, [kinds])], ["x"]), ([part], [7]), ([7], ["x"]),
+        ([(ends, hashes, [kinds[1:], bits])], ["x"]), ([(ends, hashes, [kinds, bits[1:]])], ["x"]),
+        ([part[:2]], ["x"]), ([part, (ends, hashes, [])], ["x"]),
+        ([(ends, 7, [kinds, bits])], ["x"]),
+    ):  # fmt: skip
         with pytest.raises((ValueError, TypeError)):
-            blocks(*distinct, *limits)
+            blocks(opening, parts, 0, 1, names, {}, *right)
+    for limits in (
+        (-1, *right[1:]), (3, 2, 0, 500_000, zlib.crc32), (3, 2, 2**62, 500_000, zlib.crc32),
+        (*right[:4], None),
+    ):  # fmt: skip
+        with pytest.raises((ValueError, TypeError)):
+            blocks(opening, [part], 0, 1, ["x"], {}, *limits)
+    with pytest.raises(ValueError, match="limits"):
+        blocks(opening[1:], [part], 0, 1, ["x"], {}, *right)

@@ -398,6 +398,7 @@ def test_ages_that_no_prediction_is_judged_at_are_errors(tmp_path: Path) -> None
         ("{metric: false_positive_rate, of_class: x, at_most: 0.1}", "x is none of classes"),
         ("{metric: error, at_most: 0.1, of_class: x}", "of_class is for false_positive_rate"),
         ("{metric: error, at_most: 0.1}, {metric: error, at_most: 0.2}", "one metric has two"),
+        ("{metric: error, at_most: 0.1, segment: {x: y}}", "x is none of segments"),
     ],
 )
 def test_an_objective_is_of_what_is_judged(tmp_path: Path, objective: str, error: str) -> None:
@@ -442,3 +443,18 @@ def test_comparisons_left_at_their_defaults_change_no_hash() -> None:
     said = model | {"shadow": {"missing": 0.05}, "rollback": {"margin": 0.0}, "experiments": {}}
     plain, same = (Settings.model_validate({"models": {"m": one}}) for one in (model, said))
     assert plain.rules().config_hash() == same.rules().config_hash()
+
+
+def test_an_objective_may_be_of_a_segment_and_means_nothing_else_where_it_is_not(
+    tmp_path: Path,
+) -> None:
+    of_all = "{metric: error, at_most: 0.1}"
+    of_one = "{metric: error, at_most: 0.2, segment: {region: 'E,U'}}"
+    owned = (
+        "owners: {accountable: a, responsible: [b]}, runbook_url: 'https://r', segments: [region]"
+    )
+    text = f"{{models: {{m: {{objectives: [{of_all}, {of_one}], {owned}}}}}}}"
+    model = load(written(tmp_path, text)).rules().model("m")
+    assert [one.at_most for one in model.in_segment("").objectives] == [0.1]
+    assert [one.at_most for one in model.in_segment("region=US").objectives] == [0.1]
+    assert [one.at_most for one in model.in_segment("region=E%2CU").objectives] == [0.2]

@@ -23,6 +23,7 @@ from stream.monitor_told import MonitorFinding
 from stream.numbering import Speaker
 from stream.panes import PaneTable, summarise
 from stream.rules import DAY_MS, Rules
+from stream.snapshot import packed
 from stream.times import moment_ms
 from stream.wire import Finding, Progress, encode_finding
 from tests.stream.monitors import GROUP, restored
@@ -61,7 +62,7 @@ def found_in(tables: list[PaneTable], restores: int = 0) -> list[MonitorFinding]
     return findings
 
 
-def alerts(findings: list[MonitorFinding]) -> list[Alert]:
+def alerts(findings: list[MonitorFinding], *, restores: bool = False) -> list[Alert]:
     stage, speaker, told = AlertStage(RULES, 1), Speaker(0), list[Alert]()
     for found in findings:
         ready_ms, detail = found.pane_end_ms + RULES.grace_ms, found.detail or {}
@@ -74,6 +75,8 @@ def alerts(findings: list[MonitorFinding]) -> list[Alert]:
                 if isinstance(effect, ToAlerts):
                     line = msgspec.json.encode(effect.alert)
                     told.append(msgspec.json.decode(line, type=Alert))  # as who reads it does
+        if restores:
+            stage = AlertStage.restore(RULES, 1, packed(stage.snapshot()))
     return told
 
 
@@ -182,6 +185,7 @@ def test_restores_do_not_show_while_an_alert_is_over() -> None:
     assert found_in(tables, restores=1) == whole
     halves = [part for table in tables for part in _halves(table)]
     assert found_in(halves, restores=3) == whole
+    assert alerts(whole, restores=True) == alerts(whole)
 
 
 def _halves(table: PaneTable) -> list[PaneTable]:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from stream import worker_configs
 from stream.alert_stage import AlertStage
+from stream.deployment import Deployment, opened, sealed, terms
 from stream.metrics import Metrics
 from stream.model_stage import ModelStage
 from stream.notices import Notice
@@ -38,6 +39,7 @@ from stream.worker_configs import Configs
 from stream.worker_host import Host
 from stream.worker_routes import Outgoing
 from stream.worker_slot import ALERTS, MODELS, SOURCES, Slot
+from tests.stream.test_deployment import SEALED
 
 PREDICTIONS, OUTCOMES = "leeway.predictions", "leeway.outcomes"
 NOW_MS = 1_760_000_000_000
@@ -267,6 +269,32 @@ def test_a_renewal_is_journaled_once_by_stage_2_and_a_new_owner_knows_it() -> No
         assert not fresh.has_activated(0)
         await worker.configs.restore(slot)
         assert fresh.has_activated(0)
+
+    asyncio.run(scenario())
+
+
+def test_what_is_deployed_is_journaled_whole_and_what_does_not_fit_is_refused_by_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        worker = Worker(JOURNAL, CONTROL)
+        await worker.configs.begin()
+        worker.own()
+        rules = worker.host.rules
+        (of,) = (opened(one) for one in SEALED if opened(one).kind == "prediction")
+        given = (sealed(replace(of, group=("fraud", "42", "champion", ""))),)
+        built = terms(Deployment(given).references, "fraud", rules)
+        put(Renewal(0, "fraud", "42", given, built | {"season": "week"}))
+        put(Renewal(0, "fraud", "42", given, built))
+        await worker.host.reader.reached({})
+        await worker.configs._control.reached({})
+        for _ in range(2):
+            await worker.configs.look()
+        (entry,) = made(Renewed)
+        assert (entry.announced_at, tuple(entry.references)) == (1, given)
+        assert entry.at_ms == worker.host.models[0].core.next_ready_ms() or entry.at_ms == 0
+        (refused,) = [one for one in caplog.messages if "ignored" in one]
+        assert "record 0 ignored: no reference of fraud v42: season: built with week" in refused
 
     asyncio.run(scenario())
 

@@ -1,0 +1,33 @@
+/* A list of integers as a column. */
+#ifndef LEEWAY_INTEGERS_H
+#define LEEWAY_INTEGERS_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+
+/* (list, what None becomes) -> 64-bit integers; OverflowError for what is beyond them. */
+static PyObject *integers(PyObject *self, PyObject *args)
+{
+    PyObject *list;
+    long long none;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "O!L", &PyList_Type, &list, &none))
+        return NULL;
+    PyObject *made = PyBytes_FromStringAndSize(NULL, 8 * PyList_GET_SIZE(list));
+    int64_t *to = made ? (int64_t *)PyBytes_AS_STRING(made) : NULL;
+    for (Py_ssize_t i = 0; made && i < PyList_GET_SIZE(list); i++) {
+        PyObject *one = PyList_GET_ITEM(list, i);
+        if (one != Py_None && !PyLong_CheckExact(one)) {
+            PyErr_SetString(PyExc_TypeError, "an integer, or None, is needed");
+            Py_CLEAR(made);
+            break;
+        }
+        to[i] = one == Py_None ? none : PyLong_AsLongLong(one);
+        if (to[i] == -1 && PyErr_Occurred())
+            Py_CLEAR(made);
+    }
+    return made;
+}
+
+#endif
