@@ -138,9 +138,9 @@ def test_two_days_are_enough_to_be_silent_behind_them(seed: int) -> None:
     assert (found, sealed.end_ms) == ([], 2 * DAY_MS)
 
 
-def test_the_same_is_told_time_and_again_by_who_does_not_know_the_hours() -> None:
+def test_the_same_is_told_of_every_feature_by_who_does_not_know_the_hours() -> None:
     found, _, _ = watched(model(5, seed=0), replace(RULES, season="none"))
-    assert len(names(found)) > 5
+    assert len(names(found)) > 3
 
 
 @pytest.mark.parametrize("seed", range(2))
