@@ -81,7 +81,9 @@ class Findings:
         if watched.unit.is_twin:
             return None
         if told.lasting:
-            return MonitorFinding(end_ms, name, context.alertname, _lasting(context), "lasting")
+            what = "more outcomes than usual have been missing" if watched.unit.is_coverage else ""
+            lasting = _lasting(context, what)
+            return MonitorFinding(end_ms, name, context.alertname, lasting, "lasting")
         if crossing is None or effect is None:
             return self.quiet(name, measure, end_ms)
         detail = describe_crossing(context, told, crossing, effect, end_ms)

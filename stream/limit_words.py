@@ -58,7 +58,7 @@ def lasting_words(context: Context, told: LimitTold, days: str) -> str:
 
 
 def _found(told: LimitTold, rule: ModelRule) -> str:
-    return ", ".join(_one(missed, rule) for missed in told.missed)
+    return "; ".join(_one(missed, rule) for missed in told.missed)
 
 
 def _one(missed: Missed, rule: ModelRule) -> str:

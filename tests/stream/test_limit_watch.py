@@ -73,6 +73,14 @@ def test_one_that_keeps_to_it_narrowly_is_not_told() -> None:
     assert missed(ruled(ERRORS), wrong((40_000, 0.049))) == []
 
 
+def test_errors_that_come_and_go_and_keep_to_it_together_are_not_told() -> None:
+    """9.5 % for two hours, 0.2 % for the next two."""
+    hours = [(3_600, 0.095), (3_600, 0.002)] * 3
+    of_a_day = ObjectiveRule("error", 0.05, HOURS * HOUR_MS)
+    rules = replace(ruled(of_a_day), reference=replace(RULES.reference, predictions=7_200))
+    assert missed(rules, wrong(*hours)) == []
+
+
 def test_without_objectives_nothing_is_watched() -> None:
     assert missed(ruled(), wrong((6_000, 0.5))) == []
 

@@ -103,6 +103,7 @@ def changed(floors: float, at_day: float) -> Drawn:
             return (random.random(size) < np.where(late, after, before)).astype(float)
 
         fifth = random.random(size) * 5 + np.where(late, 5 * share, 0.0)
+        is_null = random.random(size) < np.where(late, 0.02 + 0.01 * floors, 0.02)
         sessions = np.repeat(random.normal(0.0, 1.0, size // 20 + 1), 20)[:size]
         return {
             "more_zeros": zeros(share),
@@ -113,6 +114,7 @@ def changed(floors: float, at_day: float) -> Drawn:
             "rarer": flag(0.08, 0.08 - 0.25 * shift),
             "wider": random.normal(0.0, np.where(late, 1.0 + 4 * shift, 1.0)),
             "narrower": random.normal(0.0, np.where(late, 1.0 / (1.0 + 2 * shift), 1.0)),
+            "missing": np.where(is_null, None, random.normal(0.0, 1.0, size)),
             "category": np.array(list("ABCDE"))[np.minimum(fifth.astype(int), 4)],
             "sessions": sessions + np.where(late, 2 * shift, 0.0),
         }
