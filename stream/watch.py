@@ -59,10 +59,11 @@ class Watch:
         before, columns, bank = self.watched, self._columns, self._bank
         usual, tilted = self._usual, self._tilted
         self.watched = {one.key: one for one in units}
-        self._lay_out()
         kept = [key for key, one in self.watched.items() if before.get(key) is one]
         fresh = [one for key, one in self.watched.items() if before.get(key) is not one]
+        # while a new profile has its scores: it keeps counts alone once it is laid out
         self._bank = _bank(bank, [columns[key] for key in kept], fresh)
+        self._lay_out()
         if self._bank is not None and kept and fresh:
             places = [self._columns[key] for key in (*kept, *(one.key for one in fresh))]
             self._bank = self._bank.take(np.argsort(np.concatenate(places), kind="stable"))
