@@ -312,12 +312,15 @@ class Walk:
         is_over = key in self._over  # of which the account against the reference always rises
         if is_over or self._bank.are_held(of) or not self._bank.warning()[of].any():
             self._bank.restart(of, tilts_of([replace(one.terms, baseline=learned.baseline)]))
-        column = int(firing.last[1]) if firing.last is not None and firing.is_open else 0
-        is_open = firing.is_open and not is_over
-        if is_open and learned.count >= firing.patience.look and learned.n[column]:
+        is_told = firing.is_open or firing.former is not None
+        column = int(firing.last[1]) if firing.last is not None and is_told else 0
+        is_known = learned.count >= firing.patience.look and bool(learned.n[column])
+        if is_told and is_known and not is_over:
             now, effect = self._since(one, firing, learned, column, row)
-            is_much = abs(effect.estimate) >= one.terms.floor and self._may_tell(one, row)
-            if is_much and firing.is_news(column, effect):
+            is_news = firing.is_open and firing.is_news(column, effect)
+            is_news = is_news or firing.is_surely_news(column, effect)
+            is_much = abs(effect.estimate) >= one.terms.floor
+            if is_news and is_much and self._may_tell(one, row):
                 self._tell(now, one, effect)
         firing.learn_on(for_ever=is_over)
 
