@@ -21,7 +21,7 @@ from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
-from stream.rules import DAY_MS, Rules
+from stream.rules import DAY_MS, SHADOW, Rules
 from stream.traffic_release import TrafficRelease
 from stream.version_facts import facts
 
@@ -96,7 +96,9 @@ class Release:
             if is_whole and is_asked:
                 for fact in facts(life, group, panes, monitor, partial(self._rules_at, due)):
                     yield due.told(group, fact, due.ready_ms(fact.pane_end_ms))
-        if len(model.lives) > 1 or model.is_compared:
+        # a shadow may be there before whom it is compared with
+        has_shadow = any(group[2] == SHADOW for _, group, _ in pieces)
+        if has_shadow or len(model.lives) > 1 or model.is_compared:
             yield from self.comparisons.of_panes(model, due, pieces)
 
     def _rules_at(self, due: Due, end_ms: int) -> Rules:
