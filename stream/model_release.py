@@ -69,7 +69,7 @@ class Release:
                 self._observe(due.kind, group, panes)
             known = model.monitors.get((due.kind, group))
             if known is not None and known.life_ms < life.first_end_ms:
-                yield from self._forget(model, due, known)
+                yield from self._forget(model, due, known, is_back=True)
             for rules, part in self._by_rules(group, panes, due):
                 place, ended = (due.kind, group), list[MonitorFinding]()
                 held = self._renewals.latest(group, due.kind, due.ready_ms(part.first_end_ms))
@@ -169,10 +169,14 @@ class Release:
             if kind == due.kind and due.ready_ms(self._end_ms(model, monitor)) < until_ms:
                 yield from self._forget(model, due, monitor)
 
-    def _forget(self, model: ModelState, due: Due, monitor: Monitor) -> Iterator[Told]:
-        """What fires is resolved: nobody would do it later."""
+    def _forget(
+        self, model: ModelState, due: Due, monitor: Monitor, *, is_back: bool = False
+    ) -> Iterator[Told]:
+        """What fires is resolved: nobody would do it later. `is_back`: with these panes, among which
+        there may be some of before that a shadow is yet to be compared by."""
         end_ms = self._end_ms(model, monitor)
-        yield from self.comparisons.forget(model, due, monitor.group, end_ms)
+        if not (is_back and due.kind == "prediction"):
+            yield from self.comparisons.forget(model, due, monitor.group, end_ms)
         del model.monitors[due.kind, monitor.group]
         if due.kind == "prediction" and monitor.inputs is not None:
             model.past_inputs[monitor.group, monitor.life_ms] = monitor.inputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -85,6 +86,16 @@ def test_one_that_is_there_before_its_champion_is_counted_from_its_own_first_pan
         alert_bytes(run(DAYS, stream, Random(5), largest=largest)) for largest in (10_000, 150, 7)
     )
     assert any(b"ShadowMissing" in value for value in expected)
+    assert others == [expected, expected]
+
+
+def test_one_that_was_forgotten_and_is_back_ends_when_it_was_however_panes_are_released() -> None:
+    shadow = [("2", "shadow", *hours) for hours in ((0, 20), (28, 40), (60, 80), (90, 140))]
+    stream, rules = of_days(("1", "champion", 0, 200), *shadow), replace(DAYS, forget_ms=43_200_000)
+    expected, *others = (
+        alert_bytes(run(rules, stream, Random(5), largest=largest)) for largest in (10_000, 150, 7)
+    )
+    assert sum(b'"alertname":"ShadowMissing"' in value for value in expected) == 4
     assert others == [expected, expected]
 
 
