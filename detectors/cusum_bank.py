@@ -104,7 +104,7 @@ class CusumBank:
         self._gain, self._cost = _short(kinds.gain[place]), _short(kinds.cost[place])
         self._height = _Heights(kinds.threshold[place])
         self._theta = kinds.theta[place]
-        self._about = np.stack([getattr(kinds, name) for name in _ABOUT])
+        self._about = [_once(getattr(kinds, name)) for name in _ABOUT]
         self._is_rate = kinds.is_rate
 
     @property
@@ -119,7 +119,10 @@ class CusumBank:
             threshold=threshold,
             theta=_whole(self._theta, place),
             is_rate=self._is_rate,
-            **dict(zip(_ABOUT, self._about, strict=True)),
+            **{
+                name: np.broadcast_to(of, len(self._is_rate))
+                for name, of in zip(_ABOUT, self._about, strict=True)
+            },
         )
         return kinds.take(self._kind)
 
@@ -421,6 +424,11 @@ def _alike(tilts: Tilts) -> tuple[npt.NDArray[np.unsignedinteger[Any]], list[int
         kind.append(first.setdefault(row, len(first)))
     series = np.unique(kind, return_index=True)[1].tolist() if kind else []
     return np.array(kind, np.min_scalar_type(len(first))), series
+
+
+def _once(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """One number, if all are the same."""
+    return values[:1].copy() if len(values) and (values == values[0]).all() else values
 
 
 def _short(values: Ints) -> npt.NDArray[Any]:

@@ -6,9 +6,10 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "native/batch.h"
 #include "native/blocks.h"
 #include "native/crc32c.h"
+#include "native/due.h"
+#include "native/event.h"
 #include "native/ids.h"
 #include "native/integers.h"
 #include "native/judged.h"
@@ -334,6 +335,7 @@ static PyMethodDef METHODS[] = {
      "(keys, checks, times, ages, grace, [((columns of outcomes), bitmap, shift, marks), …])"},
     {"marked", marked, METH_VARARGS, "(marks, rows, bits, retracted)"},
     {"integers", integers, METH_VARARGS, "(list of integers and None, what None becomes)"},
+    {"by_due", by_due, METH_VARARGS, "(due times, length of a pane)"},
     {"crc32c", crc32c, METH_O, "(bytes)"},
     {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
     {NULL, NULL, 0, NULL},

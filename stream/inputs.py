@@ -13,11 +13,11 @@ kept until no question can be about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from detectors.effects import Interval, score_difference, total_variation, within_floor
@@ -35,6 +35,7 @@ WAITED_MS = 30 * DAY_MS  # for judged predictions; those that are further behind
 _LEVELS = 15
 _MOST_FRESH = 8  # blocks that are not put together yet
 _SURE = 0.99
+_encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Yardstick:
         before, unit = one.baseline, one.unit
         sums, count = tuple(before.x.tolist()), int(before.n[0])
         tau = max(one.tau)
-        return _alike(cls(unit.name, unit.measure, unit.columns, one.floor, tau, sums, count))
+        return cls(unit.name, unit.measure, unit.columns, one.floor, tau, sums, count)
 
     def snapshot(self) -> list[Any]:
         return [
@@ -65,7 +66,7 @@ class Yardstick:
     @classmethod
     def restore(cls, plain: list[Any]) -> Yardstick:
         name, measure, columns, floor, tau, x, n = plain
-        return _alike(cls(name, measure, columns, floor, tau, tuple(x), n))
+        return cls(name, measure, columns, floor, tau, tuple(x), n)
 
     def difference(self, x: Ints, n: int) -> Interval | None:
         """To the reference, with its 99 % interval; None: nothing is known."""
@@ -74,12 +75,6 @@ class Yardstick:
         if self.measure == "shift":
             return score_difference(x[0], n, self.n, tau=self.tau, level=_SURE)
         return total_variation(x, self.x, tau=self.tau, level=_SURE)
-
-
-@lru_cache(maxsize=256)
-def _alike(yardstick: Yardstick) -> Yardstick:
-    """Eras that follow each other have most of them in common."""
-    return yardstick
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,31 +105,33 @@ def is_input(key: Key, watched: dict[Key, Watched]) -> bool:
     return measure == "shift" or (measure == "shape" and (name, "shift") not in watched)
 
 
-@dataclass(slots=True)
 class Era:
     """As long as the same is compared with."""
 
-    yardsticks: list[Yardstick]
-    begin_ms: int | None = None  # start of its first pane
-    starts: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # of blocks, ascending
-    sums: Ints = field(init=False)
-    """x of all columns, then n of the numbers; one row a block."""
+    __slots__ = ("_yardsticks", "begin_ms", "starts", "sums", "width")
 
-    def __post_init__(self) -> None:
-        self.sums = np.zeros((0, self.width), np.int64)
+    def __init__(self, yardsticks: Sequence[Yardstick]) -> None:
+        self._yardsticks = _encoder.encode([one.snapshot() for one in yardsticks])
+        numbers = sum(one.measure == "shift" for one in yardsticks)
+        self.width = sum(one.columns for one in yardsticks) + numbers
+        self.begin_ms: int | None = None  # start of its first pane
+        self.starts: Ints = np.zeros(0, np.int64)  # of blocks, ascending
+        # x of all columns, then n of the numbers; one row a block
+        self.sums: Ints = np.zeros((0, self.width), np.int64)
 
     @property
-    def width(self) -> int:
-        numbers = sum(one.measure == "shift" for one in self.yardsticks)
-        return sum(one.columns for one in self.yardsticks) + numbers
+    def yardsticks(self) -> list[Yardstick]:
+        """Made when something is asked: there may be several eras, and a few numbers say it all."""
+        return [Yardstick.restore(plain) for plain in _decoder.decode(self._yardsticks)]
 
     def standings(self, first_ms: int, until_ms: int) -> list[Standing]:
         """Of the blocks between."""
         inside = (self.starts >= first_ms) & (self.starts < until_ms)
         sums = self.sums[inside].sum(axis=0)
-        at, number = 0, sum(one.columns for one in self.yardsticks)
+        yardsticks = self.yardsticks
+        at, number = 0, sum(one.columns for one in yardsticks)
         found: list[Standing] = []
-        for one in self.yardsticks:
+        for one in yardsticks:
             x = sums[at : at + one.columns]
             at += one.columns
             if one.measure == "shift":

@@ -138,7 +138,7 @@ class Intake:
 def _timestamps(records: Records) -> NDArray[np.int64]:
     given = records.timestamps_ms
     if native.IN_USE:
-        return np.frombuffer(native.EXTENSION.integers(list(given), NO_TIMESTAMP), np.int64)
+        return np.frombuffer(native.EXTENSION.integers([*given], NO_TIMESTAMP), np.int64)
     try:
         return np.frombuffer(struct.pack(f"{len(given)}q", *given), np.int64)
     except struct.error:  # some have none

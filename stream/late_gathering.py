@@ -17,6 +17,7 @@ from stream.rules import ReferenceRule, Rules
 from stream.screening import Screening, Taus
 
 ANEW = 2  # times that a reference with a change inside is begun anew; the next is sealed
+_LONGER = 5  # times that one with too few values is begun anew, each time for twice as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,13 @@ class LateGathering:
     def __init__(self, name: str, model_id: str, rule: ReferenceRule, rules: Rules) -> None:
         self._name, self._model_id, self._rule, self._rules = name, model_id, rule, rules
         self._changes: list[ChangeWithin] = []
+        self._longer = 0
         self._begin()
 
     def _begin(self) -> None:
-        self.builder = ReferenceBuilder(self._rule, self._rules)
+        times = 2**self._longer
+        rule = ReferenceRule(self._rule.predictions * times, self._rule.span_ms * times)
+        self.builder = ReferenceBuilder(rule, self._rules)
         self.screening = Screening(self._rules, self._model_id, is_late=True)
 
     def use(self, rules: Rules) -> None:
@@ -48,7 +52,12 @@ class LateGathering:
             return Gathered(self._name, self.builder.so_far(*place), is_sealed=False)
         if progress is None:
             return None
-        found = self.screening.finish(self.builder.seal(*place), self._rules)
+        whole = self.builder.seal(*place)
+        if whole.valued(self._name) < first and self._longer < _LONGER:
+            self._longer += 1
+            self._begin()
+            return None
+        found = self.screening.finish(whole, self._rules)
         self._changes += found.changes[:1]
         if found.changes and len(self._changes) <= ANEW:
             self._begin()
@@ -69,14 +78,17 @@ class LateGathering:
             scan,
             [list(change) for change in self._changes],
             season,
+            self._longer,
         ]
 
     def restore(self, plain: Sequence[Any], profiles: Mapping[str, Profile]) -> None:
         """Also of when it was not scanned."""
         start_ms, count, settled, fresh, *scanned = plain
+        self._longer = scanned[3] if len(scanned) > 3 else 0
+        self._begin()
         self.builder.restore(Building(start_ms, count, _table(settled), _table(fresh)))
         if scanned:
-            scan, changes, *season = scanned
+            scan, changes, *season = scanned[:3]
             self._changes = [ChangeWithin(*change) for change in changes]
             self.screening.restore(profiles, scan, season[0] if season else None)
 

@@ -22,6 +22,8 @@ _LEVEL = 1  # of zstd
 _POWERS = np.array([float(10**digits) for digits in range(10)])  # exact
 _MOST = float(2**31 - 1)
 _AS_THEY_ARE, _BY_PLACE = -1, -2
+_MOST_NAMES = 10_000
+_last: dict[str, int] = {}  # by name of a column, exponents that were the least
 _FEW = 8  # times as many cells as kinds of them: by their place
 _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
 
@@ -30,28 +32,29 @@ def packed(rows: Rows) -> bytes:
     """O(cells)."""
     kinds = _stacked([column.kind for column in rows.columns.values()], np.uint8, len(rows))
     bits = _stacked([column.bits for column in rows.columns.values()], np.uint64, len(rows))
-    digits = _digits(kinds, bits)
-    columns: list[Any] = []
-    for place, exponent in enumerate(digits.tolist()):
-        if exponent != _AS_THEY_ARE:
-            whole = np.rint(bits[place].view(np.float64) * _POWERS[exponent]).astype(np.int64)
-            low = int(whole.min(initial=0))
-            columns.append([low, *_narrow(whole - low)])
-            continue
-        found, at = np.unique(bits[place], return_inverse=True)
+    digits = _digits(list(rows.columns), kinds, bits)
+    other, known = np.flatnonzero(digits == _AS_THEY_ARE).tolist(), list[bytes]()
+    whole = np.rint(bits.view(np.float64) * _POWERS[np.maximum(digits, 0), None])
+    whole[other] = 0
+    for column in other:
+        found, at = np.unique(bits[column], return_inverse=True)
         if len(found) * _FEW <= len(rows):
-            digits[place] = _BY_PLACE
-            columns.append([_shuffled(found), *_narrow(at.astype(np.int64))])
+            digits[column], whole[column] = _BY_PLACE, at
         else:
-            columns.append(_shuffled(bits[place]))
+            found = bits[column]
+        known.append(shuffled(found))
+    integers = whole.astype(np.int64)
+    lows = integers.min(axis=1, initial=int(_MOST)) if len(rows) else np.zeros(len(bits), np.int64)
     plain = [
         len(rows),
-        _shuffled(rows.pane_end),
-        _shuffled(rows.hash),
+        shuffled(rows.pane_end),
+        shuffled(rows.hash),
         list(rows.columns),
         kinds.tobytes(),
         digits.tobytes(),
-        columns,
+        lows.tolist(),
+        *_narrow(integers - lows[:, None]),
+        known,
         rows.texts,
     ]
     return bytes(cramjam.zstd.compress(_encoder.encode(plain), _LEVEL))
@@ -60,66 +63,86 @@ def packed(rows: Rows) -> bytes:
 def unpacked(stored: bytes) -> Rows:
     """The rows that `packed` was given."""
     plain: list[Any] = _decoder.decode(bytes(cramjam.zstd.decompress(stored)))
-    count, ends, hashes, names, kinds, digits, columns, texts = plain
-    bits = np.empty((len(names), count), np.uint64)
-    for place, exponent in enumerate(np.frombuffer(digits, np.int8).tolist()):
-        column = columns[place]
-        if exponent == _AS_THEY_ARE:
-            bits[place] = _restored(column, np.uint64)
-        elif exponent == _BY_PLACE:
-            found, width, at = column
-            bits[place] = _restored(found, np.uint64)[_widened(width, at, count)]
-        else:
-            low, width, above = column
-            whole = _widened(width, above, count) + low
-            bits[place] = (whole / _POWERS[exponent]).view(np.uint64)
+    count, ends, hashes, names, kinds, exponents, lows, widths, data, known, texts = plain
+    digits = np.frombuffer(exponents, np.int8)
+    integers = _widened(np.array(widths, np.int64), data, count) + np.array(lows, np.int64)[:, None]
+    bits = (integers / _POWERS[np.maximum(digits, 0), None]).view(np.uint64)
+    for column, found in zip(np.flatnonzero(digits < 0).tolist(), known, strict=True):
+        values = restored(found, np.uint64)
+        bits[column] = values[integers[column]] if digits[column] == _BY_PLACE else values
     kind = np.frombuffer(kinds, np.uint8).reshape(len(names), count)
     cells = {name: Column(kind[i], bits[i]) for i, name in enumerate(names)}
-    return Rows(_restored(ends, np.int64), _restored(hashes, np.uint64), cells, texts)
+    return Rows(restored(ends, np.int64), restored(hashes, np.uint64), cells, texts)
 
 
-def _narrow(values: NDArray[np.int64]) -> tuple[int, bytes]:
-    """Of integers from 0 on below 2^32: in how many bits each, and these."""
-    width = int(values.max(initial=0)).bit_length()
-    every = np.unpackbits(values.astype(">u4").view(np.uint8).reshape(-1, 4), axis=1)
-    return width, np.packbits(every[:, 32 - width :]).tobytes()
+def _narrow(values: NDArray[np.int64]) -> tuple[list[int], bytes]:
+    """Of integers from 0 on below 2^32, (columns, rows): in how many bits each column's, and all
+    of these."""
+    widths = [most.bit_length() for most in values.max(axis=1, initial=0).tolist()]
+    every = np.unpackbits(values.astype(">u4").view(np.uint8), axis=1).reshape(*values.shape, 32)
+    return widths, np.packbits(every[_taken(np.array(widths, np.int64), values.shape[1])]).tobytes()
 
 
-def _widened(width: int, data: bytes, count: int) -> NDArray[np.int64]:
-    every = np.zeros((count, 32), np.uint8)
-    some = np.unpackbits(np.frombuffer(data, np.uint8), count=count * width)
-    every[:, 32 - width :] = some.reshape(count, width)
-    return np.packbits(every, axis=1).view(">u4").reshape(-1).astype(np.int64)
+def _widened(widths: NDArray[np.int64], data: bytes, count: int) -> NDArray[np.int64]:
+    every = np.zeros((len(widths), count, 32), np.uint8)
+    some = np.frombuffer(data, np.uint8)
+    every[_taken(widths, count)] = np.unpackbits(some, count=int(widths.sum()) * count)
+    return np.packbits(every, axis=2).view(">u4").reshape(len(widths), count).astype(np.int64)
+
+
+def _taken(widths: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    """Which of 32 bits, (columns, rows, 32)."""
+    taken = np.arange(32) >= 32 - widths[:, None]
+    return np.broadcast_to(taken[:, None], (len(widths), count, 32))
 
 
 def _stacked(arrays: list[NDArray[Any]], dtype: type, count: int) -> NDArray[Any]:
     return np.stack(arrays) if arrays else np.zeros((0, count), dtype)
 
 
-def _digits(kinds: NDArray[np.uint8], bits: NDArray[np.uint64]) -> NDArray[np.int8]:
-    """Of each column the decimal exponent that makes all its cells integers of 32 bits."""
+def _digits(
+    names: list[str], kinds: NDArray[np.uint8], bits: NDArray[np.uint64]
+) -> NDArray[np.int8]:
+    """Of each column a decimal exponent that makes all its cells integers of 32 bits: the one that
+    did last, or the least."""
     found = np.full(len(kinds), _AS_THEY_ARE, np.int8)
     # a cell without a number is 0, but for texts
     left = np.flatnonzero(((kinds == NUMBER) | (bits == 0)).all(axis=1))
-    for digits, power in enumerate(_POWERS):
-        scaled = np.rint(bits[left].view(np.float64) * power)
-        fits = (np.abs(scaled) <= _MOST).all(axis=1)
-        back = (scaled + 0.0) / power  # no zero below 0: an integer has none
-        exact = fits & (back.view(np.uint64) == bits[left]).all(axis=1)
-        found[left[exact]] = digits
-        left = left[fits & ~exact]
+    last = np.array([_last.get(names[column], 0) for column in left.tolist()], np.int8)
+    exact = _fit(bits[left], last)[1]
+    found[left[exact]], left = last[exact], left[~exact]
+    for digits in range(len(_POWERS)):
         if not len(left):
             break
+        fits, exact = _fit(bits[left], np.full(len(left), digits, np.int8))
+        found[left[exact]] = digits
+        for column in left[exact].tolist():
+            _last[names[column]] = digits
+        left = left[fits & ~exact]
+    if len(_last) > _MOST_NAMES:
+        _last.clear()
     return found
 
 
-def _shuffled(array: NDArray[Any]) -> bytes:
+def _fit(
+    bits: NDArray[np.uint64], digits: NDArray[np.int8]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether the columns, by these exponents, are within 32 bits, and exact too."""
+    numbers, power = bits.view(np.float64), _POWERS[digits, None]
+    scaled = np.rint(numbers * power)
+    fits = (np.abs(scaled) <= _MOST).all(axis=1)
+    back = (scaled + 0.0) / power  # no zero below 0: an integer has none
+    return fits, fits & (back.view(np.uint64) == bits).all(axis=1)
+
+
+def shuffled(array: NDArray[Any]) -> bytes:
     """First bytes first: what is alike lies together."""
     whole = np.ascontiguousarray(array)
     return whole.view(np.uint8).reshape(whole.size, whole.itemsize).T.tobytes()
 
 
-def _restored(data: bytes, dtype: type) -> NDArray[Any]:
+def restored(data: bytes, dtype: np.dtype[Any] | type) -> NDArray[Any]:
+    """What `shuffled` was given."""
     size = np.dtype(dtype).itemsize
     parts = np.frombuffer(data, np.uint8).reshape(size, len(data) // size)
     return np.ascontiguousarray(parts.T).reshape(-1).view(dtype)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream import native
 from stream.columns import Group
 from stream.identity import MODEL, hash_id
 from stream.rules import SHADOW, Rules
@@ -223,6 +224,10 @@ class Pending:
         """Those that are gone come first."""
         due = self._due_ms(run.columns["time"], run.columns["group"])
         due[gone] = BEFORE_ALL_MS
+        if native.IN_USE:
+            made = native.EXTENSION.by_due(due, self._rules.pane_ms)
+            if made is not None:
+                return _Queue(np.frombuffer(made[0], np.int32), np.frombuffer(made[1], np.int64))
         order = _order_of_times(due, self._rules.pane_ms).astype(np.int32)
         return _Queue(order, due[order])
 

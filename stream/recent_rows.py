@@ -19,7 +19,7 @@ from stream.snapshot import pack, unpack
 
 _MAGIC, _VERSION = b"W", 1
 _STRETCHES = 4  # in `keep` rows: a stretch is written once, what is newer with every checkpoint
-_unpacked = lru_cache(maxsize=8)(unpacked)  # one window is asked for again for each finding
+_unpacked = lru_cache(maxsize=5)(unpacked)  # one window is asked for again for each finding
 _MOST_NEWEST = 8  # tables that are not joined yet: each has arrays of its own
 
 

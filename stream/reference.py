@@ -113,6 +113,11 @@ class Reference:
     def feature(self, name: str) -> FeatureTable | None:
         return self.table.features.get(name) if self.knows(name) else None
 
+    def valued(self, name: str) -> int:
+        """Values of a feature: numbers and texts."""
+        of = self.feature(name)
+        return 0 if of is None else int(of.number[0] + of.text[0])
+
     def values_of(self, name: str) -> Values | None:
         """Of a numeric feature whose buckets say too little of where a value lies."""
         found = self.values.get(name)

@@ -189,6 +189,26 @@ class Settings(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _seasons_are_known_to_all_that_spend(self) -> Self:
+        rules = self.rules()
+        of = [name for name in ("", *self.models) if rules.season_of(name) != "none"]
+        calibrated = {
+            "adwin": ("delta", rules.adwin.enabled and rules.adwin.delta is None),
+            "page_hinkley": (
+                "threshold",
+                rules.page_hinkley.enabled and rules.page_hinkley.threshold is None,
+            ),
+        }
+        for detector, (own, spends) in calibrated.items():
+            if of and spends:
+                place = f"models.{of[0]}.season" if of[0] else "season"
+                raise ValueError(
+                    f"detectors.{detector}: it knows no hours, so what comes and goes by {place} "
+                    f"would break the budget: disable it, or set a {own} of your own"
+                )
+        return self
+
     def internal_topic(self, name: str) -> str:
         """`<app>-panes` and its siblings, by the names of `INTERNAL_TOPICS`."""
         return f"{self.app}-{name}"

@@ -82,7 +82,7 @@ class Standards:
             else:
                 self._provisional = _profile(reference, rules)
             return True
-        if _values(reference, name) < rules.minimum_values:
+        if reference.valued(name) < rules.minimum_values:
             return False
         self._late[name] = _profile(reference, rules)
         if gathered.is_sealed:
@@ -101,7 +101,7 @@ class Standards:
         of, own = self.law.reference, _profile(live, rules)
         self._provisional = None
         for name in sorted(live.frozen.names):
-            if _values(of, name) < rules.minimum_values <= _values(live, name):
+            if of.valued(name) < rules.minimum_values <= live.valued(name):
                 self._late[name] = own
                 self._late_laws.add(name)
         self.unsettled.clear()
@@ -123,6 +123,10 @@ class Standards:
             return self.may_tell(one)
         return self.unsettled.may_tell(one.key, course)
 
+    def is_mute(self, one: Watched) -> bool:
+        """Whether nothing more is told of it until its reference is sealed."""
+        return not self.is_sealed(one.profile) and self.unsettled.is_mute(one.key)
+
     def is_restless(self, one: Watched) -> bool:
         """Whether nothing of its values is told until its reference is sealed."""
         is_of_values = one.unit.measure not in ANYTIME and not self.is_sealed(one.profile)
@@ -136,7 +140,7 @@ class Standards:
         """Whether the law is silent about this feature, or nearly."""
         if self.law is None or name in self._late_laws:
             return False
-        return _values(self.law.reference, name) < rules.minimum_values
+        return self.law.reference.valued(name) < rules.minimum_values
 
     def use(self, rules: Rules) -> None:
         """What is known well enough is for the rules to say. `arrange` anew must follow."""
@@ -179,7 +183,9 @@ class Standards:
             return replace(known, tau=now) if max(now) > _GROWN * max(known.tau) else known
 
         def tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
-            if feature.profile not in sealed:
+            # with a season values depend by the hour, which says nothing of what is wrong at any
+            is_told = self.has_season and unit.measure in ANYTIME
+            if feature.profile not in sealed and not is_told:
                 return taus.of_provisional(feature, unit)
             is_law = feature.profile is self.law
             unmeasured = _UNMEASURED if is_law and self._is_settling else 1.0
@@ -306,11 +312,6 @@ class Standards:
         if self.law is not None:
             profiles[self.law.reference.id] = self.law
         return profiles
-
-
-def _values(reference: Reference, name: str) -> int:
-    frozen = reference.feature(name)
-    return 0 if frozen is None else int(frozen.number[0] + frozen.text[0])
 
 
 def _profile(reference: Reference, rules: Rules) -> Profile:

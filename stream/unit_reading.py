@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,9 +122,9 @@ class _Faults:
     @cached_property
     def _laid(self) -> tuple[Ints, Ints, NDArray[np.bool_]]:
         """Columns, what is counted, and of what is less than all; when the last one is there."""
-        counted, columns = np.array(self._counted, np.int64), np.array(self._columns, np.int64)
+        laid = _columns(tuple(self._columns)), *_weights(tuple(self._counted))
         self._counted, self._columns = [], []
-        return columns, counted, counted[:, 0] < 0
+        return laid
 
     def read(self, run: PaneTable, features: PaneFeatures, into: Evidence) -> None:
         if not self._names:
@@ -169,9 +169,10 @@ class _Ranked:
     @cached_property
     def _laid(self) -> tuple[list[str], list[Ints]]:
         """When the last one is there."""
-        names, columns = [*self._asked], np.array([*self._asked.values()], np.int64)
+        names = [*self._asked]
+        laid = [_columns(column) for column in zip(*self._asked.values(), strict=True)]
         self._asked = {}
-        return names, [*np.ascontiguousarray(columns.T)]
+        return names, laid
 
     def read(self, panes: int, features: PaneFeatures, into: Evidence) -> None:
         names, asked = self._laid
@@ -221,3 +222,19 @@ class _Ranked:
             counts = counts.reshape(into.x.shape)[:, whole]
             into.x[:, whole] = into.xx[:, whole] = counts
             into.n[:, whole] = np.repeat(values.T, bins, axis=1)
+
+
+# those of equal units are the same ones: versions, segments and models are often alike
+
+
+@lru_cache(maxsize=256)
+def _columns(columns: tuple[int, ...]) -> Ints:
+    laid: Ints = np.array(columns, np.int64)
+    laid.setflags(write=False)
+    return laid
+
+
+@lru_cache(maxsize=64)
+def _weights(counted: tuple[tuple[int, int, int, int], ...]) -> tuple[Ints, NDArray[np.bool_]]:
+    weights: Ints = np.array(counted, np.int64)
+    return weights, weights[:, 0] < 0

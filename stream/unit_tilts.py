@@ -67,20 +67,25 @@ def baseline_of(unit: Unit, profile: Profile, *, numeric: bool) -> Baseline:
     of = profile.number(unit.name) if numeric else profile.text(unit.name)
     assert of is not None
     if unit.measure == "shape":
-        return Baseline(of.bins, np.full(len(of.bins), of.bins.sum()))
+        bins = of.bins
+        return Baseline(bins, _counts(len(bins), int(bins.sum())))
     season = profile.season(unit.name)
     if season is not None:
         return Baseline(np.array([season.x]), np.array([of.count]), season.xx)
-    return Baseline(np.zeros(1, np.int64), np.array([of.count]), of.count * SCORE_UNIT**2)
+    return _rate(0, of.count, of.count * SCORE_UNIT**2)
 
 
 @lru_cache(maxsize=1024)
-def _rate(events: int, count: int) -> Baseline:
-    """Most faults are alike: there was none."""
-    x, n = np.array([events]), np.array([count])
-    for array in (x, n):
-        array.setflags(write=False)
-    return Baseline(x, n)
+def _rate(events: int, count: int, squares: int = 0) -> Baseline:
+    """Most faults are alike, there was none; ranks are as they begin."""
+    return Baseline(_counts(1, events), _counts(1, count), squares)
+
+
+@lru_cache(maxsize=1024)
+def _counts(columns: int, count: int) -> Ints:
+    counts: Ints = np.full(columns, count, np.int64)
+    counts.setflags(write=False)
+    return counts
 
 
 def floor_of(unit: Unit, floors: FloorRule, rates: RateRule, sealed: Baseline) -> float:

@@ -59,10 +59,11 @@ class Watch:
         before, columns, bank = self.watched, self._columns, self._bank
         usual, tilted = self._usual, self._tilted
         self.watched = {one.key: one for one in units}
-        self._lay_out()
         kept = [key for key, one in self.watched.items() if before.get(key) is one]
         fresh = [one for key, one in self.watched.items() if before.get(key) is not one]
+        # while a new profile has its scores: it keeps counts alone once it is laid out
         self._bank = _bank(bank, [columns[key] for key in kept], fresh)
+        self._lay_out()
         if self._bank is not None and kept and fresh:
             places = [self._columns[key] for key in (*kept, *(one.key for one in fresh))]
             self._bank = self._bank.take(np.argsort(np.concatenate(places), kind="stable"))
@@ -100,10 +101,14 @@ class Watch:
         return self.watched.keys() - near - self.firing.keys()
 
     def run(
-        self, table: PaneTable, rules: Rules, may_tell: Callable[[Watched, int], bool]
+        self,
+        table: PaneTable,
+        rules: Rules,
+        may_tell: Callable[[Watched, int], bool],
+        is_mute: Callable[[Watched], bool],
     ) -> list[Told]:
         """What these panes let the units tell, in the order of the panes; `may_tell`: whether one
-        may at this row."""
+        may at this row; `is_mute`: whether none will."""
         self.undecided = None
         if self._bank is None:
             return []
@@ -130,6 +135,7 @@ class Watch:
                 rules.minimum_values, rules.resolve_values, self._enough, rules.ask_after_ms
             ),
             may_tell=may_tell,
+            is_mute=is_mute,
         )
         told = walk.told()
         self.undecided = walk.undecided

@@ -14,15 +14,11 @@ static PyObject *integers(PyObject *self, PyObject *args)
     (void)self;
     if (!PyArg_ParseTuple(args, "O!L", &PyList_Type, &list, &none))
         return NULL;
-    PyObject *made = PyBytes_FromStringAndSize(NULL, 8 * PyList_GET_SIZE(list));
+    const Py_ssize_t n = PyList_GET_SIZE(list);
+    PyObject *made = PyBytes_FromStringAndSize(NULL, 8 * n);
     int64_t *to = made ? (int64_t *)PyBytes_AS_STRING(made) : NULL;
-    for (Py_ssize_t i = 0; made && i < PyList_GET_SIZE(list); i++) {
+    for (Py_ssize_t i = 0; made && i < n && i < PyList_GET_SIZE(list); i++) {
         PyObject *one = PyList_GET_ITEM(list, i);
-        if (one != Py_None && !PyLong_CheckExact(one)) {
-            PyErr_SetString(PyExc_TypeError, "an integer, or None, is needed");
-            Py_CLEAR(made);
-            break;
-        }
         to[i] = one == Py_None ? none : PyLong_AsLongLong(one);
         if (to[i] == -1 && PyErr_Occurred())
             Py_CLEAR(made);

@@ -243,6 +243,19 @@ def test_other_rules_do_not_forget_what_has_been_gathered(season: Any, minimum: 
 # -- late features
 
 
+@pytest.mark.parametrize("cut", [None, 700])
+def test_a_late_feature_of_few_values_is_gathered_again_for_longer(cut: int | None) -> None:
+    random = np.random.default_rng(5)
+    late = np.full(6_000, np.nan)
+    late[700:] = np.where(random.random(5_300) < 0.04, random.standard_normal(5_300), np.nan)
+    rules = replace(CALM, minimum_values=40)
+    table = panes(steps(0.0, each=6_000) | {"late": late})
+    _, (_, own), _ = watched(table, [cut] if cut else [], rules=rules)
+    assert own.count == 1_200, "twice as many as of the others, behind those of too few values"
+    assert own.start_ms >= table.pane_end[(700 + 600) // 5 - 1]
+    assert own.valued("feature:late") >= rules.minimum_values
+
+
 def test_a_feature_that_comes_late_is_watched_on_the_reserve_and_gets_a_reference_of_its_own() -> (
     None
 ):

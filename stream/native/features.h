@@ -1,0 +1,147 @@
+/* The features of a prediction as cells, and what it shares with others: its shape, its group. */
+#ifndef LEEWAY_FEATURES_H
+#define LEEWAY_FEATURES_H
+
+#include "batch.h"
+
+static inline bool number_cell(Scanner *s, Cell *cell)
+{
+    Number n;
+    double value;
+    if (!number(s, &n) || !number_value(&n, &value))
+        return false;
+    cell->kind = fabs(value) <= LARGEST_NUMBER ? NUMBER : OTHER;
+    if (cell->kind == NUMBER && fabs(value) >= SMALLEST_NUMBER)
+        memcpy(&cell->bits, &value, sizeof value);
+    return true;
+}
+
+static inline bool text_cell(Batch *b, Cell *cell)
+{
+    Text t;
+    if (!text(&b->s, &t) || t.n > XXH3_LONGEST)
+        return false;
+    int32_t code = code_of(&b->texts, t, entry(&b->texts, cell->name)->last_value, NULL);
+    if (code == NONE)
+        return false;
+    Entry *value = entry(&b->texts, code);
+    value->is_value = true;
+    entry(&b->texts, cell->name)->last_value = code;
+    cell->kind = TEXT;
+    cell->bits = value->hash;
+    return true;
+}
+
+static inline bool cell_value(Batch *b, Cell *cell)
+{
+    static const double ONE = 1.0;
+    Scanner *s = &b->s;
+    switch (*s->p) {
+    case '"':
+        return text_cell(b, cell);
+    case 'n':
+        cell->kind = NULL_CELL;
+        return WORD(s, "null");
+    case 't':
+        cell->kind = NUMBER;
+        memcpy(&cell->bits, &ONE, sizeof ONE);
+        return WORD(s, "true");
+    case 'f':
+        cell->kind = NUMBER;
+        return WORD(s, "false");
+    case '{':
+    case '[':
+        cell->kind = OTHER;
+        return skipped(s, 0);
+    default:
+        return number_cell(s, cell);
+    }
+}
+
+static int by_name(const void *a, const void *b)
+{
+    int32_t x = ((const Cell *)a)->name, y = ((const Cell *)b)->name;
+    return (x > y) - (x < y);
+}
+
+/* The name of the next feature; false at the end, or where Python must look. */
+static inline bool feature_name(Batch *b, Between *last, Between *next, bool *first, bool *closed)
+{
+    Scanner *s = &b->s;
+    if (last && is_again(s, last)) {
+        *next = *last;
+        *first = false;
+        return true;
+    }
+    next->raw.p = s->p;
+    if (!member(s, '}', first, closed) || !text(s, &next->name) || next->name.n > XXH3_LONGEST)
+        return false;
+    next->code = code_of(&b->texts, next->name, last ? last->code : NONE, NULL);
+    if (next->code == NONE || !colon(s))
+        return false;
+    next->raw.n = (size_t)(s->p - next->raw.p);
+    return true;
+}
+
+/* The features as cells, ascending by name; no name twice. */
+static bool features(Batch *b)
+{
+    Scanner *s = &b->s;
+    bool first = true, closed = false, ascends = true;
+    size_t count = 0, expected = b->order.used / sizeof(Between);
+    int32_t before = NONE;
+    Between next;
+    b->cells.used = 0;
+    if (!take(s, '{'))
+        return false;
+    for (;; count++) {
+        Between *last = count < expected ? (Between *)b->order.data + count : NULL;
+        if (!feature_name(b, last, &next, &first, &closed))
+            break;
+        Cell cell = {.name = next.code};
+        if (count == b->most_features || !cell_value(b, &cell) || !pushed(&b->cells, &cell, sizeof cell))
+            return false;
+        if (last) {
+            *last = next;
+        } else if (!pushed(&b->order, &next, sizeof next)) {
+            return false;
+        }
+        ascends &= cell.name > before;
+        before = cell.name;
+    }
+    if (!closed)
+        return false;
+    b->order.used = count * sizeof(Between);
+    if (!ascends) {
+        Cell *cells = (Cell *)b->cells.data;
+        qsort(cells, count, sizeof(Cell), by_name);
+        for (size_t i = 1; i < count; i++)
+            if (cells[i].name == cells[i - 1].name)
+                return false;
+    }
+    return true;
+}
+
+/* The code of the shape of the features just read and of what is said beside them. */
+static int32_t shape_of(Batch *b, int32_t given)
+{
+    size_t count = b->cells.used / sizeof(Cell);
+    const Cell *cells = (const Cell *)b->cells.data;
+    b->shape.used = 0;
+    int32_t *key = grown(&b->shape, (count + 1) * sizeof(int32_t));
+    if (!key)
+        return NONE;
+    key[0] = given;
+    for (size_t i = 0; i < count; i++)
+        key[i + 1] = cells[i].name;
+    Text t = {(const uint8_t *)key, (count + 1) * sizeof(int32_t)};
+    return b->last_shape = code_of(&b->shapes, t, b->last_shape, &b->arena);
+}
+
+static int32_t group_of(Batch *b, const int32_t *codes, size_t count)
+{
+    Text t = {(const uint8_t *)codes, count * sizeof(int32_t)};
+    return b->last_group = code_of(&b->groups, t, b->last_group, &b->arena);
+}
+
+#endif
