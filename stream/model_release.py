@@ -172,8 +172,8 @@ class Release:
     def _forget(
         self, model: ModelState, due: Due, monitor: Monitor, *, is_back: bool = False
     ) -> Iterator[Told]:
-        """What fires is resolved: nobody would do it later. `is_back`: with these panes, among which
-        there may be some of before that a shadow is yet to be compared by."""
+        """What fires is resolved: nobody would do it later. `is_back`: with these panes, and before
+        them may be some that a shadow is yet to be compared by."""
         end_ms = self._end_ms(model, monitor)
         if not (is_back and due.kind == "prediction"):
             yield from self.comparisons.forget(model, due, monitor.group, end_ms)
