@@ -58,7 +58,11 @@ class Comparisons:
             watch = model.shadows.get(group)
             if life is not None and (watch is None or watch.life_ms < life.first_end_ms):
                 if watch is not None:
-                    yield from self.forget(model, due, group, life.first_end_ms)
+                    former = next(
+                        of for of in model.lives[group] if of.first_end_ms == watch.life_ms
+                    )
+                    forget_ms = self._rules_at(due, former.last_end_ms).forget_ms
+                    yield from self.forget(model, due, group, former.last_end_ms + forget_ms)
                 watch = model.shadows[group] = ShadowWatch(group[0], life.first_end_ms)
             assert watch is not None
             rules_at = partial(self._rules_at, due)

@@ -178,7 +178,10 @@ def _judged(
 def _watched(alert: Alert) -> Callable[[Prediction], float | None]:
     feature = alert.scope.feature
     if feature is None:
-        return _of_latency if alert.kind == "latency" else _of_said
+        if alert.kind == "latency":
+            return _of_latency
+        is_of_said = alert.kind == "prediction_drift" or alert.impact.metric is not None
+        return _of_said if is_of_said else lambda _: None  # such as how many there are
     if alert.alertname == "AbsentFeature":
         return lambda event: float(feature not in event.features)
     if alert.alertname == "NullRate":

@@ -21,7 +21,7 @@ from stream.reference import Reference
 from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
-from stream.rules import DAY_MS, Rules
+from stream.rules import DAY_MS, SHADOW, Rules
 from stream.traffic_release import TrafficRelease
 from stream.version_facts import facts
 
@@ -69,7 +69,7 @@ class Release:
                 self._observe(due.kind, group, panes)
             known = model.monitors.get((due.kind, group))
             if known is not None and known.life_ms < life.first_end_ms:
-                yield from self._forget(model, due, known)
+                yield from self._forget(model, due, known, is_back=True)
             for rules, part in self._by_rules(group, panes, due):
                 place, ended = (due.kind, group), list[MonitorFinding]()
                 held = self._renewals.latest(group, due.kind, due.ready_ms(part.first_end_ms))
@@ -96,7 +96,9 @@ class Release:
             if is_whole and is_asked:
                 for fact in facts(life, group, panes, monitor, partial(self._rules_at, due)):
                     yield due.told(group, fact, due.ready_ms(fact.pane_end_ms))
-        if len(model.lives) > 1 or model.is_compared:
+        # a shadow may be there before whom it is compared with
+        has_shadow = any(group[2] == SHADOW for _, group, _ in pieces)
+        if has_shadow or len(model.lives) > 1 or model.is_compared:
             yield from self.comparisons.of_panes(model, due, pieces)
 
     def _rules_at(self, due: Due, end_ms: int) -> Rules:
@@ -167,10 +169,14 @@ class Release:
             if kind == due.kind and due.ready_ms(self._end_ms(model, monitor)) < until_ms:
                 yield from self._forget(model, due, monitor)
 
-    def _forget(self, model: ModelState, due: Due, monitor: Monitor) -> Iterator[Told]:
-        """What fires is resolved: nobody would do it later."""
+    def _forget(
+        self, model: ModelState, due: Due, monitor: Monitor, *, is_back: bool = False
+    ) -> Iterator[Told]:
+        """What fires is resolved: nobody would do it later. `is_back`: with these panes, and before
+        them may be some that a shadow is yet to be compared by."""
         end_ms = self._end_ms(model, monitor)
-        yield from self.comparisons.forget(model, due, monitor.group, end_ms)
+        if not (is_back and due.kind == "prediction"):
+            yield from self.comparisons.forget(model, due, monitor.group, end_ms)
         del model.monitors[due.kind, monitor.group]
         if due.kind == "prediction" and monitor.inputs is not None:
             model.past_inputs[monitor.group, monitor.life_ms] = monitor.inputs

@@ -93,7 +93,7 @@ class Standards:
         """What live predictions are like, beside a law that was deployed."""
         assert self.law is not None
         self._is_measured = True
-        if self._early_ms is None and live.count >= 2 * rules.minimum_values:
+        if self._early_ms is None and (is_sealed or live.count >= 2 * rules.minimum_values):
             self._early_ms = live.end_ms
         if not is_sealed:
             self._provisional = _profile(live, rules)

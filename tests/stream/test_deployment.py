@@ -131,6 +131,13 @@ def test_what_changes_later_is_drift_against_training() -> None:
     assert "skew" not in alert.evidence["reference"]
 
 
+def test_what_changes_behind_a_live_reference_of_few_is_drift_too() -> None:
+    later = events(900) + events(600, seed=2, x=1.0, start_ms=START_MS + 900 * EVERY_MS)
+    rules = replace(RULES, reference=ReferenceRule(predictions=300, span_ms=60_000))
+    (alert,) = told(run(later, [renewed()], rules=rules))
+    assert alert.summary.endswith("against training")
+
+
 def test_live_predictions_like_those_of_training_tell_nothing_before_or_behind_their_own() -> None:
     pipeline = run(events(6_000, seed=4), [renewed()])
     assert pipeline.references, "a live one is sealed beside it"

@@ -182,6 +182,13 @@ def test_what_was_known_later_than_the_alert_or_was_withdrawn_is_no_outcome() ->
     assert set(bars[21:31]) == {"▁"}
 
 
+def test_of_what_no_prediction_holds_nothing_is_drawn() -> None:
+    traffic = msgspec.structs.replace(ALERTS[2], alertname="ThroughputChange", kind="throughput")
+    assert "".join(series_of(traffic, SAID)) == "not in these events"
+    predictions = msgspec.structs.replace(traffic, kind="prediction_drift")
+    assert set(series_of(predictions, SAID)[20:]) == {"▁"}
+
+
 def test_a_class_and_a_cost_are_those_of_the_configuration() -> None:
     rules = replace(
         RULES, models={"m": ModelRule(classes=("b",), costs=(("b", "a", 5.0), ("a", "a", 1.0)))}

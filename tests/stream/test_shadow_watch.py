@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from stream.panes import PaneTable, summarise
 from stream.rules import ModelRule, Rules, ShadowRule
 from stream.shadow_watch import ShadowTold, ShadowWatch
 from stream.snapshot import pack, unpack
+from tests.stream.test_governance import DAYS, of_days
+from tests.streams import alert_bytes, run
 
 RULES = Rules(resolve_values=200)
 
@@ -74,6 +78,25 @@ def test_a_shadow_that_has_begun_or_ended_within_a_pane_has_not_failed() -> None
     champion = dict.fromkeys(range(10, 1_000, 10), 1_000)
     shadow = dict.fromkeys(range(310, 700, 10), 1000) | {310: 2, 700: 1}
     assert watched(champion, shadow, [300, 310, 700]) == []
+
+
+def test_one_that_is_there_before_its_champion_is_counted_from_its_own_first_pane_on() -> None:
+    stream = of_days(("1", "champion", 17, 70), ("2", "shadow", 3, 37), ("2", "shadow", 123, 155))
+    expected, *others = (
+        alert_bytes(run(DAYS, stream, Random(5), largest=largest)) for largest in (10_000, 150, 7)
+    )
+    assert any(b"ShadowMissing" in value for value in expected)
+    assert others == [expected, expected]
+
+
+def test_one_that_was_forgotten_and_is_back_ends_when_it_was_however_panes_are_released() -> None:
+    shadow = [("2", "shadow", *hours) for hours in ((0, 20), (28, 40), (60, 80), (90, 140))]
+    stream, rules = of_days(("1", "champion", 0, 200), *shadow), replace(DAYS, forget_ms=43_200_000)
+    expected, *others = (
+        alert_bytes(run(rules, stream, Random(5), largest=largest)) for largest in (10_000, 150, 7)
+    )
+    assert sum(b'"alertname":"ShadowMissing"' in value for value in expected) == 4
+    assert others == [expected, expected]
 
 
 def test_what_was_missed_in_a_silence_is_told_when_it_is_back() -> None:
