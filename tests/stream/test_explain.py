@@ -87,6 +87,24 @@ def test_it_draws_the_series_from_predictions_and_names_the_files_to_replay(
     assert f"backtest --predictions {history} --outcomes OUTCOMES" in out
 
 
+def test_where_a_reference_was_deployed_the_replay_is_to_be_given_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the alert itself was told against; the journal of topics has it."""
+    first, *rest = ALERTS
+    evidence = {**rest[0].evidence, "reference": {"count": 3_000, "source": "training"}}
+    told = [first, msgspec.structs.replace(rest[0], evidence=evidence)]
+    path = tmp_path / "deployed.ndjson"
+    path.write_bytes(b"\n".join(map(encoded, told)))
+    history = tmp_path / "predictions.ndjson"
+    history.write_text(json.dumps(prediction("p", 4_000)), encoding="utf-8")
+    for alert in told:
+        _, out, _ = said(capsys, alert.id, "--alerts", path, "--predictions", history)
+        assert "--outcomes OUTCOMES --reference REFERENCE --alerts again.ndjson" in out
+    _, out, _ = said(capsys, first.id, "--alerts", path)
+    assert "--reference" not in out
+
+
 def test_an_id_that_is_not_there_or_not_enough_is_a_usage_error(
     alerts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
