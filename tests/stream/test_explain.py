@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from stream import cli, explain_series
-from stream.events import Alert
+from stream.events import Alert, AlertScope
 from stream.explain import UnknownAlertError, find
 from stream.explain_series import WIDTH, drawn
 from stream.rules import ModelRule, Rules
@@ -235,6 +235,16 @@ def test_of_a_category_its_share_is_drawn_and_of_a_segment_its_own_predictions()
     alert = msgspec.structs.replace(ALERTS[1], evidence=shares, scope=scope)
     bars = series_of(alert, events)
     assert (set(bars[32:35]), set(bars[36:60])) == ({"▁"}, {"█"})
+
+
+def test_of_traffic_the_predictions_of_an_hour_are_drawn_whatever_their_version() -> None:
+    calm = [prediction(f"p{at}", at, model_version=str(at % 3)) for at in range(0, 4_000, 10)]
+    few = [prediction(f"p{at}", at) for at in range(4_000, 7_000, 60)]
+    alert = msgspec.structs.replace(ALERTS[1], kind="throughput", scope=AlertScope(None, None))
+    bars = series_of(alert, calm + few)
+    assert set(bars[25:35]) == {"█"}
+    assert set(bars[36:47]) < {"▂", "▃"}
+    assert set(bars[50:]) == {"▁"}
 
 
 def test_of_very_many_predictions_those_with_the_smallest_hashes_are_looked_at(
