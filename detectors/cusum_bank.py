@@ -415,7 +415,7 @@ def _alike(tilts: Tilts) -> tuple[npt.NDArray[np.unsignedinteger[Any]], list[int
     """Of each series its kind, and a series of each kind: of one kind all constants are equal."""
     columns = [getattr(tilts, field.name) for field in fields(tilts)]
     eight = [c.astype(np.int64) if c.dtype == np.bool_ else c.view(np.int64) for c in columns]
-    rows = np.concatenate([c.reshape(len(tilts), -1) for c in eight], axis=1)
+    rows = np.concatenate([c if c.ndim > 1 else c[:, None] for c in eight], axis=1)
     data, size = rows.tobytes(), rows.shape[1] * rows.itemsize
     first: dict[bytes, int] = {}
     kind: list[int] = []

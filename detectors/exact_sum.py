@@ -40,16 +40,15 @@ class Binned:
 
 def binned_sums(values: Floats, group: Ints) -> Binned:
     """The exact sum of each group's finite values. O(n), a pass more for each 26 bits that sizes
-    are apart. Raises ValueError where one is not finite."""
+    are apart."""
     if not len(values):
         return _EMPTY
     most = float(np.abs(values).max())
-    if not math.isfinite(most):
-        raise ValueError("a summand is not finite")
     starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
     of = group[starts]
     high = (math.frexp(most)[1] - 1) // BIN_BITS
-    if abs(high) > _FURTHEST or not (of[1:] > of[:-1]).all():
+    is_near = math.isfinite(most) and abs(high) <= _FURTHEST
+    if not is_near or not (of[1:] > of[:-1]).all():
         return _scattered(values, group)
     try:
         with np.errstate(under="raise"):

@@ -58,6 +58,10 @@ class ChunkSums:
         """(kinds, chunks, columns)."""
         return np.stack([_padded(one, columns) for one in self._sums]).swapaxes(0, 1)
 
+    @property
+    def rows(self) -> int:
+        return self._rows
+
     def __len__(self) -> int:
         return len(self._sums)
 

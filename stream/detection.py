@@ -12,7 +12,7 @@ from typing import Any
 
 from detectors.jump import Course
 from stream.budget import OBJECTIVES, false_alerts_per_prediction
-from stream.columns import Group, Rows
+from stream.columns import Group
 from stream.concert import Concert, Raised
 from stream.distance_watch import DistanceWatch
 from stream.feature_types import FeatureTypes
@@ -143,10 +143,10 @@ class Detection:
         rules: Rules,
         recent: RecentRows,
         words: Findings,
-        course: Callable[[Key, PaneTable, Rows | None], Course | None],
+        course: Callable[[Key, PaneTable, RecentRows], Course | None],
     ) -> list[MonitorFinding]:
         """`course`: what a change up to the end of a run looks like, of a unit whose reference is
-        still gathered; the latest rows there may be of help."""
+        still gathered."""
         firing = list(self.watch.firing)
         self._pool(rules)
 
@@ -155,11 +155,11 @@ class Detection:
 
             def looks_like() -> Course | None:
                 upto = run.between(int(run.pane_end[0]), end_ms)
-                return course(one.key, upto, recent.window(BEFORE_ALL_MS, end_ms))
+                return course(one.key, upto, recent)
 
             return self.standards.may_tell_now(one, looks_like)
 
-        told = self.watch.run(run, rules, may_tell)
+        told = self.watch.run(run, rules, may_tell, self.standards.is_mute)
         concert = Concert(firing)
         findings: list[MonitorFinding] = []
         for one in concert.of(told):

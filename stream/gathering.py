@@ -15,11 +15,12 @@ from dataclasses import replace
 from typing import Any
 
 from detectors.jump import Course
-from stream.columns import Group, Rows
+from stream.columns import Group
 from stream.late_gathering import ANEW, Gathered, LateGathering
 from stream.pane_kinds import PaneKind
 from stream.panes import PaneTable
 from stream.profile import Profile
+from stream.recent_rows import RecentRows
 from stream.reference import ChangeWithin, Reference
 from stream.reference_builder import Building, ReferenceBuilder
 from stream.rules import ReferenceRule, Rules
@@ -102,7 +103,7 @@ class Gathering:
         moved, self._moved = self._moved, []
         return moved
 
-    def course(self, key: Key, run: PaneTable, recent: Rows | None) -> Course | None:
+    def course(self, key: Key, run: PaneTable, recent: RecentRows) -> Course | None:
         """What a change of a unit that is compared with a provisional reference looks like, up to
         the end of this run, which comes next; None: it is not looked at."""
         rules, late = self._rules, self._late.get(key[0])

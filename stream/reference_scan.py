@@ -9,6 +9,7 @@ together costs no more than the rest.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from detectors.dependence import Scan, scan_reference
 from detectors.jump import Course, clearest, course_of
 from stream.batches import taus_of
 from stream.chunk_sums import ChunkSums
-from stream.columns import Rows
+from stream.columns import FEATURE, Rows
 from stream.pane_evidence import PaneReader
 from stream.panes import Ints, PaneTable, summarise
 from stream.profile import Profile
+from stream.recent_rows import RecentRows
 from stream.reference import ChangeWithin, Reference
 from stream.rules import Rules
 from stream.unit_reading import Together
@@ -110,10 +112,10 @@ class ReferenceScan:
         order = sorted(found, key=lambda key: -found[key][0])
         return {key: found[key][1] for key in order}
 
-    def course(self, key: Key, run: PaneTable, recent: Rows | None, rules: Rules) -> Course | None:
+    def course(self, key: Key, run: PaneTable, recent: RecentRows, rules: Rules) -> Course | None:
         """Of a unit from the first value of its frame to the end of this run, which comes next;
-        None: it is not looked at. `recent`: the latest rows; if all of the frame are among them,
-        it is known value by value."""
+        None: it is not looked at. `recent`: the latest rows; while all are among them, those of
+        the frame are known value by value."""
         for scanned, sums in self._parts():
             first = 0
             for unit, numeric, frame in scanned:
@@ -123,7 +125,10 @@ class ReferenceScan:
                     read = PaneReader(run, rules.max_categories).read(asked)
                     kinds = [read.x, read.n, read.xx][: 3 if sums is self._fine_sums else 2]
                     mine.add(run.rows, run.pane_end - rules.pane_ms, np.stack(kinds))
-                    begun = _begun(unit, frame, recent, rules, numeric=numeric)
+                    of = frame.reference
+                    is_at_hand = of.count + mine.rows <= rules.window_rows
+                    rows = recent.window(of.start_ms, of.end_ms) if is_at_hand else None
+                    begun = _begun(unit, frame, rows, rules, numeric=numeric)
                     later = _three(mine.all(unit.columns))
                     return _course(unit, *map(np.vstack, zip(begun, later, strict=True)))
                 first += unit.columns
@@ -178,12 +183,13 @@ class ReferenceScan:
 
 
 def _begun(
-    unit: Unit, frame: Profile, recent: Rows | None, rules: Rules, *, numeric: bool
+    unit: Unit, frame: Profile, rows: Rows | None, rules: Rules, *, numeric: bool
 ) -> tuple[Ints, Ints, Ints]:
     """What a frame is of: pane by pane if its rows are at hand, else as one."""
-    of = frame.reference
-    rows = None if recent is None else recent.between(of.start_ms + 1, of.end_ms)
-    if rows is not None and len(rows) == of.count:
+    if rows is not None and len(rows) == frame.reference.count:
+        if unit.name.startswith(FEATURE):
+            columns = {name: of for name, of in rows.columns.items() if name == unit.name}
+            rows = replace(rows, columns=columns)
         panes = summarise(rows, rules.pane_rows, rules.max_categories)
         read = PaneReader(panes, rules.max_categories).read(Together([(unit, frame, numeric)]))
         return read.x, read.n, read.xx

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from detectors.jump import Course
-from stream.columns import Rows
 from stream.panes import PaneTable
 from stream.profile import Profile
+from stream.recent_rows import RecentRows
 from stream.reference import ChangeWithin, Reference
 from stream.reference_scan import ReferenceScan
 from stream.rules import SEASON_HOURS, Rules
@@ -64,7 +64,7 @@ class Screening:
         taus = {**self._scan.taus(whole=True), **by_hour.taus}
         return Screened(reference, changes, moved, taus)
 
-    def course(self, key: Key, run: PaneTable, recent: Rows | None, rules: Rules) -> Course | None:
+    def course(self, key: Key, run: PaneTable, recent: RecentRows, rules: Rules) -> Course | None:
         """What a change of this unit looks like, up to the end of this run, which is not added yet;
         None: it is not looked at."""
         return self._scan.course(key, run, recent, rules)

@@ -123,6 +123,10 @@ class Standards:
             return self.may_tell(one)
         return self.unsettled.may_tell(one.key, course)
 
+    def is_mute(self, one: Watched) -> bool:
+        """Whether nothing more is told of it until its reference is sealed."""
+        return not self.is_sealed(one.profile) and self.unsettled.is_mute(one.key)
+
     def is_restless(self, one: Watched) -> bool:
         """Whether nothing of its values is told until its reference is sealed."""
         is_of_values = one.unit.measure not in ANYTIME and not self.is_sealed(one.profile)

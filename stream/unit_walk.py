@@ -85,15 +85,18 @@ class Walk:
         is_current: Callable[[Key], bool],
         patience: Patience,
         may_tell: Callable[[Watched, int], bool] = lambda *_: True,
+        is_mute: Callable[[Watched], bool] = lambda _: False,
     ) -> None:
         """`usual`: the terms of a unit that begins anew; `absorb`: what was within the floor for so
         long is usual too, or a change below it would be told again and again; `is_current`:
         whether the constants of a unit that is calm are those of these terms; `may_tell`: whether a
-        crossing at this row is worth telling of a unit."""
+        crossing at this row is worth telling of a unit; `is_mute`: whether none will be, so that it
+        stays held."""
         self.stirred: dict[Key, int] = {}  # the last row at which a unit was not as usual
         self.undecided: NDArray[np.bool_] | None = None  # panes that are no evidence, if any is
         self._usual, self._absorb = usual, absorb
         self._is_current, self._may_tell = is_current, may_tell
+        self._is_mute = is_mute
         self._watched, self._columns = watched, columns
         self._firing, self._over = firing, over
         self._bank = bank
@@ -190,7 +193,8 @@ class Walk:
             is_little |= bool(effect.low <= 0.0 <= effect.high)
             firing.is_open = not is_little
         elif is_little or not (over is None or self._is_sure(one, effect, over)):
-            self._leave_untold(key, over)
+            if over is not None or not self._is_mute(one):
+                self._leave_untold(key, over)
             return
         else:
             firing = self._fire(key, int(self._start_ms[crossing.row]))

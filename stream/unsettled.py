@@ -26,14 +26,20 @@ class Unsettled:
     def is_restless(self, series: str) -> bool:
         return series in self._restless
 
+    def is_mute(self, key: Key) -> bool:
+        """Whether nothing more is told of it."""
+        series, measure = key
+        if measure in ANYTIME:
+            return False
+        told = self._told.get(series)
+        return series in self._restless or told is True or (told is False and not is_fault(measure))
+
     def may_tell(self, key: Key, course: Callable[[], Course | None]) -> bool:
         """Of a change that is found now, which is told then. `course`: what it looks like."""
         series, measure = key
         if measure in ANYTIME:
             return True
-        if series in self._restless or self._told.get(series, False):
-            return False
-        if series in self._told and not is_fault(measure):
+        if self.is_mute(key):
             return False
         found = course()
         if found == "restless":

@@ -101,10 +101,14 @@ class Watch:
         return self.watched.keys() - near - self.firing.keys()
 
     def run(
-        self, table: PaneTable, rules: Rules, may_tell: Callable[[Watched, int], bool]
+        self,
+        table: PaneTable,
+        rules: Rules,
+        may_tell: Callable[[Watched, int], bool],
+        is_mute: Callable[[Watched], bool],
     ) -> list[Told]:
         """What these panes let the units tell, in the order of the panes; `may_tell`: whether one
-        may at this row."""
+        may at this row; `is_mute`: whether none will."""
         self.undecided = None
         if self._bank is None:
             return []
@@ -131,6 +135,7 @@ class Watch:
                 rules.minimum_values, rules.resolve_values, self._enough, rules.ask_after_ms
             ),
             may_tell=may_tell,
+            is_mute=is_mute,
         )
         told = walk.told()
         self.undecided = walk.undecided

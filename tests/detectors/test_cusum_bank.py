@@ -201,6 +201,16 @@ def test_more_series_may_come_and_some_may_go() -> None:
     assert rows == {row for row in expected if row[0] >= 60 and row[1] in (1, 3)}
 
 
+def test_a_bank_of_no_series_tells_nothing_and_takes_in_others() -> None:
+    tilts = some_tilts()
+    none = CusumBank(tilts).take([])
+    assert len(none) == 0
+    assert len(none.update(np.arange(2), *np.zeros((2, 2, 0), np.int64))) == 0
+    none.extend(tilts)
+    position, x, n = some_panes(200, 5)
+    assert as_rows(none.update(position, x, n)) == as_rows(CusumBank(tilts).update(position, x, n))
+
+
 def test_what_cannot_be_is_refused() -> None:
     bank = CusumBank(some_tilts())
     position, x, n = some_panes(10, 0)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import math
 from fractions import Fraction
 from random import Random
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -99,9 +97,3 @@ def test_groups_that_lie_together_have_the_bins_of_those_that_do_not(
     pairs: list[tuple[float, int]],
 ) -> None:
     assert plain(summed(sorted(pairs, key=lambda pair: pair[1]))) == plain(summed(pairs))
-
-
-@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_what_is_not_finite_is_refused(value: float) -> None:
-    with pytest.raises(ValueError, match="finite"):
-        summed([(1.0, 0), (value, 0)])

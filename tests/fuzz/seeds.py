@@ -190,8 +190,8 @@ def _deployed() -> list[Reference]:
     rules = replace(SMALL, maturity=1_000, reference=ReferenceRule(predictions=20, span_ms=1_000))
     found = run(rules, dealt(*draw_events(Random(5), 120, tidy=True, models=("m",)), 1)).references
     references = [Reference.decode(one.value) for one in found]
-    mine = [one for one in references if one.group == ("m", "1", "champion", "")]
-    return [of_source(one, "training") for one in mine]
+    mine = {one.kind: one for one in references if one.group == ("m", "1", "champion", "")}
+    return [of_source(one, "training") for one in mine.values()]
 
 
 def _journal() -> list[bytes]:
