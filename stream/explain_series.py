@@ -50,9 +50,7 @@ def drawn(
     sums, counts = [0.0] * WIDTH, [0] * WIDTH
     is_traffic = alert.kind in {"throughput", "silence"}
     points = (
-        _traffic(alert, predictions)
-        if is_traffic
-        else _points(alert, predictions, outcomes, rules)
+        _traffic(alert, predictions) if is_traffic else _points(alert, predictions, outcomes, rules)
     )
     for at_ms, value in points:
         place = (at_ms - first_ms) * WIDTH // (end_ms - first_ms)
