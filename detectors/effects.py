@@ -190,18 +190,19 @@ def within_floor(difference: Interval, floor: npt.ArrayLike) -> Bools:
 
 
 def is_another(now: Interval, was: Interval, doubt: float = 1.0) -> bool:
-    """Whether two effects differ by more than both intervals, `doubt` times as wide.
+    """Whether two effects differ by more than both intervals, that of now `doubt` times as wide: it
+    narrows with what comes, so that a difference is known in the end, whatever the doubt.
 
     >>> was, now = (Interval(*map(np.float64, of)) for of in ((0.2, 0.1, 0.3), (0.5, 0.4, 0.6)))
-    >>> is_another(now, was), is_another(now, was, doubt=2.0)
+    >>> is_another(now, was), is_another(now, was, doubt=3.0)
     (True, False)
     """
     rise = now.estimate - was.estimate
     if rise > 0.0:
-        room = (now.estimate - now.low) + (was.high - was.estimate)
+        own, other = now.estimate - now.low, was.high - was.estimate
     else:
-        room = (now.high - now.estimate) + (was.estimate - was.low)
-    return bool(abs(rise) > doubt * room)
+        own, other = now.high - now.estimate, was.estimate - was.low
+    return bool(abs(rise) > doubt * own + other)
 
 
 def _quantile(level: float) -> float:

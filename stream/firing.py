@@ -88,6 +88,7 @@ class Firing:
     is_open: bool = False  # that one is no news yet: it may be, once more is known
     shown: list[Any] | None = None  # the last news: column, estimate, low, high
     news: int = 0  # so far, since it fires
+    former: list[Any] | None = None  # the news before that
 
     def __post_init__(self) -> None:
         self.relearn()
@@ -119,14 +120,23 @@ class Firing:
 
     def is_news(self, column: int, effect: Interval) -> bool:
         """Whether it is surely another one than what was told: the surer, the more often it was."""
-        was = NOTHING
-        if self.shown is not None and self.shown[0] == column:
-            was = Interval(*map(np.asarray, self.shown[1:]))
-        return self.shown is None or is_another(effect, was, self.news)
+        return self.shown is None or self._differs(self.shown, column, effect)
+
+    def is_surely_news(self, column: int, effect: Interval) -> bool:
+        """Whether the last news still is, now that as much is known as ever will be: who had been
+        told more often than is known here may not have been sure enough."""
+        if self.former is None or self.learned.count < self.patience.enough:
+            return False
+        return self._differs(self.former, column, effect)
+
+    def _differs(self, shown: list[Any], column: int, effect: Interval) -> bool:
+        was = Interval(*map(np.asarray, shown[1:])) if shown[0] == column else NOTHING
+        return is_another(effect, was, self.news)
 
     def show(self, column: int, effect: Interval) -> None:
         ends = (effect.estimate, effect.low, effect.high)
-        self.shown, self.news = [column, *map(float, ends)], self.news + 1
+        self.former, self.shown = self.shown, [column, *map(float, ends)]
+        self.news += 1
         self.is_open = False
 
     def over(self) -> Firing:
@@ -158,7 +168,7 @@ class Firing:
         sums = [self.learned.snapshot(), self.window.snapshot()]
         patience = [self.patience.learn, self.patience.look, self.patience.enough]
         moments = [self.next_learn, self.next_look]
-        told = [self.told, self.ended, self.last, self.is_open, self.shown, self.news]
+        told = [self.told, self.ended, self.last, self.is_open, self.shown, self.news, self.former]
         return [self.columns, self.ask_ms, patience, *sums, *moments, *told]
 
     @classmethod
@@ -169,7 +179,8 @@ class Firing:
         firing.next_learn, firing.next_look = next_learn, next_look
         firing.told = told[0] if told else math.inf
         if told[1:]:
-            firing.ended, firing.last, firing.is_open, firing.shown, firing.news = told[1:]
+            firing.ended, firing.last, firing.is_open, firing.shown, firing.news = told[1:6]
+            firing.former = told[6] if told[6:] else None
         return firing
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.cusum_bank import CusumBank
-from detectors.effects import Interval
+from detectors.effects import Interval, is_another
 from stream.firing import Firing, Patience, Sums
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
@@ -187,14 +187,15 @@ class Walk:
         spread = 1.0 if behind is None else behind.learned.spread(self._patience.learn)
         effect = effect_of(one, crossing.column, crossing.x, crossing.n, spread)
         is_little = bool(abs(effect.estimate) < one.terms.floor)
-        is_little = is_little or not self._may_tell(one, crossing.row)
+        is_unsure = over is not None and not self._is_sure(one, effect, over)
+        is_little = is_little or is_unsure or not self._may_tell(one, crossing.row)
         if firing is not None:
             firing.relearn()  # held until it has, and looked at anew: it may be well again
             is_little |= bool(effect.low <= 0.0 <= effect.high)
             firing.is_open = not is_little
-        elif is_little or not (over is None or self._is_sure(one, effect, over)):
+        elif is_little:
             if over is not None or not self._is_mute(one):
-                self._leave_untold(key, over)
+                self._leave_untold(key, crossing, effect)
             return
         else:
             firing = self._fire(key, int(self._start_ms[crossing.row]))
@@ -219,17 +220,32 @@ class Walk:
             firing.show(crossing.column, effect)
         self._told.append(Told(crossing.row, one, crossing, effect))
 
-    def _leave_untold(self, key: Key, over: Firing | None) -> None:
-        """It is not worth a person's time: begin anew."""
+    def _leave_untold(self, key: Key, crossing: Crossing, effect: Interval) -> None:
+        """It is not worth a person's time: begin anew. What is gathered goes on where it says the
+        same, or a change that is found again and again would never be known well enough."""
+        over = self._over.get(key)
         has_learned = over is not None and over.learned.count >= over.patience.learn
         if has_learned or (over is None and not self._is_current(key)):
             self._restart(key)
         else:
             self._bank.begin_anew(self._columns[key])
-        if over is not None and has_learned:
+        if over is None:
+            return
+        if has_learned:
             over.relearn()
-        elif over is not None:
+        elif over.is_open and self._is_known(key, over, crossing.column, effect):
+            return
+        else:
             over.look_anew()
+        over.last, over.is_open = list(astuple(crossing)), True
+
+    def _is_known(self, key: Key, over: Firing, column: int, effect: Interval) -> bool:
+        """Whether what is gathered says so already."""
+        if not (over.window.n[column] and self._watched[key].terms.baseline.n[column]):
+            return False
+        of = np.array([column])
+        found = of_columns(self._watched[key], of, over.window, over.patience)
+        return not is_another(effect, Interval(found.estimate[0], found.low[0], found.high[0]))
 
     def _restart(self, key: Key) -> None:
         """Against what is usual; where values are known to spread more by now, by that."""
@@ -296,11 +312,15 @@ class Walk:
         is_over = key in self._over  # of which the account against the reference always rises
         if is_over or self._bank.are_held(of) or not self._bank.warning()[of].any():
             self._bank.restart(of, tilts_of([replace(one.terms, baseline=learned.baseline)]))
-        column = int(firing.last[1]) if firing.last is not None and firing.is_open else 0
-        if firing.is_open and learned.count >= firing.patience.look and learned.n[column]:
+        is_told = firing.is_open or firing.former is not None
+        column = int(firing.last[1]) if firing.last is not None and is_told else 0
+        is_known = learned.count >= firing.patience.look and bool(learned.n[column])
+        if is_told and is_known and not is_over:
             now, effect = self._since(one, firing, learned, column, row)
-            is_much = abs(effect.estimate) >= one.terms.floor and self._may_tell(one, row)
-            if is_much and firing.is_news(column, effect):
+            is_news = firing.is_open and firing.is_news(column, effect)
+            is_news = is_news or firing.is_surely_news(column, effect)
+            is_much = abs(effect.estimate) >= one.terms.floor
+            if is_news and is_much and self._may_tell(one, row):
                 self._tell(now, one, effect)
         firing.learn_on(for_ever=is_over)
 
@@ -352,7 +372,7 @@ class Walk:
             over.look_on()
             return
         found = of_columns(one, columns, window, over.patience)
-        if over.last is not None and self._may_tell(one, row) and self._is_sure(one, found, over):
+        if over.last is not None and self._is_sure(one, found, over) and self._may_tell(one, row):
             column = int(columns[np.abs(found.estimate).argmax()])
             crossing, effect = self._since(one, over, window, column, row)
             firing = self._fire(key, int(self._start_ms[row]))
@@ -367,3 +387,4 @@ class Walk:
             self._restart(key)
         else:
             over.look_anew()
+            over.is_open = False

@@ -168,6 +168,29 @@ def test_what_was_resolved_and_comes_back_is_told_again(after: float) -> None:
     assert all(day < at < day + 0.25 for day, at in zip((1.5, 2.5, 3.5), days, strict=True))
 
 
+def test_a_change_that_stays_is_told_however_often_it_has_come_and_gone() -> None:
+    changes = [(1.5 + 0.18 * n, (1.0, 0.0)[k]) for n in range(6) for k in (0, 1)]
+    changes = [(day + 0.06 * (level == 0.0), level) for day, level in changes]
+    last_day = changes[-1][0] + 0.12
+    found = found_in(panes(steps(*changes, (last_day, 1.0)), last_day + 0.2, 1))
+    last = [f for f in found if f.alertname == "FeatureDrift" and f.verdict == "drift"][-1]
+    assert (last.pane_end_ms - FIRST_MS) / DAY_MS < last_day + 0.05
+    assert last.detail is not None
+    began_ms = last.detail["change_at_ms"] - FIRST_MS
+    assert abs(began_ms / DAY_MS - last_day) < 0.01
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_an_alert_that_was_told_often_and_came_back_tells_its_next_change(seed: int) -> None:
+    levels = [(1.5, 0.25), (1.9, 0.6), (2.3, 1.0), (2.7, 1.5), (3.1, 0.0), (3.5, 0.3), (3.9, 0.7)]
+    found = found_in(panes(steps(*levels), 4.5, seed))
+    told = of(alerts(found), "FeatureDrift", "x")
+    for day, level in levels:
+        last = [a for a in told if day < day_of(a) < day + 0.35][-1]
+        assert (last.status == "resolved") == (level == 0.0)
+        assert level == 0.0 or abs(last.effect.estimate - level) < 0.3
+
+
 def test_a_change_that_grows_is_told_step_by_step() -> None:
     def drawn(random: np.random.Generator, days: Any) -> Values:
         return {"x": random.normal(np.clip((days - 1.5) / 2.0, 0.0, 1.5), 1.0)}
