@@ -221,7 +221,7 @@ def driven(alert: Alert, segments: Sequence[Member]) -> Alert:
     shown = [{"segment": m.sign.group[3], "size": float(f"{m.size:.4g}")} for m in segments[:5]]
     return msgspec.structs.replace(
         alert,
-        evidence={**alert.evidence, "segments": shown},
+        evidence={**alert.evidence, "segments": {"greatest": shown}},
         summary=f"{alert.summary}; most of all {shown[0]['segment']}",
     )
 

@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-reference_app = typer.Typer(help="Build references from history.")
+reference_app = typer.Typer(help="Build, accept and deploy references.")
 app.add_typer(reference_app, name="reference")
 config_app = typer.Typer(help="Change the configuration of a running app at a pane.")
 app.add_typer(config_app, name="config")
@@ -207,7 +207,7 @@ def explain(
 ) -> None:
     """Say why an alert fired, what it belongs to, and how to make it again.
 
-    With --predictions, the files that the alert is of, its series is drawn.
+    Its series is drawn from the files that it is of (--predictions, --outcomes), or the topics.
     """
     settings = load_settings(config, _broker(bootstrap))
     from stream.cli_explain import explain as show_why

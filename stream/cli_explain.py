@@ -41,7 +41,7 @@ def explain(
         alert, incident = find(told, wanted)
     except (OSError, msgspec.DecodeError, UnknownAlertError) as error:
         raise fail(str(error), USAGE) from None
-    command = _command(settings, alert, config, predictions, outcomes)
+    command = _command(settings, alert, told, config, predictions, outcomes)
     series: Iterator[str] = iter(())
     if predictions:
         sides = (_of_files(predictions), _of_files(outcomes))
@@ -90,11 +90,13 @@ def _of_topic(settings: Settings) -> list[bytes]:
 def _command(
     settings: Settings,
     alert: Alert,
+    told: list[Alert],
     config: Path | None,
     predictions: list[Path],
     outcomes: list[Path],
 ) -> str:
-    """What makes the alert again, byte for byte, from all that was there."""
+    """What makes the alert again, byte for byte, from all that was there. Of topics the journal has
+    the references that were deployed; beside files each version's are to be given again."""
     if predictions:
         sides = (
             *map(str, predictions),
@@ -102,8 +104,16 @@ def _command(
             *(map(str, outcomes) if outcomes else ["OUTCOMES"]),
         )
         history = ["--predictions", *sides]
+        history += ["--reference", "REFERENCE"] * len(set(_with_reference(told)))
     else:
         history = ["--bootstrap", settings.kafka.bootstrap]
     options = [] if config is None else ["-c", str(config)]
     words = ["leeway", "backtest", *history, *options, "--alerts", "again.ndjson"]
     return f"{shlex.join(words)} && grep {alert.id} again.ndjson"
+
+
+def _with_reference(told: list[Alert]) -> Iterator[tuple[str, str]]:
+    """Versions with a reference that was deployed, as far as what was told says so."""
+    for one in told:
+        if "source" in one.evidence.get("reference", {}):
+            yield one.model.id, one.model.version

@@ -20,7 +20,7 @@ from stream.estimated_error import ESTIMATE
 from stream.events import ActualValue, Alert, EventTime, Outcome, Prediction
 from stream.judgement import SCORE_FALSE, SCORE_TRUE, measures
 from stream.records import Decoded
-from stream.rules import Rules
+from stream.rules import HOUR_MS, SHADOW, Rules
 from stream.times import to_ms
 from stream.typed_columns import outcome_columns, prediction_columns
 
@@ -48,11 +48,17 @@ def drawn(
     """Lines. Records that are no events are passed over."""
     first_ms, end_ms = bounds_ms(alert)
     sums, counts = [0.0] * WIDTH, [0] * WIDTH
-    for at_ms, value in _points(alert, predictions, outcomes, rules):
+    is_traffic = alert.kind in {"throughput", "silence"}
+    points = (
+        _traffic(alert, predictions) if is_traffic else _points(alert, predictions, outcomes, rules)
+    )
+    for at_ms, value in points:
         place = (at_ms - first_ms) * WIDTH // (end_ms - first_ms)
         sums[place] += value
         counts[place] += 1
     means = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
+    if is_traffic and any(counts):
+        means = [n * HOUR_MS * WIDTH / (end_ms - first_ms) for n in counts]
     shown = [mean for mean in means if mean is not None]
     if not shown:
         yield "  series      not in these events"
@@ -96,20 +102,32 @@ def _points(
             yield to_ms(event.predicted_at), value
 
 
-def _mine(alert: Alert, values: Iterable[bytes | None]) -> list[Prediction]:
-    """Of the model, version, role and segment; MOST of them."""
+def _traffic(alert: Alert, values: Iterable[bytes | None]) -> Iterator[Point]:
+    """Each prediction of the model, an hour's worth of which is drawn."""
+    for event in _within(alert, values):
+        if event.role != SHADOW:
+            yield to_ms(event.predicted_at), 1.0
+
+
+def _within(alert: Alert, values: Iterable[bytes | None]) -> Iterator[Prediction]:
+    """Of the model and segment, at the time that is drawn."""
     first_ms, end_ms = bounds_ms(alert)
-    mine = (alert.model.id, alert.model.version, alert.model.role)
     parts = (part.partition("=") for part in (alert.scope.segment or "").split(",") if part)
     segment = {name: value for name, _, value in parts}
+    for event in _events(values, Prediction):
+        is_then = first_ms <= to_ms(event.predicted_at) < end_ms
+        is_there = segment.items() <= (event.segment or {}).items()
+        if event.model_id == alert.model.id and is_then and is_there:
+            yield event
+
+
+def _mine(alert: Alert, values: Iterable[bytes | None]) -> list[Prediction]:
+    """Of the model, version, role and segment; MOST of them."""
+    mine = (alert.model.version, alert.model.role)
     kept: list[tuple[int, Prediction]] = []
     most = 2**64  # of the hashes
-    for event in _events(values, Prediction):
-        if (event.model_id, event.model_version, event.role) != mine:
-            continue
-        if not first_ms <= to_ms(event.predicted_at) < end_ms:
-            continue
-        if not segment.items() <= (event.segment or {}).items():
+    for event in _within(alert, values):
+        if (event.model_version, event.role) != mine:
             continue
         if (code := text_hash(event.prediction_id)) < most:
             kept.append((code, event))

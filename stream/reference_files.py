@@ -123,7 +123,7 @@ def build(
         say(str(error))
         return USAGE
     if not references:
-        say("no prediction could be read: these are not the events that Leeway reads")
+        say("no prediction of a champion could be read: are these the events that Leeway reads?")
         return FAILURE
     with out.open("wb") as file:
         for reference in references:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -17,8 +17,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from stream import records, schemas
-from stream.cli import app
-from stream.events import Alert, Records
+from stream.cli import app, main
+from stream.events import Alert, Kind, Records
 from stream.identity import IdMemory, hash_ids
 from stream.kafka_admin import topic_plan
 from stream.metrics import Metrics
@@ -100,6 +100,18 @@ def test_the_example_configuration_names_every_key_with_its_default() -> None:
     }
 
 
+def test_the_example_configuration_lets_be_found_what_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "leeway.yaml"
+    path.write_text(blocks("yaml")[0], encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", "-c", str(path)])
+    assert not ended.value.code
+    said = capsys.readouterr().out.replace(str(path), path.name)
+    assert f"$ leeway validate -c leeway.yaml\n{said}" in README
+
+
 def test_the_example_events_are_accepted() -> None:
     prediction, outcome = (json.loads(block) for block in blocks("json")[:2])
     for event, decode in (
@@ -120,6 +132,18 @@ def test_the_example_alert_has_every_field_and_each_is_explained() -> None:
     assert list(json.loads(shown)) == fields
     explained = first_cells(rows_of("An alert"))
     assert set(fields) <= explained
+
+
+def test_every_alert_is_documented_with_its_severity_and_action() -> None:
+    kinds = "|".join(get_args(Kind))
+    facts = re.compile(rf'"([A-Z]\w+)", "(?:{kinds})", "(\w+)", "(\w+)"')
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "stream").glob("*.py"))
+    told = {found for source in sources for found in facts.findall(source)}
+    assert len(told) > 20
+    rows = {name: row for row in rows_of("An alert") for name in first_cells([row])}
+    for name, severity, action in told:
+        assert severity in rows[name], name
+        assert action in rows[name], name
 
 
 def test_every_topic_is_documented_with_its_cleanup() -> None:

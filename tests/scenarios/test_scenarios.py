@@ -243,7 +243,7 @@ def test_what_drifts_in_one_region_names_it_and_the_others_are_silent() -> None:
     caught(story, within_min=60, alertname="FeatureDrift")
     assert {a.scope.segment for a in story.first} == {None, "region=EU"}
     whole = [a for a in story.alerts if a.alertname == "FeatureDrift" and not a.scope.segment]
-    assert whole[-1].evidence["segments"][0]["segment"] == "region=EU"
+    assert whole[-1].evidence["segments"]["greatest"][0]["segment"] == "region=EU"
     assert "most of all region=EU" in whole[-1].summary
 
 

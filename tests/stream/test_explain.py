@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from stream import cli, explain_series
-from stream.events import Alert
+from stream.events import Alert, AlertScope
 from stream.explain import UnknownAlertError, find
 from stream.explain_series import WIDTH, drawn
 from stream.rules import ModelRule, Rules
@@ -85,6 +85,24 @@ def test_it_draws_the_series_from_predictions_and_names_the_files_to_replay(
     assert set(drawn[32:35]) == {"▁"}  # 1970-01-01T00:00:04 is the 36th of 60
     assert set(drawn[36:60]) == {"█"}
     assert f"backtest --predictions {history} --outcomes OUTCOMES" in out
+
+
+def test_where_a_reference_was_deployed_the_replay_is_to_be_given_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the alert itself was told against; the journal of topics has it."""
+    first, *rest = ALERTS
+    evidence = {**rest[0].evidence, "reference": {"count": 3_000, "source": "training"}}
+    told = [first, msgspec.structs.replace(rest[0], evidence=evidence)]
+    path = tmp_path / "deployed.ndjson"
+    path.write_bytes(b"\n".join(map(encoded, told)))
+    history = tmp_path / "predictions.ndjson"
+    history.write_text(json.dumps(prediction("p", 4_000)), encoding="utf-8")
+    for alert in told:
+        _, out, _ = said(capsys, alert.id, "--alerts", path, "--predictions", history)
+        assert "--outcomes OUTCOMES --reference REFERENCE --alerts again.ndjson" in out
+    _, out, _ = said(capsys, first.id, "--alerts", path)
+    assert "--reference" not in out
 
 
 def test_an_id_that_is_not_there_or_not_enough_is_a_usage_error(
@@ -224,6 +242,16 @@ def test_of_a_category_its_share_is_drawn_and_of_a_segment_its_own_predictions()
     alert = msgspec.structs.replace(ALERTS[1], evidence=shares, scope=scope)
     bars = series_of(alert, events)
     assert (set(bars[32:35]), set(bars[36:60])) == ({"▁"}, {"█"})
+
+
+def test_of_traffic_the_predictions_of_an_hour_are_drawn_whatever_their_version() -> None:
+    calm = [prediction(f"p{at}", at, model_version=str(at % 3)) for at in range(0, 4_000, 10)]
+    few = [prediction(f"p{at}", at) for at in range(4_000, 7_000, 60)]
+    alert = msgspec.structs.replace(ALERTS[1], kind="throughput", scope=AlertScope(None, None))
+    bars = series_of(alert, calm + few)
+    assert set(bars[25:35]) == {"█"}
+    assert set(bars[36:47]) < {"▂", "▃"}
+    assert set(bars[50:]) == {"▁"}
 
 
 def test_of_very_many_predictions_those_with_the_smallest_hashes_are_looked_at(

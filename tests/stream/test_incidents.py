@@ -629,3 +629,17 @@ def requests(effects: list[ToAlerts | ToActions]) -> list[bytes]:
     found = sorted(e.value for e in effects if isinstance(e, ToActions))
     assert len({e.request.id for e in effects if isinstance(e, ToActions)}) == len(found)
     return found
+
+
+def test_what_names_its_segments_is_read_back_by_a_new_owner_and_by_whoever_reads_alerts() -> None:
+    whole, drift = (finding(at, "FeatureDrift", "x", since_ms=990) for at in (1_200, 1_100))
+    eu = msgspec.structs.replace(drift, group=(*drift.group[:3], "region=EU"))
+    steps = [(1_150, 0), (1_250, 0), (10**12, 10**12)]
+    quiet = finding(2_000, "FeatureDrift", "x", verdict="quiet")
+    effects = run([eu, whole, quiet], steps)
+    *_, told, over = alerts_of(effects)
+    assert told.evidence["segments"]["greatest"][0]["segment"] == "region=EU"
+    assert over.status == "resolved"
+    assert run([eu, whole, quiet], steps, restored_at=frozenset({1})) == effects
+    written = [effect.value for effect in effects if isinstance(effect, ToAlerts)]
+    assert [msgspec.json.decode(value, type=Alert) for value in written] == alerts_of(effects)

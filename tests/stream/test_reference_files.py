@@ -106,7 +106,7 @@ LATE = [one | {"observed_at": one["observed_at"] + 60_000} for one in OUTCOMES]
         ((settings(), ROWS, LATE), "no outcome was there at the age"),
         ((settings(), ROWS[:150], None), "150 predictions; a reference takes 200"),
         ((BY_HOUR, ROWS, None), "these rows say nothing of its hours"),
-        ((settings(), [b"{}"], None), "no prediction could be read"),
+        ((settings(), [b"{}"], None), "no prediction of a champion could be read"),
     ],
 )
 def test_what_would_not_do_is_refused_with_the_reason(
