@@ -81,7 +81,11 @@ class Findings:
         if watched.unit.is_twin:
             return None
         if told.lasting:
-            what = "more outcomes have been missing than in its reference" if watched.unit.is_coverage else ""
+            what = (
+                "more outcomes have been missing than in its reference"
+                if watched.unit.is_coverage
+                else ""
+            )
             lasting = _lasting(context, what)
             return MonitorFinding(end_ms, name, context.alertname, lasting, "lasting")
         if crossing is None or effect is None:

@@ -201,9 +201,9 @@ def test_what_was_known_later_than_the_alert_or_was_withdrawn_is_no_outcome() ->
 
 
 def test_of_what_no_prediction_holds_nothing_is_drawn() -> None:
-    traffic = msgspec.structs.replace(ALERTS[2], alertname="ThroughputChange", kind="throughput")
-    assert "".join(series_of(traffic, SAID)) == "not in these events"
-    predictions = msgspec.structs.replace(traffic, kind="prediction_drift")
+    version = msgspec.structs.replace(ALERTS[2], alertname="StaleModel", kind="version")
+    assert "".join(series_of(version, SAID)) == "not in these events"
+    predictions = msgspec.structs.replace(version, kind="prediction_drift")
     assert set(series_of(predictions, SAID)[20:]) == {"▁"}
 
 
