@@ -78,6 +78,9 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("latency ×3", "fraud", "latency@{on}ms"),
     ("labels stop", "pricing", "labels_stop@{on}ms"),
     ("labels later ×3", "pricing", "label_delay@{on}ms,x3"),
+    ("shadow slower", "fraud", "shadow:slow@{on}ms"),
+    ("shadow silent at times", "fraud", "shadow:missing@{on}ms"),
+    ("shadow without a feature", "fraud", "shadow:schema@{on}ms"),
 )
 
 
