@@ -39,7 +39,9 @@ from stream.shared_sums import SharedSums
 from stream.stale_terms import stale_share
 from stream.stale_watch import StaleWatch
 from stream.standards import Standards
+from stream.unit_walk import Crossing
 from stream.units import Measure
+from stream.unsettled import Span
 from stream.watch import Watch
 from stream.watched import Key, Watched
 from stream.watermark import BEFORE_ALL_MS
@@ -143,21 +145,21 @@ class Detection:
         rules: Rules,
         recent: RecentRows,
         words: Findings,
-        course: Callable[[Key, PaneTable, RecentRows], Course | None],
+        course: Callable[[Key, PaneTable, RecentRows, int], Course | None],
     ) -> list[MonitorFinding]:
-        """`course`: what a change up to the end of a run looks like, of a unit whose reference is
-        still gathered."""
+        """`course`: what a change up to the end of a run looks like, from a time on, of a unit
+        whose reference is still gathered."""
         firing = list(self.watch.firing)
         self._pool(rules)
 
-        def may_tell(one: Watched, row: int) -> bool:
-            end_ms = int(run.pane_end[row])
+        def may_tell(one: Watched, crossing: Crossing) -> bool:
+            end_ms = int(run.pane_end[crossing.row])
 
-            def looks_like() -> Course | None:
+            def looks_like(from_ms: int) -> Course | None:
                 upto = run.between(int(run.pane_end[0]), end_ms)
-                return course(one.key, upto, recent)
+                return course(one.key, upto, recent, from_ms)
 
-            return self.standards.may_tell_now(one, looks_like)
+            return self.standards.may_tell_now(one, Span(crossing.since_ms, end_ms), looks_like)
 
         told = self.watch.run(run, rules, may_tell, self.standards.is_mute)
         concert = Concert(firing)

@@ -103,15 +103,15 @@ class Gathering:
         moved, self._moved = self._moved, []
         return moved
 
-    def course(self, key: Key, run: PaneTable, recent: RecentRows) -> Course | None:
+    def course(self, key: Key, run: PaneTable, recent: RecentRows, from_ms: int) -> Course | None:
         """What a change of a unit that is compared with a provisional reference looks like, up to
         the end of this run, which comes next; None: it is not looked at."""
         rules, late = self._rules, self._late.get(key[0])
         if not self.is_done:
-            return self._screening.course(key, run, recent, rules)
+            return self._screening.course(key, run, recent, rules, from_ms)
         if late is None:
             return None
-        return late.screening.course(key, run.only(key[0]), recent, rules)
+        return late.screening.course(key, run.only(key[0]), recent, rules, from_ms)
 
     def frame(self, profile: Profile, units: Iterable[tuple[Unit, bool]]) -> None:
         """Look at these units too, where there is nothing to look at a feature by yet."""

@@ -112,10 +112,12 @@ class ReferenceScan:
         order = sorted(found, key=lambda key: -found[key][0])
         return {key: found[key][1] for key in order}
 
-    def course(self, key: Key, run: PaneTable, recent: RecentRows, rules: Rules) -> Course | None:
+    def course(
+        self, key: Key, run: PaneTable, recent: RecentRows, rules: Rules, from_ms: int
+    ) -> Course | None:
         """Of a unit from the first value of its frame to the end of this run, which comes next;
         None: it is not looked at. `recent`: the latest rows; while all are among them, those of
-        the frame are known value by value."""
+        the frame are known value by value. `from_ms`: behind that only, if it is not 0."""
         for scanned, sums in self._parts():
             first = 0
             for unit, numeric, frame in scanned:
@@ -125,11 +127,14 @@ class ReferenceScan:
                     read = PaneReader(run, rules.max_categories).read(asked)
                     kinds = [read.x, read.n, read.xx][: 3 if sums is self._fine_sums else 2]
                     mine.add(run.rows, run.pane_end - rules.pane_ms, np.stack(kinds))
+                    later = _three(mine.all(unit.columns))
+                    if from_ms:
+                        since = np.array([mine.since_ms(chunk) for chunk in range(len(mine))])
+                        return _course(unit, *(sums[since >= from_ms] for sums in later))
                     of = frame.reference
                     is_at_hand = of.count + mine.rows <= rules.window_rows
                     rows = recent.window(of.start_ms, of.end_ms) if is_at_hand else None
                     begun = _begun(unit, frame, rows, rules, numeric=numeric)
-                    later = _three(mine.all(unit.columns))
                     return _course(unit, *map(np.vstack, zip(begun, later, strict=True)))
                 first += unit.columns
         return None

@@ -64,10 +64,12 @@ class Screening:
         taus = {**self._scan.taus(whole=True), **by_hour.taus}
         return Screened(reference, changes, moved, taus)
 
-    def course(self, key: Key, run: PaneTable, recent: RecentRows, rules: Rules) -> Course | None:
+    def course(
+        self, key: Key, run: PaneTable, recent: RecentRows, rules: Rules, from_ms: int
+    ) -> Course | None:
         """What a change of this unit looks like, up to the end of this run, which is not added yet;
         None: it is not looked at."""
-        return self._scan.course(key, run, recent, rules)
+        return self._scan.course(key, run, recent, rules, from_ms)
 
     @property
     def frames(self) -> list[Reference]:

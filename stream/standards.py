@@ -17,7 +17,7 @@ from stream.taus import Taus
 from stream.unit_plan import Feature, plan, units_of
 from stream.unit_reading import Asked
 from stream.units import Unit
-from stream.unsettled import ANYTIME, Unsettled
+from stream.unsettled import ANYTIME, Span, Unsettled
 from stream.watch import Watch
 from stream.watched import Key, Watched
 
@@ -117,11 +117,13 @@ class Standards:
         with a season, only what is wrong whatever the value is told until it is sealed."""
         return one.unit.measure in ANYTIME or self.knows_hours(one.profile)
 
-    def may_tell_now(self, one: Watched, course: Callable[[], Course | None]) -> bool:
+    def may_tell_now(
+        self, one: Watched, span: Span, course: Callable[[int], Course | None]
+    ) -> bool:
         """The same of a change that is found now, which is told then."""
         if not self.may_tell(one) or self.is_sealed(one.profile):
             return self.may_tell(one)
-        return self.unsettled.may_tell(one.key, course)
+        return self.unsettled.may_tell(one.key, span, course)
 
     def is_mute(self, one: Watched) -> bool:
         """Whether nothing more is told of it until its reference is sealed."""
@@ -130,7 +132,7 @@ class Standards:
     def is_restless(self, one: Watched) -> bool:
         """Whether nothing of its values is told until its reference is sealed."""
         is_of_values = one.unit.measure not in ANYTIME and not self.is_sealed(one.profile)
-        return is_of_values and self.unsettled.is_restless(one.unit.name)
+        return is_of_values and self.unsettled.is_restless(one.key)
 
     def knows_hours(self, profile: Profile) -> bool:
         """If there are any."""
@@ -177,6 +179,8 @@ class Standards:
                 return None if is_outdated(known, feature) else known
             if feature.profile in sealed or key in calm:
                 return None
+            if key in watch.firing:
+                return known
             # an alert and its beginnings are not disturbed by what is only provisional, unless that
             # has made known that its values are worth less
             now = tau(feature, known.unit)

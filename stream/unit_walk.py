@@ -95,13 +95,13 @@ class Walk:
         absorb: Callable[[Key, Baseline], None],
         is_current: Callable[[Key], bool],
         patience: Patience,
-        may_tell: Callable[[Watched, int], bool] = lambda *_: True,
+        may_tell: Callable[[Watched, Crossing], bool] = lambda *_: True,
         is_mute: Callable[[Watched], bool] = lambda _: False,
     ) -> None:
         """`usual`: the terms of a unit that begins anew; `absorb`: what was within the floor for so
         long is usual too, or a change below it would be told again and again; `is_current`:
         whether the constants of a unit that is calm are those of these terms; `may_tell`: whether a
-        crossing at this row is worth telling of a unit; `is_mute`: whether none will be, so that it
+        crossing is worth telling of a unit; `is_mute`: whether none will be, so that it
         stays held."""
         self.stirred: dict[Key, int] = {}  # the last row at which a unit was not as usual
         self.undecided: NDArray[np.bool_] | None = None  # panes that are no evidence, if any is
@@ -209,7 +209,7 @@ class Walk:
         effect = effect_of(one, crossing.column, crossing.x, crossing.n, spread)
         is_little = bool(abs(effect.estimate) < one.terms.floor)
         is_unsure = over is not None and not self._is_sure(one, effect, over)
-        is_little = is_little or is_unsure or not self._may_tell(one, crossing.row)
+        is_little = is_little or is_unsure or not self._may_tell(one, crossing)
         if firing is not None:
             firing.relearn()  # held until it has, and looked at anew: it may be well again
             is_little |= bool(effect.low <= 0.0 <= effect.high)
@@ -347,7 +347,7 @@ class Walk:
             is_news = firing.is_open and firing.is_news(column, effect)
             is_news = is_news or firing.is_surely_news(column, effect)
             is_much = abs(effect.estimate) >= one.terms.floor
-            if is_news and is_much and self._may_tell(one, row):
+            if is_news and is_much and self._may_tell(one, now):
                 self._tell(now, one, effect)
         firing.learn_on(for_ever=is_over)
 
@@ -399,14 +399,15 @@ class Walk:
             over.look_on()
             return
         found = of_columns(one, columns, window, over.patience)
-        if over.last is not None and self._is_sure(one, found, over) and self._may_tell(one, row):
+        if over.last is not None and self._is_sure(one, found, over):
             column = int(columns[np.abs(found.estimate).argmax()])
             crossing, effect = self._since(one, over, window, column, row)
-            firing = self._fire(key, int(self._start_ms[row]))
-            firing.last = list(astuple(crossing))
-            self._bank.restart(of, tilts_of([replace(one.terms, baseline=window.baseline)]))
-            self._tell(crossing, one, effect)
-            return
+            if self._may_tell(one, crossing):
+                firing = self._fire(key, int(self._start_ms[row]))
+                firing.last = list(astuple(crossing))
+                self._bank.restart(of, tilts_of([replace(one.terms, baseline=window.baseline)]))
+                self._tell(crossing, one, effect)
+                return
         if window.count < over.patience.enough:
             over.look_on()
         elif self._is_as_usual(key, found, window):

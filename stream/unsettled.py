@@ -1,57 +1,78 @@
 """What is told of a series whose reference is only provisional.
 
 Such a reference cannot know what comes and goes more slowly than it has lasted: a day, to a
-reference of an hour, is a change without end. So of the values of a series one jump is told until
-its reference is sealed, and a fault once more; nothing of one that was on its way, or that had
-changed before. What is wrong whatever the values are (`ANYTIME`) is told as ever.
+reference of an hour, is a change without end. So until its reference is sealed four jumps of a
+unit are told (there, back, and there again), each of which begins behind the one before, and one
+fault of the values of a series; nothing of one that was on its way, or that had changed before.
+What is wrong whatever the values are (`ANYTIME`) is told as ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from detectors.jump import Course
 from stream.units import Measure, is_fault
 from stream.watched import Key
 
 ANYTIME: frozenset[Measure] = frozenset({"null", "absent", "type_error", "unlabelled"})
+_MOST = 4  # jumps of a unit
+_ALL = ""  # measures
+
+
+class Span(NamedTuple):
+    """Of a change: since when, and the end of the pane with which it is found."""
+
+    since_ms: int
+    end_ms: int
+
+
+class _Said(NamedTuple):
+    """What was told of a unit, or of all faults of a series."""
+
+    times: int = 0
+    until_ms: int = 0  # end of the pane with which it was told last
 
 
 class Unsettled:
     def __init__(self) -> None:
-        self._restless: set[str] = set()  # series that are known to come and go
-        self._told: dict[str, bool] = {}  # series of which something was told: whether a fault
+        self._restless: set[tuple[str, str]] = set()  # units known to come and go; _ALL of a series
+        self._told: dict[Key, _Said] = {}
 
-    def is_restless(self, series: str) -> bool:
-        return series in self._restless
+    def is_restless(self, key: Key) -> bool:
+        return key in self._restless or (key[0], _ALL) in self._restless
 
     def is_mute(self, key: Key) -> bool:
         """Whether nothing more is told of it."""
-        series, measure = key
+        measure = key[1]
         if measure in ANYTIME:
             return False
-        told = self._told.get(series)
-        return series in self._restless or told is True or (told is False and not is_fault(measure))
+        most = 1 if is_fault(measure) else _MOST
+        return self.is_restless(key) or self._said(key).times >= most
 
-    def may_tell(self, key: Key, course: Callable[[], Course | None]) -> bool:
-        """Of a change that is found now, which is told then. `course`: what it looks like."""
-        series, measure = key
-        if measure in ANYTIME:
+    def _said(self, key: Key) -> _Said:
+        return self._told.get(_of(key), _NOTHING)
+
+    def may_tell(self, key: Key, span: Span, course: Callable[[int], Course | None]) -> bool:
+        """Of a change that is found now, which is told then. `course`: what it looks like, from a
+        time on."""
+        if key[1] in ANYTIME:
             return True
-        if self.is_mute(key):
+        said = self._said(key)
+        if self.is_mute(key) or span.since_ms < said.until_ms:
             return False
-        found = course()
+        found = course(said.until_ms)
         if found == "restless":
-            self._restless.add(series)
+            self._restless.add(key)
         if found in {"restless", "on its way"}:
             return False
-        self._told[series] = is_fault(measure)
+        self._told[_of(key)] = _Said(said.times + 1, span.end_ms)
         return True
 
     def add_restless(self, keys: Iterable[Key]) -> None:
         """These changed while they were gathered."""
-        self._restless.update(series for series, measure in keys if measure not in ANYTIME)
+        self._restless.update((name, _ALL) for name, measure in keys if measure not in ANYTIME)
 
     def clear(self) -> None:
         self._restless.clear()
@@ -61,8 +82,20 @@ class Unsettled:
 
     def snapshot(self) -> dict[str, Any]:
         """Where there is something."""
-        restless = {"restless": sorted(self._restless)} if self._restless else {}
-        return restless | ({"told": sorted(self._told.items())} if self._told else {})
+        restless = {"restless": [*map(list, sorted(self._restless))]} if self._restless else {}
+        told = [[*key, *said] for key, said in sorted(self._told.items())]
+        return restless | ({"told": told} if told else {})
 
     def restore(self, plain: Mapping[str, Any]) -> None:
-        self._restless, self._told = set(plain.get("restless", ())), dict(plain.get("told", ()))
+        self._restless = {(name, measure) for name, measure in plain.get("restless", ())}
+        told = plain.get("told", ())
+        self._told = {(name, measure): _Said(*said) for name, measure, *said in told}
+
+
+_NOTHING = _Said()
+
+
+def _of(key: Key) -> Key:
+    """All faults of a series are told as one."""
+    series, measure = key
+    return (series, "out_of_range") if is_fault(measure) else key

@@ -25,7 +25,7 @@ from stream.shared_sums import SharedSums
 from stream.unit_columns import UnitColumns, columns_of
 from stream.unit_reading import Together
 from stream.unit_tilts import Baseline, Terms, tilts_of
-from stream.unit_walk import Told, Walk
+from stream.unit_walk import Crossing, Told, Walk
 from stream.units import Unit
 from stream.watched import Key, Watched, watched
 
@@ -104,11 +104,11 @@ class Watch:
         self,
         table: PaneTable,
         rules: Rules,
-        may_tell: Callable[[Watched, int], bool],
+        may_tell: Callable[[Watched, Crossing], bool],
         is_mute: Callable[[Watched], bool],
     ) -> list[Told]:
         """What these panes let the units tell, in the order of the panes; `may_tell`: whether one
-        may at this row; `is_mute`: whether none will."""
+        may tell of a crossing; `is_mute`: whether none will."""
         self.undecided = None
         if self._bank is None:
             return []
@@ -174,12 +174,18 @@ class Watch:
             self._batches = None
             self._taus.update(taus)
 
+    def unmoved(self, columns: Mapping[Key, Ints]) -> dict[Key, Ints]:
+        """Those of series of which nothing fires or has fired: a change is no dependence."""
+        moved = {name for name, _ in (*self.firing, *self._over)}
+        return {key: at for key, at in columns.items() if key[0] not in moved}
+
     def taus(self) -> dict[Key, tuple[float, ...]]:
         """Of the columns of each unit: as measured of late, else as they were taken to be."""
         sums = None if self._batches is None else self._batches.sums()
         if sums is not None:
             measured = taus_of(*sums)
-            self.common_tau = max(common_tau(self._columns, *sums), self.common_tau / 2.0)
+            together = common_tau(self.unmoved(self._columns), *sums)
+            self.common_tau = max(together, self.common_tau / 2.0)
             for key, at in self._columns.items():
                 self._taus[key] = _same(tuple(measured[at].tolist()))
         of_watched = {key: one.tau for key, one in self.watched.items()}
