@@ -11,7 +11,7 @@ from stream.events import Alert
 from stream.notices import Notice
 from stream.rules import EscalationRule, ModelRule, Owners, Rules
 from stream.wire import Finding, Noticed
-from tests.stream.test_incidents import alerts_of, finding, run
+from tests.stream.test_incidents import DETAIL, alerts_of, finding, run
 from tests.streams import SMALL
 
 END = [(10_000, 10_000)]
@@ -54,13 +54,14 @@ def test_nobody_acknowledges_and_step_by_step_more_people_are_told() -> None:
 
 
 def test_who_was_told_stays_told_when_the_alert_changes_and_when_it_ends() -> None:
-    again = finding(3_000, "NullRate", "x", estimate=2.0)
+    again = finding(3_000, "NullRate", "x")
+    again.detail["effect"] = DETAIL["effect"] | {"estimate": 5.0, "low": 4.0, "high": 6.0}
     *_, changed, ended = told([NULLS, again, finding(3_500, "NullRate", "x", verdict="quiet")])
     assert (changed.sequence, ended.status) == (3, "resolved")
     for alert in (changed, ended):
         assert alert.owners.informed == ["desk", "lead"]
         assert alert.evidence["escalation"]["step"] == 1
-    assert changed.effect.estimate == 2.0
+    assert changed.effect.estimate == 5.0
 
 
 @pytest.mark.parametrize("what", ["alert_id", "incident_id", "fingerprint"])
