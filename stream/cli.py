@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from stream.allocator import collect_rarely, keep_freed_memory
-from stream.cli_output import USAGE, Output, fail, load_settings, say
+from stream.cli_output import USAGE, Output, fail, load_settings, must_be_writable, say
 
 app = typer.Typer(
     name="leeway",
@@ -386,6 +386,7 @@ def reference_build(
     """Seal references over files of events, as a worker would have; with --of, one of all rows of
     a version, in whatever order, for `leeway reference deploy`."""
     settings = load_settings(config)
+    must_be_writable(references)
     if of is not None:
         from stream.reference_files import build
 

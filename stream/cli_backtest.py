@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.backtest import Wanted, run
-from stream.cli_output import USAGE, fail, load_settings
+from stream.cli_output import USAGE, fail, load_settings, must_be_writable
 from stream.history import History
 from stream.reference_files import read_references
 from stream.settings import Settings
@@ -39,9 +39,7 @@ def backtest(
     """The exit code; what is wrong with the options is exit 2, before anything is read."""
     _check(given)
     settings = load_settings(config, overrides)
-    for path in filter(None, (wanted.alerts, wanted.summary, wanted.actions)):
-        if not path.parent.is_dir():
-            raise fail(f"{path}: the directory does not exist", USAGE)
+    must_be_writable(wanted.alerts, wanted.summary, wanted.actions)
     try:
         history = _history(settings, given)
     except (OSError, ValueError) as error:

@@ -41,6 +41,13 @@ def fail(message: str, code: int = FAILURE) -> typer.Exit:
     return typer.Exit(code)
 
 
+def must_be_writable(*paths: Path | None) -> None:
+    """Before any work is done for them: exit 2 where the directory of one does not exist."""
+    for path in filter(None, paths):
+        if not path.parent.is_dir():
+            raise fail(f"{path}: the directory does not exist", USAGE)
+
+
 def load_settings(config: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """The settings, or every fault of them on stderr and exit 2."""
     from stream.settings import SettingsError, load

@@ -18,7 +18,14 @@ from stream.class_judgement import class_measures
 from stream.columns import NUMBER, text_hash
 from stream.estimated_error import ESTIMATE
 from stream.events import ActualValue, Alert, EventTime, Outcome, Prediction
-from stream.judgement import SCORE_FALSE, SCORE_TRUE, measures
+from stream.judgement import (
+    BINARY,
+    SCORE_FALSE,
+    SCORE_TRUE,
+    label_flags,
+    label_text,
+    measures,
+)
 from stream.records import Decoded
 from stream.rules import HOUR_MS, SHADOW, Rules
 from stream.times import to_ms
@@ -198,17 +205,20 @@ def _watched(alert: Alert) -> Callable[[Prediction], float | None]:
     if feature is None:
         if alert.kind == "latency":
             return _of_latency
-        is_of_said = alert.kind == "prediction_drift" or alert.impact.metric is not None
-        return _of_said if is_of_said else lambda _: None  # such as how many there are
+        if alert.impact.metric is not None:  # others are of judged predictions
+            return _of_expected_error
+        return _of_said if alert.kind == "prediction_drift" else lambda _: None
     if alert.alertname == "AbsentFeature":
         return lambda event: float(feature not in event.features)
+    if alert.alertname == "ShadowLacksFeature":
+        return lambda event: float(event.features.get(feature) is None)
     if alert.alertname == "NullRate":
         return lambda event: float(event.features.get(feature, 0) is None)
     moved = _category(alert)
 
     def of_value(event: Prediction) -> float | None:
         value = event.features.get(feature)
-        if alert.alertname == "TypeErrors":
+        if alert.alertname in {"TypeErrors", "ShadowTypeErrors"}:
             return float(isinstance(value, str) != (moved is not None))
         if moved is not None and isinstance(value, str):
             return float(value == moved)
@@ -219,6 +229,15 @@ def _watched(alert: Alert) -> Callable[[Prediction], float | None]:
 
 def _of_latency(event: Prediction) -> float | None:
     return event.latency_ms
+
+
+def _of_expected_error(event: Prediction) -> float | None:
+    """As `estimated_error` has it."""
+    label, score = event.prediction.label, event.prediction.score
+    if score is None or not 0.0 <= score <= 1.0:
+        return None
+    is_of_the_named = label is not None and not label_flags(label_text(label)) & BINARY
+    return 1.0 - score if is_of_the_named else min(score, 1.0 - score)
 
 
 def _of_said(event: Prediction) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from detectors.limit_detector import LimitDetector
@@ -150,7 +150,10 @@ class Account:
         block: tuple[int, int], threshold: float,
     ) -> bool:  # fmt: skip
         assert self.within is not None
+        assert self.missed is not None
         start_ms, end_ms = block
+        so_far = self.missed
+        self.missed = replace(so_far, total=so_far.total + total, count=so_far.count + count)
         until_ms, known, values = self.stretch
         self.stretch = until_ms, known + total, values + count
         is_within = self.within.update(count - total, count, self.weight) >= WITHIN
@@ -163,10 +166,10 @@ class Account:
         if self.graver is None:
             return False
         statistic = self.graver.add(total, count, start_ms, self.weight)
-        since_ms, so_far, of = self.graver.best()
+        since_ms, spent, of = self.graver.best()
         if statistic < threshold or not of:
             return False
-        self.missed = Missed(objective, since_ms, so_far, of, statistic)
+        self.missed = Missed(objective, since_ms, spent, of, statistic)
         self._begin_graver(self.missed.value)
         return True
 

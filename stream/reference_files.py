@@ -7,7 +7,6 @@ one reference. A line of the file is for people, and for `leeway reference deplo
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -213,8 +212,7 @@ _lines: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(_Line)
 
 def _line(reference: Reference, rules: Rules) -> dict[str, Any]:
     built = terms([(reference.kind, reference.group[3])], reference.group[0], rules)
-    sealed_text = base64.b64encode(sealed(reference)).decode()
-    return reference.describe() | {"deploy": {"sealed": sealed_text, "built": built}}
+    return reference.describe() | {"deploy": {"sealed": sealed(reference), "built": built}}
 
 
 def read_references(path: Path) -> list[Renewal]:

@@ -82,6 +82,8 @@ class Renewals:
 
     def __init__(self) -> None:
         self._all: list[InForce] = []
+        self._of: dict[str, list[InForce]] = {}  # the same by model
+        self._announced: set[int] = set()
 
     def add(
         self,
@@ -95,14 +97,17 @@ class Renewals:
         if not self.has(announced_at):
             given = tuple(references)
             deployment = Deployment(given) if given else None
-            insort(self._all, InForce(at_ms, announced_at, model_id, version or "", deployment))
+            one = InForce(at_ms, announced_at, model_id, version or "", deployment)
+            self._announced.add(announced_at)
+            insort(self._all, one)
+            insort(self._of.setdefault(model_id, []), one)
 
     def has(self, announced_at: int) -> bool:
-        return any(one.announced_at == announced_at for one in self._all)
+        return announced_at in self._announced
 
     def deploys(self, model_id: str) -> bool:
         """Whether a version of this model is given a reference at some time."""
-        return any(one.deployment and one.model_id == model_id for one in self._all)
+        return any(one.deployment is not None for one in self._of.get(model_id, ()))
 
     def deployed(self) -> Iterator[InForce]:
         """By when they are in force."""
@@ -110,23 +115,22 @@ class Renewals:
 
     def latest(self, group: Group, kind: PaneKind, ready_ms: int) -> InForce | None:
         """The last that holds for a pane of this ready time."""
-        if not self._all:
-            return None
-        held = [one for one in self._all if one.at_ms <= ready_ms and one.is_of(group, kind)]
+        of = self._of.get(group[0], ())
+        held = [one for one in of if one.at_ms <= ready_ms and one.is_of(group, kind)]
         return held[-1] if held else None
 
     def accepted(self, group: Group, ready_ms: int) -> InForce | None:
         """The last that holds for its traffic: nothing that is deployed knows any."""
         held = [
             one
-            for one in self._all
+            for one in self._of.get(group[0], ())
             if one.deployment is None and one.at_ms <= ready_ms and one.is_of(group, "prediction")
         ]
         return held[-1] if held else None
 
     def within(self, group: Group, kind: PaneKind, first_ms: int, last_ms: int) -> list[int]:
         """Ready times in (first_ms, last_ms] at which one comes into force, rising."""
-        times = [one.at_ms for one in self._all if one.is_of(group, kind)]
+        times = [one.at_ms for one in self._of.get(group[0], ()) if one.is_of(group, kind)]
         return [at_ms for at_ms in times if first_ms < at_ms <= last_ms]
 
     # -- state

@@ -145,11 +145,12 @@ class Configs:
             owned = host.models.get(partition)
             if owned is None or owned.core.has_activated(offset):
                 continue
-            if not self._fits(offset, renewal):
-                self._renewals.remove((offset, renewal))
+            if not await self._has_caught_up(owned):
                 continue
-            if await self._has_caught_up(owned):
+            if self._fits(offset, renewal):
                 await self._renew(owned, offset, renewal)
+            else:
+                self._renewals.remove((offset, renewal))
 
         await self._look_at_notices()
 

@@ -182,7 +182,7 @@ TURNING = [truth("p", at, "a" if at < 4_000 else "b") for at in TIMES]
 
 @pytest.mark.parametrize(
     ("metric", "before", "after"),
-    [("error", "▁", "█"), ("brier", "▁", "█"), ("label_coverage", "▁", "▁")],
+    [("error", "▁", "█"), ("brier", "▁", "█")],
 )
 def test_what_outcomes_say_is_drawn_of_the_time_of_the_predictions(
     metric: str, before: str, after: str
@@ -205,6 +205,19 @@ def test_of_what_no_prediction_holds_nothing_is_drawn() -> None:
     assert "".join(series_of(version, SAID)) == "not in these events"
     predictions = msgspec.structs.replace(version, kind="prediction_drift")
     assert set(series_of(predictions, SAID)[20:]) == {"▁"}
+
+
+def test_what_scores_let_expect_is_drawn_as_errors_and_what_a_shadow_lacks_as_a_share() -> None:
+    impact = msgspec.structs.replace(ALERTS[2].impact, metric="estimated_error")
+    expected = msgspec.structs.replace(ALERTS[1], kind="prediction_drift", impact=impact)
+    scope = msgspec.structs.replace(ALERTS[1].scope, feature=None)
+    expected = msgspec.structs.replace(expected, alertname="EstimatedErrorDrift", scope=scope)
+    bars = series_of(expected, [saying("p", at, 0.9 if at < 4_000 else 0.6) for at in TIMES])
+    assert (set(bars[32:35]), set(bars[36:60])) == ({"▁"}, {"█"})
+    lacking = msgspec.structs.replace(ALERTS[1], alertname="ShadowLacksFeature")
+    events = [prediction(f"p{at}", at, features={"x": 5} if at < 4_000 else {}) for at in TIMES]
+    bars = series_of(lacking, events)
+    assert (set(bars[32:35]), set(bars[36:60])) == ({"▁"}, {"█"})
 
 
 def test_a_class_and_a_cost_are_those_of_the_configuration() -> None:

@@ -106,6 +106,15 @@ def test_it_is_told_again_when_it_is_much_worse_than_was_told() -> None:
     assert more[-1].impact.value > 1.5 * first.impact.value
 
 
+def test_what_lasts_is_told_as_it_has_been_since() -> None:
+    """A fifth of the errors for two hours, a sixteenth from then on."""
+    rules = replace(ruled(ERRORS), ask_after_ms=20 * HOUR_MS)
+    first, lasting = missed(rules, wrong((3_600, 0.2), (36_000, 0.0625)))
+    assert first.impact.value > 0.15
+    shown = float(lasting.summary.partition("errors are ")[2].partition(" %")[0])
+    assert 6 < shown < 9
+
+
 def test_it_ends_too_when_a_whole_stretch_keeps_to_it_narrowly() -> None:
     objective = replace(ERRORS, over_ms=4 * HOUR_MS)
     told = missed(ruled(objective), wrong((3_000, 0.12), (20_000, 0.046)))
