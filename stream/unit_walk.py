@@ -17,9 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
-from functools import partial
-from heapq import heapify, heappop, heappush
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,14 +69,6 @@ class Told:
     refuted: bool = False  # what scores let expect is not what came
 
 
-class _Ahead(NamedTuple):
-    """What is to be done with a unit at the next pane at which something happens to it."""
-
-    row: int
-    key: Key
-    act: Callable[[], None]
-
-
 class Walk:
     def __init__(
         self,
@@ -118,23 +107,15 @@ class Walk:
         self._told: list[Told] = []
 
     def told(self) -> list[Told]:
-        """Everything these panes let the units tell, in the order of the panes. In that order it is
-        asked whether they may, since what one has told others may leave."""
-        order = {key: place for place, key in enumerate(self._watched)}
+        """Everything these panes let the units tell, in the order of the panes."""
         followed = [*self._firing, *self._over]
         self._leave_undecided()
-        ahead = [self._ahead(key, 0) for key in followed if key[1] != COVERAGE]
-        ahead += self._all_calm()
-        waiting = [(one.row, order[one.key], one) for one in ahead if one is not None]
-        heapify(waiting)
-        while waiting:
-            row, place, one = heappop(waiting)
-            one.act()
-            following = self._ahead(one.key, row + 1)
-            if following is not None:
-                heappush(waiting, (following.row, place, following))
+        self._all_calm()
+        for key in (key for key in followed if not self._watched[key].unit.is_coverage):
+            self._follow(key, 0)
         if len(self._told) < 2:
             return self._told
+        order = {key: place for place, key in enumerate(self._watched)}
         return sorted(self._told, key=lambda told: (told.row, order[told.watched.key]))
 
     def _leave_undecided(self) -> None:
@@ -156,21 +137,19 @@ class Walk:
                 if undecided.any():
                     self._evidence.leave_out(undecided, self._columns.but([key]))
 
-    def _all_calm(self) -> list[_Ahead]:
-        """The first crossing of each calm unit."""
+    def _all_calm(self) -> None:
         followed = [k for k in self._watched if k[1] == COVERAGE or self._behind(k) is not None]
         of = self._columns.but(followed)
         if not len(of):
-            return []
+            return
         first: dict[Key, Crossing] = {}
         for crossing, column in self._crossings(of, 0, self._panes):
             key = self._columns.owner(column)
             # they come in the order of the panes
             first.setdefault(key, replace(crossing, column=column - int(self._columns[key][0])))
-        return [self._to_cross(key, crossing) for key, crossing in first.items()]
-
-    def _to_cross(self, key: Key, crossing: Crossing) -> _Ahead:
-        return _Ahead(crossing.row, key, partial(self._crossed, key, crossing))
+        for key, crossing in first.items():
+            self._crossed(key, crossing)
+            self._follow(key, crossing.row + 1)
 
     def _crossings(self, of: Ints, low: int, high: int) -> list[tuple[Crossing, int]]:
         """Of these columns over panes low to high, with their column in the bank."""
@@ -277,20 +256,16 @@ class Walk:
 
     def _follow(self, key: Key, row: int) -> None:
         """One unit through the rest of the panes."""
-        ahead = self._ahead(key, row)
-        while ahead is not None:
-            ahead.act()
-            ahead = self._ahead(key, ahead.row + 1)
+        while row < self._panes:
+            behind = self._behind(key)
+            row = self._calmly(key, row) if behind is None else self._on(key, behind, row)
 
-    def _ahead(self, key: Key, row: int) -> _Ahead | None:
-        """Of one unit, from this row on; None: nothing more happens in these panes."""
-        if row >= self._panes:
-            return None
-        behind = self._behind(key)
-        if behind is not None:
-            return self._on(key, behind, row)
+    def _calmly(self, key: Key, row: int) -> int:
         crossing = self._crossing(key, row, self._panes)
-        return None if crossing is None else self._to_cross(key, crossing)
+        if crossing is None:
+            return self._panes
+        self._crossed(key, crossing)
+        return crossing.row + 1
 
     def _crossing(self, key: Key, low: int, high: int) -> Crossing | None:
         """The first one of this unit in panes low to high."""
@@ -301,7 +276,7 @@ class Walk:
         crossing, column = found[0]
         return replace(crossing, column=column - int(of[0]))
 
-    def _on(self, key: Key, firing: Firing, row: int) -> _Ahead:
+    def _on(self, key: Key, firing: Firing, row: int) -> int:
         """Behind a change, up to the next pane at which something happens."""
         of, evidence = self._columns[key], self._evidence
         of_columns = evidence.n[row:, of]
@@ -318,20 +293,18 @@ class Walk:
         firing.add(x, of_columns[:upto], count[:upto], xx)
         self.stirred[key] = stop
         if crossing is not None:
-            return self._to_cross(key, crossing)
-
-        def act() -> None:
-            if stop == row + looks:
-                self._look(key, firing, stop)
-            if self._behind(key) is not firing:
-                return
-            if stop == row + learns:
-                self._learn(key, firing, stop)
-            if stop == row + asks:
-                firing.asked()
-                self._told.append(Told(stop, self._watched[key], None, None, lasting=True))
-
-        return _Ahead(stop, key, act)
+            self._crossed(key, crossing)
+            return stop + 1
+        if stop == row + looks:
+            self._look(key, firing, stop)
+        if self._behind(key) is not firing:
+            return stop + 1
+        if stop == row + learns:
+            self._learn(key, firing, stop)
+        if stop == row + asks:
+            firing.asked()
+            self._told.append(Told(stop, self._watched[key], None, None, lasting=True))
+        return stop + 1
 
     def _learn(self, key: Key, firing: Firing, row: int) -> None:
         """Watch against how things are now, unless they seem to be on the move again."""
