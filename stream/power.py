@@ -24,7 +24,7 @@ WITHIN = 20_000
 
 _MUCH = 1.5  # loss of power worth a note
 UNTOLD = "told when its reference is sealed: until then it may be the hour"
-RESTLESS = "told when its reference is sealed: it has come and gone before"
+MUTE = "told when its reference is sealed: it has come and gone before"
 _EDGE = 1.0 - 1e-9  # of the room between a rate and 0 or 1
 Floats = NDArray[np.float64]
 
@@ -126,8 +126,8 @@ def _note(one: Watched, power: Power, standards: Standards) -> str | None:
     """What the reference is too short for."""
     if not standards.may_tell(one):
         return UNTOLD
-    if standards.is_restless(one):
-        return RESTLESS
+    if standards.is_mute(one):
+        return MUTE
     reference, name = one.profile.reference, one.unit.name
     inside = [c for c in reference.changes if c.since_ms >= reference.start_ms]
     if any(change.series == name for change in inside):

@@ -129,11 +129,6 @@ class Standards:
         """Whether nothing more is told of it until its reference is sealed."""
         return not self.is_sealed(one.profile) and self.unsettled.is_mute(one.key)
 
-    def is_restless(self, one: Watched) -> bool:
-        """Whether nothing of its values is told until its reference is sealed."""
-        is_of_values = one.unit.measure not in ANYTIME and not self.is_sealed(one.profile)
-        return is_of_values and self.unsettled.is_restless(one.key)
-
     def knows_hours(self, profile: Profile) -> bool:
         """If there are any."""
         return not self.has_season or self.is_sealed(profile)
@@ -180,9 +175,8 @@ class Standards:
             if feature.profile in sealed or key in calm:
                 return None
             if key in watch.firing:
-                return known
-            # an alert and its beginnings are not disturbed by what is only provisional, unless that
-            # has made known that its values are worth less
+                return known  # an alert is not disturbed by what is only provisional
+            # nor are its beginnings, unless that has made known that values are worth less
             now = tau(feature, known.unit)
             return replace(known, tau=now) if max(now) > _GROWN * max(known.tau) else known
 

@@ -188,10 +188,10 @@ class Walk:
         effect = effect_of(one, crossing.column, crossing.x, crossing.n, spread)
         is_little = bool(abs(effect.estimate) < one.terms.floor)
         is_unsure = over is not None and not self._is_sure(one, effect, over)
-        is_little = is_little or is_unsure or not self._may_tell(one, crossing)
+        is_back = firing is not None and bool(effect.low <= 0.0 <= effect.high)
+        is_little = is_little or is_unsure or is_back or not self._may_tell(one, crossing)
         if firing is not None:
             firing.relearn()  # held until it has, and looked at anew: it may be well again
-            is_little |= bool(effect.low <= 0.0 <= effect.high)
             firing.is_open = not is_little
         elif is_little:
             if over is not None or not self._is_mute(one):

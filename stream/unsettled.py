@@ -1,10 +1,10 @@
 """What is told of a series whose reference is only provisional.
 
 Such a reference cannot know what comes and goes more slowly than it has lasted: a day, to a
-reference of an hour, is a change without end. So until its reference is sealed four jumps of a
-unit are told (there, back, and there again), each of which begins behind the one before, and one
-fault of the values of a series; nothing of one that was on its way, or that had changed before.
-What is wrong whatever the values are (`ANYTIME`) is told as ever.
+reference of an hour, is a change without end. So until its reference is sealed a unit tells three
+jumps, each of which begins behind the one before, or one fault of its values; nothing of what was
+on its way, or had changed before. What is wrong whatever the values are (`ANYTIME`) is told as
+ever.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stream.units import Measure, is_fault
 from stream.watched import Key
 
 ANYTIME: frozenset[Measure] = frozenset({"null", "absent", "type_error", "unlabelled"})
-_MOST = 4  # jumps of a unit
+_MOST = 3  # jumps of a unit
 _ALL = ""  # measures
 
 
@@ -29,7 +29,7 @@ class Span(NamedTuple):
 
 
 class _Said(NamedTuple):
-    """What was told of a unit, or of all faults of a series."""
+    """What was told of a unit."""
 
     times: int = 0
     until_ms: int = 0  # end of the pane with which it was told last
@@ -40,26 +40,21 @@ class Unsettled:
         self._restless: set[tuple[str, str]] = set()  # units known to come and go; _ALL of a series
         self._told: dict[Key, _Said] = {}
 
-    def is_restless(self, key: Key) -> bool:
-        return key in self._restless or (key[0], _ALL) in self._restless
-
     def is_mute(self, key: Key) -> bool:
         """Whether nothing more is told of it."""
         measure = key[1]
         if measure in ANYTIME:
             return False
         most = 1 if is_fault(measure) else _MOST
-        return self.is_restless(key) or self._said(key).times >= most
-
-    def _said(self, key: Key) -> _Said:
-        return self._told.get(_of(key), _NOTHING)
+        is_restless = key in self._restless or (key[0], _ALL) in self._restless
+        return is_restless or self._told.get(key, _NOTHING).times >= most
 
     def may_tell(self, key: Key, span: Span, course: Callable[[int], Course | None]) -> bool:
         """Of a change that is found now, which is told then. `course`: what it looks like, from a
         time on."""
         if key[1] in ANYTIME:
             return True
-        said = self._said(key)
+        said = self._told.get(key, _NOTHING)
         if self.is_mute(key) or span.since_ms < said.until_ms:
             return False
         found = course(said.until_ms)
@@ -67,7 +62,7 @@ class Unsettled:
             self._restless.add(key)
         if found in {"restless", "on its way"}:
             return False
-        self._told[_of(key)] = _Said(said.times + 1, span.end_ms)
+        self._told[key] = _Said(said.times + 1, span.end_ms)
         return True
 
     def add_restless(self, keys: Iterable[Key]) -> None:
@@ -93,9 +88,3 @@ class Unsettled:
 
 
 _NOTHING = _Said()
-
-
-def _of(key: Key) -> Key:
-    """All faults of a series are told as one."""
-    series, measure = key
-    return (series, "out_of_range") if is_fault(measure) else key

@@ -175,7 +175,7 @@ class Watch:
             self._taus.update(taus)
 
     def unmoved(self, columns: Mapping[Key, Ints]) -> dict[Key, Ints]:
-        """Those of series of which nothing fires or has fired: a change is no dependence."""
+        """Those of series of which nothing fires or has of late: a change is no dependence."""
         moved = {name for name, _ in (*self.firing, *self._over)}
         return {key: at for key, at in columns.items() if key[0] not in moved}
 
@@ -184,8 +184,9 @@ class Watch:
         sums = None if self._batches is None else self._batches.sums()
         if sums is not None:
             measured = taus_of(*sums)
-            together = common_tau(self.unmoved(self._columns), *sums)
-            self.common_tau = max(together, self.common_tau / 2.0)
+            unmoved = self.unmoved(self._columns)
+            if unmoved:
+                self.common_tau = max(common_tau(unmoved, *sums), self.common_tau / 2.0)
             for key, at in self._columns.items():
                 self._taus[key] = _same(tuple(measured[at].tolist()))
         of_watched = {key: one.tau for key, one in self.watched.items()}
