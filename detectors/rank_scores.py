@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors import native
-from detectors.base import State
 
 SCORE_UNIT = 2**14
 """A score z is the integer nearest to z * SCORE_UNIT, so that sums of scores are exact."""
@@ -246,15 +245,6 @@ class RankScores:
         share = self.cell_counts / self.count
         cumulants: Floats = np.round(np.log((np.exp(exponents) * share).sum(axis=-1)), 9)
         return cumulants
-
-    def snapshot(self) -> State:
-        """Cells and their counts: all else follows."""
-        return {"cell_counts": self.cell_counts, "values": self.values}
-
-    @classmethod
-    def restore(cls, state: State) -> Self:
-        """The scores `snapshot` described."""
-        return cls(state["cell_counts"], state["values"])
 
 
 def _quantiles(doubled_ranks: Ints, count: int) -> Floats:

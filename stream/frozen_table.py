@@ -38,7 +38,7 @@ class FrozenTable:
         _keep_at_hand(self)
 
     def open(self) -> PaneTable:
-        """The table; nobody may change it. The last ones made or asked for are at hand."""
+        """The table; nobody may change it. The last ones made or unpacked are at hand."""
         table = self._table
         if table is None:
             plain = unpack(_MAGIC, _VERSION, bytes(cramjam.zstd.decompress(self._sums)))

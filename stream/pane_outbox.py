@@ -58,10 +58,17 @@ class PaneOutbox:
 
     def rows(self, kind: PaneKind, rows: GroupedRows, rules: Rules) -> list[ToPanes]:
         """All of panes that are whole: those of many groups in bundles."""
-        if len(rows) > rules.pane_rows and (rows.code == rows.code[0]).all():
+        is_one = len(rows) > rules.pane_rows and bool((rows.code == rows.code[0]).all())
+        if is_one:
             group = rows.groups[int(rows.code[0])]
             if (made := self._summaries(kind, group, [rows.rows], rules)) is not None:
                 return made
+        return self._mixed(kind, rows, rules, is_refused=is_one)
+
+    def _mixed(
+        self, kind: PaneKind, rows: GroupedRows, rules: Rules, *, is_refused: bool
+    ) -> list[ToPanes]:
+        """`is_refused`: the extension leaves them to `blocks`."""
         sparse, crowded = apart(rows, rules.pane_rows)
         effects: list[ToPanes] = []
         for q, of in self._bundles(sparse) if len(sparse) else ():
@@ -73,7 +80,7 @@ class PaneOutbox:
             if kind == "prediction":
                 self._sent.extend((of.pane_ends() + rules.grace_ms).tolist())
         for group, of_group in crowded.dealt():
-            made = self._summaries(kind, group, [of_group], rules)
+            made = None if is_refused else self._summaries(kind, group, [of_group], rules)
             if made is None:
                 made = self.blocks(kind, group, closed([of_group], [], rules), rules)
             effects += made

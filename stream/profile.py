@@ -248,16 +248,18 @@ class Profile:
     def number(self, name: str) -> NumberProfile | None:
         if not self._numbers:
             self._rank_all()
-        if name not in self._numbers:
-            self._numbers[name] = self._number(name)
-        return self._numbers[name]
+        return self._numbers.setdefault(name, None)
 
     def _rank_all(self) -> None:
-        """Of all features whose buckets are fine enough, in one go."""
+        """Of all features with enough numbers; those whose buckets are fine enough in one go."""
         table, reference = self.reference.table, self.reference
         features = PaneFeatures.of(table.features, len(table))
         coarse = {**all_coarse_values(table), **reference.values}
         enough = features.whole.number >= self.fewest
+        for i, name in enumerate(features.names):
+            if enough[i] and name in coarse:
+                of_values = NumberProfile(features[name], coarse[name])
+                self._numbers[name] = of_values if of_values.count >= self.fewest else None
         wanted = [i for i, n in enumerate(features.names) if enough[i] and n not in coarse]
         if not wanted:
             return
@@ -321,13 +323,6 @@ class Profile:
         of = self.reliability()
         assert of is not None
         return of.between(place)
-
-    def _number(self, name: str) -> NumberProfile | None:
-        frozen = self.reference.feature(name)
-        if frozen is None or int(frozen.number[0]) < self.fewest:
-            return None
-        made = NumberProfile(frozen, self.reference.values_of(name))
-        return made if made.count >= self.fewest else None
 
     def _text(self, name: str) -> TextProfile | None:
         """None too where not every category was counted: their shares are not known then."""

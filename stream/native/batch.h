@@ -13,7 +13,6 @@ enum { HAS_LABEL = 1, HAS_SCORE = 2, HAS_VALUE = 4, HAS_LATENCY = 8, HAS_FEATURE
 
 #define LARGEST_NUMBER 1e100
 #define SMALLEST_NUMBER 1e-100
-#define LARGEST_REVISION (1ULL << 62)
 #define LONGEST_ROLE 128
 #define MOST_SEGMENTS 64
 #define MOST_FIELDS 12 /* that are expected where they were in the record before */

@@ -50,20 +50,16 @@ static inline bool is_buffer(PyObject *object, Py_buffer *to)
     return object == Py_None || PyObject_GetBuffer(object, to, PyBUF_SIMPLE) == 0;
 }
 
-/* All pairs of equal keys; false where there is no room. `bitmap`: which prefixes occur, or NULL. */
+/* All pairs of equal keys; false where there is no room. `bitmap`: which prefixes occur, or none. */
 static bool found_pairs(const Py_buffer *needles, const Py_buffer *keys, const Py_buffer *bitmap,
                         unsigned shift, Grown *index, Grown *row)
 {
     const uint64_t *asked = needles->buf, *all = keys->buf;
-    const uint8_t *bits = bitmap->buf;
     const size_t m = (size_t)needles->len / 8, n = (size_t)keys->len / 8;
     size_t low = 0;
     for (size_t i = 0; i < m; i++) {
-        if (bits) {
-            const uint64_t slot = asked[i] >> shift;
-            if (slot >> 3 >= (uint64_t)bitmap->len || !(bits[slot >> 3] >> (slot & 7) & 1))
-                continue;
-        }
+        if (!may_have(bitmap, shift, asked[i]))
+            continue;
         low = not_below(all, low, n, asked[i]);
         for (size_t at = low; at < n && all[at] == asked[i]; at++) {
             const int64_t pair[] = {(int64_t)i, (int64_t)at};

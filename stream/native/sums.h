@@ -7,7 +7,7 @@
 
 #include "summary.h"
 
-static Scratch scratch; /* one thread at a time is here: the lock of the interpreter is held */
+static Scratch scratch; /* of one thread at a time: empty where the lock may be let go (crc32) */
 
 #define SUMMARY_PARTS (KINDS - 1 + 2 + 4 * 3)
 
