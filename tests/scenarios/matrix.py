@@ -22,10 +22,9 @@ from stream.drill import Report, played
 from stream.events import Alert
 from stream.pipeline import Pipeline
 from stream.rules import ReferenceRule, Rules
-from stream.settings import Settings
 from stream.simulate.spec import Spec
 from tests.scenarios.detectable import changes
-from tests.scenarios.play import OWNERS
+from tests.scenarios.play import references_of, settings
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 
@@ -53,34 +52,79 @@ class Rate:
 
 
 PREDICTIONS = ReferenceRule().predictions
+TRAINED = 3_000  # rows
 RATES = (
     Rate("1/min", 1 / 60, 24 * HOUR_MS, 6 * HOUR_MS, 3),
     Rate("10/s", 10.0, HOUR_MS, 2 * MINUTE_MS, 2),
     Rate("1000/s", 1_000.0, 3 * MINUTE_MS, MINUTE_MS // 6, 1),
 )
-ROWS: tuple[tuple[str, str, str], ...] = (
-    ("nulls of 30 %", "fraud", "null:amount@{on}ms,30%"),
-    ("feature missing", "fraud", "missing:amount@{on}ms"),
-    ("renamed", "fraud", "rename:amount@{on}ms"),
-    ("retyped", "fraud", "retype:amount@{on}ms"),
-    ("new category", "fraud", "new_category:country@{on}ms"),
-    ("unit ×100", "fraud", "unit:amount@{on}ms,x100"),
-    ("°C as °F", "pricing", "unit:temperature_c@{on}ms,x1.8,offset=32"),
-    ("stale constant", "fraud", "stale:amount@{on}ms"),
-    ("swapped columns", "fraud", "swap:amount+distance_km@{on}ms"),
-    ("another feature set", "fraud", "feature_set:amount@{on}ms"),
-    ("covariate drift, abrupt", "fraud", "covariate:amount@{on}ms"),
-    ("covariate drift, gradual", "fraud", "covariate:amount@{on}ms,2,ramp={ramp}ms"),
-    ("concept drift", "pricing", "concept@{on}ms"),
-    ("predictions shift", "fraud", "prediction@{on}ms"),
-    ("false positives", "fraud", "false_positives@{on}ms"),
-    ("calibration lost", "fraud", "calibration@{on}ms"),
-    ("latency ×3", "fraud", "latency@{on}ms"),
-    ("labels stop", "pricing", "labels_stop@{on}ms"),
-    ("labels later ×3", "pricing", "label_delay@{on}ms,x3"),
-    ("shadow slower", "fraud", "shadow:slow@{on}ms"),
-    ("shadow silent at times", "fraud", "shadow:missing@{on}ms"),
-    ("shadow without a feature", "fraud", "shadow:schema@{on}ms"),
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A failure; `config`: what is not at its default (YAML). `is_trained`: a reference of training
+    rows is deployed, and the fault begins with the first prediction. `takes_a_day`: what is usual
+    is known after a day of hours, so the highest rates are left out."""
+
+    name: str
+    fault: str
+    models: tuple[str, ...] = ("fraud",)
+    config: str = ""
+    is_trained: bool = False
+    takes_a_day: bool = False
+
+    def onset_ms(self, rate: Rate) -> int:
+        return 0 if self.is_trained else rate.onset_ms
+
+    def is_played(self, rate: Rate) -> bool:
+        return not self.takes_a_day or rate.span_ms >= 24 * HOUR_MS
+
+
+PRICING, BOTH = ("pricing",), ("fraud", "pricing")
+BY_REGION = "models: {fraud: {segments: [region]}}"
+SHARED = "shared_features: {customer_score: [fraud, pricing]}"
+DEPRECATED = """
+models:
+  fraud: {versions: {"6": {deprecated_after: "2026-01-01", successor: "7", rollback_to: "7"}}}
+"""
+ROLLBACK = """
+models:
+  pricing:
+    versions: {"8": {rollback_to: "7"}}
+    rollback: {metric: absolute_error}
+    requires: []
+"""
+ROWS = (
+    Row("nulls of 30 %", "null:amount@{on}ms,30%"),
+    Row("feature missing", "missing:amount@{on}ms"),
+    Row("renamed", "rename:amount@{on}ms"),
+    Row("retyped", "retype:amount@{on}ms"),
+    Row("new category", "new_category:country@{on}ms"),
+    Row("unit ×100", "unit:amount@{on}ms,x100"),
+    Row("°C as °F", "unit:temperature_c@{on}ms,x1.8,offset=32", PRICING),
+    Row("stale constant", "stale:amount@{on}ms"),
+    Row("swapped columns", "swap:amount+distance_km@{on}ms"),
+    Row("another feature set", "feature_set:amount@{on}ms"),
+    Row("skew to training", "skew:amount@{on}ms", is_trained=True),
+    Row("covariate drift, abrupt", "covariate:amount@{on}ms"),
+    Row("covariate drift, gradual", "covariate:amount@{on}ms,2,ramp={ramp}ms"),
+    Row("drift in one region", "covariate:amount@{on}ms,where=region=EU", config=BY_REGION),
+    Row("shared feature drifts", "covariate:customer_score@{on}ms", BOTH, SHARED),
+    Row("concept drift", "concept@{on}ms", PRICING),
+    Row("predictions shift", "prediction@{on}ms"),
+    Row("false positives", "false_positives@{on}ms"),
+    Row("calibration lost", "calibration@{on}ms"),
+    Row("latency ×3", "latency@{on}ms"),
+    Row("labels stop", "labels_stop@{on}ms", PRICING),
+    Row("labels later ×3", "label_delay@{on}ms,x3", PRICING),
+    Row("a model is silent", "silence@{on}ms,model=fraud", BOTH, takes_a_day=True),
+    Row("a region is silent", "silence:region=EU@{on}ms", config=BY_REGION, takes_a_day=True),
+    Row("requests ×0.3", "throughput@{on}ms", takes_a_day=True),
+    Row("shadow slower", "shadow:slow@{on}ms"),
+    Row("shadow silent at times", "shadow:missing@{on}ms"),
+    Row("shadow without a feature", "shadow:schema@{on}ms"),
+    Row("a worse version", "version:worse@{on}ms", PRICING, ROLLBACK),
+    Row("a deprecated version", "version:deprecated@{on}ms,20%", config=DEPRECATED),
 )
 
 
@@ -99,18 +143,18 @@ class Cell:
 
 def main() -> int:
     parser = argparse.ArgumentParser("scenarios", description=__doc__)
-    parser.add_argument("--only", action="append", choices=[row[0] for row in ROWS])
+    parser.add_argument("--only", action="append", choices=[row.name for row in ROWS])
     parser.add_argument("--rate", action="append", choices=[rate.name for rate in RATES])
     parser.add_argument("--seeds", type=int, help="instead of each rate's own number of them")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     rates = [rate for rate in RATES if given.rate is None or rate.name in given.rate]
-    rows = [row for row in ROWS if given.only is None or row[0] in given.only]
+    rows = [row for row in ROWS if given.only is None or row.name in given.only]
     cells: list[Cell] = []
-    for name, model, fault in rows:
-        for rate in rates:
+    for row in rows:
+        for rate in filter(row.is_played, rates):
             for seed in range(7, 7 + (given.seeds or rate.seeds)):
-                cells.append(cell(name, model, fault, rate, seed))
+                cells.append(cell(row, rate, seed))
                 print(cells[-1], file=sys.stderr, flush=True)
     print("\n".join(table(cells, rows, rates)))
     for one in cells:
@@ -122,19 +166,21 @@ def main() -> int:
     return 1 if missed else 0
 
 
-def cell(name: str, model: str, fault: str, rate: Rate, seed: int) -> Cell:
-    rules = settings(rate).rules()
+def cell(row: Row, rate: Rate, seed: int) -> Cell:
+    rules = settings(f"reference: {{span: {rate.span_ms}ms}}\n{row.config}").rules()
     pipeline = Pipeline(rules, 2, release_every=20_000)
     pipeline.asks_power = True
-    text = fault.format(on=rate.onset_ms, ramp=rate.wait_ms // 2)
+    if row.is_trained:
+        pipeline.deploy(references_of(TRAINED, row.models, "", has_outcomes=False))
+    onset_ms = row.onset_ms(rate)
     spec = Spec.model_validate(
         {
             "seed": seed,
-            "length": f"{rate.onset_ms + rate.wait_ms}ms",
-            "models": (model,),
+            "length": f"{onset_ms + rate.wait_ms}ms",
+            "models": row.models,
             "traffic": {"rate": f"{rate.per_s}/s" if rate.per_s >= 1 else "1/min"},
             "labels": {"median": f"{rate.labels_ms}ms"},
-            "faults": [text],
+            "faults": [row.fault.format(on=onset_ms, ramp=rate.wait_ms // 2)],
         }
     )
     report = played(pipeline, spec)
@@ -144,7 +190,7 @@ def cell(name: str, model: str, fault: str, rate: Rate, seed: int) -> Cell:
     last = {a.fingerprint: a for a in (effect.alert for effect in pipeline.sorted_alerts())}
     stands = [last[alert.fingerprint] for alert in told]
     return Cell(
-        name,
+        row.name,
         rate.name,
         seed,
         caught=not report.is_missed,
@@ -154,17 +200,6 @@ def cell(name: str, model: str, fault: str, rate: Rate, seed: int) -> Cell:
         extra=report.before + len([a for a in report.others if report.alert or not follows(a)]),
         told=[f"{a.alertname} {a.scope.feature or ''} {a.recommended_action}" for a in told],
     )
-
-
-def settings(rate: Rate) -> Settings:
-    models = {
-        name: {
-            "owners": {"accountable": owner, "responsible": [owner]},
-            "runbook_url": f"https://example.com/{name}",
-        }
-        for name, owner in OWNERS.items()
-    }
-    return Settings.model_validate({"models": models, "reference": {"span": f"{rate.span_ms}ms"}})
 
 
 def is_wrong(action: str, report: Report) -> bool:
@@ -187,20 +222,22 @@ def declared(report: Report, pipeline: Pipeline, spec: Spec, rules: Rules) -> li
     return [] if any(one.is_found for one in found) else [str(one) for one in found]
 
 
-def table(cells: list[Cell], rows: list[tuple[str, str, str]], rates: list[Rate]) -> list[str]:
+def table(cells: list[Cell], rows: list[Row], rates: list[Rate]) -> list[str]:
     """As the README has it."""
     lines = [
         "| failure | " + " | ".join(rate.name for rate in rates) + " |",
         "|---" * (len(rates) + 1) + "|",
     ]
-    for name, *_ in rows:
-        shown = [_shown([c for c in cells if (c.row, c.rate) == (name, r.name)]) for r in rates]
-        lines.append(f"| {name} | " + " | ".join(shown) + " |")
+    for row in rows:
+        shown = [_shown([c for c in cells if (c.row, c.rate) == (row.name, r.name)]) for r in rates]
+        lines.append(f"| {row.name} | " + " | ".join(shown) + " |")
     return lines
 
 
 def _shown(cells: list[Cell]) -> str:
-    """Caught of seeds, the median delay, wrong actions, extra alerts."""
+    """Caught of seeds, the median delay, wrong actions, extra alerts; a dash: not played."""
+    if not cells:
+        return "-"
     caught = [one.delay_s for one in cells if one.caught and one.delay_s is not None]
     if not caught:
         return "declared" if all(one.declared for one in cells) else "missed"

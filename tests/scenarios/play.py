@@ -117,7 +117,9 @@ def play(
 
 
 @cache
-def references_of(rows: int, models: tuple[str, ...], config: str) -> tuple[Renewal, ...]:
+def references_of(
+    rows: int, models: tuple[str, ...], config: str, *, has_outcomes: bool = True
+) -> tuple[Renewal, ...]:
     """Sealed of so many rows of a training set."""
     hours = rows // (60 * RATE_PER_MIN) + 2
     spec = {"seed": 1_000, "length": f"{hours}h", "models": models, "labels": {"median": "30m"}}
@@ -132,7 +134,8 @@ def references_of(rows: int, models: tuple[str, ...], config: str) -> tuple[Rene
         files[0].write_bytes(b"\n".join(predictions[:rows]))
         files[1].write_bytes(b"\n".join(event.value for _, block in blocks for event in block))
         given = settings(config)
-        is_built = build(given, files[:1], files[1:2], source="training", out=files[2]) == 0
+        sides = files[:1], files[1 : 1 + has_outcomes]
+        is_built = build(given, *sides, source="training", out=files[2]) == 0
         assert is_built
         return tuple(read_references(files[2]))
 
