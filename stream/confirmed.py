@@ -57,7 +57,7 @@ class Confirmations:
     def ended(self, group: Group, ready_ms: int, alone: list[Member] | None) -> list[Alert]:
         """Of these features, which are well again, or of all, if performance is."""
         found: list[Alert] = []
-        if alone is None and self._incidents.bearing_out(group):
+        if alone is None and self._incidents.is_worse(group):
             return found
         because = "performance is well again" if alone is None else "the feature is well again"
         for member in self._incidents.alone(group) if alone is None else alone:
@@ -77,7 +77,7 @@ def _fingerprint(member: Member) -> str:
 def _confirmed(member: Member, by: Member, ready_ms: int, rules: Rules) -> Alert:
     """What a feature told when it fired, as a warning."""
     told, fingerprint = _alert.decode(member.alone), _fingerprint(member)
-    starts_at = iso(max(member.sign.found_ms, by.sign.found_ms))
+    starts_at = iso(ready_ms)  # another loss may bear it out later, whenever that was found
     return msgspec.structs.replace(
         told,
         id=alert_id(fingerprint, starts_at, 1),

@@ -21,7 +21,7 @@ import msgspec
 from stream.alert_news import News
 from stream.columns import Group
 from stream.events import Action, Severity
-from stream.members import FAULTS, Member, Sign, graver, is_at_least
+from stream.members import FAULTS, VERSION_WORSE, Member, Sign, graver, is_at_least
 from stream.rules import DAY_MS
 from stream.shared_sums import NAME as SHARED
 from stream.snapshot import Part, pack, unpack
@@ -207,9 +207,12 @@ class Incidents:
 
     def explained(self, fault: Member, *, of_inputs: bool) -> list[Member]:
         """What fires, is not folded, and is explained by a new fault."""
+        group = fault.sign.group
+        groups = [group, *self._akin(group)] if fault.sign.alertname == VERSION_WORSE else [group]
         return [
             member
-            for member in self._of_group.get(fault.sign.group, ())
+            for of in groups
+            for member in self._of_group.get(of, ())
             if member.sign.is_of_inputs == of_inputs
             if not member.is_folded and member.quiet_ms is None
             if member.fired_ms <= fault.fired_ms
@@ -229,6 +232,10 @@ class Incidents:
         """What outcomes tell of a group that has become worse, by when it fired."""
         found = [member for member in self._of_group.get(group, ()) if member.bears_out]
         return sorted(found, key=lambda member: member.place)
+
+    def is_worse(self, group: Group) -> bool:
+        """Whether outcomes say so, whatever it follows from."""
+        return any(member.is_worse for member in self._of_group.get(group, ()))
 
     def alone(self, group: Group) -> list[Member]:
         """Features of a group that have told by themselves, the greatest first."""

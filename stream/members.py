@@ -26,6 +26,7 @@ SERVICE: frozenset[Kind] = frozenset({"latency", "throughput", "silence"})
 BETWEEN = " × "  # the two features of a joint drift
 INPUTS: FindingKind = "prediction"
 FEATURE_SET_CHANGE = "FeatureSetChange"
+VERSION_WORSE = "VersionWorse"
 OF_VALUES = ("OutOfRange", "UnseenCategories")  # faults, or where a drift has come to
 _LAYERS: dict[Kind, int] = {"feature_drift": 1, "prediction_drift": 2}
 _OF_OUTCOMES = 3
@@ -44,6 +45,7 @@ class Sign(msgspec.Struct, frozen=True):
     start_ms: int  # its onset
     found_ms: int  # end of the pane that told
     is_named: bool = False  # a cause was named that is a fault whatever told it
+    is_skew: bool = False  # it has differed from the training data since the first prediction
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
@@ -57,6 +59,7 @@ class Sign(msgspec.Struct, frozen=True):
             detail["change_at_ms"],
             finding.pane_end_ms,
             "cause" in detail["evidence"] and detail["kind"] in FAULTS,
+            "skew" in detail["evidence"].get("reference", ()),
         )
 
     @property
@@ -101,7 +104,7 @@ class Member(msgspec.Struct):
     quiet_ms: int | None = None  # ready time
     moves: list[tuple[int, str]] = []  # ready time, and the incident it belongs to from there on
     fired_as: Severity = "warning"  # its own severity when it fired
-    is_cause: bool = False  # a fault that follows from nothing
+    is_cause: bool = False  # a fault that follows from nothing, or a version to be rolled back
     is_folded: bool = False
     told: int = 1  # of the root: the members that it has told of
     flaps: int = 0  # times that it has come back within the cooldown
@@ -142,8 +145,12 @@ class Member(msgspec.Struct):
     def explains(self, sign: Sign, ready_ms: int) -> bool:
         """Whether an alert is to be folded under this one: under a fault a drift of its feature, or
         of what the model makes of its features; values beyond the reference under a drift that
-        had led there."""
+        had led there; under a version to be rolled back what its outcomes say."""
         mine = self.sign
+        if mine.alertname == VERSION_WORSE:
+            is_of_it = mine.group[:3] == sign.group[:3] and sign.alertname != VERSION_WORSE
+            is_loss = not sign.is_of_inputs and sign.kind in OF_OUTCOMES
+            return self.is_cause and is_of_it and is_loss and self._covers(sign, ready_ms)
         if mine.group != sign.group:
             return False
         if sign.kind in FAULTS:
@@ -181,11 +188,15 @@ class Member(msgspec.Struct):
         return bool(is_alone) and fires and self._covers(other.sign, ready_ms)
 
     @property
-    def bears_out(self) -> bool:
+    def is_worse(self) -> bool:
         """Whether it fires, in the order of what outcomes say, and says that things are worse."""
         is_measured = self.sign.pane_kind == "cohort" and self.sign.kind in OF_OUTCOMES
-        is_worse = self.severity != "info" and not self.is_folded
-        return is_measured and is_worse and self.quiet_ms is None
+        return is_measured and self.severity != "info" and self.quiet_ms is None
+
+    @property
+    def bears_out(self) -> bool:
+        """Whether that follows from no fault."""
+        return self.is_worse and not self.is_folded
 
     def relates_to(self, sign: Sign, ready_ms: int) -> bool:
         """Whether one cause may be behind both."""
