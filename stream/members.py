@@ -28,6 +28,7 @@ INPUTS: FindingKind = "prediction"
 FEATURE_SET_CHANGE = "FeatureSetChange"
 VERSION_WORSE = "VersionWorse"
 OF_VALUES = ("OutOfRange", "UnseenCategories")  # faults, or where a drift has come to
+COMPARED = {"VersionWorse", "ShadowWorse"}  # of one version beside another
 _LAYERS: dict[Kind, int] = {"feature_drift": 1, "prediction_drift": 2}
 _OF_OUTCOMES = 3
 EXPLAINS_MS = 14 * DAY_MS  # a fault that is older is how things are
@@ -70,6 +71,18 @@ class Sign(msgspec.Struct, frozen=True):
     def is_new_set(self) -> bool:
         """Of features: a moment, and no alert by itself."""
         return self.alertname == FEATURE_SET_CHANGE
+
+    def is_of_version_beside(self, other: Sign) -> bool:
+        """Whether both say the like of a model as a whole, of two of its versions or roles."""
+        return (
+            (self.group[0], self.group[3]) == (other.group[0], other.group[3])
+            and self.group != other.group
+            and self.feature is None
+            and other.feature is None
+            and layer(self.kind) == layer(other.kind)
+            and self.kind != "version"
+            and not {self.alertname, other.alertname} & COMPARED
+        )
 
     def window_ms(self, other: Sign) -> int:
         """Both windows together."""
@@ -116,6 +129,8 @@ class Member(msgspec.Struct):
     retold: int = 0  # times that it was told again with another effect, and
     turns: int = 0  # as what it had been before
     gravest: Severity = "info"  # of its own severities so far
+    confirmed_ms: int = -1  # onset of the last alert that outcomes bear it out (`confirmed`)
+    onsets: list[int] = []  # of earlier alerts of its fingerprint (`recurrence`)
     replaced: tuple[str, str] | None = None  # of a new feature set: the former, and its name
 
     @property
@@ -220,7 +235,8 @@ class Member(msgspec.Struct):
             )
         if mine.group == sign.group:
             return sign.begins_with(mine) or self._leads_to(sign, ready_ms)
-        return same_feature and mine.alertname == sign.alertname and sign.begins_with(mine)
+        is_same = same_feature and mine.alertname == sign.alertname
+        return (is_same or mine.is_of_version_beside(sign)) and sign.begins_with(mine)
 
     def _is_akin(self, sign: Sign, ready_ms: int) -> bool:
         """One is of the whole and the other of a segment, or both are of segments."""
