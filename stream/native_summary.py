@@ -1,4 +1,4 @@
-"""Summaries of cells, and one of many, by the extension; `feature_tables` makes the same with numpy."""
+"""Summaries of cells, and one of many, in C; `feature_tables` makes the same in numpy."""
 
 from __future__ import annotations
 
