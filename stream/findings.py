@@ -272,8 +272,8 @@ def _explain(
             detail["summary"] += moved_most(ranked)
     if detail["feature"] is None:
         return
-    tau = max(watched.tau) if is_sealed else math.inf
-    cause = cause_of(window, name, measure, reference, tau)
+    taus = watched.tau if is_sealed else (math.inf,)
+    cause = cause_of(window, name, measure, reference, taus)
     if cause is None:
         return
     detail["summary"] += f"; {cause.because}"
