@@ -157,6 +157,8 @@ class Findings:
             return self.quiet(SERIES, MEASURE, end_ms)
         window = self.recent.window(crossing.since_ms, end_ms)
         before, now = rows.correlations(told.contrast, window)
+        if len(told.names) == 2 and not _goes_otherwise(before, now, effect.estimate):
+            return self.quiet(SERIES, MEASURE, end_ms)
         detail = describe_joint(context, told, end_ms, (before, now))
         detail["reference"] = {"id": terms.reference_id, "count": told.known}
         sampled = 0 if window is None else len(window)
@@ -281,6 +283,12 @@ def _explain(
     if cause.is_certain:  # it makes a drift a fault
         detail["kind"], detail["severity"] = cause.kind, "error"
         detail["recommended_action"] = "fix_pipeline"
+
+
+def _goes_otherwise(before: dict[str, float], now: dict[str, float], effect: float) -> bool:
+    """Whether a product moved because two features go together otherwise, not because both have
+    moved by themselves, as often before so that it was not told again. True where nobody knows."""
+    return not now or any(abs(now[pair] - before[pair]) >= abs(effect) / 2.0 for pair in now)
 
 
 def _named(reference: Reference, *, is_sealed: bool) -> dict[str, Any]:
