@@ -50,6 +50,7 @@ from stream.recurrence import come_again, onsets_behind
 from stream.requests import Requests
 from stream.shared_sums import NAME as SHARED
 from stream.times import iso
+from stream.version_losses import both_lost, is_to_go_back
 from stream.wire import FINDING_KINDS, Finding
 
 RANKED = 20  # members that a root names
@@ -121,11 +122,11 @@ class Decisions:
             yield from self._requests.of_alert(alert, member, finding.ready_ms)
             grew[member.incident_id] = None
             yield from self._name_driver(member, turn)
-            if member.sign.kind in FAULTS:
+            if member.is_cause:
                 yield from self.fold_explained(
                     member, turn, grew, of_inputs=member.sign.is_of_inputs
                 )
-            elif finding.pane_kind == "cohort":
+            if finding.pane_kind == "cohort" and member.sign.kind not in FAULTS:
                 yield from self._confirm(finding.group, turn)
 
     def _learn(self, finding: Finding, grew: dict[str, None]) -> Iterator[Said]:
@@ -210,7 +211,7 @@ class Decisions:
             gravest=alert.severity if former is None else graver(alert.severity, former.gravest),
             retold=0 if former is None else former.retold,
             turns=0 if former is None else former.turns,
-            is_cause=sign.kind in FAULTS and cause is None,
+            is_cause=(sign.kind in FAULTS or is_to_go_back(finding)) and cause is None,
             is_folded=cause is not None,
             flaps=0 if former is None else former.flaps + 1,
             alone=kept(alert) if sign.is_of_inputs else b"",
@@ -248,7 +249,14 @@ class Decisions:
         yield self._told((*turn, 0), driven(alert, book.drivers(whole.sign, ready_ms)))
 
     def _with_what_was_told(self, finding: Finding) -> Finding:
-        """Concept drift only where nothing was told of the inputs."""
+        """Concept drift only where nothing was told of the inputs; back to another version only
+        where that had not become worse than its reference itself."""
+        if is_to_go_back(finding):
+            model_id, _, *rest = finding.group
+            target = finding.detail["evidence"]["reference"]
+            had_lost = self._state.incidents.bearing_out((model_id, target["version"], *rest))
+            if had_lost and not target["same_hours"]:
+                return msgspec.structs.replace(finding, detail=both_lost(finding.detail))
         if finding.detail.get("kind") != "concept_drift":
             return finding
         if not self._state.incidents.has_told_of_inputs(Sign.of(finding), finding.ready_ms):

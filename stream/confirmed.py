@@ -59,7 +59,7 @@ class Confirmations:
     def ended(self, group: Group, ready_ms: int, alone: list[Member] | None) -> list[Alert]:
         """Of these features, which are well again, or of all, if performance is."""
         found: list[Alert] = []
-        if alone is None and self._incidents.bearing_out(group):
+        if alone is None and self._incidents.is_worse(group):
             return found
         because = "performance is well again" if alone is None else "the feature is well again"
         for member in self._incidents.alone(group) if alone is None else alone:

@@ -10,6 +10,7 @@ from typing import Any
 from stream.alarm import Signal
 from stream.alert_fields import short
 from stream.alert_news import PART
+from stream.beyond import Beyond, drifted_beyond
 from stream.causes import cause_of
 from stream.columns import Group, Rows
 from stream.distance_watch import DistanceTold
@@ -248,9 +249,13 @@ class Findings:
         if self.is_early(detail["change_at_ms"]):
             first = "judged predictions" if is_judged(self.kind) else "predictions"
             detail["summary"] += f", from the first {first} on"
-            if not is_judged(self.kind):
+            if is_judged(self.kind):
+                beside["from_first"] = True
+            else:
                 beside["skew"] = True
                 detail["summary"] += ": skew, not drift"
+                if detail["kind"] == "feature_drift":  # serving is to compute what training did
+                    detail["recommended_action"] = "fix_pipeline"
         detail["evidence"]["reference"] |= beside
 
     def _evidence(
@@ -277,6 +282,8 @@ def _explain(
     taus = watched.tau if is_sealed else (math.inf,)
     cause = cause_of(window, name, measure, reference, taus)
     if cause is None:
+        if measure == "out_of_range" and "skew" not in detail["evidence"]["reference"]:
+            _as_drift(detail, drifted_beyond(window, name, reference, max(watched.tau)))
         return
     detail["summary"] += f"; {cause.because}"
     detail["evidence"]["cause"] = cause.shown()
@@ -289,6 +296,14 @@ def _goes_otherwise(before: dict[str, float], now: dict[str, float], effect: flo
     """Whether a product moved because two features go together otherwise, not because both have
     moved by themselves, as often before so that it was not told again. True where nobody knows."""
     return not now or any(abs(now[pair] - before[pair]) >= abs(effect) / 2.0 for pair in now)
+
+
+def _as_drift(detail: dict[str, Any], beyond: Beyond | None) -> None:
+    """No fault: what the world does is not to be fixed in a pipeline."""
+    if beyond is not None:
+        detail["summary"] += f"; {beyond.because}"
+        detail["evidence"]["beyond"] = beyond.shown()
+        detail["kind"], detail["recommended_action"] = "feature_drift", "investigate"
 
 
 def _named(reference: Reference, *, is_sealed: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import msgspec
 from stream.alert_news import News
 from stream.columns import Group
 from stream.events import Action, Severity
-from stream.members import FAULTS, Member, Sign, graver, is_at_least
+from stream.members import FAULTS, VERSION_WORSE, Member, Sign, graver, is_at_least
 from stream.rules import DAY_MS
 from stream.shared_sums import NAME as SHARED
 from stream.snapshot import Part, pack, unpack
@@ -166,7 +166,7 @@ class Incidents:
 
     def upstream(self, sign: Sign, ready_ms: int, readers: Sequence[str]) -> list[Member]:
         """What other models that read this feature from the same upstream have told of it at about
-        the same time."""
+        the same time, or tell still."""
         return [
             member
             for member in (self._seen(sign, ready_ms) if readers and sign.is_of_inputs else ())
@@ -174,7 +174,8 @@ class Incidents:
             or (member.sign.group[0] == sign.group[0] and _is_pooled(member.sign, sign))
             if member.sign.feature == sign.feature
             if {member.sign.kind, sign.kind} <= FAULTS | {"feature_drift"}
-            if sign.overlaps(member.sign) and not member.is_over(ready_ms)
+            if sign.overlaps(member.sign) or member.covers(sign, ready_ms)
+            if not member.is_over(ready_ms)
         ]
 
     def _akin(self, group: Group) -> list[Group]:
@@ -226,9 +227,12 @@ class Incidents:
 
     def explained(self, fault: Member, *, of_inputs: bool) -> list[Member]:
         """What fires, is not folded, and is explained by a new fault."""
+        group = fault.sign.group
+        groups = [group, *self._akin(group)] if fault.sign.alertname == VERSION_WORSE else [group]
         return [
             member
-            for member in self._of_group.get(fault.sign.group, ())
+            for of in groups
+            for member in self._of_group.get(of, ())
             if member.sign.is_of_inputs == of_inputs
             if not member.is_folded and member.quiet_ms is None
             if member.fired_ms <= fault.fired_ms
@@ -248,6 +252,10 @@ class Incidents:
         """What outcomes tell of a group that has become worse, by when it fired."""
         found = [member for member in self._of_group.get(group, ()) if member.bears_out]
         return sorted(found, key=lambda member: member.place)
+
+    def is_worse(self, group: Group) -> bool:
+        """Whether outcomes say so, whatever it follows from."""
+        return any(member.is_worse for member in self._of_group.get(group, ()))
 
     def alone(self, group: Group) -> list[Member]:
         """Features of a group that have told by themselves, the greatest first."""

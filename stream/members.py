@@ -26,6 +26,7 @@ SERVICE: frozenset[Kind] = frozenset({"latency", "throughput", "silence"})
 BETWEEN = " × "  # the two features of a joint drift
 INPUTS: FindingKind = "prediction"
 FEATURE_SET_CHANGE = "FeatureSetChange"
+VERSION_WORSE = "VersionWorse"
 OF_VALUES = ("OutOfRange", "UnseenCategories")  # faults, or where a drift has come to
 COMPARED = {"VersionWorse", "ShadowWorse"}  # of one version beside another
 _LAYERS: dict[Kind, int] = {"feature_drift": 1, "prediction_drift": 2}
@@ -45,6 +46,7 @@ class Sign(msgspec.Struct, frozen=True):
     start_ms: int  # its onset
     found_ms: int  # end of the pane that told
     is_named: bool = False  # a cause was named that is a fault whatever told it
+    is_skew: bool = False  # it has differed from the training data since the first prediction
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
@@ -58,6 +60,7 @@ class Sign(msgspec.Struct, frozen=True):
             detail["change_at_ms"],
             finding.pane_end_ms,
             "cause" in detail["evidence"] and detail["kind"] in FAULTS,
+            "skew" in detail["evidence"].get("reference", ()),
         )
 
     @property
@@ -114,7 +117,7 @@ class Member(msgspec.Struct):
     quiet_ms: int | None = None  # ready time
     moves: list[tuple[int, str]] = []  # ready time, and the incident it belongs to from there on
     fired_as: Severity = "warning"  # its own severity when it fired
-    is_cause: bool = False  # a fault that follows from nothing
+    is_cause: bool = False  # a fault that follows from nothing, or a version to be rolled back
     is_folded: bool = False
     told: int = 1  # of the root: the members that it has told of
     flaps: int = 0  # times that it has come back within the cooldown
@@ -157,8 +160,12 @@ class Member(msgspec.Struct):
     def explains(self, sign: Sign, ready_ms: int) -> bool:
         """Whether an alert is to be folded under this one: under a fault a drift of its feature, or
         of what the model makes of its features; values beyond the reference under a drift that
-        had led there."""
+        had led there; under a version to be rolled back what its outcomes say."""
         mine = self.sign
+        if mine.alertname == VERSION_WORSE:
+            is_of_it = mine.group[:3] == sign.group[:3] and sign.alertname != VERSION_WORSE
+            is_loss = not sign.is_of_inputs and sign.kind in OF_OUTCOMES
+            return self.is_cause and is_of_it and is_loss and self._covers(sign, ready_ms)
         if mine.group != sign.group:
             return False
         if sign.kind in FAULTS:
@@ -180,12 +187,12 @@ class Member(msgspec.Struct):
         and began behind it."""
         mine, its = self.sign, sign.feature
         is_of_it = its in (mine.feature, None) or mine.feature in its.split(BETWEEN)
-        return sign.kind in DRIFTS and is_of_it and self._covers(sign, ready_ms)
+        return sign.kind in DRIFTS and is_of_it and self.covers(sign, ready_ms)
 
     def _is_onset_of(self, sign: Sign) -> bool:
         """Whether that one began just then."""
         apart_ms = abs(sign.start_ms - self.sign.start_ms)
-        return self._covers(sign, sign.found_ms) and (
+        return self.covers(sign, sign.found_ms) and (
             apart_ms <= HOUR_MS or sign.begins_with(self.sign)
         )
 
@@ -193,14 +200,18 @@ class Member(msgspec.Struct):
         """Whether a feature alone fires whose drift may be behind what outcomes tell."""
         is_alone = self.alone and (self.graver_ms is None or self.graver_ms > ready_ms)
         fires = self.fired_ms <= ready_ms and not self.is_over(ready_ms)
-        return bool(is_alone) and fires and self._covers(other.sign, ready_ms)
+        return bool(is_alone) and fires and self.covers(other.sign, ready_ms)
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it fires, in the order of what outcomes say, and says that things are worse."""
+        is_measured = self.sign.pane_kind == "cohort" and self.sign.kind in OF_OUTCOMES
+        return is_measured and self.severity != "info" and self.quiet_ms is None
 
     @property
     def bears_out(self) -> bool:
-        """Whether it fires, in the order of what outcomes say, and says that things are worse."""
-        is_measured = self.sign.pane_kind == "cohort" and self.sign.kind in OF_OUTCOMES
-        is_worse = self.severity != "info" and not self.is_folded
-        return is_measured and is_worse and self.quiet_ms is None
+        """Whether that follows from no fault."""
+        return self.is_worse and not self.is_folded
 
     def relates_to(self, sign: Sign, ready_ms: int) -> bool:
         """Whether one cause may be behind both."""
@@ -210,7 +221,7 @@ class Member(msgspec.Struct):
             return self._is_akin(sign, ready_ms)
         if mine.group == sign.group and all(kind in SERVICE for kind in both):
             return sign.begins_with(mine) or (
-                not self.is_over(ready_ms) and self._covers(sign, ready_ms)
+                not self.is_over(ready_ms) and self.covers(sign, ready_ms)
             )
         if not all(kind in FAULTS | DRIFTS for kind in both):
             return False
@@ -231,7 +242,7 @@ class Member(msgspec.Struct):
         """One is of the whole and the other of a segment, or both are of segments."""
         mine = self.sign
         if mine.kind in SERVICE and sign.kind in SERVICE:
-            still = not self.is_over(ready_ms) and self._covers(sign, ready_ms)
+            still = not self.is_over(ready_ms) and self.covers(sign, ready_ms)
             return still or sign.begins_with(mine)
         return mine.kind == sign.kind and mine.feature == sign.feature and sign.begins_with(mine)
 
@@ -239,7 +250,7 @@ class Member(msgspec.Struct):
         """Features move predictions, and these what outcomes say; two alerts may be of the same."""
         if self.is_over(ready_ms):
             return False
-        if not (self._covers(sign, ready_ms) or sign.overlaps(self.sign)):
+        if not (self.covers(sign, ready_ms) or sign.overlaps(self.sign)):
             return False
         mine, its = layer(self.sign.kind), layer(sign.kind)
         if mine == its:
@@ -249,7 +260,7 @@ class Member(msgspec.Struct):
         )
         return mine < its and its > 1 and is_grave
 
-    def _covers(self, sign: Sign, ready_ms: int) -> bool:
+    def covers(self, sign: Sign, ready_ms: int) -> bool:
         """Whether that one's onset may lie between this one's and its end."""
         until_ms = self.sign.start_ms + EXPLAINS_MS
         if self.is_over(ready_ms) and self.ended_ms is not None:
