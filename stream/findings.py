@@ -158,7 +158,7 @@ class Findings:
             return self.quiet(SERIES, MEASURE, end_ms)
         window = self.recent.window(crossing.since_ms, end_ms)
         before, now = rows.correlations(told.contrast, window)
-        if len(told.names) == 2 and not _goes_otherwise(before, now, effect.estimate):
+        if len(told.names) == 2 and not _goes_otherwise(before, now, float(effect.estimate)):
             return self.quiet(SERIES, MEASURE, end_ms)
         detail = describe_joint(context, told, end_ms, (before, now))
         detail["reference"] = {"id": terms.reference_id, "count": told.known}
