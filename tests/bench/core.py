@@ -1,6 +1,7 @@
 """All stages in one process: bytes in, panes, join, detectors, alerts out.
 
     scripts/bench core                      200,000 predictions and as many outcomes, 3 times
+    scripts/bench core --per-second 100     denser or sparser in event time: fuller or emptier panes
     scripts/bench core --predictions 50000 --profile core.prof
 
 xL is the rate over that of msgspec decoding the same bytes into a fixed Struct for each schema, in
@@ -96,8 +97,7 @@ def by_stage(fed: Batches) -> dict[str, float]:
     return {stage: took[stage] for stage in dict.fromkeys(calls.values())}
 
 
-def measure(predictions: int, repetitions: int) -> dict[str, Any]:
-    workload = Workload(predictions=predictions)
+def measure(workload: Workload, repetitions: int) -> dict[str, Any]:
     fed = list(batches(generate(workload), PARTITIONS))
     ran: list[Pipeline] = []
 
@@ -118,6 +118,7 @@ def measure(predictions: int, repetitions: int) -> dict[str, Any]:
     assert not wrong, wrong
     return {
         "events": workload.events,
+        "predictions_per_s": workload.per_second,
         "events_per_cpu_s": {p: Spread.of(rates[p]).plain() for p in PARSERS},
         "limit_events_per_cpu_s": Spread.of(rates["limit"]).plain(),
         "xL": {p: ratios(rates[p], rates["limit"]).plain() for p in PARSERS},
@@ -143,12 +144,14 @@ def told(found: dict[str, Any]) -> str:
     memory = f"at most {found['peak_memory_mb']:.0f} MB with the workload itself"
     return (
         f"{table(rows)}\nµs per event, {_WITH[PARSERS[-1]]}: {stages}\n{found['events']:,} events, "
-        f"{joined}, {sealed}, {found['alerts']} alerts, {memory}"
+        f"{found['predictions_per_s']:,} predictions a second of event time, {joined}, {sealed}, "
+        f"{found['alerts']} alerts, {memory}"
     )
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictions", type=int, default=200_000, help="and as many outcomes")
+    parser.add_argument("--per-second", type=int, default=1_000, help="of event time")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
     parser.add_argument("--profile", help="write a cProfile of one run here, measure nothing")
 
@@ -156,10 +159,11 @@ def options(parser: argparse.ArgumentParser) -> None:
 def main(given: argparse.Namespace) -> dict[str, Any] | None:
     keep_freed_memory()  # as every command does
     collect_rarely()
+    workload = Workload(predictions=given.predictions, per_second=given.per_second)
     if given.profile:
-        fed = list(batches(generate(Workload(predictions=given.predictions)), PARTITIONS))
+        fed = list(batches(generate(workload), PARTITIONS))
         with cProfile.Profile() as profile:
             run(fed)
         profile.dump_stats(given.profile)
         return None
-    return measure(given.predictions, given.repetitions)
+    return measure(workload, given.repetitions)

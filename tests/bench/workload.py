@@ -35,7 +35,7 @@ class Workload:
     predictions: int = 200_000
     models: int = 1
     features: int = 10
-    per_second: int = 500  # of event time, over all models
+    per_second: int = 1_000  # of event time, over all models
     seed: int = 7
 
     @property
