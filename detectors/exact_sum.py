@@ -60,9 +60,10 @@ def binned_sums(values: Floats, group: Ints) -> Binned:
 def _by_bin(values: Floats, high: int, starts: Ints, of: Ints) -> Binned:
     """Of groups that lie together, in order: bin by bin of all values, from the highest on."""
     rest = values * 2.0 ** (-BIN_BITS * high)
+    whole = np.empty_like(rest)
     sums = []
     while True:
-        whole = np.trunc(rest)
+        np.trunc(rest, out=whole)
         sums.append(np.add.reduceat(whole, starts))
         rest -= whole
         if not rest.any():

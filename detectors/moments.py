@@ -41,6 +41,26 @@ def two_product(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     return p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2
 
 
+def exact_squares(x: Floats) -> tuple[Floats, Floats]:
+    """`two_product(x, x)`, in two thirds of the time.
+
+    >>> x = np.array([0.1, -1e16 - 2.0, 3e-40])
+    >>> all(map(np.array_equal, exact_squares(x), two_product(x, x)))
+    True
+    """
+    p = x * x
+    a1 = _upper_half(x)
+    a2 = x - a1
+    error = a1 * a1
+    error -= p
+    a1 *= a2
+    a1 *= 2.0
+    error += a1
+    a2 *= a2
+    error += a2
+    return p, error
+
+
 def _upper_half(x: Floats) -> Floats:
     big = x * 134217729.0
     return np.asarray(big - (big - x))

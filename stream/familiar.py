@@ -21,8 +21,17 @@ import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from stream.events import LATEST_MS, Label, Outcome, Prediction
-from stream.gathered_fields import Cells, Doubles, Field, Ids, Listed, NumberCells, TextCells
+from stream.events import LATEST_MS, ActualValue, Label, Outcome, Prediction
+from stream.gathered_fields import (
+    Cells,
+    Constants,
+    Doubles,
+    Field,
+    Ids,
+    Listed,
+    NumberCells,
+    TextCells,
+)
 from stream.records import MAX_DEPTH, PARSE_ERRORS, openings_in
 from stream.rules import Rules
 from stream.times import UNCERTAIN, moments_ms
@@ -139,17 +148,35 @@ def _kind(types: set[type]) -> Kind:
     return "text or null" if types == {str, NoneType} else "any"
 
 
-def _made_anew(struct: type[msgspec.Struct], **kinds: Any) -> type[msgspec.Struct]:
+@dataclass(frozen=True, slots=True)
+class _Decoders:
+    """Of events of one form. `whole` takes those that have no other field, so that nothing of a
+    record is skipped; `part` may skip fields, and the parser does not look into these."""
+
+    part: Callable[[bytes], Any]
+    whole: Callable[[bytes], Any] | None
+
+
+def _decoder(
+    struct: type[msgspec.Struct], *, is_whole: bool, **kinds: Any
+) -> Callable[[bytes], Any]:
+    return msgspec.json.Decoder(_made_anew(struct, is_whole=is_whole, **kinds)).decode
+
+
+def _made_anew(
+    struct: type[msgspec.Struct], *, is_whole: bool, **kinds: Any
+) -> type[msgspec.Struct]:
     """With other types of these fields."""
     fields: list[Any] = []
     for one in msgspec.structs.fields(struct):
         kind = kinds.get(one.name, one.type)
         fields.append((one.name, kind) if one.required else (one.name, kind, one.default))
-    return msgspec.defstruct(f"Familiar{struct.__name__}", fields, gc=False)
+    name = f"Familiar{struct.__name__}"
+    return msgspec.defstruct(name, fields, forbid_unknown_fields=is_whole, gc=False)
 
 
 @lru_cache(maxsize=16)
-def _decode_predictions(form: Form) -> Callable[[bytes], Any]:
+def _of_predictions(form: Form) -> _Decoders:
     features = msgspec.defstruct(
         "FamiliarFeatures",
         [(form.field(i), _TYPES[kind]) for i, kind in enumerate(form.kinds)],
@@ -164,11 +191,20 @@ def _decode_predictions(form: Form) -> Callable[[bytes], Any]:
         forbid_unknown_fields=True,
         gc=False,
     )
-    made = _made_anew(Prediction, predicted_at=str | int, features=features, prediction=said)
-    return msgspec.json.Decoder(made).decode
+    kinds = {"predicted_at": str | int, "features": features, "prediction": said}
+    whole = None if "any" in form.kinds else _decoder(Prediction, is_whole=True, **kinds)
+    return _Decoders(_decoder(Prediction, is_whole=False, **kinds), whole)
 
 
-_decode_outcome = msgspec.json.Decoder(_made_anew(Outcome, observed_at=str | int)).decode
+_of_outcomes = _Decoders(
+    _decoder(Outcome, is_whole=False, observed_at=str | int),
+    _decoder(
+        Outcome,
+        is_whole=True,
+        observed_at=str | int,
+        actual=_made_anew(ActualValue, is_whole=True),
+    ),
+)
 
 
 OF_OUTCOMES: Fields = {
@@ -200,8 +236,8 @@ def read_predictions(values: Sequence[bytes | None], form: Form, rules: Rules) -
         gathered[f"prediction.{field}"] = Listed() if field == "label" else Doubles()
     for field, kind in zip(features, form.kinds, strict=True):
         gathered[f"features.{field}"] = _cells(kind, texts)
-    decode = _decode_predictions(form)
-    reading = _Reading(decode, fields, gathered, "predicted_at", fewest_openings=3)
+    decoders = _of_predictions(form)
+    reading = _Reading(decoders, fields, gathered, "predicted_at", fewest_openings=3)
     return reading.of(values, texts, rules)
 
 
@@ -213,10 +249,15 @@ def _cells(kind: Kind, texts: dict[int, str]) -> Field:
 
 def read_outcomes(values: Sequence[bytes | None], rules: Rules) -> Read | None:
     """None: too many of them need to be looked at."""
-    listed = ("model_id", "revision", "retracted", "actual.label")
-    gathered: dict[str, Field] = {name: Listed() for name in listed}
-    gathered |= {"prediction_id": Ids(), "actual.value": Doubles()}
-    reading = _Reading(_decode_outcome, OF_OUTCOMES, gathered, "observed_at", fewest_openings=2)
+    gathered: dict[str, Field] = {
+        "model_id": Listed(),
+        "prediction_id": Ids(),
+        "revision": Constants(np.int64),
+        "retracted": Constants(np.bool_),
+        "actual.label": Listed(),
+        "actual.value": Doubles(),
+    }
+    reading = _Reading(_of_outcomes, OF_OUTCOMES, gathered, "observed_at", fewest_openings=2)
     return reading.of(values, {}, rules)
 
 
@@ -225,14 +266,15 @@ class _Reading:
 
     def __init__(
         self,
-        decode: Callable[[bytes], Any],
+        decoders: _Decoders,
         fields: Fields,
         gathered: Mapping[str, Field],
         time: str,
         *,
         fewest_openings: int,
     ) -> None:
-        self._decode = decode
+        self._decoders = decoders
+        self._is_whole = decoders.whole is not None  # so far
         self._gathered = gathered
         self._time = time
         self._times: list[Any] = []
@@ -244,10 +286,12 @@ class _Reading:
         self, values: Sequence[bytes | None], texts: dict[int, str], rules: Rules
     ) -> Read | None:
         most = len(values) // _UNFAMILIAR
-        at, there = 0, values if all(values) else [value or b"" for value in values]
+        at = 0
         while at < len(values):
-            chunk: Sequence[bytes] = there[at : at + _CHUNK]  # type: ignore[assignment]
-            if not self._is_plain(chunk, rules):
+            chunk = [value or b"" for value in values[at : at + _CHUNK]]
+            if max(map(len, chunk)) > rules.max_record_bytes:
+                return None
+            if not (self._is_whole or self._is_plain(chunk)):
                 return None
             at += self._add(chunk, at)
             if len(self._asked) > most:
@@ -259,13 +303,10 @@ class _Reading:
         place = np.delete(np.arange(len(values)), self._asked)
         return Read(fields, texts, time_ms, place, np.array(self._asked, np.int64))
 
-    def _is_plain(self, values: Sequence[bytes], rules: Rules) -> bool:
-        """None is too large or nested too deep, and all are UTF-8: the parser does not look into
-        fields that it skips. A part of a character at the end of a record is no end of JSON."""
+    def _is_plain(self, values: Sequence[bytes]) -> bool:
+        """None is nested too deep, and all are UTF-8: the parser does not look into fields that it
+        skips. A part of a character at the end of a record is no end of JSON."""
         joined = b"".join(values)
-        most = rules.max_record_bytes
-        if len(joined) > most and max(map(len, values)) > most:
-            return False
         # all the others have opened as many brackets at least
         deepest = sum(map(len, openings_in(joined))) - self._fewest_openings * (len(values) - 1)
         if deepest > MAX_DEPTH and any(v.count(b"[") + v.count(b"{") > MAX_DEPTH for v in values):
@@ -281,16 +322,22 @@ class _Reading:
     def _add(self, values: Sequence[bytes], at: int) -> int:
         """Up to the first that has not this form; how many there were, with that."""
         events: list[Any] = []
+        whole, read = self._decoders.whole if self._is_whole else None, len(values)
         try:
-            events.extend(map(self._decode, values))
+            events.extend(map(whole or self._decoders.part, values))
         except PARSE_ERRORS:  # those before it are in the list
-            self._asked.append(at + len(events))
+            read = len(events)
+            if whole:
+                self._is_whole = False  # it is asked again: it may be alike in what is read
+            else:
+                self._asked.append(at + read)
+                read += 1
         if events:
             taken = taken_apart(events, self._fields)
             self._times += taken[self._time]
             for name, field in self._gathered.items():
                 field.add(taken[name])
-        return min(len(events) + 1, len(values))
+        return read
 
 
 def _times_ms(times: list[Any]) -> NDArray[np.int64]:

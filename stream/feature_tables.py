@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from detectors.exact_sum import Binned, binned_sums, merge_bins, order_of_pairs
 from detectors.log_buckets import bucket_of
-from detectors.moments import two_product
+from detectors.moments import exact_squares
 from stream import native_summary
 from stream.columns import NULL, NUMBER, OTHER, TEXT, Column
 from stream.feature_table import ARRAYS, Counts, FeatureTable, Ints, dealt, joined
@@ -127,16 +127,22 @@ def _summed(
     kind: NDArray[np.uint8], bits: NDArray[np.uint64], pane: Ints, total: int, max_categories: int
 ) -> FeatureTable:
     """What the extension does too."""
-    counted = np.bincount(pane + total * kind.astype(np.int64), minlength=total * _KINDS)
-    counted = counted.reshape(_KINDS, total)
-    at = np.flatnonzero(kind == NUMBER)
-    numbers, of_number = bits[at].view(np.float64), pane[at]
+    is_number = kind == NUMBER
+    counted = np.zeros((_KINDS, total), np.int64)
+    if is_number.all():
+        counted[NUMBER] = np.bincount(pane, minlength=total)
+        numbers, of_number, text_at = bits.view(np.float64), pane, np.zeros(0, np.int64)
+    else:
+        of_kind = np.bincount(pane + total * kind.astype(np.int64), minlength=total * _KINDS)
+        counted = of_kind.reshape(_KINDS, total)
+        at = np.flatnonzero(is_number)
+        numbers, of_number = bits[at].view(np.float64), pane[at]
+        text_at = np.flatnonzero(kind == TEXT)
     minimum, maximum = np.full(total, np.nan), np.full(total, np.nan)
-    if len(at):
+    if len(numbers):
         firsts = np.flatnonzero(np.concatenate([[True], of_number[1:] != of_number[:-1]]))
         minimum[of_number[firsts]] = np.minimum.reduceat(numbers, firsts)
         maximum[of_number[firsts]] = np.maximum.reduceat(numbers, firsts)
-    text_at = np.flatnonzero(kind == TEXT)
     return FeatureTable(
         number=counted[NUMBER],
         text=counted[TEXT],
@@ -153,7 +159,7 @@ def _summed(
 
 def _square_bins(numbers: NDArray[np.float64], pane: Ints) -> Binned:
     """The exact sums of x * x (of x at least 1e-140 in size, or 0)."""
-    product, error = two_product(numbers, numbers)
+    product, error = exact_squares(numbers)
     bins = binned_sums(product, pane)
     return merge_bins([bins, binned_sums(error, pane)]) if error.any() else bins
 

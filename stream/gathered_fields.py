@@ -79,6 +79,23 @@ class Doubles:
         return np.concatenate(self._parts)
 
 
+class Constants:
+    """Values of one numpy type that are nearly always the same."""
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self._dtype = dtype
+        self._parts: list[NDArray[Any]] = []
+
+    def add(self, cells: Sequence[Any]) -> None:
+        first = cells[0]
+        alike = cells.count(first) == len(cells)
+        n, dtype = len(cells), self._dtype
+        self._parts.append(np.full(n, first, dtype) if alike else np.array(cells, dtype))
+
+    def made(self) -> NDArray[Any]:
+        return np.concatenate(self._parts)
+
+
 class NumberCells(Doubles):
     """A column of doubles and nulls."""
 

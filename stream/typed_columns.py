@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
+from types import NoneType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -113,7 +114,7 @@ def _said(
     value: NDArray[np.float64],
 ) -> tuple[Said, dict[int, str]]:
     """What predictions say, and the texts of their labels and feature sets."""
-    codes, of_label = _coded(_label_texts(label))
+    codes, of_label = _coded_labels(label)
     of_row, sets = _coded(feature_set)
     said = Said(
         has_label=np.array([text is not None for text in of_label], np.bool_)[codes],
@@ -144,17 +145,17 @@ def familiar_outcomes(read: Read) -> OutcomeColumns:
 
 def _outcomes(fields: Mapping[str, Any], time_ms: NDArray[np.int64], place: Rows) -> OutcomeColumns:
     model, of_model = _coded(fields["model_id"])
-    label, of_label = _coded(_label_texts(fields["actual.label"]))
+    label, of_label = _coded_labels(fields["actual.label"])
     flags = [0 if text is None else label_flags(text) for text in of_label]
-    value, n = fields["actual.value"], len(place)
+    value = fields["actual.value"]
     return OutcomeColumns(
         time_ms,
         place,
         fields["prediction_id"],
         model,
         of_model,
-        revision=np.fromiter(fields["revision"], np.int64, n),
-        retracted=np.fromiter(fields["retracted"], np.bool_, n),
+        revision=np.asarray(fields["revision"], np.int64),
+        retracted=np.asarray(fields["retracted"], np.bool_),
         has=np.array(flags, np.uint8)[label] | ~np.isnan(value) * np.uint8(HAS_VALUE),
         label=_hashes(of_label)[label],
         value=np.where(np.isnan(value), 0.0, value),
@@ -171,14 +172,14 @@ def _coded(values: Iterable[Value]) -> tuple[NDArray[np.int64], list[Value]]:
     return np.fromiter(map(codes.__getitem__, values), np.int64, len(values)), distinct
 
 
-def _label_texts(labels: Sequence[Label | None]) -> Sequence[str | None]:
-    """One text for labels that mean the same: 1 and "1" do, 1 and true do not."""
+def _coded_labels(labels: Sequence[Label | None]) -> tuple[NDArray[np.int64], list[str | None]]:
+    """Codes of labels, and one text for those that mean the same: 1 and "1" do, 1 and true do
+    not."""
     types = set(map(type, labels))
-    if types <= {str, type(None)}:
-        return labels  # type: ignore[return-value]
-    if types == {int}:
-        return list(map(str, labels))
-    return [None if label is None else label_text(label) for label in labels]
+    if types <= {str, NoneType} or types == {int}:
+        codes, distinct = _coded(labels)
+        return codes, [None if label is None else str(label) for label in distinct]
+    return _coded([None if label is None else label_text(label) for label in labels])
 
 
 def _hashes(texts: list[str | None]) -> NDArray[np.uint64]:
