@@ -243,8 +243,9 @@ class Monitor:
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
         findings = self._detection.run(
-            run, self.rules, self._recent, self._words, self._gathering.course
-        )
+            run, self.rules, self._recent, self._words, self._gathering.course,
+            is_gathering=not self._gathering.is_done,
+        )  # fmt: skip
         if is_judged(self.kind):
             self._labels.count(run, findings)
         if self.kind == "cohort" and self.rules.model(self.group[0]).objectives:
@@ -256,7 +257,8 @@ class Monitor:
     def _gather(self, run: PaneTable, sealed: list[Reference]) -> list[MonitorFinding]:
         """What a run has completed, and `sealed` with it."""
         is_new, standards = False, self._detection.standards
-        for gathered in self._gathering.add(run, self.rules.minimum_values):
+        for found in self._gathering.add(run, self.rules.minimum_values):
+            gathered = self._detection.with_runs(found)
             if not standards.take(gathered, self.rules):
                 continue
             is_new = True
@@ -282,7 +284,7 @@ class Monitor:
         end_ms, standards = self._gathering.due_ms, self._detection.standards
         if end_ms is None:
             return []
-        standards.take(self._gathering.so_far(), self.rules)
+        standards.take(self._detection.with_runs(self._gathering.so_far()), self.rules)
         findings = self._arrange(end_ms)
         of_all = standards.frame(self._numeric, self.rules)
         if of_all is not None:
