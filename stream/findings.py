@@ -27,7 +27,7 @@ from stream.limit_watch import SERIES as LIMITED
 from stream.limit_watch import LimitTold
 from stream.limit_words import describe_limit, lasting_words
 from stream.mean_levels import Level
-from stream.members import FEATURE_SET_CHANGE
+from stream.members import FEATURE_SET_CHANGE, lesser
 from stream.monitor_told import MonitorFinding
 from stream.objective_watch import LATENCY, ObjectiveTold
 from stream.objective_words import describe_objective
@@ -102,7 +102,7 @@ class Findings:
         )
         self._against(detail, reference)
         if not (is_sealed or is_fault(measure)):
-            _only_inform(detail)
+            _only_caution(detail, is_judged=is_judged(self.kind))
         elif moved_along and detail["severity"] == "info":
             detail["severity"] = "warning"
             detail["summary"] += "; predictions have moved too"
@@ -311,9 +311,9 @@ def _named(reference: Reference, *, is_sealed: bool) -> dict[str, Any]:
     return {"id": shown, "count": reference.count}
 
 
-def _only_inform(detail: dict[str, Any]) -> None:
-    """Values differ from those of a reference that is not sealed."""
-    detail["severity"] = "info"
+def _only_caution(detail: dict[str, Any], *, is_judged: bool) -> None:
+    """Of a reference that is not sealed: that losses differ from it is worth a look."""
+    detail["severity"] = lesser(detail["severity"], "warning" if is_judged else "info")
     detail["summary"] += "; what is usual is not known yet"
     if detail["recommended_action"] == "retrain":
         detail["recommended_action"] = "investigate"
