@@ -85,6 +85,7 @@ class CusumBank:
         self._resting: tuple[Ints, list[Ints]] | None = None
         self._awake: State = {name: np.zeros(self._cells, dtype=np.int64) for name in _STATE}
         self.held: Bools = np.zeros(len(tilts), dtype=np.bool_)
+        self.rest()
 
     def _lay_out(self, tilts: Tilts, in_use: Bools) -> None:
         """Cells for the tilts that a series has a use for, series behind series, and for those
@@ -144,7 +145,7 @@ class CusumBank:
     # -- at rest
 
     def rest(self) -> None:
-        """Until it is asked for again, hold no more of the state than what is not 0."""
+        """Until it changes again, hold no more of the state than what is not 0."""
         if self._resting is None:
             arrays = [self._awake[name] for name in _STATE]
             some = np.flatnonzero(arrays[0] | arrays[1] | arrays[2] | arrays[3])
@@ -155,12 +156,19 @@ class CusumBank:
     @property
     def _state(self) -> State:
         if self._resting is not None:
-            some, arrays = self._resting
+            self._awake = {name: self._seen(name) for name in _STATE}
             self._resting = None
-            for name, values in zip(_STATE, arrays, strict=True):
-                self._awake[name] = np.zeros(self._cells, dtype=np.int64)
-                self._awake[name][some] = values
         return self._awake
+
+    def _seen(self, name: str) -> Ints:
+        """Of the state what is only read: that wakes nobody."""
+        if self._resting is None:
+            awake: Ints = self._awake[name]
+            return awake
+        some, arrays = self._resting
+        whole: Ints = np.zeros(self._cells, dtype=np.int64)
+        whole[some] = arrays[_STATE.index(name)]
+        return whole
 
     def _of(self, series: Ints) -> npt.NDArray[np.intp]:
         """The cells of these series."""
@@ -331,7 +339,7 @@ class CusumBank:
         """Nearest account to its threshold, as a share of it, for each series; 1 where held."""
         share = np.zeros(len(self))
         row, at = self._laid()
-        np.maximum.at(share, row, self._state["account"] / self._height.all()[at])
+        np.maximum.at(share, row, self._seen("account") / self._height.all()[at])
         return np.where(self.held, 1.0, share)
 
     def are_held(self, series: Ints) -> bool:
@@ -384,12 +392,13 @@ class CusumBank:
         place = self._place[self._kind]
         self._resting, self._awake = None, {name: state[name][place] for name in _STATE}
         self.held = state["held"]
+        self.rest()
 
     def snapshot(self) -> State:
         """Arrays that change, (series, tilts) each; the tilts, which do not, have a snapshot of
         their own."""
         place = self._place[self._kind]
-        state = {name: _whole(self._state[name], place) for name in _STATE}
+        state = {name: _whole(self._seen(name), place) for name in _STATE}
         return {**state, "held": self.held.copy()}
 
     @classmethod

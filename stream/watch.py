@@ -277,11 +277,12 @@ class Watch:
                 profile,
                 numeric=numeric,
                 share=share,
-                tau=tuple(tau),
+                tau=_same(tuple(tau)),
                 rules=rules,
                 model=model_id,
             )
             self.watched[one.key] = one
+        keys = {key: key for key in self.watched}
         self._lay_out()
         for name, measure, state in plain.get("proven", []):  # since 0.2
             self._proven[name, measure] = Proven(self.watched[name, measure].terms)
@@ -296,7 +297,8 @@ class Watch:
         self.learning = Learning.restore(plain["learning"])
         batches, columns = plain["batches"], len(plain["tilted"])
         self._batches = None if batches is None else Batches.restore(batches)
-        self._taus = {(name, m): tuple(tau) for name, m, tau in plain.get("taus", ())}
+        taus = {(name, m): _same(tuple(tau)) for name, m, tau in plain.get("taus", ())}
+        self._taus = {keys.get(key, key): tau for key, tau in taus.items()}
         self.common_tau = plain.get("common_tau", 1.0)
         self._usual = np.array(plain["usual"]).reshape(3, columns)
         self._tilted = np.array(plain["tilted"])

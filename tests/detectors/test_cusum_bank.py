@@ -239,3 +239,17 @@ def test_to_begin_anew_is_to_restart_by_the_same_tilts(seed: int) -> None:
     assert not anew.are_held(np.array([0, 2]))
     for name, values in restarted.snapshot().items():
         np.testing.assert_array_equal(values, anew.snapshot()[name])
+
+
+def test_a_bank_at_rest_is_read_without_waking_it_and_what_is_made_of_it_rests() -> None:
+    position, x, n = some_panes(60, seed=3, shifted=False)
+    bank = CusumBank(some_tilts())
+    bank.update(position, x, n)
+    awake, level = bank.snapshot(), bank.level()
+    bank.rest()
+    assert (bank.level() == level).all()
+    for name, values in bank.snapshot().items():
+        np.testing.assert_array_equal(values, awake[name])
+    bank.replace(bank.tilts)
+    made = [bank, CusumBank.restore(bank.tilts, bank.snapshot()), bank.take([2, 3])]
+    assert not any(one._awake for one in (*made, CusumBank(some_tilts())))
