@@ -138,15 +138,18 @@ class Monitor:
         return new if self.rules.watches_feature_sets(self.group[0]) else []
 
     def renew(
-        self, renewed_at: int | None, end_ms: int, law: Reference | None = None
+        self,
+        renewed_at: int | None,
+        end_ms: int,
+        law: Reference | None = None,
+        because: str = "a new reference was accepted",
     ) -> list[MonitorFinding]:
         """The old reference ends before the pane that ends then, and what fires with it: the owner
         accepts how things are, and a new one is gathered; or `law` is deployed."""
         self._catch_up()
         limits = self._detection.limits  # what is acceptable does not follow a reference
         self._detection.limits = LimitWatch()
-        done = "accepted" if law is None else "deployed"
-        quiet = self.quiets(end_ms, f"a new reference was {done}")
+        quiet = self.quiets(end_ms, because if law is None else "a new reference was deployed")
         inputs = self.inputs
         self._begin_anew()
         self._detection.limits = limits
