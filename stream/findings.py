@@ -130,6 +130,7 @@ class Findings:
         *,
         share: float,
         reference: Reference | None,
+        tau: float,
     ) -> MonitorFinding:
         context = self.context(name, detector, share)
         if signal.lasting:
@@ -138,7 +139,7 @@ class Findings:
             return self.quiet(name, detector, end_ms)
         sealed = None if reference is None else Level.of(reference, name)
         usual = sealed or Level.before(signal.change)
-        detail = describe(context, signal.change, usual, signal.change_at_ms, end_ms)
+        detail = describe(context, signal.change, usual, signal.change_at_ms, end_ms, tau=tau)
         detail["reference"] = {"id": f"self:{iso(end_ms)}", "count": usual.count}
         if reference is not None and sealed is not None:
             detail["reference"] = _named(reference, is_sealed=True)

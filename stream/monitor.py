@@ -175,10 +175,9 @@ class Monitor:
             self._give_birth(name, numeric=numeric[name])
             self._gathering.begin_late(name)
         changed = [name for name in settlings if self._settle_type(name)]
+        findings = self._arrange(int(table.pane_end[start])) if births or changed else []
         self._detection.share(self.rules)
-        if not (births or changed):
-            return []
-        return self._arrange(int(table.pane_end[start]))
+        return findings
 
     def _use(self, rules: Rules, end_ms: int) -> list[MonitorFinding]:
         """Change to these rules before the pane that ends then; what tells and is ended by them is
