@@ -53,7 +53,8 @@ class Findings:
     group: Group
     kind: PaneKind
     recent: RecentRows
-    is_early: Callable[[int], bool] = lambda _: False  # whether it has been so from the beginning
+    is_early: Callable[[int, int], bool] = lambda *_: False
+    """Whether what has been so since, as found at that pane end, was so from the beginning."""
 
     def context(self, name: str, detector: str, share: float) -> Context:
         return Context(self.rules, self.kind, self.group, name, detector, share)
@@ -99,7 +100,7 @@ class Findings:
             if watched.unit.is_split
             else self._evidence(shown_of, crossing.since_ms, end_ms, reference)
         )
-        self._against(detail, reference)
+        self._against(detail, end_ms, reference)
         if not (is_sealed or is_fault(measure)):
             _only_inform(detail)
         elif moved_along and detail["severity"] == "info":
@@ -142,7 +143,7 @@ class Findings:
         if reference is not None and sealed is not None:
             detail["reference"] = _named(reference, is_sealed=True)
         detail["evidence"] = self._evidence(name, signal.change_at_ms, end_ms, reference)
-        self._against(detail, reference if sealed else None)
+        self._against(detail, end_ms, reference if sealed else None)
         return MonitorFinding(end_ms, name, context.alertname, detail)
 
     def of_joint(
@@ -164,7 +165,7 @@ class Findings:
             "current": {"correlations": now, "sampled": sampled},
             "reference": {"correlations": before, "sampled": told.known},
         }
-        self._against(detail, reference)
+        self._against(detail, end_ms, reference)
         return MonitorFinding(end_ms, SERIES, context.alertname, detail)
 
     def of_stale(
@@ -184,7 +185,7 @@ class Findings:
         detail["evidence"] = self._evidence(told.name, told.since_ms, end_ms, reference)
         cause = {"what": "stale", "value": told.run.shown, "values": told.run.count}
         detail["evidence"]["cause"] = cause
-        self._against(detail, reference)
+        self._against(detail, end_ms, reference)
         return MonitorFinding(end_ms, told.name, context.alertname, detail)
 
     def of_distance(self, told: DistanceTold, end_ms: int, reference: Reference) -> MonitorFinding:
@@ -197,7 +198,7 @@ class Findings:
         detail = describe_distance(context, told, end_ms)
         detail["reference"] = {"id": reference.id, "count": told.known}
         detail["evidence"] = self._evidence(series, told.since_ms, end_ms, reference)
-        self._against(detail, reference)
+        self._against(detail, end_ms, reference)
         return MonitorFinding(end_ms, series, context.alertname, detail)
 
     def of_feature_set(self, new: NewSet) -> MonitorFinding:
@@ -236,14 +237,14 @@ class Findings:
         detail = describe_limit(context, told, end_ms)
         return MonitorFinding(end_ms, LIMITED, context.alertname, detail)
 
-    def _against(self, detail: dict[str, Any], reference: Reference | None) -> None:
+    def _against(self, detail: dict[str, Any], end_ms: int, reference: Reference | None) -> None:
         """Where that is the training data, say: drift, or skew, which has been there from the
         beginning."""
         if reference is None or not reference.source:
             return
         beside: dict[str, Any] = {"source": reference.source}
         detail["summary"] += f" against {reference.source}"
-        if self.is_early(detail["change_at_ms"]):
+        if self.is_early(detail["change_at_ms"], end_ms):
             first = "judged predictions" if is_judged(self.kind) else "predictions"
             detail["summary"] += f", from the first {first} on"
             if is_judged(self.kind):

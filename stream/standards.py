@@ -67,9 +67,11 @@ class Standards:
         """Live predictions have yet to say what a deployed law cannot know."""
         return self.is_deployed and self._live is None
 
-    def is_early(self, since_ms: int) -> bool:
-        """What began then has been so as long as there is something to compare."""
-        return self._early_ms is None or since_ms < self._early_ms
+    def is_early(self, since_ms: int, end_ms: int) -> bool:
+        """What began then, as was found at the end of that pane, may well have been so as long as
+        there is something to compare: an onset is known to a part of the window behind it."""
+        first_ms = self._early_ms
+        return first_ms is None or since_ms < first_ms + (end_ms - since_ms) // 3
 
     def take(self, gathered: Gathered, rules: Rules) -> bool:
         """Compare with this from now on; False: there is too little in it."""
