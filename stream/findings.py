@@ -11,7 +11,7 @@ from stream.alarm import Signal
 from stream.alert_fields import short
 from stream.alert_news import PART
 from stream.causes import cause_of
-from stream.columns import Group, Rows
+from stream.columns import FEATURE, Group, Rows
 from stream.distance_watch import DistanceTold
 from stream.distance_words import describe_distance
 from stream.estimated_error import ESTIMATE, SCORE
@@ -55,6 +55,7 @@ class Findings:
     recent: RecentRows
     is_early: Callable[[int, int], bool] = lambda *_: False
     """Whether what has been so since, as found at that pane end, was so from the beginning."""
+    knows: Callable[[str], bool] = lambda _: False  # whether the sealed reference has a feature
 
     def context(self, name: str, detector: str, share: float) -> Context:
         return Context(self.rules, self.kind, self.group, name, detector, share)
@@ -109,14 +110,12 @@ class Findings:
         if self.kind == "prediction":
             window = self.recent.window(crossing.since_ms, end_ms)
             _explain(detail, window, watched, is_sealed=is_sealed)
+            if self._is_undone(detail, name):
+                return None
         if name == ESTIMATE:
             detail["impact"] |= _sums("estimated_error", told, crossing)
         if is_judged(self.kind):
-            metric = name.partition(":")[2]
-            if measure == "shift":
-                detail["impact"] |= _impact(metric, detail["evidence"])
-            else:  # counted, not sampled
-                detail["impact"] |= _sums(metric, told, crossing)
+            detail["impact"] |= _impact(name.partition(":")[2], detail["evidence"], told, crossing)
         if watched.unit.columns > 1 and measure in {"shape", "calibration"}:
             detail["evidence"]["current"][PART] = crossing.column
         return MonitorFinding(end_ms, name, context.alertname, detail)
@@ -237,6 +236,12 @@ class Findings:
         detail = describe_limit(context, told, end_ms)
         return MonitorFinding(end_ms, LIMITED, context.alertname, detail)
 
+    def _is_undone(self, detail: dict[str, Any], name: str) -> bool:
+        """Whether a feature that had come under another name comes under its own again."""
+        cause = detail["evidence"].get("cause", {})
+        is_renamed = cause.get("what") == "renamed"
+        return is_renamed and self.knows(FEATURE + cause["to"]) and not self.knows(name)
+
     def _against(self, detail: dict[str, Any], end_ms: int, reference: Reference | None) -> None:
         """Where that is the training data, say: drift, or skew, which has been there from the
         beginning."""
@@ -336,7 +341,11 @@ def _sums(metric: str, told: Told, crossing: Crossing) -> dict[str, Any]:
     return {"metric": metric, "value": short(values[0]), "reference": short(values[1])}
 
 
-def _impact(metric: str, evidence: dict[str, Any]) -> dict[str, Any]:
+def _impact(
+    metric: str, evidence: dict[str, Any], told: Told, crossing: Crossing
+) -> dict[str, Any]:
+    if told.watched.key[1] != "shift":  # counted, not sampled
+        return _sums(metric, told, crossing)
     return {
         "metric": metric,
         "value": evidence["current"].get("mean"),

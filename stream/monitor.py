@@ -202,8 +202,9 @@ class Monitor:
 
     @property
     def _words(self) -> Findings:
-        is_early = self._detection.standards.is_early
-        return Findings(self.rules, self.group, self.kind, self._recent, is_early)
+        standards = self._detection.standards
+        asked = standards.is_early, standards.knows
+        return Findings(self.rules, self.group, self.kind, self._recent, *asked)
 
     # -- what is watched
 

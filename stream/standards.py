@@ -73,6 +73,10 @@ class Standards:
         first_ms = self._early_ms
         return first_ms is None or since_ms < first_ms + (end_ms - since_ms) // 3
 
+    def knows(self, name: str) -> bool:
+        """Whether the law has this feature."""
+        return self.law is not None and self.law.reference.knows(name)
+
     def take(self, gathered: Gathered, rules: Rules) -> bool:
         """Compare with this from now on; False: there is too little in it."""
         name, reference = gathered.feature, gathered.reference
