@@ -23,6 +23,7 @@ from stream.columns import ABSENT, FEATURE, NUMBER, OTHER, TEXT, Column, Rows
 from stream.constant import constant_of
 from stream.events import Kind
 from stream.reference import Reference
+from stream.usual_runs import is_usual
 
 MOST_PARTNERS = 256  # features that another one is compared with
 _FEWEST_ROWS = 3
@@ -145,8 +146,10 @@ def _new_categories(rows: Rows, name: str, reference: Reference) -> Cause | None
 
 
 def _stale(rows: Rows, name: str, reference: Reference, tau: float) -> Cause | None:
-    found = constant_of(rows, name, reference, tau)
+    found, runs = constant_of(rows, name, reference, tau), reference.runs.get(name)
     if found is None:
+        return None
+    if is_usual(runs, found, int(rows.pane_end[-1])):
         return None
     because = f"it is {found.shown} in all of its last {found.count} values: it has stopped varying"
     facts = {"value": found.shown, "values": found.count}

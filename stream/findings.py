@@ -10,6 +10,7 @@ from typing import Any
 from stream.alarm import Signal
 from stream.alert_fields import short
 from stream.alert_news import PART
+from stream.beyond import Beyond, drifted_beyond
 from stream.causes import cause_of
 from stream.columns import FEATURE, Group, Rows
 from stream.distance_watch import DistanceTold
@@ -285,12 +286,22 @@ def _explain(
     tau = max(watched.tau) if is_sealed else math.inf
     cause = cause_of(window, name, measure, reference, tau)
     if cause is None:
+        if measure == "out_of_range" and "skew" not in detail["evidence"]["reference"]:
+            _as_drift(detail, drifted_beyond(window, name, reference, max(watched.tau)))
         return
     detail["summary"] += f"; {cause.because}"
     detail["evidence"]["cause"] = cause.shown()
     if cause.is_certain:  # it makes a drift a fault
         detail["kind"], detail["severity"] = cause.kind, "error"
         detail["recommended_action"] = "fix_pipeline"
+
+
+def _as_drift(detail: dict[str, Any], beyond: Beyond | None) -> None:
+    """No fault: what the world does is not to be fixed in a pipeline."""
+    if beyond is not None:
+        detail["summary"] += f"; {beyond.because}"
+        detail["evidence"]["beyond"] = beyond.shown()
+        detail["kind"], detail["recommended_action"] = "feature_drift", "investigate"
 
 
 def _named(reference: Reference, *, is_sealed: bool) -> dict[str, Any]:

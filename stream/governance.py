@@ -39,11 +39,12 @@ class Governance:
         if finding.group[2] == "shadow":
             return
         rules = self._state.schedule.at(finding.ready_ms)
-        for name, found in (
-            ("VersionUnready", self._unready(finding, presence, rules)),
-            ("DeprecatedVersion", self._deprecated(finding, rules)),
-            ("StaleModel", self._stale(finding, presence, rules)),
-        ):
+        policies: dict[str, dict[str, Any] | None] = dict.fromkeys(NAMES)
+        if "is_last" not in finding.detail:
+            policies["VersionUnready"] = self._unready(finding, presence, rules)
+            policies["DeprecatedVersion"] = self._deprecated(finding, rules)
+            policies["StaleModel"] = self._stale(finding, presence, rules)
+        for name, found in policies.items():
             told = presence.told.get(name)
             if found is None:
                 if told is not None:

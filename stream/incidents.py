@@ -166,7 +166,7 @@ class Incidents:
 
     def upstream(self, sign: Sign, ready_ms: int, readers: Sequence[str]) -> list[Member]:
         """What other models that read this feature from the same upstream have told of it at about
-        the same time."""
+        the same time, or tell still."""
         return [
             member
             for member in (self._seen(sign, ready_ms) if readers and sign.is_of_inputs else ())
@@ -174,12 +174,32 @@ class Incidents:
             or (member.sign.group[0] == sign.group[0] and _is_pooled(member.sign, sign))
             if member.sign.feature == sign.feature
             if {member.sign.kind, sign.kind} <= FAULTS | {"feature_drift"}
-            if sign.overlaps(member.sign) and not member.is_over(ready_ms)
+            if sign.overlaps(member.sign) or member.covers(sign, ready_ms)
+            if not member.is_over(ready_ms)
         ]
 
     def _akin(self, group: Group) -> list[Group]:
         """The whole and its segments: the others of the same version and role."""
         return [g for g in self.groups(group[0]) if g[:3] == group[:3] and g != group]
+
+    def _beside(self, group: Group) -> list[Group]:
+        """The same of its model's other versions and roles."""
+        of = group[0], group[3]
+        return [g for g in self.groups(group[0]) if (g[0], g[3]) == of and g != group]
+
+    def versions_beside(self, sign: Sign) -> list[Member]:
+        """Other versions of which the same fires, by when it did."""
+        found = [m for g in self._beside(sign.group) for m in self._of_group.get(g, ())]
+        return sorted(
+            (
+                member
+                for member in found
+                if member.quiet_ms is None
+                and member.sign.alertname == sign.alertname
+                and member.sign.is_of_version_beside(sign)
+            ),
+            key=lambda member: member.place,
+        )
 
     def whole_of(self, sign: Sign) -> Member | None:
         """The same of the model as a whole, if it fires; `sign` is of a segment."""
@@ -253,7 +273,10 @@ class Incidents:
     def _seen(self, sign: Sign, ready_ms: int) -> Iterator[Member]:
         """What counts for an alert of this ready time, by when it fired."""
         found = {id(m): m for m in self._of_group.get(sign.group, ())}
-        for group in self._akin(sign.group):
+        akin = self._akin(sign.group)
+        if sign.feature is None:
+            akin += self._beside(sign.group)
+        for group in akin:
             found |= {id(m): m for m in self._of_group.get(group, ())}
         if sign.feature is not None:
             found |= {id(m): m for m in self._of_feature.get(sign.feature, ())}
@@ -313,6 +336,10 @@ class Incidents:
     def tell_again(self, member: Member, news: News) -> None:
         member.retold += news == "effect"
         member.turns += news == "turn"
+        self._note(member)
+
+    def confirm(self, member: Member, since_ms: int) -> None:
+        member.confirmed_ms = since_ms
         self._note(member)
 
     def unfold(self, member: Member) -> None:

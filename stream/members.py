@@ -28,6 +28,7 @@ INPUTS: FindingKind = "prediction"
 FEATURE_SET_CHANGE = "FeatureSetChange"
 VERSION_WORSE = "VersionWorse"
 OF_VALUES = ("OutOfRange", "UnseenCategories")  # faults, or where a drift has come to
+COMPARED = {"VersionWorse", "ShadowWorse"}  # of one version beside another
 _LAYERS: dict[Kind, int] = {"feature_drift": 1, "prediction_drift": 2}
 _OF_OUTCOMES = 3
 EXPLAINS_MS = 14 * DAY_MS  # a fault that is older is how things are
@@ -70,6 +71,18 @@ class Sign(msgspec.Struct, frozen=True):
     def is_new_set(self) -> bool:
         """Of features: a moment, and no alert by itself."""
         return self.alertname == FEATURE_SET_CHANGE
+
+    def is_of_version_beside(self, other: Sign) -> bool:
+        """Whether both say the like of a model as a whole, of two of its versions or roles."""
+        return (
+            (self.group[0], self.group[3]) == (other.group[0], other.group[3])
+            and self.group != other.group
+            and self.feature is None
+            and other.feature is None
+            and layer(self.kind) == layer(other.kind)
+            and self.kind != "version"
+            and not {self.alertname, other.alertname} & COMPARED
+        )
 
     def window_ms(self, other: Sign) -> int:
         """Both windows together."""
@@ -116,6 +129,8 @@ class Member(msgspec.Struct):
     retold: int = 0  # times that it was told again with another effect, and
     turns: int = 0  # as what it had been before
     gravest: Severity = "info"  # of its own severities so far
+    confirmed_ms: int = -1  # onset of the last alert that outcomes bear it out (`confirmed`)
+    onsets: list[int] = []  # of earlier alerts of its fingerprint (`recurrence`)
     replaced: tuple[str, str] | None = None  # of a new feature set: the former, and its name
 
     @property
@@ -150,7 +165,7 @@ class Member(msgspec.Struct):
         if mine.alertname == VERSION_WORSE:
             is_of_it = mine.group[:3] == sign.group[:3] and sign.alertname != VERSION_WORSE
             is_loss = not sign.is_of_inputs and sign.kind in OF_OUTCOMES
-            return self.is_cause and is_of_it and is_loss and self._covers(sign, ready_ms)
+            return self.is_cause and is_of_it and is_loss and self.covers(sign, ready_ms)
         if mine.group != sign.group:
             return False
         if sign.kind in FAULTS:
@@ -172,12 +187,12 @@ class Member(msgspec.Struct):
         and began behind it."""
         mine, its = self.sign, sign.feature
         is_of_it = its in (mine.feature, None) or mine.feature in its.split(BETWEEN)
-        return sign.kind in DRIFTS and is_of_it and self._covers(sign, ready_ms)
+        return sign.kind in DRIFTS and is_of_it and self.covers(sign, ready_ms)
 
     def _is_onset_of(self, sign: Sign) -> bool:
         """Whether that one began just then."""
         apart_ms = abs(sign.start_ms - self.sign.start_ms)
-        return self._covers(sign, sign.found_ms) and (
+        return self.covers(sign, sign.found_ms) and (
             apart_ms <= HOUR_MS or sign.begins_with(self.sign)
         )
 
@@ -185,7 +200,7 @@ class Member(msgspec.Struct):
         """Whether a feature alone fires whose drift may be behind what outcomes tell."""
         is_alone = self.alone and (self.graver_ms is None or self.graver_ms > ready_ms)
         fires = self.fired_ms <= ready_ms and not self.is_over(ready_ms)
-        return bool(is_alone) and fires and self._covers(other.sign, ready_ms)
+        return bool(is_alone) and fires and self.covers(other.sign, ready_ms)
 
     @property
     def is_worse(self) -> bool:
@@ -206,7 +221,7 @@ class Member(msgspec.Struct):
             return self._is_akin(sign, ready_ms)
         if mine.group == sign.group and all(kind in SERVICE for kind in both):
             return sign.begins_with(mine) or (
-                not self.is_over(ready_ms) and self._covers(sign, ready_ms)
+                not self.is_over(ready_ms) and self.covers(sign, ready_ms)
             )
         if not all(kind in FAULTS | DRIFTS for kind in both):
             return False
@@ -220,13 +235,14 @@ class Member(msgspec.Struct):
             )
         if mine.group == sign.group:
             return sign.begins_with(mine) or self._leads_to(sign, ready_ms)
-        return same_feature and mine.alertname == sign.alertname and sign.begins_with(mine)
+        is_same = same_feature and mine.alertname == sign.alertname
+        return (is_same or mine.is_of_version_beside(sign)) and sign.begins_with(mine)
 
     def _is_akin(self, sign: Sign, ready_ms: int) -> bool:
         """One is of the whole and the other of a segment, or both are of segments."""
         mine = self.sign
         if mine.kind in SERVICE and sign.kind in SERVICE:
-            still = not self.is_over(ready_ms) and self._covers(sign, ready_ms)
+            still = not self.is_over(ready_ms) and self.covers(sign, ready_ms)
             return still or sign.begins_with(mine)
         return mine.kind == sign.kind and mine.feature == sign.feature and sign.begins_with(mine)
 
@@ -234,7 +250,7 @@ class Member(msgspec.Struct):
         """Features move predictions, and these what outcomes say; two alerts may be of the same."""
         if self.is_over(ready_ms):
             return False
-        if not (self._covers(sign, ready_ms) or sign.overlaps(self.sign)):
+        if not (self.covers(sign, ready_ms) or sign.overlaps(self.sign)):
             return False
         mine, its = layer(self.sign.kind), layer(sign.kind)
         if mine == its:
@@ -244,7 +260,7 @@ class Member(msgspec.Struct):
         )
         return mine < its and its > 1 and is_grave
 
-    def _covers(self, sign: Sign, ready_ms: int) -> bool:
+    def covers(self, sign: Sign, ready_ms: int) -> bool:
         """Whether that one's onset may lie between this one's and its end."""
         until_ms = self.sign.start_ms + EXPLAINS_MS
         if self.is_over(ready_ms) and self.ended_ms is not None:

@@ -38,6 +38,11 @@ KINDS_OF: dict[str, tuple[str, str, str]] = {
     "FeatureShapeDrift": ("feature_drift", "info", "investigate"),
     "FeatureSetChange": ("schema", "info", "investigate"),
 }
+OF_ONE: dict[str, tuple[str, str, str]] = {
+    "ObjectiveMissed": ("performance", "error", "investigate"),
+    "VersionWorse": ("performance", "error", "rollback"),
+    "ThroughputChange": ("throughput", "warning", "investigate"),
+}
 
 
 def finding(
@@ -52,7 +57,7 @@ def finding(
     estimate: float = 1.0,
 ) -> Finding:
     """Of the pane that ends then."""
-    kind, severity, action = KINDS_OF[alertname]
+    kind, severity, action = (KINDS_OF | OF_ONE)[alertname]
     is_cohort = kind == "performance"
     detail = DETAIL | {
         "alertname": alertname,
@@ -557,7 +562,7 @@ def test_nor_where_much_happens_to_one_model(seed: int) -> None:
             random.choice(sorted(KINDS_OF)),
             random.choice("xxxy"),
             random.choice("mmmn"),
-            "1",
+            random.choice("112"),
             random.choice((0, 30, 100, 300)),
             [(random.randint(1, 20), random.choice(verdicts)) for _ in range(3)],
         )
