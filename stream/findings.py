@@ -56,6 +56,7 @@ class Findings:
     recent: RecentRows
     is_early: Callable[[int, int], bool] = lambda *_: False
     """Whether what has been so since, as found at that pane end, was so from the beginning."""
+    was_so: Callable[[str, int, Rows | None], bool] = lambda *_: False  # of a feature, its rows
     knows: Callable[[str], bool] = lambda _: False  # whether the sealed reference has a feature
 
     def context(self, name: str, detector: str, share: float) -> Context:
@@ -250,7 +251,7 @@ class Findings:
             return
         beside: dict[str, Any] = {"source": reference.source}
         detail["summary"] += f" against {reference.source}"
-        if self.is_early(detail["change_at_ms"], end_ms):
+        if self._is_from_first(detail, end_ms):
             first = "judged predictions" if is_judged(self.kind) else "predictions"
             detail["summary"] += f", from the first {first} on"
             if is_judged(self.kind):
@@ -261,6 +262,13 @@ class Findings:
                 if detail["kind"] == "feature_drift":  # serving is to compute what training did
                     detail["recommended_action"] = "fix_pipeline"
         detail["evidence"]["reference"] |= beside
+
+    def _is_from_first(self, detail: dict[str, Any], end_ms: int) -> bool:
+        since_ms, feature = detail["change_at_ms"], detail["feature"]
+        if self.is_early(since_ms, end_ms):
+            return True
+        window = None if feature is None else self.recent.window(since_ms, end_ms)
+        return self.was_so(f"{FEATURE}{feature}", since_ms, window)
 
     def _evidence(
         self, name: str, since_ms: int, end_ms: int, reference: Reference | None

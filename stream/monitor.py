@@ -206,7 +206,7 @@ class Monitor:
     @property
     def _words(self) -> Findings:
         standards = self._detection.standards
-        asked = standards.is_early, standards.knows
+        asked = standards.is_early, standards.was_so, standards.knows
         return Findings(self.rules, self.group, self.kind, self._recent, *asked)
 
     # -- what is watched

@@ -13,6 +13,7 @@ from stream.pane_kinds import PaneKind
 from stream.profile import Profile
 from stream.reference import Reference
 from stream.rules import Rules
+from stream.skew_since import was_so
 from stream.taus import Taus
 from stream.unit_plan import Feature, plan, units_of
 from stream.unit_reading import Asked
@@ -72,6 +73,13 @@ class Standards:
         there is something to compare: an onset is known to a part of the window behind it."""
         first_ms = self._early_ms
         return first_ms is None or since_ms < first_ms + (end_ms - since_ms) // 3
+
+    def was_so(self, name: str, since_ms: int, window: Rows | None) -> bool:
+        """The same of a feature, as live predictions of before the onset have it."""
+        if self.law is None or self._provisional is None or not self.is_deployed:
+            return False
+        live = self._provisional.reference
+        return was_so(name, since_ms, self.law.reference, live, window)
 
     def knows(self, name: str) -> bool:
         """Whether the law has this feature."""
