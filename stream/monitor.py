@@ -188,7 +188,8 @@ class Monitor:
         numeric = self._types.numeric_at(table, start) if births else {}
         for name in births:
             self._give_birth(name, numeric=numeric[name])
-            self._gathering.begin_late(name)
+            if self._gathering.is_done or self._detection.standards.may_bridge:
+                self._gathering.begin_late(name)
         changed = [name for name in settlings if self._settle_type(name)]
         self._detection.share(self.rules)
         if not (births or changed):
@@ -272,12 +273,14 @@ class Monitor:
         """What a run has completed, and `sealed` with it."""
         is_new, standards = False, self._detection.standards
         for gathered in self._gathering.add(run, self.rules.minimum_values):
+            name, is_sealed = gathered.feature, gathered.is_sealed
+            if name is not None and not (is_sealed or self._gathering.gathers(name)):
+                continue  # all that were sealed in the same run know it
             if not standards.take(gathered, self.rules):
                 continue
             is_new = True
             self._detection.watch.measured(gathered.taus)
-            if not gathered.is_sealed:
-                name = gathered.feature
+            if not is_sealed:
                 if name is not None:
                     frame = standards.late_frame(name, self._numeric, self.rules)
                     self._gathering.frame_late(name, *frame)
@@ -286,6 +289,8 @@ class Monitor:
             if gathered.feature is None:
                 self.references.append(gathered.reference)
                 self._recent.keep(self.rules.kept_rows)
+                standards.bridged(self.rules)
+                self._gathering.end_late(self._types)
                 for name in self._types:
                     if standards.lacks(name, self.rules):
                         self._gathering.begin_late(name)
@@ -307,6 +312,7 @@ class Monitor:
         if end_ms is None:
             return []
         standards.take(self._gathering.so_far(), self.rules)
+        self._gathering.end_late(standards.bridged(self.rules))
         findings = self._arrange(end_ms)
         of_all = standards.frame(self._numeric, self.rules)
         if of_all is not None:

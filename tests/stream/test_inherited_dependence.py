@@ -77,4 +77,6 @@ def test_behind_its_own_reference_it_has_a_dependence_of_its_own() -> None:
     newer.update(walk(2, 12_000, kept=0.0))
     assert newer.reference is not None
     assert newer.reference.group == NEXT
-    assert newer.taus_of(newer.reference) == {}
+    inherited, own = (newer.taus_of(of) for of in newer.references)
+    assert max(inherited["feature:a", "shift"]) > 10.0
+    assert ("feature:a", "shift") not in own
