@@ -259,8 +259,9 @@ class Monitor:
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
         findings = self._detection.run(
-            run, self.rules, self._recent, self._words, self._gathering.course
-        )
+            run, self.rules, self._recent, self._words, self._gathering.course,
+            is_gathering=not self._gathering.is_done,
+        )  # fmt: skip
         if is_judged(self.kind):
             self._labels.count(run, findings)
         if self.kind == "cohort" and self.rules.model(self.group[0]).objectives:
@@ -272,10 +273,11 @@ class Monitor:
     def _gather(self, run: PaneTable, sealed: list[Reference]) -> list[MonitorFinding]:
         """What a run has completed, and `sealed` with it."""
         is_new, standards = False, self._detection.standards
-        for gathered in self._gathering.add(run, self.rules.minimum_values):
-            name, is_sealed = gathered.feature, gathered.is_sealed
+        for found in self._gathering.add(run, self.rules.minimum_values):
+            name, is_sealed = found.feature, found.is_sealed
             if name is not None and not (is_sealed or self._gathering.gathers(name)):
                 continue  # all that were sealed in the same run know it
+            gathered = self._detection.with_runs(found)
             if not standards.take(gathered, self.rules):
                 continue
             is_new = True
@@ -311,7 +313,7 @@ class Monitor:
         end_ms, standards = self._gathering.due_ms, self._detection.standards
         if end_ms is None:
             return []
-        standards.take(self._gathering.so_far(), self.rules)
+        standards.take(self._detection.with_runs(self._gathering.so_far()), self.rules)
         self._gathering.end_late(standards.bridged(self.rules))
         findings = self._arrange(end_ms)
         of_all = standards.frame(self._numeric, self.rules)

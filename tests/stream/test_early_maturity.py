@@ -86,6 +86,8 @@ def test_a_model_that_becomes_worse_on_its_first_day_is_told_then() -> None:
     pipeline = run_of(soon, wrong_from=2_500)
     alert = next(one.alert for one in pipeline.alerts if one.alert.alertname == "ErrorRateDrift")
     assert "seen" not in alert.summary
+    assert alert.severity == "warning"
+    assert alert.recommended_action == "investigate"
     assert alert.starts_at < "1970-01-01T01:30"
     assert alert.evaluated_at < "1970-01-01T01:40"
     (early,) = decided(pipeline)
