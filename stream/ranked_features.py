@@ -64,10 +64,13 @@ def _moved(before: Column, after: Column, rows: Rows, sample: Rows) -> dict[str,
     }
 
 
+NONE_MOVED = "; no feature is seen to have moved with it"
+
+
 def moved_most(ranked: list[dict[str, Any]]) -> str:
     """For a summary."""
     if not ranked:
-        return "; no feature is seen to have moved with it"
+        return NONE_MOVED
     first = ranked[0]
     where = f" {first['category']}" if "category" in first else ""
     return f"; {first['feature']}{where} moved most, {first['before']:.4g} -> {first['after']:.4g}"
