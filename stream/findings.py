@@ -159,6 +159,8 @@ class Findings:
             return self.quiet(SERIES, MEASURE, end_ms)
         window = self.recent.window(crossing.since_ms, end_ms)
         before, now = rows.correlations(told.contrast, window)
+        if len(told.names) == 2 and not _goes_otherwise(before, now, float(effect.estimate)):
+            return self.quiet(SERIES, MEASURE, end_ms)
         detail = describe_joint(context, told, end_ms, (before, now))
         detail["reference"] = {"id": terms.reference_id, "count": told.known}
         sampled = 0 if window is None else len(window)
@@ -278,8 +280,8 @@ def _explain(
             detail["summary"] += moved_most(ranked)
     if detail["feature"] is None:
         return
-    tau = max(watched.tau) if is_sealed else math.inf
-    cause = cause_of(window, name, measure, reference, tau)
+    taus = watched.tau if is_sealed else (math.inf,)
+    cause = cause_of(window, name, measure, reference, taus)
     if cause is None:
         if measure == "out_of_range" and "skew" not in detail["evidence"]["reference"]:
             _as_drift(detail, drifted_beyond(window, name, reference, max(watched.tau)))
@@ -289,6 +291,12 @@ def _explain(
     if cause.is_certain:  # it makes a drift a fault
         detail["kind"], detail["severity"] = cause.kind, "error"
         detail["recommended_action"] = "fix_pipeline"
+
+
+def _goes_otherwise(before: dict[str, float], now: dict[str, float], effect: float) -> bool:
+    """Whether a product moved because two features go together otherwise, not because both have
+    moved by themselves, as often before so that it was not told again. True where nobody knows."""
+    return not now or any(abs(now[pair] - before[pair]) >= abs(effect) / 2.0 for pair in now)
 
 
 def _as_drift(detail: dict[str, Any], beyond: Beyond | None) -> None:
