@@ -204,8 +204,9 @@ class Monitor:
 
     @property
     def _words(self) -> Findings:
-        is_early = self._detection.standards.is_early
-        return Findings(self.rules, self.group, self.kind, self._recent, is_early)
+        standards = self._detection.standards
+        asked = standards.is_early, standards.was_so, standards.knows
+        return Findings(self.rules, self.group, self.kind, self._recent, *asked)
 
     # -- what is watched
 
