@@ -14,6 +14,7 @@ Bools = npt.NDArray[np.bool_]
 
 _NORMAL = NormalDist()
 _MIXED = 0.4  # of the values of the first of repeated looks: narrow there and for long after
+_HALVINGS = 50  # of the room of an end
 _erf = np.frompyfunc(math.erf, 1, 1)
 
 
@@ -48,10 +49,12 @@ def rate_difference(
     `anytime`, the independent values of the first look, makes it wide enough to be looked at again
     and again as n1 grows, until it pleases (0: for one look):
     Robbins' normal mixture for the mean of n1 values, some 1.4 times as wide; holds for n1 large
-    enough for normal sums, not for the first few values.
+    enough for normal sums, not for the first few values. So many standard errors are more than
+    Wilson's interval is made for, which at rates near 0 is twice as wide then as what the
+    likelihood leaves: this is the interval of each rate there.
 
     Source: Newcombe, Statistics in Medicine 17, 1998; Robbins, Annals of Mathematical Statistics
-    41, 1970.
+    41, 1970; for likelihoods Chernoff, ibid. 23, 1952.
 
     >>> found = rate_difference(30, 100, 0, 10_000)
     >>> [round(float(v), 3) for v in (found.estimate, found.low, found.high)]
@@ -59,7 +62,8 @@ def rate_difference(
     """
     ratio = np.asarray(tau, dtype=np.float64)
     z = _width(level, np.asarray(n1, dtype=np.float64) / ratio, anytime=anytime)
-    now, then = (_wilson(k, n, ratio, z) for k, n in ((k1, n1), (k0, n0)))
+    one = _likely if anytime else _wilson
+    now, then = (one(k, n, ratio, z) for k, n in ((k1, n1), (k0, n0)))
     estimate = now.estimate - then.estimate
     down = np.hypot(now.estimate - now.low, then.high - then.estimate)
     up = np.hypot(now.high - now.estimate, then.estimate - then.low)
@@ -224,12 +228,44 @@ def _width(level: float, size: Floats, *, anytime: float) -> Floats:
     return errors
 
 
-def _wilson(k: npt.ArrayLike, n: npt.ArrayLike, tau: Floats, z: Floats) -> Interval:
+def _rate(k: npt.ArrayLike, n: npt.ArrayLike, tau: Floats) -> tuple[Floats, Floats]:
+    """(rate, independent values)."""
     count = np.asarray(n, dtype=np.float64)
     rate = np.asarray(k, dtype=np.float64) / count
     if not ((rate >= 0.0) & (rate <= 1.0)).all():
         raise ValueError("events must lie between 0 and the number of values, which is positive")
-    size = count / tau
+    return rate, count / tau
+
+
+def _likely(k: npt.ArrayLike, n: npt.ArrayLike, tau: Floats, z: Floats) -> Interval:
+    """Rates under which what was seen is at most exp(z² / 2) times less likely than at its own."""
+    rate, size = _rate(k, n, tau)
+    rate, room = np.broadcast_arrays(rate, z * z / 2.0 / size)
+    ends = []
+    for far in (0.0, 1.0):
+        inside, outside = rate.copy(), np.full(rate.shape, far)
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (inside + outside)
+            is_inside = _divergence(rate, middle) <= room
+            inside, outside = (
+                np.where(is_inside, middle, inside),
+                np.where(is_inside, outside, middle),
+            )
+        ends.append(outside)
+    return Interval(rate, *ends)
+
+
+def _divergence(p: Floats, q: Floats) -> Floats:
+    """Nats that a value of rate p tells against rate q."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        yes = np.where(p > 0.0, p * np.log(p / q), 0.0)
+        no = np.where(p < 1.0, (1.0 - p) * np.log((1.0 - p) / (1.0 - q)), 0.0)
+    nats: Floats = yes + no
+    return nats
+
+
+def _wilson(k: npt.ArrayLike, n: npt.ArrayLike, tau: Floats, z: Floats) -> Interval:
+    rate, size = _rate(k, n, tau)
     middle = (rate + z * z / (2.0 * size)) / (1.0 + z * z / size)
     half = z / (1.0 + z * z / size) * np.sqrt(rate * (1.0 - rate) / size + (z / size / 2.0) ** 2)
     return Interval(rate, np.minimum(middle - half, rate), np.maximum(middle + half, rate))

@@ -14,6 +14,7 @@
 #include "native/integers.h"
 #include "native/judged.h"
 #include "native/meetings.h"
+#include "native/merging.h"
 #include "native/records.h"
 #include "native/runs.h"
 #include "native/search.h"
@@ -161,7 +162,7 @@ static const int OF_OUTCOMES[] = {PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, 
 static inline void fetch_ahead(const PyObject *value)
 {
 #ifdef __GNUC__
-    for (int line = 0; line < 5; line++)
+    for (int line = 0; line < 6; line++)
         __builtin_prefetch((const char *)value + 64 * line);
 #else
     (void)value;
@@ -177,8 +178,8 @@ static void read_all(Batch *b, PyObject *values, Py_ssize_t longest, Array *arra
     for (Py_ssize_t place = 0; place < count; place++) {
         PyObject *value = PyList_GET_ITEM(values, place);
         Event e;
-        if (place + 2 < count)
-            fetch_ahead(PyList_GET_ITEM(values, place + 2));
+        if (place + 3 < count)
+            fetch_ahead(PyList_GET_ITEM(values, place + 3));
         bool ok = PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) <= longest;
         if (ok) {
             const uint8_t *p = (const uint8_t *)PyBytes_AS_STRING(value);
@@ -333,6 +334,8 @@ static PyMethodDef METHODS[] = {
     {"judged", judged, METH_VARARGS, "(ten columns of matured predictions and their outcomes)"},
     {"meetings", meetings, METH_VARARGS,
      "(keys, checks, times, ages, grace, [((columns of outcomes), bitmap, shift, marks), …])"},
+    {"merged", merged, METH_VARARGS,
+     "([(places, rows, keys, counts), …], rows of the whole, whether keys are signed, whether 0 is none)"},
     {"marked", marked, METH_VARARGS, "(marks, rows, bits, retracted)"},
     {"integers", integers, METH_VARARGS, "(list of integers and None, what None becomes)"},
     {"by_due", by_due, METH_VARARGS, "(due times, length of a pane)"},

@@ -19,6 +19,8 @@ from stream.alert_forms import (
     fired,
     folded,
     grown,
+    missed_by,
+    not_alone,
     read_too,
     resolved,
     to_alerts,
@@ -44,9 +46,11 @@ from stream.members import (
     graver,
     size,
 )
+from stream.recurrence import come_again, onsets_behind
 from stream.requests import Requests
 from stream.shared_sums import NAME as SHARED
 from stream.times import iso
+from stream.version_losses import both_lost, is_to_go_back
 from stream.wire import FINDING_KINDS, Finding
 
 RANKED = 20  # members that a root names
@@ -118,11 +122,11 @@ class Decisions:
             yield from self._requests.of_alert(alert, member, finding.ready_ms)
             grew[member.incident_id] = None
             yield from self._name_driver(member, turn)
-            if member.sign.kind in FAULTS:
+            if member.is_cause:
                 yield from self.fold_explained(
                     member, turn, grew, of_inputs=member.sign.is_of_inputs
                 )
-            elif finding.pane_kind == "cohort":
+            if finding.pane_kind == "cohort" and member.sign.kind not in FAULTS:
                 yield from self._confirm(finding.group, turn)
 
     def _learn(self, finding: Finding, grew: dict[str, None]) -> Iterator[Said]:
@@ -180,12 +184,18 @@ class Decisions:
         rules = self._state.schedule.at(ready_ms)
         alert = fired(fingerprint, finding, rules)
         former = book.former(fingerprint, ready_ms, rules.cooldown_ms)
+        last = book.former(fingerprint, ready_ms, book.kept_ms)
+        onsets = [] if last is None else onsets_behind(last)
+        alert = come_again(alert, sign.start_ms, onsets, rules)
         cause = book.cause(sign, ready_ms)
         readers = rules.readers_of(sign.feature or "", sign.group[0])
         upstream = book.upstream(sign, ready_ms, readers)
         told = [of.sign.group[0] for of in upstream if of.sign.alertname != SHARED]
         alert = read_too(alert, readers, told) if told or sign.alertname != SHARED else alert
-        other = cause or former or next(iter(upstream), None) or book.related(sign, ready_ms)
+        beside = self._versions_beside(sign, finding)
+        alert = not_alone(alert, [of.sign.group for of in beside])
+        other = cause or former or next(iter([*upstream, *beside]), None)
+        other = other or book.related(sign, ready_ms)
         member = Member(
             number=0,
             sign=sign,
@@ -201,10 +211,11 @@ class Decisions:
             gravest=alert.severity if former is None else graver(alert.severity, former.gravest),
             retold=0 if former is None else former.retold,
             turns=0 if former is None else former.turns,
-            is_cause=sign.kind in FAULTS and cause is None,
+            is_cause=(sign.kind in FAULTS or is_to_go_back(finding)) and cause is None,
             is_folded=cause is not None,
             flaps=0 if former is None else former.flaps + 1,
             alone=kept(alert) if sign.is_of_inputs else b"",
+            onsets=onsets,
         )
         earlier = book.explained(member, of_inputs=sign.is_of_inputs)
         if other is None and earlier:  # its incident had begun before it was found
@@ -214,6 +225,18 @@ class Decisions:
         if cause is not None:
             return folded(alert, cause, ready_ms), member
         return msgspec.structs.replace(alert, incident_id=member.incident_id), member
+
+    def _versions_beside(self, sign: Sign, finding: Finding) -> list[Member]:
+        """Other versions of the model of which the same is told, and may have the same cause: it
+        began at about the same time, or the same objective is missed."""
+        found = self._state.incidents.versions_beside(sign)
+        missed = missed_by(finding.detail["evidence"])
+        return [
+            of
+            for of in found
+            if (missed & missed_by(self._state.firing[of.fingerprint].evidence))
+            or (not missed and sign.begins_with(of.sign))
+        ]
 
     def _name_driver(self, member: Member, turn: Order) -> Iterator[ToAlerts]:
         """What had been told of the model as a whole is told again, once, with its segment."""
@@ -226,7 +249,14 @@ class Decisions:
         yield self._told((*turn, 0), driven(alert, book.drivers(whole.sign, ready_ms)))
 
     def _with_what_was_told(self, finding: Finding) -> Finding:
-        """Concept drift only where nothing was told of the inputs."""
+        """Concept drift only where nothing was told of the inputs; back to another version only
+        where that had not become worse than its reference itself."""
+        if is_to_go_back(finding):
+            model_id, _, *rest = finding.group
+            target = finding.detail["evidence"]["reference"]
+            had_lost = self._state.incidents.bearing_out((model_id, target["version"], *rest))
+            if had_lost and not target["same_hours"]:
+                return msgspec.structs.replace(finding, detail=both_lost(finding.detail))
         if finding.detail.get("kind") != "concept_drift":
             return finding
         if not self._state.incidents.has_told_of_inputs(Sign.of(finding), finding.ready_ms):
@@ -236,12 +266,16 @@ class Decisions:
     def _update(self, firing: Alert, member: Member | None, finding: Finding) -> Alert:
         ready_ms, book = finding.ready_ms, self._state.incidents
         finding = self._with_what_was_told(finding)
-        alert = updated(firing, finding, self._state.schedule.at(ready_ms))
+        rules = self._state.schedule.at(ready_ms)
+        alert = updated(firing, finding, rules)
         if member is None:
             return alert
         self._go_on(member, finding)
         is_news = finding.verdict == "drift"
         sign = Sign.of(finding) if is_news else member.sign
+        if is_news:
+            alert = come_again(alert, sign.start_ms, onsets_behind(member), rules)
+            alert = not_alone(alert, [of.sign.group for of in self._versions_beside(sign, finding)])
         if is_news:
             book.renew(member, alert.severity, alert.recommended_action, ready_ms)
         elif finding.verdict == "raised":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from stream.columns import Group
 from stream.events import (
     Alert,
     AlertDetector,
@@ -24,7 +25,7 @@ from stream.events import (
 )
 from stream.members import FAULTS, Member, lesser
 from stream.records import encode
-from stream.rules import EscalationRule, Rules
+from stream.rules import CHAMPION, EscalationRule, Rules
 from stream.shared_sums import NAME as SHARED
 from stream.times import iso, span_text
 from stream.wire import Finding
@@ -84,6 +85,25 @@ def read_too(alert: Alert, readers: Sequence[str], told: Sequence[str]) -> Alert
         evidence={**alert.evidence, "shared": shared},
         summary=f"{alert.summary}; shared: {what}{'' if told else ' it too'}",
     )
+
+
+def not_alone(alert: Alert, groups: Sequence[Group]) -> Alert:
+    """Of other versions and roles of its model the same is told."""
+    if not groups:
+        return alert
+    shown = [{"version": version, "role": role} for _, version, role, _ in groups]
+    roles = ["" if role == CHAMPION else f" ({role})" for _, _, role, _ in groups]
+    names = [f"v{of['version']}{role}" for of, role in zip(shown, roles, strict=True)]
+    return msgspec.structs.replace(
+        alert,
+        evidence={**alert.evidence, "versions": {"also": shown}},
+        summary=f"{alert.summary}; {' and '.join(names)} too: it is not one version",
+    )
+
+
+def missed_by(evidence: Mapping[str, Any]) -> set[str]:
+    """Series of which an objective is missed."""
+    return {*evidence.get("current", {}).get("missed", ())}
 
 
 def told_again(firing: Alert, ready_ms: int, rules: Rules) -> Alert:

@@ -20,8 +20,10 @@ from stream.events import Alert, AlertEffect
 from stream.members import SEVERITIES, Member
 from stream.wire import Finding
 
-_MEASURED = frozenset({"score_cusum", "bernoulli_cusum", "e_detector", "adwin", "page_hinkley"})
-"""Detectors that look again at what they have told; others tell what is new only."""
+_MEASURED = frozenset(
+    {"score_cusum", "bernoulli_cusum", "e_detector", "adwin", "page_hinkley", "poisson_rate"}
+)
+"""Detectors that may say again what they have told; others tell what is new only."""
 PART = "part"  # of a distribution: which bin, in the evidence of what is current
 
 

@@ -72,6 +72,15 @@ class AlertStage:
         state = self._state
         return state.schedule.has(announced_at) or state.notices.has(announced_at)
 
+    @property
+    def refused_until(self) -> int:
+        """Control records before this offset that cannot be used have their dead letters."""
+        return self._state.refused_until
+
+    @refused_until.setter
+    def refused_until(self, offset: int) -> None:
+        self._state.refused_until = offset
+
     # -- reading
 
     def active(self) -> list[Alert]:

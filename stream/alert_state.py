@@ -38,6 +38,7 @@ class AlertState:
         self.requested = RequestBook()
         self.versions = VersionBook(rules.forget_ms)
         self.shared = SharedBook()
+        self.refused_until = 0  # offset of control records: before it dead letters were sent
         self._forgot_ms = BEFORE_ALL_MS
 
     def forget(self) -> None:
@@ -74,6 +75,7 @@ class AlertState:
             "requested": self.requested.snapshot(),
             "versions": self.versions.snapshot(),
             **({"shared": self.shared.snapshot()} if self.shared else {}),
+            **({"refused_until": self.refused_until} if self.refused_until else {}),
         }
         base = pack(MAGIC, STATE_VERSION, plain)
         return [
@@ -114,4 +116,5 @@ class AlertState:
             state.requested.restore(base["requested"])
             state.versions.restore(base["versions"])
         state.shared.restore(base.get("shared", ()))
+        state.refused_until = base.get("refused_until", 0)
         return state

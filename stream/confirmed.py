@@ -51,13 +51,15 @@ class Confirmations:
             by = next((m for m in measured if member.is_borne_out_by(m, ready_ms)), None)
             is_new = self._firing.get(_fingerprint(member)) is None
             if by is not None and is_new and len(found) < MOST:
+                since_ms = max(member.sign.found_ms, by.sign.found_ms, member.confirmed_ms + 1)
+                self._incidents.confirm(member, since_ms)
                 found.append(_confirmed(member, by, ready_ms, rules))
         return found
 
     def ended(self, group: Group, ready_ms: int, alone: list[Member] | None) -> list[Alert]:
         """Of these features, which are well again, or of all, if performance is."""
         found: list[Alert] = []
-        if alone is None and self._incidents.bearing_out(group):
+        if alone is None and self._incidents.is_worse(group):
             return found
         because = "performance is well again" if alone is None else "the feature is well again"
         for member in self._incidents.alone(group) if alone is None else alone:
@@ -77,7 +79,7 @@ def _fingerprint(member: Member) -> str:
 def _confirmed(member: Member, by: Member, ready_ms: int, rules: Rules) -> Alert:
     """What a feature told when it fired, as a warning."""
     told, fingerprint = _alert.decode(member.alone), _fingerprint(member)
-    starts_at = iso(max(member.sign.found_ms, by.sign.found_ms))
+    starts_at = iso(member.confirmed_ms)  # never twice the same: it is part of the id
     return msgspec.structs.replace(
         told,
         id=alert_id(fingerprint, starts_at, 1),

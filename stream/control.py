@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, get_args
+from typing import Any
 
 import msgspec
 
+from stream.control_forms import (
+    TYPES,
+    ConfigForm,
+    EndOfInputForm,
+    Form,
+    NoticeForm,
+    ReferenceForm,
+    Time,
+)
 from stream.deployment import Deployment
 from stream.events import LATEST_MS
 from stream.notices import Notice, NoticeType
@@ -16,32 +25,17 @@ from stream.renewals import Renewal
 from stream.rule_book import ConfigChange
 from stream.times import to_ms
 
-Offset = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-
 
 class ControlError(ValueError):
     """A control record that cannot be understood."""
 
 
-class _Record(msgspec.Struct):
+class _Typed(msgspec.Struct):
     type: str
-    effective_at: datetime | int | None = None
-    offsets: dict[str, dict[str, Offset]] = {}
-    config_hash: str = ""
-    rules: dict[str, Any] = {}
-    model_id: str = ""
-    model_version: str | None = None
-    alert_id: str = ""
-    incident_id: str = ""
-    fingerprint: str = ""
-    name: str = ""
-    by: str = ""
-    note: str = ""
-    references: list[bytes] = []
-    built: dict[str, Any] = {}
 
 
-_decoder = msgspec.json.Decoder(_Record)
+_type_decoder = msgspec.json.Decoder(_Typed)
+_decoder = msgspec.json.Decoder(Form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,50 +67,47 @@ def must_name_inputs(end: EndOfInput, topics: Collection[str], partitions: int) 
 def decode(value: bytes) -> EndOfInput | ConfigChange | Renewal | Notice | None:
     """None: a type this build does not know. Raises ControlError for what is malformed."""
     try:
-        record = _decoder.decode(value)
-        if record.type == "config":
-            at_ms = _ms(record.effective_at)
-            return ConfigChange.of_plain(at_ms, record.config_hash, record.rules)
-        if record.type == "reference":
-            return _renewal(record)
-        if record.type in _NOTICES:
-            return _notice(record)
-        if record.type != "end_of_input":
+        if _type_decoder.decode(value).type not in TYPES:
             return None
+        form = _decoder.decode(value)
+        if isinstance(form, ConfigForm):
+            return ConfigChange.of_plain(_ms(form.effective_at), form.config_hash, form.rules)
+        if isinstance(form, ReferenceForm):
+            return _renewal(form)
+        if not isinstance(form, EndOfInputForm):
+            return _notice(form)
         offsets = {
             topic: {int(partition): offset for partition, offset in parts.items()}
-            for topic, parts in record.offsets.items()
+            for topic, parts in form.offsets.items()
         }
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise ControlError(str(error)) from None
-    return EndOfInput(_ms(record.effective_at), offsets)
+    return EndOfInput(_ms(form.effective_at), offsets)
 
 
-def _renewal(record: _Record) -> Renewal:
-    if not record.model_id or record.model_version == "":
-        raise ControlError("a reference of no model or version")
-    if not record.references:
-        return Renewal(_ms(record.effective_at), record.model_id, record.model_version)
-    if record.model_version is None:
+def _renewal(form: ReferenceForm) -> Renewal:
+    at_ms = None if form.effective_at is None else _ms(form.effective_at)
+    if not form.references:
+        if at_ms is None:
+            raise ControlError("effective_at is missing")
+        return Renewal(at_ms, form.model_id, form.model_version)
+    if form.model_version is None:
         raise ControlError("references are deployed with a version: it names none")
-    at_ms = 0 if record.effective_at is None else _ms(record.effective_at)
-    references = tuple(record.references)
-    Deployment(references).must_be_of(record.model_id, record.model_version)
-    return Renewal(at_ms, record.model_id, record.model_version, references, record.built)
+    references = tuple(form.references)
+    Deployment(references).must_be_of(form.model_id, form.model_version)
+    return Renewal(at_ms or 0, form.model_id, form.model_version, references, form.built)
 
 
-def _notice(record: _Record) -> Notice:
-    at_ms = None if record.effective_at is None else _ms(record.effective_at)
-    told = {name: getattr(record, name) for name in _TOLD}
-    notice = Notice(_NOTICES[record.type], at_ms, model_version=record.model_version or "", **told)
+def _notice(form: NoticeForm) -> Notice:
+    plain = msgspec.structs.asdict(form)
+    time = plain.pop("effective_at")
+    told = {name: said for name, said in plain.items() if said is not None}
+    kind: NoticeType = form.__struct_config__.tag  # type: ignore[assignment]
+    notice = Notice(kind, None if time is None else _ms(time), **told)
     fault = notice.fault()
     if fault is not None:
         raise ControlError(fault)
     return notice
-
-
-_NOTICES: dict[str, NoticeType] = {name: name for name in get_args(NoticeType)}
-_TOLD = ("alert_id", "incident_id", "fingerprint", "model_id", "name", "by", "note")
 
 
 def encode(end: EndOfInput) -> bytes:
@@ -131,9 +122,7 @@ def encode(end: EndOfInput) -> bytes:
     return msgspec.json.encode(record)
 
 
-def _ms(time: datetime | int | None) -> int:
-    if time is None:
-        raise ControlError("effective_at is missing")
+def _ms(time: Time) -> int:
     if isinstance(time, datetime) and time.tzinfo is None:
         raise ControlError("effective_at without an offset from UTC")
     time_ms = to_ms(time)

@@ -221,11 +221,17 @@ def _merge(
     np.fmax.at(maximum, place, np.concatenate([t.maximum for t in tables]))
 
     def bins(parts: list[Binned]) -> Binned:
-        return merge_bins(
-            [Binned(m[p.group], p.bin, p.amount) for p, m in zip(parts, maps, strict=True)]
-        )
+        of = [(m, p.group, p.bin, p.amount) for p, m in zip(parts, maps, strict=True)]
+        made = native_summary.merged(of, total, drops=True)
+        if made is not None:
+            return Binned(*made)
+        return merge_bins([Binned(m[group], key, amount) for m, group, key, amount in of])
 
     def counts(parts: list[Counts]) -> Counts:
+        of = [(m, p.pane, p.key, p.count) for p, m in zip(parts, maps, strict=True)]
+        made = native_summary.merged(of, total)
+        if made is not None:
+            return Counts(*made)
         return _counted(
             np.concatenate([m[p.pane] for p, m in zip(parts, maps, strict=True)]),
             np.concatenate([p.key for p in parts]),

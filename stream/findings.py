@@ -247,9 +247,13 @@ class Findings:
         if self.is_early(detail["change_at_ms"]):
             first = "judged predictions" if is_judged(self.kind) else "predictions"
             detail["summary"] += f", from the first {first} on"
-            if not is_judged(self.kind):
+            if is_judged(self.kind):
+                beside["from_first"] = True
+            else:
                 beside["skew"] = True
                 detail["summary"] += ": skew, not drift"
+                if detail["kind"] == "feature_drift":  # serving is to compute what training did
+                    detail["recommended_action"] = "fix_pipeline"
         detail["evidence"]["reference"] |= beside
 
     def _evidence(

@@ -8,22 +8,29 @@ While its alert fires, and when it has ended, until things are as they were: wha
 floor would be found again and again.
 
 A window that is clearly beyond the floor begins anew, so that the last look is at the recent past.
+One of which nothing is clear may hold the end of what was: so what came since the last look is
+looked at by itself too.
+
 Everything happens at counts of values, never at the end of a batch.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from detectors.effects import NOTHING, Interval, is_another
+from detectors.effects import NOTHING, Interval, is_another, within_floor
 from stream.panes import Ints
 from stream.unit_tilts import Baseline
 
 _NEVER = 2**62
+Standing = Literal["well", "ill", "open"]
+"""As in the reference; clearly beyond the floor; not told yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +69,25 @@ class Sums:
         """Of scores, in z, as far as it is known: one that is wider than in the reference."""
         return max(self.baseline.spread, 1.0) if self.xx and self.count >= enough else 1.0
 
+    def since(self, earlier: Sums) -> Sums:
+        return Sums(
+            self.x - earlier.x, self.n - earlier.n, self.count - earlier.count,
+            self.xx - earlier.xx, self.panes - earlier.panes,
+        )  # fmt: skip
+
     def snapshot(self) -> list[Any]:
         return [self.x, self.n, self.count, self.xx, self.panes]
 
 
 def nothing(columns: int) -> Sums:
     return Sums(np.zeros(columns, np.int64), np.zeros(columns, np.int64))
+
+
+def standing_of(now: Interval, floor: float, room: float | NDArray[np.float64] = 0.0) -> Standing:
+    """Of a difference to the reference that is none within the floor, or within the room."""
+    if ((now.low > floor) | (now.high < -floor)).any():
+        return "ill"
+    return "well" if within_floor(now, np.maximum(room, floor)).all() else "open"
 
 
 @dataclass(slots=True)
@@ -81,6 +101,7 @@ class Firing:
     next_learn: int = 0
     window: Sums = field(init=False)
     next_look: int = 0
+    looked: Sums | None = None  # the window as it was at its last look
     told: float = math.inf  # the smallest effect that was, in the unit's own terms; of a shape at
     # least what the whole of it was when it was clearly beyond the floor
     ended: int = 0  # times that its alert has ended
@@ -100,6 +121,7 @@ class Firing:
 
     def look_anew(self) -> None:
         self.window, self.next_look = nothing(self.columns), self.patience.look
+        self.looked = None
 
     def learn_on(self, *, for_ever: bool) -> None:
         """To twice as many values, unless these are as many as a reference has."""
@@ -108,6 +130,21 @@ class Firing:
 
     def look_on(self) -> None:
         self.next_look = 2 * self.window.count
+        self.looked = replace(self.window)
+
+    def look(self, judged: Callable[[Sums], Standing]) -> Standing:
+        """How it stands by the window, or by what came since its last look; when it is asked next.
+        What is well is the window then."""
+        found = judged(self.window)
+        if found == "ill":
+            self.look_anew()
+        elif found == "open":
+            lately = None if self.looked is None else self.window.since(self.looked)
+            if lately is not None and lately.panes > 1 and judged(lately) == "well":
+                self.window = lately
+                return "well"
+            self.look_on()
+        return found
 
     def asked(self) -> None:
         self.ask_ms = _NEVER
@@ -169,6 +206,7 @@ class Firing:
         patience = [self.patience.learn, self.patience.look, self.patience.enough]
         moments = [self.next_learn, self.next_look]
         told = [self.told, self.ended, self.last, self.is_open, self.shown, self.news, self.former]
+        told.append(None if self.looked is None else self.looked.snapshot())
         return [self.columns, self.ask_ms, patience, *sums, *moments, *told]
 
     @classmethod
@@ -181,6 +219,7 @@ class Firing:
         if told[1:]:
             firing.ended, firing.last, firing.is_open, firing.shown, firing.news = told[1:6]
             firing.former = told[6] if told[6:] else None
+            firing.looked = Sums(*told[7]) if told[7:] and told[7] is not None else None
         return firing
 
 

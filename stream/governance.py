@@ -39,11 +39,12 @@ class Governance:
         if finding.group[2] == "shadow":
             return
         rules = self._state.schedule.at(finding.ready_ms)
-        for name, found in (
-            ("VersionUnready", self._unready(finding, presence, rules)),
-            ("DeprecatedVersion", self._deprecated(finding, rules)),
-            ("StaleModel", self._stale(finding, presence, rules)),
-        ):
+        policies: dict[str, dict[str, Any] | None] = dict.fromkeys(NAMES)
+        if "is_last" not in finding.detail:
+            policies["VersionUnready"] = self._unready(finding, presence, rules)
+            policies["DeprecatedVersion"] = self._deprecated(finding, rules)
+            policies["StaleModel"] = self._stale(finding, presence, rules)
+        for name, found in policies.items():
             told = presence.told.get(name)
             if found is None:
                 if told is not None:
@@ -79,8 +80,8 @@ class Governance:
             has_reference=presence.has_reference,
             is_first=rules.requires_of(model_id) != "auto" and self._state.versions.is_first(group),
         )
-        if not missing:
-            return None
+        if not missing or rules.version_of(model_id, version).is_past(finding.pane_end_ms):
+            return None  # what it lacks nobody need give to a version that was to end
         named = _listed([_WORDS[of] for of in missing])
         settings = [_SETTINGS[of].format(model_id, version) for of in missing if of in _SETTINGS]
         steps = ["deploy one (leeway reference deploy)"] if "reference" in missing else []
@@ -116,7 +117,8 @@ class Governance:
         retrained_ms = self._state.notices.retrained_ms(finding.group, finding.ready_ms)
         base_ms = max(presence.base_ms, retrained_ms)
         age_ms = finding.pane_end_ms - base_ms
-        if every_ms is None or age_ms <= every_ms:
+        known = rules.version_of(*finding.group[:2])
+        if every_ms is None or age_ms <= every_ms or known.is_past(finding.pane_end_ms):
             return None
         return {
             "said": str(base_ms),

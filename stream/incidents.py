@@ -21,7 +21,7 @@ import msgspec
 from stream.alert_news import News
 from stream.columns import Group
 from stream.events import Action, Severity
-from stream.members import FAULTS, Member, Sign, graver, is_at_least
+from stream.members import FAULTS, VERSION_WORSE, Member, Sign, graver, is_at_least
 from stream.rules import DAY_MS
 from stream.shared_sums import NAME as SHARED
 from stream.snapshot import Part, pack, unpack
@@ -182,6 +182,25 @@ class Incidents:
         """The whole and its segments: the others of the same version and role."""
         return [g for g in self.groups(group[0]) if g[:3] == group[:3] and g != group]
 
+    def _beside(self, group: Group) -> list[Group]:
+        """The same of its model's other versions and roles."""
+        of = group[0], group[3]
+        return [g for g in self.groups(group[0]) if (g[0], g[3]) == of and g != group]
+
+    def versions_beside(self, sign: Sign) -> list[Member]:
+        """Other versions of which the same fires, by when it did."""
+        found = [m for g in self._beside(sign.group) for m in self._of_group.get(g, ())]
+        return sorted(
+            (
+                member
+                for member in found
+                if member.quiet_ms is None
+                and member.sign.alertname == sign.alertname
+                and member.sign.is_of_version_beside(sign)
+            ),
+            key=lambda member: member.place,
+        )
+
     def whole_of(self, sign: Sign) -> Member | None:
         """The same of the model as a whole, if it fires; `sign` is of a segment."""
         if not sign.group[3]:
@@ -208,9 +227,12 @@ class Incidents:
 
     def explained(self, fault: Member, *, of_inputs: bool) -> list[Member]:
         """What fires, is not folded, and is explained by a new fault."""
+        group = fault.sign.group
+        groups = [group, *self._akin(group)] if fault.sign.alertname == VERSION_WORSE else [group]
         return [
             member
-            for member in self._of_group.get(fault.sign.group, ())
+            for of in groups
+            for member in self._of_group.get(of, ())
             if member.sign.is_of_inputs == of_inputs
             if not member.is_folded and member.quiet_ms is None
             if member.fired_ms <= fault.fired_ms
@@ -231,6 +253,10 @@ class Incidents:
         found = [member for member in self._of_group.get(group, ()) if member.bears_out]
         return sorted(found, key=lambda member: member.place)
 
+    def is_worse(self, group: Group) -> bool:
+        """Whether outcomes say so, whatever it follows from."""
+        return any(member.is_worse for member in self._of_group.get(group, ()))
+
     def alone(self, group: Group) -> list[Member]:
         """Features of a group that have told by themselves, the greatest first."""
         return sorted([m for m in self._of_group.get(group, ()) if m.alone], key=_rank)
@@ -247,7 +273,10 @@ class Incidents:
     def _seen(self, sign: Sign, ready_ms: int) -> Iterator[Member]:
         """What counts for an alert of this ready time, by when it fired."""
         found = {id(m): m for m in self._of_group.get(sign.group, ())}
-        for group in self._akin(sign.group):
+        akin = self._akin(sign.group)
+        if sign.feature is None:
+            akin += self._beside(sign.group)
+        for group in akin:
             found |= {id(m): m for m in self._of_group.get(group, ())}
         if sign.feature is not None:
             found |= {id(m): m for m in self._of_feature.get(sign.feature, ())}
@@ -307,6 +336,10 @@ class Incidents:
     def tell_again(self, member: Member, news: News) -> None:
         member.retold += news == "effect"
         member.turns += news == "turn"
+        self._note(member)
+
+    def confirm(self, member: Member, since_ms: int) -> None:
+        member.confirmed_ms = since_ms
         self._note(member)
 
     def unfold(self, member: Member) -> None:

@@ -138,7 +138,8 @@ class Intake:
 def _timestamps(records: Records) -> NDArray[np.int64]:
     given = records.timestamps_ms
     if native.IN_USE:
-        return np.frombuffer(native.EXTENSION.integers([*given], NO_TIMESTAMP), np.int64)
+        listed = given if type(given) is list else [*given]
+        return np.frombuffer(native.EXTENSION.integers(listed, NO_TIMESTAMP), np.int64)
     try:
         return np.frombuffer(struct.pack(f"{len(given)}q", *given), np.int64)
     except struct.error:  # some have none

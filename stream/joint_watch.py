@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.cusum_bank import CusumBank
-from detectors.effects import Interval, score_difference, within_floor
+from detectors.effects import Interval, score_difference
 from detectors.joint_scores import CELLS
 from detectors.tilts import DOUBT, Tilts
-from stream.firing import Firing, Patience
+from stream.firing import Firing, Patience, Standing, Sums, standing_of
 from stream.joint_hours import JointHours
 from stream.joint_rows import Cells, JointRows
 from stream.joint_terms import AGAIN, ENOUGH, Terms, terms_of, tilts_of
@@ -327,18 +327,18 @@ class JointWatch:
         firing.add(panes.x[upto, one], panes.n[upto, one], n[upto], np.zeros_like(n[upto]))
         names = self.rows.contrasts[of]
         if last == looks:
-            window, floor, tau = firing.window, self._floor(of), float(self._taus[of])
-            now = score_difference(
-                window.x[0], window.n[0], self._known_of(of), tau=tau, level=_SURE,
-                anytime=float(firing.patience.look),
-            )  # fmt: skip
-            if within_floor(now, floor):
+            known, tau = self._known_of(of), float(self._taus[of])
+
+            def stands(window: Sums) -> Standing:
+                now = score_difference(
+                    window.x[0], window.n[0], known, tau=tau, level=_SURE,
+                    anytime=float(firing.patience.look),
+                )  # fmt: skip
+                return standing_of(now, self._floor(of))
+
+            if firing.look(stands) == "well":
                 self._firing = None
                 return last + 1, JointTold(last, names, of, None, None)
-            if now.low > floor or now.high < -floor:
-                firing.look_anew()
-            else:
-                firing.look_on()
         if last != asks:
             return last + 1, None
         firing.asked()

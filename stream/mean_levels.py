@@ -14,10 +14,10 @@ from detectors.base import Change
 from detectors.effects import mean_difference, within_floor
 from detectors.moments import mean_and_variance
 from detectors.tilts import DOUBT
-from stream.firing import Patience
+from stream.firing import Patience, Standing
 from stream.panes import Ints
 from stream.reference import Reference
-from stream.unit_effects import SURE, Standing
+from stream.unit_effects import SURE
 
 Floats = NDArray[np.float64]
 

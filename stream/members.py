@@ -26,7 +26,9 @@ SERVICE: frozenset[Kind] = frozenset({"latency", "throughput", "silence"})
 BETWEEN = " × "  # the two features of a joint drift
 INPUTS: FindingKind = "prediction"
 FEATURE_SET_CHANGE = "FeatureSetChange"
+VERSION_WORSE = "VersionWorse"
 OF_VALUES = ("OutOfRange", "UnseenCategories")  # faults, or where a drift has come to
+COMPARED = {"VersionWorse", "ShadowWorse"}  # of one version beside another
 _LAYERS: dict[Kind, int] = {"feature_drift": 1, "prediction_drift": 2}
 _OF_OUTCOMES = 3
 EXPLAINS_MS = 14 * DAY_MS  # a fault that is older is how things are
@@ -44,6 +46,7 @@ class Sign(msgspec.Struct, frozen=True):
     start_ms: int  # its onset
     found_ms: int  # end of the pane that told
     is_named: bool = False  # a cause was named that is a fault whatever told it
+    is_skew: bool = False  # it has differed from the training data since the first prediction
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
@@ -57,6 +60,7 @@ class Sign(msgspec.Struct, frozen=True):
             detail["change_at_ms"],
             finding.pane_end_ms,
             "cause" in detail["evidence"] and detail["kind"] in FAULTS,
+            "skew" in detail["evidence"].get("reference", ()),
         )
 
     @property
@@ -67,6 +71,18 @@ class Sign(msgspec.Struct, frozen=True):
     def is_new_set(self) -> bool:
         """Of features: a moment, and no alert by itself."""
         return self.alertname == FEATURE_SET_CHANGE
+
+    def is_of_version_beside(self, other: Sign) -> bool:
+        """Whether both say the like of a model as a whole, of two of its versions or roles."""
+        return (
+            (self.group[0], self.group[3]) == (other.group[0], other.group[3])
+            and self.group != other.group
+            and self.feature is None
+            and other.feature is None
+            and layer(self.kind) == layer(other.kind)
+            and self.kind != "version"
+            and not {self.alertname, other.alertname} & COMPARED
+        )
 
     def window_ms(self, other: Sign) -> int:
         """Both windows together."""
@@ -101,7 +117,7 @@ class Member(msgspec.Struct):
     quiet_ms: int | None = None  # ready time
     moves: list[tuple[int, str]] = []  # ready time, and the incident it belongs to from there on
     fired_as: Severity = "warning"  # its own severity when it fired
-    is_cause: bool = False  # a fault that follows from nothing
+    is_cause: bool = False  # a fault that follows from nothing, or a version to be rolled back
     is_folded: bool = False
     told: int = 1  # of the root: the members that it has told of
     flaps: int = 0  # times that it has come back within the cooldown
@@ -113,6 +129,8 @@ class Member(msgspec.Struct):
     retold: int = 0  # times that it was told again with another effect, and
     turns: int = 0  # as what it had been before
     gravest: Severity = "info"  # of its own severities so far
+    confirmed_ms: int = -1  # onset of the last alert that outcomes bear it out (`confirmed`)
+    onsets: list[int] = []  # of earlier alerts of its fingerprint (`recurrence`)
     replaced: tuple[str, str] | None = None  # of a new feature set: the former, and its name
 
     @property
@@ -142,8 +160,12 @@ class Member(msgspec.Struct):
     def explains(self, sign: Sign, ready_ms: int) -> bool:
         """Whether an alert is to be folded under this one: under a fault a drift of its feature, or
         of what the model makes of its features; values beyond the reference under a drift that
-        had led there."""
+        had led there; under a version to be rolled back what its outcomes say."""
         mine = self.sign
+        if mine.alertname == VERSION_WORSE:
+            is_of_it = mine.group[:3] == sign.group[:3] and sign.alertname != VERSION_WORSE
+            is_loss = not sign.is_of_inputs and sign.kind in OF_OUTCOMES
+            return self.is_cause and is_of_it and is_loss and self._covers(sign, ready_ms)
         if mine.group != sign.group:
             return False
         if sign.kind in FAULTS:
@@ -181,11 +203,15 @@ class Member(msgspec.Struct):
         return bool(is_alone) and fires and self.covers(other.sign, ready_ms)
 
     @property
-    def bears_out(self) -> bool:
+    def is_worse(self) -> bool:
         """Whether it fires, in the order of what outcomes say, and says that things are worse."""
         is_measured = self.sign.pane_kind == "cohort" and self.sign.kind in OF_OUTCOMES
-        is_worse = self.severity != "info" and not self.is_folded
-        return is_measured and is_worse and self.quiet_ms is None
+        return is_measured and self.severity != "info" and self.quiet_ms is None
+
+    @property
+    def bears_out(self) -> bool:
+        """Whether that follows from no fault."""
+        return self.is_worse and not self.is_folded
 
     def relates_to(self, sign: Sign, ready_ms: int) -> bool:
         """Whether one cause may be behind both."""
@@ -209,7 +235,8 @@ class Member(msgspec.Struct):
             )
         if mine.group == sign.group:
             return sign.begins_with(mine) or self._leads_to(sign, ready_ms)
-        return same_feature and mine.alertname == sign.alertname and sign.begins_with(mine)
+        is_same = same_feature and mine.alertname == sign.alertname
+        return (is_same or mine.is_of_version_beside(sign)) and sign.begins_with(mine)
 
     def _is_akin(self, sign: Sign, ready_ms: int) -> bool:
         """One is of the whole and the other of a segment, or both are of segments."""

@@ -24,6 +24,7 @@ from stream.rule_book import Schedule
 from stream.rules import DAY_MS, SHADOW, Rules
 from stream.traffic_release import TrafficRelease
 from stream.version_facts import facts
+from stream.version_losses import of_version
 
 Observer = Callable[[PaneKind, Group, PaneTable], None]
 
@@ -89,8 +90,9 @@ class Release:
                 for finding in (*ended, *findings):
                     ready_ms = due.ready_ms(finding.pane_end_ms)
                     inputs = model.inputs_of(group, life.first_end_ms)
-                    beside = self._beside_inputs(due, inputs, finding, ready_ms)
-                    yield due.told(group, beside, ready_ms)
+                    told = self._beside_inputs(due, inputs, finding, ready_ms)
+                    told = _of_version(told, due, rules, monitor)
+                    yield due.told(group, told, ready_ms)
             is_whole = due.kind == "prediction" and not group[3]
             is_asked = life.is_deployment or life.lacks or self.governs(model.model_id)
             if is_whole and is_asked:
@@ -138,14 +140,19 @@ class Release:
     ) -> Reference | None:
         """The latest reference sealed, before this group began, by an older one of its role that
         was not forgotten by then; a renewal of either that holds by then has ended those before.
-        What was deployed with the older one is of that alone."""
+        What was deployed with the older one is of that alone. A version that comes again, as the
+        configuration says, is no successor of those that came after it."""
         first_end_ms = panes.first_end_ms
         ready_ms = due.ready_ms(first_end_ms)
+        rules = self._schedule.at(ready_ms)
+        if rules.version_of(*group[:2]).is_past(first_end_ms):
+            return None
         older = [
             (monitor.first_end_ms or 0, monitor.group, reference)
             for (of_kind, other), monitor in model.monitors.items()
             if of_kind == due.kind and other[2:] == group[2:]
             if self._end_ms(model, monitor) >= first_end_ms
+            if not rules.comes_before(*group[:2], other[1])
             for reference in monitor.references
             if reference.end_ms < first_end_ms and not reference.source
             if all(
@@ -183,6 +190,24 @@ class Release:
         because = f"no predictions for {self._forget_ms / DAY_MS:.3g} days"
         for finding in monitor.quiets(end_ms, because):
             yield due.told(monitor.group, finding, due.ready_ms(end_ms) + 1)
+
+
+def _of_version(
+    finding: MonitorFinding, due: Due, rules: Rules, monitor: Monitor
+) -> MonitorFinding:
+    """Of a loss whether its version is one to be trained at all."""
+    detail = finding.detail
+    if due.kind == "prediction" or finding.verdict != "drift" or detail is None:
+        return finding
+    said = of_version(
+        detail,
+        rules,
+        finding.pane_end_ms,
+        group=monitor.group,
+        first_ms=monitor.life_ms,
+        references=monitor.references,
+    )
+    return replace(finding, detail=said)
 
 
 def _begin(

@@ -1,4 +1,4 @@
-"""Summaries of cells by the extension; `feature_tables` makes the same with numpy."""
+"""Summaries of cells, and one of many, in C; `feature_tables` makes the same in numpy."""
 
 from __future__ import annotations
 
@@ -48,3 +48,17 @@ def _summary(parts: Sequence[bytearray]) -> Summary:
         (ints[12], ints[13], ints[14]),
         (ints[15], ints[16].view(np.uint64), ints[17]),
     )
+
+
+def merged(
+    parts: Sequence[tuple[Ints, Ints, NDArray[Any], Ints]], total: int, *, drops: bool = False
+) -> Triple | None:
+    """Of tables (the place of each of their rows among `total`, rows, keys, counts), sorted by row
+    and key: what has the same place and key added. `drops`: a sum of 0 is left out. None where the
+    extension is not in use. O(n log tables)."""
+    if not native.IN_USE:
+        return None
+    kind = parts[0][2].dtype
+    made = native.EXTENSION.merged([*parts], total, kind == np.int64, drops)
+    row, key, count = made
+    return np.frombuffer(row, np.int64), np.frombuffer(key, kind), np.frombuffer(count, np.int64)

@@ -106,7 +106,8 @@ class PaneTable:
     def with_sample_of(self, rows: int) -> PaneTable:
         """With at most this many rows of each pane in the sample."""
         pane = np.searchsorted(self.pane_end, self.sample.pane_end).astype(np.int64)
-        sample, limit = _bottom(self.sample, pane, self.limit, rows)
+        kept, limit = _bottom(self.sample.hash, pane, self.limit, rows)
+        sample = self.sample if kept is None else self.sample.take(kept)
         return replace(self, sample=sample, limit=limit)
 
     def summary(self, pane: int) -> dict[str, Any]:
@@ -323,9 +324,11 @@ class _Merging:
         limit = np.full(len(self.ends), WHOLE)
         np.minimum.at(limit, np.concatenate(self.maps), limits)
         sample = concatenate([t.sample for t in self.tables])
-        sample = sample.take(np.lexsort((sample.hash, sample.pane_end)))
         pane = np.searchsorted(self.ends, sample.pane_end).astype(np.int64)
-        return _bottom(sample, pane, limit, keep)
+        below = np.flatnonzero((limit[pane] == WHOLE) | (sample.hash < limit[pane]))
+        order = below[np.lexsort((sample.hash[below], pane[below]))]
+        kept, limit = _bottom(sample.hash[order], pane[order], limit, keep)
+        return sample.take(order if kept is None else order[kept]), limit
 
 
 def _merge_into(
@@ -343,21 +346,18 @@ def _merge_into(
 
 
 def _bottom(
-    rows: Rows, pane: Ints, limit: NDArray[np.uint64], keep: int
-) -> tuple[Rows, NDArray[np.uint64]]:
-    """The rows below their pane's limit, at most `keep` of a pane; rows sorted by pane, hash."""
-    below = (limit[pane] == WHOLE) | (rows.hash < limit[pane])
-    if not below.all():
-        rows, pane = rows.take(np.flatnonzero(below)), pane[below]
+    hashes: NDArray[np.uint64], pane: Ints, limit: NDArray[np.uint64], keep: int
+) -> tuple[NDArray[np.intp] | None, NDArray[np.uint64]]:
+    """Of rows sorted by pane and hash, all below their pane's limit: which are the `keep` smallest
+    of their pane (None: all are), and where these end then."""
     count = np.bincount(pane, minlength=len(limit))
     if (count <= keep).all():
-        return rows, limit
+        return None, limit
     start = np.cumsum(count) - count
     crowded = np.flatnonzero(count > keep)
     limit = limit.copy()
-    limit[crowded] = rows.hash[start[crowded] + keep]
-    below = (limit[pane] == WHOLE) | (rows.hash < limit[pane])
-    return rows.take(np.flatnonzero(below)), limit
+    limit[crowded] = hashes[start[crowded] + keep]
+    return np.flatnonzero((limit[pane] == WHOLE) | (hashes < limit[pane])), limit
 
 
 def _feature_summary(table: FeatureTable, pane: int, texts: dict[int, str]) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def _decode(
         kept = [i for i, place in enumerate(index) if place not in unusable]
         events, index, times = [events[i] for i in kept], [index[i] for i in kept], times[kept]
     dead = [
-        _letter(records, i, error.reason, str(error), include_payload)
+        letter_of(records, i, error.reason, str(error), include_payload)
         for i, error in sorted(unusable.items())
     ]
     return Decoded(events, times, np.array(index, np.intp), dead)
@@ -254,9 +254,10 @@ def _reason(error: Exception, value: bytes) -> str:
     return "not_finite" if not_finite else "not_json"
 
 
-def _letter(
+def letter_of(
     records: Records, index: int, reason: str, detail: str, include_payload: bool
 ) -> ToDeadLetters:
+    """Of one of these records."""
     payload = records.values[index] or b""
     letter = DeadLetter(
         schema_version=1,

@@ -11,9 +11,11 @@ incident, a business event, an age), when one of its triggers holds and nothing 
 | cadence | `StaleModel` fires: nobody has retrained it for `every` |
 | business event | from the ready time of one that is named in `events` on |
 
-Against it stand a fault in the same incident (its pipeline is to be fixed first), a request of the
-same model and role within `cooldown`, and that it is a shadow. `retrained`, as somebody told,
-answers what fired before and ends the cooldown.
+Against it stand a fault in the same incident, and an error of its pipeline that is no older than
+`EXPLAINS_MS`, whatever else it explains (the pipeline is to be fixed first: what comes meanwhile is
+nothing to train with); that the version is to be rolled back or was to end; a request of the same
+model and role within `cooldown`; and that it is a shadow. `retrained`, as somebody told, answers
+what fired before and ends the cooldown.
 """
 
 from __future__ import annotations
@@ -25,7 +27,14 @@ from typing import Any
 from stream.alert_state import AlertState
 from stream.columns import Group
 from stream.events import Request
-from stream.members import BETWEEN, DRIFTS, FAULTS, Member, is_at_least
+from stream.members import (
+    BETWEEN,
+    DRIFTS,
+    EXPLAINS_MS,
+    FAULTS,
+    Member,
+    is_at_least,
+)
 from stream.request_forms import asked, fingerprint, of_event, reason
 from stream.rules import RetrainRule
 from stream.shared_sums import NAME as SHARED
@@ -117,6 +126,8 @@ class Retraining:
         times: set[int | None] = {since_ms}
         members = [m for of in speaking.values() for m in of]
         named = {name for m in members for name, _ in m.incidents()}
+        for member in self._obstacles(model_id):
+            times |= {member.quiet_ms, member.sign.start_ms + EXPLAINS_MS + 1}
         for member in (*members, *self._faults(model_id)):
             if named.isdisjoint(name for name, _ in member.incidents()):
                 continue
@@ -140,6 +151,8 @@ class Retraining:
         asked_ms = self._state.requested.retrain_ms(group)
         is_recent = asked_ms is not None and asked_ms + rule.cooldown_ms > at_ms
         if is_recent and not (asked_ms is not None and answered_ms > asked_ms):
+            return None
+        if self._is_hindered(group, at_ms):
             return None
         speaking = [m for m in speaking if answered_ms < m.fired_ms <= at_ms]
         cases = [
@@ -224,6 +237,25 @@ class Retraining:
             m.incident_at(at_ms) for m in faults if m.fired_ms <= at_ms and not m.is_over(at_ms)
         }
 
+    def _is_hindered(self, group: Group, at_ms: int) -> bool:
+        """Whether a version (none: the model as a whole) is not to be trained by then."""
+        model_id, version, role, _ = group
+        if self._state.schedule.at(at_ms).version_of(model_id, version).is_past(at_ms):
+            return True
+        return any(
+            member.fired_ms <= at_ms <= member.sign.start_ms + EXPLAINS_MS
+            for member in self._obstacles(model_id)
+            if not version or member.sign.group[1:3] == (version, role)
+            if not member.is_over(at_ms)
+        )
+
+    def _obstacles(self, model_id: str) -> Iterator[Member]:
+        """Errors of pipelines, and versions to be rolled back."""
+        for group in self._groups(model_id):
+            for member in self._state.incidents.of_group(group):
+                if member.is_cause and not member.sign.is_new_set and member.fired_as == "error":
+                    yield member
+
     def _faults(self, model_id: str) -> Iterator[Member]:
         for group in self._groups(model_id):
             for member in self._state.incidents.of_group(group):
@@ -259,7 +291,8 @@ def _is_loss(member: Member) -> bool:
 
 def _is_drift(member: Member) -> bool:
     sign = member.sign
-    return sign.is_of_inputs and sign.kind in DRIFTS and sign.alertname != SHARED
+    is_drift = sign.is_of_inputs and sign.kind in DRIFTS and sign.alertname != SHARED
+    return is_drift and not sign.is_skew  # the pipeline is to be fixed, which training cannot
 
 
 def _that_may_explain(

@@ -200,6 +200,10 @@ class VersionRule:
     deprecated_after_ms: int | None = None  # it should answer no more then
     successor: str | None = None  # where its predictions should go
 
+    def is_past(self, at_ms: int) -> bool:
+        """Whether it was to end before that."""
+        return self.deprecated_after_ms is not None and at_ms > self.deprecated_after_ms
+
 
 @dataclass(frozen=True, slots=True)
 class ShadowRule:
@@ -481,6 +485,11 @@ class Rules:
 
     def rollback_target(self, model_id: str, version: str) -> str | None:
         return self.version_of(model_id, version).rollback_to
+
+    def comes_before(self, model_id: str, version: str, other: str) -> bool:
+        """Whether that one is known to have come in its place."""
+        is_good = self.rollback_target(model_id, other) == version
+        return is_good or self.version_of(model_id, version).successor == other
 
     def cannot_follow(self, former: Rules) -> list[str]:
         """Why these cannot take over what was held under the former rules; empty if they can."""

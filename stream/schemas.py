@@ -11,14 +11,16 @@ from typing import Any
 
 import msgspec
 
+from stream.control_forms import Form
 from stream.events import Alert, DeadLetter, Outcome, Prediction, Request
 from stream.settings import Settings
 
-_EVENTS: dict[str, tuple[type[msgspec.Struct], str]] = {
+_EVENTS: dict[str, tuple[Any, str]] = {
     "prediction.v1": (Prediction, "A prediction event, as producers put it on the topic"),
     "outcome.v1": (Outcome, "An outcome event: the ground truth of a prediction"),
     "alert.v1": (Alert, "An alert, as consumers read it from the topic"),
     "request.v1": (Request, "A request to act, as consumers read it from the actions topic"),
+    "control.v1": (Form, "A control record, as operators and other systems put it on the topic"),
     "dead_letter.v1": (DeadLetter, "A record that could not be used"),
 }
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 
 from detectors.cusum_bank import CusumBank
-from detectors.effects import Interval, score_difference, within_floor
+from detectors.effects import Interval, score_difference
 from stream.batches import taus_of
-from stream.firing import Firing, Patience
+from stream.firing import Firing, Patience, Standing, Sums, standing_of
 from stream.rules import DAY_MS, Rules
 from stream.shared_sources import SharedSources, SharedTerms
 from stream.unit_effects import SURE
@@ -188,18 +188,17 @@ class SharedWatch:
         looks, asks = firing.looks_at(count) == 0, firing.asks_at(np.array([hour_ms])) == 0
         firing.add(np.array([[x]], np.int64), count[:, None], count, np.zeros(1, np.int64))
         if looks:
-            window = firing.window
-            now = score_difference(
-                window.x[0], window.n[0], max(terms.known, 1.0), tau=terms.tau, level=SURE,
-                anytime=float(firing.patience.look),
-            )  # fmt: skip
-            if within_floor(now, terms.least):
+
+            def stands(window: Sums) -> Standing:
+                now = score_difference(
+                    window.x[0], window.n[0], max(terms.known, 1.0), tau=terms.tau, level=SURE,
+                    anytime=float(firing.patience.look),
+                )  # fmt: skip
+                return standing_of(now, terms.least)
+
+            if firing.look(stands) == "well":
                 self.end()
                 return SharedTold(hour_ms)
-            if now.low > terms.least or now.high < -terms.least:
-                firing.look_anew()
-            else:
-                firing.look_on()
         if not asks:
             return None
         firing.asked()

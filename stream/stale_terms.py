@@ -12,9 +12,10 @@ from detectors.tilts import DOUBT
 from stream.budget import WEIGHTS, false_alerts_per_prediction
 from stream.columns import FEATURE
 from stream.constant import Usual
+from stream.firing import Standing
 from stream.profile import Profile
 from stream.rules import Rules
-from stream.unit_effects import SURE, Standing
+from stream.unit_effects import SURE
 from stream.units import FAULTS, Measure
 from stream.watched import Key, Watched
 

@@ -27,7 +27,7 @@ import numpy as np
 from detectors.run_length import FEWEST
 from stream.columns import FEATURE, NUMBER, TEXT
 from stream.constant import Run, latest_run, usual_of
-from stream.firing import Firing, Patience
+from stream.firing import Firing, Patience, Standing, Sums
 from stream.pane_features import PaneFeatures
 from stream.panes import Ints, PaneTable
 from stream.profile import Profile
@@ -205,13 +205,12 @@ class StaleWatch:
             if usual is not None:
                 if terms.share_of(usual, stuck.longest) is None:  # by what is known now
                     return True
-                seen = int(window.x[0]), window.count, float(firing.patience.look)
-                match standing(terms, usual, *seen):
-                    case "well":
-                        return True
-                    case "ill":
-                        firing.look_anew()
-                        return False
+                looks = float(firing.patience.look)
+
+                def stands(window: Sums) -> Standing:
+                    return standing(terms, usual, int(window.x[0]), window.count, looks)
+
+                return firing.look(stands) == "well"
         firing.look_on()
         return False
 

@@ -162,22 +162,28 @@ class Worker:
             self.host.journal_entry(record.offset, decode_journal(record.value))
 
     async def _control_record(self, record: Any) -> None:
-        if record.value is not None:
-            await self._control(record.partition, record.offset, record.value)
+        offset, value = record.offset, record.value or b""
+        self.configs.refusals.read(record.partition, offset, record.timestamp, value)
+        await self._control(offset, value)
 
-    async def _control(self, partition: int, offset: int, value: bytes) -> None:
+    async def _control(self, offset: int, value: bytes) -> None:
+        refusals = self.configs.refusals
+        if not value:
+            refusals.refuse(offset, "empty", "no value")
+            return
         try:
             record = control.decode(value)
             if isinstance(record, EndOfInput):
                 inputs = self.host.inputs(SOURCES)
                 control.must_name_inputs(record, inputs, self.settings.partitions)
         except control.ControlError as error:
-            log.warning("control record %d of partition %d ignored: %s", offset, partition, error)
+            refusals.refuse(offset, "control_malformed", str(error))
             return
         match record:
             case None:
-                log.warning("control record %d of partition %d: type not known", offset, partition)
+                refusals.refuse(offset, "control_unknown", "its type is not known")
             case EndOfInput():
+                refusals.used(offset)
                 await self.host.input_ends(record)
             case ConfigChange() | Renewal() | Notice():
                 self.configs.announce(offset, record)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,16 +10,13 @@ from detectors.effects import (
     rate_difference,
     score_difference,
     total_variation,
-    within_floor,
 )
-from stream.firing import Patience, Sums
+from stream.firing import Patience, Standing, Sums, standing_of
 from stream.panes import Ints
 from stream.unit_tilts import tilts_of
 from stream.watched import Watched
 
 SURE = 0.99  # of the interval that must lie within the floor
-Standing = Literal["well", "ill", "open"]
-"""As in the reference; clearly beyond the floor; not told yet."""
 
 
 def effect_of(one: Watched, column: int, x: int, n: int, spread: float = 1.0) -> Interval:
@@ -50,9 +45,7 @@ def standing(one: Watched, x: Ints, n: Ints, looks: float, told: float) -> Stand
         found, room = interval_of(one, x, n, looks), _room(one, told).max()
     if unit.up_only:
         found = _upward(found, -floor)
-    if ((found.low > floor) | (found.high < -floor)).any():
-        return "ill"
-    return "well" if within_floor(found, room).all() else "open"
+    return standing_of(found, floor, room)
 
 
 def of_columns(one: Watched, columns: Ints, seen: Sums, patience: Patience) -> Interval:

@@ -345,10 +345,10 @@ class Walk:
             self._told.append(Told(row, one, None, None, refuted=True))
             firing.look_on()
             return
-        match standing(one, *seen, firing.told):
+        looks, told = seen[2], firing.told
+        match firing.look(lambda sums: standing(one, sums.x, sums.n, looks, told)):
             case "ill":
                 firing.told = max(firing.told, moved_as_a_whole(one, *seen))
-                firing.look_anew()
             case "well":
                 del self._firing[key]
                 self._over[key] = firing.over()
@@ -356,7 +356,7 @@ class Walk:
                 self._restart(key)
                 self._told.append(Told(row, one, None, None))
             case "open":
-                firing.look_on()
+                pass
 
     def _is_as_usual(self, key: Key, found: Interval, seen: Sums) -> bool:
         is_shift = self._watched[key].unit.measure == "shift"

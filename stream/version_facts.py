@@ -40,7 +40,7 @@ def is_deployment(
         if of.last_end_ms + forget_ms >= life.first_end_ms
     ]
     if any(other[1] == group[1] and not of.is_deployment for other, of in there):
-        return False  # it was there in another role
+        return False  # in another role it was there when Leeway came; one deployed to that role is
     return any(of.first_end_ms + ADOPTED_MS <= life.first_end_ms for _, of in there)
 
 
@@ -78,6 +78,8 @@ def facts(
         }
         if life.is_deployment:
             detail["is_deployment"] = True
+        if not life.lacks:  # what stage 3 knows of the rules may be older, and no more will come
+            detail["is_last"] = True
         yield MonitorFinding(end_ms, "version", "Version", detail, "seen")
 
 

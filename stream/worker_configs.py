@@ -22,6 +22,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from stream.alert_stage import AlertStage
+from stream.control_refusals import ControlRefusals
 from stream.idle import SIDES, Side
 from stream.journal import TopicTail, journal_key
 from stream.kafka_admin import connection
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
 
+Announced = ConfigChange | Renewal | Notice
 End = Callable[[str, int], Awaitable[int]]
 """The offset behind the last record of a topic's partition, as the broker has it now."""
 
@@ -51,7 +53,8 @@ class Configs:
         self._host, self._journal, self._control = host, journal, control
         self._end = end
         self._book: RuleBook | None = None
-        self._heard: list[tuple[int, ConfigChange]] = []  # not judged: the founding is not known
+        self.refusals = ControlRefusals(host)
+        self._heard: list[tuple[int, Announced]] = []  # not judged: the founding is not known
         self._changes: list[tuple[int, ConfigChange]] = []  # offset of the announcement
         self._renewals: list[tuple[int, Renewal]] = []
         self._notices: list[tuple[int, Notice]] = []
@@ -91,30 +94,44 @@ class Configs:
 
     # -- announcements
 
-    def announce(self, offset: int, change: ConfigChange | Renewal | Notice) -> None:
-        if isinstance(change, Notice):
-            self._notices.append((offset, change))
-            return
-        if isinstance(change, Renewal):
-            self._renewals.append((offset, change))
-            done = "deployed" if change.references else "accepted"
-            log.info("a new reference of model %s was %s", change.model_id, done)
-            return
+    def announce(self, offset: int, change: Announced) -> None:
         self._heard.append((offset, change))
         if self._book is not None:
             self._judge()
 
     def _judge(self) -> None:
-        assert self._book is not None
+        """In the order of the topic, so that every worker refuses the same."""
         heard, self._heard = self._heard, []
         for offset, change in heard:
-            try:
-                self._book.announce(change)
-            except RefusedConfigError as error:
-                log.error("control record %d ignored: %s", offset, error)  # noqa: TRY400 one line
+            why = self._take(offset, change)
+            if why:
+                self.refusals.refuse(offset, "control_refused", why)
             else:
-                self._changes.append((offset, change))
-                log.info("config %s was announced", change.rules.config_hash())
+                self.refusals.used(offset)
+
+    def _take(self, offset: int, change: Announced) -> str:
+        """Why it cannot come into force; empty: it will."""
+        assert self._book is not None
+        if isinstance(change, Notice):
+            self._notices.append((offset, change))
+            return ""
+        if isinstance(change, Renewal):
+            before = self._changes[-1][1].rules if self._changes else self._book.founding
+            misfits = change.misfits(before)
+            if misfits:
+                of = f"{change.model_id} v{change.version}"
+                return f"no reference of {of}: {'; '.join(misfits)}"
+            self._renewals.append((offset, change))
+            done = "deployed" if change.references else "accepted"
+            log.info("a new reference of model %s was %s", change.model_id, done)
+            return ""
+        try:
+            self._book.announce(change)
+        except RefusedConfigError as error:
+            return str(error)
+        self._changes.append((offset, change))
+        log.info("config %s was announced", change.rules.config_hash())
+        return ""
 
     async def rules(self, config_hash: str, announced_at: int) -> Rules:
         """Of an entry in the journal; waits until the announcement is read here too."""
@@ -145,26 +162,11 @@ class Configs:
             owned = host.models.get(partition)
             if owned is None or owned.core.has_activated(offset):
                 continue
-            if not await self._has_caught_up(owned):
-                continue
-            if self._fits(offset, renewal):
+            if await self._has_caught_up(owned):
                 await self._renew(owned, offset, renewal)
-            else:
-                self._renewals.remove((offset, renewal))
 
         await self._look_at_notices()
-
-    def _fits(self, offset: int, renewal: Renewal) -> bool:
-        """Under the configuration announced last before it, whatever has been announced since."""
-        if self._book is None or not renewal.references:
-            return True
-        before = [change.rules for at, change in self._changes if at < offset]
-        misfits = renewal.misfits(before[-1] if before else self._book.founding)
-        if misfits:
-            of = renewal.model_id, renewal.version
-            why = "; ".join(misfits)
-            log.error("control record %d ignored: no reference of %s v%s: %s", offset, *of, why)
-        return not misfits
+        await self.refusals.send()
 
     async def _look_at_notices(self) -> None:
         for slot in list(self._host.alerts.values()):

@@ -16,7 +16,7 @@ import typer.main
 import yaml
 from prometheus_client import CollectorRegistry
 
-from stream import records, schemas
+from stream import control_refusals, records, schemas
 from stream.cli import app, main
 from stream.events import Alert, Kind, Records
 from stream.identity import IdMemory, hash_ids
@@ -160,7 +160,7 @@ def test_every_reason_of_a_dead_letter_is_documented_and_no_other() -> None:
     given |= set(re.findall(r'_refuse\([^"\n]*"(\w+)"', source))
     given |= set(re.findall(r'(?:return|else) "(\w+)"', source))
     given |= {reason for _, reason in records._REASONS}
-    given.add("not_finite")
+    given |= {"not_finite", *get_args(control_refusals.Reason)}
     assert first_cells(rows_of("Bad input")) == given
 
 

@@ -31,17 +31,15 @@ static PyObject *block_of(const Panes *p, Kept *k, const Py_buffer *opening, PyO
 {
     Sums sums;
     PyObject *record = NULL, *ends = NULL, *made = NULL;
-    const int64_t *order = p->by.order ? p->by.order + p->by.starts[first] : NULL;
-    const size_t from = p->by.starts[first], n = p->by.starts[last] - from;
     if (!sums_begun(&sums, (Py_ssize_t)(last - first), p->of.columns))
         goto done;
     int added = sampled(p, k, first, last);
     for (Py_ssize_t c = 0; added == 1 && c < p->of.columns; c++) {
         const uint8_t *kind = p->of.kind[c];
         const uint64_t *bits = p->of.bits[c];
-        const Cells cells = {order ? kind : kind + from, order ? bits : bits + from, order};
-        added = summarised(&sums.of, &scratch, &cells, p->by.pane + from, n,
-                           (int64_t)(last - first) * c - (int64_t)first, (int64_t)p->most_texts);
+        const Cells cells = {kind, bits, p->by.order};
+        added = summarised(&sums.of, &scratch, &cells, p->by.starts + first, last - first,
+                           (int64_t)(last - first) * c, (int64_t)p->most_texts);
     }
     if (added < 0)
         goto done;

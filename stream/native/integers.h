@@ -6,6 +6,8 @@
 #include <Python.h>
 #include <stdint.h>
 
+#define AHEAD 16 /* objects lie scattered in memory */
+
 /* (list, what None becomes) -> 64-bit integers; OverflowError for what is beyond them. */
 static PyObject *integers(PyObject *self, PyObject *args)
 {
@@ -19,6 +21,8 @@ static PyObject *integers(PyObject *self, PyObject *args)
     int64_t *to = made ? (int64_t *)PyBytes_AS_STRING(made) : NULL;
     for (Py_ssize_t i = 0; made && i < n && i < PyList_GET_SIZE(list); i++) {
         PyObject *one = PyList_GET_ITEM(list, i);
+        if (i + AHEAD < n && i + AHEAD < PyList_GET_SIZE(list))
+            __builtin_prefetch(PyList_GET_ITEM(list, i + AHEAD));
         to[i] = one == Py_None ? none : PyLong_AsLongLong(one);
         if (to[i] == -1 && PyErr_Occurred())
             Py_CLEAR(made);

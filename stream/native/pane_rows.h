@@ -13,17 +13,12 @@
 /* Rows by pane; those of pane p are from starts[p] to before starts[p + 1]. */
 typedef struct {
     int64_t *order; /* NULL where they are in order */
-    int64_t *pane;  /* of each of them */
     int64_t ends[MOST_PANES];
     size_t starts[MOST_PANES + 1];
     size_t panes;
 } ByPane;
 
-static void by_pane_given_back(ByPane *b)
-{
-    PyMem_Free(b->order);
-    PyMem_Free(b->pane);
-}
+static void by_pane_given_back(ByPane *b) { PyMem_Free(b->order); }
 
 /* Where this end is, or belongs, among those met. */
 static size_t place_of_end(const ByPane *b, int64_t end)
@@ -66,14 +61,10 @@ static int sorted_by_pane(ByPane *b, const int64_t *end, size_t n)
     b->panes = 0;
     if (!ends_met(b, end, n, &rises))
         return 0;
-    b->pane = PyMem_Malloc(n * sizeof *b->pane + 1);
-    if (!b->pane)
-        return -1;
     memset(b->starts, 0, (b->panes + 1) * sizeof *b->starts);
     for (size_t i = 0, at = 0; i < n; i++) {
         if (b->ends[at] != end[i])
             at = place_of_end(b, end[i]);
-        b->pane[i] = (int64_t)at;
         b->starts[at + 1]++;
     }
     for (size_t p = 0; p < b->panes; p++)
@@ -85,11 +76,11 @@ static int sorted_by_pane(ByPane *b, const int64_t *end, size_t n)
     b->order = PyMem_Malloc(n * sizeof *b->order + 1);
     if (!b->order)
         return -1;
-    for (size_t i = 0; i < n; i++)
-        b->order[next[b->pane[i]]++] = (int64_t)i;
-    for (size_t p = 0; p < b->panes; p++)
-        for (size_t i = b->starts[p]; i < b->starts[p + 1]; i++)
-            b->pane[i] = (int64_t)p;
+    for (size_t i = 0, at = 0; i < n; i++) {
+        if (b->ends[at] != end[i])
+            at = place_of_end(b, end[i]);
+        b->order[next[at]++] = (int64_t)i;
+    }
     return 1;
 }
 

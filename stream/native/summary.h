@@ -188,13 +188,46 @@ static bool put_few_texts(Sparse *to, Scratch *w, int64_t p, int64_t most)
     return put_texts(to, (Counted *)w->texts.data, t->distinct, p, most);
 }
 
+/* Whether all of these cells hold numbers. */
+static inline bool are_numbers(const uint8_t *kind, size_t n)
+{
+    uint64_t other = 0, eight;
+    for (; n >= 8; kind += 8, n -= 8) {
+        memcpy(&eight, kind, 8);
+        other |= eight ^ 0x0101010101010101ULL * NUMBER;
+    }
+    for (; n; kind++, n--)
+        other |= *kind ^ NUMBER;
+    return !other;
+}
+
+/* What numbers lie between. */
+typedef struct {
+    double low, high;
+} Limits;
+
+static inline bool number_added(Scratch *w, Limits *l, uint64_t bits)
+{
+    double x;
+    memcpy(&x, &bits, 8);
+    l->low = x < l->low ? x : l->low;
+    l->high = x > l->high ? x : l->high;
+    return add_number(&w->numbers, bits, x);
+}
+
 /* The rows of one pane; false where there is no room, or numpy must do it. */
 static inline __attribute__((always_inline)) bool pane_summarised(Summary *s, Scratch *w, const Cells *c, size_t from, size_t end,
                                    int64_t p, int64_t most)
 {
-    double low = INFINITY, high = -INFINITY;
+    Limits limits = {INFINITY, -INFINITY};
     int64_t counts[KINDS] = {0};
     bool are_few = true;
+    if (!c->order && are_numbers(c->kind + from, end - from)) {
+        counts[NUMBER] = (int64_t)(end - from);
+        for (; from < end; from++)
+            if (!number_added(w, &limits, c->bits[from]))
+                return false;
+    }
     for (size_t i = from; i < end; i++) {
         const int64_t row = row_at(c, i);
         const uint8_t k = c->kind[row];
@@ -202,11 +235,7 @@ static inline __attribute__((always_inline)) bool pane_summarised(Summary *s, Sc
             return false;
         counts[k]++;
         if (k == NUMBER) {
-            double x;
-            memcpy(&x, &c->bits[row], 8);
-            low = x < low ? x : low;
-            high = x > high ? x : high;
-            if (!add_number(&w->numbers, c->bits[row], x))
+            if (!number_added(w, &limits, c->bits[row]))
                 return false;
         } else if (k == TEXT) {
             are_few = are_few && counted(&w->few, c->bits[row]);
@@ -215,8 +244,8 @@ static inline __attribute__((always_inline)) bool pane_summarised(Summary *s, Sc
     for (int k = NULL_CELL; k < KINDS; k++)
         s->counts[k][p] = counts[k];
     if (counts[NUMBER]) {
-        s->minimum[p] = low;
-        s->maximum[p] = high;
+        s->minimum[p] = limits.low;
+        s->maximum[p] = limits.high;
         put_exponents(&w->numbers, &w->sum, &w->square);
         if (!put_sum(&s->sums, &w->sum, p) || !put_sum(&s->squares, &w->square, p) ||
             !put_buckets(&s->buckets, &w->numbers, p))
@@ -232,18 +261,18 @@ static inline __attribute__((always_inline)) bool pane_summarised(Summary *s, Sc
     return true;
 }
 
-/* One column; `pane` rises and is below the number of panes; the first one counts as pane `first` of
- * the summary. */
-static bool summarised(Summary *s, Scratch *w, const Cells *c, const int64_t *pane, size_t n,
+/* One column, whose rows of pane p are from starts[p] to before starts[p + 1]; the first one counts as
+ * pane `first` of the summary. */
+static bool summarised(Summary *s, Scratch *w, const Cells *c, const size_t *starts, size_t panes,
                        int64_t first, int64_t most)
 {
     const Cells in_order = {c->kind, c->bits, NULL};
-    for (size_t i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n && pane[end] == pane[i];)
-            end++;
-        const int64_t p = first + pane[i];
-        if (!(c->order ? pane_summarised(s, w, c, i, end, p, most)
-                       : pane_summarised(s, w, &in_order, i, end, p, most)))
+    for (size_t p = 0; p < panes; p++) {
+        const size_t from = starts[p], end = starts[p + 1];
+        if (from == end)
+            continue;
+        if (!(c->order ? pane_summarised(s, w, c, from, end, first + (int64_t)p, most)
+                       : pane_summarised(s, w, &in_order, from, end, first + (int64_t)p, most)))
             return false;
     }
     return true;

@@ -78,11 +78,10 @@ static void sums_given_back(Sums *s)
 /* One column into the summary, its panes from `first` on: 1, 0 where numpy must do it, -1 with an
  * error. `last`: the greatest row that is asked for. */
 static int add_column(PyObject *pair, Summary *s, const int64_t *order, uint64_t last,
-                      const Py_buffer *pane, int64_t first, Py_ssize_t most)
+                      const size_t *starts, size_t panes, int64_t first, Py_ssize_t most)
 {
     Py_buffer kind = {0}, bits = {0};
     int added = -1;
-    const Py_ssize_t n = pane->len / 8;
     if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2) {
         PyErr_SetString(PyExc_TypeError, "a column is a pair of kinds and bits");
         return -1;
@@ -95,12 +94,12 @@ static int add_column(PyObject *pair, Summary *s, const int64_t *order, uint64_t
         PyErr_SetString(PyExc_ValueError, "kinds and bits differ in length");
         goto done;
     }
-    if (n && last >= (uint64_t)kind.len) {
+    if (starts[panes] && last >= (uint64_t)kind.len) {
         PyErr_SetString(PyExc_ValueError, "a row beyond the column");
         goto done;
     }
     const Cells cells = {kind.buf, bits.buf, order};
-    added = summarised(s, &scratch, &cells, pane->buf, (size_t)n, first, most);
+    added = summarised(s, &scratch, &cells, starts, panes, first, most);
 done:
     PyBuffer_Release(&kind);
     if (bits.obj)
@@ -120,14 +119,28 @@ static uint64_t last_row(const int64_t *order, Py_ssize_t n)
     return last;
 }
 
-static bool rises_within(const Py_buffer *pane, Py_ssize_t panes)
+/* Where the rows of each pane begin, and where the last ends; NULL with an error where the panes of
+ * rows do not rise, or are beyond so many. */
+static size_t *starts_of(const Py_buffer *pane, Py_ssize_t panes)
 {
     const int64_t *p = pane->buf;
     const Py_ssize_t n = pane->len / 8;
-    for (Py_ssize_t i = 0; i < n; i++)
-        if (p[i] < (i ? p[i - 1] : 0) || p[i] >= panes)
-            return false;
-    return true;
+    size_t *starts = PyMem_Malloc(((size_t)panes + 1) * sizeof *starts);
+    Py_ssize_t next = 0;
+    if (!starts)
+        return (size_t *)PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (p[i] < (i ? p[i - 1] : 0) || p[i] >= panes) {
+            PyErr_SetString(PyExc_ValueError, "panes do not rise, or are too many");
+            PyMem_Free(starts);
+            return NULL;
+        }
+        for (; next <= p[i]; next++)
+            starts[next] = (size_t)i;
+    }
+    for (; next <= panes; next++)
+        starts[next] = (size_t)n;
+    return starts;
 }
 
 static PyObject *summary(PyObject *self, PyObject *args)
@@ -139,24 +152,30 @@ static PyObject *summary(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!z*y*nn", &PyList_Type, &columns, &order, &pane, &panes, &most))
         return NULL;
     const Py_ssize_t count = PyList_GET_SIZE(columns);
+    size_t *starts = NULL;
     Sums s;
     if (!sums_begun(&s, panes, count)) {
         PyErr_NoMemory();
         goto done;
     }
-    if ((order.obj && order.len != pane.len) || !rises_within(&pane, panes)) {
-        PyErr_SetString(PyExc_ValueError, "panes do not rise, are too many, or not one of each row");
+    if (order.obj && order.len != pane.len) {
+        PyErr_SetString(PyExc_ValueError, "not a pane of each row");
         goto done;
     }
+    starts = starts_of(&pane, panes);
+    if (!starts)
+        goto done;
     const uint64_t last = last_row(order.buf, pane.len / 8);
     int added = 1;
     tidied(&scratch);
     for (Py_ssize_t i = 0; added == 1 && i < count; i++)
-        added = add_column(PyList_GET_ITEM(columns, i), &s.of, order.buf, last, &pane, i * panes, most);
+        added = add_column(PyList_GET_ITEM(columns, i), &s.of, order.buf, last, starts, (size_t)panes,
+                           i * panes, most);
     if (added == 1)
         result = summary_parts(&s.of, panes * count);
     tidied(&scratch);
 done:
+    PyMem_Free(starts);
     sums_given_back(&s);
     if (order.obj)
         PyBuffer_Release(&order);

@@ -53,6 +53,23 @@ def test_anytime_intervals_hold_the_truth_at_every_look() -> None:
     assert (score.high - score.low).mean() < 1.7 * (once.high - once.low).mean()
 
 
+@pytest.mark.parametrize("rate", [0.001, 0.01, 0.05, 0.5])
+def test_anytime_intervals_of_rare_rates_hold_the_truth_at_every_look(rate: float) -> None:
+    rng, first, runs = np.random.default_rng(8), 500, 5000
+    held, k, n = np.ones(runs, np.bool_), np.zeros(runs, np.int64), 0
+    for look in (first * 2**i for i in range(8)):
+        k, n = k + rng.binomial(look - n, rate, runs), look
+        found = rate_difference(k, n, 0, 10**12, level=0.99, anytime=first)
+        held &= (found.low <= rate) & (rate <= found.high)
+    assert held.mean() >= 0.99
+
+
+def test_none_of_so_many_values_is_known_to_be_less_than_one_in_a_hundred() -> None:
+    found = rate_difference(0, 1000, 0, 10_000, level=0.99, anytime=500.0)
+    assert float(found.high) < 0.01
+    assert float(rate_difference(0, 500, 0, 10_000, level=0.99, anytime=500.0).high) > 0.01
+
+
 def test_superiority_is_the_chance_of_a_larger_value() -> None:
     rng = np.random.default_rng(3)
     old, new = rng.exponential(1.0, 4000), rng.exponential(1.5, 4000)

@@ -96,6 +96,8 @@ def test_a_deprecated_version_that_still_gets_requests_is_told() -> None:
     assert alert.evidence["reference"]["successor"] == "7"
     assert "move them to v7" in alert.summary
     assert 0 < epoch_ms(alert.evaluated_at) - story.onset_ms <= 61 * MINUTE_MS
+    assert {a.model.version for a in story.first if a.kind != "version"} == set(), "it is no v8"
+    assert story.requests == []
     told = [a for a in bare.first if a.kind == "version"]
     assert [(a.alertname, a.model.version) for a in told] == [("VersionUnready", "6")]
     off = play("version:deprecated@30h,20%", config="requires: []")

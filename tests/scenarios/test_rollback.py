@@ -27,6 +27,8 @@ def worse(story: Play) -> None:
     (request,) = [r for r in story.requests if r.type == "rollback"]
     assert (request.target, request.model.version) == ("7", "8")
     assert request.evidence["effect"]["low"] > 0
+    assert {a.recommended_action for a in story.alerts} <= {"investigate", "rollback"}
+    assert "retrain" not in {r.type for r in story.requests}
 
 
 @pytest.mark.parametrize("share", ["50%", "100%"], ids=["beside it", "after it"])
@@ -38,3 +40,12 @@ def test_a_version_that_is_as_good_stays() -> None:
     story = play("version:new@30h,50%", models=("pricing",), config=CONFIG)
     assert story.alerts == []
     assert story.requests == []
+
+
+def test_what_becomes_worse_long_behind_its_beginning_is_not_of_the_version() -> None:
+    """It is compared with the reference of the version before it still."""
+    story = play("version:new@30h", "concept@44h", models=("pricing",), hours=54, config=CONFIG)
+    losses = [a for a in story.first if a.recommended_action == "retrain"]
+    assert losses, "retraining is asked for"
+    assert {a.model.version for a in losses} == {"8"}
+    assert "so since it went live" not in losses[0].summary

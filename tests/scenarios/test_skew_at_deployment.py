@@ -60,6 +60,16 @@ def test_a_feature_that_serving_computes_otherwise_is_told(
 ) -> None:
     alert = root(skewed(fault), events)
     assert (alert.alertname, alert.scope.feature) == (alertname, "amount")
+    assert alert.recommended_action == "fix_pipeline"
+
+
+def test_what_is_lost_by_skew_asks_for_no_training() -> None:
+    story = skewed("skew:customer_score@0h,x0.5")
+    assert "error" in {a.severity for a in story.first if a.kind == "performance"}
+    assert {a.recommended_action for a in story.alerts if a.severity != "info"} <= {
+        "fix_pipeline", "investigate", "none"
+    }  # fmt: skip
+    assert [r.type for r in story.requests] == ["fix_pipeline"]
 
 
 def test_what_begins_a_day_later_is_no_skew() -> None:

@@ -325,6 +325,36 @@ def test_a_known_version_in_another_role_or_behind_a_long_silence_is_no_deployme
     assert unready(DAYS, live) == [("2", "champion", "firing")], "a shadow does not answer"
 
 
+def test_what_was_deployed_to_one_role_is_a_deployment_in_the_next() -> None:
+    promoted = of_days(("1", "champion", 0, 60), ("2", "b", 30, 40), ("2", "champion", 40, 60))
+    both = [("2", "b", "firing"), ("2", "champion", "firing")]
+    assert list(dict.fromkeys(unready(DAYS, promoted))) == both
+    tried = ExperimentRule("prices", ("a", "b"), (0.5, 0.5))
+    variant = replace(DAYS, models={"m": replace(OWNED, experiments=(tried,))})
+    told = list(dict.fromkeys(unready(variant, promoted)))
+    assert told == both[1:], "as a variant it needs an owner only"
+
+
+def test_what_is_declared_ends_the_alert_however_late_stage_3_hears_of_it() -> None:
+    owned = replace(OWNED, budget=BudgetRule(), versions=(("2", VersionRule(rollback_to="1")),))
+    declared = replace(DAYS, models={"m": owned})
+    stream = of_days(("1", "champion", 0, 50), ("2", "champion", 30, 50))
+    ends = set()
+    for late_h in (0, 3, 10**6):
+        pipeline = Pipeline(DAYS, 2)
+        for stage in pipeline.models:
+            stage.activate(35 * HOUR_MS, declared)
+        pipeline.alert_stage.activate((35 + late_h) * HOUR_MS, declared)
+        for side, batch in stream.batches(Random(2), 150):
+            feed(pipeline, side, batch)
+        pipeline.end_of_input(None)
+        told = [json.loads(value) for value in alert_bytes(pipeline)]
+        (end,) = [a["ends_at"] for a in told if a["status"] == "resolved"]
+        ends.add(end)
+    assert len(ends) == 1
+    assert ends.pop() <= iso(36 * HOUR_MS + 600_000)
+
+
 def test_a_deployment_is_ready_once_its_reference_is_there() -> None:
     owned = replace(OWNED, budget=BudgetRule(), versions=(("2", VersionRule(rollback_to="1")),))
     rules = replace(DAYS, models={"m": owned}, reference=ReferenceRule(200, 1_000))

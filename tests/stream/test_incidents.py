@@ -32,10 +32,16 @@ KINDS_OF: dict[str, tuple[str, str, str]] = {
     "FeatureDrift": ("feature_drift", "warning", "investigate"),
     "PredictionDrift": ("prediction_drift", "warning", "investigate"),
     "ErrorRateDrift": ("performance", "error", "retrain"),
+    "VersionWorse": ("performance", "error", "rollback"),
     "OutOfRange": ("data_quality", "warning", "fix_pipeline"),
     "LatencyDrift": ("latency", "warning", "investigate"),
     "FeatureShapeDrift": ("feature_drift", "info", "investigate"),
     "FeatureSetChange": ("schema", "info", "investigate"),
+}
+OF_ONE: dict[str, tuple[str, str, str]] = {
+    "ObjectiveMissed": ("performance", "error", "investigate"),
+    "VersionWorse": ("performance", "error", "rollback"),
+    "ThroughputChange": ("throughput", "warning", "investigate"),
 }
 
 
@@ -51,7 +57,7 @@ def finding(
     estimate: float = 1.0,
 ) -> Finding:
     """Of the pane that ends then."""
-    kind, severity, action = KINDS_OF[alertname]
+    kind, severity, action = (KINDS_OF | OF_ONE)[alertname]
     is_cohort = kind == "performance"
     detail = DETAIL | {
         "alertname": alertname,
@@ -63,6 +69,9 @@ def finding(
         "effect": DETAIL["effect"] | {"estimate": estimate},
         "summary": f"{alertname} of {feature}",
     }
+    if alertname == "VersionWorse":
+        beside = {"version": "0", "same_hours": False}
+        detail |= {"evidence": {"reference": beside}, "summary": "it errs more: go back to v0"}
     if alertname == "FeatureSetChange":
         detail |= {"from": "f@7", "to": "f@8"}
     return Finding(
@@ -553,7 +562,7 @@ def test_nor_where_much_happens_to_one_model(seed: int) -> None:
             random.choice(sorted(KINDS_OF)),
             random.choice("xxxy"),
             random.choice("mmmn"),
-            "1",
+            random.choice("112"),
             random.choice((0, 30, 100, 300)),
             [(random.randint(1, 20), random.choice(verdicts)) for _ in range(3)],
         )
@@ -643,3 +652,30 @@ def test_what_names_its_segments_is_read_back_by_a_new_owner_and_by_whoever_read
     assert run([eu, whole, quiet], steps, restored_at=frozenset({1})) == effects
     written = [effect.value for effect in effects if isinstance(effect, ToAlerts)]
     assert [msgspec.json.decode(value, type=Alert) for value in written] == alerts_of(effects)
+
+
+def test_what_outcomes_say_of_a_version_to_be_rolled_back_is_folded_whenever_it_is_told() -> None:
+    before, worse = finding(1_000, "ErrorRateDrift"), finding(1_010, "VersionWorse", since_ms=960)
+    behind, of_segment = finding(1_020, "ErrorRateDrift", "x"), finding(1_030, "ErrorRateDrift")
+    of_segment.group = (*worse.group[:3], "region=EU")
+    for findings in ([before, worse, behind, of_segment], [worse, before, behind, of_segment]):
+        last = {alert.fingerprint: alert for alert in told(findings)}.values()
+        assert {alert.recommended_action for alert in last} == {"rollback"}
+        assert len({alert.incident_id for alert in last}) == 1
+    of_another = finding(1_020, "ErrorRateDrift", version="2")
+    assert told([worse, of_another])[-1].recommended_action == "retrain"
+    over = finding(1_011, "VersionWorse", verdict="quiet")
+    later = finding(5_000, "ErrorRateDrift", since_ms=4_990)
+    assert told([worse, over, later])[-1].recommended_action == "retrain"
+
+
+def test_nobody_goes_back_to_a_version_that_had_become_worse_than_its_reference_too() -> None:
+    worse, lost = finding(3_000, "VersionWorse"), finding(1_000, "ErrorRateDrift", version="0")
+    (alert,) = [a for a in told([lost, worse]) if a.alertname == "VersionWorse"]
+    assert alert.recommended_action == "investigate"
+    assert "v0 had become worse than that too" in alert.summary
+    well = finding(2_000, "ErrorRateDrift", version="0", verdict="quiet")
+    beside = finding(3_000, "VersionWorse")
+    beside.detail["evidence"] = {"reference": {"version": "0", "same_hours": True}}
+    for findings in ([worse], [lost, well, worse], [lost, beside]):
+        assert told(findings)[-1].recommended_action == "rollback"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stream import native, native_summary
 from stream.columns import ABSENT, NUMBER, OTHER, TEXT, Column, Rows
-from stream.panes import PaneTable, summarise, summarise_all
+from stream.panes import PaneTable, collapse, merge, merge_all, summarise, summarise_all
 from stream.plain_panes import feature_to_plain, table_to_plain
 from tests.parsers import needs_the_native_parser
 
@@ -167,3 +167,64 @@ def test_a_call_that_fails_leaves_nothing_behind() -> None:
     made = native_summary.summary([Column(kinds[:1], bits[:1])], None, pane[:1], 1, FEW_TEXTS)
     assert made is not None
     assert [part[2].tolist() for part in made[3:]] == [[1], []]
+
+
+# -- of many one
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.lists(rows, min_size=1, max_size=12), min_size=1, max_size=5), st.integers(1, 6))
+def test_any_tables_merge_to_the_same(drawn: list[list[Any]], keep: int) -> None:
+    made = [rows_of(of) for of in drawn]
+    made[0] = replace(made[0], columns={"number": made[0].columns["number"]})
+    tables = [summarise(of, keep, FEW_TEXTS) for of in made]
+    merged = []
+    with pytest.MonkeyPatch.context() as patch:
+        for in_use in (True, False):
+            patch.setattr(native, "IN_USE", in_use)
+            of_all = (
+                merge_all([tables, tables[:2], tables[1:]], keep, FEW_TEXTS) if tables[1:] else []
+            )
+            of_all += [merge(tables, keep, FEW_TEXTS), collapse(tables, 9_000, keep, FEW_TEXTS)]
+            merged.append([_bytes(table_to_plain(of)) for of in of_all])
+    assert merged[0] == merged[1]
+
+
+def test_sums_that_cancel_leave_no_bin() -> None:
+    pane, key = np.zeros(2, np.int64), np.array([-3, 4], np.int64)
+    part = (np.array([1]), pane, key, np.array([5, 2**62], np.int64))
+    back = (np.array([1]), pane, key, np.array([-5, 2**62], np.int64))
+    made = native_summary.merged([part, back], 2, drops=True)
+    assert made is not None
+    assert [column.tolist() for column in made] == [[1], [4], [-(2**63)]]
+    made = native_summary.merged([part, back], 2)
+    assert made is not None
+    assert [column.tolist() for column in made] == [[1, 1], [-3, 4], [0, -(2**63)]]
+
+
+def test_keys_above_the_half_are_the_last_where_they_have_no_sign() -> None:
+    one = np.zeros(1, np.int64)
+    keys = [np.array([2**64 - 1], np.uint64), np.array([1], np.uint64)]
+    made = native_summary.merged([(one, one, key, one + 1) for key in keys], 1)
+    assert made is not None
+    assert made[1].tolist() == [1, 2**64 - 1]
+
+
+def test_tables_that_do_not_fit_are_refused() -> None:
+    merged = native.EXTENSION.merged
+    two, one = np.zeros(2, np.int64), np.zeros(1, np.int64)
+    for table in (
+        (one, two, two, one),
+        (one, two, one, two),
+        (one, one + 1, one, one),
+        (one, one - 1, one, one),
+        (one + 5, one, one, one),
+        (one - 1, one, one, one),
+        (one, one, one),
+        [one, one, one, one],
+        (one.view(np.uint8)[:7], one, one, one),
+    ):
+        with pytest.raises(ValueError, match="fit"):
+            merged([table], 5, True, False)
+    with pytest.raises(ValueError, match="fit"):
+        merged([], -1, True, False)

@@ -164,6 +164,54 @@ def test_what_stage_2_asks_for_is_no_alert_and_is_asked_for_once() -> None:
     assert (request.type, request.target, request.summary) == ("experiment", "b", "b wins")
 
 
+def test_a_version_to_be_rolled_back_is_not_trained_whatever_speaks_for_it() -> None:
+    worse = finding(1_000, "VersionWorse")
+    later = finding(90_000, "ErrorRateDrift", since_ms=89_900)
+    drifts = [finding(3_000 + n, "FeatureDrift", name) for n, name in enumerate("abc")]
+    rules = retrain(drifts=3)
+    assert [r.type for r in asked([worse, later, *drifts], rules)] == ["rollback"]
+    over = finding(9_000, "VersionWorse", verdict="quiet")
+    assert kinds(asked([worse, over, *drifts], rules))[1:] == [("retrain", "m", "09.510")]
+
+
+def test_a_version_that_was_to_end_is_not_trained() -> None:
+    ended = replace(MODEL, versions=(("1", VersionRule(deprecated_after_ms=1_200)),))
+    rules = replace(RULES, models={"m": ended})
+    assert asked([ERRORS], rules) == []
+    before = finding(100, "ErrorRateDrift")
+    assert [r.requested_at[17:23] for r in asked([before], rules)] == ["00.610"]
+
+
+def test_nothing_is_trained_on_what_a_broken_pipeline_makes_whatever_speaks_for_it() -> None:
+    fixed = finding(9_000, "NullRate", "x", verdict="quiet")
+    other = finding(1_100, "ErrorRateDrift", since_ms=100)  # had begun before, found behind
+    event = told(5_000, "business_event", model_id="m", name="prices")
+    rules = retrain(events=("prices",), cooldown_ms=0)
+    for speaks, notices in (([other], ()), ([], (event,))):
+        requests = asked([NULLS, *speaks], rules, *notices)
+        assert [r.type for r in requests] == ["fix_pipeline"]
+        _, request = asked([NULLS, *speaks, fixed], rules, *notices)
+        assert (request.type, request.requested_at[17:23]) == ("retrain", "09.010")
+    elsewhere = finding(1_000, "NullRate", "x", version="2")
+    assert "retrain" in {r.type for r in asked([elsewhere, other])}
+
+
+def test_a_fault_of_two_weeks_is_how_things_are() -> None:
+    at_ms = 15 * DAY_MS
+    errors = finding(at_ms, "ErrorRateDrift")
+    end = [(at_ms + DAY_MS, at_ms + DAY_MS)]
+    effects = run([NULLS, errors], end, rules=RULES)
+    told = [effect.request for effect in effects if isinstance(effect, ToActions)]
+    assert [request.type for request in told] == ["fix_pipeline", "retrain"]
+
+
+def test_skew_is_no_drift_that_retraining_is_asked_for() -> None:
+    drifts = [finding(1_000 + n, "FeatureDrift", name) for n, name in enumerate("abc")]
+    drifts[0].detail["evidence"] = {"current": {}, "reference": {"skew": True}}
+    assert asked(drifts, retrain(drifts=3)) == []
+    assert len(asked(drifts, retrain(drifts=2))) == 1
+
+
 def test_a_shadow_is_not_retrained_and_what_is_better_asks_for_nothing() -> None:
     shadow = finding(1_000, "ErrorRateDrift")
     shadow.group = ("m", "1", "shadow", "")

@@ -9,7 +9,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from stream import schemas
+from stream import control, schemas
 from stream.events import Outcome, Prediction
 from stream.settings import Settings
 
@@ -58,6 +58,28 @@ def test_the_contracts_example_satisfies_schema_and_decoder(
 ) -> None:
     jsonschema.validate(event, schemas.schema(name))
     msgspec.json.decode(msgspec.json.encode(event), type=struct)
+
+
+RECORDS: list[dict[str, Any]] = [
+    {"type": "end_of_input", "effective_at": 1, "offsets": {"p": {"0": 5}}},
+    {"type": "reference", "effective_at": "2026-11-22T10:00:00Z", "model_id": "fraud"},
+    {"type": "acknowledgement", "alert_id": "a", "by": "ann"},
+    {"type": "retrained", "model_id": "fraud", "model_version": "42"},
+    {"type": "business_event", "model_id": "fraud", "name": "new-prices"},
+]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["type"])
+def test_schema_and_decoder_take_the_same_control_records(record: dict[str, Any]) -> None:
+    known = schemas.schema("control.v1")
+    jsonschema.validate(record, known)
+    assert control.decode(msgspec.json.encode(record)) is not None
+    for missing in record.keys() - {"effective_at", "model_version", "alert_id"}:
+        lacking = {name: value for name, value in record.items() if name != missing}
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(lacking, known)
+        with pytest.raises(control.ControlError):
+            control.decode(msgspec.json.encode(lacking))
 
 
 @pytest.mark.parametrize("missing", ["prediction_id", "model_version", "features", "prediction"])

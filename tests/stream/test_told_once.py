@@ -203,6 +203,28 @@ def test_a_change_that_grows_is_told_step_by_step() -> None:
     assert all(after.effect.low > before.effect.high for before, after in pairwise(told[:3]))
 
 
+def test_a_small_fault_that_is_over_is_resolved_as_soon_as_so_many_values_can_say() -> None:
+    a_day, rates = PER_PANE * DAY_MS / PANE_MS, (0.03, 0.05, 0.1)
+    over = 1.5 + 2_000 / a_day
+
+    def drawn(random: np.random.Generator, days: Any) -> Values:
+        is_ill = (days > 1.5) & (days <= over)
+        return {
+            f"{rate}, {i}": np.where(
+                is_ill & (random.random(len(days)) < rate), None, random.normal(size=len(days))
+            )
+            for rate in rates
+            for i in range(6)
+        }
+
+    tables = panes(drawn, 1.9, 1)
+    found = found_in(tables)
+    assert Counter(f.verdict for f in found) == {"drift": 18, "quiet": 18}  # each once
+    last_ms = max(f.pane_end_ms for f in found) - FIRST_MS
+    assert last_ms / DAY_MS < over + 2_000 / a_day
+    assert found_in([part for table in tables for part in _halves(table)], restores=3) == found
+
+
 def test_restores_do_not_show_while_an_alert_is_over() -> None:
     tables = panes(changed(0.8, 1.1), 2.2, 4)
     whole = found_in(tables)

@@ -9,12 +9,14 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
 from stream import worker_configs
 from stream.alert_stage import AlertStage
 from stream.deployment import Deployment, opened, sealed, terms
+from stream.events import DeadLetter
 from stream.metrics import Metrics
 from stream.model_stage import ModelStage
 from stream.notices import Notice
@@ -76,18 +78,28 @@ class Worker:
     def __init__(self, journal: Topic, control: Topic, **settings: Any) -> None:
         async def send(record: Outgoing) -> asyncio.Future[Any]:
             assert record.value is not None
+            promise = asyncio.get_running_loop().create_future()
+            if record.topic == self.host.settings.topics.dead_letters:
+                self.letters.append(record.value)
+                promise.set_result(None)
+                return promise
             self.before_journaled()
             journal.values.append(record.value)
-            promise = asyncio.get_running_loop().create_future()
             at = len(journal.values) - 1
             promise.set_result(SimpleNamespace(topic=record.topic, partition=0, offset=at))
             return promise
 
+        self.letters: list[bytes] = []
         given = Settings(partitions=1, **settings)
         self.host = Host(given, send, Metrics(CollectorRegistry()), "me")
         tail: Any = Tail(journal, lambda at, v: self.host.journal_entry(at, decode_journal(v)))
         self.host.reader = tail
-        told: Any = Tail(control, lambda at, v: self.configs.announce(at, CHANGES[v]))
+
+        def read(at: int, value: bytes) -> None:
+            self.configs.refusals.read(0, at, NOW_MS, value)
+            self.configs.announce(at, CHANGES[value])
+
+        told: Any = Tail(control, read)
         self.ends = {PREDICTIONS: 0, OUTCOMES: 0, "leeway-panes": 0, "leeway-findings": 0}
 
         async def end(topic: str, partition: int) -> int:
@@ -295,6 +307,47 @@ def test_what_is_deployed_is_journaled_whole_and_what_does_not_fit_is_refused_by
         assert entry.at_ms == worker.host.models[0].core.next_ready_ms() or entry.at_ms == 0
         (refused,) = [one for one in caplog.messages if "ignored" in one]
         assert "record 0 ignored: no reference of fraud v42: season: built with week" in refused
+        (letter,) = (msgspec.json.decode(value, type=DeadLetter) for value in worker.letters)
+        assert (letter.topic, letter.partition, letter.offset) == ("leeway.control", 0, 0)
+        assert letter.reason == "control_refused"
+        assert letter.detail.startswith("no reference of fraud v42: season: built with week")
+        assert letter.payload_bytes == len(CONTROL.values[0])
+
+    asyncio.run(scenario())
+
+
+def test_what_is_refused_is_one_dead_letter_whoever_owns_stage_3_afterwards() -> None:
+    async def scenario() -> None:
+        worker = Worker(JOURNAL, CONTROL)
+        await worker.configs.begin()
+        worker.own()
+        announce(NOW_MS, Rules(pane_ms=11_000))
+        announce(NOW_MS, replace(Rules(), resolve_after_panes=7))
+        announce(NOW_MS, Rules(pane_ms=12_000))
+        await worker.host.reader.reached({})
+        await worker.configs._control.reached({})
+        await worker.configs.look()
+        letters = [msgspec.json.decode(value, type=DeadLetter) for value in worker.letters]
+        assert [(of.offset, of.reason) for of in letters] == [
+            (0, "control_refused"), (2, "control_refused"),
+        ]  # fmt: skip
+        assert "pane_ms cannot change" in letters[0].detail
+        await worker.configs.look()
+        assert len(worker.letters) == 2
+        state = worker.host.alerts[0].core.snapshot()
+
+        following = Worker(JOURNAL, CONTROL)
+        await following.configs.begin()
+        following.own()
+        of: Any = following.host.alerts[0]
+        rules, epoch = following.host.rules, of.core.epoch
+        of.core = AlertStage.restore(rules, 1, {part.name: part.pack() for part in state})
+        of.core.epoch = epoch
+        announce(NOW_MS, Rules(pane_ms=13_000))
+        await following.configs._control.reached({})
+        await following.configs.look()
+        (new,) = (msgspec.json.decode(value, type=DeadLetter) for value in following.letters)
+        assert new.offset == 3
 
     asyncio.run(scenario())
 
