@@ -165,7 +165,7 @@ class Member(msgspec.Struct):
         if mine.alertname == VERSION_WORSE:
             is_of_it = mine.group[:3] == sign.group[:3] and sign.alertname != VERSION_WORSE
             is_loss = not sign.is_of_inputs and sign.kind in OF_OUTCOMES
-            return self.is_cause and is_of_it and is_loss and self._covers(sign, ready_ms)
+            return self.is_cause and is_of_it and is_loss and self.covers(sign, ready_ms)
         if mine.group != sign.group:
             return False
         if sign.kind in FAULTS:
