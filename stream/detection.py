@@ -37,6 +37,7 @@ from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.row_power import stuck, together
 from stream.rules import SHADOW, Rules
+from stream.screening import Taus
 from stream.shared_sums import SharedSums
 from stream.stale_terms import stale_share
 from stream.stale_watch import StaleWatch
@@ -74,6 +75,15 @@ class Detection:
     def law(self) -> Reference | None:
         law = self.standards.law
         return None if law is None else law.reference
+
+    def taus_of_law(self) -> Taus:
+        """How much the values depend of what is compared with it, where that is more than 1."""
+        law, watched = self.standards.law, self.watch.watched
+        return {
+            key: one.tau
+            for key, one in watched.items()
+            if one.profile is law and max(one.tau) > 1.0
+        }
 
     # -- what is watched
 
@@ -113,8 +123,9 @@ class Detection:
         return ended
 
     def share(self, rules: Rules) -> None:
-        """The budget of the means follows their number, from the next pane on."""
-        self.means.share(self._rate(rules))
+        """The budget of the means follows their number, and how much their values depend, from the
+        next pane on."""
+        self.means.share(self._rate(rules), self._sealed_of)
 
     def _rate(self, rules: Rules) -> float:
         """False alerts a prediction."""
@@ -308,6 +319,7 @@ class Detection:
         if not is_judged(self._kind):
             found += stuck(lines, watch, standards, recent, rules)
             found += together(lines, self._joint, recent, rules)
+        found += self.means.powers(lines, self._group, self._sealed_of)
         rate = self._rate(rules)
         found += self.limits.powers(lines, rules, self._group, rate, self._taus())
         return found
