@@ -24,7 +24,7 @@ from detectors.poisson_rate import surprise
 from stream.columns import Group
 from stream.panes import Ints
 from stream.rules import DAY_MS, HOUR_MS, Rules
-from stream.usual_hours import Usual, UsualHours
+from stream.usual_hours import ROW_HOURS, Usual, UsualHours
 
 SLOT_MS = 600_000
 SLOTS = HOUR_MS // SLOT_MS
@@ -352,7 +352,7 @@ class Traffic:
         is_beyond = not (1.0 - change) * lowest <= count <= (1.0 + change) * highest
         statistic = surprise(count, bound, usual.dispersion) if is_beyond else 0.0
         if statistic < threshold:
-            if fall.slots < SLOTS or fall.nats < threshold:
+            if fall.slots < ROW_HOURS * SLOTS or fall.nats < threshold:
                 return
             if fall.count > (1.0 - change) * fall.expected:
                 fall.clear()  # it is less than the owner is told of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from detectors.poisson_fall import slots_until
@@ -10,7 +11,7 @@ from stream.budget import TRAFFIC
 from stream.power import Lines, Power
 from stream.rules import HOUR_MS, Rules
 from stream.traffic import SLOT_MS, SLOTS, Traffic
-from stream.usual_hours import LAG_HOURS, Usual
+from stream.usual_hours import LAG_HOURS, ROW_HOURS, Usual
 
 _STEPS = 40  # of a bisection
 _SURE = 1.645  # standard deviations: 19 times in 20
@@ -24,8 +25,10 @@ def shown(traffic: Traffic, segment: str, rules: Rules) -> list[dict[str, Any]]:
         return []
     usual = hours.usual(rules)
     lines = Lines(traffic.main, usual.mean / HOUR_MS)
-    lowest, _ = hours.expected((traffic.next_slot + 1) * SLOT_MS, rules)
-    fall = _smallest_fall(lowest, usual, hours.threshold(rules), rule.change)
+    end_ms = (traffic.next_slot + 1) * SLOT_MS
+    lowest, _ = hours.expected(end_ms, rules)
+    fewest = hours.fewest(end_ms, rules)
+    fall = _smallest_fall(lowest, fewest, usual, hours.threshold(rules), rule.change)
     wait_ms = traffic.silence_ms(rules)
     sizes = {
         "throughput": (None, None, _FEW) if fall is None else (fall[0], fall[1] * usual.mean, None),
@@ -48,18 +51,21 @@ def shown(traffic: Traffic, segment: str, rules: Rules) -> list[dict[str, Any]]:
 
 
 def _smallest_fall(
-    lowest: float, usual: Usual, threshold: float, change: float
+    lowest: float, fewest: float, usual: Usual, threshold: float, change: float
 ) -> tuple[float, float] | None:
-    """Share of the fewest predictions of an hour, and the hours until it is told."""
+    """Share of the fewest predictions of an hour, and the hours until it is told. `fewest`: an
+    hour, of some in a row."""
 
     def hours(fall: float) -> float:
         if surprise(int((1.0 - fall) * lowest), lowest, usual.dispersion) >= threshold:
             return 1.0
+        if not lowest:
+            return math.inf
         slots = slots_until(
-            threshold, lowest / SLOTS, share=1.0 - fall, ratio=1.0 - change,
+            threshold, fewest / SLOTS, share=(1.0 - fall) * lowest / fewest, ratio=1.0 - change,
             dispersion=usual.dispersion, sure=_SURE,
         )  # fmt: skip
-        return max(slots / SLOTS, 1.0)
+        return max(slots / SLOTS, ROW_HOURS)
 
     if hours(1.0) > LAG_HOURS:
         return None

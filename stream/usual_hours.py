@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from stream.rules import HOUR_MS, SEASON_HOURS, Rules
 
 FEWEST_HOURS = 24  # of a reference, whatever its span
 LAG_HOURS = 24  # younger hours are not usual yet
+ROW_HOURS = 2  # of fewer for long, at least
 KEPT_HOURS = 168  # and four seasons
 TESTS = 6 * 4  # an hour: at each sixth of it fewer, more, none, and fewer for long
 _LEAST_NATS = 8.0
@@ -56,6 +58,7 @@ class _Told:
     usual: Usual
     threshold: float
     too_long_ms: float
+    fewest: float  # an hour, of two in a row: one may have had few by chance
     cells: Cells
 
 
@@ -152,10 +155,10 @@ class UsualHours:
         return mean, mean
 
     def fewest(self, end_ms: int, rules: Rules) -> float:
-        """Predictions of a whole hour as that in which a slot ends then."""
-        season = SEASON_HOURS[rules.season_of(self.model_id)]
-        mine = self._told_by(rules).cells.get((end_ms - 1) // HOUR_MS % season) if season else None
-        return self.bounds[0] if mine is None or len(mine) < 2 else sum(mine) / len(mine)
+        """Predictions an hour, of `ROW_HOURS` or more in a row that a slot ends in then."""
+        told, season = self._told_by(rules), SEASON_HOURS[rules.season_of(self.model_id)]
+        mine = told.cells.get((end_ms - 1) // HOUR_MS % season, ()) if season else ()
+        return sum(mine) / len(mine) if len(mine) > 1 else told.fewest
 
     def too_long_ms(self, rules: Rules) -> float:
         """Without a prediction, to be chance."""
@@ -170,7 +173,9 @@ class UsualHours:
                 usual.threshold(rules, self.model_id),
             )
             wait_ms = threshold * usual.dispersion / per_ms
-            self._told = _Told(rules, usual, threshold, wait_ms, cells)
+            row = pairwise(self._in_a_row())
+            fewest = min((a + b for a, b in row if a >= 0 and b >= 0), default=0) / ROW_HOURS
+            self._told = _Told(rules, usual, threshold, wait_ms, fewest, cells)
         return self._told
 
     def _cells(self, rules: Rules) -> Cells:
