@@ -162,7 +162,7 @@ static const int OF_OUTCOMES[] = {PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, 
 static inline void fetch_ahead(const PyObject *value)
 {
 #ifdef __GNUC__
-    for (int line = 0; line < 6; line++)
+    for (int line = 0; line < 8; line++)
         __builtin_prefetch((const char *)value + 64 * line);
 #else
     (void)value;
@@ -178,8 +178,8 @@ static void read_all(Batch *b, PyObject *values, Py_ssize_t longest, Array *arra
     for (Py_ssize_t place = 0; place < count; place++) {
         PyObject *value = PyList_GET_ITEM(values, place);
         Event e;
-        if (place + 3 < count)
-            fetch_ahead(PyList_GET_ITEM(values, place + 3));
+        if (place + 4 < count)
+            fetch_ahead(PyList_GET_ITEM(values, place + 4));
         bool ok = PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) <= longest;
         if (ok) {
             const uint8_t *p = (const uint8_t *)PyBytes_AS_STRING(value);
