@@ -83,6 +83,11 @@ class Rows:
         )
 
 
+def those(values: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
+    """Of these rows, which ascend: the values themselves, if all are meant, as most often."""
+    return values if len(rows) == len(values) else values[rows]
+
+
 def text_hash(text: str) -> int:
     return xxhash.xxh3_64_intdigest(text.encode())
 
