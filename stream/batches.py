@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from detectors.dependence import common_ratio, variance_ratio
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
+from stream.sum_rows import SumRows
 from stream.units import Key, is_fault
 
 BATCHES = 40  # from a provisional reference to its doubling
@@ -56,7 +57,7 @@ class Batches:
         """`rows`: of what has been gathered when this begins; as many again are to come."""
         self._size = max(rows // BATCHES, 1)
         self._rows = 0
-        self._sums: list[NDArray[np.int64]] = []  # x, n, xx: (3, columns)
+        self._sums = SumRows(3)  # x, n, xx
 
     def add(self, evidence: Evidence, rows: Ints) -> None:
         """Panes and their rows; a pane belongs to the batch in which it begins."""
@@ -64,28 +65,22 @@ class Batches:
         self._rows += int(rows.sum())
         starts = np.flatnonzero(np.concatenate([[True], place[1:] != place[:-1]]))
         whole = np.stack([evidence.x, evidence.n, evidence.xx])
-        for batch, sums in zip(
-            place[starts].tolist(), np.add.reduceat(whole, starts, axis=1).swapaxes(0, 1),
-            strict=True,
-        ):  # fmt: skip
-            while len(self._sums) <= batch:
-                self._sums.append(np.zeros_like(sums))
-            self._sums[batch] = self._sums[batch] + sums
+        self._sums.add(place[starts], np.add.reduceat(whole, starts, axis=1))
 
     def sums(self) -> tuple[Ints, Ints, Ints] | None:
         """x, n, xx of the batches that are full; None: there are too few to tell."""
-        whole = self._sums[: self._rows // self._size]
-        if len(whole) < FEWEST:
+        full = self._rows // self._size
+        if min(full, len(self._sums)) < FEWEST:
             return None
-        x, n, xx = np.stack(whole).swapaxes(0, 1)
+        x, n, xx = self._sums.sums(self._sums.columns)[:, :full]
         return x, n, xx
 
     def snapshot(self) -> list[Any]:
-        return [self._size, self._rows, [sums.flatten() for sums in self._sums]]
+        return [self._size, self._rows, self._sums.snapshot()]
 
     @classmethod
     def restore(cls, plain: list[Any]) -> Batches:
         batches = cls()
         batches._size, batches._rows, sums = plain
-        batches._sums = [np.array(one).reshape(3, -1) for one in sums]
+        batches._sums = SumRows.restore(3, sums)
         return batches

@@ -8,7 +8,7 @@ was, is a fault of the pipeline, whichever of its units told it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import partial
@@ -23,6 +23,8 @@ from stream.columns import ABSENT, FEATURE, NUMBER, OTHER, TEXT, Column, Rows
 from stream.constant import constant_of
 from stream.events import Kind
 from stream.reference import Reference
+from stream.repeated import repeated_of
+from stream.usual_runs import is_usual
 
 MOST_PARTNERS = 256  # features that another one is compared with
 _FEWEST_ROWS = 3
@@ -48,15 +50,21 @@ class Cause:
 
 
 def cause_of(
-    window: Rows | None, name: str, measure: str, reference: Reference, tau: float = 1.0
+    window: Rows | None,
+    name: str,
+    measure: str,
+    reference: Reference,
+    taus: Sequence[float] = (1.0,),
 ) -> Cause | None:
-    """Of what a feature's unit told; `name`: feature:<name>; `tau`: how many values are worth one,
-    infinite where nobody knows."""
+    """Of what a feature's unit told; `name`: feature:<name>; `taus`: how many values are worth one
+    in each of its accounts, infinite where nobody knows."""
     if window is None or not len(window) or not reference.knows(name):
         return None
     looks = _LOOKS.get(measure, ())
     if looks is _OF_VALUES:
-        looks = (partial(_stale, tau=tau), *looks)
+        stale = partial(_stale, tau=max(taus))
+        # of bins some seem to depend; sessions, in which values repeat themselves, show in most
+        looks = (stale, *looks, partial(_stuck, tau=float(np.median(taus))))
     for look in looks:
         for rows in _late_parts(window):
             found = look(rows, name, reference)
@@ -145,12 +153,28 @@ def _new_categories(rows: Rows, name: str, reference: Reference) -> Cause | None
 
 
 def _stale(rows: Rows, name: str, reference: Reference, tau: float) -> Cause | None:
-    found = constant_of(rows, name, reference, tau)
+    found, runs = constant_of(rows, name, reference, tau), reference.runs.get(name)
     if found is None:
+        return None
+    if is_usual(runs, found, int(rows.pane_end[-1])):
         return None
     because = f"it is {found.shown} in all of its last {found.count} values: it has stopped varying"
     facts = {"value": found.shown, "values": found.count}
     return Cause("stale", "data_quality", because, facts, is_certain=True)
+
+
+def _stuck(rows: Rows, name: str, reference: Reference, tau: float) -> Cause | None:
+    found = repeated_of(rows, name, reference, tau)
+    if found is None:
+        return None
+    percent = f"{100 * found.share:.3g} %"
+    because = f"probably stuck: it is {found.shown} in {percent} of predictions"
+    facts = {
+        "value": found.shown,
+        "share": short(found.share),
+        "before_at_most": short(found.before),
+    }
+    return Cause("stuck", "data_quality", because, facts, is_certain=True)
 
 
 def _swapped(rows: Rows, name: str, reference: Reference) -> Cause | None:

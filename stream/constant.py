@@ -30,6 +30,7 @@ class Run:
     count: int
     first_end_ms: int  # of the pane in which it begins
     shown: str
+    is_all: bool  # that is known of it
     sticky: float  # at most: of two rows that followed one another before it, how often alike
 
     def goes_on_for(self, nats: float) -> bool:
@@ -67,7 +68,8 @@ def latest_run(window: Rows, name: str) -> Run | None:
     count = int(same.sum())
     first_ms = int(ends[same][0]) if count else int(ends[-1])
     shown, sticky = _shown(window, kind[-1], bits[-1]), _sticky(kind[~same], bits[~same])
-    return Run(int(kind[-1]), int(bits[-1]), count, first_ms, shown, sticky)
+    of = int(kind[-1]), int(bits[-1])
+    return Run(*of, count, first_ms, shown, count == len(having), sticky)
 
 
 def _sticky(kind: NDArray[np.uint8], bits: NDArray[np.uint64]) -> float:

@@ -8,6 +8,7 @@ an owner has set thresholds for. What begins and ends with a reference begins an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from detectors.jump import Course
@@ -20,6 +21,7 @@ from stream.findings import Findings
 from stream.inputs import Inputs
 from stream.joint_terms import MEASURE, SERIES
 from stream.joint_watch import JointWatch
+from stream.late_gathering import Gathered
 from stream.limit_account import declared
 from stream.limit_watch import MEASURE as LIMIT
 from stream.limit_watch import SERIES as LIMITED
@@ -146,6 +148,8 @@ class Detection:
         recent: RecentRows,
         words: Findings,
         course: Callable[[Key, PaneTable, RecentRows, int], Course | None],
+        *,
+        is_gathering: bool,
     ) -> list[MonitorFinding]:
         """`course`: what a change up to the end of a run looks like, from a time on, of a unit
         whose reference is still gathered."""
@@ -178,7 +182,7 @@ class Detection:
             words.of_joint(joint, int(run.pane_end[joint.row]), self._joint, self.law)
             for joint in self._joint.run(run, rules, firing, told)
         ]
-        findings += self._constant(run, rules, recent, words)
+        findings += self._constant(run, rules, recent, words, is_gathering=is_gathering)
         findings += self.means.run(run, words, self._sealed_of, self.watch.undecided)
         if self.watch.shared is not None:
             findings += self.watch.shared.findings(run.pane_end, firing, told)
@@ -222,7 +226,13 @@ class Detection:
         return [words.of_limit(one, int(run.pane_end[one.row])) for one in told]
 
     def _constant(
-        self, run: PaneTable, rules: Rules, recent: RecentRows, words: Findings
+        self,
+        run: PaneTable,
+        rules: Rules,
+        recent: RecentRows,
+        words: Findings,
+        *,
+        is_gathering: bool,
     ) -> list[MonitorFinding]:
         """Features that have stopped varying."""
         if is_judged(self._kind):
@@ -230,7 +240,9 @@ class Detection:
         watched, standards = self.watch.watched, self.standards
         if standards.has_season:
             watched = {key: of for key, of in watched.items() if standards.knows_hours(of.profile)}
-        told = self._stale.run(run, recent, watched, rules, self._group[0])
+        told = self._stale.run(
+            run, recent, watched, rules, self._group[0], law=self.law, is_gathering=is_gathering
+        )
         share = stale_share(watched, rules) if told else 0.0
         found: list[MonitorFinding] = []
         for one in told:
@@ -251,6 +263,12 @@ class Detection:
             window=rules.kept_rows, pane_ms=rules.pane_ms, ask_after_ms=rules.ask_after_ms,
         )  # fmt: skip
         return [words.of_distance(one, int(run.pane_end[one.row]), law) for one in told]
+
+    def with_runs(self, gathered: Gathered) -> Gathered:
+        """What features come in runs it has seen."""
+        reference = gathered.reference
+        runs = {} if gathered.feature is not None else self._stale.runs(reference)
+        return replace(gathered, reference=replace(reference, runs=runs)) if runs else gathered
 
     # -- reading
 

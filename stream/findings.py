@@ -10,6 +10,7 @@ from typing import Any
 from stream.alarm import Signal
 from stream.alert_fields import short
 from stream.alert_news import PART
+from stream.beyond import Beyond, drifted_beyond
 from stream.causes import cause_of
 from stream.columns import Group, Rows
 from stream.distance_watch import DistanceTold
@@ -26,7 +27,7 @@ from stream.limit_watch import SERIES as LIMITED
 from stream.limit_watch import LimitTold
 from stream.limit_words import describe_limit, lasting_words
 from stream.mean_levels import Level
-from stream.members import FEATURE_SET_CHANGE
+from stream.members import FEATURE_SET_CHANGE, lesser
 from stream.monitor_told import MonitorFinding
 from stream.objective_watch import LATENCY, ObjectiveTold
 from stream.objective_words import describe_objective
@@ -101,7 +102,7 @@ class Findings:
         )
         self._against(detail, reference)
         if not (is_sealed or is_fault(measure)):
-            _only_inform(detail)
+            _only_caution(detail, is_judged=is_judged(self.kind))
         elif moved_along and detail["severity"] == "info":
             detail["severity"] = "warning"
             detail["summary"] += "; predictions have moved too"
@@ -157,6 +158,8 @@ class Findings:
             return self.quiet(SERIES, MEASURE, end_ms)
         window = self.recent.window(crossing.since_ms, end_ms)
         before, now = rows.correlations(told.contrast, window)
+        if len(told.names) == 2 and not _goes_otherwise(before, now, float(effect.estimate)):
+            return self.quiet(SERIES, MEASURE, end_ms)
         detail = describe_joint(context, told, end_ms, (before, now))
         detail["reference"] = {"id": terms.reference_id, "count": told.known}
         sampled = 0 if window is None else len(window)
@@ -276,9 +279,11 @@ def _explain(
             detail["summary"] += moved_most(ranked)
     if detail["feature"] is None:
         return
-    tau = max(watched.tau) if is_sealed else math.inf
-    cause = cause_of(window, name, measure, reference, tau)
+    taus = watched.tau if is_sealed else (math.inf,)
+    cause = cause_of(window, name, measure, reference, taus)
     if cause is None:
+        if measure == "out_of_range" and "skew" not in detail["evidence"]["reference"]:
+            _as_drift(detail, drifted_beyond(window, name, reference, max(watched.tau)))
         return
     detail["summary"] += f"; {cause.because}"
     detail["evidence"]["cause"] = cause.shown()
@@ -287,14 +292,28 @@ def _explain(
         detail["recommended_action"] = "fix_pipeline"
 
 
+def _goes_otherwise(before: dict[str, float], now: dict[str, float], effect: float) -> bool:
+    """Whether a product moved because two features go together otherwise, not because both have
+    moved by themselves, as often before so that it was not told again. True where nobody knows."""
+    return not now or any(abs(now[pair] - before[pair]) >= abs(effect) / 2.0 for pair in now)
+
+
+def _as_drift(detail: dict[str, Any], beyond: Beyond | None) -> None:
+    """No fault: what the world does is not to be fixed in a pipeline."""
+    if beyond is not None:
+        detail["summary"] += f"; {beyond.because}"
+        detail["evidence"]["beyond"] = beyond.shown()
+        detail["kind"], detail["recommended_action"] = "feature_drift", "investigate"
+
+
 def _named(reference: Reference, *, is_sealed: bool) -> dict[str, Any]:
     shown = reference.id if is_sealed else f"self:{iso(reference.end_ms)}"
     return {"id": shown, "count": reference.count}
 
 
-def _only_inform(detail: dict[str, Any]) -> None:
-    """Values differ from those of a reference that is not sealed."""
-    detail["severity"] = "info"
+def _only_caution(detail: dict[str, Any], *, is_judged: bool) -> None:
+    """Of a reference that is not sealed: that losses differ from it is worth a look."""
+    detail["severity"] = lesser(detail["severity"], "warning" if is_judged else "info")
     detail["summary"] += "; what is usual is not known yet"
     if detail["recommended_action"] == "retrain":
         detail["recommended_action"] = "investigate"

@@ -166,7 +166,7 @@ class Incidents:
 
     def upstream(self, sign: Sign, ready_ms: int, readers: Sequence[str]) -> list[Member]:
         """What other models that read this feature from the same upstream have told of it at about
-        the same time."""
+        the same time, or tell still."""
         return [
             member
             for member in (self._seen(sign, ready_ms) if readers and sign.is_of_inputs else ())
@@ -174,7 +174,8 @@ class Incidents:
             or (member.sign.group[0] == sign.group[0] and _is_pooled(member.sign, sign))
             if member.sign.feature == sign.feature
             if {member.sign.kind, sign.kind} <= FAULTS | {"feature_drift"}
-            if sign.overlaps(member.sign) and not member.is_over(ready_ms)
+            if sign.overlaps(member.sign) or member.covers(sign, ready_ms)
+            if not member.is_over(ready_ms)
         ]
 
     def _akin(self, group: Group) -> list[Group]:

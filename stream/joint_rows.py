@@ -144,6 +144,9 @@ class JointRows:
 
     def _correlations(self, pairs: Iterable[tuple[str, ...]], scores: Ints) -> dict[str, float]:
         z = scores / SCORE_UNIT
+        z = z - z.mean(axis=0)  # a feature may have moved by itself
+        spread = np.sqrt((z**2).mean(axis=0))
+        z = np.divide(z, spread, out=np.zeros_like(z), where=spread > 0.0)
         at = {name: place for place, name in enumerate(self.names)}
         return {
             called((one, other)): float(f"{(z[:, at[one]] * z[:, at[other]]).mean():.3g}")

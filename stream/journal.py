@@ -42,6 +42,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.decisions: dict[str, MaturityDecision] = {}
+        self._early: dict[str, MaturityDecision] = {}
         self.idle_entries = 0
         self.founding: Founding | None = None
         self._activations: dict[tuple[int, int], dict[int, Activation]] = defaultdict(dict)
@@ -68,7 +69,8 @@ class Journal:
         match entry:
             case MaturityDecision():
                 # The first counts: a later owner decides alike, from the same panes.
-                self.decisions.setdefault(entry.model_id, entry)
+                of = self.decisions if entry.until_ms is None else self._early
+                of.setdefault(entry.model_id, entry)
             case Idle():
                 self._add_idle(entry)
             case Shed():
@@ -92,6 +94,10 @@ class Journal:
         known = self._idle[entry.partition].get(place)
         if known is None or known.watermark_ms < entry.watermark_ms:
             self._idle[entry.partition][place] = entry
+
+    def maturities(self) -> list[MaturityDecision]:
+        """In the order in which they are to be learned: the early ones first."""
+        return [*self._early.values(), *self.decisions.values()]
 
     def activations_of(self, stage: int, partition: int) -> list[Activation]:
         """In the order in which they were decided."""
@@ -139,7 +145,8 @@ def journal_key(entry: JournalEntry, moment: int = 0) -> bytes:
             place = [entry.side, entry.at_offset, entry.what]
             parts = ["shed", entry.partition, entry.epoch, *place]
         case MaturityDecision():
-            parts = ["maturity", entry.partition, entry.epoch, entry.model_id]
+            early = [] if entry.until_ms is None else ["early"]
+            parts = ["maturity", entry.partition, entry.epoch, entry.model_id, *early]
         case Founding():
             parts = ["founding", entry.config_hash, moment]
         case Activation():

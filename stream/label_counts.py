@@ -10,7 +10,7 @@ from stream.monitor_told import LabelStatus, MonitorFinding
 from stream.panes import PaneTable
 from stream.recent_rows import RecentRows
 
-_DELAY = "outcome:delay_ms"
+DELAY = "outcome:delay_ms"
 
 
 class LabelCounts:
@@ -19,7 +19,7 @@ class LabelCounts:
 
     def count(self, run: PaneTable, findings: list[MonitorFinding]) -> None:
         """Cohorts; what they let us find is told with the coverage as of its pane."""
-        labelled = self._labelled + np.cumsum(run.features[_DELAY].number)
+        labelled = self._labelled + np.cumsum(run.features[DELAY].number)
         rows = self._rows + np.cumsum(run.rows)
         for finding in findings:
             if finding.detail is not None and finding.verdict == "drift":
@@ -30,7 +30,7 @@ class LabelCounts:
 
     def status(self, recent: RecentRows) -> LabelStatus:
         """The delay is of the recent ones."""
-        column = recent.column(_DELAY)
+        column = recent.column(DELAY)
         delays = np.zeros(0) if column is None else column.numbers()[1]
         p50, p90 = None, None
         if len(delays):

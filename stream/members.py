@@ -28,7 +28,7 @@ INPUTS: FindingKind = "prediction"
 FEATURE_SET_CHANGE = "FeatureSetChange"
 VERSION_WORSE = "VersionWorse"
 OF_VALUES = ("OutOfRange", "UnseenCategories")  # faults, or where a drift has come to
-COMPARED = {"VersionWorse", "ShadowWorse"}  # of one version beside another
+COMPARED = {VERSION_WORSE, "ShadowWorse"}  # of one version beside another
 _LAYERS: dict[Kind, int] = {"feature_drift": 1, "prediction_drift": 2}
 _OF_OUTCOMES = 3
 EXPLAINS_MS = 14 * DAY_MS  # a fault that is older is how things are
@@ -165,7 +165,7 @@ class Member(msgspec.Struct):
         if mine.alertname == VERSION_WORSE:
             is_of_it = mine.group[:3] == sign.group[:3] and sign.alertname != VERSION_WORSE
             is_loss = not sign.is_of_inputs and sign.kind in OF_OUTCOMES
-            return self.is_cause and is_of_it and is_loss and self._covers(sign, ready_ms)
+            return self.is_cause and is_of_it and is_loss and self.covers(sign, ready_ms)
         if mine.group != sign.group:
             return False
         if sign.kind in FAULTS:
@@ -187,12 +187,12 @@ class Member(msgspec.Struct):
         and began behind it."""
         mine, its = self.sign, sign.feature
         is_of_it = its in (mine.feature, None) or mine.feature in its.split(BETWEEN)
-        return sign.kind in DRIFTS and is_of_it and self._covers(sign, ready_ms)
+        return sign.kind in DRIFTS and is_of_it and self.covers(sign, ready_ms)
 
     def _is_onset_of(self, sign: Sign) -> bool:
         """Whether that one began just then."""
         apart_ms = abs(sign.start_ms - self.sign.start_ms)
-        return self._covers(sign, sign.found_ms) and (
+        return self.covers(sign, sign.found_ms) and (
             apart_ms <= HOUR_MS or sign.begins_with(self.sign)
         )
 
@@ -200,7 +200,7 @@ class Member(msgspec.Struct):
         """Whether a feature alone fires whose drift may be behind what outcomes tell."""
         is_alone = self.alone and (self.graver_ms is None or self.graver_ms > ready_ms)
         fires = self.fired_ms <= ready_ms and not self.is_over(ready_ms)
-        return bool(is_alone) and fires and self._covers(other.sign, ready_ms)
+        return bool(is_alone) and fires and self.covers(other.sign, ready_ms)
 
     @property
     def is_worse(self) -> bool:
@@ -221,7 +221,7 @@ class Member(msgspec.Struct):
             return self._is_akin(sign, ready_ms)
         if mine.group == sign.group and all(kind in SERVICE for kind in both):
             return sign.begins_with(mine) or (
-                not self.is_over(ready_ms) and self._covers(sign, ready_ms)
+                not self.is_over(ready_ms) and self.covers(sign, ready_ms)
             )
         if not all(kind in FAULTS | DRIFTS for kind in both):
             return False
@@ -242,7 +242,7 @@ class Member(msgspec.Struct):
         """One is of the whole and the other of a segment, or both are of segments."""
         mine = self.sign
         if mine.kind in SERVICE and sign.kind in SERVICE:
-            still = not self.is_over(ready_ms) and self._covers(sign, ready_ms)
+            still = not self.is_over(ready_ms) and self.covers(sign, ready_ms)
             return still or sign.begins_with(mine)
         return mine.kind == sign.kind and mine.feature == sign.feature and sign.begins_with(mine)
 
@@ -250,7 +250,7 @@ class Member(msgspec.Struct):
         """Features move predictions, and these what outcomes say; two alerts may be of the same."""
         if self.is_over(ready_ms):
             return False
-        if not (self._covers(sign, ready_ms) or sign.overlaps(self.sign)):
+        if not (self.covers(sign, ready_ms) or sign.overlaps(self.sign)):
             return False
         mine, its = layer(self.sign.kind), layer(sign.kind)
         if mine == its:
@@ -260,7 +260,7 @@ class Member(msgspec.Struct):
         )
         return mine < its and its > 1 and is_grave
 
-    def _covers(self, sign: Sign, ready_ms: int) -> bool:
+    def covers(self, sign: Sign, ready_ms: int) -> bool:
         """Whether that one's onset may lie between this one's and its end."""
         until_ms = self.sign.start_ms + EXPLAINS_MS
         if self.is_over(ready_ms) and self.ended_ms is not None:

@@ -162,6 +162,15 @@ class Release:
         ]
         return max(older, key=lambda o: (*o[:2], o[2].end_ms))[2] if older else None
 
+    def judge_anew(self, model: ModelState, due: Due, until_ms: int) -> Iterator[Told]:
+        """What cohorts that end by then were compared with is of another age than later ones."""
+        end_ms, because = until_ms + self._pane_ms, "predictions are judged at another age now"
+        for (kind, group), monitor in model.monitors.items():
+            if kind == due.kind:
+                for finding in monitor.renew(monitor.renewed_at, end_ms, because=because):
+                    yield due.told(group, finding, due.ready_ms(until_ms))
+                monitor.references.clear()
+
     # -- forgetting
 
     def _end_ms(self, model: ModelState, monitor: Monitor) -> int:

@@ -7,7 +7,7 @@ Findings leave with the progress of each kind, by which stage 3 knows that nothi
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from stream import traffic_power
 from stream.agenda import Agenda
 from stream.columns import Group
 from stream.due import Due, Told
+from stream.early_maturity import Early
 from stream.events import Effect, ToFindings, ToJournal, ToReferences
 from stream.grouped_rows import Piece, pieces
 from stream.maturity import Decision
@@ -22,7 +23,7 @@ from stream.model_inbox import Inbox
 from stream.model_parts import Changes, decode, encode, of_version_1, restore_model
 from stream.model_release import Observer, Release
 from stream.model_state import ModelState
-from stream.model_watch import GroupWatch
+from stream.model_watch import GroupWatch, Ready
 from stream.monitor import Monitor
 from stream.monitor_state import Sealed
 from stream.monitor_told import LabelStatus, SeriesStatus
@@ -104,10 +105,8 @@ class ModelStage:
                     self._keep((bundle.source, bundle.kind, group), piece, None)
             case DelayBlock() as block:
                 self._keep_delays(block)
-            case Learned(source=source, model_id=model_id):
-                model = self._model(model_id)
-                if source not in model.learned:
-                    model.learned[source] = BEFORE_ALL_MS
+            case Learned(source=source, model_id=model_id, is_early=is_early):
+                if self._model(model_id).learn(source, is_early=is_early):
                     self._agenda.unsettled.add(model_id)
                     self._changes.note("arrivals", model_id)
             case Announcement() as said:
@@ -269,35 +268,23 @@ class ModelStage:
         seen_ms = self._inbox.seen_ms
         told = self._watch.predictions(self._models, asked, prediction_ms, reached, seen_ms)
         effects = self._effects("prediction", told)
-        unsettled, held_ms = self._agenda.unsettled, cohort_ms
-        ready: list[tuple[ModelState, Due, int]] = []
+        unsettled, ready = self._agenda.unsettled, list[Ready]()
         looked_at = sorted(unsettled | self._agenda.due(cohort_ms, judged=True) | self._watch.ended)
         asked_ms: dict[str, int] = {}  # ready times of cohorts to come are behind it
         for model_id in looked_at:
             model = self._models[model_id]
             effects += self._decide(model_id, model, cohort_ms)
-            maturity, decided_at_ms = model.decided
-            if decided_at_ms > cohort_ms:
-                asked_ms[model_id] = cohort_ms
-                continue  # not decided: no cohort can be ready
-            if len(model.learned) < self._sources and decided_at_ms != BEFORE_ALL_MS:
-                held_ms = min(held_ms, decided_at_ms - 1)
-                asked_ms[model_id] = decided_at_ms - 1
-                continue
-            # whoever has learned has sent its cohorts up to what it has announced since, which
-            # after a takeover may be less than what its predecessor had announced
-            upto_ms = min([cohort_ms, *(ms for ms in model.learned.values() if ms is not None)])
-            held_ms = min(held_ms, max(upto_ms, decided_at_ms - 1))
-            asked_ms[model_id] = max(upto_ms, decided_at_ms - 1)
-            if maturity is not None and upto_ms >= decided_at_ms:
-                dues = self._watch.due_cohorts(model, maturity, decided_at_ms)
-                ready += [(model, due, upto_ms) for due in dues]
-            elif maturity is None:
-                self._watch.no_cohorts(model)
+            of_model, asked_ms[model_id] = self._ready(model, cohort_ms)
+            ready += of_model
             if model_id in unsettled and model.is_settled(self._sources):
                 unsettled.discard(model_id)
         effects += self._effects("cohort", self._watch.compared(ready, reached))
         effects += self._effects("cohort", self._watch.cohorts(ready, reached))
+        for model, due, upto_ms in ready:
+            if upto_ms == model.maturity.judged_ms:
+                effects += self._settle_early(model, due, cohort_ms)
+                asked_ms[model.model_id] = min(cohort_ms, model.decided[1] - 1)
+        held_ms = min([cohort_ms, *asked_ms.values()])
         for model_id in sorted({*asked, *looked_at}):
             model = self._models[model_id]
             model.settle_inputs(asked_ms.get(model_id, cohort_ms))
@@ -316,6 +303,40 @@ class ModelStage:
             effects.append(self._tell_progress())
         return effects
 
+    def _ready(self, model: ModelState, cohort_ms: int) -> tuple[list[Ready], int]:
+        """Which of its cohorts are, and up to which ready time; of an early age up to when all of
+        them are judged."""
+        early, judged_ms = model.maturity.early, model.maturity.judged_ms
+        maturity, decided_at_ms = model.decided
+        learned, last_ms = model.learned, cohort_ms
+        if early is not None and judged_ms is not None:
+            maturity, decided_at_ms = early.maturity_ms, early.decided_at_ms
+            learned, last_ms = model.learned_early, min(cohort_ms, judged_ms)
+        if decided_at_ms > cohort_ms:
+            return [], cohort_ms  # not decided: no cohort can be ready
+        if len(learned) < self._sources and decided_at_ms != BEFORE_ALL_MS:
+            return [], decided_at_ms - 1
+        # whoever has learned has sent its cohorts up to what it has announced since, which
+        # after a takeover may be less than what its predecessor had announced
+        upto_ms = min([last_ms, *(ms for ms in learned.values() if ms is not None)])
+        if maturity is None:
+            self._watch.no_cohorts(model)
+        elif upto_ms >= decided_at_ms:
+            dues = self._watch.due_cohorts(model, maturity, decided_at_ms)
+            return [(model, due, upto_ms) for due in dues], upto_ms
+        return [], max(upto_ms, decided_at_ms - 1)
+
+    def _settle_early(self, model: ModelState, due: Due, cohort_ms: int) -> list[Effect]:
+        """All cohorts of an early age are worked off: whether it is the maturity."""
+        self._changes.note("arrivals", model.model_id)
+        early, decision = model.maturity.early, model.maturity.settle_early()
+        if decision is not None:
+            return [self._to_journal(model.model_id, decision)]
+        assert early is not None
+        self._changes.note("monitors", model.model_id)
+        told = self._effects("cohort", self._watch.judge_anew(model, due, early.until_ms))
+        return [*told, *self._decide(model.model_id, model, cohort_ms)]
+
     def _tell_progress(self) -> ToFindings:
         record = Progress(self.partition, self._sources, self.epoch, *self._progress)
         return self._say(record)
@@ -326,13 +347,23 @@ class ModelStage:
 
     # -- decisions
 
-    def repeat_decisions(self, journaled: Container[str]) -> list[Effect]:
+    def decisions(self) -> list[MaturityDecision]:
+        """That `auto` has made, in the order in which they are learned."""
+        return [
+            self._entry(model_id, decision)
+            for model_id, model in sorted(self._models.items())
+            for decision in (model.maturity.early, model.maturity.decision)
+            if decision is not None
+        ]
+
+    def repeat_decisions(self, journaled: Iterable[MaturityDecision]) -> list[Effect]:
         """Maturities that this state knows and the journal does not: whoever decided them was
         overtaken before it was heard, and what it said is void."""
+        known = {(entry.model_id, entry.until_ms is None) for entry in journaled}
         return [
-            self._to_journal(model_id, model.maturity.decision)
-            for model_id, model in sorted(self._models.items())
-            if model.maturity.decision is not None and model_id not in journaled
+            ToJournal(encode_journal(entry))
+            for entry in self.decisions()
+            if (entry.model_id, entry.until_ms is None) not in known
         ]
 
     def next_ready_ms(self) -> int:
@@ -364,11 +395,13 @@ class ModelStage:
         self._changes.note("arrivals", model_id)
         return [self._to_journal(model_id, decision)]
 
-    def _to_journal(self, model_id: str, decision: Decision) -> ToJournal:
-        entry = MaturityDecision(
-            2, self.partition, self.epoch, model_id, decision.maturity_ms, decision.decided_at_ms
-        )
-        return ToJournal(encode_journal(entry))
+    def _to_journal(self, model_id: str, decision: Decision | Early) -> ToJournal:
+        return ToJournal(encode_journal(self._entry(model_id, decision)))
+
+    def _entry(self, model_id: str, decision: Decision | Early) -> MaturityDecision:
+        said = decision.maturity_ms, decision.decided_at_ms
+        until_ms = decision.until_ms if isinstance(decision, Early) else None
+        return MaturityDecision(2, self.partition, self.epoch, model_id, *said, until_ms)
 
     def _effects(self, kind: FindingKind, told: Iterable[Told | Reference]) -> list[Effect]:
         return [

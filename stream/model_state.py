@@ -40,11 +40,13 @@ class ModelState:
         self.waiting: dict[tuple[PaneKind, Group], Waiting] = {}
         self.young: dict[tuple[PaneKind, Group], Young] = {}
         self.monitors: dict[tuple[PaneKind, Group], Monitor] = {}
-        self.maturity = MaturityRule(self.reference, rules)
+        has_early = self.configured_maturity == "auto" and not rules.ages_of(model_id)
+        self.maturity = MaturityRule(self.reference, rules, has_early=has_early)
         self.traffic: dict[str, Traffic] = {"": Traffic.of(model_id)}  # by segment
         # source partitions that have learned the maturity -> the cohort watermark announced since;
         # None once that is as far as they had ever announced before
         self.learned: dict[int, int | None] = {}
+        self.learned_early: dict[int, int | None] = {}  # the same of an early age
         self.applied: dict[tuple[int, PaneKind, Group], int] = {}  # last pane end
         self.delays_applied: dict[int, int] = {}
         self.shadows: dict[Group, ShadowWatch] = {}
@@ -59,12 +61,21 @@ class ModelState:
     def announced(self, source: int, cohort_ms: int, furthest_ms: int) -> bool:
         """A source partition has announced its cohort watermark, the furthest ever being given;
         whether that changes anything."""
-        before = self.learned.get(source)
-        if before is None:
-            return False
-        cohort_ms = max(before, cohort_ms)
-        self.learned[source] = None if cohort_ms >= furthest_ms else cohort_ms
-        return self.learned[source] != before
+        is_news = False
+        for learned in (self.learned, self.learned_early):
+            before = learned.get(source)
+            if before is not None:
+                at_ms = max(before, cohort_ms)
+                learned[source] = None if at_ms >= furthest_ms else at_ms
+                is_news = is_news or learned[source] != before
+        return is_news
+
+    def learn(self, source: int, *, is_early: bool) -> bool:
+        """That a source partition has learned the maturity, or an early age; whether it is new."""
+        learned = self.learned_early if is_early else self.learned
+        is_new = source not in learned
+        learned.setdefault(source, BEFORE_ALL_MS)
+        return is_new
 
     def is_settled(self, sources: int) -> bool:
         """Whether watermarks alone say which of its cohorts are ready: all source partitions have
@@ -151,13 +162,23 @@ class ModelState:
         if kind == "prediction":
             return prediction_ms - self._rules.grace_ms
         maturity, decided_at_ms = self.decided
+        early, come_ms = self.maturity.early, BEFORE_ALL_MS
+        if early is not None:
+            since_ms = self.learned_early.get(source, BEFORE_ALL_MS)
+            come_ms = self._come_of(
+                kind, cohort_ms if since_ms is None else since_ms, early.maturity_ms
+            )
+            come_ms = min(come_ms, early.until_ms)
         if maturity is None:
-            return BEFORE_ALL_MS
-        age_ms = further_age_of(kind) or maturity
+            return come_ms
         if decided_at_ms != BEFORE_ALL_MS:  # announced since it was learned, that is
             since_ms = self.learned.get(source, BEFORE_ALL_MS)
             cohort_ms = cohort_ms if since_ms is None else since_ms
-        apart_ms = self._rules.apart_ms(maturity) if kind == "pair" else 0
+        return max(come_ms, self._come_of(kind, cohort_ms, maturity))
+
+    def _come_of(self, kind: PaneKind, cohort_ms: int, maturity_ms: int) -> int:
+        age_ms = further_age_of(kind) or maturity_ms
+        apart_ms = self._rules.apart_ms(maturity_ms) if kind == "pair" else 0
         return cohort_ms - self._rules.grace_ms - age_ms - apart_ms
 
     def forget_applied(self, reached: Mapping[int, tuple[int, int]]) -> None:
@@ -233,6 +254,7 @@ class ModelState:
             "rule": self._rule,
             "maturity": self.maturity.snapshot(),
             "learned": dict(self.learned),
+            **({"learned_early": dict(self.learned_early)} if self.learned_early else {}),
             "applied": [
                 [s, kind, list(group), end] for (s, kind, group), end in self.applied.items()
             ],
@@ -299,6 +321,7 @@ class ModelState:
         if "traffic" in plain:  # since 0.2
             self.traffic = {s: Traffic.restore(self.model_id, of, s) for s, of in plain["traffic"]}
         self.learned = dict(plain["learned"])
+        self.learned_early = dict(plain.get("learned_early", {}))
         self.applied = {(s, kind, tuple(group)): end for s, kind, group, end in plain["applied"]}
         self.delays_applied = dict(plain["delays_applied"])
 

@@ -13,6 +13,7 @@ from stream.agenda import Agenda
 from stream.columns import Group
 from stream.due import Due, Told
 from stream.grouped_rows import Piece, detached
+from stream.label_counts import DELAY
 from stream.model_parts import Changes
 from stream.model_release import Release
 from stream.model_state import ModelState
@@ -27,6 +28,8 @@ from stream.waiting_panes import Taken, merged
 from stream.watermark import BEFORE_ALL_MS
 
 Of = TypeVar("Of", bound=Hashable)
+Ready = tuple[ModelState, Due, int]
+"""Cohorts of a model that are ready up to this time."""
 Reached = Mapping[int, tuple[int, int]]
 """By source partition, how far it was heard to be: prediction, cohort."""
 
@@ -159,9 +162,7 @@ class GroupWatch:
                 self._changes.note("arrivals", model_id)
                 self._changes.note("monitors", model_id)
 
-    def cohorts(
-        self, ready: Sequence[tuple[ModelState, Due, int]], reached: Reached
-    ) -> list[Told | Reference]:
+    def cohorts(self, ready: Sequence[Ready], reached: Reached) -> list[Told | Reference]:
         """Of models with a maturity, each up to its own ready time; of one model that which
         judges last comes last."""
         taken = {
@@ -176,6 +177,8 @@ class GroupWatch:
         for model, due, upto_ms in ready:
             place = model.model_id, due.kind
             if place in tables:
+                if due.kind == "cohort" and model.maturity.judged_ms is not None:
+                    _count_judged(model, tables[place])
                 told += self._work_off(model, due, tables[place], upto_ms, reached)
                 if due.kind == "cohort":
                     self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
@@ -184,9 +187,11 @@ class GroupWatch:
                 self._changes.note("arrivals", model.model_id)
         return told
 
-    def compared(
-        self, ready: Sequence[tuple[ModelState, Due, int]], reached: Reached
-    ) -> list[Told | Reference]:
+    def judge_anew(self, model: ModelState, due: Due, until_ms: int) -> Iterator[Told]:
+        """Cohorts are of another age from now on, so what they are compared with ends."""
+        return self._release.judge_anew(model, due, until_ms)
+
+    def compared(self, ready: Sequence[Ready], reached: Reached) -> list[Told | Reference]:
         """Pairs of champions and shadows, and trials of variants: most models have none."""
         told: list[Told | Reference] = []
         for model, cohorts, upto_ms in ready:
@@ -295,6 +300,14 @@ def _count_predictions(model: ModelState, parts: Came) -> None:
         ends, place = np.unique(np.concatenate([of for _, of, _ in parts]), return_inverse=True)
         rows = np.bincount(place, weights=np.concatenate([of for _, _, of in parts]))
         model.maturity.count_predictions(ends, rows.astype(np.int64))
+
+
+def _count_judged(model: ModelState, tables: Sequence[tuple[Group, PaneTable]]) -> None:
+    """Of an early age, segments apart."""
+    for group, table in tables:
+        if not group[3]:
+            labelled = int(table.features[DELAY].number.sum())
+            model.maturity.judge(int(table.rows.sum()), labelled)
 
 
 def _is_past(due: Due, forget_ms: int, upto_ms: int, life: Life) -> bool:

@@ -138,15 +138,18 @@ class Monitor:
         return new if self.rules.watches_feature_sets(self.group[0]) else []
 
     def renew(
-        self, renewed_at: int | None, end_ms: int, law: Reference | None = None
+        self,
+        renewed_at: int | None,
+        end_ms: int,
+        law: Reference | None = None,
+        because: str = "a new reference was accepted",
     ) -> list[MonitorFinding]:
         """The old reference ends before the pane that ends then, and what fires with it: the owner
         accepts how things are, and a new one is gathered; or `law` is deployed."""
         self._catch_up()
         limits = self._detection.limits  # what is acceptable does not follow a reference
         self._detection.limits = LimitWatch()
-        done = "accepted" if law is None else "deployed"
-        quiet = self.quiets(end_ms, f"a new reference was {done}")
+        quiet = self.quiets(end_ms, because if law is None else "a new reference was deployed")
         inputs = self.inputs
         self._begin_anew()
         self._detection.limits = limits
@@ -240,8 +243,9 @@ class Monitor:
 
     def _run(self, run: PaneTable) -> list[MonitorFinding]:
         findings = self._detection.run(
-            run, self.rules, self._recent, self._words, self._gathering.course
-        )
+            run, self.rules, self._recent, self._words, self._gathering.course,
+            is_gathering=not self._gathering.is_done,
+        )  # fmt: skip
         if is_judged(self.kind):
             self._labels.count(run, findings)
         if self.kind == "cohort" and self.rules.model(self.group[0]).objectives:
@@ -253,7 +257,8 @@ class Monitor:
     def _gather(self, run: PaneTable, sealed: list[Reference]) -> list[MonitorFinding]:
         """What a run has completed, and `sealed` with it."""
         is_new, standards = False, self._detection.standards
-        for gathered in self._gathering.add(run, self.rules.minimum_values):
+        for found in self._gathering.add(run, self.rules.minimum_values):
+            gathered = self._detection.with_runs(found)
             if not standards.take(gathered, self.rules):
                 continue
             is_new = True
@@ -279,7 +284,7 @@ class Monitor:
         end_ms, standards = self._gathering.due_ms, self._detection.standards
         if end_ms is None:
             return []
-        standards.take(self._gathering.so_far(), self.rules)
+        standards.take(self._detection.with_runs(self._gathering.so_far()), self.rules)
         findings = self._arrange(end_ms)
         of_all = standards.frame(self._numeric, self.rules)
         if of_all is not None:

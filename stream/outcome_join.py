@@ -86,7 +86,8 @@ class OutcomeJoin:
     def hold(self, predictions: Columns, has_room: NDArray[np.bool_]) -> None:
         """Applied predictions (the columns of `HELD`, without `subject` where there are none).
         `has_room`: which of them may be held."""
-        unjoined = ~has_room | (self._held.ages(0)[predictions["group"]] == BEFORE_ALL_MS)
+        ages_ms = self._held.ages_of(predictions["time"], predictions["group"], 0)
+        unjoined = ~has_room | (ages_ms == BEFORE_ALL_MS)
         self.matured["unjoined"] += int(unjoined.sum())
         if unjoined.any():
             predictions = {n: of[~unjoined] for n, of in predictions.items()}
@@ -107,13 +108,14 @@ class OutcomeJoin:
         self._held.use(rules)
         self._further.use(rules)
 
-    def knows(self, model_id: str) -> bool:
-        """Whether the model's maturity was learned."""
-        return model_id in self._held.maturity_ms
+    def knows(self, model_id: str, *, early: bool = False) -> bool:
+        """Whether the model's maturity was learned, or, early, the age of its first cohorts."""
+        is_known = model_id in self._held.maturity_ms
+        return is_known or (early and model_id in self._held.early)
 
-    def learn(self, model_id: str, maturity_ms: int | None) -> None:
-        """`mature` must follow."""
-        self.matured["unjoined"] += self._held.learn(model_id, maturity_ms)
+    def learn(self, model_id: str, maturity_ms: int | None, until_ms: int | None = None) -> None:
+        """`until_ms`: of an early one, the last pane end that it is for. `mature` must follow."""
+        self.matured["unjoined"] += self._held.learn(model_id, maturity_ms, until_ms)
         self._further.learn(model_id)
 
     def mature(self, reached_ms: int) -> Iterator[tuple[PaneKind, GroupedRows]]:
@@ -126,7 +128,7 @@ class OutcomeJoin:
         rows = self._held.take_due(reached_ms)
         if rows is None:
             return
-        ages_ms = self._held.ages(0)[rows["group"]]
+        ages_ms = self._held.ages_of(rows["time"], rows["group"], 0)
         labelled, outcomes = self._met(rows, ages_ms, is_mature=True)
         self.matured["matured_labelled"] += int(labelled.sum())
         self.matured["matured_unlabelled"] += int((~labelled).sum())
@@ -168,7 +170,9 @@ class OutcomeJoin:
         )
         if is_mature and (self._held.has_shadows or self._pairs.is_carrying):
             held = self._held.shadows()
-            self._pairs.carry(made, rows, self._held.ages(0), self._rules, held)
+            ages_ms = self._held.ages_of(rows["time"], rows["group"], 0)
+            ages = ages_ms, self._held.borders_ms(rows["group"])
+            self._pairs.carry(made, rows, ages, self._rules, held)
         of_models = [self._rules.model(group[0]) for group in made.groups]
         is_own = np.array([bool(of.classes or of.costs) for of in of_models], np.bool_)
         has_own = is_own[made.code]
@@ -277,9 +281,9 @@ class OutcomeJoin:
         """How many applied outcomes are in each term now: O(n log n) in what is held, and a byte
         a waiting outcome. In steps, between which nothing may change."""
         marks = np.zeros(len(self._outcomes.runs), np.uint8)
-        ages = self._held.ages(self._rules.horizon_ms)
         for rows in self._held.chunks():
-            candidates, counted = self._candidates(rows, ages[rows["group"]])
+            ages = self._held.ages_of(rows["time"], rows["group"], self._rules.horizon_ms)
+            candidates, counted = self._candidates(rows, ages)
             marks[self._outcomes.places(candidates)] |= CANDIDATE
             marks[self._outcomes.places(counted)] |= COUNTED
             yield

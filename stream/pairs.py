@@ -113,37 +113,43 @@ class Pairs:
         self,
         matured: GroupedRows,
         said: Columns,
-        ages_ms: NDArray[np.int64],
+        ages_ms: tuple[NDArray[np.int64], NDArray[np.int64]],
         rules: Rules,
         held: Iterable[Group],
     ) -> None:
         """Of matured predictions, as judged and the same as they were held, those that may be one
-        of a pair. `ages_ms`: of each group, its maturity; `held`: shadows that wait."""
+        of a pair. `ages_ms`: of each, its maturity, and up to which pane end an early one held;
+        `held`: shadows that wait."""
         chosen = np.flatnonzero(self._concerned(matured, held)[matured.code])
         if not len(chosen):
             return
-        mine, of = matured.take(chosen), ages_ms[matured.code[chosen]]
+        mine, of, border_ms = matured.take(chosen), ages_ms[0][chosen], ages_ms[1][chosen]
         apart = {age: rules.apart_ms(age) for age in np.unique(of).tolist()}
         apart_ms = np.array([apart[age] for age in of.tolist()], np.int64)
         due_ms = mine.rows.pane_end + rules.grace_ms + of
-        self._add(mine, {name: values[chosen] for name, values in said.items()}, due_ms, apart_ms)
+        # none are paired across the border: when those behind it mature is learned later
+        end = mine.rows.pane_end
+        near_ms = np.where(end <= border_ms, border_ms - end, end - border_ms - rules.pane_ms)
+        both = apart_ms, np.minimum(apart_ms, near_ms)
+        self._add(mine, {name: values[chosen] for name, values in said.items()}, due_ms, both)
 
     def _add(
         self,
         matured: GroupedRows,
         said: Columns,
         due_ms: NDArray[np.int64],
-        apart_ms: NDArray[np.int64],
+        apart_ms: tuple[NDArray[np.int64], NDArray[np.int64]],
     ) -> None:
-        """`due_ms`: when each was; `apart_ms`: how far apart two of its id may be."""
+        """`due_ms`: when each was; `apart_ms`: how far apart two of its id may be, at most and of
+        this one."""
         code = self._codes([matured.groups[n] for n in np.unique(matured.code).tolist()])
         places = np.array([code.get(group, -1) for group in matured.groups], np.int32)
         loss, is_error = _loss(matured.rows.columns)
         of = {name: said[name] for name in ("key", "check", "has", "label", "score")}
         of |= {"group": places[matured.code], "hash": matured.rows.hash}
-        of |= {"end": matured.rows.pane_end, "close": due_ms + apart_ms}
+        of |= {"end": matured.rows.pane_end, "close": due_ms + apart_ms[0]}
         of |= {"loss": loss, "is_error": is_error}
-        of["until"] = of["close"] + np.where(self._is_champion(of), 0, apart_ms)
+        of["until"] = of["close"] + np.where(self._is_champion(of), 0, apart_ms[1])
         of = {name: of[name].astype(empty.dtype) for name, empty in _CARRIED.items()}
         late = self._is_champion(of) & (of["close"] <= self._reached_ms)
         if late.any():

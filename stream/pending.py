@@ -71,6 +71,8 @@ class Pending:
         self._ages: NDArray[np.int64] | None = None
         self._reached_ms = BEFORE_ALL_MS
         self.maturity_ms: dict[str, int | None] = {}  # learned; as many as there are decisions
+        self.early: dict[str, tuple[int, int]] = {}  # the age of panes that end by then
+        self._early_of: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
         self.groups: list[Group | None] = []  # the code of a group is its position
         self._codes: dict[Group, int] = {}
         self._free: list[int] = []  # codes, descending
@@ -156,8 +158,33 @@ class Pending:
             self._ages = np.array(ages, np.int64)
         return self._ages
 
+    def ages_of(
+        self, times: NDArray[np.int64], codes: NDArray[Any], unknown_ms: int
+    ) -> NDArray[np.int64]:
+        """Of predictions. An age that holds early is never more than the later one, so that what is
+        older is due sooner."""
+        ages: NDArray[np.int64] = self.ages(unknown_ms)[codes]
+        if not self.early:
+            return ages
+        is_early = pane_end_ms(times, self._rules.pane_ms) <= self.borders_ms(codes)
+        return np.where(is_early, self._of_early()[0][codes], ages)
+
+    def borders_ms(self, codes: NDArray[Any]) -> NDArray[np.int64]:
+        """Of predictions the last pane end of an early age of their model."""
+        borders: NDArray[np.int64] = self._of_early()[1][codes]
+        return borders
+
+    def _of_early(self) -> NDArray[np.int64]:
+        """Ages and borders by code; the same array as long as nothing changes."""
+        known = self.known_ages()
+        if self._early_of is None or self._early_of[0] is not known:
+            none = 0, BEFORE_ALL_MS
+            found = [none if g is None else self.early.get(g[0], none) for g in self.groups]
+            self._early_of = known, np.array(found, np.int64).reshape(-1, 2).T
+        return self._early_of[1]
+
     def _due_ms(self, times: NDArray[np.int64], codes: NDArray[Any]) -> NDArray[np.int64]:
-        ages = self.ages(NEVER_MS)[codes]
+        ages = self.ages_of(times, codes, NEVER_MS)
         due = pane_end_ms(times, self._rules.pane_ms) + self._rules.grace_ms + ages
         return np.where(ages == BEFORE_ALL_MS, BEFORE_ALL_MS, np.minimum(due, NEVER_MS))
 
@@ -171,15 +198,19 @@ class Pending:
 
     # -- departures
 
-    def learn(self, model_id: str, maturity_ms: int | None) -> int:
-        """Of what age the model's cohorts are from now on; how many rows left, where never.
+    def learn(self, model_id: str, maturity_ms: int | None, until_ms: int | None = None) -> int:
+        """Of what age the model's cohorts are from now on, or those of the panes that end by
+        `until_ms`; how many rows left, where never.
 
         `take_due` must follow before anything is held.
         """
         codes = [code for code, g in enumerate(self.groups) if g is not None and g[0] == model_id]
         runs = [run for run in self._held.runs if np.isin(run.facts.codes, codes).any()]
         gone = {run.number: self._rows_left(run) for run in runs}  # by the ages so far
-        self.maturity_ms[model_id] = maturity_ms
+        if until_ms is None:
+            self.maturity_ms[model_id] = maturity_ms
+        elif maturity_ms is not None:
+            self.early[model_id] = maturity_ms, until_ms
         self._ages = None
         before = self._count
         for run in runs:
@@ -282,11 +313,13 @@ class Pending:
         return self._held.parts()
 
     def snapshot(self) -> dict[str, Any]:
+        early = {model: list(of) for model, of in self.early.items()}
         present = [group for group in self.groups if group is not None]
         return {
             "runs": self._held.snapshot(),
             "reached_ms": self._reached_ms,
             "maturity_ms": self.maturity_ms,
+            **({"early": early} if early else {}),
             "groups": [None if group is None else list(group) for group in self.groups],
             "rules": {group[0]: self._rules.of_state(group[0]) for group in present},
         }
@@ -314,6 +347,7 @@ class Pending:
         for model_id, rule in plain["rules"].items():
             must_be_the_same(model_id, rule, self._rules.of_state(model_id))
         self.maturity_ms = plain["maturity_ms"]
+        self.early = {model: (of[0], of[1]) for model, of in plain.get("early", {}).items()}
         groups: Sequence[list[str] | None] = plain["groups"]
         self.groups = [None if g is None else (g[0], g[1], g[2], g[3]) for g in groups]
         self._codes = {group: code for code, group in enumerate(self.groups) if group is not None}

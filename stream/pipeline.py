@@ -169,10 +169,10 @@ class Pipeline:
                 effects += self.models[partition].handle(value)
         for model in self.models:
             effects += model.announce()
-        maturities = {m: ms for model in self.models for m, ms in model.maturities().items()}
+        decided = [one for model in self.models for one in model.decisions()]
         for source in self.sources:
-            for model_id, maturity_ms in maturities.items():
-                effects += source.learn(model_id, maturity_ms)
+            for of in decided:
+                effects += source.learn(of.model_id, of.maturity_ms, of.until_ms)
             effects += source.announce()
         self._perform(effects)
         self.release()
@@ -209,7 +209,10 @@ class Pipeline:
         return [
             told
             for source in self.sources
-            for told in [*source.learn(entry.model_id, entry.maturity_ms), *source.announce()]
+            for told in [
+                *source.learn(entry.model_id, entry.maturity_ms, entry.until_ms),
+                *source.announce(),
+            ]
         ]
 
     # -- reading

@@ -71,6 +71,14 @@ class Season:
     unknown: int  # hours of which there are too few values
 
 
+class Runs(NamedTuple):
+    """Of one value, of a feature: see `stream.usual_runs`."""
+
+    seen: int
+    values: int  # of the longest
+    ms: int
+
+
 class ChangeWithin(NamedTuple):
     """Found while a reference was gathered: what is from before it was not sealed, or, where it
     lies within the reference, was (`stream.gathering`)."""
@@ -94,6 +102,7 @@ class Reference:
     changes: tuple[ChangeWithin, ...] = ()
     seasons: Mapping[str, Season] = field(default_factory=dict)
     source: str = ""  # what it was made of, where it was deployed: training data, say
+    runs: Mapping[str, Runs] = field(default_factory=dict)  # of features that come in some
 
     @property
     def table(self) -> PaneTable:
@@ -143,6 +152,8 @@ class Reference:
             }
         if self.source:
             plain["source"] = self.source
+        if self.runs:
+            plain["runs"] = {name: list(of) for name, of in self.runs.items()}
         return plain | ({"changes": [list(c) for c in self.changes]} if self.changes else {})
 
     def describe(self) -> dict[str, Any]:
@@ -172,7 +183,8 @@ class Reference:
         changes = tuple(ChangeWithin(*change) for change in plain.get("changes", ()))
         place = (group, plain["kind"], plain["start_ms"], plain["end_ms"])
         seasons = {name: Season(*of) for name, of in plain.get("seasons", {}).items()}
-        return cls(*place, frozen, values, changes, seasons, plain.get("source", ""))
+        runs = {name: Runs(*of) for name, of in plain.get("runs", {}).items()}
+        return cls(*place, frozen, values, changes, seasons, plain.get("source", ""), runs)
 
     @classmethod
     def decode(cls, data: bytes) -> Reference:

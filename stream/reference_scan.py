@@ -45,7 +45,7 @@ class ReferenceScan:
         self._fine: list[_Scanned] = []
         self._coarse: list[_Scanned] = []
         self._together = (Together([]), Together([]))
-        self._fine_sums, self._coarse_sums = ChunkSums(_CHUNKS), ChunkSums(_COARSE)
+        self._fine_sums, self._coarse_sums = ChunkSums(_CHUNKS, 3), ChunkSums(_COARSE, 2)
 
     def begin(self, frame: Profile, units: Sequence[tuple[Unit, bool]]) -> None:
         """From the next pane on, those that were not known before. `units`: each with whether its

@@ -143,12 +143,16 @@ class SourceStage:
             mark.advance(reached_ms)
         return self._closed()
 
-    def learn(self, model_id: str, maturity_ms: int | None) -> list[Effect]:
-        """Stage 2 has decided the maturity of a model: its cohorts up to now leave."""
-        if self._join.knows(model_id) or self.rules.maturity_of(model_id) != "auto":
+    def learn(
+        self, model_id: str, maturity_ms: int | None, until_ms: int | None = None
+    ) -> list[Effect]:
+        """Stage 2 has decided the maturity of a model, or early that of its cohorts that end by
+        `until_ms`: those up to now leave."""
+        is_early = until_ms is not None
+        if self._join.knows(model_id, early=is_early) or self.rules.maturity_of(model_id) != "auto":
             return []
-        self._join.learn(model_id, maturity_ms)
-        learned = Learned(self.partition, self.epoch, model_id)
+        self._join.learn(model_id, maturity_ms, until_ms)
+        learned = Learned(self.partition, self.epoch, model_id, is_early)
         return [*self._cohorts(), *self._outbox.of_model(model_id, learned)]
 
     # -- caps

@@ -32,8 +32,10 @@ from stream.pane_features import PaneFeatures
 from stream.panes import Ints, PaneTable
 from stream.profile import Profile
 from stream.recent_rows import RecentRows
+from stream.reference import Reference, Runs
 from stream.rules import Rules
 from stream.stale_terms import EVERY, MEASURE, Terms, stale_share, standing, terms_of
+from stream.usual_runs import UsualRuns, are_usual, is_usual
 from stream.watched import Key, Watched
 from stream.watermark import BEFORE_ALL_MS
 
@@ -80,6 +82,7 @@ class _Panes:
     watched: Mapping[Key, Watched]
     rules: Rules
     model_id: str
+    runs: Mapping[str, Runs]  # that are usual
     share: float | None = None  # of the budget; None: nobody has asked yet
 
     @property
@@ -95,6 +98,7 @@ class _Panes:
 class StaleWatch:
     def __init__(self) -> None:
         self._rows = 0  # since the last look
+        self._usual = UsualRuns()
         self._stuck: dict[str, Stuck] = {}
 
     @property
@@ -115,21 +119,41 @@ class StaleWatch:
         watched: Mapping[Key, Watched],
         rules: Rules,
         model_id: str,
+        *,
+        law: Reference | None,
+        is_gathering: bool,
     ) -> list[StaleTold]:
         if not rules.rates.enabled or not watched:
             return []
-        panes, told, first = _Panes(run, watched, rules, model_id), [], 0
+        known: Mapping[str, Runs] = {} if law is None else law.runs
+        follows = is_gathering or bool(known)
+        if not follows:
+            self._usual = UsualRuns()
+        panes, told, first = _Panes(run, watched, rules, model_id, known), [], 0
         for row in self._looks(run):
             told += self._follow(panes, first, row + 1)
             done = {one.name for one in told if one.row == row}
             names = sorted(_constant_in(run, row) - done)
-            window = recent.window(BEFORE_ALL_MS, int(run.pane_end[row])) if names else None
+            end_ms = int(run.pane_end[row])
+            window = recent.window(BEFORE_ALL_MS, end_ms) if names else None
+            runs: dict[str, Run] = {}
             if window is not None:
-                runs = [(name, latest_run(window, name)) for name in names]
-                told += [one for n, of in runs if of for one in self._look(panes, row, n, of)]
+                found = ((name, latest_run(window, name)) for name in names)
+                runs = {name: of for name, of in found if of is not None}
+            if follows:
+                self._usual.count(int(run.rows[first : row + 1].sum()))
+                loose = {name: of for name, of in runs.items() if name not in self._stuck}
+                self._usual.look(end_ms, loose, None if is_gathering else known)
+            told += [one for name, of in runs.items() for one in self._look(panes, row, name, of)]
             first = row + 1
+        if follows:
+            self._usual.count(int(run.rows[first:].sum()))
         told += self._follow(panes, first, len(run))
         return sorted(told, key=lambda one: (one.row, one.name))
+
+    def runs(self, reference: Reference) -> dict[str, Runs]:
+        """Of one value, that are usual, since this one is gathered."""
+        return self._usual.all(reference)
 
     def _looks(self, run: PaneTable) -> list[int]:
         if self._rows + len(run.sample) < EVERY:
@@ -152,10 +176,16 @@ class StaleWatch:
         terms = panes.terms(name) if run.count >= FEWEST else None
         if terms is None or not run.goes_on_for(terms.threshold):
             return []
+        runs = panes.runs.get(name) or self._usual.ended(name)
+        if are_usual(runs):
+            run = self._usual.whole(name, run)
+            if is_usual(runs, run, int(panes.table.pane_end[row])):
+                return []
         usual = usual_of(run.kind, run.bits, name, terms.profile.reference)
         share = terms.share_of(usual, run.count)
         if share is None:
             return []
+        self._usual.forget(name)
         if stuck is None:
             patience = Patience(rules.minimum_values, rules.resolve_values, 0, rules.ask_after_ms)
             firing = Firing(1, int(panes.start_ms[row]) + patience.ask_after_ms, patience)
@@ -219,10 +249,12 @@ class StaleWatch:
             [name, of.kind, of.bits, of.longest, of.firing.snapshot()]
             for name, of in self._stuck.items()
         ]
-        return [self._rows, stuck]
+        usual = self._usual.snapshot()
+        return [self._rows, stuck, *([] if usual is None else [usual])]
 
     def restore(self, plain: list[Any]) -> None:
-        self._rows, stuck = plain
+        self._rows, stuck, *usual = plain
+        self._usual = UsualRuns.restore(*(usual or [None]))
         for name, kind, bits, longest, firing in stuck:
             self._stuck[name] = Stuck(kind, bits, longest, Firing.restore(firing))
 

@@ -47,6 +47,16 @@ class Taus:
         what is measured counts beside a season that was not."""
         # values out of range come together as the values do: there are none to tell it from
         of = Unit.of(unit.name, "shift") if unit.measure == "out_of_range" else unit
+        found = self._of(feature, of, unmeasured, is_live=is_live)
+        # a run is worth one value: who has seen one alone takes that for no dependence at all
+        runs = feature.profile.reference.runs.get(of.name)
+        if runs is None or (is_fault(of.measure) and of.measure != "unseen"):
+            return found
+        return tuple(max(tau, float(runs.values)) for tau in found)
+
+    def _of(
+        self, feature: Feature, of: Unit, unmeasured: float, *, is_live: bool
+    ) -> tuple[float, ...]:
         season = feature.profile.season(of.name) if of.measure == "shift" else None
         found = self._measured.get((of.name, of.measure))
         is_young = self._panes < FEWEST
@@ -59,7 +69,7 @@ class Taus:
                 return (1.0,) * of.columns
             read = self._reader.read(Together([(of, feature.profile, feature.numeric)]))
             return tuple(taus_of(read.x, read.n, read.xx).tolist())
-        return found if len(found) == unit.columns else (max(found),)
+        return found if len(found) == of.columns else (max(found),)
 
     def of_provisional(self, feature: Feature, unit: Unit) -> tuple[float, ...]:
         """No less than what all values say together: little is known of each."""

@@ -4,7 +4,8 @@ A model has the traffic that its callers have: a version that takes over from an
 nothing of it, and shadows, which get the same requests once more, do not count. Traffic is counted
 in slots of ten minutes; the hour that ends with a slot is compared with the hours of the reference:
 with the fewest and the most of them, or, with a season, with what is usual at that hour.
-It is told when it is beyond these by the owner's share and by more than chance. Silence is told
+It is told when it is beyond these by the owner's share and by more than chance, or when that many
+fewer come for long enough to be more than chance. Silence is told
 when no prediction has come for longer than three times as long as ever before, or than chance lets
 expect. Everything happens at moments of event time, in their order, never at the end of a batch.
 """
@@ -18,6 +19,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from detectors.poisson_fall import PoissonFall
 from detectors.poisson_rate import surprise
 from stream.columns import Group
 from stream.panes import Ints
@@ -48,13 +50,18 @@ class TrafficTold:
     verdict: Literal["drift", "quiet", "lasting"]
     since_ms: int = 0
     up: bool = False
-    count: int = 0  # of the hour
+    count: int = 0
+    hours: float = 1.0  # in which they came
     bounds: tuple[float, float] = (0.0, 0.0)  # fewest and most that are usual
     usual: Usual | None = None
     statistic: float = 0.0
     threshold: float = 0.0
     because: str = ""
     is_muted: bool = False
+
+    @property
+    def an_hour(self) -> int:
+        return round(self.count / self.hours)
 
 
 @dataclass(slots=True)
@@ -97,6 +104,7 @@ class Traffic:
     next_slot: int | None = None  # that is to be judged; none: it was never heard of
     slots: dict[int, dict[Group, int]] = field(default_factory=dict)  # from there on
     recent: list[int] = field(default_factory=list)  # of the last slots, an hour at most
+    fall: PoissonFall = field(default_factory=PoissonFall)  # below the fewest that are usual
     main: Group | None = None  # of which most predictions were, in the last slot that had any
     last_end_ms: int = 0  # of the last pane
     longest_ms: int = 0  # without a pane, but for what was told
@@ -160,7 +168,8 @@ class Traffic:
             return
         fires = self.firing.pop("silence", None)
         if fires is not None:
-            self.recent, self.resumed_ms = [], end_ms
+            self._break_off()
+            self.resumed_ms = end_ms
             yield _quiet("silence", end_ms, fires)
         else:
             gap_ms = end_ms - rules_at(end_ms).pane_ms - self.last_end_ms
@@ -226,7 +235,8 @@ class Traffic:
         if self.next_slot is None or until_ms <= self.last_end_ms:
             return
         self.last_end_ms = self.resumed_ms = until_ms
-        self.recent, self.next_slot = [], max(self.next_slot, until_ms // SLOT_MS)
+        self._break_off()
+        self.next_slot = max(self.next_slot, until_ms // SLOT_MS)
         self.slots = {slot: of for slot, of in self.slots.items() if slot >= self.next_slot}
         while self.hours.next_end_ms <= self.next_slot * SLOT_MS:
             self.hours.close(None, rules)
@@ -240,7 +250,13 @@ class Traffic:
     def _clear(self, at_ms: int) -> None:
         """Nothing is known of the time before."""
         self.hours.begin(at_ms)
-        self.recent, self.longest_ms = [], 0
+        self._break_off()
+        self.longest_ms = 0
+
+    def _break_off(self) -> None:
+        """The next slot does not go on from the last one."""
+        self.recent = []
+        self.fall.clear()
 
     # -- silence
 
@@ -285,7 +301,7 @@ class Traffic:
             bounds=self.hours.bounds,
             usual=usual,
             statistic=missing / usual.dispersion,
-            threshold=usual.threshold(rules, self.hours.model_id),
+            threshold=self.hours.threshold(rules),
         )
 
     # -- throughput
@@ -311,40 +327,53 @@ class Traffic:
 
     def _compare(self, end_ms: int, count: int, rules: Rules) -> Iterator[TrafficTold]:
         rule, fires = rules.traffic_of(self.hours.model_id), self.firing.get("throughput")
-        change = rule.change
+        change, fall, hours = rule.change, self.fall, 1.0
         if not rule.enabled:
+            fall.clear()
             if fires is not None:
                 del self.firing["throughput"]
                 because = "it is watched no more"
                 yield _quiet("throughput", end_ms, fires, because)
             return
         lowest, highest = self.hours.expected(end_ms, rules)
+        usual, threshold = self.hours.usual(rules), self.hours.threshold(rules)
+        fewest = self.hours.fewest(end_ms, rules) / SLOTS
+        fall.update(self.recent[-1], fewest, ratio=1.0 - change, dispersion=usual.dispersion)
         if fires is not None:
+            fall.nats = min(fall.nats, threshold)  # what is told is known
             lower, upper = (1.0 - change / 2.0) * lowest, (1.0 + change / 2.0) * highest
-            if lower <= count <= upper:
+            is_back = fires.up or 2.0 * fall.nats <= threshold  # one hour of few may be chance
+            if lower <= count <= upper and is_back:
                 del self.firing["throughput"]
                 yield _quiet("throughput", end_ms, fires)
                 return
-        if (1.0 - change) * lowest <= count <= (1.0 + change) * highest:
-            return
         up = count > highest
-        if fires is not None and fires.up == up:
-            return
-        usual = self.hours.usual(rules)
-        statistic = surprise(count, highest if up else lowest, usual.dispersion)
-        threshold = usual.threshold(rules, self.hours.model_id)
-        if statistic < threshold or self.main is None:
+        bound = highest if up else lowest
+        is_beyond = not (1.0 - change) * lowest <= count <= (1.0 + change) * highest
+        statistic = surprise(count, bound, usual.dispersion) if is_beyond else 0.0
+        if statistic < threshold:
+            if fall.slots < SLOTS or fall.nats < threshold:
+                return
+            if fall.count > (1.0 - change) * fall.expected:
+                fall.clear()  # it is less than the owner is told of
+                return
+            up, statistic = False, fall.nats
+            count, hours = fall.count, fall.slots / SLOTS
+        if self.main is None or (fires is not None and fires.up == up):
             return
         group = self.main if fires is None else fires.group
         ask_ms = end_ms + rules.ask_after_ms if fires is None else fires.ask_ms
         self.firing["throughput"] = Fires(group, up, ask_ms)
-        part = (1.0 + change / 2.0) * highest if up else (1.0 - change / 2.0) * lowest
-        since_ms = self._onset(end_ms, part / SLOTS, up=up)
+        if hours > 1.0:
+            since_ms = end_ms - fall.slots * SLOT_MS
+        else:
+            part = (1.0 + change / 2.0) * highest if up else (1.0 - change / 2.0) * lowest
+            since_ms = self._onset(end_ms, part / SLOTS, up=up)
         self.hours.unlearn(since_ms)
         bounds = (lowest, highest)
         yield TrafficTold(
-            "throughput", end_ms, group, "drift", since_ms, up, count, bounds, usual, statistic,
-            threshold,
+            "throughput", end_ms, group, "drift", since_ms, up, count, hours, bounds, usual,
+            statistic, threshold,
         )  # fmt: skip
 
     def _onset(self, end_ms: int, bound: float, *, up: bool) -> int:
@@ -370,12 +399,14 @@ class Traffic:
                 [what, list(f.group), f.up, f.ask_ms, f.is_muted]
                 for what, f in sorted(self.firing.items())
             ],
+            *self.fall.snapshot(),
         ]
 
     @classmethod
     def restore(cls, model_id: str, plain: Sequence[Any], segment: str = "") -> Self:
-        hours, next_slot, slots, recent, main, times, firing = plain
+        hours, next_slot, slots, recent, main, times, firing, *fall = plain
         made = cls.of(model_id, segment)
+        made.fall = PoissonFall.restore(fall)
         made.hours, made.next_slot = UsualHours.restore(model_id, hours), next_slot
         made.slots = {slot: {tuple(g): n for g, n in of} for slot, of in slots}
         made.recent, made.main = list(recent), None if main is None else tuple(main)

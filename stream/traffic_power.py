@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from detectors.poisson_fall import slots_until
 from detectors.poisson_rate import surprise
 from stream.budget import TRAFFIC
 from stream.power import Lines, Power
 from stream.rules import HOUR_MS, Rules
-from stream.traffic import SLOT_MS, Traffic
-from stream.usual_hours import Usual
+from stream.traffic import SLOT_MS, SLOTS, Traffic
+from stream.usual_hours import LAG_HOURS, Usual
 
 _STEPS = 40  # of a bisection
-_FEW = "no fall is found: too few predictions in an hour, or they scatter too much"
+_SURE = 1.645  # standard deviations: 19 times in 20
+_FEW = "no fall is found in a day: too few predictions in an hour, or they scatter too much"
 
 
 def shown(traffic: Traffic, segment: str, rules: Rules) -> list[dict[str, Any]]:
@@ -23,11 +25,10 @@ def shown(traffic: Traffic, segment: str, rules: Rules) -> list[dict[str, Any]]:
     usual = hours.usual(rules)
     lines = Lines(traffic.main, usual.mean / HOUR_MS)
     lowest, _ = hours.expected((traffic.next_slot + 1) * SLOT_MS, rules)
-    least = _smallest_fall(lowest, usual, usual.threshold(rules, hours.model_id))
-    fall = None if least is None else max(least, rule.change)
+    fall = _smallest_fall(lowest, usual, hours.threshold(rules), rule.change)
     wait_ms = traffic.silence_ms(rules)
     sizes = {
-        "throughput": (fall, None if fall is None else usual.mean, _FEW),
+        "throughput": (None, None, _FEW) if fall is None else (fall[0], fall[1] * usual.mean, None),
         "silence": (
             None if wait_ms is None else 1.0,
             None if wait_ms is None else wait_ms * usual.mean / HOUR_MS,
@@ -46,16 +47,25 @@ def shown(traffic: Traffic, segment: str, rules: Rules) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _smallest_fall(lowest: float, usual: Usual, threshold: float) -> float | None:
-    """Share of the fewest predictions of an hour by which less is more than chance."""
+def _smallest_fall(
+    lowest: float, usual: Usual, threshold: float, change: float
+) -> tuple[float, float] | None:
+    """Share of the fewest predictions of an hour, and the hours until it is told."""
 
-    def told(fall: float) -> bool:
-        return surprise(int((1.0 - fall) * lowest), lowest, usual.dispersion) >= threshold
+    def hours(fall: float) -> float:
+        if surprise(int((1.0 - fall) * lowest), lowest, usual.dispersion) >= threshold:
+            return 1.0
+        slots = slots_until(
+            threshold, lowest / SLOTS, share=1.0 - fall, ratio=1.0 - change,
+            dispersion=usual.dispersion, sure=_SURE,
+        )  # fmt: skip
+        return max(slots / SLOTS, 1.0)
 
-    if not told(1.0):
+    if hours(1.0) > LAG_HOURS:
         return None
-    low, high = 0.0, 1.0
-    for _ in range(_STEPS):
+    low, high = change, 1.0
+    for _ in range(_STEPS if hours(low) > LAG_HOURS else 0):
         middle = 0.5 * (low + high)
-        low, high = (low, middle) if told(middle) else (middle, high)
-    return high
+        low, high = (low, middle) if hours(middle) <= LAG_HOURS else (middle, high)
+    found = low if hours(low) <= LAG_HOURS else high
+    return found, hours(found)

@@ -36,8 +36,8 @@ def finding_of(told: TrafficTold, rules: Rules) -> MonitorFinding:
 def _described(told: TrafficTold, usual: Usual, rules: Rules) -> dict[str, Any]:
     rule = rules.traffic_of(told.group[0])
     mean = max(usual.mean, 1e-9)
-    spread = Z95 * math.sqrt(usual.dispersion * max(told.count, 1)) / mean
-    estimate = told.count / mean - 1.0
+    spread = Z95 * math.sqrt(usual.dispersion * max(told.count, 1)) / told.hours / mean
+    estimate = told.count / told.hours / mean - 1.0
     lowest, highest = told.bounds
     span_ms = told.at_ms - told.since_ms
     return alert_fields(
@@ -56,7 +56,7 @@ def _described(told: TrafficTold, usual: Usual, rules: Rules) -> dict[str, Any]:
         floor=rule.change,
         reference=(f"self:{iso(usual.end_ms)}", usual.count),
         evidence={
-            "current": {"predictions_an_hour": told.count, "minutes": span_ms / 60_000},
+            "current": {"predictions_an_hour": told.an_hour, "minutes": span_ms / 60_000},
             "reference": {
                 "predictions_an_hour": short(usual.mean),
                 "lowest": short(lowest),
@@ -76,7 +76,8 @@ def _found(told: TrafficTold, usual: Usual, span_ms: int) -> str:
     between = f"{_count(lowest)} to {_count(highest)}"
     bounds = between if lowest < highest else _count(lowest)
     moved = "rose" if told.up else "fell"
-    return f"predictions of an hour {moved} to {told.count:,}, where {bounds} are usual"
+    over = f" for {_duration(span_ms)}" if told.hours > 1 else ""
+    return f"predictions of an hour {moved} to {told.an_hour:,}{over}, where {bounds} are usual"
 
 
 def _lasting(told: TrafficTold, rules: Rules) -> str:

@@ -21,7 +21,7 @@ from stream.rules import HOUR_MS, SEASON_HOURS, Rules
 FEWEST_HOURS = 24  # of a reference, whatever its span
 LAG_HOURS = 24  # younger hours are not usual yet
 KEPT_HOURS = 168  # and four seasons
-TESTS = 6 * 3  # an hour: at each sixth of it fewer, more, none
+TESTS = 6 * 4  # an hour: at each sixth of it fewer, more, none, and fewer for long
 _LEAST_NATS = 8.0
 
 Cells = dict[int, list[int]]
@@ -50,6 +50,15 @@ Hour = tuple[int, int]
 """Hours since 1970, predictions."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    rules: Rules
+    usual: Usual
+    threshold: float
+    too_long_ms: float
+    cells: Cells
+
+
 @dataclass(slots=True)
 class UsualHours:
     model_id: str
@@ -57,7 +66,7 @@ class UsualHours:
     known: list[Hour] = field(default_factory=list)  # none: the reference is not complete
     young: list[Hour] = field(default_factory=list)  # calm ones that are not known yet
     bounds: tuple[int, int] = (0, 0)  # fewest and most predictions of a known hour
-    _told: tuple[Rules, float, Cells] | None = None  # what follows from these, made when asked for
+    _told: _Told | None = None  # what follows from these, made when asked for
 
     @property
     def next_end_ms(self) -> int:
@@ -102,11 +111,17 @@ class UsualHours:
     # -- reading
 
     def usual(self, rules: Rules) -> Usual:
+        return self._told_by(rules).usual
+
+    def threshold(self, rules: Rules) -> float:
+        return self._told_by(rules).threshold
+
+    def _usual(self, cells: Cells) -> Usual:
         count = sum(n for _, n in self.known)
-        cells = [of for of in self._cells(rules).values() if len(of) > 1]
+        means = [of for of in cells.values() if len(of) > 1]
         return Usual(
             count / max(len(self.known), 1),
-            seasonal_dispersion(cells) if cells else dispersion(self._in_a_row()),
+            seasonal_dispersion(means) if means else dispersion(self._in_a_row()),
             len(self.known),
             count,
             (self.known[-1][0] + 1) * HOUR_MS if self.known else 0,
@@ -128,7 +143,7 @@ class UsualHours:
         season = SEASON_HOURS[rules.season_of(self.model_id)]
         if not season:
             return self.bounds
-        cells, hour = self._told_by(rules)[1], (end_ms - 1) // HOUR_MS
+        cells, hour = self._told_by(rules).cells, (end_ms - 1) // HOUR_MS
         mine, before = cells.get(hour % season, []), cells.get((hour - 1) % season, [])
         if len(mine) < 2 or len(before) < 2:
             return self.bounds
@@ -136,17 +151,27 @@ class UsualHours:
         mean = part * sum(mine) / len(mine) + (1.0 - part) * sum(before) / len(before)
         return mean, mean
 
+    def fewest(self, end_ms: int, rules: Rules) -> float:
+        """Predictions of a whole hour as that in which a slot ends then."""
+        season = SEASON_HOURS[rules.season_of(self.model_id)]
+        mine = self._told_by(rules).cells.get((end_ms - 1) // HOUR_MS % season) if season else None
+        return self.bounds[0] if mine is None or len(mine) < 2 else sum(mine) / len(mine)
+
     def too_long_ms(self, rules: Rules) -> float:
         """Without a prediction, to be chance."""
-        return self._told_by(rules)[0]
+        return self._told_by(rules).too_long_ms
 
-    def _told_by(self, rules: Rules) -> tuple[float, Cells]:
-        if self._told is None or self._told[0] is not rules:
-            usual = self.usual(rules)
-            per_ms = max(usual.mean, 1e-9) / HOUR_MS
-            wait_ms = usual.threshold(rules, self.model_id) * usual.dispersion / per_ms
-            self._told = rules, wait_ms, self._cells(rules)
-        return self._told[1:]
+    def _told_by(self, rules: Rules) -> _Told:
+        if self._told is None or self._told.rules is not rules:
+            cells = self._cells(rules)
+            usual = self._usual(cells)
+            per_ms, threshold = (
+                max(usual.mean, 1e-9) / HOUR_MS,
+                usual.threshold(rules, self.model_id),
+            )
+            wait_ms = threshold * usual.dispersion / per_ms
+            self._told = _Told(rules, usual, threshold, wait_ms, cells)
+        return self._told
 
     def _cells(self, rules: Rules) -> Cells:
         season = SEASON_HOURS[rules.season_of(self.model_id)]

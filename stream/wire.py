@@ -88,9 +88,12 @@ class DelayBlock:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
+    """`is_early`: the age of the first cohorts."""
+
     source: int
     epoch: int
     model_id: str
+    is_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,8 @@ def encode_pane_record(record: PaneRecord) -> bytes:
             arrays = [d.outcome_pane_end, d.prediction_pane_end, d.edge_ms, d.count]
             return pack(b"D", VERSION, [record.source, record.epoch, record.model_id, arrays])
         case Learned():
-            return pack(b"L", VERSION, [record.source, record.epoch, record.model_id])
+            learned = [record.source, record.epoch, record.model_id]
+            return pack(b"L", VERSION, [*learned, *([True] if record.is_early else [])])
         case Announcement():
             return pack(b"A", VERSION, record.to_plain())
         case Fragment():
@@ -207,7 +211,7 @@ def _pane_record(magic: bytes, version: int, body: Any) -> PaneRecord:
         delays = Delays(*[array(column, np.int64, len(arrays[0])) for column in arrays])
         return DelayBlock(source, epoch, model_id, delays)
     if magic == b"L":
-        return Learned(*fields(body, int, int, str))
+        return Learned(*fields(body, int, int, str, *([bool] if len(body) == 4 else [])))
     if magic == b"A":
         return Announcement(*fields(body, *[int] * (6 if len(body) == 6 else 5)))
     if magic == b"P":
@@ -331,8 +335,9 @@ class Shed(msgspec.Struct, tag="shed"):
     level: int
 
 
-class MaturityDecision(msgspec.Struct, tag="maturity"):
-    """`maturity_ms`: None where no outcome came within the horizon."""
+class MaturityDecision(msgspec.Struct, tag="maturity", omit_defaults=True):
+    """`maturity_ms`: None where no outcome came within the horizon; `until_ms`: of an early one,
+    the last pane end that it is for."""
 
     stage: int
     partition: int
@@ -340,6 +345,7 @@ class MaturityDecision(msgspec.Struct, tag="maturity"):
     model_id: str
     maturity_ms: int | None
     decided_at_ms: int
+    until_ms: int | None = None
 
 
 class Founding(msgspec.Struct, tag="founding"):

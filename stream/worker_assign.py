@@ -135,7 +135,7 @@ class Takeover:
         said: list[asyncio.Future[Any]] = []
         for source in list(host.sources.values()):
             async with source.changing():
-                for decision in list(host.journal.decisions.values()):
+                for decision in host.journal.maturities():
                     await host.learn(source, decision)
                 await host.perform(source, source.core.announce())
                 for side, topic in host.topics.items():
@@ -146,7 +146,7 @@ class Takeover:
                 host.metrics.assigned(topic, source.partition, source.core.judged(side))
         for model in list(host.models.values()):
             async with model.changing():
-                repeated = model.core.repeat_decisions(host.journal.decisions)
+                repeated = model.core.repeat_decisions(host.journal.maturities())
                 await host.perform(model, [*model.core.announce(), *repeated])
                 said += model.waiting_outputs()
         for alerts in list(host.alerts.values()):

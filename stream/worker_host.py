@@ -251,7 +251,7 @@ class Host:
                         await self.learn(slot, decision)
 
     async def learn(self, slot: Slot[SourceStage], decision: MaturityDecision) -> None:
-        effects = slot.core.learn(decision.model_id, decision.maturity_ms)
+        effects = slot.core.learn(decision.model_id, decision.maturity_ms, decision.until_ms)
         if effects:  # stage 2 goes on at the next announcement
             await self.perform(slot, [*effects, *slot.core.announce()])
 

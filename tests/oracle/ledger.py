@@ -25,14 +25,6 @@ def candidates(
     ]
 
 
-def maturity_now(world: World, model_id: str, decisions: Decisions) -> tuple[bool, int | None]:
-    """(known, age in ms or None for never)."""
-    configured = world.maturity_of(model_id)
-    if configured != "auto":
-        return True, configured  # type: ignore[return-value]
-    return (True, decisions[model_id][0]) if model_id in decisions else (False, None)
-
-
 def state_of(
     world: World,
     partition: Partition,
@@ -40,7 +32,7 @@ def state_of(
     decisions: Decisions,
 ) -> tuple[str, Outcome | None, list[Outcome]]:
     """(ledger term, the outcome that counts so far, all candidates) of an applied prediction."""
-    known, age = maturity_now(world, prediction.model_id, decisions)
+    known, age, _ = decisions.of(world, prediction)
     if (known and age is None) or not prediction.is_held:
         return "unjoined", None, []
     met = candidates(world, partition, prediction, world.horizon_ms if age is None else age)

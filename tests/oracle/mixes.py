@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from random import Random
 from typing import Any
@@ -327,3 +327,12 @@ def _deal(random: Random, records: list[Timed], partitions: int) -> list[list[Ra
         dealt[partition].append((offsets[partition], timestamp, value))
         offsets[partition] += random.choice((1, 1, 1, 2))  # transactions leave gaps
     return dealt
+
+
+def hurried(mix: Mix, random: Random) -> Mix:
+    """The same, decided early where that may be."""
+    span_ms = mix.world.pane_ms * random.choice((8, 20, 30))
+    rule = (random.choice((5, 20)), span_ms)
+    world = replace(mix.world, maturity={"": "auto"}, ages={}, reference=rule)
+    limits = replace(world.limits, known_models=frozenset())
+    return replace(mix, world=replace(world, first=random.choice((1, 2, 4)), limits=limits))

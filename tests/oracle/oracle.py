@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tests.oracle.ledger import candidates, ledger, maturity_now, state_of
+from tests.oracle.ledger import candidates, ledger, state_of
 from tests.oracle.maturity import Decisions, decide_maturities
 from tests.oracle.reading import Outcome, Prediction
 from tests.oracle.tally import Cell, PaneTally, tally
@@ -97,10 +97,10 @@ def cohort_panes(
             state, counted, _ = state_of(world, partition, p, decisions)
             if not state.startswith("matured"):
                 continue
-            age = maturity_now(world, p.model_id, decisions)[1] or 0
+            _, age, decided_at = decisions.of(world, p)
             end = world.pane_end(p.at)
-            decided_at = decisions[p.model_id][1] if p.model_id in decisions else NEVER
-            if passed is not None and max(end + world.grace_ms + age, decided_at) <= passed:
+            ready_at = max(end + world.grace_ms + (age or 0), decided_at or NEVER)
+            if passed is not None and ready_at <= passed:
                 row = (p.prediction_id, losses(p, counted))
                 rows["cohort", p.group, end].append(row)
     return {key: tally(found, world.pane_rows, world.max_categories) for key, found in rows.items()}
@@ -114,13 +114,12 @@ def young_panes(
     rows: dict[PaneKey, list[tuple[str, dict[str, Cell]]]] = defaultdict(list)
     for partition in partitions:
         for p in partition.predictions:
-            maturity = maturity_now(world, p.model_id, decisions)[1]
+            _, maturity, decided_at = decisions.of(world, p)
             end = world.pane_end(p.at)
-            decided_at = decisions[p.model_id][1] if p.model_id in decisions else NEVER
             for age in world.ages_of(p.model_id):
                 if maturity is None or age >= maturity or not p.is_held or passed is None:
                     continue
-                if max(end + world.grace_ms + age, decided_at) <= passed:
+                if max(end + world.grace_ms + age, decided_at or NEVER) <= passed:
                     known = candidates(world, partition, p, age)
                     counted = max(known, key=lambda outcome: outcome.revision, default=None)
                     row = (p.prediction_id, losses(p, counted))

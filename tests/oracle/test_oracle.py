@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stream import early_maturity
 from stream.events import Records
 from stream.pipeline import Pipeline
 from stream.wire import MaturityDecision, decode_journal
-from tests.oracle.mixes import Mix, draw_mix
+from tests.oracle.mixes import Mix, draw_mix, hurried
 from tests.oracle.oracle import Answer, answer
 from tests.oracle.reading import Limits
 from tests.oracle.tally import FeatureTally, PaneTally
@@ -69,13 +70,9 @@ class Run:
         return sorted((sides[x.topic], x.partition, x.offset, x.reason) for x in letters)
 
     @property
-    def decisions(self) -> dict[str, tuple[int | None, int]]:
+    def decided(self) -> list[MaturityDecision]:
         entries = [decode_journal(entry) for entry in self.pipeline.journal]
-        return {
-            entry.model_id: (entry.maturity_ms, entry.decided_at_ms)
-            for entry in entries
-            if isinstance(entry, MaturityDecision)
-        }
+        return [entry for entry in entries if isinstance(entry, MaturityDecision)]
 
 
 def batches(mix: Mix, random: Random, largest: int) -> Iterator[tuple[str, int, list[Raw]]]:
@@ -118,7 +115,12 @@ def assert_agrees(run: Run, *, ended: bool) -> Answer:
     mix = run.mix
     expected = answer(mix.world, mix.predictions, mix.outcomes, ended=ended)
     assert run.dead == expected.dead
-    assert run.decisions == expected.decisions
+    of_all = [e for e in run.decided if e.until_ms is None]
+    early = [e for e in run.decided if e.until_ms is not None]
+    assert {e.model_id: (e.maturity_ms, e.decided_at_ms) for e in of_all} == expected.decisions
+    assert {e.model_id: (e.maturity_ms, e.decided_at_ms, e.until_ms) for e in early} == {
+        model_id: age[:3] for model_id, age in expected.decisions.early.items()
+    }
     assert run.ledger == expected.ledger
     assert sorted(run.panes) == sorted(expected.panes)
     for key, pane in expected.panes.items():
@@ -139,6 +141,22 @@ def test_the_pipeline_agrees_with_the_oracle_before_and_at_the_end(seed: int) ->
     assert_agrees(run, ended=False)
     end(run)
     assert_agrees(run, ended=True)
+
+
+def test_early_ages_agree_with_the_oracle_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    reached: Counter[str] = Counter()
+    for seed in range(200, 230):
+        random = Random(seed)
+        mix = hurried(draw_mix(random, SIZE), random)
+        monkeypatch.setattr(early_maturity, "FIRST", mix.world.first)
+        run = Run(mix, random, largest_batch=random.choice((1, 3, 1000)))
+        assert_agrees(run, ended=False)
+        end(run)
+        decisions = assert_agrees(run, ended=True).decisions
+        for model_id, early in decisions.early.items():
+            is_kept = decisions.get(model_id, (None, 0))[0] == early.age
+            reached["borne out" if is_kept else "refuted"] += 1
+    assert min(reached["borne out"], reached["refuted"]) >= 3
 
 
 def test_the_oracle_was_asked_of_further_ages_too() -> None:

@@ -15,7 +15,7 @@ from stream.rules import Rules
 from stream.shedding import CAPS, Wish
 from stream.snapshot import packed
 from stream.source_stage import SourceStage
-from tests.oracle.mixes import Mix, draw_mix
+from tests.oracle.mixes import Mix, draw_mix, hurried
 from tests.oracle.oracle import Answer, answer
 from tests.oracle.world import Advance, Entry, Level
 from tests.oracle.worlds import rules_of
@@ -103,8 +103,11 @@ def run_stages(
 ) -> list[SourceStage]:
     count = len(sides["predictions"])
     stages = [SourceStage(rules, partition, count) for partition in range(count)]
-    lessons = [(p, model, age) for p in range(count) for model, (age, _) in ended.decisions.items()]
+    decided = [(model, [age]) for model, (age, _) in ended.decisions.items()]
+    decided += [(model, [of.age, of.until]) for model, of in ended.decisions.early.items()]
+    lessons = [(p, model, said) for p in range(count) for model, said in decided]
     random.shuffle(lessons)
+    lessons.sort(key=lambda lesson: len(lesson[2]))  # early ones are learned first
     is_scheduled = random.random() < 0.5
     if is_scheduled:
         for side, dealt in sides.items():
@@ -115,10 +118,10 @@ def run_stages(
         if random.random() < 0.2:
             stages[p] = SourceStage.restore(rules, p, count, packed(stages[p].snapshot()))
         if lessons and random.random() < 0.2:
-            learner, model, age = lessons.pop()
-            stages[learner].learn(model, age)
-    for learner, model, age in lessons:
-        stages[learner].learn(model, age)
+            learner, model, said = lessons.pop()
+            stages[learner].learn(model, *said)
+    for learner, model, said in reversed(lessons):
+        stages[learner].learn(model, *said)
     return stages
 
 
@@ -130,11 +133,15 @@ def entries_of(random: Random, mix: Mix) -> dict[str, list[list[Entry]]]:
 
 
 @pytest.mark.parametrize("first", range(0, 40, 10))
-def test_advancing_restoring_and_learning_at_any_moment_agrees_with_the_oracle(first: int) -> None:
+@pytest.mark.parametrize("is_hurried", [False, True])
+def test_advancing_restoring_and_learning_at_any_moment_agrees_with_the_oracle(
+    first: int, is_hurried: bool
+) -> None:
     reached: Counter[str] = Counter()
     for seed in range(first, first + 10):
         random = Random(seed)
         mix = draw_mix(random, 120)
+        mix = hurried(mix, random) if is_hurried else mix
         sides = entries_of(random, mix)
         ended = answer(mix.world, sides["predictions"], sides["outcomes"], ended=True)
         stages = run_stages(random, rules_of(mix.world), sides, ended)

@@ -44,6 +44,7 @@ class World:
     max_categories: int
     limits: Limits
     ages: dict[str, tuple[int, ...]] = field(default_factory=dict)  # per model; "": every other
+    first: int = 1_000  # predictions of the first look at an early age
 
     @property
     def settled_ms(self) -> int:

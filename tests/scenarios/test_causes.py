@@ -25,6 +25,7 @@ ROWS: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
     ("swap:amount+utilization@36h", ("fraud",), {"what": "swapped"}),
     ("swap:amount+distance_km@36h", ("fraud",), {"what": "swapped"}),
     ("stale:amount@36h", ("fraud",), {"what": "stale"}),
+    ("stale:amount@36h,40%", ("fraud",), {"what": "stuck"}),
     ("new_category:country@36h", ("fraud",), {"what": "new_category"}),
 ]
 

@@ -151,7 +151,7 @@ def _core(worker: Worker, key: Key, state: Mapping[str, bytes] | None) -> Any:
 def _speak(worker: Worker, slot: Slot) -> None:
     """Under the new epoch."""
     if slot.stage == SOURCES:
-        for decision in list(worker.journal.decisions.values()):
+        for decision in worker.journal.maturities():
             worker.learn_one(slot, decision)
     only = SETTINGS.topics.alerts_state if slot.stage == ALERTS else None
     worker.perform(slot, slot.core.announce(), only)
@@ -160,4 +160,4 @@ def _speak(worker: Worker, slot: Slot) -> None:
             worker.apply_idle(slot, side, slot.offsets[topic])
         worker.end_input(slot)
     if slot.stage == MODELS and worker.protocol.repeats_decisions:
-        worker.perform(slot, slot.core.repeat_decisions(worker.journal.decisions))
+        worker.perform(slot, slot.core.repeat_decisions(worker.journal.maturities()))

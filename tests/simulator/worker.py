@@ -219,7 +219,7 @@ class Worker:
                 self.learn_one(slot, decision)
 
     def learn_one(self, slot: Slot, decision: MaturityDecision) -> None:
-        effects = slot.core.learn(decision.model_id, decision.maturity_ms)
+        effects = slot.core.learn(decision.model_id, decision.maturity_ms, decision.until_ms)
         if effects:
             self.perform(slot, [*effects, *slot.core.announce()])
 

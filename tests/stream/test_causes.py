@@ -63,6 +63,10 @@ CHANGES: dict[str, tuple[Features, dict[str, Any]]] = {
         {},
     ),
     "stale": (lambda r, changed: {"amount": 3.5 if changed else amount(r)}, {"value": "3.5"}),
+    "stuck": (
+        lambda r, changed: {"amount": 3.5 if changed and r.random() < 0.4 else amount(r)},
+        {"value": "3.5"},
+    ),
     "respelled": (
         lambda r, changed: {
             "country": r.choice("abcde" if changed and r.random() < 0.5 else "ABCDE")
@@ -90,17 +94,39 @@ def test_a_cause_is_named_and_is_a_fault_of_the_pipeline(what: str) -> None:
     assert facts.items() <= named[0].evidence["cause"].items()
 
 
-@pytest.mark.parametrize("what", ["other_unit", "swapped", "renamed"])
+@pytest.mark.parametrize("what", ["other_unit", "swapped", "renamed", "stuck"])
 def test_a_cause_does_not_depend_on_batches(what: str) -> None:
     features, _ = CHANGES[what]
     assert told(features) == told(features, batch=77)
 
 
+def in_sessions(length: int) -> Features:
+    """Customers that come so many times in a row."""
+    known: list[float] = []
+
+    def features(random: Random, changed: bool) -> dict[str, Any]:
+        if not known or random.random() < 1 / length:
+            known[:] = [round(amount(random) * (2.0 if changed else 1.0), 2)]
+        return {"amount": known[0]}
+
+    return features
+
+
 WORLD: dict[str, Features] = {
+    "sessions of larger amounts": in_sessions(6),
     "larger amounts": lambda r, changed: {"amount": round(amount(r) * (2.5 if changed else 1), 2)},
     "two that drift": lambda r, changed: {
         "amount": round(amount(r) * (2.0 if changed else 1), 2),
         "b": round(r.gauss(0.8 if changed else 0, 1), 3),
+    },
+    "more zeros where there were many": lambda r, changed: {
+        "amount": 0.0 if r.random() < (0.6 if changed else 0.3) else amount(r)
+    },
+    "fewer items": lambda r, changed: {
+        "items": r.choice((1, 1, 1, 2, 3)) if changed else r.choice((1, 2, 3, 4, 5))
+    },
+    "prices of whole tens": lambda r, changed: {
+        "amount": round(amount(r), -1) if changed else amount(r)
     },
     "one that goes and another that comes": lambda r, changed: (
         {"b": round(r.gauss(0, 1), 3)} if changed else {"amount": amount(r)}

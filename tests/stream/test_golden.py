@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stream import checkpoint
+from stream import checkpoint, label_delays
 from stream.alert_stage import AlertStage
-from stream.maturity import MaturityRule
 from stream.model_stage import ModelStage
 from stream.pipeline import Pipeline, imbalance
 from stream.source_stage import SourceStage
@@ -28,7 +27,7 @@ def test_from_the_state_of_a_release_records_panes_and_references_go_on_as_if_no
     whole = Pipeline(RULES, PARTITIONS)
     with monkeypatch.context() as as_it_was:
         # 0.1.0 decided a maturity by nine in ten of all, or at the horizon, and that stays decided
-        as_it_was.setattr(MaturityRule, "ended", lambda *_: None)
+        as_it_was.setattr(label_delays, "ended", lambda *_: None)
         _feed(whole, golden.before)
     assert whole.journal, "a maturity was decided"
     sealed = len(whole.references)

@@ -18,6 +18,7 @@ from stream.rules import AdwinRule, BudgetRule, FloorRule, JointRule, ReferenceR
 from stream.spells import spells
 from stream.unit_walk import Told
 from tests.stream.monitors import lived
+from tests.stream.test_performance import RULES as RULES_OF_NIGHTS
 from tests.streams import SMALL, Event, prediction, records
 
 GROUP = ("m", "1", "champion", "")
@@ -183,6 +184,24 @@ def test_neither_batches_nor_restores_show(seed: int) -> None:
     assert joint[:2] == [True, False]
     cuts = sorted(random.sample(range(1, 1_200), 30))
     assert told(table, cuts, rules) == whole
+
+
+def test_two_that_move_by_themselves_each_night_do_not_go_together_otherwise() -> None:
+    """They are told of the first nights, and then no more."""
+    rules = replace(
+        RULES_OF_NIGHTS, reference=ReferenceRule(predictions=3_000, span_ms=20_000), pane_rows=64,
+        window_rows=512, max_categories=8,
+    )  # fmt: skip
+    random, pipeline, made = Random(2), Pipeline(rules, 1), []
+    for i in range(19_500):
+        by = 1.5 if i >= 6_000 and i % 3_000 < 300 else 0.0
+        features = {name: random.gauss(by, 1.0) for name in "ab"}
+        made.append(prediction(f"p{i}", i * 200, features=features))
+    pipeline.predictions(records(made))
+    pipeline.end_of_input(None)
+    told = [effect.alert.alertname for effect in pipeline.alerts]
+    assert "FeatureDrift" in told
+    assert "JointDrift" not in told
 
 
 def test_spells_count_the_panes_at_which_a_unit_begins_and_ends_to_fire_as_firing() -> None:

@@ -170,5 +170,5 @@ def test_a_decision_that_the_journal_lacks_is_said_again_under_the_new_epoch() -
     assert (entry.stage, entry.partition, entry.epoch, entry.model_id) == (2, 0, 7, "m")
     assert entry.maturity_ms is not None
     assert entry.maturity_ms >= 3_000
-    assert stage.repeat_decisions({"m"}) == []
+    assert stage.repeat_decisions([entry]) == []
     assert ModelStage(SMALL, 0, 1).repeat_decisions(()) == []

@@ -96,7 +96,9 @@ def beside(alertname: str, apart_ms: int, missed: tuple[list[str], list[str]]) -
     for n, (version, series) in enumerate(zip("12", missed, strict=True)):
         at_ms = START + 10_000 + n * apart_ms
         one = finding(at_ms, alertname, version=version, since_ms=at_ms - 10_000)
-        one.detail["evidence"] = {"current": {"missed": series}} if series else {}
+        one.detail["evidence"] = {"reference": {"version": "0", "same_hours": True}}
+        if series:
+            one.detail["evidence"] |= {"current": {"missed": series}}
         found.append(one)
     return told(found, rules=KEPT)
 

@@ -164,8 +164,12 @@ def test_what_would_be_found_of_traffic_is_told_when_it_is_promised_and_less_is_
     assert known(panes(0.9, steady), 0.9) == {}
     many = known(panes(3, lambda ends: np.full(len(ends), 500)), 3)
     assert many["throughput"]["smallest"] == RULES.traffic.change == 0.5
-    assert 0.55 < promised["throughput"]["smallest"] < 0.65  # of 120 an hour chance is the limit
-    assert promised["throughput"]["seconds"] == 3_600
+    assert many["throughput"]["seconds"] == 3_600
+    assert promised["throughput"]["smallest"] == 0.5  # of 120 an hour it takes more than one
+    assert 2 * 3_600 < promised["throughput"]["seconds"] < 4 * 3_600
+    scarce = known(panes(3, lambda ends: np.full(len(ends), 2)), 3)
+    assert 0.5 < scarce["throughput"]["smallest"] < 0.9
+    assert 23 * 3_600 < scarce["throughput"]["seconds"] <= 24 * 3_600
     (silence,) = told(panes(3, steady), 3.4)
     waited_ms = silence.at_ms - 3 * DAY_MS
     assert 0 <= waited_ms - 1_000 * promised["silence"]["seconds"] <= RULES.pane_ms
@@ -174,7 +178,7 @@ def test_what_would_be_found_of_traffic_is_told_when_it_is_promised_and_less_is_
         assert [one.what for one in found] == ["throughput"] * (fall > 0.5)
     few = known(panes(3, lambda ends: np.full(len(ends), 1)), 3)
     assert few["throughput"]["smallest"] is None
-    assert few["throughput"]["note"].startswith("no fall is found: too few predictions")
+    assert few["throughput"]["note"].startswith("no fall is found in a day: too few predictions")
     off = replace(RULES, traffic=TrafficRule(enabled=False))
     assert known(panes(3, steady), 3, off) == {}
 
