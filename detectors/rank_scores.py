@@ -243,7 +243,8 @@ class RankScores:
 
         θ²/2 where scores are normal. O(cells) a θ. Rounded to 1e-9, below which it means nothing.
         """
-        return self.all_cgf([self], np.atleast_1d(theta)[None])[0].reshape(np.shape(theta))
+        cumulants: Floats = self.all_cgf([self], np.atleast_1d(theta)[None])[0]
+        return cumulants.reshape(np.shape(theta))
 
     @staticmethod
     def all_cgf(of: "Sequence[RankScores]", theta: Floats) -> Floats:

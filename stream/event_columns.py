@@ -126,8 +126,8 @@ class Said:
             if given & flag:
                 cells = those(numbers, rows)
                 sane = np.abs(cells) <= LARGEST_NUMBER
-                kind = None if sane.all() else np.where(sane, np.uint8(NUMBER), np.uint8(OTHER))
-                measures[name] = number_column(cells, kind)
+                kinds = None if sane.all() else np.where(sane, np.uint8(NUMBER), np.uint8(OTHER))
+                measures[name] = number_column(cells, kinds)
         return measures
 
 

@@ -244,14 +244,14 @@ class SourceStage:
         parts: dict[int, list[Alike]] = {}
         are_known = bool(is_known.all())
         for shape in columns.shapes:
-            of_group = those(columns.group, shape.rows)
-            places = np.flatnonzero(is_known[of_group]) if not are_known else shape.rows
+            codes = those(columns.group, shape.rows)
+            places = shape.rows if are_known else np.flatnonzero(is_known[codes])
             if len(places):
                 known, at = shape.take(places), those(shape.rows, places)
                 hashes = np.ascontiguousarray(those(columns.hashes, at)[:, 0])
                 made = Rows(those(end, at), hashes, known.columns, columns.texts)
                 self._open.add_all(GroupedRows(made, those(columns.group, at), columns.groups))
-            for code, rows in _by_code(of_group) if not are_known else ():
+            for code, rows in () if are_known else _by_code(codes):
                 if is_known[code]:
                     continue
                 parts.setdefault(code, []).append((shape.rows[rows], shape.take(rows).columns))
