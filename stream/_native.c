@@ -1,7 +1,8 @@
 /* Twins in C: of bytes to columns, for the records that it is certain about (the places of the others
  * are said, and Python reads those: what is refused, and why, is written in one place only), of columns
- * to summaries, of many of these to one, of them to records, of the search and order of rows in runs, of what the matured
- * meet and its measures, of fetched batches to records, and of their CRC. Nothing that shows is kept between two calls.
+ * to summaries, of many of these to one, of them to records, of the search and order of rows in runs, of
+ * what the matured meet and its measures, of fetched batches to records, and of their CRC. Nothing that
+ * shows is kept between two calls.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
