@@ -24,6 +24,7 @@ _PARAMETERS = (
     "scale",
     "center",
     "restart_after_change",
+    "tau",
 )
 
 
@@ -56,6 +57,9 @@ class Adwin:
     the next update, where the paper keeps W1. The default here is the paper's;
     `restart_after_change=True` is river's. Both are equal up to the first detection.
 
+    Values that depend: n of them count as n / τ independent ones in all of that, clock, grace and
+    minimum lengths included.
+
     Guarantee: the paper's, that a test of a window without a change cuts with probability at most
     δ, for independent values in a range of 1; the normal form of its bound is used, as everywhere.
     How often it alarms in a stream does not follow from δ: `calibrated.adwin_delta` has the δ of a
@@ -75,6 +79,7 @@ class Adwin:
         scale: range of the values, in their units.
         center: where the values lie, in their units.
         restart_after_change: empty the window after a detection, as river does.
+        tau: τ, values that are worth one (`dependence`), at least 1. Settable as δ is.
 
     Raises:
         ValueError: a parameter out of range; a value, weight or variance that cannot be.
@@ -102,6 +107,7 @@ class Adwin:
         scale: float = 1.0,
         center: float = 0.0,
         restart_after_change: bool = False,
+        tau: float = 1.0,
     ) -> None:
         if clock < 1 or max_buckets < 1 or min_window_length < 1 or grace_period < 0:
             raise ValueError("clock, max_buckets, min_window_length >= 1 and grace_period >= 0")
@@ -115,6 +121,7 @@ class Adwin:
         self.scale = float(scale)  # plain, so that changes and snapshots are plain too
         self.center = float(center)
         self.restart_after_change = restart_after_change
+        self.tau = tau
         self._window = ExponentialHistogram(max_buckets)
         self._seen = 0  # weight ever: the clock's hand
 
@@ -128,6 +135,17 @@ class Adwin:
         if not 0.0 < delta < 1.0:
             raise ValueError(f"delta must be in (0, 1): {delta}")
         self._delta = delta
+
+    @property
+    def tau(self) -> float:
+        """τ, in force from the next update on."""
+        return self._tau
+
+    @tau.setter
+    def tau(self, tau: float) -> None:
+        if not (tau >= 1.0 and math.isfinite(tau)):
+            raise ValueError(f"tau must be at least 1: {tau}")
+        self._tau = tau
 
     @property
     def width(self) -> int:
@@ -174,11 +192,12 @@ class Adwin:
         square = variances[full] / self.scale**2 * weight
         columns = (index.tolist(), value.tolist(), weight.tolist(), square.tolist())
         changes = []
+        clock, grace = self.clock * self._tau, self.grace_period * self._tau
         for i, x, n, s in zip(*columns, strict=True):
-            ticks = self._seen // self.clock
+            ticks = self._seen // clock
             self._seen += n
             self._window.insert(x, n, s)
-            if self._seen // self.clock != ticks and self._window.weight > self.grace_period:
+            if self._seen // clock != ticks and self._window.weight > grace:
                 change = self._shrink(i)
                 if change is not None:
                     changes.append(change)
@@ -202,12 +221,15 @@ class Adwin:
         The screen |u0 |W| - n0 u|² > 2 Σ(x - mean)² L n0 n1 is epsilon_cut without its second
         term and with the paper's m: it decides nearly all cuts in a few operations.
         """
-        window, shortest = self._window, self.min_window_length
+        window, tau = self._window, self._tau
+        shortest = self.min_window_length * tau
         if len(window) < 2:
             return
         width, total, variance = window.weight, window.total, window.variance
-        log_term = math.log(2.0 * math.log(width) / self._delta)
-        screen = 2.0 * variance * width * log_term * _SCREEN_SLACK
+        if width <= tau:
+            return
+        log_term = math.log(2.0 * math.log(width / tau) / self._delta)
+        screen = 2.0 * variance * width * log_term * tau * _SCREEN_SLACK
         buckets = 0
         for n0, u0 in zip(accumulate(window.weights), accumulate(window.totals), strict=True):
             buckets += 1
@@ -217,7 +239,7 @@ class Adwin:
             if n0 < shortest or apart * apart <= screen * n0 * n1:
                 continue
             difference = abs(u0 / n0 - (total - u0) / n1)
-            m = 1.0 / (n0 - shortest + 1.0) + 1.0 / (n1 - shortest + 1.0)
+            m = tau / (n0 - shortest + tau) + tau / (n1 - shortest + tau)
             epsilon = math.sqrt(2.0 * m * variance * log_term) + 2.0 / 3.0 * log_term * m
             if difference > epsilon:
                 yield difference, epsilon, buckets
@@ -254,7 +276,7 @@ class Adwin:
     @classmethod
     def restore(cls, state: State) -> Self:
         """The detector `snapshot` described."""
-        adwin = cls(**{name: state[name] for name in _PARAMETERS})
+        adwin = cls(**{"tau": 1.0} | {name: state[name] for name in _PARAMETERS if name in state})
         adwin._window = ExponentialHistogram.restore(state["window"])
         adwin._seen = int(state["seen"])
         return adwin

@@ -99,6 +99,11 @@ class PageHinkley:
         self.follow_paper = follow_paper
         self._empty()
 
+    @property
+    def weight(self) -> int:
+        """Of the values since the last change."""
+        return self._weight
+
     def _empty(self) -> None:
         self._weight = 0
         self._mean = 0.0

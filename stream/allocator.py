@@ -1,5 +1,5 @@
 """The C library's allocator, told that memory given back is soon wanted again, and the collector
-of cycles, told to look for them more rarely.
+of cycles, told to look for them more rarely. What nobody wanted again is given back now and then.
 
 As it comes, glibc hands the top of the heap back to the system whenever 128 kB of it are free, and
 maps larger blocks one by one: arrays of a batch are such, and to have their pages made anew each
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 64 << 20  # at the top of the heap
@@ -23,11 +24,22 @@ def collect_rarely() -> None:
     gc.set_threshold(*_LOOKS)
 
 
+def give_back() -> bool:
+    """All whole pages that are free, wherever they are: references and windows are made in several
+    times the memory that they take in the end. Whether it could be said. O(free blocks)."""
+    trim = _of_the_library("malloc_trim")
+    return trim is not None and bool(trim(0))
+
+
 def keep_freed_memory() -> bool:
     """Whether it could be said; once, when a process begins."""
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _of_the_library("mallopt")
     if mallopt is None:
         return False
     return bool(mallopt(_TRIM_THRESHOLD, _KEPT_BYTES) and mallopt(_MMAP_THRESHOLD, _MAPPED_BYTES))
+
+
+def _of_the_library(name: str) -> Any:
+    if not sys.platform.startswith("linux"):
+        return None
+    return getattr(ctypes.CDLL(None), name, None)

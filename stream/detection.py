@@ -113,8 +113,9 @@ class Detection:
         return ended
 
     def share(self, rules: Rules) -> None:
-        """The budget of the means follows their number, from the next pane on."""
-        self.means.share(self._rate(rules))
+        """The budget of the means follows their number, and how much their values depend, from the
+        next pane on."""
+        self.means.share(self._rate(rules), self._sealed_of)
 
     def _rate(self, rules: Rules) -> float:
         """False alerts a prediction."""
@@ -308,6 +309,7 @@ class Detection:
         if not is_judged(self._kind):
             found += stuck(lines, watch, standards, recent, rules)
             found += together(lines, self._joint, recent, rules)
+        found += self.means.powers(lines, self._group, self._sealed_of)
         rate = self._rate(rules)
         found += self.limits.powers(lines, rules, self._group, rate, self._taus())
         return found

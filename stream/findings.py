@@ -12,7 +12,7 @@ from stream.alert_fields import short
 from stream.alert_news import PART
 from stream.beyond import Beyond, drifted_beyond
 from stream.causes import cause_of
-from stream.columns import Group, Rows
+from stream.columns import FEATURE, Group, Rows
 from stream.distance_watch import DistanceTold
 from stream.distance_words import describe_distance
 from stream.estimated_error import ESTIMATE, SCORE
@@ -54,7 +54,10 @@ class Findings:
     group: Group
     kind: PaneKind
     recent: RecentRows
-    is_early: Callable[[int], bool] = lambda _: False  # whether it has been so from the beginning
+    is_early: Callable[[int, int], bool] = lambda *_: False
+    """Whether what has been so since, as found at that pane end, was so from the beginning."""
+    was_so: Callable[[str, int, Rows | None], bool] = lambda *_: False  # of a feature, its rows
+    knows: Callable[[str], bool] = lambda _: False  # whether the sealed reference has a feature
 
     def context(self, name: str, detector: str, share: float) -> Context:
         return Context(self.rules, self.kind, self.group, name, detector, share)
@@ -100,7 +103,7 @@ class Findings:
             if watched.unit.is_split
             else self._evidence(shown_of, crossing.since_ms, end_ms, reference)
         )
-        self._against(detail, reference)
+        self._against(detail, end_ms, reference)
         if not (is_sealed or is_fault(measure)):
             _only_caution(detail, is_judged=is_judged(self.kind))
         elif moved_along and detail["severity"] == "info":
@@ -109,14 +112,12 @@ class Findings:
         if self.kind == "prediction":
             window = self.recent.window(crossing.since_ms, end_ms)
             _explain(detail, window, watched, is_sealed=is_sealed)
+            if self._is_undone(detail, name):
+                return None
         if name == ESTIMATE:
             detail["impact"] |= _sums("estimated_error", told, crossing)
         if is_judged(self.kind):
-            metric = name.partition(":")[2]
-            if measure == "shift":
-                detail["impact"] |= _impact(metric, detail["evidence"])
-            else:  # counted, not sampled
-                detail["impact"] |= _sums(metric, told, crossing)
+            detail["impact"] |= _impact(name.partition(":")[2], detail["evidence"], told, crossing)
         if watched.unit.columns > 1 and measure in {"shape", "calibration"}:
             detail["evidence"]["current"][PART] = crossing.column
         return MonitorFinding(end_ms, name, context.alertname, detail)
@@ -130,6 +131,7 @@ class Findings:
         *,
         share: float,
         reference: Reference | None,
+        tau: float,
     ) -> MonitorFinding:
         context = self.context(name, detector, share)
         if signal.lasting:
@@ -138,12 +140,12 @@ class Findings:
             return self.quiet(name, detector, end_ms)
         sealed = None if reference is None else Level.of(reference, name)
         usual = sealed or Level.before(signal.change)
-        detail = describe(context, signal.change, usual, signal.change_at_ms, end_ms)
+        detail = describe(context, signal.change, usual, signal.change_at_ms, end_ms, tau=tau)
         detail["reference"] = {"id": f"self:{iso(end_ms)}", "count": usual.count}
         if reference is not None and sealed is not None:
             detail["reference"] = _named(reference, is_sealed=True)
         detail["evidence"] = self._evidence(name, signal.change_at_ms, end_ms, reference)
-        self._against(detail, reference if sealed else None)
+        self._against(detail, end_ms, reference if sealed else None)
         return MonitorFinding(end_ms, name, context.alertname, detail)
 
     def of_joint(
@@ -167,7 +169,7 @@ class Findings:
             "current": {"correlations": now, "sampled": sampled},
             "reference": {"correlations": before, "sampled": told.known},
         }
-        self._against(detail, reference)
+        self._against(detail, end_ms, reference)
         return MonitorFinding(end_ms, SERIES, context.alertname, detail)
 
     def of_stale(
@@ -187,7 +189,7 @@ class Findings:
         detail["evidence"] = self._evidence(told.name, told.since_ms, end_ms, reference)
         cause = {"what": "stale", "value": told.run.shown, "values": told.run.count}
         detail["evidence"]["cause"] = cause
-        self._against(detail, reference)
+        self._against(detail, end_ms, reference)
         return MonitorFinding(end_ms, told.name, context.alertname, detail)
 
     def of_distance(self, told: DistanceTold, end_ms: int, reference: Reference) -> MonitorFinding:
@@ -200,7 +202,7 @@ class Findings:
         detail = describe_distance(context, told, end_ms)
         detail["reference"] = {"id": reference.id, "count": told.known}
         detail["evidence"] = self._evidence(series, told.since_ms, end_ms, reference)
-        self._against(detail, reference)
+        self._against(detail, end_ms, reference)
         return MonitorFinding(end_ms, series, context.alertname, detail)
 
     def of_feature_set(self, new: NewSet) -> MonitorFinding:
@@ -239,14 +241,20 @@ class Findings:
         detail = describe_limit(context, told, end_ms)
         return MonitorFinding(end_ms, LIMITED, context.alertname, detail)
 
-    def _against(self, detail: dict[str, Any], reference: Reference | None) -> None:
+    def _is_undone(self, detail: dict[str, Any], name: str) -> bool:
+        """Whether a feature that had come under another name comes under its own again."""
+        cause = detail["evidence"].get("cause", {})
+        is_renamed = cause.get("what") == "renamed"
+        return is_renamed and self.knows(FEATURE + cause["to"]) and not self.knows(name)
+
+    def _against(self, detail: dict[str, Any], end_ms: int, reference: Reference | None) -> None:
         """Where that is the training data, say: drift, or skew, which has been there from the
         beginning."""
         if reference is None or not reference.source:
             return
         beside: dict[str, Any] = {"source": reference.source}
         detail["summary"] += f" against {reference.source}"
-        if self.is_early(detail["change_at_ms"]):
+        if self._is_from_first(detail, end_ms):
             first = "judged predictions" if is_judged(self.kind) else "predictions"
             detail["summary"] += f", from the first {first} on"
             if is_judged(self.kind):
@@ -257,6 +265,13 @@ class Findings:
                 if detail["kind"] == "feature_drift":  # serving is to compute what training did
                     detail["recommended_action"] = "fix_pipeline"
         detail["evidence"]["reference"] |= beside
+
+    def _is_from_first(self, detail: dict[str, Any], end_ms: int) -> bool:
+        since_ms, feature = detail["change_at_ms"], detail["feature"]
+        if self.is_early(since_ms, end_ms):
+            return True
+        window = None if feature is None else self.recent.window(since_ms, end_ms)
+        return self.was_so(f"{FEATURE}{feature}", since_ms, window)
 
     def _evidence(
         self, name: str, since_ms: int, end_ms: int, reference: Reference | None
@@ -354,7 +369,11 @@ def _sums(metric: str, told: Told, crossing: Crossing) -> dict[str, Any]:
     return {"metric": metric, "value": short(values[0]), "reference": short(values[1])}
 
 
-def _impact(metric: str, evidence: dict[str, Any]) -> dict[str, Any]:
+def _impact(
+    metric: str, evidence: dict[str, Any], told: Told, crossing: Crossing
+) -> dict[str, Any]:
+    if told.watched.key[1] != "shift":  # counted, not sampled
+        return _sums(metric, told, crossing)
     return {
         "metric": metric,
         "value": evidence["current"].get("mean"),

@@ -175,10 +175,9 @@ class Monitor:
             self._give_birth(name, numeric=numeric[name])
             self._gathering.begin_late(name)
         changed = [name for name in settlings if self._settle_type(name)]
+        findings = self._arrange(int(table.pane_end[start])) if births or changed else []
         self._detection.share(self.rules)
-        if not (births or changed):
-            return []
-        return self._arrange(int(table.pane_end[start]))
+        return findings
 
     def _use(self, rules: Rules, end_ms: int) -> list[MonitorFinding]:
         """Change to these rules before the pane that ends then; what tells and is ended by them is
@@ -205,8 +204,9 @@ class Monitor:
 
     @property
     def _words(self) -> Findings:
-        is_early = self._detection.standards.is_early
-        return Findings(self.rules, self.group, self.kind, self._recent, is_early)
+        standards = self._detection.standards
+        asked = standards.is_early, standards.was_so, standards.knows
+        return Findings(self.rules, self.group, self.kind, self._recent, *asked)
 
     # -- what is watched
 

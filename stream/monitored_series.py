@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -9,21 +10,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.adwin import Adwin
 from detectors.base import Change
-from detectors.calibrated import adwin_delta
 from detectors.moments import mean_and_variance
 from stream.alarm import SharedTimes, with_times
+from stream.columns import Group
 from stream.feature_types import FeatureTypes
 from stream.findings import Findings
 from stream.firing import Patience
 from stream.mean_levels import Ending, Level, ValuePanes
+from stream.mean_powers import Mean, power_of
 from stream.monitor_told import MonitorFinding
 from stream.pane_kinds import PaneKind, is_judged
 from stream.panes import PaneTable
+from stream.power import Lines, note_of
 from stream.reference import Reference
 from stream.rules import Rules
 from stream.value_series import ValueSeries
-from stream.verdicts import floor_of_mean
+from stream.verdicts import Context, floor_of_mean
+
+SealedOf = Callable[[str], tuple[Reference | None, float]]
+"""Of a series the reference that is sealed, and how many values are worth one."""
 
 _WATCHED_OUTCOMES = ("outcome:error", "outcome:brier")  # in [0, 1]; unbounded losses are not
 SHARE = 0.5  # of δ: half for inputs and predictions, half for performance, so that a model's many
@@ -52,16 +59,14 @@ class MonitoredSeries:
         self.values.pop(name, None)
         self.watch(name)
 
-    def share(self, rate: float) -> None:
-        """δ and λ follow the number of series and `rate`, the false alerts that the model may
-        raise a prediction, from the next pane on."""
+    def share(self, rate: float, sealed_of: SealedOf | None = None) -> None:
+        """δ and λ follow the number of series, `rate`, the false alerts that the model may raise a
+        prediction, and how much values depend (None: as before), from the next pane on."""
         self._rate = rate
-        if not self.values:
-            return
-        own, fixed = rate * self.budget_share, self._rules.adwin.delta
-        delta = adwin_delta(own) if fixed is None else fixed * self.budget_share
-        for series in self.values.values():
-            series.share(delta, own)
+        part = self.budget_share
+        for name, series in self.values.items():
+            tau = series.tau if sealed_of is None else sealed_of(name)[1]
+            series.share(rate * part, part, tau)
 
     @property
     def budget_share(self) -> float:
@@ -86,7 +91,7 @@ class MonitoredSeries:
         self,
         run: PaneTable,
         words: Findings,
-        sealed_of: Callable[[str], tuple[Reference | None, float]],
+        sealed_of: SealedOf,
         undecided: NDArray[np.bool_] | None,
     ) -> list[MonitorFinding]:
         """What a run of panes lets them tell, series by series. `sealed_of`: a series' reference,
@@ -118,13 +123,39 @@ class MonitoredSeries:
             usual = partial(_usual, name, sealed_of)
             ending = Ending(usual, partial(floor_of_mean, context), patience)
             for detector, signal in series.update(context, panes, ending):
-                end_ms, (reference, _) = int(ends[signal.pane]), sealed_of(name)
+                end_ms, (reference, tau) = int(ends[signal.pane]), sealed_of(name)
                 found.append(
-                    words.of_mean(name, detector, signal, end_ms, share=share, reference=reference)
+                    words.of_mean(
+                        name, detector, signal, end_ms, share=share, reference=reference, tau=tau
+                    )
                 )
         return found
 
     # -- reading
+
+    def powers(self, lines: Lines, group: Group, sealed_of: SealedOf) -> list[dict[str, Any]]:
+        """Of each mean that is known by now."""
+        found, share = [], self.budget_share
+        for name, series in self.values.items():
+            reference, tau = sealed_of(name)
+            level = None if reference is None else Level.of(reference, name)
+            usual = level or Level(0.0, series.spread**2, 0)
+            context = Context(self._rules, self._kind, group, name, "adwin", share)
+            for detector, test in series.detectors.items():
+                before = test.width if isinstance(test, Adwin) else test.weight
+                floor = floor_of_mean(context, usual)
+                power = power_of(test, Mean(before, math.sqrt(usual.variance), tau, floor))
+                predictions = power.values
+                if reference is not None and level is not None and predictions is not None:
+                    predictions *= reference.count / level.count
+                found.append(
+                    lines.line(
+                        name, detector, power, reference=reference.id if reference else None,
+                        values=usual.count or before, tau=tau, budget_share=share, floor=floor,
+                        predictions=predictions, note=note_of(power),
+                    )
+                )  # fmt: skip
+        return found
 
     def firing(self) -> list[tuple[str, str]]:
         """(feature, detector)."""
@@ -148,8 +179,6 @@ class MonitoredSeries:
             self.values[name] = ValueSeries.restore(self._rules, with_times(series, plain["times"]))
 
 
-def _usual(
-    name: str, sealed_of: Callable[[str], tuple[Reference | None, float]]
-) -> tuple[Level | None, float]:
+def _usual(name: str, sealed_of: SealedOf) -> tuple[Level | None, float]:
     reference, tau = sealed_of(name)
     return None if reference is None else Level.of(reference, name), tau

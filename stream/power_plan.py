@@ -17,12 +17,15 @@ from stream.budget import WEIGHTS, Purse, false_alerts_per_prediction
 from stream.joint_terms import ENOUGH, joint_share
 from stream.limit_account import GRAVER, watched
 from stream.limit_watch import sure_delay
+from stream.mean_powers import NAMES, Mean, power_of
+from stream.monitored_series import SHARE
 from stream.power import Power, powers
 from stream.row_power import of_contrasts, of_run
 from stream.rules import DAY_MS, Rules
 from stream.stale_terms import EVERY
 from stream.unit_tilts import Baseline, Terms, floor_of
 from stream.units import OF_NUMBERS, Unit
+from stream.value_series import ValueSeries
 
 _NULLS, _ERRORS, _VALUE = 0.01, 0.1, 0.1  # usual shares
 _OF_PREDICTIONS = 3  # score, label, latency
@@ -48,6 +51,7 @@ def planned(rules: Rules, model_id: str, features: int) -> list[Planned]:
         (series, one.unit.measure != "shift", power)
         for series, one, power in zip(of, terms, powers(terms), strict=True)
     ]
+    found += _of_means(rules, model_id, features)
     found += _in_rows(rules, model_id, features, per_s)
     shown = [
         Planned(
@@ -80,6 +84,19 @@ def _declared(rules: Rules, model_id: str, per_s: float) -> Iterator[Planned]:
             Power((GRAVER - 1.0) * objective.at_most, values, 1.0),
             values / per_s,
         )
+
+
+def _of_means(rules: Rules, model_id: str, features: int) -> Iterator[tuple[str, bool, Power]]:
+    """Of features, score and latency, where ADWIN or Page-Hinkley watch their means."""
+    reference, series = rules.reference_of(model_id), ValueSeries.typical(rules)
+    rate = false_alerts_per_prediction(
+        rules.budget_of(model_id), reference.predictions, reference.span_ms
+    )
+    part = SHARE / (features + 2) / rules.sources
+    series.share(rate * part, part, 1.0)
+    mean = Mean(reference.predictions, 1.0, 1.0, rules.floors_of(model_id).shift)
+    for name, detector in series.detectors.items():
+        yield f"the mean of a feature, by {NAMES[name]}", False, power_of(detector, mean)
 
 
 def _in_rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from stream.alert_forms import signature
 from stream.columns import Group
 from stream.events import Alert, Request, RequestModel, RequestType, ToActions, TrainingWindow
-from stream.members import Member
+from stream.members import FAULTS, Member
 from stream.records import encode
 from stream.rules import Rules
 from stream.times import iso
@@ -81,6 +81,29 @@ def reason(alert: Alert, trigger: str) -> dict[str, Any]:
         "since": alert.starts_at,
         "summary": alert.summary,
     }
+
+
+def left_out(
+    members: Iterable[Member], since_ms: int | None, at_ms: int
+) -> tuple[dict[str, Any], str]:
+    """What of a training window (None: from the reference on) a broken pipeline has made."""
+    spans = [
+        {
+            "alertname": m.sign.alertname,
+            "feature": m.sign.feature,
+            "start": iso(m.sign.start_ms),
+            "end": iso(m.ended_ms) if m.ended_ms is not None and m.is_over(at_ms) else None,
+        }
+        for m in sorted(members, key=lambda m: (m.sign.start_ms, m.place))
+        if m.sign.kind in FAULTS and m.fired_ms <= at_ms
+        if since_ms is None or m.ended_ms is None or m.ended_ms > since_ms
+    ]
+    if not spans:
+        return {}, ""
+    first, more = spans[0], f" and {len(spans) - 1} more" if len(spans) > 1 else ""
+    until = f"to {first['end']}" if first["end"] else "on"
+    named = f"{first['alertname']} of {first['feature']}{more}"
+    return {"broken": spans}, f", but not from {first['start']} {until} ({named})"
 
 
 def of_event(announced_at: int) -> str:

@@ -11,8 +11,8 @@ incident, a business event, an age), when one of its triggers holds and nothing 
 | cadence | `StaleModel` fires: nobody has retrained it for `every` |
 | business event | from the ready time of one that is named in `events` on |
 
-Against it stand a fault in the same incident, and an error of its pipeline that is no older than
-`EXPLAINS_MS`, whatever else it explains (the pipeline is to be fixed first: what comes meanwhile is
+Against it stand a fault in the same incident, and a fault of a feature that is no older than
+`EXPLAINS_MS`, whatever it explains (the pipeline is to be fixed first: what comes meanwhile is
 nothing to train with); that the version is to be rolled back or was to end; a request of the same
 model and role within `cooldown`; and that it is a shadow. `retrained`, as somebody told, answers
 what fired before and ends the cooldown.
@@ -32,10 +32,11 @@ from stream.members import (
     DRIFTS,
     EXPLAINS_MS,
     FAULTS,
+    VERSION_WORSE,
     Member,
     is_at_least,
 )
-from stream.request_forms import asked, fingerprint, of_event, reason
+from stream.request_forms import asked, fingerprint, left_out, of_event, reason
 from stream.rules import RetrainRule
 from stream.shared_sums import NAME as SHARED
 from stream.times import iso, span_text
@@ -126,7 +127,7 @@ class Retraining:
         times: set[int | None] = {since_ms}
         members = [m for of in speaking.values() for m in of]
         named = {name for m in members for name, _ in m.incidents()}
-        for member in self._obstacles(model_id):
+        for member in self._obstacles((model_id, "", "champion", "")):
             times |= {member.quiet_ms, member.sign.start_ms + EXPLAINS_MS + 1}
         for member in (*members, *self._faults(model_id)):
             if named.isdisjoint(name for name, _ in member.incidents()):
@@ -239,21 +240,23 @@ class Retraining:
 
     def _is_hindered(self, group: Group, at_ms: int) -> bool:
         """Whether a version (none: the model as a whole) is not to be trained by then."""
-        model_id, version, role, _ = group
-        if self._state.schedule.at(at_ms).version_of(model_id, version).is_past(at_ms):
+        if self._state.schedule.at(at_ms).version_of(*group[:2]).is_past(at_ms):
             return True
         return any(
             member.fired_ms <= at_ms <= member.sign.start_ms + EXPLAINS_MS
-            for member in self._obstacles(model_id)
-            if not version or member.sign.group[1:3] == (version, role)
+            for member in self._obstacles(group)
             if not member.is_over(at_ms)
         )
 
-    def _obstacles(self, model_id: str) -> Iterator[Member]:
-        """Errors of pipelines, and versions to be rolled back."""
-        for group in self._groups(model_id):
-            for member in self._state.incidents.of_group(group):
-                if member.is_cause and not member.sign.is_new_set and member.fired_as == "error":
+    def _obstacles(self, group: Group) -> Iterator[Member]:
+        """Errors of its pipeline, and that it is to be rolled back; of a model as a whole those of
+        all its versions."""
+        model_id, version, role, _ = group
+        for of in self._groups(model_id):
+            if version and of[1:3] != (version, role):
+                continue
+            for member in self._state.incidents.of_group(of):
+                if member.is_cause and _hinders(member):
                     yield member
 
     def _faults(self, model_id: str) -> Iterator[Member]:
@@ -270,6 +273,7 @@ class Retraining:
         since_ms = answered_ms if case.since_ms is None and answered_ms >= 0 else case.since_ms
         begin = "its reference" if since_ms is None else iso(since_ms)
         who = f"{model_id} v{version}" if version else model_id
+        broken, without = left_out(self._obstacles(group), since_ms, at_ms)
         return asked(
             "retrain",
             group,
@@ -277,7 +281,8 @@ class Retraining:
             self._state.schedule.at(at_ms),
             cause=case.cause,
             reasons=case.reasons,
-            summary=f"retrain {who} with what came since {begin}: {case.found}",
+            summary=f"retrain {who} with what came since {begin}{without}: {case.found}",
+            evidence=broken,
             incident_id=case.incident_id,
             window=(since_ms, at_ms),
         )
@@ -287,6 +292,13 @@ def _is_loss(member: Member) -> bool:
     """Of its own clock, so as it is now."""
     is_firing = member.quiet_ms is None and not member.is_folded
     return is_firing and member.action == "retrain" and not member.sign.is_of_inputs
+
+
+def _hinders(cause: Member) -> bool:
+    """New categories are something to learn, and a new feature set is a moment."""
+    sign = cause.sign
+    is_broken = sign.feature is not None and sign.alertname != "UnseenCategories"
+    return sign.alertname == VERSION_WORSE or (sign.kind in FAULTS and is_broken)
 
 
 def _is_drift(member: Member) -> bool:

@@ -13,6 +13,7 @@ from stream.pane_kinds import PaneKind
 from stream.profile import Profile
 from stream.reference import Reference
 from stream.rules import Rules
+from stream.skew_since import was_so
 from stream.taus import Taus
 from stream.unit_plan import Feature, plan, units_of
 from stream.unit_reading import Asked
@@ -67,9 +68,22 @@ class Standards:
         """Live predictions have yet to say what a deployed law cannot know."""
         return self.is_deployed and self._live is None
 
-    def is_early(self, since_ms: int) -> bool:
-        """What began then has been so as long as there is something to compare."""
-        return self._early_ms is None or since_ms < self._early_ms
+    def is_early(self, since_ms: int, end_ms: int) -> bool:
+        """What began then, as was found at the end of that pane, may well have been so as long as
+        there is something to compare: an onset is known to a part of the window behind it."""
+        first_ms = self._early_ms
+        return first_ms is None or since_ms < first_ms + (end_ms - since_ms) // 3
+
+    def was_so(self, name: str, since_ms: int, window: Rows | None) -> bool:
+        """The same of a feature, as live predictions of before the onset have it."""
+        if self.law is None or self._provisional is None or not self.is_deployed:
+            return False
+        live = self._provisional.reference
+        return was_so(name, since_ms, self.law.reference, live, window)
+
+    def knows(self, name: str) -> bool:
+        """Whether the law has this feature."""
+        return self.law is not None and self.law.reference.knows(name)
 
     def take(self, gathered: Gathered, rules: Rules) -> bool:
         """Compare with this from now on; False: there is too little in it."""

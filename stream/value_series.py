@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from detectors.adwin import Adwin
 from detectors.base import Change
-from detectors.calibrated import page_hinkley_threshold
+from detectors.calibrated import adwin_delta, page_hinkley_threshold
 from detectors.page_hinkley import PageHinkley
 from stream.alarm import Alarm, Signal, Times
 from stream.mean_levels import Ending, ValuePanes
@@ -18,6 +18,7 @@ from stream.rules import Rules
 from stream.verdicts import Context, worth_telling
 
 _TOLERANCE = 0.01  # σ: what thresholds are measured at
+_FIRST_RANGE = 5.5  # σ, of 200 normal values
 _SMALLEST_DELTA, _SMALLEST_RATE = 1e-6, 1e-9
 Floats = NDArray[np.float64]
 
@@ -44,26 +45,44 @@ class ValueSeries:
         self._unit_range = unit_range
         self.times = Times()
         self.delta, self.rate = rules.adwin.delta or _SMALLEST_DELTA, 0.0  # until it has its share
-        self._spread = 0.0  # standard deviation of the first values
+        self.tau = 1.0
+        self.spread = 0.0  # standard deviation of the first values
         self.last: dict[str, Change] = {}
 
-    def share(self, delta: float, rate: float) -> None:
-        """This series' part of δ, and its false alarms a value, from the next update on."""
-        self.delta, self.rate = delta, rate
+    @classmethod
+    def typical(cls, rules: Rules) -> ValueSeries:
+        """Of normal values of mean 0 and spread 1, its scale being known."""
+        series = cls(rules, unit_range=False)
+        series.spread, series._range = 1.0, (-_FIRST_RANGE / 2.0, _FIRST_RANGE / 2.0)
+        series.detectors = {name: series._detector(name) for name in series.alarms}
+        return series
+
+    def share(self, rate: float, part: float, tau: float) -> None:
+        """This series' false alarms a value, and its part of a δ of the owner's, from the next
+        update on. `tau`: values that are worth one."""
+        fixed = self._rules.adwin.delta
+        self.rate, self.tau = rate, tau
+        self.delta = adwin_delta(rate * tau) if fixed is None else fixed * part
         for detector in self.detectors.values():
             if isinstance(detector, Adwin):
-                detector.delta = delta
+                detector.delta, detector.tau = self.delta, self._adwin_tau
             else:
                 detector.delta, detector.threshold = self._page_hinkley(detector.scale)
+
+    @property
+    def _adwin_tau(self) -> float:
+        """With a δ of the owner's it is the paper's."""
+        return self.tau if self._rules.adwin.delta is None else 1.0
 
     def _page_hinkley(self, scale: float) -> tuple[float, float]:
         """δ and λ, in scaled units."""
         rule = self._rules.page_hinkley
         if rule.threshold is not None:
             return rule.delta, rule.threshold
-        spread = self._spread / scale if self._spread > 0.0 else 1.0
+        spread = self.spread / scale if self.spread > 0.0 else 1.0
         rate = self.rate if self.rate > 0.0 else _SMALLEST_RATE
-        return _TOLERANCE * spread, page_hinkley_threshold(rate, spread)
+        # τ values of one mean as one that is τ times as large, and τ times as often tolerated
+        return _TOLERANCE * spread, page_hinkley_threshold(rate * self.tau, spread * self.tau)
 
     def use(self, rules: Rules) -> list[str]:
         """Under these rules from the next pane on; the detectors that they end while they tell.
@@ -85,7 +104,7 @@ class ValueSeries:
             alarm.use(rules.resolve_after_panes)
         for detector in self.detectors.values():
             if isinstance(detector, Adwin):
-                detector.clock = rules.adwin.clock
+                detector.clock, detector.tau = rules.adwin.clock, self._adwin_tau
             else:
                 detector.delta, detector.threshold = self._page_hinkley(detector.scale)
         return ended
@@ -137,7 +156,7 @@ class ValueSeries:
         mean, weight, variance = (np.concatenate(part) for part in zip(*self._waiting, strict=True))
         count = weight.astype(np.int64)
         apart = mean - float((mean * weight).sum() / weight.sum())
-        self._spread = math.sqrt(float((weight * (variance + apart**2)).sum() / weight.sum()))
+        self.spread = math.sqrt(float((weight * (variance + apart**2)).sum() / weight.sum()))
         self._waiting = None
         for name in self.alarms:
             self.detectors[name] = self._detector(name)
@@ -150,7 +169,9 @@ class ValueSeries:
         scale = scale if scale > 0 else max(abs(center), 1.0)  # constant so far
         if name == "adwin":
             clock = self._rules.adwin.clock
-            return Adwin(delta=self.delta, clock=clock, center=center, scale=scale)
+            return Adwin(
+                delta=self.delta, clock=clock, center=center, scale=scale, tau=self._adwin_tau
+            )
         delta, threshold = self._page_hinkley(scale)
         return PageHinkley(delta=delta, threshold=threshold, center=center, scale=scale)
 
@@ -166,7 +187,8 @@ class ValueSeries:
             "times": self.times.snapshot(),
             "delta": self.delta,
             "rate": self.rate,
-            "spread": self._spread,
+            "spread": self.spread,
+            **({} if self.tau == 1.0 else {"tau": self.tau}),
         }
 
     @classmethod
@@ -176,7 +198,8 @@ class ValueSeries:
         series._waiting = None if waiting is None else [tuple(part) for part in waiting]
         series._range = (plain["range"][0], plain["range"][1])
         series._count, series.delta = plain["count"], plain["delta"]
-        series.rate, series._spread = plain.get("rate", 0.0), plain.get("spread", 0.0)  # since 0.2
+        series.tau = plain.get("tau", 1.0)
+        series.rate, series.spread = plain.get("rate", 0.0), plain.get("spread", 0.0)  # since 0.2
         for name, state in plain["detectors"].items():
             kind = Adwin if name == "adwin" else PageHinkley
             series.detectors[name] = kind.restore(state)

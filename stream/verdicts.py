@@ -214,13 +214,13 @@ def _percent(share: float) -> str:
 
 
 def describe(
-    context: Context, change: Change, usual: Level, change_at_ms: int, end_ms: int
+    context: Context, change: Change, usual: Level, change_at_ms: int, end_ms: int, *, tau: float
 ) -> dict[str, Any]:
     """The same of a change of a mean that ADWIN or Page-Hinkley found; `usual`: what the effect is
-    the difference to."""
+    the difference to; `tau`: values that are worth one."""
     _, kind, severity, action = context.facts
     now = change.after_mean, change.after_variance, max(change.after_weight, 1)
-    effect = mean_difference(now, (usual.mean, usual.variance, max(usual.count, 1)))
+    effect = mean_difference(now, (usual.mean, usual.variance, max(usual.count, 1)), tau=tau)
     moved = "rose" if effect.estimate > 0 else "fell"
     before, after = _figure(usual.mean), _figure(change.after_mean)
     name = context.series.partition(":")[2]

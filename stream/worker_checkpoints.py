@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from stream.allocator import give_back
 from stream.worker_slot import STAGES, Pace, Slot
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.05
+_GIVE_BACK_S = 60.0  # memory that is free then: some milliseconds, and its pages made anew
 _REVOKE_SHARE = 2 / 3  # of the rebalance timeout, for the checkpoints of what leaves
 
 
@@ -27,8 +29,12 @@ class Checkpoints:
         self._revoke_s = kafka.rebalance_timeout.total_seconds() * _REVOKE_SHARE
 
     async def run(self) -> None:
+        given_back_s = time.monotonic()
         while True:
             await asyncio.sleep(_TICK_S)
+            if time.monotonic() - given_back_s >= _GIVE_BACK_S:
+                give_back()
+                given_back_s = time.monotonic()
             for slot in self._host.slots():
                 if slot.is_due(self._pace()):
                     await self.write(slot)

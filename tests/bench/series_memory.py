@@ -3,21 +3,25 @@
     python -m tests.bench.series_memory
 
 Each model has a sealed reference of both kinds, a full window of recent rows and its detectors.
-What stage 1 says is kept as bytes, so that the growth of resident memory is stage 2's alone.
+Another process is stage 1, and what it says is read one by one, so that the growth of resident
+memory is stage 2's alone: nothing that was freed before makes room for it. Pages of files, which
+are code, do not count.
 """
 
 from __future__ import annotations
 
-import ctypes
 import gc
+import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from resource import getpagesize
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 
+from stream.allocator import give_back
 from stream.events import ToPanes
 from stream.model_stage import ModelStage
 from stream.rules import ReferenceRule
@@ -29,8 +33,8 @@ PREDICTIONS_EACH = 6_000  # more than a window and a reference sample take
 _RULES = replace(RULES, reference=ReferenceRule(predictions=2_500, span_ms=20_000))
 
 
-def said() -> list[ToPanes]:
-    """All that stage 1 says of the workload."""
+def say(path: Path) -> None:
+    """All that stage 1 says of the workload, each behind its length."""
     workload = Workload(predictions=MODELS * PREDICTIONS_EACH, models=MODELS, per_second=2_000)
     source, found = SourceStage(_RULES, 0, 1), list[ToPanes]()
     last_ms = 0
@@ -38,25 +42,38 @@ def said() -> list[ToPanes]:
         take = source.predictions if side == "predictions" else source.outcomes
         found += [e for e in take(records) if isinstance(e, ToPanes)]
         last_ms = max(last_ms, *(t or 0 for t in records.timestamps_ms))
-    return found + [e for e in source.end_of_input(last_ms) if isinstance(e, ToPanes)]
+    found += [e for e in source.end_of_input(last_ms) if isinstance(e, ToPanes)]
+    with path.open("wb") as file:
+        for effect in found:
+            file.write(len(effect.value).to_bytes(8))
+            file.write(effect.value)
+
+
+def said(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while length := file.read(8):
+            yield file.read(int.from_bytes(length))
 
 
 def resident() -> int:
-    """In bytes, after everything free was given back."""
+    """In bytes, after everything free was given back, as a worker does from time to time."""
     gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * getpagesize()
+    give_back()
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    of = dict(line.split(":", 1) for line in status)
+    return int(of["RssAnon"].split()[0]) << 10
 
 
 def measure() -> dict[str, Any]:
-    effects = said()
-    before = resident()
-    stage = ModelStage(_RULES, 0, 1)
-    for effect in effects:
-        stage.handle(effect.value)
-    used = resident() - before
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "said"
+        command = [sys.executable, "-m", "tests.bench.series_memory", str(path)]
+        subprocess.run(command, check=True, timeout=300)
+        before = resident()
+        stage = ModelStage(_RULES, 0, 1)
+        for value in said(path):
+            stage.handle(value)
+        used = resident() - before
     sealed = [
         monitor.references[-1]
         for model in stage._models.values()
@@ -69,4 +86,7 @@ def measure() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(msgspec.json.encode(measure()).decode())
+    if sys.argv[1:]:
+        say(Path(sys.argv[1]))
+    else:
+        sys.stdout.write(msgspec.json.encode(measure()).decode())

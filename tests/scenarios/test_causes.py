@@ -58,3 +58,10 @@ def test_a_drift_of_the_world_is_not_called_a_fault(fault: str) -> None:
     story = play(fault)
     assert "FeatureDrift" in {a.alertname for a in story.first if a.scope.feature == "amount"}
     assert not [a for a in story.first if a.evidence.get("cause")]
+
+
+def test_a_feature_that_comes_under_its_own_name_again_is_no_second_fault() -> None:
+    story = play("rename:customer_score@30h..36h", hours=48)
+    assert {a.alertname for a in story.first if a.scope.feature} == {"AbsentFeature"}
+    assert [a.scope.feature for a in story.first if a.scope.feature] == ["customer_score"]
+    assert [r.type for r in story.requests] == ["fix_pipeline"]

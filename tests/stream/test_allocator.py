@@ -1,4 +1,4 @@
-"""Memory given back is kept for what comes next."""
+"""Memory that is freed is kept for what comes next, until it is given back."""
 
 from __future__ import annotations
 
@@ -36,3 +36,33 @@ def test_arrays_of_a_batch_do_not_have_their_pages_made_anew() -> None:
     if told == "False":
         pytest.skip("another C library")
     assert faults < 200 <= _faults("as it comes")[1]
+
+
+_GIVEN = """
+from pathlib import Path
+from stream.allocator import give_back, keep_freed_memory
+keep_freed_memory()
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+kept, freed = [], []
+for _ in range(2_000):
+    freed.append(bytes(20_000))
+    kept.append(bytes(600))
+before = resident()
+del freed
+between = resident()
+print(give_back(), before - between, before - resident())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc_trim")
+def test_what_is_free_between_what_is_held_is_given_back() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _GIVEN], check=True, capture_output=True, text=True
+    )
+    told, by_itself, asked = done.stdout.split()
+    if told == "False":
+        pytest.skip("another C library")
+    pages = 2_000 * 20_000 // 4_096
+    assert int(by_itself) < pages // 10
+    assert int(asked) > pages // 2

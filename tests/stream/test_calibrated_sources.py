@@ -16,7 +16,15 @@ from stream.monitor_state import Sealed
 from stream.monitor_told import MonitorFinding
 from stream.monitored_series import SHARE
 from stream.panes import PaneTable, summarise
-from stream.rules import AdwinRule, FloorRule, PageHinkleyRule, Rules
+from stream.power_plan import planned
+from stream.rules import (
+    AdwinRule,
+    BudgetRule,
+    FloorRule,
+    PageHinkleyRule,
+    ReferenceRule,
+    Rules,
+)
 from stream.settings import SettingsError, load
 from stream.snapshot import packed
 from tests.stream.monitors import lived
@@ -188,3 +196,61 @@ def test_errors_too_are_well_by_their_share_and_not_before() -> None:
         found = lived(table, rules, kind="cohort").findings
         adwin = [f for f in found if f.alertname == "ErrorRateDriftAdwin"]
         assert [f.verdict for f in adwin] == ends
+
+
+WHOLE = replace(AUTO, budget=BudgetRule(), floors=FloorRule(), minimum_values=200)
+
+
+def walking(phi: float, size: float, seed: int, count: int = 12_000) -> PaneTable:
+    """Values that depend, from the middle on larger."""
+    x = np.random.default_rng(seed).standard_normal(count)
+    for i in range(1, count):
+        x[i] = phi * x[i - 1] + (1.0 - phi * phi) ** 0.5 * x[i]
+    x[count // 2 :] += size
+    ends = (np.arange(count) // 10 + 1) * RULES.pane_ms
+    hashes = np.random.default_rng(seed).integers(0, 2**63, count).astype(np.uint64)
+    rows = Rows(ends, hashes, {"feature:x": column(x.tolist(), {})}, {})
+    return summarise(rows, RULES.pane_rows, RULES.max_categories)
+
+
+def test_of_values_that_depend_tau_count_as_one_and_it_says_what_that_costs() -> None:
+    rules = replace(WHOLE, reference=ReferenceRule(predictions=3_000, span_ms=60_000))
+    life = lived(walking(0.9, 0.0, 1), rules)
+    sealed_ms = life.references[0].end_ms
+    means = [f for f in life.findings if "Adwin" in f.alertname or "Page" in f.alertname]
+    assert [f for f in means if f.pane_end_ms > sealed_ms and f.verdict == "drift"] == []
+    lines = {one["measure"]: one for one in life.monitor.powers()}
+    bound = lived(walking(0.0, 0.0, 1), rules).monitor.powers()
+    alone = {one["measure"]: one for one in bound}
+    for measure in ("adwin", "page_hinkley"):
+        line, free = lines[measure], alone[measure]
+        assert line["series"] == "feature:x"
+        assert line["tau"] == lines["shift"]["tau"] > 10
+        assert line["smallest"] > 2 * free["smallest"] >= 2 * free["floor"] > 0
+        assert line["note"].startswith("its values depend: only changes ")
+        assert free["note"] is None
+        assert free["seconds"] == pytest.approx(free["predictions"] / 10, rel=1e-3)
+
+
+def test_a_change_of_a_mean_is_told_when_its_line_says() -> None:
+    rules = replace(WHOLE, reference=ReferenceRule(predictions=3_000, span_ms=60_000))
+    calm = lived(walking(0.0, 0.0, 1, 6_000), rules).monitor
+    lines = {one["measure"]: one for one in calm.powers()}
+    size = 2.0 * max(lines[m]["smallest"] for m in ("adwin", "page_hinkley"))
+    for seed in range(3):
+        found = lived(walking(0.0, size, seed), rules).findings
+        for name, measure in (("Adwin", "adwin"), ("PageHinkley", "page_hinkley")):
+            told = [f.pane_end_ms for f in found if f.alertname == f"FeatureDrift{name}"]
+            after = told[0] // RULES.pane_ms * 10 - 6_000
+            assert 0 < after <= lines[measure]["predictions"]
+
+
+def test_a_configuration_says_what_they_would_find() -> None:
+    named = {
+        one.series: one.power for one in planned(replace(WHOLE, reference=ReferenceRule()), "m", 10)
+    }
+    for name in ("ADWIN", "Page-Hinkley"):
+        power = named[f"the mean of a feature, by {name}"]
+        assert power.smallest is not None
+        assert 0.1 <= power.smallest < 0.5
+    assert not any(" by " in one.series for one in planned(RULES, "m", 10))

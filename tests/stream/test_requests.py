@@ -192,8 +192,20 @@ def test_nothing_is_trained_on_what_a_broken_pipeline_makes_whatever_speaks_for_
         assert [r.type for r in requests] == ["fix_pipeline"]
         _, request = asked([NULLS, *speaks, fixed], rules, *notices)
         assert (request.type, request.requested_at[17:23]) == ("retrain", "09.010")
+        (broken,) = request.evidence["broken"]
+        assert (broken["feature"], broken["end"]) == ("x", "1970-01-01T00:00:09.000Z")
+        assert (
+            f"but not from {broken['start']} to {broken['end']} (NullRate of x)" in request.summary
+        )
     elsewhere = finding(1_000, "NullRate", "x", version="2")
     assert "retrain" in {r.type for r in asked([elsewhere, other])}
+
+
+def test_new_categories_are_there_to_be_learned() -> None:
+    event = told(5_000, "business_event", model_id="m", name="prices")
+    new = finding(1_000, "UnseenCategories", "x")
+    _, request = asked([new], retrain(events=("prices",)), event)
+    assert (request.type, request.evidence) == ("retrain", {})
 
 
 def test_a_fault_of_two_weeks_is_how_things_are() -> None:
