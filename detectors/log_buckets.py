@@ -29,6 +29,19 @@ def middle_of(buckets: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(buckets == 0, 0.0, np.sign(buckets) * (low + high) / 2)
 
 
+def ends_of(low: int, high: int) -> tuple[float, float]:
+    """Between which values these buckets lie, from the one to the other.
+
+    >>> ends_of(*bucket_of(np.array([-6.1, 6.1])).tolist()), ends_of(0, 0)
+    ((-6.125, 6.125), (0.0, 0.0))
+    """
+    sizes = np.abs([low, low - np.sign(low), high - np.sign(high), high]).astype(np.uint64)
+    edges = (sizes << _SHIFT).view(np.float64).tolist()
+    lowest = edges[1] if low > 0 else -edges[0] if low else 0.0
+    highest = edges[3] if high > 0 else -edges[2] if high else 0.0
+    return lowest, highest
+
+
 def duration_edge_ms(durations_ms: NDArray[np.int64]) -> NDArray[np.int64]:
     """The upper edge of each duration's bucket: itself below 64 ms, else at most 1/32 above.
 

@@ -24,6 +24,7 @@ from stream.events import (
     ToAlerts,
 )
 from stream.members import FAULTS, Member, lesser
+from stream.ranked_features import NONE_MOVED
 from stream.records import encode
 from stream.rules import CHAMPION, EscalationRule, Rules
 from stream.shared_sums import NAME as SHARED
@@ -219,6 +220,7 @@ def folded(alert: Alert, cause: Member, ready_ms: int) -> Alert:
         under |= {"from": former, "to": name}
         because = f"; follows from {name}, which came in place of {former}"
     kind: Kind = "performance" if alert.kind == "concept_drift" else alert.kind
+    summary = alert.summary.replace(NONE_MOVED, "")  # a fault has
     return msgspec.structs.replace(
         alert,
         kind=kind,
@@ -226,7 +228,7 @@ def folded(alert: Alert, cause: Member, ready_ms: int) -> Alert:
         severity=lesser(alert.severity, cause.severity),
         recommended_action=cause.action,
         evidence={**alert.evidence, "folded_under": under},
-        summary=alert.summary + ("" if because in alert.summary else because),
+        summary=summary + ("" if because in summary else because),
     )
 
 

@@ -43,6 +43,13 @@ def taus_of(x: Ints, n: Ints, xx: Ints) -> NDArray[np.float64]:
     return np.where(beyond & np.isfinite(upper), upper, others)
 
 
+def upper_taus_of(x: Ints, n: Ints, xx: Ints, unmeasured: float) -> NDArray[np.float64]:
+    """The upper bounds of the same, whether or not they can be told from 1; `unmeasured`: of
+    columns in too few panes."""
+    upper = np.array([variance_ratio(n[:, c], x[:, c], xx[:, c]).upper for c in range(x.shape[1])])
+    return np.where(np.isfinite(upper), upper, unmeasured)
+
+
 def common_tau(columns: Mapping[Key, Ints], x: Ints, n: Ints, xx: Ints) -> float:
     """Of all values together: of panes or batches of panes, (panes, columns)."""
     values = [at for (_, measure), at in columns.items() if not is_fault(measure)]

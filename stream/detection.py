@@ -37,6 +37,7 @@ from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.row_power import stuck, together
 from stream.rules import SHADOW, Rules
+from stream.screening import Taus
 from stream.shared_sums import SharedSums
 from stream.stale_terms import stale_share
 from stream.stale_watch import StaleWatch
@@ -74,6 +75,15 @@ class Detection:
     def law(self) -> Reference | None:
         law = self.standards.law
         return None if law is None else law.reference
+
+    def taus_of_law(self) -> Taus:
+        """How much the values depend of what is compared with it, where that is more than 1."""
+        law, watched = self.standards.law, self.watch.watched
+        return {
+            key: one.tau
+            for key, one in watched.items()
+            if one.profile is law and max(one.tau) > 1.0
+        }
 
     # -- what is watched
 

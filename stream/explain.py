@@ -81,6 +81,10 @@ def _causes(alert: Alert) -> Iterator[str]:
         unsure = ", ".join([*inputs["moved"], *inputs["undecided"]])
         rest = f"; moved or undecided: {unsure}" if unsure else ""
         yield f"  inputs      {inputs['stable']} are as before{rest}"
+    if (again := evidence.get("again")) is not None:
+        yield f"  before      each {again['each']}: {', '.join(again['before'])}"
+    if (versions := evidence.get("versions")) is not None:
+        yield f"  versions    also {', '.join('v' + one['version'] for one in versions['also'])}"
     if (shared := evidence.get("shared")) is not None:
         yield f"  shared      with {', '.join(shared['read_by'])}"
 

@@ -5,7 +5,7 @@
                                   --a change inside, twice at most--> gathered anew
 
 A feature that comes when the reference is sealed gets one of its own: from its first value on, by
-the same rule.
+the same rule. So does one that comes behind the first provisional one, until the next knows it.
 """
 
 from __future__ import annotations
@@ -44,9 +44,8 @@ class Gathering:
         self._screening = Screening(rules, group[0], is_late=False)
 
     def begin_late(self, name: str) -> None:
-        """Of this feature alone, from the next pane on, unless all are gathered anyway, or there
-        is no room."""
-        if self.is_done and len(self._late) < _LATE:
+        """Of this feature alone, from the next pane on, unless there is no room."""
+        if len(self._late) < _LATE:
             made = LateGathering(name, self._place[0][0], self._rule, self._rules)
             self._late.setdefault(name, made)
 
@@ -98,6 +97,15 @@ class Gathering:
         sealed = replace(found.reference, changes=tuple(self._changes))
         return [Gathered(None, sealed, is_sealed=True, taus=found.taus)]
 
+    def gathers(self, name: str) -> bool:
+        """Whether this feature alone is gathered."""
+        return name in self._late
+
+    def end_late(self, names: Iterable[str]) -> None:
+        """What all are gathered in knows these too by now."""
+        for name in names:
+            self._late.pop(name, None)
+
     def moved(self) -> list[Key]:
         """The units for which it has just been begun anew."""
         moved, self._moved = self._moved, []
@@ -107,10 +115,10 @@ class Gathering:
         """What a change of a unit that is compared with a provisional reference looks like, up to
         the end of this run, which comes next; None: it is not looked at."""
         rules, late = self._rules, self._late.get(key[0])
-        if not self.is_done:
-            return self._screening.course(key, run, recent, rules, from_ms)
         if late is None:
-            return None
+            return (
+                None if self.is_done else self._screening.course(key, run, recent, rules, from_ms)
+            )
         return late.screening.course(key, run.only(key[0]), recent, rules, from_ms)
 
     def frame(self, profile: Profile, units: Iterable[tuple[Unit, bool]]) -> None:

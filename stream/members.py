@@ -244,7 +244,10 @@ class Member(msgspec.Struct):
         if mine.kind in SERVICE and sign.kind in SERVICE:
             still = not self.is_over(ready_ms) and self.covers(sign, ready_ms)
             return still or sign.begins_with(mine)
-        return mine.kind == sign.kind and mine.feature == sign.feature and sign.begins_with(mine)
+        is_same = mine.kind == sign.kind or mine.alertname == sign.alertname
+        both_faults = {mine.kind, sign.kind} <= FAULTS  # of one a cause was named, of one not yet
+        is_alike = (is_same or both_faults) and mine.feature == sign.feature
+        return is_alike and sign.begins_with(mine)
 
     def _leads_to(self, sign: Sign, ready_ms: int) -> bool:
         """Features move predictions, and these what outcomes say; two alerts may be of the same."""

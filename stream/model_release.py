@@ -22,6 +22,7 @@ from stream.renewals import Renewals
 from stream.roster import Life
 from stream.rule_book import Schedule
 from stream.rules import DAY_MS, SHADOW, Rules
+from stream.screening import Taus
 from stream.traffic_release import TrafficRelease
 from stream.version_facts import facts
 from stream.version_losses import of_version
@@ -78,9 +79,10 @@ class Release:
                 law = None if held is None else held.reference(group, due.kind)
                 monitor = model.monitors.get(place)
                 if monitor is None:
+                    taus: Taus = {}
                     if law is None:
-                        law = self._predecessor(model, due, group, part)
-                    monitor = Monitor(rules, group, due.kind, model.reference, law)
+                        law, taus = self._predecessor(model, due, group, part)
+                    monitor = Monitor(rules, group, due.kind, model.reference, law, taus=taus)
                     monitor.life_ms, model.monitors[place] = life.first_end_ms, monitor
                     monitor.renewed_at = renewed_at
                 elif renewed_at != monitor.renewed_at:
@@ -137,18 +139,19 @@ class Release:
 
     def _predecessor(
         self, model: ModelState, due: Due, group: Group, panes: PaneTable
-    ) -> Reference | None:
+    ) -> tuple[Reference | None, Taus]:
         """The latest reference sealed, before this group began, by an older one of its role that
-        was not forgotten by then; a renewal of either that holds by then has ended those before.
-        What was deployed with the older one is of that alone. A version that comes again, as the
-        configuration says, is no successor of those that came after it."""
+        was not forgotten by then, and how much its values depend; a renewal of either that holds by
+        then has ended those before. What was deployed with the older one is of that alone. A
+        version that comes again, as the configuration says, is no successor of those that came
+        after it."""
         first_end_ms = panes.first_end_ms
         ready_ms = due.ready_ms(first_end_ms)
         rules = self._schedule.at(ready_ms)
         if rules.version_of(*group[:2]).is_past(first_end_ms):
-            return None
+            return None, {}
         older = [
-            (monitor.first_end_ms or 0, monitor.group, reference)
+            (monitor.first_end_ms or 0, monitor.group, reference, monitor.taus_of(reference))
             for (of_kind, other), monitor in model.monitors.items()
             if of_kind == due.kind and other[2:] == group[2:]
             if self._end_ms(model, monitor) >= first_end_ms
@@ -160,7 +163,7 @@ class Release:
                 for held in (self._renewals.latest(of, due.kind, ready_ms) for of in (other, group))
             )
         ]
-        return max(older, key=lambda o: (*o[:2], o[2].end_ms))[2] if older else None
+        return max(older, key=lambda o: (*o[:2], o[2].end_ms))[2:] if older else (None, {})
 
     def judge_anew(self, model: ModelState, due: Due, until_ms: int) -> Iterator[Told]:
         """What cohorts that end by then were compared with is of another age than later ones."""

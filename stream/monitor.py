@@ -31,6 +31,7 @@ from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference
 from stream.rules import ReferenceRule, Rules
+from stream.screening import Taus
 from stream.watermark import BEFORE_ALL_MS
 
 
@@ -42,7 +43,10 @@ class Monitor:
         kind: PaneKind,
         reference: ReferenceRule,
         inherited: Reference | None = None,
+        *,
+        taus: Taus | None = None,
     ) -> None:
+        """`taus`: how much the values of the inherited one depend."""
         self.rules = rules
         self.group = group
         self.kind = kind
@@ -54,8 +58,10 @@ class Monitor:
         self._rule = reference
         self._types = FeatureTypes()
         self._begin_anew()
+        self._taus: dict[str, Taus] = {}  # of references by id, where any are more than 1
         if inherited is not None:
             self._detection.standards.seal(inherited, rules)
+            self._inherit(inherited, taus or {})
         self._recent = RecentRows(rules.window_rows)
         self._sets = FeatureSetWatch()
         self._ended: list[tuple[str, str]] = []  # what fires and is watched no more
@@ -64,6 +70,15 @@ class Monitor:
         if inherited is not None:
             self._know(inherited)
             self._arrange()
+
+    def _inherit(self, law: Reference, taus: Taus) -> None:
+        """It depends as its predecessor's values do, until it has a reference of its own."""
+        if taus:
+            self._taus[law.id] = self._detection.watch.inherited = taus
+
+    def taus_of(self, reference: Reference) -> Taus:
+        """As they were when it was sealed."""
+        return self._taus.get(reference.id, {})
 
     def _know(self, law: Reference) -> None:
         """Its features, if they are new here."""
@@ -173,7 +188,8 @@ class Monitor:
         numeric = self._types.numeric_at(table, start) if births else {}
         for name in births:
             self._give_birth(name, numeric=numeric[name])
-            self._gathering.begin_late(name)
+            if self._gathering.is_done or self._detection.standards.may_bridge:
+                self._gathering.begin_late(name)
         changed = [name for name in settlings if self._settle_type(name)]
         findings = self._arrange(int(table.pane_end[start])) if births or changed else []
         self._detection.share(self.rules)
@@ -258,13 +274,15 @@ class Monitor:
         """What a run has completed, and `sealed` with it."""
         is_new, standards = False, self._detection.standards
         for found in self._gathering.add(run, self.rules.minimum_values):
+            name, is_sealed = found.feature, found.is_sealed
+            if name is not None and not (is_sealed or self._gathering.gathers(name)):
+                continue  # all that were sealed in the same run know it
             gathered = self._detection.with_runs(found)
             if not standards.take(gathered, self.rules):
                 continue
             is_new = True
             self._detection.watch.measured(gathered.taus)
-            if not gathered.is_sealed:
-                name = gathered.feature
+            if not is_sealed:
                 if name is not None:
                     frame = standards.late_frame(name, self._numeric, self.rules)
                     self._gathering.frame_late(name, *frame)
@@ -273,11 +291,22 @@ class Monitor:
             if gathered.feature is None:
                 self.references.append(gathered.reference)
                 self._recent.keep(self.rules.kept_rows)
+                standards.bridged(self.rules)
+                self._gathering.end_late(self._types)
                 for name in self._types:
                     if standards.lacks(name, self.rules):
                         self._gathering.begin_late(name)
         standards.unsettled.add_restless(self._gathering.moved())
-        return self._arrange(run.last_end_ms) if is_new else []
+        if not is_new:
+            return []
+        own = next((one for one in sealed if one is self.reference), None)
+        if own is not None:
+            self._detection.watch.inherited = {}
+        ended = self._arrange(run.last_end_ms)
+        taus = self._detection.taus_of_law() if own is not None else {}
+        if own is not None and taus:
+            self._taus[own.id] = taus
+        return ended
 
     def _catch_up(self) -> list[MonitorFinding]:
         """Compare with the provisional reference that is due: the same whenever it is made."""
@@ -285,6 +314,7 @@ class Monitor:
         if end_ms is None:
             return []
         standards.take(self._detection.with_runs(self._gathering.so_far()), self.rules)
+        self._gathering.end_late(standards.bridged(self.rules))
         findings = self._arrange(end_ms)
         of_all = standards.frame(self._numeric, self.rules)
         if of_all is not None:
@@ -334,6 +364,11 @@ class Monitor:
         }
         if self._sets.known or self._sets.crowded_ms is not None:
             plain["sets"] = self._sets.snapshot()
+        if self._taus:
+            plain["taus_of"] = [
+                [name, [[*key, list(tau)] for key, tau in taus.items()]]
+                for name, taus in self._taus.items()
+            ]
         spent = self._objectives.snapshot()
         if spent:
             plain["spent"] = spent
@@ -357,6 +392,11 @@ class Monitor:
         made._sets = FeatureSetWatch.restore(plain.get("sets", {}))
         made.renewed_at, made.deployed_ms = plain.get("renewed_at"), plain.get("deployed_ms")
         made._detection.restore_law(held.references, plain, rules)
+        for name, taus in plain.get("taus_of", ()):
+            made._taus[name] = {(series, measure): tuple(tau) for series, measure, tau in taus}
+        law = made.reference
+        if law is not None and not plain["sealed_own"]:
+            made._inherit(law, made.taus_of(law))
         profiles: dict[str, Profile] = {}
         if "watch" in plain:
             profiles = made._detection.restore(held.bases, plain, rules)

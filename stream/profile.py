@@ -6,6 +6,7 @@ scores, counts of bins, counts of faults, which add up alike however panes are c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.log_buckets import bucket_of
+from detectors.log_buckets import bucket_of, ends_of
 from detectors.rank_scores import RankScores
 from detectors.shape import quantile_bins, quantile_bins_of, top_categories
 from stream.judgement import SCORE_FALSE, SCORE_TRUE
@@ -164,6 +165,19 @@ class NumberProfile:
             found.append(upto[starts[1:]] - upto[starts[:-1]])
         return found[0], found[1], found[2]
 
+    def called(self, place: int) -> str:
+        """A bin, for people: values as in the reference, to a bucket."""
+        bins = self._cell_bins
+        ends = self._keys[np.flatnonzero(bins == place)[[0, -1]]]
+        low, high = map(float, ends) if self.by_value else ends_of(int(ends[0]), int(ends[1]))
+        if low == high:
+            return f"values of {_shown(low)}"
+        if place == int(bins[0]):
+            return f"values up to {_shown(high)}"
+        if place == int(bins[-1]):
+            return f"values from {_shown(low)} on"
+        return f"values from {_shown(low)} to {_shown(high)}"
+
     def shape(self, cells: Cells, panes: int) -> Ints:
         """Values in each bin of each pane, (panes, bins)."""
         bins = self._bins_at(cells.cell)
@@ -195,6 +209,15 @@ class TextProfile:
     @property
     def count(self) -> int:
         return int(self.bins.sum())
+
+    def called(self, place: int, texts: Mapping[int, str]) -> str:
+        """A bin, for people."""
+        at = np.flatnonzero(self._bin == place)
+        if place == self._unseen or not len(at):
+            return "what was never seen"
+        if place == self._unseen - 1:
+            return "other categories"
+        return texts.get(int(self._keys[at[0]]), "one category")
 
     def scores_of(self, hashes: NDArray[np.uint64]) -> Ints:
         """Scores of single texts, shape (n,): categories in the order of their hashes, as good as
@@ -318,6 +341,16 @@ class Profile:
             self._reliability = Reliability(true, false)
         return self._reliability
 
+    def part_of(self, name: str, place: int, *, numeric: bool) -> str:
+        """A bin of a distribution, for people."""
+        if numeric:
+            numbers = self.number(name)
+            assert numbers is not None
+            return numbers.called(place)
+        texts = self.text(name)
+        assert texts is not None
+        return texts.called(place, self.reference.table.texts)
+
     def scores_of(self, place: int) -> tuple[float, float]:
         """From where to where a bin of the scores goes."""
         of = self.reliability()
@@ -332,6 +365,10 @@ class Profile:
         if len(frozen.categories.key) >= self._max_categories:
             return None
         return TextProfile(frozen, counts_unseen=not name.startswith("feature:"))
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _tally(pane: Ints, place: NDArray[Any], count: Ints, panes: int, places: int) -> Ints:

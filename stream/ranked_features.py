@@ -64,13 +64,21 @@ def _moved(before: Column, after: Column, rows: Rows, sample: Rows) -> dict[str,
     }
 
 
+NONE_MOVED = "; no feature is seen to have moved with it"
+
+
 def moved_most(ranked: list[dict[str, Any]]) -> str:
     """For a summary."""
     if not ranked:
-        return "; no feature is seen to have moved with it"
+        return NONE_MOVED
     first = ranked[0]
     where = f" {first['category']}" if "category" in first else ""
-    return f"; {first['feature']}{where} moved most, {first['before']:.4g} -> {first['after']:.4g}"
+    before, after = (_shown(first[side]) for side in ("before", "after"))
+    return f"; {first['feature']}{where} moved most, {before} -> {after}"
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _short(value: float) -> float:

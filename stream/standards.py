@@ -24,7 +24,8 @@ from stream.watched import Key, Watched
 
 _GROWN = 1.25  # times as large a τ as was known
 _UNMEASURED = 8.0
-"""τ until live predictions have said it: rows that were put down for training are in any order."""
+"""τ until live predictions have said it, of rows that were put down for training, which are in any
+order, and of a feature that has just come."""
 _UNKNOWN_MS = 10**15
 """In which predictions come while nobody knows: the budget is what it is by their number then."""
 
@@ -153,6 +154,24 @@ class Standards:
             return False
         return self.law.reference.valued(name) < rules.minimum_values
 
+    @property
+    def may_bridge(self) -> bool:
+        """Whether a feature that comes now has a provisional standard of its own, until the next
+        reference of all knows it."""
+        return self.has_begun and not self.is_deployed
+
+    def bridged(self, rules: Rules) -> list[str]:
+        """Features that the latest reference of all knows now: they need none of their own."""
+        latest = self.law if self._provisional is None else self._provisional
+        if latest is None or self.is_deployed:
+            return []
+        fewest, known = rules.minimum_values, latest.reference
+        mine = [name for name in self._late if name not in self._late_laws]
+        done = [name for name in mine if known.valued(name) >= fewest]
+        for name in done:
+            del self._late[name]
+        return done
+
     def use(self, rules: Rules) -> None:
         """What is known well enough is for the rules to say. `arrange` anew must follow."""
         if self.law is not None:
@@ -198,6 +217,8 @@ class Standards:
             # with a season values depend by the hour, which says nothing of what is wrong at any
             is_told = self.has_season and unit.measure in ANYTIME
             if feature.profile not in sealed and not is_told:
+                if self.law is None and feature.late is not None:
+                    return taus.of_new(feature, unit, _UNMEASURED)
                 return taus.of_provisional(feature, unit)
             is_law = feature.profile is self.law
             unmeasured = _UNMEASURED if is_law and self._is_settling else 1.0
@@ -221,16 +242,16 @@ class Standards:
         for name, is_numeric in numeric.items():
             for profile in (self._late.get(name), self.law, self._provisional):
                 if profile is not None and profile.reference.knows(name):
-                    is_late = self.law is not None and profile is not self.law
+                    is_own = profile is self._late.get(name)
+                    is_late = is_own or (self.law is not None and profile is not self.law)
                     yield Feature(name, is_numeric, profile, places[name] if is_late else None)
                     break
 
     def _places(self, names: Iterable[str]) -> dict[str, int]:
         """Of features that the law does not know, in the order in which they had a standard of
         their own, or else came: a place is never another one's as long as the law is in force."""
-        if self.law is None:
-            return {}
-        unknown = [name for name in names if not self.law.reference.knows(name)]
+        law = self.law
+        unknown = [] if law is None else [n for n in names if not law.reference.knows(n)]
         return {name: place for place, name in enumerate(dict.fromkeys([*self._late, *unknown]), 1)}
 
     def frame(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from detectors.dependence import FEWEST_TOGETHER
-from stream.batches import FEWEST, common_tau, taus_of
+from stream.batches import FEWEST, common_tau, taus_of, upper_taus_of
 from stream.columns import Rows
 from stream.pane_evidence import PaneReader
 from stream.panes import summarise
@@ -70,6 +70,15 @@ class Taus:
             read = self._reader.read(Together([(of, feature.profile, feature.numeric)]))
             return tuple(taus_of(read.x, read.n, read.xx).tolist())
         return found if len(found) == of.columns else (max(found),)
+
+    def of_new(self, feature: Feature, unit: Unit, unmeasured: float) -> tuple[float, ...]:
+        """Of a feature that has just come, of which next to nothing is known: as much as the latest
+        panes allow."""
+        most = (unmeasured,) * unit.columns
+        if self._reader is not None and self._panes >= FEWEST:
+            read = self._reader.read(Together([(unit, feature.profile, feature.numeric)]))
+            most = tuple(upper_taus_of(read.x, read.n, read.xx, unmeasured).tolist())
+        return tuple(map(max, most, self.of_provisional(feature, unit)))
 
     def of_provisional(self, feature: Feature, unit: Unit) -> tuple[float, ...]:
         """No less than what all values say together: little is known of each."""

@@ -203,7 +203,9 @@ def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -
         missing = "missing" if context.age else "missing at maturity"
         return f"outcomes {missing} {moved} from {share}: performance is undecided"
     if context.detector == "shape":
-        return f"distribution of {name} changed: a part of it {moved} from {share}"
+        watched = told.watched
+        part = watched.profile.part_of(unit.name, column, numeric=watched.numeric)
+        return f"distribution of {name} changed: {part} {moved} from {share}"
     if context.detector == "rate":
         return f"{name} {moved} from {share}"
     return f"{name} {_FAULT_WORDS[context.detector]} {moved} from {share}"

@@ -49,6 +49,7 @@ class Watch:
         self.learning = Learning()
         self._batches: Batches | None = None  # while a reference is being gathered
         self._taus: dict[Key, tuple[float, ...]] = {}  # as last measured, also of what fires
+        self.inherited: Mapping[Key, tuple[float, ...]] = {}  # of a reference that is not its own
         self.common_tau = 1.0  # of all series together, while little is known of each
         self._usual: Ints = np.zeros((3, 0), np.int64)  # x, n, xx of what is compared with
         self._tilted: Ints = np.zeros(0, np.int64)  # n when the constants were made
@@ -190,7 +191,10 @@ class Watch:
             for key, at in self._columns.items():
                 self._taus[key] = _same(tuple(measured[at].tolist()))
         of_watched = {key: one.tau for key, one in self.watched.items()}
-        return of_watched | self._taus
+        found = of_watched | self._taus
+        for key, least in self.inherited.items():
+            found[key] = tuple(max(*least, tau) for tau in found.get(key, least))
+        return found
 
     # -- learning what is usual
 

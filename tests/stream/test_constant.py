@@ -205,3 +205,31 @@ def test_sessions_are_no_constants() -> None:
         return session[0]
 
     assert "StaleFeature" not in {a.alertname for a in told(value)}
+
+
+PARTS: dict[str, tuple[Value, str]] = {
+    "of a number": (
+        lambda r, changed: r.uniform(900.0, 1_000.0) if changed else r.uniform(0.0, 1_000.0),
+        "values from 896 on rose",
+    ),
+    "of few numbers": (
+        lambda r, changed: r.choice((0, 0, 0, 1, 5)) if changed else r.choice((0, 1, 2, 3, 5)),
+        "values of 0 rose",
+    ),
+    "of years": (
+        lambda r, changed: r.randint(2023, 2024) if changed else r.randint(2015, 2024),
+        "values of 202",
+    ),
+    "of texts": (
+        lambda r, changed: r.choice("AAAAB") if changed else r.choice("ABCDE"),
+        ": A rose",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PARTS)
+def test_the_part_of_a_distribution_that_moved_is_named(what: str) -> None:
+    value, named = PARTS[what]
+    told_of = [a for a in told(value) if a.alertname == "FeatureShapeDrift" and a.sequence == 1]
+    assert told_of
+    assert named in told_of[0].summary

@@ -131,6 +131,8 @@ def test_what_probably_is_behind_it_is_shown(
         "moved_with": {"features": [{"feature": "a", "size": 0.5, "before": 1.0, "after": 2.5}]},
         "inputs": {"stable": 3, "undecided": ["b"], "moved": [], "differences": {}},
         "shared": {"read_by": ["pricing"], "told_by": []},
+        "again": {"each": "day", "before": ["2026-01-04T02:00:00.000Z"]},
+        "versions": {"also": [{"version": "8", "role": "champion"}]},
     }
     alert = msgspec.structs.replace(ALERTS[0], evidence={**ALERTS[0].evidence, **more})
     path = tmp_path / "one.ndjson"
@@ -141,6 +143,8 @@ def test_what_probably_is_behind_it_is_shown(
     assert "moved with  a: 1 -> 2.5" in out
     assert "3 are as before; moved or undecided: b" in out
     assert "shared      with pricing" in out
+    assert "before      each day: 2026-01-04T02:00:00.000Z" in out
+    assert "versions    also v8" in out
 
 
 # -- the series

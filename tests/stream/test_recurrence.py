@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from stream.events import Alert
@@ -136,3 +137,11 @@ def test_a_version_that_is_told_of_when_the_other_is_well_again_stands_alone() -
     fired = firing(told([first, end, other], rules=KEPT))
     assert len({alert.incident_id for alert in fired}) == 2
     assert "too" not in fired[-1].summary
+
+
+def test_a_fault_is_one_incident_whether_its_cause_was_named_in_the_segment_only() -> None:
+    whole = finding(START + 30, "OutOfRange", "x", since_ms=START)
+    part = finding(START + 40, "OutOfRange", "x", since_ms=START)
+    part = msgspec.structs.replace(part, group=("m", "1", "champion", "region=EU"))
+    part.detail["kind"], part.detail["evidence"] = "schema", {"cause": {"what": "swapped"}}
+    assert len({alert.incident_id for alert in told([whole, part], rules=KEPT)}) == 1
