@@ -98,8 +98,12 @@ class JointScores:
         """More rows of the reference, as `tally` counts them: ranks follow."""
         joined = self.counts + counts.astype(np.int32)
         self._counts = joined.astype(np.min_scalar_type(int(joined.max())))
-        scores = np.stack([RankScores.from_counts(c).cell_scores for c in joined])
-        self._scores = scores.astype(np.int32)
+        self._scores = np.stack([of.cell_scores for of in self.ranks()]).astype(np.int32)
+
+    def ranks(self) -> list[RankScores]:
+        """Of each contrast its scores by rank, by the reference there is now."""
+        counts = self._counts.astype(np.int64)
+        return RankScores.from_all_counts(counts.ravel(), CELLS * np.arange(len(counts)))
 
     @property
     def counts(self) -> npt.NDArray[np.int32]:

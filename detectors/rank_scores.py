@@ -1,6 +1,7 @@
 """Normal scores of ranks: any numeric series on one scale, whatever its tails."""
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Any, Protocol, Self
@@ -76,6 +77,7 @@ class Table(Protocol):
 
 
 _NO_COUNTS = np.zeros(0, np.uint8)
+_BESIDE = 16  # references whose exponentials are made at once
 Elsewhere = tuple[Table, int]
 """Where counts are, and in which slot."""
 
@@ -241,9 +243,23 @@ class RankScores:
 
         θ²/2 where scores are normal. O(cells) a θ. Rounded to 1e-9, below which it means nothing.
         """
-        exponents = np.multiply.outer(theta, self.cell_scores / SCORE_UNIT)
-        share = self.cell_counts / self.count
-        cumulants: Floats = np.round(np.log((np.exp(exponents) * share).sum(axis=-1)), 9)
+        cumulants: Floats = self.all_cgf([self], np.atleast_1d(theta)[None])[0]
+        return cumulants.reshape(np.shape(theta))
+
+    @staticmethod
+    def all_cgf(of: "Sequence[RankScores]", theta: Floats) -> Floats:
+        """The same of several references, each at its row of θ: those of as many cells together."""
+        cumulants = np.empty(theta.shape)
+        alike: dict[int, list[int]] = {}
+        shares = [one.cell_counts / one.count for one in of]
+        for i, share in enumerate(shares):
+            alike.setdefault(len(share), []).append(i)
+        some = (of[i : i + _BESIDE] for of in alike.values() for i in range(0, len(of), _BESIDE))
+        for which in some:
+            scores = np.stack([of[i].cell_scores for i in which]) / SCORE_UNIT
+            share = np.stack([shares[i] for i in which])
+            grown = np.exp(theta[which][:, :, None] * scores[:, None, :]) * share[:, None, :]
+            cumulants[which] = np.round(np.log(grown.sum(axis=-1)), 9)
         return cumulants
 
 

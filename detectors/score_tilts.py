@@ -89,7 +89,7 @@ def score_tilts(
     theta = gain / _unit(sds)  # what the rounded gain bets on
     bent = 0.5 * theta**2
     if scores is not None:
-        exact = np.stack([one.cgf(row) for one, row in zip(scores, theta, strict=True)])
+        exact = RankScores.all_cgf(scores, theta)
         off = (np.abs(means) > floors) | (np.abs(np.log(sds)) > _OTHER_SPREAD)
         bent = np.where(off[:, None], np.maximum(exact, bent), exact)
     cost = -np.ceil((theta * (means / sds)[:, None] + bent) * NATS)

@@ -1,7 +1,8 @@
 /* Twins in C: of bytes to columns, for the records that it is certain about (the places of the others
  * are said, and Python reads those: what is refused, and why, is written in one place only), of columns
- * to summaries and these to records, of the search and order of rows in runs, of what the matured
- * meet and its measures, of fetched batches to records, and of their CRC. Nothing that shows is kept between two calls.
+ * to summaries, of many of these to one, of them to records, of the search and order of rows in runs, of
+ * what the matured meet and its measures, of fetched batches to records, and of their CRC. Nothing that
+ * shows is kept between two calls.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -162,7 +163,7 @@ static const int OF_OUTCOMES[] = {PLACE, EVENT_TIME, HASHES, GROUP, LABEL_CODE, 
 static inline void fetch_ahead(const PyObject *value)
 {
 #ifdef __GNUC__
-    for (int line = 0; line < 6; line++)
+    for (int line = 0; line < 8; line++)
         __builtin_prefetch((const char *)value + 64 * line);
 #else
     (void)value;
@@ -178,8 +179,8 @@ static void read_all(Batch *b, PyObject *values, Py_ssize_t longest, Array *arra
     for (Py_ssize_t place = 0; place < count; place++) {
         PyObject *value = PyList_GET_ITEM(values, place);
         Event e;
-        if (place + 3 < count)
-            fetch_ahead(PyList_GET_ITEM(values, place + 3));
+        if (place + 4 < count)
+            fetch_ahead(PyList_GET_ITEM(values, place + 4));
         bool ok = PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) <= longest;
         if (ok) {
             const uint8_t *p = (const uint8_t *)PyBytes_AS_STRING(value);

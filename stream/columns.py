@@ -83,6 +83,22 @@ class Rows:
         )
 
 
+def those(values: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
+    """Of these rows, which ascend: the values themselves, if all are meant, as most often."""
+    return values if len(rows) == len(values) else values[rows]
+
+
+def texts_among(kinds: NDArray[np.uint8], bits: NDArray[np.uint64]) -> set[int]:
+    """The hashes of the texts in these cells: sorted first, since to sort them takes less time than
+    to make an object of each."""
+    found = np.sort(bits[kinds == TEXT])
+    if not len(found):
+        return set()
+    is_first = np.ones(len(found), np.bool_)
+    np.not_equal(found[1:], found[:-1], out=is_first[1:])
+    return set(found[is_first].tolist())
+
+
 def text_hash(text: str) -> int:
     return xxhash.xxh3_64_intdigest(text.encode())
 

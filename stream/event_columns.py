@@ -15,7 +15,16 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import LARGEST_NUMBER, NUMBER, OTHER, TEXT, Column, Group, number_column
+from stream.columns import (
+    LARGEST_NUMBER,
+    NUMBER,
+    OTHER,
+    TEXT,
+    Column,
+    Group,
+    number_column,
+    those,
+)
 from stream.identity import MODEL, VERSION, Hashes, hash_id
 from stream.judgement import HAS_LABEL, HAS_SCORE, HAS_VALUE
 from stream.run import Columns
@@ -105,20 +114,20 @@ class Said:
         measures = {}
         if given & HAS_FEATURE_SET and self.feature_set is not None:
             kind = np.full(len(rows), TEXT, np.uint8)
-            measures[FEATURE_SET] = Column(kind, self.feature_set[rows])
+            measures[FEATURE_SET] = Column(kind, those(self.feature_set, rows))
         if given & HAS_LABEL:
             kind = np.full(len(rows), TEXT, np.uint8)
-            measures["prediction:label"] = Column(kind, self.label[rows])
+            measures["prediction:label"] = Column(kind, those(self.label, rows))
         for name, numbers, flag in (
             ("prediction:latency_ms", self.latency_ms, HAS_LATENCY),
             ("prediction:score", self.score, HAS_SCORE),
             ("prediction:value", self.value, HAS_VALUE),
         ):
             if given & flag:
-                cells = numbers[rows]
+                cells = those(numbers, rows)
                 sane = np.abs(cells) <= LARGEST_NUMBER
-                kind = np.where(sane, np.uint8(NUMBER), np.uint8(OTHER))
-                measures[name] = number_column(cells, kind)
+                kinds = None if sane.all() else np.where(sane, np.uint8(NUMBER), np.uint8(OTHER))
+                measures[name] = number_column(cells, kinds)
         return measures
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.rank_scores import RankScores
 from detectors.score_tilts import score_tilts
 from detectors.tilts import Tilts
 from stream.budget import WEIGHTS, false_alerts_per_prediction
@@ -84,7 +83,7 @@ def tilts_of(terms: Terms, rows: JointRows, taus: NDArray[np.float64]) -> Tilts:
     """Of all contrasts, without those tilts that only a larger reference has a use for."""
     known = np.maximum(rows.known, 1)
     rate = terms.rate / len(known)
-    scores = [RankScores.from_counts(counts) for counts in rows.joint.counts]
+    scores = rows.joint.ranks()
     tilts = score_tilts(known, rate=rate, tau=taus, floor=terms.floor, scores=scores)
     most = score_tilts([4 * ENOUGH], rate=rate, tau=float(taus.min()), floor=terms.floor)
     used = most.theta[0] != 0.0

@@ -80,7 +80,8 @@ def _narrow(values: NDArray[np.int64]) -> tuple[list[int], bytes]:
     of these."""
     widths = [most.bit_length() for most in values.max(axis=1, initial=0).tolist()]
     every = np.unpackbits(values.astype(">u4").view(np.uint8), axis=1).reshape(*values.shape, 32)
-    return widths, np.packbits(every[_taken(np.array(widths, np.int64), values.shape[1])]).tobytes()
+    taken = [of[:, 32 - width :].ravel() for of, width in zip(every, widths, strict=True)]
+    return widths, np.packbits(np.concatenate([*taken, every.ravel()[:0]])).tobytes()
 
 
 def _widened(widths: NDArray[np.int64], data: bytes, count: int) -> NDArray[np.int64]:

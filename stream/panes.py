@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.exact_sum import BIN_BITS, Binned
-from stream.columns import TEXT, Column, Rows, concatenate
+from stream.columns import Column, Rows, concatenate, texts_among
 from stream.feature_table import ARRAYS, Counts, FeatureTable, Ints, regrouped
 from stream.feature_tables import Cells, merge_groups, summarise_groups
 from stream.pane_features import PaneFeatures
@@ -131,7 +131,7 @@ def _texts_used(features: Mapping[str, FeatureTable], columns: dict[str, Column]
     if columns:
         kinds = np.concatenate([column.kind for column in columns.values()])
         bits = np.concatenate([column.bits for column in columns.values()])
-        used.update(bits[kinds == TEXT].tolist())
+        used.update(texts_among(kinds, bits))
     return used
 
 

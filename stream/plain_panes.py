@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.exact_sum import Binned
-from stream.columns import TEXT, Column, Rows
+from stream.columns import Column, Rows, texts_among
 from stream.pane_features import PaneFeatures
 from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
 from stream.snapshot import BrokenRecordError
@@ -29,7 +29,7 @@ def rows_to_plain(rows: Rows, used: frozenset[int] = frozenset()) -> dict[str, A
     if rows.columns:
         kinds = np.concatenate([c.kind for c in rows.columns.values()])
         bits = np.concatenate([c.bits for c in rows.columns.values()])
-        used = used.union(bits[kinds == TEXT].tolist())
+        used = used.union(texts_among(kinds, bits))
     texts = {code: rows.texts[code] for code in sorted(used)}
     return {"end": rows.pane_end, "hash": rows.hash, "columns": columns, "texts": texts}
 
@@ -89,7 +89,7 @@ def rows_together(rows: Rows, used: frozenset[int] = frozenset()) -> dict[str, A
     columns = rows.columns.values()
     kinds = _joined([c.kind for c in columns], np.uint8)
     bits = _joined([c.bits for c in columns], np.uint64)
-    used = used.union(bits[kinds == TEXT].tolist())
+    used = used.union(texts_among(kinds, bits))
     texts = {code: rows.texts[code] for code in sorted(used)}
     names = list(rows.columns)
     return {"end": rows.pane_end, "hash": rows.hash, "names": names, "kinds": kinds, "bits": bits,

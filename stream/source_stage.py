@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stream.acceptance import Acceptance
 from stream.closed_panes import closed
-from stream.columns import Rows
+from stream.columns import Rows, those
 from stream.event_columns import PredictionColumns
 from stream.events import Effect, Records
 from stream.feature_names import Alike, FeatureNames
@@ -80,13 +80,15 @@ class SourceStage:
         columns = usable.columns.take(timely.rows)
         keys = columns.keys()
         memory_ms = [self._memory_ms(group[0]) for group in columns.groups]
-        until_ms = columns.time_ms + np.array(memory_ms, np.int64)[columns.group]
+        until_ms = columns.time_ms + (
+            memory_ms[0] if len(memory_ms) == 1 else np.array(memory_ms, np.int64)[columns.group]
+        )
         ids = columns.identities(keys)
         new = self._intake.new("predictions", ids, timely.before_ms, until_ms)
         if len(new):
-            may_wait, before_ms = timely.may_wait[new], timely.before_ms[new]
+            may_wait, before_ms = those(timely.may_wait, new), those(timely.before_ms, new)
             mine = self._segments.split(columns.take(new), self.rules)
-            self._apply(mine, keys[new], may_wait, before_ms)
+            self._apply(mine, those(keys, new), may_wait, before_ms)
         return [*usable.dead, *self._closed()]
 
     def outcomes(self, records: Records) -> list[Effect]:
@@ -102,11 +104,12 @@ class SourceStage:
         ids = columns.identities(keys)
         new = self._intake.new("outcomes", ids, timely.before_ms, until_ms)
         if len(new):
+            keys = those(keys, new)
             self._join.add_outcomes(
                 {
-                    "key": np.ascontiguousarray(keys[new, 0]),
-                    "check": np.ascontiguousarray(keys[new, 1]),
-                    "effective": effective[new],
+                    "key": np.ascontiguousarray(keys[:, 0]),
+                    "check": np.ascontiguousarray(keys[:, 1]),
+                    "effective": those(effective, new),
                     **columns.take(new).truths(),
                 }
             )
@@ -239,13 +242,16 @@ class SourceStage:
         names = [(shape.rows, tuple(shape.columns)) for shape in columns.shapes]
         is_known = self._names.going_on(columns.groups, columns.group, names, before_ms, after_ms)
         parts: dict[int, list[Alike]] = {}
+        are_known = bool(is_known.all())
         for shape in columns.shapes:
-            places = np.flatnonzero(is_known[columns.group[shape.rows]])
+            codes = those(columns.group, shape.rows)
+            places = shape.rows if are_known else np.flatnonzero(is_known[codes])
             if len(places):
-                known, at = shape.take(places), shape.rows[places]
-                made = Rows(end[at], columns.hashes[at, 0], known.columns, columns.texts)
-                self._open.add_all(GroupedRows(made, columns.group[at], columns.groups))
-            for code, rows in _by_code(columns.group[shape.rows]):
+                known, at = shape.take(places), those(shape.rows, places)
+                hashes = np.ascontiguousarray(those(columns.hashes, at)[:, 0])
+                made = Rows(those(end, at), hashes, known.columns, columns.texts)
+                self._open.add_all(GroupedRows(made, those(columns.group, at), columns.groups))
+            for code, rows in () if are_known else _by_code(codes):
                 if is_known[code]:
                     continue
                 parts.setdefault(code, []).append((shape.rows[rows], shape.take(rows).columns))
@@ -261,7 +267,9 @@ class SourceStage:
             {
                 "key": np.ascontiguousarray(keys[:, 0]),
                 "check": np.ascontiguousarray(keys[:, 1]),
-                "group": held_as[columns.group],
+                "group": held_as[columns.group]
+                if len(held_as) > 1
+                else np.full(len(columns), held_as[0]),
                 "time": columns.time_ms,
                 **columns.claims(),
                 **self._subjects(columns),

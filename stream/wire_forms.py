@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.exact_sum import Binned
-from stream.columns import OTHER, TEXT, Rows
+from stream.columns import OTHER, Rows, texts_among
 from stream.pane_features import PaneFeatures
 from stream.panes import ARRAYS, Counts, FeatureTable, PaneTable
 from stream.snapshot import BrokenRecordError
@@ -49,7 +49,7 @@ def checked_rows(rows: Rows, *, also_shown: frozenset[int] = frozenset()) -> Row
         kinds = np.concatenate([column.kind for column in rows.columns.values()])
         _must(int(kinds.max()) <= OTHER, "an unknown kind of cell")
         bits = np.concatenate([column.bits for column in rows.columns.values()])
-        used = used.union(bits[kinds == TEXT].tolist())
+        used = used.union(texts_among(kinds, bits))
     _must(all(type(text) is str for text in rows.texts.values()), "a text that is none")
     _must(used <= rows.texts.keys(), "a text is missing")
     return rows

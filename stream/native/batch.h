@@ -43,6 +43,8 @@ typedef struct {
     bool reads_segments;
     int32_t last_group, last_shape, last_label, last_model, last_version, last_role, last_set,
         last_segment;
+    int32_t last_given;
+    bool is_shape_known; /* of features named as in the record before, with what was given there */
     size_t most_features;
 } Batch;
 

@@ -47,7 +47,7 @@ static bool said(Batch *b, Event *e, bool prediction)
     return closed && (e->label != NONE || !isnan(e->score) || !isnan(e->value));
 }
 
-static bool prediction_field(Batch *b, Event *e, Text name, unsigned *fields)
+static __attribute__((noinline)) bool prediction_field(Batch *b, Event *e, Text name, unsigned *fields)
 {
     Scanner *s = &b->s;
     switch (name.n) {
@@ -128,7 +128,7 @@ static bool outcome_field(Batch *b, Event *e, Text name, unsigned *fields)
 typedef bool Field(Batch *, Event *, Text, unsigned *);
 
 /* The event of one record; false where Python must read it. */
-static bool parsed(Batch *b, const uint8_t *p, size_t n, Field *field, unsigned required, Event *e)
+static inline __attribute__((always_inline)) bool parsed(Batch *b, const uint8_t *p, size_t n, Field *field, unsigned required, Event *e)
 {
     bool first = true, closed = false;
     unsigned fields = 0;

@@ -64,22 +64,20 @@ static int by_name(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The name of the next feature; false at the end, or where Python must look. */
-static inline bool feature_name(Batch *b, Between *last, Between *next, bool *first, bool *closed)
+/* The name of the next feature, into `to`; false at the end, or where Python must look. `last`: what was
+ * there in the record before, or NULL. */
+static inline bool feature_name(Batch *b, const Between *last, Between *to, bool *first, bool *closed)
 {
     Scanner *s = &b->s;
-    if (last && is_again(s, last)) {
-        *next = *last;
-        *first = false;
-        return true;
-    }
-    next->raw.p = s->p;
-    if (!member(s, '}', first, closed) || !text(s, &next->name) || next->name.n > XXH3_LONGEST)
+    Between next;
+    next.raw.p = s->p;
+    if (!member(s, '}', first, closed) || !text(s, &next.name) || next.name.n > XXH3_LONGEST)
         return false;
-    next->code = code_of(&b->texts, next->name, last ? last->code : NONE, NULL);
-    if (next->code == NONE || !colon(s))
+    next.code = code_of(&b->texts, next.name, last ? last->code : NONE, NULL);
+    if (next.code == NONE || !colon(s))
         return false;
-    next->raw.n = (size_t)(s->p - next->raw.p);
+    next.raw.n = (size_t)(s->p - next.raw.p);
+    *to = next;
     return true;
 }
 
@@ -88,29 +86,37 @@ static bool features(Batch *b)
 {
     Scanner *s = &b->s;
     bool first = true, closed = false, ascends = true;
-    size_t count = 0, expected = b->order.used / sizeof(Between);
+    size_t count = 0;
+    const size_t expected = b->order.used / sizeof(Between);
     int32_t before = NONE;
-    Between next;
     b->cells.used = 0;
     if (!take(s, '{'))
         return false;
     for (;; count++) {
-        Between *last = count < expected ? (Between *)b->order.data + count : NULL;
-        if (!feature_name(b, last, &next, &first, &closed))
-            break;
-        Cell cell = {.name = next.code};
-        if (count == b->most_features || !cell_value(b, &cell) || !pushed(&b->cells, &cell, sizeof cell))
-            return false;
-        if (last) {
-            *last = next;
-        } else if (!pushed(&b->order, &next, sizeof next)) {
-            return false;
+        Between *last = count < expected ? (Between *)b->order.data + count : NULL, next;
+        if (last && is_again(s, last)) {
+            first = false;
+        } else {
+            if (!feature_name(b, last, last ? last : &next, &first, &closed))
+                break;
+            b->is_shape_known = false;
+            if (!last && !pushed(&b->order, &next, sizeof next))
+                return false;
+            last = (Between *)b->order.data + count;
         }
-        ascends &= cell.name > before;
-        before = cell.name;
+        Cell *cell = count < b->most_features ? grown(&b->cells, sizeof *cell) : NULL;
+        if (!cell)
+            return false;
+        *cell = (Cell){.name = last->code};
+        if (!cell_value(b, cell))
+            return false;
+        b->cells.used += sizeof *cell;
+        ascends &= cell->name > before;
+        before = cell->name;
     }
     if (!closed)
         return false;
+    b->is_shape_known &= count == expected;
     b->order.used = count * sizeof(Between);
     if (!ascends) {
         Cell *cells = (Cell *)b->cells.data;
@@ -127,6 +133,8 @@ static int32_t shape_of(Batch *b, int32_t given)
 {
     size_t count = b->cells.used / sizeof(Cell);
     const Cell *cells = (const Cell *)b->cells.data;
+    if (b->is_shape_known && given == b->last_given)
+        return b->last_shape;
     b->shape.used = 0;
     int32_t *key = grown(&b->shape, (count + 1) * sizeof(int32_t));
     if (!key)
@@ -135,7 +143,10 @@ static int32_t shape_of(Batch *b, int32_t given)
     for (size_t i = 0; i < count; i++)
         key[i + 1] = cells[i].name;
     Text t = {(const uint8_t *)key, (count + 1) * sizeof(int32_t)};
-    return b->last_shape = code_of(&b->shapes, t, b->last_shape, &b->arena);
+    b->last_shape = code_of(&b->shapes, t, b->last_shape, &b->arena);
+    b->last_given = given;
+    b->is_shape_known = b->last_shape != NONE;
+    return b->last_shape;
 }
 
 static int32_t group_of(Batch *b, const int32_t *codes, size_t count)

@@ -23,7 +23,10 @@ static PyObject *integers(PyObject *self, PyObject *args)
         PyObject *one = PyList_GET_ITEM(list, i);
         if (i + AHEAD < n && i + AHEAD < PyList_GET_SIZE(list))
             __builtin_prefetch(PyList_GET_ITEM(list, i + AHEAD));
-        to[i] = one == Py_None ? none : PyLong_AsLongLong(one);
+        int beyond = 0; /* it is said quicker than an error is raised */
+        to[i] = one == Py_None ? none : PyLong_AsLongLongAndOverflow(one, &beyond);
+        if (beyond)
+            PyErr_SetString(PyExc_OverflowError, "an integer of more than 64 bits");
         if (to[i] == -1 && PyErr_Occurred())
             Py_CLEAR(made);
     }

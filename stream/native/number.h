@@ -49,7 +49,7 @@ static const uint8_t *counted_digits(const uint8_t *p, Number *n)
 }
 
 /* As many digits as stand at `p`, eight at a time where so many bytes are left: behind m. */
-static inline const uint8_t *more_digits(const uint8_t *p, const uint8_t *end, uint64_t *m)
+static inline __attribute__((always_inline)) const uint8_t *more_digits(const uint8_t *p, const uint8_t *end, uint64_t *m)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     static const uint64_t SCALE[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
@@ -78,7 +78,7 @@ static inline const uint8_t *more_digits(const uint8_t *p, const uint8_t *end, u
 
 /* A JSON number at `p`; what follows it, or NULL. The text ends at `end`, with a byte that is no
  * digit. */
-static inline const uint8_t *scanned_number(const uint8_t *p, const uint8_t *end, Number *n)
+static inline __attribute__((always_inline)) const uint8_t *scanned_number(const uint8_t *p, const uint8_t *end, Number *n)
 {
     uint64_t m = 0;
     const uint8_t *first, *point = NULL;
@@ -141,7 +141,7 @@ static inline double rounded(unsigned __int128 q, int twos, bool more)
     return ldexp((double)mantissa, twos + drop);
 }
 
-static inline double by_integers(uint64_t m, int e)
+static __attribute__((noinline)) double by_integers(uint64_t m, int e)
 {
     static const uint64_t FIVES[MOST_FIVES + 1] = {
         1ULL, 5ULL, 25ULL, 125ULL, 625ULL, 3125ULL, 15625ULL, 78125ULL, 390625ULL, 1953125ULL,

@@ -23,6 +23,8 @@ static int by_key(const void *a, const void *b)
     return (x->row > y->row) - (x->row < y->row);
 }
 
+#define MOST_ON_SHELF 48 /* that are put in order one by one */
+
 static inline size_t shelf_of(uint64_t key, unsigned bits) { return key >> 1 >> (63 - bits); }
 
 /* Sorted by key, as they came where keys are equal: onto shelves by the first bits, as keys are
@@ -30,7 +32,7 @@ static inline size_t shelf_of(uint64_t key, unsigned bits) { return key >> 1 >> 
 static bool sorted_by_key(Keyed **of, size_t n)
 {
     unsigned bits = 0;
-    while (bits < 16 && (size_t)8 << bits < n)
+    while (bits < 16 && (size_t)1 << bits < n)
         bits++;
     const size_t shelves = (size_t)1 << bits;
     Keyed *from = *of, *to = PyMem_Malloc(n * sizeof *to + 1);
@@ -42,23 +44,23 @@ static bool sorted_by_key(Keyed **of, size_t n)
     }
     for (size_t i = 0; i < n; i++)
         next[shelf_of(from[i].key, bits) + 1]++;
-    for (size_t shelf = 0; shelf < shelves; shelf++)
+    uint32_t most = 0;
+    for (size_t shelf = 0; shelf < shelves; shelf++) {
+        most = next[shelf + 1] > most ? next[shelf + 1] : most;
         next[shelf + 1] += next[shelf];
+    }
     for (size_t i = 0; i < n; i++)
         to[next[shelf_of(from[i].key, bits)]++] = from[i];
-    for (size_t shelf = 0, low = 0; shelf < shelves; low = next[shelf++]) {
-        const size_t high = next[shelf];
-        if (high - low > 48) {
-            qsort(to + low, high - low, sizeof *to, by_key);
-            continue;
-        }
-        for (size_t i = low + 1; i < high; i++) {
-            const Keyed one = to[i];
-            size_t at = i;
-            for (; at > low && to[at - 1].key > one.key; at--)
-                to[at] = to[at - 1];
+    for (size_t shelf = 0, low = 0; most > MOST_ON_SHELF && shelf < shelves; low = next[shelf++])
+        if (next[shelf] - low > MOST_ON_SHELF)
+            qsort(to + low, next[shelf] - low, sizeof *to, by_key);
+    for (size_t i = 1; i < n; i++) { /* none leaves its shelf */
+        const Keyed one = to[i];
+        size_t at = i;
+        for (; at && to[at - 1].key > one.key; at--)
+            to[at] = to[at - 1];
+        if (at < i)
             to[at] = one;
-        }
     }
     PyMem_Free(next);
     PyMem_Free(from);

@@ -211,7 +211,7 @@ static inline const uint8_t *unescaped(const uint8_t *p, uint8_t *to, size_t *n)
     return p;
 }
 
-static inline bool text_with_escapes(Scanner *s, const uint8_t *start, Text *t)
+static __attribute__((noinline)) bool text_with_escapes(Scanner *s, const uint8_t *start, Text *t)
 {
     const uint8_t *p = s->p;
     for (; *p != '"'; p++) { /* to the closing quote */
@@ -240,7 +240,7 @@ static inline bool text_with_escapes(Scanner *s, const uint8_t *start, Text *t)
     return true;
 }
 
-static inline bool text(Scanner *s, Text *t)
+static inline __attribute__((always_inline)) bool text(Scanner *s, Text *t)
 {
     if (!take(s, '"'))
         return false;
@@ -270,7 +270,7 @@ static inline bool colon(Scanner *s)
     return true;
 }
 
-static inline bool number(Scanner *s, Number *n)
+static inline __attribute__((always_inline)) bool number(Scanner *s, Number *n)
 {
     const uint8_t *behind = scanned_number(s->p, s->end, n);
     if (!behind)

@@ -124,3 +124,23 @@ def test_scores_and_bins_of_many_references_are_those_of_each(counted: list[list
         assert made.cell_counts.dtype == alone.cell_counts.dtype
         assert made.mixed.tobytes() == alone.mixed.tobytes()
         assert of_bins.tolist() == quantile_bins(one).tolist()
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(0, 90), min_size=1, max_size=6).filter(any), min_size=1, max_size=40
+    )
+)
+def test_cumulants_of_many_references_are_those_of_each(counted: list[list[int]]) -> None:
+    counts = np.concatenate([np.array(one, np.int64) for one in counted])
+    starts = np.cumsum([0, *(len(one) for one in counted[:-1])])
+    together = RankScores.from_all_counts(counts, starts)
+    theta = np.linspace(-2.0, 2.0, 3 * len(counted)).reshape(-1, 3)
+    of_all = RankScores.all_cgf(together, theta)
+    for one, row, made, cumulants in zip(counted, theta, together, of_all, strict=True):
+        alone = RankScores.from_counts(one)
+        assert made.mixed.tobytes() == alone.mixed.tobytes()
+        assert alone.cgf(row).tobytes() == cumulants.tobytes()
+        z, share = alone.cell_scores / SCORE_UNIT, np.array(one) / sum(one)
+        naive = [round(math.log(math.fsum(share * np.exp(t * z))), 9) for t in row.tolist()]
+        assert cumulants == pytest.approx(naive, abs=2e-9)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stream import native, record_columns
@@ -107,3 +108,16 @@ def test_steady_traffic_goes_through_the_extension_and_says_the_same() -> None:
     assert in_c == walked(CROWDED, fed, in_use=False)
     assert called.names >= {"predictions", "outcomes", "new_ids", "run_of", "blocks"}
     assert called.names >= {"meetings", "marked", "judged"}
+
+
+def test_a_list_of_integers_becomes_a_column() -> None:
+    integers, most = native.EXTENSION.integers, 2**63 - 1
+    given = [0, None, -1, 1_763_800_000_000, most, -most - 1, True]
+    expected = [0, 7, -1, 1_763_800_000_000, most, -most - 1, 1]
+    assert np.frombuffer(integers(given, 7), np.int64).tolist() == expected
+    for beyond in (most + 1, -most - 2, 2**64, 2**70):
+        with pytest.raises(OverflowError):
+            integers([1, beyond], 7)
+    for wrong in (1.5, "1", b"1"):
+        with pytest.raises(TypeError):
+            integers([wrong], 7)

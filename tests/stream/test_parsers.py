@@ -367,3 +367,24 @@ def test_hashes_are_those_of_the_package_at_every_length() -> None:
     assert [(int(high) << 64) + int(low) for high, low in columns.hashes] == expected
     (shape,) = columns.shapes
     assert shape.columns["feature:t"].bits.tolist() == [text_hash(text) for text in read]
+
+
+def test_a_record_that_is_given_up_leaves_no_other_shape_to_the_next() -> None:
+    def record(features: str, rest: str = '"prediction":{"score":0.5}') -> bytes:
+        head = (
+            '{"prediction_id":"p","model_id":"m","model_version":"1","predicted_at":1,"features":'
+        )
+        return f"{head}{features},{rest}}}".encode()
+
+    full, fewer = '{"x":1,"y":2,"t":"a"}', '{"x":1,"y":2}'
+    broken = [
+        '{"x":1,"z":2,"t":?}',
+        '{"x":1,"y":"}',
+        '{"x":1,"y":2,"t":"a","x":3}',
+        '{"x":1,"x":2}',
+    ]
+    valued = '"prediction":{"value":2},"latency_ms":3'
+    for one in broken:
+        for after in (full, fewer, '{"x":1,"z":2,"t":3}', '{"y":1,"x":2,"t":3}'):
+            values = [record(full), record(one), record(after), record(full), record(after, valued)]
+            alike([*values, record(after), record(full, '"prediction":{"score":?}'), record(fewer)])
