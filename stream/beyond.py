@@ -74,8 +74,8 @@ def is_drift(usual: Doubles, ends: tuple[float, float], values: Doubles, tau: fl
     if not 0 < 2 * count <= len(values) or len(usual) < _FEWEST:
         return False
     bottom, lower, upper, top = (usual[int(p * (len(usual) - 1))] for p in (0.1, 0.25, 0.75, 0.9))
-    near_below = below >= low - max(bottom - low, upper - lower)
-    near_above = above <= high + max(high - top, upper - lower)
+    near_below = below >= low - max(bottom - usual[0], upper - lower)
+    near_above = above <= high + max(usual[-1] - top, upper - lower)
     if near_below.sum() + near_above.sum() < _NEAR * count:
         return False
     if count >= _SAME and len(np.unique(np.concatenate([below, above]))) == 1:

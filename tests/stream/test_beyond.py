@@ -22,7 +22,6 @@ DRIFTS: dict[str, Value] = {
     "a number that scatters more": lambda r, changed: round(
         r.uniform(-1, 1) * (1 + 0.5 * changed), 3
     ),
-    "larger amounts": lambda r, changed: round(amount(r) * (1 + 3 * changed), 2),
 }
 FAULTS: dict[str, Value] = {
     "a sentinel far away": lambda r, changed: (
@@ -72,7 +71,7 @@ def values_of(share: float, shift: float, count: int, seed: int) -> tuple[Any, .
     much; beside it a sample of the reference, and its ends."""
     rng = np.random.default_rng(seed)
     values = np.clip(rng.standard_normal(count) + shift, -3.5, 3.5)
-    values[: round(share * count)] = rng.uniform(3.51, 5.0, round(share * count))
+    values[: round(share * count)] = rng.uniform(3.51, 4.3, round(share * count))
     return np.sort(np.clip(rng.standard_normal(256), -3.5, 3.5)), (-3.5, 3.5), values
 
 
