@@ -234,6 +234,17 @@ def test_what_would_be_found_of_traffic_is_told_when_it_is_promised_and_less_is_
     assert known(panes(3, steady), 3, off) == {}
 
 
+def test_a_fall_is_promised_at_every_hour_of_a_model_that_sleeps_every_night() -> None:
+    def by_day(ends: Ints) -> Ints:
+        return np.where(ends % DAY_MS < 10 * HOUR_MS, 14, 0)
+
+    rules = replace(RULES, season="day", traffic=TrafficRule(silence=None))
+    for slot in range(8 * 144, 9 * 144, 3):
+        found = known(until(panes(9, by_day), 0, slot * SLOT_MS), slot / 144, rules)
+        smallest = found["throughput"]["smallest"]
+        assert smallest is None or 0.5 <= smallest <= 1.0
+
+
 def test_a_model_that_sleeps_every_night_is_not_silent_then() -> None:
     def by_day(ends: Ints) -> Ints:
         return np.where(ends % DAY_MS < 10 * HOUR_MS, 20, 0)
