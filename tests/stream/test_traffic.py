@@ -89,6 +89,17 @@ def test_nothing_is_told_of_traffic_that_is_as_ever(rate: Rate, season: str) -> 
         assert told(panes(90, rate, seed=seed), 90, rules) == []
 
 
+def test_one_prediction_where_none_came_so_far_is_no_rise_but_a_job_is() -> None:
+    def nights(ends: Ints) -> Ints:
+        return np.where(ends % DAY_MS < 18 * HOUR_MS, 20, 0.05)
+
+    rules = replace(RULES, season="day", reference=ReferenceRule(span_ms=2 * DAY_MS))
+    table = panes(60, nights)
+    assert told(table, 60, rules) == []
+    job = [(NEW, np.array([30 * DAY_MS - 3 * HOUR_MS]), np.array([40]))]
+    assert [one.up for one in told(table + job, 60, rules)] == [True, False]
+
+
 def test_counts_that_scatter_more_than_poisson_are_judged_by_how_they_scatter() -> None:
     def bursts(ends: Ints) -> Ints:
         return np.random.default_rng(5).gamma(0.5, 40, len(ends))
