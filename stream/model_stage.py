@@ -312,6 +312,8 @@ class ModelStage:
         if early is not None and judged_ms is not None:
             maturity, decided_at_ms = early.maturity_ms, early.decided_at_ms
             learned, last_ms = model.learned_early, min(cohort_ms, judged_ms)
+        elif early is not None and maturity is None:  # what is left of its cohorts ends with them
+            maturity = early.maturity_ms
         if decided_at_ms > cohort_ms:
             return [], cohort_ms  # not decided: no cohort can be ready
         if len(learned) < self._sources and decided_at_ms != BEFORE_ALL_MS:

@@ -15,7 +15,7 @@ from stream.events import Records
 from stream.model_parts import decode
 from stream.model_stage import ModelStage
 from stream.pipeline import Pipeline
-from stream.rules import Rules
+from stream.rules import ReferenceRule, Rules
 from stream.snapshot import packed
 from stream.wire import MaturityDecision, decode_journal
 from tests.streams import TOPIC
@@ -172,6 +172,22 @@ def test_no_age_is_beyond_the_horizon() -> None:
     runs = [run_of(of, count=12_000, every_ms=8_000, rules=rules) for of in delays]
     ages = [[entry.maturity_ms for entry in decided(one)] for one in runs]
     assert ages == [[HOUR_MS, HOUR_MS], [None]]
+
+
+def test_what_was_judged_on_the_first_day_alone_ends_with_its_version() -> None:
+    def no_more(at_ms: int, random: Random) -> float:
+        return soon(at_ms, random) if at_ms < 12 * HOUR_MS else 1_000 * HOUR_MS
+
+    of_model = ReferenceRule(predictions=2_000, span_ms=24 * HOUR_MS)
+    times = {"horizon_ms": 48 * HOUR_MS, "forget_ms": 24 * HOUR_MS}
+    rules = replace(Rules(), reference=of_model, **times)
+    pipeline = run_of(no_more, count=12_000, every_ms=30_000, rules=rules)
+    assert [entry.maturity_ms is None for entry in decided(pipeline)] == [False, True]
+    assert pipeline.models[0].labels()
+    pipeline.end_of_source(0, 12_000 * 30_000 + 96 * HOUR_MS)
+    pipeline.release()
+    assert pipeline.models[0].labels() == {}
+    assert pipeline.models[0].watched()[0] == 0
 
 
 def test_an_owner_s_own_maturity_and_further_ages_leave_no_early_age() -> None:
