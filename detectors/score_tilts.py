@@ -65,7 +65,8 @@ def score_tilts(
     Raises:
         ValueError: an argument out of range.
 
-    O(series x tilts x 41) numbers, and O(cells) exponentials a tilt with `scores`.
+    O(series x tilts x 41) numbers, and O(cells) exponentials a tilt with `scores`. Source:
+    `thresholds`, and `rank_scores` of the scores.
 
     >>> tilts = score_tilts([10_000], rate=1e-6)
     >>> tilts.theta[0, :3].round(2), (tilts.threshold[0, :3] / NATS).round(1)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.distance import ks
 from detectors.unit_maps import decimals_of, is_alike, on_grid, unit_of
 from stream.alert_fields import short
 from stream.columns import ABSENT, FEATURE, NUMBER, OTHER, TEXT, Column, Rows
@@ -32,6 +33,7 @@ _FEWEST_VALUES = 4
 _NEARLY = 0.95  # of rows, for all
 _RARE = 0.01  # share of the reference's rows that a new name may be in
 _DIFFERS = 1e-3  # p at which values are not the reference's
+_APART = 0.3  # of two features (Kolmogorov-Smirnov): others may drift to each other's place
 _FITS = 0.01  # p from which on they may be those of another feature
 _SHOWN = 5
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
@@ -192,6 +194,8 @@ def _swapped(rows: Rows, name: str, reference: Reference) -> Cause | None:
         ):
             continue
         if not (is_alike(usual, its, _FITS) and is_alike(its_usual, mine, _FITS)):
+            continue
+        if ks(usual, its_usual) < _APART:
             continue
         if _fits_grid(mine, its_usual) and _fits_grid(its, usual):
             with_ = other.removeprefix(FEATURE)

@@ -119,6 +119,10 @@ WORLD: dict[str, Features] = {
         "amount": round(amount(r) * (2.0 if changed else 1), 2),
         "b": round(r.gauss(0.8 if changed else 0, 1), 3),
     },
+    "two that drift past each other": lambda r, changed: {
+        "a": round(r.gauss(0.4 if changed else 0, 1), 3),
+        "b": round(r.gauss(0 if changed else 0.4, 1), 3),
+    },
     "more zeros where there were many": lambda r, changed: {
         "amount": 0.0 if r.random() < (0.6 if changed else 0.3) else amount(r)
     },
