@@ -7,6 +7,7 @@ which there is one owner, remembers up to which of them the dead letters were se
 from __future__ import annotations
 
 import logging
+from bisect import insort
 from typing import Literal
 
 from stream.events import Records, ToDeadLetters
@@ -37,7 +38,9 @@ class ControlRefusals:
         records = self._read.pop(offset, None)
         if records is not None:
             payload = self._host.settings.dead_letters.payload
-            self._letters.append((offset, letter_of(records, 0, reason, why, payload)))
+            letter = letter_of(records, 0, reason, why, payload)
+            # what cannot be read is refused before what waits for the founding to be judged
+            insort(self._letters, (offset, letter), key=lambda one: one[0])
 
     async def send(self) -> None:
         """Those that no owner of stage 3 has sent before its last checkpoint."""

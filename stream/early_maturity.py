@@ -6,10 +6,10 @@
 A reference takes a day, and what is wrong on the first day would be told on the second. So the
 predictions of its span (of all panes that end within it, which is known from the first pane on)
 are judged as soon as the first of them say at what age, by the rule for the maturity and a quarter
-more: of labels that come in batches, one a period, nine in ten come within nine tenths of it. A
-look is believed only if its predictions came for twice as long, or batches would seem to come soon;
-its word is heard until the next look is complete. When all of the span are judged, the age is borne
-out if as many of them were labelled by then, give or take one in ten.
+more, the horizon at most: of labels that come in batches, one a period, nine in ten come within
+nine tenths of it. A look is believed only if its predictions came for twice as long, or batches
+would seem to come soon; its word is heard until the next look is complete. When all of the span are
+judged, the age is borne out if as many of them were labelled by then, give or take one in ten.
 """
 
 from __future__ import annotations
@@ -101,8 +101,10 @@ class EarlyAge:
         began_ms = self.end_ms - self._rule.span_ms
         if found is None or end_ms - began_ms < _LASTED * found[0]:
             return None
-        edge_ms, at_ms = found
-        age_ms = -(-edge_ms * 5 // 4)
+        (edge_ms, at_ms), horizon_ms = found, self._rules.horizon_ms
+        if edge_ms > horizon_ms:  # nobody waits as long for a label
+            return None
+        age_ms = min(-(-edge_ms * 5 // 4), horizon_ms)
         in_time = (of_look[:, 2] <= age_ms) & (of_look[:, 0] + self._rules.settled_ms <= at_ms)
         return Word(age_ms, at_ms, int(of_look[in_time, 3].sum()), count)
 

@@ -140,7 +140,10 @@ class GroupWatch:
         held: list[tuple[ModelState, PaneKind, Group, Piece]] = []
         for (model_id, kind), of in taken.items():
             model = models[model_id]
-            fewest = 0 if model_id in self._ended else self._release.fewest(model)
+            # of an early age all that are judged are counted when it ends
+            is_counted = model.maturity.judged_ms is not None
+            is_due = is_counted or model_id in self._ended
+            fewest = 0 if is_due else self._release.fewest(model)
             if model.may_hold(kind, of, fewest):
                 held += [(model, kind, group, p) for group, panes in of for p in panes.rows]
             else:

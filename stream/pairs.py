@@ -123,7 +123,8 @@ class Pairs:
         chosen = np.flatnonzero(self._concerned(matured, held)[matured.code])
         if not len(chosen):
             return
-        mine, of, border_ms = matured.take(chosen), ages_ms[0][chosen], ages_ms[1][chosen]
+        mine, of = matured.take(chosen), ages_ms[0][chosen]
+        border_ms = ages_ms[1][chosen] // rules.pane_ms * rules.pane_ms  # the last pane end by then
         apart = {age: rules.apart_ms(age) for age in np.unique(of).tolist()}
         apart_ms = np.array([apart[age] for age in of.tolist()], np.int64)
         due_ms = mine.rows.pane_end + rules.grace_ms + of

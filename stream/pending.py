@@ -330,8 +330,9 @@ class Pending:
         self._held.restore(plain["runs"], state)
         self._reached_ms = plain["reached_ms"]
         self._count = len(self._held)
+        is_over = self.known_ages() == BEFORE_ALL_MS  # behind an early age, which may not be due
         for run in self._held.runs:
-            if self._first_due(run) <= self._reached_ms:
+            if is_over[run.facts.codes].any() or self._first_due(run) <= self._reached_ms:
                 due = self._due_ms(run.columns["time"], run.columns["group"])
                 self._leave(run, int((due <= self._reached_ms).sum()))
 

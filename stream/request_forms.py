@@ -96,7 +96,7 @@ def left_out(
         }
         for m in sorted(members, key=lambda m: (m.sign.start_ms, m.place))
         if m.sign.kind in FAULTS and m.fired_ms <= at_ms
-        if since_ms is None or m.ended_ms is None or m.ended_ms > since_ms
+        if since_ms is None or not m.is_over(at_ms) or (m.ended_ms or 0) > since_ms
     ]
     if not spans:
         return {}, ""

@@ -273,7 +273,9 @@ class Retraining:
         since_ms = answered_ms if case.since_ms is None and answered_ms >= 0 else case.since_ms
         begin = "its reference" if since_ms is None else iso(since_ms)
         who = f"{model_id} v{version}" if version else model_id
-        broken, without = left_out(self._obstacles(group), since_ms, at_ms)
+        past_ms = self._state.incidents.past_ms  # what is as old may be forgotten or not
+        faults = [m for m in self._obstacles(group) if at_ms < (past_ms(m) or at_ms + 1)]
+        broken, without = left_out(faults, since_ms, at_ms)
         return asked(
             "retrain",
             group,

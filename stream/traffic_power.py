@@ -59,7 +59,7 @@ def _smallest_fall(
     def hours(fall: float) -> float:
         if surprise(int((1.0 - fall) * lowest), lowest, usual.dispersion) >= threshold:
             return 1.0
-        if not lowest:
+        if not (lowest and fewest):
             return math.inf
         slots = slots_until(
             threshold, fewest / SLOTS, share=(1.0 - fall) * lowest / fewest, ratio=1.0 - change,

@@ -152,7 +152,7 @@ class UsualHours:
             return self.bounds
         part = ((end_ms - 1) % HOUR_MS + 1) / HOUR_MS
         mean = part * sum(mine) / len(mine) + (1.0 - part) * sum(before) / len(before)
-        return mean, mean
+        return mean, max(mean, 1.0 / len(mine))  # none so far is not that none may come
 
     def fewest(self, end_ms: int, rules: Rules) -> float:
         """Predictions an hour, of `ROW_HOURS` or more in a row that a slot ends in then."""

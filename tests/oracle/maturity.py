@@ -88,8 +88,8 @@ def decide_early(world: World, partitions: list[Partition], model_id: str) -> Ea
             continue
         edge, moment = found
         is_heard = moment < min(following + world.grace_ms, start + span_ms)
-        if is_heard and end - start >= 2 * edge:
-            age = -(-edge * 5 // 4)
+        if is_heard and end - start >= 2 * edge and edge <= world.horizon_ms:
+            age = min(-(-edge * 5 // 4), world.horizon_ms)
             there = sum(ready <= moment and delay <= age for ready, delay in delays)
             return Early(age, moment, start + span_ms, Fraction(there, count))
     return None

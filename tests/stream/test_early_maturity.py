@@ -158,6 +158,22 @@ def test_neither_batches_nor_a_restored_state_change_a_byte(delay_ms: Delay) -> 
     assert found[0][0]
 
 
+def test_what_few_were_counted_of_while_it_was_held_is_counted_when_the_day_is_over() -> None:
+    rules = replace(Rules(), horizon_ms=4 * 24 * HOUR_MS)
+    for fewest in (200, 5_000):  # a whole day has fewer
+        rules = replace(rules, minimum_values=fewest)
+        pipeline = run_of(by_day, count=9_000, every_ms=20_000, rules=rules)
+        assert [entry.until_ms for entry in decided(pipeline)] == [86_400_000], "it is refuted"
+
+
+def test_no_age_is_beyond_the_horizon() -> None:
+    rules = replace(Rules(), horizon_ms=HOUR_MS)
+    delays: list[Delay] = [lambda *_: HOUR_MS * 5 // 6, lambda *_: HOUR_MS * 3]
+    runs = [run_of(of, count=12_000, every_ms=8_000, rules=rules) for of in delays]
+    ages = [[entry.maturity_ms for entry in decided(one)] for one in runs]
+    assert ages == [[HOUR_MS, HOUR_MS], [None]]
+
+
 def test_an_owner_s_own_maturity_and_further_ages_leave_no_early_age() -> None:
     for rules in (replace(Rules(), maturity=120_000), replace(Rules(), ages=(60_000,))):
         assert decided(run_of(soon, rules=rules, count=2_000)) == []

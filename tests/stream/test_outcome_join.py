@@ -12,6 +12,7 @@ from stream import pending
 from stream.outcome_join import Delays, OutcomeJoin
 from stream.pipeline import Pipeline, imbalance
 from stream.rules import ModelRule, Rules
+from stream.snapshot import packed
 from tests.streams import SMALL, Event, outcome, prediction, records, with_maturity
 
 MADE_MS, AGE_MS = 100_000, 20_000
@@ -260,3 +261,20 @@ def test_codes_of_groups_that_are_gone_are_given_again_the_lowest_first(
         most = max(most, len(join.held.groups))
     assert most <= 8, "forgotten when they have doubled, and used again"
     assert join.matured["matured_unlabelled"] == 120
+
+
+def test_restored_while_an_early_age_is_not_reached_what_is_never_joined_stays_gone() -> None:
+    rules = with_maturity(SMALL, "auto")
+    join = OutcomeJoin(rules)
+    code = join.code_of(("m", "1", "champion", ""))
+    made = [columns_of_one(code, MADE_MS + n * SMALL.pane_ms) for n in range(5)]
+    together = {name: np.concatenate([one[name] for one in made]) for name in made[0]}
+    join.hold(together, np.ones(5, np.bool_))
+    join.learn("m", AGE_MS, MADE_MS + 4 * SMALL.pane_ms)
+    assert list(join.mature(MADE_MS)) == []
+    join.learn("m", None)
+    assert list(join.mature(MADE_MS)) == []
+    again = OutcomeJoin.restore(rules, join.snapshot(), packed(join.parts()))
+    for one in (join, again):
+        assert one.pending() == 4
+        assert sum(len(rows) for _, rows in one.mature(MADE_MS + LATER_MS)) == 4

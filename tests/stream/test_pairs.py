@@ -15,7 +15,7 @@ from stream.pipeline import Pipeline
 from stream.rules import Rules
 from stream.snapshot import packed
 from stream.source_stage import SourceStage
-from tests.streams import SMALL, Event, dealt, feed, outcome, prediction
+from tests.streams import SMALL, Event, dealt, feed, outcome, prediction, records
 
 PANE, GRACE = SMALL.pane_ms, SMALL.grace_ms
 LABELS = ("yes", "no")
@@ -125,6 +125,20 @@ def test_the_moment_of_learning_a_maturity_does_not_show(seed: int) -> None:
     one, other = (run(predictions, outcomes, rules, s) for s in (0, seed + 1))
     assert one.summary()["shadows"] == other.summary()["shadows"]
     assert one.summary()["shadows"][0]["judged"]
+
+
+def test_an_early_age_holds_for_whole_panes_wherever_it_ends() -> None:
+    rules, (predictions, outcomes) = replace(SMALL, maturity="auto"), drawn(Random(7), 150)
+    told = []
+    for until_ms in (20 * PANE, 20 * PANE + 1, 21 * PANE - 1, 21 * PANE):
+        source = SourceStage(rules, 0, 1)
+        for side, of in (("predictions", predictions), ("outcomes", outcomes)):
+            made = sorted(of, key=lambda event: event["_arrival"])
+            public = [{k: v for k, v in event.items() if k != "_arrival"} for event in made]
+            getattr(source, side)(records(public, side))
+        effects = source.learn("m", 3_000, until_ms) + source.learn("m", 5_000)
+        told.append(effects + source.end_of_input(100_000))
+    assert told[0] == told[1] == told[2] != told[3]
 
 
 def succeeding(count: int, each: int) -> list[Event]:

@@ -11,6 +11,7 @@ import pytest
 
 from stream import schemas
 from stream.events import Request, ToActions
+from stream.incidents import Incidents
 from stream.notices import Notice
 from stream.rules import DAY_MS, ModelRule, Owners, RetrainRule, Rules, VersionRule
 from stream.wire import Finding, Noticed
@@ -199,6 +200,26 @@ def test_nothing_is_trained_on_what_a_broken_pipeline_makes_whatever_speaks_for_
         )
     elsewhere = finding(1_000, "NullRate", "x", version="2")
     assert "retrain" in {r.type for r in asked([elsewhere, other])}
+
+
+@pytest.mark.parametrize("is_forgotten", [True, False])
+def test_what_is_left_out_does_not_hang_on_how_far_inputs_have_come(is_forgotten: bool) -> None:
+    rules = retrain(events=("prices",))
+    fixed = finding(15 * DAY_MS, "NullRate", "x", verdict="quiet")
+    kept_ms, trained_ms = Incidents(rules.horizon_ms).kept_ms, 15 * DAY_MS + 2
+    at_ms = fixed.ready_ms + kept_ms + 2 if is_forgotten else trained_ms + 1
+    notices = [told(at_ms, "business_event", model_id="m", name="prices")]
+    if not is_forgotten:  # the fault has ended by then, and nobody knows it yet
+        assert trained_ms < at_ms < fixed.ready_ms
+        notices.insert(0, told(trained_ms, "retrained", model_id="m"))
+    end = (at_ms + DAY_MS, at_ms + DAY_MS)
+    found = []
+    for steps in ([end], [(at_ms - 1, at_ms - 1), (at_ms, at_ms), end]):
+        effects = run([NULLS, fixed], steps, rules=rules, notices=tuple(notices))
+        _, request = (effect.request for effect in effects if isinstance(effect, ToActions))
+        found.append(request)
+    assert found[0] == found[1]
+    assert ("broken" in found[0].evidence) is not is_forgotten
 
 
 def test_new_categories_are_there_to_be_learned() -> None:

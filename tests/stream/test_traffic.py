@@ -89,6 +89,17 @@ def test_nothing_is_told_of_traffic_that_is_as_ever(rate: Rate, season: str) -> 
         assert told(panes(90, rate, seed=seed), 90, rules) == []
 
 
+def test_one_prediction_where_none_came_so_far_is_no_rise_but_a_job_is() -> None:
+    def nights(ends: Ints) -> Ints:
+        return np.where(ends % DAY_MS < 18 * HOUR_MS, 20, 0.05)
+
+    rules = replace(RULES, season="day", reference=ReferenceRule(span_ms=2 * DAY_MS))
+    table = panes(60, nights)
+    assert told(table, 60, rules) == []
+    job = [(NEW, np.array([30 * DAY_MS - 3 * HOUR_MS]), np.array([40]))]
+    assert [one.up for one in told(table + job, 60, rules)] == [True, False]
+
+
 def test_counts_that_scatter_more_than_poisson_are_judged_by_how_they_scatter() -> None:
     def bursts(ends: Ints) -> Ints:
         return np.random.default_rng(5).gamma(0.5, 40, len(ends))
@@ -232,6 +243,17 @@ def test_what_would_be_found_of_traffic_is_told_when_it_is_promised_and_less_is_
     assert few["throughput"]["note"].startswith("no fall is found in a day: too few predictions")
     off = replace(RULES, traffic=TrafficRule(enabled=False))
     assert known(panes(3, steady), 3, off) == {}
+
+
+def test_a_fall_is_promised_at_every_hour_of_a_model_that_sleeps_every_night() -> None:
+    def by_day(ends: Ints) -> Ints:
+        return np.where(ends % DAY_MS < 10 * HOUR_MS, 14, 0)
+
+    rules = replace(RULES, season="day", traffic=TrafficRule(silence=None))
+    for slot in range(8 * 144, 9 * 144, 3):
+        found = known(until(panes(9, by_day), 0, slot * SLOT_MS), slot / 144, rules)
+        smallest = found["throughput"]["smallest"]
+        assert smallest is None or 0.5 <= smallest <= 1.0
 
 
 def test_a_model_that_sleeps_every_night_is_not_silent_then() -> None:

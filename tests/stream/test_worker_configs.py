@@ -352,6 +352,24 @@ def test_what_is_refused_is_one_dead_letter_whoever_owns_stage_3_afterwards() ->
     asyncio.run(scenario())
 
 
+def test_what_is_refused_before_the_founding_is_known_is_one_dead_letter_too() -> None:
+    async def scenario() -> None:
+        worker = Worker(JOURNAL, CONTROL)
+        announce(NOW_MS, Rules(pane_ms=11_000))
+        await worker.configs._control.reached({})  # it waits to be judged
+        refusals = worker.configs.refusals
+        refusals.read(0, 1, NOW_MS, b"?")
+        refusals.refuse(1, "control_malformed", "no JSON")
+        await worker.configs.begin()
+        worker.own()
+        for _ in range(2):
+            await worker.configs.look()
+            letters = [msgspec.json.decode(value, type=DeadLetter) for value in worker.letters]
+            assert [of.offset for of in letters] == [0, 1]
+
+    asyncio.run(scenario())
+
+
 def test_stage_1_waits_until_its_side_has_reached_the_announced_time() -> None:
     async def scenario() -> None:
         worker = Worker(JOURNAL, CONTROL)
