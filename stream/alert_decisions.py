@@ -280,7 +280,7 @@ class Decisions:
             book.renew(member, alert.severity, alert.recommended_action, ready_ms)
         elif finding.verdict == "raised":
             book.renew(member, alert.severity, member.action, ready_ms)
-        cause = book.cause(sign, ready_ms, None if is_news else finding.pane_end_ms)
+        cause = book.cause(sign, ready_ms, None if is_news else finding.pane_end_ms, of=member)
         if cause is not None and (is_news or member.is_folded):
             book.fold(member, cause, ready_ms)
             return folded(alert, cause, ready_ms)
@@ -294,7 +294,7 @@ class Decisions:
         if finding.verdict != "drift":
             return False
         finding = self._with_what_was_told(finding)
-        cause = self._state.incidents.cause(Sign.of(finding), finding.ready_ms)
+        cause = self._state.incidents.cause(Sign.of(finding), finding.ready_ms, of=member)
         news = news_of(firing, member, finding, cause)
         if news is not None:
             self._state.incidents.tell_again(member, news)

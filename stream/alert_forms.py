@@ -166,8 +166,10 @@ def updated(firing: Alert, finding: Finding, rules: Rules) -> Alert:
         recommended_action=detail["recommended_action"],
     )
     if firing.kind in FAULTS and detail["kind"] not in FAULTS:
-        # its cause was named when there was more to see: that stays
         named = {name: part for name, part in firing.evidence.items() if name == "cause"}
+        if not named:  # values beyond the reference, which are where a drift has come to
+            return msgspec.structs.replace(told, kind=detail["kind"])
+        # its cause was named when there was more to see: that stays
         return msgspec.structs.replace(
             told,
             severity="error",

@@ -119,12 +119,20 @@ class Incidents:
             return None
         return former
 
-    def cause(self, sign: Sign, ready_ms: int, still_at_ms: int | None = None) -> Member | None:
+    def cause(
+        self,
+        sign: Sign,
+        ready_ms: int,
+        still_at_ms: int | None = None,
+        *,
+        of: Member | None = None,
+    ) -> Member | None:
         """The fault under which an alert is folded: the first, and of new feature sets the one
-        nearest to its onset. `still_at_ms`: not over at this pane end."""
+        nearest to its onset. `still_at_ms`: not over at this pane end; `of`: the alert, where it
+        fires: once a fault, now a drift, it does not follow from itself."""
         nearest: Member | None = None
         for member in self._seen(sign, ready_ms):
-            if self.explains(member, sign, ready_ms):
+            if member is not of and self.explains(member, sign, ready_ms):
                 ended_ms = member.ended_ms if member.is_over(ready_ms) else None
                 if still_at_ms is not None and ended_ms is not None and ended_ms <= still_at_ms:
                     continue

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.05
-_GIVE_BACK_S = 60.0  # memory that is free then: some milliseconds, and its pages made anew
+_GIVE_BACK_S = 60.0  # memory that is free then: milliseconds, and its pages made anew
+_GIVE_BACK_SHARE = 1e-3  # of the time, at most: a gigabyte in pieces takes half a second
 _REVOKE_SHARE = 2 / 3  # of the rebalance timeout, for the checkpoints of what leaves
 
 
@@ -29,12 +30,11 @@ class Checkpoints:
         self._revoke_s = kafka.rebalance_timeout.total_seconds() * _REVOKE_SHARE
 
     async def run(self) -> None:
-        given_back_s = time.monotonic()
+        due_s = time.monotonic() + _GIVE_BACK_S
         while True:
             await asyncio.sleep(_TICK_S)
-            if time.monotonic() - given_back_s >= _GIVE_BACK_S:
-                give_back()
-                given_back_s = time.monotonic()
+            if time.monotonic() >= due_s:
+                due_s = _given_back()
             for slot in self._host.slots():
                 if slot.is_due(self._pace()):
                     await self.write(slot)
@@ -83,3 +83,11 @@ class Checkpoints:
         for result in results:
             if isinstance(result, Exception):
                 log.warning("not checkpointed before leaving, will be replayed: %r", result)
+
+
+def _given_back() -> float:
+    """Free memory; when the next time is, on the clock of `time.monotonic`."""
+    began_s = time.monotonic()
+    give_back()
+    done_s = time.monotonic()
+    return done_s + max(_GIVE_BACK_S, (done_s - began_s) / _GIVE_BACK_SHARE)

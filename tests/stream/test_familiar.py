@@ -162,6 +162,37 @@ def test_what_is_nested_too_deep_where_nobody_looks_is_refused_alike() -> None:
     alike([value_of(USUAL[0] | {"note": "[" * 300})])
 
 
+ODD_BESIDE = [
+    b'"note":"\xff"',
+    b'"\xff":1',
+    b'"note":[' + b"[" * 300 + b"]" * 301,
+    b'"note":{"a":1}',
+    b'"feature_set":"\xff"',
+    b'"latency_ms":1e400',
+]
+
+
+@pytest.mark.parametrize("odd", ODD_BESIDE)
+def test_what_nobody_reads_is_looked_at_where_records_say_nothing_else(odd: bytes) -> None:
+    """No feature is of any kind: nothing of these records is skipped."""
+    usual = [one | {"features": {**one["features"], "b": 1}} for one in USUAL]
+    forms = learned(usual)
+    assert forms.latest is not None
+    assert familiar._of_predictions(forms.latest).whole is not None
+    plain = list(map(value_of, usual))
+    for at in (b"{", b'"features": {', b'"prediction": {'):
+        value = plain[0].replace(at, at + odd + b",", 1)
+        assert value != plain[0]
+        for values in ([*plain, value, *plain], [*plain, *[value] * 3]):
+            assert read(values, "predictions", RULES, forms) == read(
+                values, "predictions", RULES, None
+            )
+    for at in (b"{", b'"actual": {'):
+        value = value_of(LABELS[0]).replace(at, at + odd + b",", 1)
+        assert value != value_of(LABELS[0])
+        alike([value], "outcomes")
+
+
 def test_a_model_that_is_not_configured_is_unknown() -> None:
     rules = replace(RULES, models={"m": ModelRule()})
     alike([USUAL[0] | {"model_id": "n"}], rules=rules)

@@ -147,6 +147,16 @@ def test_a_feature_that_was_information_leads_to_predictions_once_it_is_more() -
     assert len({a.incident_id for a in told([shape, moved, too_late])}) == 2
 
 
+def test_a_fault_that_no_cause_was_named_of_may_turn_out_to_be_where_a_drift_has_come_to() -> None:
+    beyond = finding(2_000, "OutOfRange", "x")
+    beyond.detail |= {"kind": "feature_drift", "recommended_action": "investigate"}
+    beyond.detail["effect"] = beyond.detail["effect"] | {"estimate": 5.0, "low": 4.9, "high": 5.1}
+    _, again = told([finding(1_000, "OutOfRange", "x"), beyond])
+    known = again.sequence, again.kind, again.severity, again.recommended_action
+    assert known == (2, "feature_drift", "warning", "investigate")
+    assert "folded_under" not in again.evidence  # not under itself
+
+
 def test_what_moves_with_a_fault_is_folded_under_it() -> None:
     alerts = told(
         [

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
+from stream import worker_checkpoints
 from stream.metrics import Metrics
 from stream.model_stage import ModelStage
 from stream.settings import Settings
@@ -101,3 +104,15 @@ def test_nothing_waits_once_the_worker_has_failed() -> None:
         await asyncio.wait_for(owner.checkpoints.room(slot), 5)
 
     asyncio.run(scenario())
+
+
+def test_memory_is_given_back_more_rarely_where_that_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for took_s, until_next_s in ((0.004, 60.0), (0.5, 500.0)):
+        times = iter([1_000.0, 1_000.0 + took_s])
+        monkeypatch.setattr(worker_checkpoints.time, "monotonic", partial(next, times))
+        monkeypatch.setattr(worker_checkpoints, "give_back", lambda: True)
+        due_s = worker_checkpoints._given_back()
+        monkeypatch.undo()
+        assert due_s == pytest.approx(1_000.0 + took_s + until_next_s)
