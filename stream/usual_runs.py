@@ -7,6 +7,7 @@ next one does not; those that are told are faults, and none of these.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ from stream.watermark import BEFORE_ALL_MS
 
 SHORTEST = 64  # rows
 _ENOUGH = 2  # runs from which more are to be expected
+_BY_CHANCE = 1e-9  # of all values of a reference
 _LONGER = 2.0  # times the longest: a run that is no usual one
 
 
@@ -47,9 +49,13 @@ class _Open:
         )
 
 
-def _is_one_value(name: str, reference: Reference) -> bool:
+def _are_by_chance(name: str, longest: int, reference: Reference) -> bool:
+    """Whether values that come independently of each other would have such a run too."""
     most = commonest_of(name, reference)
-    return most is None or 2 * most.commonest > most.values
+    if most is None or most.commonest >= most.values:
+        return True
+    share = most.commonest / most.values
+    return math.log(most.values) + longest * math.log(share) > math.log(_BY_CHANCE)
 
 
 class UsualRuns:
@@ -102,12 +108,15 @@ class UsualRuns:
         self._open.pop(name, None)
 
     def all(self, reference: Reference) -> dict[str, Runs]:
-        """So far, that which has not ended included. What has hardly anything but one value in the
-        reference has runs of that by chance."""
+        """So far, that which has not ended included. What has little else but one value in the
+        reference has runs of that by chance; a weekday, in a reference of a day, has not."""
         found = self._ended | {name: self._with(name, run) for name, run in self._open.items()}
         usual = [name for name in sorted(found) if are_usual(found[name])]
-        varied = (name for name in usual if not _is_one_value(name, reference))
-        return {name: found[name] for name in varied}
+        return {
+            name: found[name]
+            for name in usual
+            if not _are_by_chance(name, found[name].values, reference)
+        }
 
     def snapshot(self) -> list[Any] | None:
         if not self._open and not self._ended:

@@ -67,6 +67,24 @@ def test_a_run_as_long_as_those_of_the_reference_is_told_by_nobody(seed: int) ->
     assert 0.9 * EACH <= runs.ms / RULES.pane_ms * PER_PANE <= 1.1 * EACH
 
 
+def test_two_runs_of_which_one_fills_most_of_the_reference_are_runs() -> None:
+    """A weekday, of which a reference of a day has two."""
+    life = lived(panes([day for day in "ABCDEFGH" for _ in range(14)]), RULES)
+    reference = life.references[0]
+    assert sorted(reference.runs) == ["feature:customer", "feature:number"]
+    since = [found for found in life.findings if found.pane_end_ms >= reference.end_ms]
+    assert "StaleFeature" not in {found.alertname for found in since}
+    causes = [found.detail["evidence"].get("cause") for found in since if found.detail]
+    assert "stale" not in {cause["what"] for cause in causes if cause}
+
+
+def test_zeros_that_hardly_anything_interrupts_are_no_runs() -> None:
+    random = np.random.default_rng(5)
+    values = np.where(random.random(9_000) < 0.002, "B", "A").tolist()
+    (reference, *_) = lived(panes(values, each=1), RULES).references
+    assert reference.runs == {}
+
+
 def test_one_that_is_longer_by_far_is_told() -> None:
     life = lived(panes([*drawn(40, 1), *"XXXXXXXXXX"]), RULES)
     stuck_ms = 40 * EACH // PER_PANE * RULES.pane_ms
