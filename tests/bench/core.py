@@ -15,7 +15,8 @@ import argparse
 import cProfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -24,7 +25,7 @@ import msgspec
 
 from detectors import native as of_detectors
 from detectors.known_rows import forget_rows
-from stream import native, record_columns
+from stream import native, record_columns, source_stage
 from stream.allocator import collect_rarely, keep_freed_memory
 from stream.events import Records
 from stream.pipeline import Pipeline, imbalance
@@ -38,6 +39,7 @@ PARTITIONS = 4
 PARSERS: tuple[Parser, ...] = ("python", "native") if native.IS_BUILT else ("python",)
 REPETITIONS = 3
 _LIMIT_RECORDS = 256
+_READING = "of stage 1 reading"
 _WITH = {"python": "Python and numpy alone", "native": "with the extension"}
 Batches = list[tuple[Side, Records]]
 
@@ -68,15 +70,27 @@ def decode(fed: Batches, workload: Workload) -> None:
             list(map(parse[side], records.values[first : first + _LIMIT_RECORDS]))
 
 
+@contextmanager
+def parsed_by(parser: Parser) -> Iterator[None]:
+    """Python's parser: nothing else by the extension either."""
+    with (
+        mock.patch.object(record_columns, "PARSER", parser),
+        mock.patch.object(native, "IN_USE", parser == "native"),
+        mock.patch.object(of_detectors, "IN_USE", parser == "native"),
+    ):
+        yield
+
+
 def by_stage(fed: Batches) -> dict[str, float]:
-    """CPU seconds of each stage, in a run of its own."""
+    """CPU seconds of each stage, and of reading, which is part of stage 1; in a run of its own."""
+    forget_rows()
     pipeline, took = Pipeline(RULES, PARTITIONS), Counter[str]()
 
     def clocked(stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        def done(*given: Any) -> Any:
+        def done(*given: Any, **named: Any) -> Any:
             began_s = time.process_time()
             try:
-                return work(*given)
+                return work(*given, **named)
             finally:
                 took[stage] += time.process_time() - began_s
 
@@ -93,8 +107,13 @@ def by_stage(fed: Batches) -> dict[str, float]:
     for stage in stages:
         for name in calls.keys() & set(dir(stage)):
             setattr(stage, name, clocked(calls[name], getattr(stage, name)))
-    feed(pipeline, fed)
-    return {stage: took[stage] for stage in dict.fromkeys(calls.values())}
+    reads = {
+        name: clocked(_READING, getattr(source_stage, name))
+        for name in ("prediction_columns", "outcome_columns")
+    }
+    with mock.patch.multiple(source_stage, **reads):
+        feed(pipeline, fed)
+    return {stage: took[stage] for stage in dict.fromkeys([*calls.values(), _READING])}
 
 
 def measure(workload: Workload, repetitions: int) -> dict[str, Any]:
@@ -102,18 +121,18 @@ def measure(workload: Workload, repetitions: int) -> dict[str, Any]:
     ran: list[Pipeline] = []
 
     def core(parser: Parser) -> None:
-        """Python's parser: nothing else by the extension either."""
-        with (
-            mock.patch.object(record_columns, "PARSER", parser),
-            mock.patch.object(native, "IN_USE", parser == "native"),
-            mock.patch.object(of_detectors, "IN_USE", parser == "native"),
-        ):
+        with parsed_by(parser):
             ran[:] = [run(fed)]
+
+    def stages(parser: Parser) -> dict[str, float]:
+        with parsed_by(parser):
+            took = by_stage(fed)
+        return {stage: spent / workload.events * 1e6 for stage, spent in took.items()}
 
     works: dict[str, Callable[[], object]] = {p: partial(core, p) for p in PARSERS}
     took = interleaved({"limit": lambda: decode(fed, workload), **works}, repetitions)
     rates = {name: [workload.events / s for s in spent] for name, spent in took.items()}
-    pipeline, stages = ran[0], by_stage(fed)
+    pipeline = ran[0]
     wrong = imbalance(pipeline.ledger()["total"])
     assert not wrong, wrong
     return {
@@ -122,7 +141,7 @@ def measure(workload: Workload, repetitions: int) -> dict[str, Any]:
         "events_per_cpu_s": {p: Spread.of(rates[p]).plain() for p in PARSERS},
         "limit_events_per_cpu_s": Spread.of(rates["limit"]).plain(),
         "xL": {p: ratios(rates[p], rates["limit"]).plain() for p in PARSERS},
-        "stage_us_per_event": {s: spent / workload.events * 1e6 for s, spent in stages.items()},
+        "stage_us_per_event": {p: stages(p) for p in PARSERS},
         "alerts": len(pipeline.alerts),
         "joined": pipeline.summary()["joined"],
         "references": len(pipeline.references),
@@ -139,11 +158,14 @@ def told(found: dict[str, Any]) -> str:
     for parser, rate in found["events_per_cpu_s"].items():
         share = Spread(**found["xL"][parser]).told(".3f")
         rows.append((f"bytes in, alerts out, {_WITH[parser]}", Spread(**rate).told(), share))
-    stages = ", ".join(f"{s} {us:.2f}" for s, us in found["stage_us_per_event"].items())
+    stages = [
+        f"µs per event, {_WITH[parser]}: " + ", ".join(f"{s} {us:.2f}" for s, us in took.items())
+        for parser, took in found["stage_us_per_event"].items()
+    ]
     joined, sealed = f"{found['joined']:,} joined", f"{found['references']} references"
     memory = f"at most {found['peak_memory_mb']:.0f} MB with the workload itself"
     return (
-        f"{table(rows)}\nµs per event, {_WITH[PARSERS[-1]]}: {stages}\n{found['events']:,} events, "
+        "\n".join([table(rows), *stages]) + f"\n{found['events']:,} events, "
         f"{found['predictions_per_s']:,} predictions a second of event time, {joined}, {sealed}, "
         f"{found['alerts']} alerts, {memory}"
     )
