@@ -277,9 +277,9 @@ class Decisions:
             alert = come_again(alert, sign.start_ms, onsets_behind(member), rules)
             alert = not_alone(alert, [of.sign.group for of in self._versions_beside(sign, finding)])
         if is_news:
-            book.renew(member, alert.severity, alert.recommended_action, ready_ms)
+            book.renew(member, alert.severity, alert.recommended_action, ready_ms, alert.kind)
         elif finding.verdict == "raised":
-            book.renew(member, alert.severity, member.action, ready_ms)
+            book.renew(member, alert.severity, member.action, ready_ms, alert.kind)
         cause = book.cause(sign, ready_ms, None if is_news else finding.pane_end_ms, of=member)
         if cause is not None and (is_news or member.is_folded):
             book.fold(member, cause, ready_ms)

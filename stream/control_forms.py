@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 
@@ -73,6 +73,4 @@ class BusinessEventForm(_Form, tag="business_event"):
 
 NoticeForm = AcknowledgementForm | RetrainedForm | BusinessEventForm
 Form = EndOfInputForm | ConfigForm | ReferenceForm | NoticeForm
-TYPES = frozenset(
-    {"end_of_input", "config", "reference", "acknowledgement", "retrained", "business_event"}
-)
+TYPES = frozenset(form.__struct_config__.tag for form in get_args(Form))

@@ -281,6 +281,9 @@ class Detection:
         runs = {} if gathered.feature is not None else self._stale.runs(reference)
         return replace(gathered, reference=replace(reference, runs=runs)) if runs else gathered
 
+    def forget_runs(self) -> None:
+        self._stale.forget_runs()
+
     # -- reading
 
     @property

@@ -28,8 +28,8 @@ _LASTED = 2  # times the age: as long they must have come
 
 
 def may_be_early(rule: ReferenceRule) -> bool:
-    """Whether a reference by this rule takes longer than the first look."""
-    return rule.predictions > FIRST and rule.span_ms > 0
+    """Whether a reference by this rule takes a time of its own."""
+    return rule.span_ms > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,8 @@ def _causes(alert: Alert) -> Iterator[str]:
     if (again := evidence.get("again")) is not None:
         yield f"  before      each {again['each']}: {', '.join(again['before'])}"
     if (versions := evidence.get("versions")) is not None:
-        yield f"  versions    also {', '.join('v' + one['version'] for one in versions['also'])}"
+        also = (f"v{one['version']} {one['role']}" for one in versions["also"])
+        yield f"  versions    also {', '.join(also)}"
     if (shared := evidence.get("shared")) is not None:
         yield f"  shared      with {', '.join(shared['read_by'])}"
 

@@ -41,6 +41,7 @@ class Gathering:
         self._late: dict[str, LateGathering] = {}
         self._changes: list[ChangeWithin] = []
         self._moved: list[Key] = []
+        self._is_anew = False
         self._screening = Screening(rules, group[0], is_late=False)
 
     def begin_late(self, name: str) -> None:
@@ -91,7 +92,7 @@ class Gathering:
         self._changes += found.changes[:1]
         if found.changes and len(self._changes) <= ANEW:
             self._moved = found.moved
-            self._own = ReferenceBuilder(self._rule, self._rules)
+            self._own, self._is_anew = ReferenceBuilder(self._rule, self._rules), True
             return []
         self.is_done = True
         sealed = replace(found.reference, changes=tuple(self._changes))
@@ -105,6 +106,11 @@ class Gathering:
         """What all are gathered in knows these too by now."""
         for name in names:
             self._late.pop(name, None)
+
+    def begun_anew(self) -> bool:
+        """Whether it has just been: what was seen so far is of no reference."""
+        anew, self._is_anew = self._is_anew, False
+        return anew
 
     def moved(self) -> list[Key]:
         """The units for which it has just been begun anew."""

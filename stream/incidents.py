@@ -20,7 +20,7 @@ import msgspec
 
 from stream.alert_news import News
 from stream.columns import Group
-from stream.events import Action, Severity
+from stream.events import Action, Kind, Severity
 from stream.members import FAULTS, VERSION_WORSE, Member, Sign, graver, is_at_least
 from stream.rules import DAY_MS
 from stream.shared_sums import NAME as SHARED
@@ -332,8 +332,13 @@ class Incidents:
             self._index_incident(member)
         self._note(member)
 
-    def renew(self, member: Member, severity: Severity, action: Action, ready_ms: int) -> None:
-        """Its own, as of what it tells now. Cohorts know a fault as it was when it fired."""
+    def renew(
+        self, member: Member, severity: Severity, action: Action, ready_ms: int, kind: Kind
+    ) -> None:
+        """Its own, as of what it tells now. Cohorts know a fault as it was when it fired, but for
+        one that turned out to be a drift, which is the cause of nothing from then on."""
+        if member.sign.kind in FAULTS and kind not in FAULTS and member.drift_ms is None:
+            member.drift_ms = ready_ms
         if member.alone and member.graver_ms is None and severity != "info":
             member.graver_ms = ready_ms
         member.gravest = graver(member.gravest, severity)

@@ -20,6 +20,7 @@ class Mean:
     sd: float
     tau: float
     floor: float
+    is_calibrated: bool  # the threshold is the budget's, which counts tau, not the owner's own
 
 
 def power_of(detector: Adwin | PageHinkley, mean: Mean) -> Power:
@@ -40,7 +41,7 @@ def _changes(detector: Adwin | PageHinkley, mean: Mean, tau: float) -> tuple[Flo
         return adwin_changes(
             before, sd, delta=detector.delta, clock=detector.clock, tau=own, within=WITHIN
         )
-    threshold = detector.threshold * tau / mean.tau
+    threshold = detector.threshold * (tau / mean.tau if mean.is_calibrated else 1.0)
     return page_hinkley_changes(
         before, sd, delta=detector.delta, threshold=threshold, alpha=detector.alpha, tau=tau,
         within=WITHIN,

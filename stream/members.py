@@ -12,7 +12,7 @@ from typing import Any, Self
 import msgspec
 
 from stream.columns import Group
-from stream.events import Action, Kind, Severity
+from stream.events import LATEST_MS, Action, Kind, Severity
 from stream.rules import DAY_MS, HOUR_MS
 from stream.wire import FINDING_KINDS, Finding, FindingKind
 
@@ -132,6 +132,7 @@ class Member(msgspec.Struct):
     confirmed_ms: int = -1  # onset of the last alert that outcomes bear it out (`confirmed`)
     onsets: list[int] = []  # of earlier alerts of its fingerprint (`recurrence`)
     replaced: tuple[str, str] | None = None  # of a new feature set: the former, and its name
+    drift_ms: int | None = None  # of a fault: ready time at which it turned out to be a drift
 
     @property
     def is_root(self) -> bool:
@@ -153,6 +154,15 @@ class Member(msgspec.Struct):
     @property
     def last_incident(self) -> str:
         return self.moves[-1][1] if self.moves else self.incident_id
+
+    @property
+    def explains_until_ms(self) -> int:
+        """Of onsets. How a version compares with another is of all that it has said."""
+        is_of_version = self.sign.alertname == VERSION_WORSE
+        return LATEST_MS if is_of_version else self.sign.start_ms + EXPLAINS_MS
+
+    def is_cause_at(self, ready_ms: int) -> bool:
+        return self.is_cause and (self.drift_ms is None or ready_ms < self.drift_ms)
 
     def is_over(self, ready_ms: int) -> bool:
         return self.quiet_ms is not None and self.quiet_ms <= ready_ms
@@ -180,7 +190,7 @@ class Member(msgspec.Struct):
             )
         if mine.is_new_set:  # of which features is not known
             return sign.kind in DRIFTS and self._is_onset_of(sign)
-        return self.is_cause and self.may_move(sign, ready_ms)
+        return self.is_cause_at(ready_ms) and self.may_move(sign, ready_ms)
 
     def may_move(self, sign: Sign, ready_ms: int) -> bool:
         """Whether a drift is of this one's feature, or of what the model makes of its features,
@@ -265,7 +275,7 @@ class Member(msgspec.Struct):
 
     def covers(self, sign: Sign, ready_ms: int) -> bool:
         """Whether that one's onset may lie between this one's and its end."""
-        until_ms = self.sign.start_ms + EXPLAINS_MS
+        until_ms = self.explains_until_ms
         if self.is_over(ready_ms) and self.ended_ms is not None:
             until_ms = min(until_ms, self.ended_ms)
         return self.sign.may_begin_before(sign) and sign.start_ms <= until_ms

@@ -296,7 +296,7 @@ class Monitor:
                 for name in self._types:
                     if standards.lacks(name, self.rules):
                         self._gathering.begin_late(name)
-        standards.unsettled.add_restless(self._gathering.moved())
+        self._look_anew()
         if not is_new:
             return []
         own = next((one for one in sealed if one is self.reference), None)
@@ -307,6 +307,12 @@ class Monitor:
         if own is not None and taus:
             self._taus[own.id] = taus
         return ended
+
+    def _look_anew(self) -> None:
+        """Where a reference is gathered anew."""
+        self._detection.standards.unsettled.add_restless(self._gathering.moved())
+        if self._gathering.begun_anew():
+            self._detection.forget_runs()
 
     def _catch_up(self) -> list[MonitorFinding]:
         """Compare with the provisional reference that is due: the same whenever it is made."""

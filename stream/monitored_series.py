@@ -144,7 +144,9 @@ class MonitoredSeries:
             for detector, test in series.detectors.items():
                 before = test.width if isinstance(test, Adwin) else test.weight
                 floor = floor_of_mean(context, usual)
-                power = power_of(test, Mean(before, math.sqrt(usual.variance), tau, floor))
+                is_calibrated = self._rules.page_hinkley.threshold is None
+                mean = Mean(before, math.sqrt(usual.variance), tau, floor, is_calibrated)
+                power = power_of(test, mean)
                 predictions = power.values
                 if reference is not None and level is not None and predictions is not None:
                     predictions *= reference.count / level.count

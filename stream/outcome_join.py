@@ -123,7 +123,7 @@ class OutcomeJoin:
         further ages first, which stay held."""
         for age_ms, young in self._further.due(self._held, reached_ms):
             met = self._met(young, np.full(len(young["key"]), age_ms), is_mature=False)
-            for judged in self._judged(young, *met, is_mature=False):
+            for judged in self._judged(young, *met, None):
                 yield cohort_at(age_ms), judged
         rows = self._held.take_due(reached_ms)
         if rows is None:
@@ -132,7 +132,7 @@ class OutcomeJoin:
         labelled, outcomes = self._met(rows, ages_ms, is_mature=True)
         self.matured["matured_labelled"] += int(labelled.sum())
         self.matured["matured_unlabelled"] += int((~labelled).sum())
-        for judged in self._judged(rows, labelled, outcomes, is_mature=True):
+        for judged in self._judged(rows, labelled, outcomes, ages_ms):
             cohort, trial = trial_of(judged)
             yield "cohort", cohort
             if trial is not None:
@@ -156,11 +156,16 @@ class OutcomeJoin:
         return labelled, outcomes
 
     def _judged(
-        self, rows: Columns, labelled: NDArray[np.bool_], outcomes: Columns, *, is_mature: bool
+        self,
+        rows: Columns,
+        labelled: NDArray[np.bool_],
+        outcomes: Columns,
+        mature_ms: NDArray[np.int64] | None,
     ) -> Iterator[GroupedRows]:
-        """Predictions with what is known of them; a group with measures of its own by itself."""
+        """Predictions with what is known of them; a group with measures of its own by itself.
+        `mature_ms`: their ages, where they do not stay held."""
         judged = measures(rows, outcomes, labelled)
-        if is_mature:
+        if mature_ms is not None:
             judged = with_subjects(judged, rows["subject"])
         end, hashes = pane_end_ms(rows["time"], self._rules.pane_ms), self._held.hashes(rows)
         made = GroupedRows(
@@ -168,10 +173,9 @@ class OutcomeJoin:
             rows["group"].astype(np.int64),
             [group or _FORGOTTEN for group in self._held.groups],
         )
-        if is_mature and (self._held.has_shadows or self._pairs.is_carrying):
+        if mature_ms is not None and (self._held.has_shadows or self._pairs.is_carrying):
             held = self._held.shadows()
-            ages_ms = self._held.ages_of(rows["time"], rows["group"], 0)
-            ages = ages_ms, self._held.borders_ms(rows["group"])
+            ages = mature_ms, self._held.borders_ms(rows["group"])
             self._pairs.carry(made, rows, ages, self._rules, held)
         of_models = [self._rules.model(group[0]) for group in made.groups]
         is_own = np.array([bool(of.classes or of.costs) for of in of_models], np.bool_)

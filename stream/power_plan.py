@@ -94,7 +94,8 @@ def _of_means(rules: Rules, model_id: str, features: int) -> Iterator[tuple[str,
     )
     part = SHARE / (features + 2) / rules.sources
     series.share(rate * part, part, 1.0)
-    mean = Mean(reference.predictions, 1.0, 1.0, rules.floors_of(model_id).shift)
+    is_calibrated = rules.page_hinkley.threshold is None
+    mean = Mean(reference.predictions, 1.0, 1.0, rules.floors_of(model_id).shift, is_calibrated)
     for name, detector in series.detectors.items():
         yield f"the mean of a feature, by {NAMES[name]}", False, power_of(detector, mean)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from stream.events import Alert
-from stream.members import DRIFTS, FAULTS, Member
+from stream.members import DRIFTS, Member
 from stream.rules import DAY_MS, HOUR_MS, Rules
 from stream.times import iso
 
@@ -48,7 +48,7 @@ def come_again(alert: Alert, start_ms: int, onsets: Sequence[int], rules: Rules)
     cycle, before = found
     hours = [f"{k * _CYCLES[cycle] // HOUR_MS} h" for k in range(1, _FEWEST + 1)]
     summary = f"{alert.summary}; so it was {' and '.join(hours)} before"
-    may_be_usual = alert.kind in DRIFTS | {"throughput", "latency"} and alert.kind not in FAULTS
+    may_be_usual = alert.kind in DRIFTS | {"throughput", "latency"}
     if may_be_usual and rules.season_of(alert.model.id) == "none":
         summary += f": if that is how each {cycle} goes, consider season: {cycle}"
     evidence = {**alert.evidence, "again": {"each": cycle, "before": [iso(ms) for ms in before]}}

@@ -95,7 +95,7 @@ def left_out(
             "end": iso(m.ended_ms) if m.ended_ms is not None and m.is_over(at_ms) else None,
         }
         for m in sorted(members, key=lambda m: (m.sign.start_ms, m.place))
-        if m.sign.kind in FAULTS and m.fired_ms <= at_ms
+        if m.sign.kind in FAULTS and m.fired_ms <= at_ms and m.is_cause_at(at_ms)
         if since_ms is None or not m.is_over(at_ms) or (m.ended_ms or 0) > since_ms
     ]
     if not spans:

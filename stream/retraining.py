@@ -30,7 +30,6 @@ from stream.events import Request
 from stream.members import (
     BETWEEN,
     DRIFTS,
-    EXPLAINS_MS,
     FAULTS,
     VERSION_WORSE,
     Member,
@@ -128,11 +127,12 @@ class Retraining:
         members = [m for of in speaking.values() for m in of]
         named = {name for m in members for name, _ in m.incidents()}
         for member in self._obstacles((model_id, "", "champion", "")):
-            times |= {member.quiet_ms, member.sign.start_ms + EXPLAINS_MS + 1}
+            times |= {member.quiet_ms, member.explains_until_ms + 1, member.drift_ms}
         for member in (*members, *self._faults(model_id)):
             if named.isdisjoint(name for name, _ in member.incidents()):
                 continue
             times |= {member.fired_ms, member.quiet_ms, self._state.incidents.past_ms(member)}
+            times.add(member.drift_ms)
             times |= {at_ms for at_ms, _ in member.moves}
         for group in speaking:
             last_ms = state.requested.retrain_ms(group)
@@ -235,7 +235,9 @@ class Retraining:
         """Incidents of their model whose pipeline is to be fixed first."""
         faults = self._faults(members[0].sign.group[0]) if members else ()
         return {
-            m.incident_at(at_ms) for m in faults if m.fired_ms <= at_ms and not m.is_over(at_ms)
+            m.incident_at(at_ms)
+            for m in faults
+            if m.fired_ms <= at_ms and m.is_cause_at(at_ms) and not m.is_over(at_ms)
         }
 
     def _is_hindered(self, group: Group, at_ms: int) -> bool:
@@ -243,9 +245,9 @@ class Retraining:
         if self._state.schedule.at(at_ms).version_of(*group[:2]).is_past(at_ms):
             return True
         return any(
-            member.fired_ms <= at_ms <= member.sign.start_ms + EXPLAINS_MS
+            member.fired_ms <= at_ms <= member.explains_until_ms
             for member in self._obstacles(group)
-            if not member.is_over(at_ms)
+            if member.is_cause_at(at_ms) and not member.is_over(at_ms)
         )
 
     def _obstacles(self, group: Group) -> Iterator[Member]:

@@ -151,6 +151,10 @@ class StaleWatch:
         told += self._follow(panes, first, len(run))
         return sorted(told, key=lambda one: (one.row, one.name))
 
+    def forget_runs(self) -> None:
+        """Those so far: the reference is gathered anew."""
+        self._usual = UsualRuns()
+
     def runs(self, reference: Reference) -> dict[str, Runs]:
         """Of one value, that are usual, since this one is gathered."""
         return self._usual.all(reference)

@@ -100,6 +100,7 @@ def by_stage(fed: Batches) -> dict[str, float]:
     calls = {
         "predictions": "stage 1, predictions",
         "outcomes": "stage 1, outcomes",
+        "end_of_input": "stage 1, at the end",
         "hear": "stage 2",
         "release": "stage 2",
         "handle": "stage 3",

@@ -250,6 +250,7 @@ def test_a_bank_at_rest_is_read_without_waking_it_and_what_is_made_of_it_rests()
     assert (bank.level() == level).all()
     for name, values in bank.snapshot().items():
         np.testing.assert_array_equal(values, awake[name])
+    assert not bank._awake
     bank.replace(bank.tilts)
     made = [bank, CusumBank.restore(bank.tilts, bank.snapshot()), bank.take([2, 3])]
     assert not any(one._awake for one in (*made, CusumBank(some_tilts())))

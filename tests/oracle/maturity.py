@@ -72,8 +72,8 @@ def decide_early(world: World, partitions: list[Partition], model_id: str) -> Ea
     """Of the panes of the span: by the first 1, 2, 4, ... times so many predictions that tell."""
     now = least(partitions, "both")
     ends = pane_ends(world, partitions, model_id)
-    needed, span_ms = world.reference
-    if now is None or not ends or needed <= world.first or span_ms == 0:
+    _, span_ms = world.reference
+    if now is None or not ends or span_ms == 0:
         return None
     start = min(ends) - world.pane_ms
     looks: list[tuple[int, int]] = []

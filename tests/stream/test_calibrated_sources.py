@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from detectors.calibrated import adwin_delta, page_hinkley_threshold
+from detectors.page_hinkley import PageHinkley
 from stream.columns import Rows, column
+from stream.mean_powers import Mean, power_of
 from stream.monitor import Monitor
 from stream.monitor_state import Sealed
 from stream.monitor_told import MonitorFinding
@@ -230,6 +232,16 @@ def test_of_values_that_depend_tau_count_as_one_and_it_says_what_that_costs() ->
         assert line["note"].startswith("its values depend: only changes ")
         assert free["note"] is None
         assert free["seconds"] == pytest.approx(free["predictions"] / 10, rel=1e-3)
+
+
+def test_a_threshold_of_the_owner_s_does_not_grow_with_tau() -> None:
+    detector = PageHinkley(threshold=50.0, delta=0.0)
+    mean = Mean(10_000, 1.0, 10.0, 0.001, is_calibrated=False)
+    found, alone = (power_of(detector, one) for one in (mean, replace(mean, tau=1.0)))
+    assert found.smallest is not None
+    assert alone.smallest is not None
+    assert found.loss == found.smallest / alone.smallest
+    assert found.loss < power_of(detector, replace(mean, is_calibrated=True)).loss
 
 
 def test_a_change_of_a_mean_is_told_when_its_line_says() -> None:

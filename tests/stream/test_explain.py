@@ -144,7 +144,7 @@ def test_what_probably_is_behind_it_is_shown(
     assert "3 are as before; moved or undecided: b" in out
     assert "shared      with pricing" in out
     assert "before      each day: 2026-01-04T02:00:00.000Z" in out
-    assert "versions    also v8" in out
+    assert "versions    also v8 champion" in out
 
 
 # -- the series

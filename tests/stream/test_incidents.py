@@ -157,6 +157,23 @@ def test_a_fault_that_no_cause_was_named_of_may_turn_out_to_be_where_a_drift_has
     assert "folded_under" not in again.evidence  # not under itself
 
 
+def test_what_turned_out_to_be_a_drift_explains_nothing_from_then_on() -> None:
+    beyond = finding(2_000, "OutOfRange", "x")
+    beyond.detail |= {"kind": "feature_drift", "recommended_action": "investigate"}
+    beyond.detail["effect"] = beyond.detail["effect"] | {"estimate": 5.0, "low": 4.9, "high": 5.1}
+    before, behind = finding(1_500, "PredictionDrift"), finding(2_500, "ErrorRateDrift")
+    findings = [finding(1_000, "OutOfRange", "x"), beyond, before, behind]
+    apart = [(1_600, 600), (3_000, 900), (10**12, 10**12)]
+    for steps in ([(10**12, 10**12)], apart):
+        for restored_at in (frozenset[int](), frozenset({1})):
+            effects = run(findings, steps, restored_at=restored_at)
+            of = {a.alertname: a for a in alerts_of(effects)}
+            assert of["PredictionDrift"].recommended_action == "fix_pipeline"
+            assert of["ErrorRateDrift"].recommended_action == "retrain"
+            asked = [e.request.type for e in effects if isinstance(e, ToActions)]
+            assert asked == ["fix_pipeline", "retrain"]
+
+
 def test_what_moves_with_a_fault_is_folded_under_it() -> None:
     alerts = told(
         [

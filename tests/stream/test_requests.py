@@ -171,6 +171,13 @@ def test_a_version_to_be_rolled_back_is_not_trained_whatever_speaks_for_it() -> 
     drifts = [finding(3_000 + n, "FeatureDrift", name) for n, name in enumerate("abc")]
     rules = retrain(drifts=3)
     assert [r.type for r in asked([worse, later, *drifts], rules)] == ["rollback"]
+    at_ms = 15 * DAY_MS  # since it went live
+    late = finding(at_ms, "VersionWorse", since_ms=1_000)
+    effects = run(
+        [late, finding(at_ms + 90_000, "ErrorRateDrift")], [(2 * at_ms, 2 * at_ms)], rules=RULES
+    )
+    requests = [effect.request for effect in effects if isinstance(effect, ToActions)]
+    assert [request.type for request in requests] == ["rollback"]
     over = finding(9_000, "VersionWorse", verdict="quiet")
     assert kinds(asked([worse, over, *drifts], rules))[1:] == [("retrain", "m", "09.510")]
 

@@ -11,6 +11,7 @@ import pytest
 
 from stream import control, schemas
 from stream.events import Outcome, Prediction
+from stream.rules import Rules
 from stream.settings import Settings
 
 DIRECTORY = Path(__file__).parents[2] / "schemas"
@@ -62,6 +63,7 @@ def test_the_contracts_example_satisfies_schema_and_decoder(
 
 RECORDS: list[dict[str, Any]] = [
     {"type": "end_of_input", "effective_at": 1, "offsets": {"p": {"0": 5}}},
+    {"type": "config", "effective_at": 1, "config_hash": Rules().config_hash(), "rules": {}},
     {"type": "reference", "effective_at": "2026-11-22T10:00:00Z", "model_id": "fraud"},
     {"type": "acknowledgement", "alert_id": "a", "by": "ann"},
     {"type": "retrained", "model_id": "fraud", "model_version": "42"},

@@ -25,15 +25,19 @@ RULES = Rules(
 EACH, PER_PANE = 300, 5  # predictions
 
 
-def panes(customers: list[str], seed: int = 1, each: int = EACH) -> PaneTable:
+def panes(
+    customers: list[str], seed: int = 1, each: int = EACH, moved_from: int | None = None
+) -> PaneTable:
     """So many predictions of each of them, and a feature that knows nothing of it."""
     random, size = np.random.default_rng(seed), each * len(customers)
     ends = (np.arange(size) // PER_PANE + 1) * RULES.pane_ms
     texts: dict[int, str] = {}
+    x = random.standard_normal(size)
+    x[size if moved_from is None else moved_from :] += 3.0
     columns = {
         "feature:customer": column(np.repeat(customers, each).tolist(), texts),
         "feature:number": column(np.repeat([ord(c) for c in customers], each).tolist(), texts),
-        "feature:x": column(random.standard_normal(size).tolist(), texts),
+        "feature:x": column(x.tolist(), texts),
     }
     hashes = random.integers(0, 2**63, size).astype(np.uint64)
     return summarise(Rows(ends, hashes, columns, texts), RULES.pane_rows, RULES.max_categories)
@@ -76,6 +80,15 @@ def test_two_runs_of_which_one_fills_most_of_the_reference_are_runs() -> None:
     assert "StaleFeature" not in {found.alertname for found in since}
     causes = [found.detail["evidence"].get("cause") for found in since if found.detail]
     assert "stale" not in {cause["what"] for cause in causes if cause}
+
+
+def test_runs_of_what_is_gathered_anew_are_of_no_reference() -> None:
+    random, early = np.random.default_rng(3), 6_000
+    runs = np.repeat(drawn(early // EACH, 1), EACH).tolist()
+    customers = [*runs, *random.choice(list("ABCDEFGH"), 14_000).tolist()]
+    (reference, *_) = lived(panes(customers, each=1, moved_from=3_000), RULES).references
+    assert reference.changes
+    assert reference.runs == {}
 
 
 def test_zeros_that_hardly_anything_interrupts_are_no_runs() -> None:
