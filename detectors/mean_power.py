@@ -30,7 +30,7 @@ def adwin_changes(
     ...     10_000, 1.0, delta=0.002, clock=32, tau=1.0, within=2_000
     ... )
     >>> [float(change[values >= n][0].round(2)) for n in (100, 500, 1_900)]
-    [0.7, 0.33, 0.17]
+    [0.7, 0.33, 0.18]
     """
     step = max(_PER_TEST, int(clock * tau))
     values = np.arange(step, max(within, step) + 1, step, dtype=np.float64)
