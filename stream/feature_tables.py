@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from detectors.exact_sum import Binned, binned_sums, merge_bins, order_of_pairs
 from detectors.log_buckets import bucket_of
 from detectors.moments import exact_squares
+from detectors.ordered import distinct
 from stream import native_summary
 from stream.columns import NULL, NUMBER, OTHER, TEXT, Column
 from stream.feature_table import ARRAYS, Counts, FeatureTable, Ints, dealt, joined
@@ -174,14 +175,14 @@ def _occurrences(pane: Ints, key: NDArray[Any]) -> Counts:
         span = int(key.max()) - low + 1  # of logarithmic buckets: below 2**18
         pairs = np.sort(pane * span + (key - low))
     else:
-        distinct = np.unique(key)
-        span = len(distinct)
-        pairs = np.sort(pane * span + np.searchsorted(distinct, key))
+        values = distinct(key)
+        span = len(values)
+        pairs = np.sort(pane * span + np.searchsorted(values, key))
     is_first = np.ones(len(pairs), np.bool_)
     np.not_equal(pairs[1:], pairs[:-1], out=is_first[1:])
     starts = np.flatnonzero(is_first)
     of, place = np.divmod(pairs[starts], span)
-    keys = place + low if key.dtype == np.int64 else distinct[place]
+    keys = place + low if key.dtype == np.int64 else values[place]
     return Counts(of, keys, np.diff(starts, append=len(pairs)))
 
 
