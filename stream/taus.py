@@ -35,7 +35,7 @@ class Taus:
         if self._reader is None or not values:
             return
         read = self._reader.read(Together(values))
-        columns = UnitColumns((unit.key, unit.columns) for unit, _, _ in values)
+        columns = UnitColumns(unit for unit, _, _ in values)
         of_all = common_tau(self._watch.unmoved(columns), read.x, read.n, read.xx)
         self._watch.common_tau = max(self._watch.common_tau, of_all)
 
