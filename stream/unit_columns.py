@@ -16,7 +16,9 @@ from stream.units import Key, Unit
 class UnitColumns(Mapping[Key, Ints]):
     """In the order of the units; the columns of one are made when they are asked for."""
 
-    __slots__ = ("__weakref__", "_cuts", "_place", "every", "units")
+    __slots__ = (
+        *("__weakref__", "_cuts", "_place", "counted", "counts", "every", "ranked", "units"),
+    )
 
     def __init__(self, units: Iterable[Unit] = ()) -> None:
         """No two have a key."""
@@ -25,6 +27,15 @@ class UnitColumns(Mapping[Key, Ints]):
         self._cuts = [*accumulate((unit.columns for unit in self.units), initial=0)]
         self.every: Ints = np.arange(self._cuts[-1])
         self.every.setflags(write=False)
+        # the columns that have values of their own; of each column the place among these; shifts
+        own = [np.full(u.columns, u.measure != "shape") for u in self.units]
+        has_own = np.concatenate([np.zeros(0, np.bool_), *own])
+        has_own[self._cuts[:-1]] = True
+        self.counted: Ints = np.flatnonzero(has_own)
+        self.counts: Ints = np.cumsum(has_own) - 1
+        first = dict(zip(self.units, self._cuts, strict=False))
+        shifts = [cut for unit, cut in first.items() if unit.measure == "shift"]
+        self.ranked: Ints = np.array(shifts, np.int64)
 
     def __getitem__(self, key: Key) -> Ints:
         place = self._place[key]
