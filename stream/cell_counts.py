@@ -17,11 +17,16 @@ _SLOT_BITS = 16  # the first ones of hashes: few texts have the same
 _WORTH_SLOTS = 1 << 11  # texts
 
 
-def firsts(pane: Ints) -> NDArray[np.intp]:
-    """Where each run of cells of one pane begins."""
-    is_first = np.ones(len(pane), np.bool_)
-    np.not_equal(pane[1:], pane[:-1], out=is_first[1:])
-    return np.flatnonzero(is_first)
+def runs(of: Ints) -> tuple[NDArray[np.intp], Ints]:
+    """(where each run of the same begins, how many there are in it)"""
+    is_first = np.ones(len(of), np.bool_)
+    np.not_equal(of[1:], of[:-1], out=is_first[1:])
+    starts = np.flatnonzero(is_first)
+    lengths = np.empty(len(starts), np.int64)
+    lengths[:-1] = starts[1:]
+    lengths[-1:] = len(of)
+    lengths -= starts
+    return starts, lengths
 
 
 def bucket_counts(pane: Ints, numbers: NDArray[np.float64]) -> Counts:
@@ -98,11 +103,11 @@ def _counted(pane: Ints, place: Ints, places: int) -> tuple[Ints, Ints, Ints]:
     most = (int(pane[-1]) + 1) * places
     if most <= _PLACES_PER_CELL * len(pairs):
         counts = np.bincount(pairs, minlength=most)
-        filled = np.flatnonzero(counts)
+        filled = np.flatnonzero(counts != 0)
         count = counts[filled]
     else:
         pairs.sort()
-        starts = firsts(pairs)
-        filled, count = pairs[starts], np.diff(starts, append=len(pairs))
+        starts, count = runs(pairs)
+        filled = pairs[starts]
     of, found = np.divmod(filled, places)
     return of, found, count
