@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.log_buckets import MANTISSA_BITS, bucket_of
+from detectors.ordered import distinct
 from stream.feature_table import Counts, Ints
 
 _PLACES_PER_CELL = 4  # up to which counting in places costs less than sorting
@@ -71,12 +72,12 @@ def text_counts(pane: Ints, hashes: NDArray[np.uint64]) -> Counts:
     """Of each pane its texts by their hashes. Panes rise."""
     if not len(pane):
         return Counts(np.zeros(0, np.int64), hashes, np.zeros(0, np.int64))
-    distinct, place = _in_slots(hashes) if len(hashes) >= _WORTH_SLOTS else (None, None)
-    if distinct is None or place is None:
-        distinct = np.unique(hashes)
-        place = np.searchsorted(distinct, hashes)
-    of, found, count = _counted(pane, place, len(distinct))
-    return Counts(of, distinct[found], count)
+    texts, place = _in_slots(hashes) if len(hashes) >= _WORTH_SLOTS else (None, None)
+    if texts is None or place is None:
+        texts = distinct(hashes)
+        place = np.searchsorted(texts, hashes)
+    of, found, count = _counted(pane, place, len(texts))
+    return Counts(of, texts[found], count)
 
 
 def _in_slots(
