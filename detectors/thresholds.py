@@ -136,12 +136,12 @@ def _halved(rate: float, c: float, root: Floats, each: Floats) -> float:
 def bernoulli_roots(p: Floats, win: Floats, loss: Floats) -> tuple[Floats, Floats]:
     """w and D / w of steps +win with probability p, else -loss (both positive).
 
+    Halley's method on the convex K(w) = ln E exp(w z), which is 0 at 0 and at w: from about as far
+    beyond its minimum, on w's side of it, as 0 lies before; K is lopsided by its third derivative.
+
     Args:
         p: shape (n, NODES).
         win, loss: shape (n, 1).
-
-    Halley's method on the convex K(w) = ln E exp(w z), which is 0 at 0 and at w: from about as far
-    beyond its minimum, on w's side of it, as 0 lies before; K is lopsided by its third derivative.
     """
     span = win + loss
     least = np.log((1.0 - p) * loss / (p * win)) / span  # where K is
