@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -73,9 +74,11 @@ def taken_apart(events: Sequence[msgspec.Struct], fields: Fields) -> dict[str, S
         values = of_events.get(name, ())
         if not inner:
             taken[name] = values
-            continue
-        of_values = _transposed(values)
-        taken |= {f"{name}.{field}": of_values.get(field, ()) for field in inner}
+        elif len(inner) == 1:
+            taken[f"{name}.{inner[0]}"] = tuple(map(attrgetter(inner[0]), values))
+        else:
+            of_values = _transposed(values)
+            taken |= {f"{name}.{field}": of_values.get(field, ()) for field in inner}
     return taken
 
 

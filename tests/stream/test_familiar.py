@@ -415,3 +415,9 @@ def test_plain_times_in_utc_are_read_together(end: str) -> None:
         250,
         UNCERTAIN,
     ]
+
+
+def test_a_nul_is_no_digit_of_a_day() -> None:
+    texts = ["2077-06-2\0T06:54:22Z", "2077-06-21T06:54:22Z"]
+    assert moments_ms(texts).tolist() == [UNCERTAIN, to_ms(datetime.fromisoformat(texts[1]))]
+    assert moments_ms(texts[:1]).tolist() == [UNCERTAIN]
