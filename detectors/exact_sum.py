@@ -87,7 +87,7 @@ def _sums_of_few(rest: Floats, at: Ints, starts: NDArray[np.intp]) -> list[Float
     while rest.any():
         rest *= 2.0**BIN_BITS
         whole = np.trunc(rest)
-        sums.append(np.bincount(run, whole, len(starts)))
+        sums.append(np.bincount(run, whole, len(starts)).astype(np.float64, copy=False))
         rest -= whole
     return sums
 
