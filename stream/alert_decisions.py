@@ -83,6 +83,8 @@ class Decisions:
                 yield from self._apply(found, due, grew)
         elif finding.verdict == "cause":
             yield from self._learn(finding, grew)
+        elif finding.verdict == "stands":
+            yield from self._stand(finding)
         elif finding.verdict == "seen":
             for found in self._governance.seen(finding):
                 yield from self._apply(found, due, grew)
@@ -288,6 +290,26 @@ class Decisions:
             book.unfold(member)
             return unfolded(alert, member)
         return alert
+
+    def _stand(self, finding: Finding) -> Iterator[Said]:
+        """Where all that it follows from had been over before what says so, it says its own."""
+        ready_ms, book = finding.ready_ms, self._state.incidents
+        member = book.firing(fingerprint_of(finding))
+        if member is None:
+            return
+        since_ms, turn = book.stand(member, finding.pane_end_ms), turn_of(finding)
+        rules = self._state.schedule.at(ready_ms)
+        for n, one in enumerate(book.outlasting(member, ready_ms, since_ms)):
+            alert = told_again(self._state.firing[one.fingerprint], ready_ms, rules)
+            cause = book.cause(one.sign, ready_ms, since_ms, of=one)
+            if cause is None:
+                book.unfold(one)
+                alert = unfolded(alert, one)
+            else:
+                book.fold(one, cause, ready_ms)
+                alert = folded(unfolded(alert, one), cause, ready_ms)
+            yield self._told((*turn, n), alert)
+            yield from self._requests.of_alert(alert, one, ready_ms)
 
     def _is_as_told(self, firing: Alert, member: Member, finding: Finding) -> bool:
         """Nothing that a person would do otherwise."""

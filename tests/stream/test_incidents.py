@@ -89,6 +89,7 @@ def finding(
             "cause": detail,
             "quiet": {},
             "lasting": {"summary": "still so"},
+            "stands": {},
             "raised": {"severity": "warning", "summary": "predictions have moved too"},
         }[verdict],
     )
@@ -260,6 +261,52 @@ def test_what_lasts_when_its_cause_is_over_says_its_own_action_again() -> None:
     assert [a.recommended_action for a in errors] == actions
     assert ["folded_under" in a.evidence for a in errors] == [True, True, False]
     assert len({a.incident_id for a in alerts}) == 1
+
+
+def test_so_does_what_surely_stands_by_values_behind_the_end_of_its_cause_alone() -> None:
+    lasting = [
+        finding(1_000, "NullRate", "x"),
+        finding(1_010, "ErrorRateDrift", since_ms=980),
+        finding(1_300, "ErrorRateDrift", verdict="stands"),
+        finding(1_400, "NullRate", "x", verdict="quiet"),
+        finding(1_800, "ErrorRateDrift", verdict="stands"),  # by values since 1,300
+    ]
+    assert [a.recommended_action for a in told(lasting)] == ["fix_pipeline", "none", "fix_pipeline"]
+    stands = [finding(at_ms, "ErrorRateDrift", verdict="stands") for at_ms in (2_200, 2_600)]
+    last = told([*lasting, *stands])[-1]
+    assert (last.alertname, last.sequence, last.recommended_action) == (
+        "ErrorRateDrift",
+        2,
+        "retrain",
+    )
+    assert last.summary == "ErrorRateDrift of None; outlasts NullRate of x"
+    assert "folded_under" not in last.evidence
+
+
+def test_a_version_whose_loss_outlasts_the_fault_it_followed_from_is_to_go_back_after_all() -> None:
+    alerts = told(
+        [
+            finding(1_000, "NullRate", "x"),
+            finding(1_010, "ErrorRateDrift", since_ms=990),
+            finding(1_020, "VersionWorse", since_ms=990),
+            finding(1_400, "NullRate", "x", verdict="quiet"),
+            finding(1_800, "ErrorRateDrift", verdict="stands"),
+            finding(2_200, "ErrorRateDrift", verdict="stands"),
+        ]
+    )
+    assert {a.recommended_action for a in alerts[:4] if a.status == "firing"} == {"fix_pipeline"}
+    assert [(a.alertname, a.recommended_action) for a in alerts[4:]] == [
+        ("VersionWorse", "rollback"),
+        ("ErrorRateDrift", "rollback"),
+    ]
+    assert len({a.incident_id for a in alerts}) == 1
+
+
+def test_what_seems_to_have_begun_shortly_before_a_fault_follows_from_it() -> None:
+    fault = finding(1_000, "NullRate", "x", since_ms=990)
+    for since_ms, action in ((935, "fix_pipeline"), (900, "retrain")):
+        alert = told([fault, finding(1_060, "ErrorRateDrift", since_ms=since_ms)])[-1]
+        assert alert.recommended_action == action
 
 
 def test_drifts_that_begin_together_are_one_incident_and_keep_their_actions() -> None:
@@ -528,7 +575,9 @@ def test_a_storm_that_begins_with_it_is_ranked_by_the_first_of_its_alerts() -> N
 
 
 VERDICTS = st.lists(
-    st.tuples(st.integers(1, 20), st.sampled_from(("drift", "lasting", "quiet", "raised"))),
+    st.tuples(
+        st.integers(1, 20), st.sampled_from(("drift", "lasting", "quiet", "raised", "stands"))
+    ),
     max_size=3,
 )
 LIVES = st.lists(
