@@ -50,7 +50,7 @@ from stream.recurrence import come_again, onsets_behind
 from stream.requests import Requests
 from stream.shared_sums import NAME as SHARED
 from stream.times import iso
-from stream.version_losses import both_lost, is_to_go_back
+from stream.version_losses import both_lost, has_turned, is_to_go_back, was_as_good
 from stream.wire import FINDING_KINDS, Finding
 
 RANKED = 20  # members that a root names
@@ -259,6 +259,11 @@ class Decisions:
             had_lost = self._state.incidents.bearing_out((model_id, target["version"], *rest))
             if had_lost and not target["same_hours"]:
                 return msgspec.structs.replace(finding, detail=both_lost(finding.detail))
+            own = (m.sign for m in self._state.incidents.bearing_out(finding.group))
+            turned_ms = was_as_good(finding, own)
+            if turned_ms is not None and not target["same_hours"]:
+                turned = has_turned(finding.detail, turned_ms)
+                return msgspec.structs.replace(finding, detail=turned)
         if finding.detail.get("kind") != "concept_drift":
             return finding
         if not self._state.incidents.has_told_of_inputs(Sign.of(finding), finding.ready_ms):

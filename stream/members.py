@@ -247,6 +247,10 @@ class Member(msgspec.Struct):
         if mine.group == sign.group:
             return sign.begins_with(mine) or self._leads_to(sign, ready_ms)
         is_same = same_feature and mine.alertname == sign.alertname
+        # a version that goes live meanwhile reads the same pipeline
+        is_beside = is_same and mine.kind in FAULTS and mine.group[0] == sign.group[0]
+        if is_beside and not self.is_over(ready_ms) and self.covers(sign, ready_ms):
+            return True
         return (is_same or mine.is_of_version_beside(sign)) and sign.begins_with(mine)
 
     def _is_akin(self, sign: Sign, ready_ms: int) -> bool:

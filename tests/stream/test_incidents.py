@@ -375,6 +375,16 @@ def test_the_same_fault_of_the_same_feature_in_several_models_is_one_incident() 
     assert one not in (of["o", "1", "NullRate"], of["p", "1", "NullRate"])
 
 
+def test_a_version_that_goes_live_while_a_fault_of_its_model_lasts_is_of_its_incident() -> None:
+    fault = finding(1_000, "NullRate", "x")
+    over = finding(3_000, "NullRate", "x", verdict="quiet")
+    later = finding(5_000, "NullRate", "x", version="2")
+    assert len({a.incident_id for a in told([fault, later])}) == 1
+    assert len({a.incident_id for a in told([fault, over, later])}) == 2
+    of_another = finding(5_000, "NullRate", "x", model="n")
+    assert len({a.incident_id for a in told([fault, of_another])}) == 2
+
+
 def test_a_storm_is_one_incident_whose_root_ranks_its_members() -> None:
     storm = [finding(1_000, "NullRate", f"f{i:03d}", estimate=i / 10) for i in range(100)]
     alerts = told([*storm, finding(1_010, "NullRate", "g", estimate=0.1)])
@@ -743,6 +753,15 @@ def test_what_outcomes_say_of_a_version_to_be_rolled_back_is_folded_whenever_it_
     over = finding(1_011, "VersionWorse", verdict="quiet")
     later = finding(5_000, "ErrorRateDrift", since_ms=4_990)
     assert told([worse, over, later])[-1].recommended_action == "retrain"
+
+
+def test_nobody_goes_back_where_a_version_was_as_good_until_something_changed() -> None:
+    worse = finding(9_000, "VersionWorse", since_ms=1_000)
+    (lost, alert) = told([finding(8_000, "ErrorRateDrift"), worse])
+    assert (lost.recommended_action, alert.recommended_action) == ("retrain", "investigate")
+    assert "it became worse on 1970-01-01T00:00:07.970Z only" in alert.summary
+    from_first = finding(8_000, "ErrorRateDrift", since_ms=1_000)
+    assert told([from_first, worse])[-1].recommended_action == "rollback"
 
 
 def test_nobody_goes_back_to_a_version_that_had_become_worse_than_its_reference_too() -> None:
