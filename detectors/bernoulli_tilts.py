@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors import native, thresholds
-from detectors.known_rows import KnownRows
+from detectors.known_rows import KnownRows, columns_of, keys_of
 from detectors.tilts import (
     DOUBT,
     NATS,
@@ -20,9 +20,6 @@ from detectors.tilts import (
     per_tilt,
     reach,
 )
-
-Key = tuple[float, ...]
-"""(events, count, rate, tau, floor, up_only) of a series"""
 
 
 def bernoulli_tilts(
@@ -74,7 +71,7 @@ def bernoulli_tilts(
     p0 = (k / taus + 0.5) / (n_eff + 1.0)
     sd = np.sqrt(p0 * (1.0 - p0))
     columns = (k, n, rates, taus, floors, rises)
-    known = _KNOWN.of([*zip(*(column.tolist() for column in columns), strict=True)])
+    known = _KNOWN.of(keys_of(columns))
     shifts: Floats = np.ascontiguousarray(known["shifts"])
     theta = shifts / sd[:, None]
     event, other = _payments(p0, shifts)
@@ -93,9 +90,9 @@ def bernoulli_tilts(
     )
 
 
-def _made(keys: Sequence[Key]) -> npt.NDArray[np.void]:
+def _made(keys: Sequence[bytes]) -> npt.NDArray[np.void]:
     """What is looked for, and how high."""
-    k, n, rate, tau, floor, rises = np.array(keys, dtype=np.float64).T
+    k, n, rate, tau, floor, rises = columns_of(keys)
     n_eff = n / tau
     p0 = (k / tau + 0.5) / (n_eff + 1.0)
     sd = np.sqrt(p0 * (1.0 - p0))

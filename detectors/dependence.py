@@ -7,6 +7,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from detectors.ordered import median
+
 Floats = npt.NDArray[np.float64]
 
 _FEWEST = 20  # batches from which a variance can be told
@@ -125,7 +127,7 @@ def common_ratio(n: npt.ArrayLike, x: npt.ArrayLike, xx: npt.ArrayLike) -> float
         ratio = energy / values * batches / (batches - 1)
         if _together(ratio, batches - 1, voices):
             r = (apart[:-1] * apart[1:]).sum(axis=0) / np.maximum(energy, 1e-300)
-            r_upper = float(np.median(r)) + 1.0 / batches + _Z / math.sqrt(batches * _VOICES)
+            r_upper = median(r) + 1.0 / batches + _Z / math.sqrt(batches * _VOICES)
             r_upper = min(max(r_upper, 0.0), _MOST_ALIKE)
             upper_fourth = float(np.quantile(ratio, 0.75))
             found = max(found, upper_fourth * (1.0 + r_upper) / (1.0 - r_upper))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from detectors.ordered import distinct
+
 
 def psi(
     reference_counts: npt.ArrayLike, current_counts: npt.ArrayLike, *, smoothing: float = 0.5
@@ -200,8 +202,8 @@ def _quantile_edges(ordered: npt.NDArray[np.float64], bins: int) -> npt.NDArray[
     """Upper edges (inclusive) of all bins but the last."""
     ranks = np.arange(bins + 1) * (len(ordered) - 1) // bins
     quantiles = ordered[ranks]
-    heavy = np.unique(quantiles[1:][quantiles[1:] == quantiles[:-1]])
-    return np.unique(np.concatenate([quantiles[1:-1], np.nextafter(heavy, -np.inf)]))
+    heavy = distinct(quantiles[1:][quantiles[1:] == quantiles[:-1]])
+    return distinct(np.concatenate([quantiles[1:-1], np.nextafter(heavy, -np.inf)]))
 
 
 def ks(reference_sorted: npt.ArrayLike, current: npt.ArrayLike) -> float:

@@ -42,22 +42,28 @@ def binned_sums(values: Floats, group: Ints) -> Binned:
     """The exact sum of each group's finite values. O(n), a pass more for each 26 bits that sizes
     are apart."""
     if not len(values):
-        return _EMPTY
-    most = float(np.abs(values).max())
+        return NO_SUMS
     starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
     of = group[starts]
+    if not (of[1:] > of[:-1]).all():
+        return _scattered(values, group)
+    return sums_of_runs(values, group, starts)
+
+
+def sums_of_runs(values: Floats, group: Ints, starts: NDArray[np.intp]) -> Binned:
+    """The same of some values whose groups rise: from each start on those of one."""
+    most = max(float(values.max()), -float(values.min()))
     high = (math.frexp(most)[1] - 1) // BIN_BITS
-    is_near = math.isfinite(most) and abs(high) <= _FURTHEST
-    if not is_near or not (of[1:] > of[:-1]).all():
+    if not math.isfinite(most) or abs(high) > _FURTHEST:
         return _scattered(values, group)
     try:
         with np.errstate(under="raise"):
-            return _by_bin(values, high, starts, of)
+            return _by_bin(values, high, starts, group[starts])
     except FloatingPointError:  # sizes lie so far apart that one scale is not exact
         return _scattered(values, group)
 
 
-def _by_bin(values: Floats, high: int, starts: Ints, of: Ints) -> Binned:
+def _by_bin(values: Floats, high: int, starts: NDArray[np.intp], of: Ints) -> Binned:
     """Of groups that lie together, in order: bin by bin of all values, from the highest on."""
     rest = values * 2.0 ** (-BIN_BITS * high)
     whole = np.empty_like(rest)
@@ -100,7 +106,7 @@ def merge_bins(parts: list[Binned]) -> Binned:
     """The bins of all parts together; groups are numbered alike in all of them."""
     group = np.concatenate([p.group for p in parts])
     if not len(group):
-        return _EMPTY
+        return NO_SUMS
     bins = np.concatenate([p.bin for p in parts])
     amount = np.concatenate([p.amount for p in parts])
     order = order_of_pairs(group, bins)
@@ -146,4 +152,4 @@ def to_floats(bins: Binned, groups: int) -> tuple[Floats, Floats]:
 
 _ONE_INTEGER = 2**62
 _FURTHEST = 36  # 2 ** (26 * 36) and its inverse are doubles
-_EMPTY = Binned(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+NO_SUMS = Binned(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))

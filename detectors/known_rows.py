@@ -35,7 +35,7 @@ class KnownRows:
     """
 
     def __init__(
-        self, form: np.dtype[Any], make: Callable[[Sequence[Any]], Row], most: int = 1024
+        self, form: np.dtype[Any], make: Callable[[Sequence[Any]], Row], most: int = 256
     ) -> None:
         self._make = make
         _ALL.append(self)
@@ -61,6 +61,18 @@ class KnownRows:
                 kept[i] = made[at[key]]
         self._place = {}
         return kept
+
+
+def keys_of(columns: Sequence[npt.NDArray[Any]]) -> list[bytes]:
+    """Of parallel columns of numbers: a tuple of objects would be larger than the row it finds."""
+    rows = np.stack(columns, axis=1, dtype=np.float64)
+    data, size = rows.tobytes(), rows.shape[1] * rows.itemsize
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def columns_of(keys: Sequence[bytes]) -> npt.NDArray[np.float64]:
+    """Inverse of `keys_of`, shape (columns, keys)."""
+    return np.frombuffer(b"".join(keys)).reshape(len(keys), -1).T
 
 
 def forget_rows() -> None:

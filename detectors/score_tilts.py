@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors import native, thresholds
-from detectors.known_rows import KnownRows
+from detectors.known_rows import KnownRows, columns_of, keys_of
 from detectors.rank_scores import SCORE_UNIT, RankScores
 from detectors.tilts import (
     DOUBT,
@@ -26,9 +26,6 @@ _LARGEST = 1.2  # σ: the largest tilt; larger shifts lose little by it
 _OTHER_SPREAD = 0.1  # of ln sd: of another form than the reference
 _BEYOND = 8.0  # σ: no mean of scores moves so far, so a smallest tilt beyond it is none
 _BEYOND_KNOWN = 3.0  # σ, of values that depend: a stretch of them beyond all of few is no wonder
-
-Key = tuple[float, ...]
-"""(count, rate, tau, floor, sd) of a series"""
 
 
 def score_tilts(
@@ -85,7 +82,7 @@ def score_tilts(
         raise ValueError("exact cumulants: one RankScores a series")
     n_eff = n / taus
     columns = (n, rates, taus, floors, sds)
-    known = _KNOWN.of([*zip(*(column.tolist() for column in columns), strict=True)])
+    known = _KNOWN.of(keys_of(columns))
     gain: Floats = np.ascontiguousarray(known["gain"])
     theta = gain / _unit(sds)  # what the rounded gain bets on
     bent = 0.5 * theta**2
@@ -114,9 +111,9 @@ def _unit(sd: Floats) -> Floats:
     return unit
 
 
-def _made(keys: Sequence[Key]) -> npt.NDArray[np.void]:
+def _made(keys: Sequence[bytes]) -> npt.NDArray[np.void]:
     """What is looked for, and how high."""
-    n, rate, tau, floor, sd = np.array(keys, dtype=np.float64).T
+    n, rate, tau, floor, sd = columns_of(keys)
     n_eff = n / tau
     least = np.maximum(floor, DOUBT / np.sqrt(n_eff))
     beyond = np.where(tau > 1.0, _BEYOND_KNOWN, _BEYOND)

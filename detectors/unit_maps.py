@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.distance import ks
+from detectors.ordered import distinct
 
 Doubles = npt.NDArray[np.float64]
 
@@ -180,4 +181,4 @@ def _chance(step: float, finest: float, before: Doubles, after: Doubles) -> floa
     `finest`; or as often as those of the reference do."""
     usual = before / step
     share = float((np.abs(usual - np.rint(usual)) <= _NEAR).mean())
-    return max(finest / step, share) ** len(np.unique(after)) if finest < step else 1.0
+    return max(finest / step, share) ** len(distinct(after)) if finest < step else 1.0

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.ordered import distinct
 from stream.alert_fields import short
 from stream.columns import Rows
 from stream.reference import Reference
@@ -78,7 +79,7 @@ def is_drift(usual: Doubles, ends: tuple[float, float], values: Doubles, tau: fl
     near_above = above <= high + max(usual[-1] - top, upper - lower)
     if near_below.sum() + near_above.sum() < _NEAR * count:
         return False
-    if count >= _SAME and len(np.unique(np.concatenate([below, above]))) == 1:
+    if count >= _SAME and len(distinct(np.concatenate([below, above]))) == 1:
         return False
     within = values[(values >= low) & (values <= high)]
     return not _stay(usual, within, len(above) / count, tau)

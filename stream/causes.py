@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.distance import ks
+from detectors.ordered import median
 from detectors.unit_maps import decimals_of, is_alike, on_grid, unit_of
 from stream.alert_fields import short
 from stream.columns import ABSENT, FEATURE, NUMBER, OTHER, TEXT, Column, Rows
@@ -66,7 +67,7 @@ def cause_of(
     if looks is _OF_VALUES:
         stale = partial(_stale, tau=max(taus))
         # of bins some seem to depend; sessions, in which values repeat themselves, show in most
-        looks = (stale, *looks, partial(_stuck, tau=float(np.median(taus))))
+        looks = (stale, *looks, partial(_stuck, tau=median(taus)))
     for look in looks:
         for rows in _late_parts(window):
             found = look(rows, name, reference)

@@ -248,7 +248,8 @@ class Detection:
         """Features that have stopped varying."""
         if is_judged(self._kind):
             return []
-        watched, standards = self.watch.watched, self.standards
+        watched: Mapping[Key, Watched] = self.watch.watched
+        standards = self.standards
         if standards.has_season:
             watched = {key: of for key, of in watched.items() if standards.knows_hours(of.profile)}
         told = self._stale.run(

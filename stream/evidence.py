@@ -16,6 +16,7 @@ from detectors.distance import (
     wasserstein,
 )
 from detectors.moments import mean_and_variance
+from detectors.ordered import distinct
 from stream.columns import Column, Rows
 from stream.panes import FeatureTable
 from stream.reference import Reference
@@ -73,7 +74,7 @@ def distances(reference: Column, current: Column) -> dict[str, float]:
     _, texts_before = reference.texts()
     _, texts_after = current.texts()
     if min(len(texts_before), len(texts_after)) >= _FEWEST:
-        names = np.unique(np.concatenate([texts_before, texts_after]))
+        names = distinct(np.concatenate([texts_before, texts_after]))
         counts = [
             np.bincount(np.searchsorted(names, side), minlength=len(names))
             for side in (texts_before, texts_after)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.ordered import distinct
 from stream.columns import FEATURE, Column, Group
 from stream.rules import Rules
 from stream.snapshot import Part, pack, unpack
@@ -76,7 +77,7 @@ class FeatureNames:
         fresh: dict[int, tuple[str, ...]] = {}  # code -> the columns of a group that begins
         for rows, names in parts:
             has_room = sum(name.startswith(FEATURE) for name in names) <= self._limit
-            for one in np.unique(code[rows]).tolist():
+            for one in distinct(code[rows]).tolist():
                 is_new = groups[one] not in self._last_ms
                 going[one] &= (
                     has_room and one not in fresh
@@ -177,7 +178,7 @@ def _cut(parts: Sequence[Alike], begins: NDArray[np.intp]) -> list[list[Alike]]:
     sessions: list[list[Alike]] = [[] for _ in range(len(begins) + 1)]
     for rows, columns in parts:
         number = np.searchsorted(begins, rows, "right")
-        for session in np.unique(number).tolist():
+        for session in distinct(number).tolist():
             inside = np.flatnonzero(number == session)
             cells = {name: column.take(inside) for name, column in columns.items()}
             sessions[session].append((rows[inside], cells))

@@ -13,7 +13,7 @@ kept until no question can be about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from stream.pane_evidence import Evidence
 from stream.panes import Ints
 from stream.rules import DAY_MS
 from stream.units import SHAPED
-from stream.watched import Key, Watched
+from stream.watched import Key, Watched, WatchedUnits
 from stream.watermark import BEFORE_ALL_MS
 
 SPAN = 30  # panes of a block of level 0
@@ -96,7 +96,7 @@ class Standing:
         return one is not None and bool(one.low > self.floor or one.high < -self.floor)
 
 
-def is_input(key: Key, watched: dict[Key, Watched]) -> bool:
+def is_input(key: Key, watched: Collection[Key]) -> bool:
     """Ranks of numbers, shares of texts, of features and of what is predicted from them; faults
     and bins have alerts of their own."""
     name, measure = key
@@ -158,29 +158,26 @@ class Inputs:
         self._pane_ms = pane_ms
         self._span_ms = SPAN * pane_ms
         self._eras: list[Era] = []
-        self._watched: list[Watched] = []  # of the last era
+        self._keys: tuple[Key, ...] = ()  # of the last era
         self._x: Ints = np.zeros(0, np.int64)  # columns of the evidence
         self._n: Ints = np.zeros(0, np.int64)
         self._fresh: list[tuple[Ints, Ints]] = []  # of the last era
 
-    def arrange(self, watched: dict[Key, Watched], columns: Mapping[Key, Ints]) -> None:
-        """What is watched from the next pane on, and where."""
-        keys = [key for key in watched if is_input(key, watched)]
-        self._lay_out(keys, columns)
-        units = [watched[key] for key in keys]
-        if len(units) == len(self._watched) and all(
-            one is before for one, before in zip(units, self._watched, strict=True)
-        ):
+    def arrange(self, watched: WatchedUnits, fresh: Collection[Key]) -> None:
+        """What is watched from the next pane on; `fresh`: what begins anew."""
+        keys = tuple(key for key in watched if is_input(key, watched))
+        self._lay_out(keys, watched.columns)
+        if keys == self._keys and not any(key in fresh for key in keys):
             return
-        self._watched = units
+        self._keys = keys
         self._put_together()
         if self._eras and self._eras[-1].begin_ms is None:
             self._eras.pop()
-        self._eras.append(Era([Yardstick.of(one) for one in units]))
+        self._eras.append(Era([Yardstick.of(watched[key]) for key in keys]))
 
     def end(self, start_ms: int) -> None:
         """Nothing is compared with from the pane that starts then on, until it is arranged."""
-        self.arrange({}, {})
+        self.arrange(WatchedUnits(), ())
         if self._eras and self._eras[-1].begin_ms is None:
             self._eras[-1].begin_ms = start_ms
 
@@ -269,12 +266,9 @@ class Inputs:
             for era in self._eras
         ]
 
-    def restore(
-        self, plain: list[Any], watched: dict[Key, Watched], columns: Mapping[Key, Ints]
-    ) -> None:
-        keys = [key for key in watched if is_input(key, watched)]
-        self._watched = [watched[key] for key in keys]
-        self._lay_out(keys, columns)
+    def restore(self, plain: list[Any], watched: WatchedUnits) -> None:
+        self._keys = tuple(key for key in watched if is_input(key, watched))
+        self._lay_out(self._keys, watched.columns)
         for yardsticks, begin_ms, starts, sums in plain:
             era = Era([Yardstick.restore(fields) for fields in yardsticks])
             era.begin_ms, era.starts = begin_ms, np.array(starts)

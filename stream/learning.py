@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from stream.pane_evidence import Evidence
 from stream.panes import Ints, PaneTable
 from stream.rules import DAY_MS
+from stream.unit_columns import UnitColumns
+from stream.unit_sums import UnitSums
 
 CHUNK_ROWS, CHUNK_MS = 5_000, DAY_MS // 4
 YOUNG_ROWS, YOUNG_MS = 20_000, DAY_MS
@@ -32,19 +34,21 @@ class Chunk:
     rows: int = 0
     start_ms: int = 0
     end_ms: int = 0
-    sums: NDArray[np.int64] = field(default_factory=lambda: np.zeros((3, 0), np.int64))
+    sums: UnitSums = field(default_factory=lambda: UnitSums(UnitColumns()))
 
     def snapshot(self) -> list[Any]:
-        return [self.rows, self.start_ms, self.end_ms, self.sums.flatten()]
+        return [self.rows, self.start_ms, self.end_ms, self.sums.whole().flatten()]
 
     @classmethod
-    def restore(cls, plain: list[Any]) -> Chunk:
+    def restore(cls, columns: UnitColumns, plain: list[Any]) -> Chunk:
         rows, start_ms, end_ms, sums = plain
-        return cls(rows, start_ms, end_ms, np.array(sums).reshape(3, -1))
+        whole = np.array(sums).reshape(3, -1)
+        return cls(rows, start_ms, end_ms, UnitSums.of(columns, whole))
 
 
 class Learning:
     def __init__(self) -> None:
+        self._columns = UnitColumns()
         self._open = Chunk()
         self._young: list[Chunk] = []
 
@@ -66,14 +70,15 @@ class Learning:
         """Of a chunk: the end of the one before it."""
         return self._young[-1].end_ms if self._young else table.first_end_ms - pane_ms
 
-    def arrange(self, columns: int, kept: Iterable[tuple[Ints, Ints]]) -> None:
+    def arrange(self, columns: UnitColumns, kept: Iterable[tuple[Ints, Ints]]) -> None:
         """Other columns from now on; `kept`: where some were, and where they are."""
         moves = list(kept)
+        self._columns = columns
         for chunk in (*self._young, self._open):
-            sums = np.zeros((3, columns), np.int64)
+            before, sums = chunk.sums.whole(), np.zeros((3, len(columns.every)), np.int64)
             for was, now in moves:
-                sums[:, now] = chunk.sums[:, was]
-            chunk.sums = sums
+                sums[:, now] = before[:, was]
+            chunk.sums = UnitSums.of(columns, sums)
 
     def count(self, table: PaneTable, pane_ms: int) -> None:
         """Rows and time of panes that are watched."""
@@ -83,24 +88,25 @@ class Learning:
         self._open.end_ms = table.last_end_ms
 
     def add(self, evidence: Evidence) -> None:
-        for place, column in enumerate((evidence.x, evidence.n, evidence.xx)):
-            self._open.sums[place] += column.sum(axis=0)
+        self._open.sums.add(evidence)
 
     def forget(self, columns: Ints) -> None:
         """What these columns did until now is not usual."""
         for chunk in (*self._young, self._open):
-            chunk.sums[:, columns] = 0
+            sums = chunk.sums.whole()
+            sums[:, columns] = 0
+            chunk.sums = UnitSums.of(self._columns, sums)
 
     def close(self) -> NDArray[np.int64] | None:
         """The open chunk is complete. Sums (3, columns) of the one that is old enough now."""
         self._young.append(self._open)
-        self._open = Chunk(sums=np.zeros_like(self._open.sums))
+        self._open = Chunk(sums=UnitSums(self._columns))
         younger = self._young[1:]
         if sum(chunk.rows for chunk in younger) < YOUNG_ROWS:
             return None
         if younger[-1].end_ms - younger[0].start_ms < YOUNG_MS:
             return None
-        return self._young.pop(0).sums
+        return self._young.pop(0).sums.whole()
 
     def traffic(self) -> float | None:
         """Rows a millisecond of late."""
@@ -114,8 +120,9 @@ class Learning:
         return [self._open.snapshot(), [chunk.snapshot() for chunk in self._young]]
 
     @classmethod
-    def restore(cls, plain: list[Any]) -> Learning:
+    def restore(cls, columns: UnitColumns, plain: list[Any]) -> Learning:
         learning = cls()
-        learning._open = Chunk.restore(plain[0])
-        learning._young = [Chunk.restore(chunk) for chunk in plain[1]]
+        learning._columns = columns
+        learning._open = Chunk.restore(columns, plain[0])
+        learning._young = [Chunk.restore(columns, chunk) for chunk in plain[1]]
         return learning

@@ -23,6 +23,7 @@ from stream.snapshot import must_be_the_same
 from stream.traffic import NEVER, Traffic
 from stream.version_watch import VersionWatch
 from stream.waiting_panes import Taken, Waiting, Young
+from stream.watched import WatchedUnits
 from stream.watermark import BEFORE_ALL_MS
 from stream.wire import DelayBlock
 
@@ -307,7 +308,7 @@ class ModelState:
             self._lives_of_version_1()
         for group, life_ms, of in plain.get("past_inputs", ()):
             past = self.past_inputs[tuple(group), life_ms] = Inputs(self._rules.pane_ms)
-            past.restore(of, {}, {})
+            past.restore(of, WatchedUnits())
         for group, of in plain.get("shadows", ()):
             self.shadows[tuple(group)] = ShadowWatch.from_plain(self.model_id, of)
         for group, of in plain.get("versions", ()):

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from detectors.ordered import distinct
 from stream import native
 from stream.closed_panes import Closed, closed, summarised
 from stream.columns import Group, Rows, concatenate
@@ -243,7 +244,7 @@ class OpenPanes:
 
 
 def _groups_of(rows: GroupedRows) -> list[Group]:
-    return [rows.groups[code] for code in np.unique(rows.code).tolist()]
+    return [rows.groups[code] for code in distinct(rows.code).tolist()]
 
 
 def _groups_from_plain(plain: list[Any]) -> list[tuple[Group, list[Rows], list[PaneTable]]]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.log_buckets import duration_edge_ms
+from detectors.ordered import distinct
 from stream import native_meetings
 from stream.class_judgement import class_measures
 from stream.columns import Group, Rows
@@ -183,7 +184,7 @@ class OutcomeJoin:
         plain = made.take(np.flatnonzero(~has_own)) if has_own.any() else made
         if len(plain):
             yield replace(plain, rows=_without_absent(plain.rows))
-        for code in np.unique(made.code[has_own]).tolist():
+        for code in distinct(made.code[has_own]).tolist():
             of_group = np.flatnonzero(made.code == code)
             of_group = of_group[np.lexsort((hashes[of_group], end[of_group]))]
             said, truth = (

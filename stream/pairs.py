@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.ordered import distinct
 from stream.columns import ABSENT, LARGEST_NUMBER, NUMBER, Column, Group, Rows, number_column
 from stream.grouped_rows import GroupedRows
 from stream.judgement import HAS_LABEL, HAS_SCORE
@@ -60,7 +61,7 @@ class _Facts:
 
     @classmethod
     def of(cls, rows: Columns) -> _Facts:
-        return cls(int(rows["until"].min()), np.unique(rows["group"]).tolist())
+        return cls(int(rows["until"].min()), distinct(rows["group"]).tolist())
 
 
 class Pairs:
@@ -80,7 +81,7 @@ class Pairs:
     def _concerned(self, matured: GroupedRows, held: Iterable[Group]) -> Mask:
         """Of these groups those whose predictions may be one of a pair: all of its id that may come
         are held, matured now, or carried."""
-        now = (matured.groups[code] for code in np.unique(matured.code).tolist())
+        now = (matured.groups[code] for code in distinct(matured.code).tolist())
         carried = (self._groups[code] for code in self._used())
         known = (*held, *now, *carried)
         shadowed = {g[0] for g in known if g is not None and g[2] == SHADOW}
@@ -90,7 +91,7 @@ class Pairs:
 
     def _used(self) -> set[int]:
         """Codes of which there are rows, living or dead."""
-        late = (np.unique(rows["group"]).tolist() for rows in self._late)
+        late = (distinct(rows["group"]).tolist() for rows in self._late)
         return set().union(*(run.facts.codes for run in self._rows.runs), *late)
 
     def _codes(self, groups: Sequence[Group]) -> dict[Group, int]:
@@ -125,7 +126,7 @@ class Pairs:
             return
         mine, of = matured.take(chosen), ages_ms[0][chosen]
         border_ms = ages_ms[1][chosen] // rules.pane_ms * rules.pane_ms  # the last pane end by then
-        apart = {age: rules.apart_ms(age) for age in np.unique(of).tolist()}
+        apart = {age: rules.apart_ms(age) for age in distinct(of).tolist()}
         apart_ms = np.array([apart[age] for age in of.tolist()], np.int64)
         due_ms = mine.rows.pane_end + rules.grace_ms + of
         # none are paired across the border: when those behind it mature is learned later
@@ -143,7 +144,7 @@ class Pairs:
     ) -> None:
         """`due_ms`: when each was; `apart_ms`: how far apart two of its id may be, at most and of
         this one."""
-        code = self._codes([matured.groups[n] for n in np.unique(matured.code).tolist()])
+        code = self._codes([matured.groups[n] for n in distinct(matured.code).tolist()])
         places = np.array([code.get(group, -1) for group in matured.groups], np.int32)
         loss, is_error = _loss(matured.rows.columns)
         of = {name: said[name] for name in ("key", "check", "has", "label", "score")}

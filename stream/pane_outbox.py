@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from detectors.ordered import distinct
 from stream import closed_panes, native_blocks
 from stream.closed_panes import CELL_BYTES, Closed, closed, cut_into_blocks
 from stream.columns import Group, Rows
@@ -118,7 +119,7 @@ class PaneOutbox:
 
     def _bundles(self, rows: GroupedRows) -> Iterator[tuple[int, GroupedRows]]:
         """For each partition of stage 2 its groups, in parts of about half a megabyte."""
-        codes = np.unique(rows.code).tolist()
+        codes = distinct(rows.code).tolist()
         q_of = np.zeros(len(rows.groups), np.int64)
         for code in codes:
             q_of[code] = _partition_of(rows.groups[code][0], self._partitions)

@@ -305,6 +305,10 @@ class Profile:
         told = [name for name, of in known.items() if of is not None and not of.by_value]
         return {name: slot for slot, name in enumerate(told)}
 
+    def lay_out(self) -> None:
+        """From now on it keeps counts alone."""
+        assert self.ranks is not None
+
     @cached_property
     def ranks(self) -> RankTable:
         """Of all features that have a slot, which are some."""

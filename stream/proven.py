@@ -17,8 +17,8 @@ from detectors.cusum_bank import Crossings, CusumBank
 from detectors.e_detector import EDetector
 from detectors.tilts import Tilts
 from stream.panes import Ints
-from stream.unit_tilts import Terms
-from stream.watched import Key
+from stream.units import Key, Unit
+from stream.watched import Watched
 
 _HIGHEST_RATE = 0.01
 _WARNING = 0.5  # of what tells
@@ -27,9 +27,10 @@ _WARNING = 0.5  # of what tells
 class Proven:
     """Of one unit."""
 
-    def __init__(self, terms: Terms) -> None:
-        self._rate = min(terms.rate, _HIGHEST_RATE)
-        self._steps, self._up_only = terms.unit.steps, terms.unit.up_only
+    def __init__(self, unit: Unit, rate: float) -> None:
+        """`rate`: false alarms per value."""
+        self._rate = min(rate, _HIGHEST_RATE)
+        self._steps, self._up_only = unit.steps, unit.up_only
         self.held = False
         self._begin()
 
@@ -148,13 +149,15 @@ class MixedBank:
 
 
 def begun(
-    former: Mapping[Key, Proven], kept: Iterable[Key], wanted: Mapping[Key, Terms]
+    former: Mapping[Key, Proven], kept: Iterable[Key], wanted: Iterable[Watched]
 ) -> dict[Key, Proven]:
     """Of these units: those kept as they were, the others new."""
     stay = set(kept)
     return {
-        key: former[key] if key in stay and key in former else Proven(terms)
-        for key, terms in wanted.items()
+        one.key: former[one.key]
+        if one.key in stay and one.key in former
+        else Proven(one.unit, one.stake.rate)
+        for one in wanted
     }
 
 

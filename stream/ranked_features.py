@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from detectors.distance import chi_squared, ks
+from detectors.ordered import distinct
 from detectors.unit_maps import p_value
 from stream.columns import FEATURE, Column, Rows
 from stream.reference import Reference
@@ -47,7 +48,7 @@ def _moved(before: Column, after: Column, rows: Rows, sample: Rows) -> dict[str,
     texts, others = before.texts()[1], after.texts()[1]
     if min(len(texts), len(others)) < _FEWEST:
         return None
-    names = np.unique(np.concatenate([texts, others]))
+    names = distinct(np.concatenate([texts, others]))
     counts = [
         np.bincount(np.searchsorted(names, side), minlength=len(names)) for side in (texts, others)
     ]

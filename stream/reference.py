@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.log_buckets import bucket_of
+from detectors.ordered import distinct
 from stream.columns import Group
 from stream.frozen_table import FrozenTable
 from stream.pane_features import PaneFeatures
@@ -55,7 +56,7 @@ def all_coarse_values(table: PaneTable) -> dict[str, Values]:
     cells = features.whole.buckets
     values = np.bincount(cells.pane, cells.count, minlength=len(features)).astype(np.int64)
     is_heavy = cells.count > _FINE * values[cells.pane]
-    heavy = np.unique(cells.pane[is_heavy]).tolist()
+    heavy = distinct(cells.pane[is_heavy]).tolist()
     found = {name: coarse_values(table, name) for name in (features.names[i] for i in heavy)}
     return {name: of for name, of in found.items() if of is not None}
 

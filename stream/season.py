@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.dependence import Scan, scan_reference
+from detectors.ordered import distinct
 from stream.batches import taus_of
 from stream.columns import FEATURE
 from stream.pane_evidence import hours_of, without_mean
@@ -84,7 +85,7 @@ class SeasonGathering:
         self._counts = {name: [_merged(parts)] for name, parts in self._counts.items()}
         texts = {name: _merged(parts) for name, parts in self._texts.items()}
         most = self._max_categories
-        self._many |= {name for name, of in texts.items() if len(np.unique(of[1])) > most}
+        self._many |= {name for name, of in texts.items() if len(distinct(of[1])) > most}
         self._texts = {name: [of] for name, of in texts.items() if name not in self._many}
         self._waiting = 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from detectors.jump import Course
@@ -211,7 +210,7 @@ class Standards:
                 return known  # an alert is not disturbed by what is only provisional
             # nor are its beginnings, unless that has made known that values are worth less
             now = tau(feature, known.unit)
-            return replace(known, tau=now) if max(now) > _GROWN * max(known.tau) else known
+            return known.dependent(now) if max(now) > _GROWN * max(known.tau) else known
 
         def tau(feature: Feature, unit: Unit) -> tuple[float, ...]:
             # with a season values depend by the hour, which says nothing of what is wrong at any

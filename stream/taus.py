@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from detectors.dependence import FEWEST_TOGETHER
+from detectors.ordered import distinct
 from stream.batches import FEWEST, common_tau, taus_of, upper_taus_of
 from stream.columns import Rows
 from stream.pane_evidence import PaneReader
@@ -24,7 +23,7 @@ class Taus:
 
     def __init__(self, watch: Watch, recent: Rows | None, rules: Rules) -> None:
         self._watch, self._measured = watch, watch.taus()
-        self._panes = 0 if recent is None else len(np.unique(recent.pane_end))
+        self._panes = 0 if recent is None else len(distinct(recent.pane_end))
         self._reader: PaneReader | None = None
         if recent is not None and self._panes >= FEWEST_TOGETHER:
             table = summarise(recent, rules.pane_rows, rules.max_categories)
@@ -36,7 +35,7 @@ class Taus:
         if self._reader is None or not values:
             return
         read = self._reader.read(Together(values))
-        columns = UnitColumns((unit.key, unit.columns) for unit, _, _ in values)
+        columns = UnitColumns(unit for unit, _, _ in values)
         of_all = common_tau(self._watch.unmoved(columns), read.x, read.n, read.xx)
         self._watch.common_tau = max(self._watch.common_tau, of_all)
 

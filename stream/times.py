@@ -9,6 +9,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.ordered import distinct
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 UNCERTAIN = -1
@@ -74,7 +76,7 @@ def moments_ms(texts: Sequence[str]) -> NDArray[np.int64]:
     if len(texts) and (lengths == lengths[0]).all():
         made[:] = _alike(texts, int(lengths[0]))
         return made
-    for length in np.unique(lengths).tolist():
+    for length in distinct(lengths).tolist():
         rows = np.flatnonzero(lengths == length)
         made[rows] = _alike([texts[row] for row in rows.tolist()], length)
     return made

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.ordered import distinct
 from stream.columns import (
     FEATURE,
     Column,
@@ -72,7 +73,7 @@ def familiar_predictions(read: Read, form: Form) -> PredictionColumns:
     cells = {name: fields[f"features.{form.field(i)}"] for i, name in enumerate(form.names)}
     ordered = {f"{FEATURE}{name}": cells[name] for name in sorted(cells)}
     given, shapes = said.given(), []
-    for code in np.unique(given).tolist():
+    for code in distinct(given).tolist():
         rows = np.flatnonzero(given == code)
         some = ordered
         if len(rows) < len(given):

@@ -4,31 +4,49 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import lru_cache
 from itertools import accumulate
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from stream.feature_table import Ints
-from stream.watched import Key
+from stream.units import Key, Unit
 
 
 class UnitColumns(Mapping[Key, Ints]):
     """In the order of the units; the columns of one are made when they are asked for."""
 
-    __slots__ = ("_cuts", "_place", "every")
+    __slots__ = (
+        *("__weakref__", "_cuts", "_place", "counted", "counts", "every", "ranked", "units"),
+    )
 
-    def __init__(self, sizes: Iterable[tuple[Key, int]] = ()) -> None:
-        """Each unit with how many columns it has."""
-        of = dict(sizes)
-        self._place = {key: place for place, key in enumerate(of)}
-        self._cuts = [*accumulate(of.values(), initial=0)]
+    def __init__(self, units: Iterable[Unit] = ()) -> None:
+        """No two have a key."""
+        self.units = tuple(units)
+        self._place = {unit.key: place for place, unit in enumerate(self.units)}
+        self._cuts = [*accumulate((unit.columns for unit in self.units), initial=0)]
         self.every: Ints = np.arange(self._cuts[-1])
         self.every.setflags(write=False)
+        # the columns that have values of their own; of each column the place among these; shifts
+        own = [np.full(u.columns, u.measure != "shape") for u in self.units]
+        has_own = np.concatenate([np.zeros(0, np.bool_), *own])
+        has_own[self._cuts[:-1]] = True
+        self.counted: Ints = np.flatnonzero(has_own)
+        self.counts: Ints = np.cumsum(has_own) - 1
+        first = dict(zip(self.units, self._cuts, strict=False))
+        shifts = [cut for unit, cut in first.items() if unit.measure == "shift"]
+        self.ranked: Ints = np.array(shifts, np.int64)
 
     def __getitem__(self, key: Key) -> Ints:
         place = self._place[key]
         return self.every[self._cuts[place] : self._cuts[place + 1]]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._place
+
+    def place(self, key: Key) -> int:
+        """Of a unit among the units."""
+        return self._place[key]
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._place)
@@ -50,7 +68,12 @@ class UnitColumns(Mapping[Key, Ints]):
         return [*self._place][bisect_right(self._cuts, column) - 1]
 
 
-@lru_cache(maxsize=64)
-def columns_of(*sizes: tuple[Key, int]) -> UnitColumns:
+_KNOWN: WeakValueDictionary[tuple[Unit, ...], UnitColumns] = WeakValueDictionary()
+
+
+def columns_of(*units: Unit) -> UnitColumns:
     """Those of equal units are the same ones: versions, segments and models are often alike."""
-    return UnitColumns(sizes)
+    known = _KNOWN.get(units)
+    if known is None:
+        _KNOWN[units] = known = UnitColumns(units)
+    return known

@@ -35,7 +35,7 @@ def standing(one: Watched, x: Ints, n: Ints, looks: float, told: float) -> Stand
     """Of a unit that fires, from sums over its columns; it is looked at again and again, from so
     many values on. `told`: the smallest effect that its alert told. Of scores each bin
     must be well that has values."""
-    floor, unit = one.terms.floor, one.unit
+    floor, unit = one.floor, one.unit
     columns = np.flatnonzero((n > 0) & (one.terms.baseline.n > 0))
     if not len(columns):
         return "open"
@@ -79,7 +79,7 @@ def moved_as_a_whole(one: Watched, x: Ints, n: Ints, looks: float) -> float:
 
 def interval_of(one: Watched, x: Ints, n: Ints, looks: float) -> Interval:
     """The difference to the reference of how things are now: in the terms of its floor."""
-    unit, before, tau = one.unit, one.terms.baseline, max(one.terms.tau)
+    unit, before, tau = one.unit, one.terms.baseline, max(one.tau)
     if unit.measure == "shift":
         return score_difference(x[0], n[0], before.n[0], tau=tau, level=SURE, anytime=looks)
     if unit.measure == "shape":
@@ -94,7 +94,7 @@ def _room(one: Watched, told: float) -> NDArray[np.float64]:
     of_values = one.unit.measure == "shift"  # its floor is in σ
     least = tilts.smallest * (1.0 if of_values else tilts.sd)
     able = np.where(np.isfinite(least), least, 0.0)
-    room: NDArray[np.float64] = np.maximum(np.minimum(able, 0.5 * told), one.terms.floor)
+    room: NDArray[np.float64] = np.maximum(np.minimum(able, 0.5 * told), one.floor)
     return room
 
 
@@ -102,7 +102,7 @@ def is_refuted(one: Watched, x: Ints, n: Ints, looks: float) -> bool:
     """Of a twin: whether judged predictions rule out that errors moved by half of what their
     scores let expect."""
     expected = interval_of(one, x, n, looks)
-    if abs(expected.estimate) < one.terms.floor or not (n[1] and one.terms.baseline.n[1]):
+    if abs(expected.estimate) < one.floor or not (n[1] and one.terms.baseline.n[1]):
         return False
     half = 0.5 * float(expected.estimate) * one.unit.scale
     measured = _rate(one, 1, x, n, looks)
@@ -117,5 +117,5 @@ def _upward(found: Interval, least: float) -> Interval:
 def _rate(one: Watched, column: int | Ints, x: Ints, n: Ints, looks: float) -> Interval:
     before, steps = one.terms.baseline, one.unit.steps
     then = (before.x[column] / steps, before.n[column])
-    tau = max(one.terms.tau)
+    tau = max(one.tau)
     return rate_difference(x[column] / steps, n[column], *then, tau=tau, level=SURE, anytime=looks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,57 +47,107 @@ class Evidence:
 
 
 class Together:
-    """Of the units those that are read together; `others`: the rest, each with its first
-    column."""
+    """Of the units those that are read together; `others`: the rest, each with its first column.
+
+    Which these are, and where, is held once for all groups whose units are alike."""
+
+    __slots__ = ("_layout", "_profiles")
 
     def __init__(self, units: Sequence[Asked]) -> None:
-        self._ranked: dict[int, _Ranked] = {}  # by profile
-        self._faults = _Faults()
-        self.others: list[tuple[Asked, int]] = []
-        first = 0
+        profiles: dict[int, tuple[int, Profile]] = {}
+        placed: list[_Placed] = []
         for unit, profile, numeric in units:
-            slot = profile.slots.get(unit.name) if numeric else None
-            if unit.measure in {"null", "absent", "type_error", "unlabelled"}:
-                self._faults.add(unit, first, numeric=numeric)
-            elif unit.measure == "out_of_range" and slot is not None:
-                self._of(profile).beyond(unit.name, slot, first)
-            elif unit.measure == "shape" and slot is not None:
-                self._of(profile).shape(unit.name, slot, first)
-            elif unit.measure == "shift" and slot is not None and not profile.season(unit.name):
-                self._of(profile).shift(unit.name, slot, first)
-            else:
-                self.others.append(((unit, profile, numeric), first))
-            first += unit.columns
-        self.columns = first
+            place, _ = profiles.setdefault(id(profile), (len(profiles), profile))
+            slot = profile.slots.get(unit.name, -1) if numeric else -1
+            if unit.measure == "shift" and profile.season(unit.name):
+                slot = -1
+            placed.append((unit, numeric, place, slot))
+        self._profiles = tuple(profile for _, profile in profiles.values())
+        self._layout = _layout(tuple(placed))
+        for place in self._layout.ranked:
+            self._profiles[place].lay_out()
 
-    def _of(self, profile: Profile) -> _Ranked:
-        return self._ranked.setdefault(id(profile), _Ranked(profile.ranks))
+    @property
+    def columns(self) -> int:
+        return self._layout.columns
+
+    @property
+    def others(self) -> list[tuple[Asked, int]]:
+        return [
+            ((unit, self._profiles[place], numeric), first)
+            for (unit, numeric, place, _), first in self._layout.others
+        ]
 
     def read(self, run: PaneTable) -> Evidence:
         """The columns of the others are 0."""
-        shape = len(run), self.columns
+        layout, shape = self._layout, (len(run), self._layout.columns)
         read = Evidence(*(np.zeros(shape, np.int64) for _ in range(3)))
         features = PaneFeatures.of(run.features, len(run))
-        self._faults.read(run, features, read)
-        for ranked in self._ranked.values():
-            ranked.read(len(run), features, read)
+        layout.faults.read(run, features, read)
+        for place, ranked in layout.ranked.items():
+            ranked.read(self._profiles[place].ranks, len(run), features, read)
         return read
+
+
+_Placed = tuple[Unit, bool, int, int]
+"""A unit, whether its feature is numeric, which of the profiles, and the slot there or -1."""
+
+
+class _Layout:
+    """Where what is read goes."""
+
+    __slots__ = ("__weakref__", "columns", "faults", "others", "ranked")
+
+    def __init__(self, units: Sequence[_Placed]) -> None:
+        self.ranked: dict[int, _Ranked] = {}  # by profile
+        self.faults = _Faults()
+        self.others: list[tuple[_Placed, int]] = []
+        first = 0
+        for unit, numeric, place, slot in units:
+            if unit.measure in {"null", "absent", "type_error", "unlabelled"}:
+                self.faults.add(unit, first, numeric=numeric)
+            elif unit.measure == "out_of_range" and slot >= 0:
+                self._of(place).beyond(unit.name, slot, first)
+            elif unit.measure == "shape" and slot >= 0:
+                self._of(place).shape(unit.name, slot, first)
+            elif unit.measure == "shift" and slot >= 0:
+                self._of(place).shift(unit.name, slot, first)
+            else:
+                self.others.append(((unit, numeric, place, slot), first))
+            first += unit.columns
+        self.columns = first
+
+    def _of(self, place: int) -> _Ranked:
+        return self.ranked.setdefault(place, _Ranked())
+
+
+_LAYOUTS: WeakValueDictionary[tuple[_Placed, ...], _Layout] = WeakValueDictionary()
+
+
+def _layout(units: tuple[_Placed, ...]) -> _Layout:
+    known = _LAYOUTS.get(units)
+    if known is None:
+        _LAYOUTS[units] = known = _Layout(units)
+    return known
 
 
 class _Places:
     """Of features by name among those of a run: most runs have the same."""
 
+    __slots__ = ("_known",)
+
     def __init__(self) -> None:
-        self._among: tuple[str, ...] | None = None
-        self._found: Ints = np.zeros(0, np.int64)
+        # among which, and where: one object, as other threads may ask too
+        self._known: tuple[tuple[str, ...], Ints] | None = None
 
     def of(self, names: Sequence[str], among: tuple[str, ...]) -> Ints:
-        """-1 where one is not there."""
-        if among != self._among or len(names) != len(self._found):
+        """-1 where one is not there; `names` are the same each time."""
+        known = self._known
+        if known is None or among != known[0]:
             places = {name: place for place, name in enumerate(among)}
-            self._found = np.array([places.get(name, -1) for name in names], np.int64)
-            self._among = among
-        return self._found
+            found = np.array([places.get(name, -1) for name in names], np.int64)
+            self._known = known = among, found
+        return known[1]
 
 
 class _Faults:
@@ -151,8 +202,7 @@ class _Faults:
 class _Ranked:
     """What is compared with the ranks of one profile."""
 
-    def __init__(self, table: RankTable) -> None:
-        self._table = table
+    def __init__(self) -> None:
         # slot, and the columns of the ranks, of what is beyond them, the first one of the bins
         self._asked: dict[str, list[int]] = {}
         self._places = _Places()
@@ -174,38 +224,45 @@ class _Ranked:
         self._asked = {}
         return names, laid
 
-    def read(self, panes: int, features: PaneFeatures, into: Evidence) -> None:
+    def read(self, table: RankTable, panes: int, features: PaneFeatures, into: Evidence) -> None:
         names, asked = self._laid
         feature = self._places.of(names, features.names)
         if native.IN_USE:
             sums = into.x, into.n, into.xx
-            self._table.read(panes, (feature, *asked), features.whole, sums)
+            table.read(panes, (feature, *asked), features.whole, sums)
             return
         there = np.flatnonzero(feature >= 0)
         if len(there):
-            self._read(panes, features, feature[there], [of[there] for of in asked], into)
+            found = feature[there], [of[there] for of in asked]
+            self._read(table, panes, features, found, into)
 
+    @staticmethod
     def _read(
-        self, panes: int, features: PaneFeatures, feature: Ints, asked: list[Ints], into: Evidence
+        table: RankTable,
+        panes: int,
+        features: PaneFeatures,
+        found: tuple[Ints, list[Ints]],
+        into: Evidence,
     ) -> None:
+        feature, asked = found
         slots, shift, beyond, shapes = asked
         cells = features.whole.buckets
         number, pane, place = sliced(cells, panes, feature)
         key, count = cells.key[place], cells.count[place]
-        at = self._table.places(slots[number], key)
+        at = table.places(slots[number], key)
         group = number * panes + pane
         shape = len(feature), panes
 
         some = np.flatnonzero(shift >= 0)
         if len(some):
             cuts = np.searchsorted(group, np.arange(len(feature) * panes + 1))
-            sums = self._table.sums(slots[number], at, count, cuts)
+            sums = table.sums(slots[number], at, count, cuts)
             for array, of in zip((into.n, into.x, into.xx), sums, strict=True):
                 array[:, shift[some]] = of.reshape(shape)[some].T
 
         some = np.flatnonzero(beyond >= 0)
         if len(some):
-            columns, is_out = beyond[some], self._table.are_beyond(slots[number], key)
+            columns, is_out = beyond[some], table.are_beyond(slots[number], key)
             out = np.bincount(group[is_out], count[is_out], len(feature) * panes).reshape(shape)
             numbers = features.whole.number.reshape(len(features), panes)[feature[some]]
             into.x[:, columns] = into.xx[:, columns] = out[some].T
@@ -214,9 +271,9 @@ class _Ranked:
         some = np.flatnonzero(shapes >= 0)
         if len(some):
             first = shapes[number]
-            flat = pane * into.x.shape[1] + first + self._table.bins_of(at)
+            flat = pane * into.x.shape[1] + first + table.bins_of(at)
             counts = np.bincount(flat[first >= 0], count[first >= 0], into.x.size)
-            bins = self._table.bins[slots[some]]
+            bins = table.bins[slots[some]]
             values = np.bincount(group, count, len(feature) * panes).reshape(shape)[some]
             whole = np.repeat(shapes[some] - np.cumsum(bins) + bins, bins) + np.arange(bins.sum())
             counts = counts.reshape(into.x.shape)[:, whole]

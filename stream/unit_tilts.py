@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from stream.estimated_error import estimates
 from stream.panes import Ints
 from stream.profile import Profile
 from stream.rate_events import rate_of
+from stream.reference import Reference
 from stream.rules import FloorRule, RateRule
 from stream.units import Unit, is_fault
 
@@ -57,13 +57,8 @@ def baseline_of(unit: Unit, profile: Profile, *, numeric: bool) -> Baseline:
     if unit.measure == "estimate":
         x, n, _ = estimates(reference.table, unit.name, unit.scale)
         return Baseline(x[0], n[0])
-    frozen = reference.feature(unit.name)
-    assert frozen is not None
-    if unit.measure == "rate":
-        ones = frozen.buckets.count[frozen.buckets.key != 0].sum()
-        return Baseline(np.array([ones]), frozen.number)
-    if unit.measure == "mean":
-        return Baseline(steps_of(frozen, 1, unit.scale)[0], frozen.number)
+    if unit.measure in {"rate", "mean"}:
+        return _of_values(unit, reference)
     of = profile.number(unit.name) if numeric else profile.text(unit.name)
     assert of is not None
     if unit.measure == "shape":
@@ -75,16 +70,21 @@ def baseline_of(unit: Unit, profile: Profile, *, numeric: bool) -> Baseline:
     return _rate(0, of.count, of.count * SCORE_UNIT**2)
 
 
-@lru_cache(maxsize=1024)
+def _of_values(unit: Unit, reference: Reference) -> Baseline:
+    frozen = reference.feature(unit.name)
+    assert frozen is not None
+    if unit.measure == "rate":
+        ones = frozen.buckets.count[frozen.buckets.key != 0].sum()
+        return Baseline(np.array([ones]), frozen.number)
+    return Baseline(steps_of(frozen, 1, unit.scale)[0], frozen.number)
+
+
 def _rate(events: int, count: int, squares: int = 0) -> Baseline:
-    """Most faults are alike, there was none; ranks are as they begin."""
     return Baseline(_counts(1, events), _counts(1, count), squares)
 
 
-@lru_cache(maxsize=1024)
 def _counts(columns: int, count: int) -> Ints:
     counts: Ints = np.full(columns, count, np.int64)
-    counts.setflags(write=False)
     return counts
 
 

@@ -38,7 +38,7 @@ from stream.unit_effects import (
 )
 from stream.unit_tilts import Baseline, Terms, tilts_of, widened
 from stream.units import COVERAGE
-from stream.watched import Key, Watched
+from stream.watched import Key, Watched, WatchedUnits
 
 WIDER = 1.1  # times the spread of the reference is another one
 
@@ -74,7 +74,7 @@ class Walk:
     def __init__(
         self,
         *,
-        watched: dict[Key, Watched],
+        watched: WatchedUnits,
         firing: dict[Key, Firing],
         over: dict[Key, Firing],
         columns: UnitColumns,
@@ -187,7 +187,7 @@ class Walk:
         behind = self._behind(key)
         spread = 1.0 if behind is None else behind.learned.spread(self._patience.learn)
         effect = effect_of(one, crossing.column, crossing.x, crossing.n, spread)
-        is_little = bool(abs(effect.estimate) < one.terms.floor)
+        is_little = bool(abs(effect.estimate) < one.floor)
         is_unsure = over is not None and not self._is_sure(one, effect, over)
         is_back = firing is not None and bool(effect.low <= 0.0 <= effect.high)
         is_little = is_little or is_unsure or is_back or not self._may_tell(one, crossing)
@@ -205,7 +205,7 @@ class Walk:
             self._tell(crossing, one, effect)
 
     def _is_sure(self, one: Watched, effect: Interval, over: Firing) -> bool:
-        return is_beyond(effect, one.terms.floor, max(over.ended, 1))
+        return is_beyond(effect, one.floor, max(over.ended, 1))
 
     def _fire(self, key: Key, now_ms: int) -> Firing:
         over, columns = self._over.pop(key, None), self._watched[key].unit.columns
@@ -320,7 +320,7 @@ class Walk:
             now, effect = self._since(one, firing, learned, column, row)
             is_news = firing.is_open and firing.is_news(column, effect)
             is_news = is_news or firing.is_surely_news(column, effect)
-            is_much = abs(effect.estimate) >= one.terms.floor
+            is_much = abs(effect.estimate) >= one.floor
             if is_news and is_much and self._may_tell(one, now):
                 self._tell(now, one, effect)
         firing.learn_on(for_ever=is_over)

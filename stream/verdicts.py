@@ -173,7 +173,7 @@ def describe_crossing(
 
 
 def _detector(context: Context, told: Told) -> str:
-    if told.watched.proven:
+    if told.watched.stake.proven:
         return "e_detector"
     return "score_cusum" if context.detector == "shift" else "bernoulli_cusum"
 

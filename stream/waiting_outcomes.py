@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.ordered import distinct
 from stream.native_meetings import Marks as Met
 from stream.native_meetings import marked
 from stream.rules import Rules
@@ -113,7 +114,7 @@ class WaitingOutcomes:
                 end = pane_end_ms(run.columns["effective"], pane_ms)
                 inside = (end > after_ms) & (end <= until_ms) & ~run.columns["retracted"]
                 keys.append(run.columns["key"][inside])
-        return np.unique(np.concatenate(keys))
+        return distinct(np.concatenate(keys))
 
     # -- what has become of them
 

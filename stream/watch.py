@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,12 +21,13 @@ from stream.profile import Profile
 from stream.proven import MixedBank, Proven, begun
 from stream.rules import Rules
 from stream.shared_sums import SharedSums
-from stream.unit_columns import UnitColumns, columns_of
+from stream.unit_columns import UnitColumns
 from stream.unit_reading import Together
+from stream.unit_sums import UnitSums
 from stream.unit_tilts import Baseline, Terms, tilts_of
 from stream.unit_walk import Crossing, Told, Walk
 from stream.units import Unit
-from stream.watched import Key, Watched, watched
+from stream.watched import Key, Watched, WatchedUnits, watched
 
 _GROWN = 1.25  # times as much has been learned: the constants are made anew
 
@@ -38,10 +38,9 @@ class Watch:
         self._enough = enough
         self.inputs = inputs
         self.shared: SharedSums | None = None  # where models share a feature
-        self.watched: dict[Key, Watched] = {}
+        self.watched = WatchedUnits()
         self.firing: dict[Key, Firing] = {}
         self._over: dict[Key, Firing] = {}  # of alerts that have ended of late
-        self._columns = UnitColumns()  # of the bank, in the order of `watched`
         self._together = Together([])
         self._bank: CusumBank | None = None
         self._proven: dict[Key, Proven] = {}
@@ -51,33 +50,39 @@ class Watch:
         self._taus: dict[Key, tuple[float, ...]] = {}  # as last measured, also of what fires
         self.inherited: Mapping[Key, tuple[float, ...]] = {}  # of a reference that is not its own
         self.common_tau = 1.0  # of all series together, while little is known of each
-        self._usual: Ints = np.zeros((3, 0), np.int64)  # x, n, xx of what is compared with
-        self._tilted: Ints = np.zeros(0, np.int64)  # n when the constants were made
+        self._usual = UnitSums(self._columns)  # of what is compared with
+        self._tilted: Ints = np.zeros(0, np.int64)  # n when the constants were made, of `counted`
 
     def arrange(self, units: Iterable[Watched]) -> None:
         """From the next pane on these are watched, in this order: those that are the very ones
         watched already go on, the others begin anew. What fires and stays goes on firing."""
         before, columns, bank = self.watched, self._columns, self._bank
-        usual, tilted = self._usual, self._tilted
-        self.watched = {one.key: one for one in units}
-        kept = [key for key, one in self.watched.items() if before.get(key) is one]
-        fresh = [one for key, one in self.watched.items() if before.get(key) is not one]
+        usual, tilted = self._usual.whole(), self._tilted[columns.counts].astype(np.int64)
+        those = [*{one.key: one for one in units}.values()]
+        self.watched = WatchedUnits(those)
+        kept = [one.key for one in those if before.has(one)]
+        fresh = [one for one in those if not before.has(one)]
         # while a new profile has its scores: it keeps counts alone once it is laid out
-        self._bank = _bank(bank, [columns[key] for key in kept], fresh)
+        terms = [one.terms for one in fresh]
+        self._bank = _bank(bank, [columns[key] for key in kept], terms)
         self._lay_out()
         if self._bank is not None and kept and fresh:
             places = [self._columns[key] for key in (*kept, *(one.key for one in fresh))]
             self._bank = self._bank.take(np.argsort(np.concatenate(places), kind="stable"))
-        wanted = {key: one.terms for key, one in self.watched.items() if one.proven}
+        wanted = [one for one in self.watched.values() if one.stake.proven]
         self._proven = begun(self._proven, kept, wanted)
         moves = [(columns[key], self._columns[key]) for key in kept]
-        self.learning.arrange(len(self._columns.every), moves)
-        self._usual = _sums([one.baseline for one in self.watched.values()])
-        self._tilted = self._usual[1].copy()
+        self.learning.arrange(self._columns, moves)
+        now_usual = np.zeros((3, len(self._columns.every)), np.int64)
+        for of in terms:
+            at, sums = self._columns[of.unit.key], of.baseline
+            now_usual[0, at], now_usual[1, at], now_usual[2, at] = sums.x, sums.n, sums.xx
+        now_tilted = now_usual[1].copy()
         for was, now in moves:
-            self._usual[:, now], self._tilted[now] = usual[:, was], tilted[was]
+            now_usual[:, now], now_tilted[now] = usual[:, was], tilted[was]
+        self._hold(now_usual, now_tilted)
         if self.inputs is not None:
-            self.inputs.arrange(self.watched, self._columns)
+            self.inputs.arrange(self.watched, {one.key for one in fresh})
         self.firing = {key: f for key, f in self.firing.items() if key in self.watched}
         self._over = {key: f for key, f in self._over.items() if key in self.watched}
         for one in fresh:
@@ -89,7 +94,11 @@ class Watch:
     def _lay_out(self) -> None:
         watched = self.watched.values()
         self._together = Together([(one.unit, one.profile, one.numeric) for one in watched])
-        self._columns = columns_of(*((key, one.unit.columns) for key, one in self.watched.items()))
+
+    @property
+    def _columns(self) -> UnitColumns:
+        """Of the bank, in the order of `watched`."""
+        return self.watched.columns
 
     def calm(self) -> set[Key]:
         """Units that neither fire nor are on the way to it."""
@@ -205,37 +214,44 @@ class Watch:
             return
         due: list[Key] = []
         calm = self.calm()
+        usual, tilted = self._usual.whole(), self._tilted[self._columns.counts].astype(np.int64)
         for key, columns in self._columns.items():
             if key in calm and key not in self._over:
-                self._usual[:, columns] += sums[:, columns]
-                if (self._usual[1, columns] >= _GROWN * self._tilted[columns]).all():
+                usual[:, columns] += sums[:, columns]
+                if (usual[1, columns] >= _GROWN * tilted[columns]).all():
                     due.append(key)
+        self._hold(usual, tilted)
         if due:
             of = np.concatenate([self._columns[key] for key in due])
             tilts = tilts_of([self._usual_terms(key) for key in due])
             self._bank.replace(self._bank.tilts.put(of, tilts))
-            self._tilted[of] = self._usual[1, of]
+            tilted[of] = usual[1, of]
+            self._hold(usual, tilted)
+
+    def _hold(self, usual: Ints, tilted: Ints) -> None:
+        """Sums of what is compared with, (3, columns), and n when the constants were made."""
+        self._usual = UnitSums.of(self._columns, usual)
+        counts = tilted[self._columns.counted]
+        self._tilted = counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
 
     def _absorb(self, key: Key, within: Baseline) -> None:
         columns = self._columns[key]
-        self._usual[0, columns] += within.x
-        self._usual[1, columns] += within.n
-        self._usual[2, columns] += within.xx
-        self._tilted[columns] = self._usual[1, columns]  # constants are made of these
+        usual, tilted = self._usual.whole(), self._tilted[self._columns.counts].astype(np.int64)
+        usual[:, columns] += within.x, within.n, np.full(len(columns), within.xx)
+        tilted[columns] = usual[1, columns]  # constants are made of these
+        self._hold(usual, tilted)
 
     def _usual_terms(self, key: Key) -> Terms:
         """Those of the reference, and of all that has been learned since."""
-        terms, columns = self.watched[key].terms, self._columns[key]
-        x, n, xx = (*self._usual[:2, columns], self._usual[2, columns[0]])
-        if (n == terms.baseline.n).all():
-            return terms
-        return replace(terms, baseline=Baseline(x, n, int(xx)))
+        x, n, xx = self._usual.whole()[:, self._columns[key]]
+        return self.watched[key].terms_by(Baseline(x, n, int(xx[0])))
 
     def _is_current(self, key: Key) -> bool:
         """Nothing was learned since the constants were made: they are those of the usual terms, as
         long as it did not fire."""
         columns = self._columns[key]
-        return bool((self._usual[1, columns] == self._tilted[columns]).all())
+        tilted = self._tilted[self._columns.counts[columns]]
+        return bool((self._usual.whole()[1, columns] == tilted).all())
 
     # -- state
 
@@ -263,8 +279,8 @@ class Watch:
             "batches": None if self._batches is None else self._batches.snapshot(),
             "taus": [[*key, list(tau)] for key, tau in self._taus.items()],
             **({} if self.common_tau == 1.0 else {"common_tau": self.common_tau}),
-            "usual": self._usual.flatten(),
-            "tilted": self._tilted.copy(),
+            "usual": self._usual.whole().flatten(),
+            "tilted": self._tilted[self._columns.counts].astype(np.int64),
             "inputs": None if self.inputs is None else self.inputs.snapshot(),
             **({"over": [[*key, of.snapshot()] for key, of in over.items()]} if over else {}),
             **({} if self.shared is None else {"shared": self.shared.snapshot()}),
@@ -274,6 +290,7 @@ class Watch:
         self, profiles: Mapping[str, Profile], rules: Rules, model_id: str, plain: dict[str, Any]
     ) -> None:
         """`profiles`: of the references that units are compared with, by id."""
+        those: list[Watched] = []
         for name, measure, columns, scale, reference_id, numeric, share, tau in plain["units"]:
             unit, profile = Unit.of(name, measure, columns, scale), profiles[reference_id]
             one = watched(
@@ -285,12 +302,13 @@ class Watch:
                 rules=rules,
                 model=model_id,
             )
-            self.watched[one.key] = one
-        keys = {key: key for key in self.watched}
+            those.append(one)
+        self.watched = WatchedUnits(those)
         self._lay_out()
         for name, measure, state in plain.get("proven", []):  # since 0.2
-            self._proven[name, measure] = Proven(self.watched[name, measure].terms)
-            self._proven[name, measure].restore(state)
+            one = self.watched[name, measure]
+            self._proven[one.key] = Proven(one.unit, one.stake.rate)
+            self._proven[one.key].restore(state)
         if plain["bank"] is not None:
             columns = len(plain["tilted"])
             tilts = Tilts.restore(_rows(plain["tilts"], columns))
@@ -298,19 +316,18 @@ class Watch:
         self.firing = {(name, m): Firing.restore(state) for name, m, state in plain["firing"]}
         over = plain.get("over", ())
         self._over = {(name, m): Firing.restore(state) for name, m, state in over}
-        self.learning = Learning.restore(plain["learning"])
+        self.learning = Learning.restore(self._columns, plain["learning"])
         batches, columns = plain["batches"], len(plain["tilted"])
         self._batches = None if batches is None else Batches.restore(batches)
         taus = {(name, m): _same(tuple(tau)) for name, m, tau in plain.get("taus", ())}
-        self._taus = {keys.get(key, key): tau for key, tau in taus.items()}
+        self._taus = taus
         self.common_tau = plain.get("common_tau", 1.0)
-        self._usual = np.array(plain["usual"]).reshape(3, columns)
-        self._tilted = np.array(plain["tilted"])
+        self._hold(np.array(plain["usual"]).reshape(3, columns), np.array(plain["tilted"]))
         if "shared" in plain:
             self.shared = SharedSums.restore(plain["shared"])
         if self.inputs is not None:
             inputs = plain.get("inputs") or []  # since 0.2
-            self.inputs.restore(inputs, self.watched, self._columns)
+            self.inputs.restore(inputs, self.watched)
 
 
 @lru_cache(maxsize=1024)
@@ -331,17 +348,9 @@ def _rows(arrays: Mapping[str, NDArray[Any]], columns: int) -> dict[str, NDArray
     }
 
 
-def _sums(baselines: Iterable[Baseline]) -> Ints:
-    """x, n, xx of all their columns, (3, columns)."""
-    columns = [[b.x, b.n, np.full(len(b.x), b.xx)] for b in baselines]
-    if not columns:
-        return np.zeros((3, 0), np.int64)
-    return np.concatenate([np.array(column, np.int64) for column in columns], axis=1)
-
-
-def _bank(former: CusumBank | None, kept: list[Ints], fresh: list[Watched]) -> CusumBank | None:
+def _bank(former: CusumBank | None, kept: list[Ints], fresh: list[Terms]) -> CusumBank | None:
     """These columns of the former one, then the fresh units."""
-    tilts = tilts_of([one.terms for one in fresh]) if fresh else None
+    tilts = tilts_of(fresh) if fresh else None
     if former is None or not kept:
         return None if tilts is None else CusumBank(tilts)
     which = np.concatenate(kept)

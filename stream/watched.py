@@ -2,41 +2,128 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from detectors.rank_scores import RankScores
 from stream.budget import false_alerts_per_prediction
 from stream.judgement import is_of_class
 from stream.profile import Profile
 from stream.rules import Rules
+from stream.unit_columns import UnitColumns, columns_of
 from stream.unit_tilts import Baseline, Terms, baseline_of, floor_of
 from stream.units import Key, Unit
 
-__all__ = ["Key", "Watched", "watched"]
+__all__ = ["Key", "Stake", "Watched", "WatchedUnits", "watched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """How a unit is watched, whatever it is of: most of a group have that of others."""
+
+    numeric: bool
+    share: float  # of the model's budget
+    floor: float
+    rate: float  # false alarms per value
+    tau: tuple[float, ...] = (1.0,)
+    proven: bool = False  # under an e-detector, not the bank
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Watched:
+    """Made when it is asked for; what it is compared with follows from the profile."""
+
     unit: Unit
     profile: Profile
-    numeric: bool
-    share: float  # of the model's budget
-    baseline: Baseline
-    floor: float
-    rate: float  # false alarms per value
-    ranks: RankScores | None
-    tau: tuple[float, ...] = (1.0,)
-    proven: bool = False  # under an e-detector, not the bank
+    stake: Stake
 
     @property
     def key(self) -> Key:
         return self.unit.key
 
     @property
+    def numeric(self) -> bool:
+        return self.stake.numeric
+
+    @property
+    def share(self) -> float:
+        return self.stake.share
+
+    @property
+    def floor(self) -> float:
+        return self.stake.floor
+
+    @property
+    def tau(self) -> tuple[float, ...]:
+        return self.stake.tau
+
+    @property
+    def baseline(self) -> Baseline:
+        return baseline_of(self.unit, self.profile, numeric=self.numeric)
+
+    @property
+    def ranks(self) -> RankScores | None:
+        """What gave the ranks of a shift, unless they know the hours."""
+        name = self.unit.name
+        if self.unit.measure != "shift" or self.profile.season(name) is not None:
+            return None
+        numbers = self.profile.number(name)
+        return None if numbers is None else numbers.scores
+
+    @property
     def terms(self) -> Terms:
         """Made anew for who asks."""
-        return Terms(self.unit, self.baseline, self.floor, self.rate, self.ranks, self.tau)
+        return self.terms_by(self.baseline)
+
+    def terms_by(self, baseline: Baseline) -> Terms:
+        """Those compared with this."""
+        stake = self.stake
+        return Terms(self.unit, baseline, stake.floor, stake.rate, self.ranks, stake.tau)
+
+    def dependent(self, tau: tuple[float, ...]) -> Watched:
+        """The same, of values that depend so much: another one, that begins anew."""
+        return Watched(self.unit, self.profile, replace(self.stake, tau=tau))
+
+
+class WatchedUnits(Mapping[Key, Watched]):
+    """In order, without an object for each."""
+
+    __slots__ = ("_profiles", "_stakes", "columns")
+
+    def __init__(self, units: Iterable[Watched] = ()) -> None:
+        of = {one.key: one for one in units}.values()
+        self.columns: UnitColumns = columns_of(*(one.unit for one in of))
+        alike: dict[Stake, Stake] = {}
+        self._stakes = tuple(alike.setdefault(one.stake, one.stake) for one in of)
+        profiles = tuple(one.profile for one in of)
+        is_one = all(profile is profiles[0] for profile in profiles)
+        self._profiles = profiles[:1] if is_one else profiles
+
+    def _at(self, place: int) -> Watched:
+        profile = self._profiles[place if len(self._profiles) > 1 else 0]
+        return Watched(self.columns.units[place], profile, self._stakes[place])
+
+    def __getitem__(self, key: Key) -> Watched:
+        return self._at(self.columns.place(key))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.columns
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self._stakes)
+
+    def unit(self, key: Key) -> Unit:
+        return self.columns.units[self.columns.place(key)]
+
+    def has(self, one: Watched) -> bool:
+        """Whether this is the very one watched here, not one made anew, be it on equal terms."""
+        if one.key not in self.columns:
+            return False
+        mine = self[one.key]
+        return mine.stake is one.stake and mine.profile is one.profile
 
 
 def watched(
@@ -56,24 +143,5 @@ def watched(
     if is_of_class(unit.name):  # counted in what is of the class: those are so many fewer
         rate *= reference.count / max(int(baseline.n[0]), 1)
     floor = floor_of(unit, rules.floors_of(model), rules.rates, baseline)
-    numbers = profile.number(unit.name) if unit.measure == "shift" else None
-    has_season = profile.season(unit.name) is not None
-    ranks = None if numbers is None or has_season else numbers.scores
-    return Watched(
-        unit=unit,
-        profile=profile,
-        numeric=numeric,
-        share=_same(share),
-        baseline=baseline,
-        floor=_same(floor),
-        rate=_same(rate),
-        ranks=ranks,
-        tau=tau,
-        proven=rules.is_proven(model) and unit.is_rate,
-    )
-
-
-@lru_cache(maxsize=256, typed=True)
-def _same(number: float) -> float:
-    """Most units have the terms of others."""
-    return number
+    proven = rules.is_proven(model) and unit.is_rate
+    return Watched(unit, profile, Stake(numeric, share, floor, rate, tau, proven))

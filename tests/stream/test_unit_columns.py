@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.unit_columns import UnitColumns
-from stream.watched import Key
+from stream.units import Key, Unit
 
 
 @given(st.lists(st.integers(1, 5), max_size=8), st.sets(st.integers(0, 7)))
 def test_each_unit_has_its_own_and_none_is_left_over(sizes: list[int], some: set[int]) -> None:
     keys: list[Key] = [(f"feature:{i}", "shift") for i in range(len(sizes))]
-    columns = UnitColumns(zip(keys, sizes, strict=True))
+    columns = UnitColumns(Unit(*key, size) for key, size in zip(keys, sizes, strict=True))
     naive = [key for key, size in zip(keys, sizes, strict=True) for _ in range(size)]
     assert [*columns] == keys
     assert [columns.owner(column) for column in columns.every.tolist()] == naive
