@@ -1,5 +1,6 @@
 """The constants of a bank of CUSUMs, in one piece of memory: once for all series that are alike."""
 
+import zlib
 from dataclasses import fields, replace
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,9 @@ Bools = npt.NDArray[np.bool_]
 
 _LARGEST = 2**31 - 1
 
+Packed = tuple[bytes, bytes]
+"""What each pane is told by; and what is asked for when something is told or changed, in less."""
+
 
 class Constants:
     """What `constants_of` packed, to be read: made anew for each use.
@@ -22,12 +26,23 @@ class Constants:
     A cell is a tilt that a series of a kind has a use for; of one kind all constants are equal.
     """
 
-    def __init__(self, block: bytes, tilts: int) -> None:
-        (
-            *self._about, self.gain, self.cost, self.steps, self.theta, self.start, self.kind,
-            self._placed, self._is_rate,
-        ) = views(block)  # fmt: skip
+    def __init__(self, block: Packed, tilts: int) -> None:
+        hot, self._cold = block
+        self.gain, self.cost, self.steps, self.start, self.kind = views(hot)
         self._tilts = tilts
+
+    @cached_property
+    def _rest(self) -> list[npt.NDArray[Any]]:
+        return views(zlib.decompress(self._cold))
+
+    @property
+    def theta(self) -> npt.NDArray[Any]:
+        """Sizes of the changes that the cells look for."""
+        return self._rest[0]
+
+    @property
+    def _is_rate(self) -> Bools:
+        return self._rest[1]
 
     @property
     def step(self) -> int:
@@ -57,7 +72,7 @@ class Constants:
     @property
     def _place(self) -> Bools:
         kinds = len(self._is_rate)
-        flat = np.unpackbits(self._placed, count=kinds * self._tilts).astype(np.bool_)
+        flat = np.unpackbits(self._rest[2], count=kinds * self._tilts).astype(np.bool_)
         return flat.reshape(kinds, self._tilts)
 
     def laid(self) -> tuple[Ints, Ints]:
@@ -73,7 +88,7 @@ class Constants:
         place, kinds = self._place, len(self._is_rate)
         threshold = whole(self.height, place)
         threshold[~place] = NEVER
-        mean, spread, n_eff, tau, rate = self._about
+        mean, spread, n_eff, tau, rate = self._rest[3:]
         mean = np.broadcast_to(mean, kinds)
         of_kinds = Tilts(
             gain=whole(self.gain.astype(np.int64), place),
@@ -90,7 +105,7 @@ class Constants:
         return of_kinds.take(self.kind)
 
 
-def constants_of(tilts: Tilts, in_use: Bools) -> bytes:
+def constants_of(tilts: Tilts, in_use: Bools) -> Packed:
     """Of the tilts that a series has a use for, and of those `in_use`, shape (series, tilts). Sizes
     of changes have seven digits: nothing but what people read depends on more."""
     tilts = replace(tilts, theta=tilts.theta.astype(np.float32).astype(np.float64))
@@ -106,18 +121,14 @@ def constants_of(tilts: Tilts, in_use: Bools) -> bytes:
     if (_sd(kinds.mean, spread, kinds.is_rate) != kinds.sd).any():
         spread = kinds.sd
     once = (_once(of) for of in (kinds.n_eff, kinds.tau, kinds.rate))
-    return packed(
-        [
-            *(_once(kinds.mean), spread, *once),
-            *(_short(kinds.gain[place]), _short(kinds.cost[place])),
-            _steps(kinds.threshold[place]),
-            kinds.theta[place].astype(np.float32),
-            start.astype(np.min_scalar_type(int(start[-1]))),  # of the cells of each kind
-            kind,
-            np.packbits(place),
-            kinds.is_rate,
-        ]
-    )
+    hot = [
+        *(_short(kinds.gain[place]), _short(kinds.cost[place]), _steps(kinds.threshold[place])),
+        start.astype(np.min_scalar_type(int(start[-1]))),  # of the cells of each kind
+        kind,
+    ]
+    theta = kinds.theta[place].astype(np.float32)
+    cold = [theta, kinds.is_rate, np.packbits(place), _once(kinds.mean), spread, *once]
+    return packed(hot), zlib.compress(packed(cold), 1)
 
 
 def whole(cells: npt.NDArray[Any], place: Bools) -> npt.NDArray[Any]:
