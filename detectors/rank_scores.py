@@ -161,6 +161,14 @@ class RankScores:
         kept = self._mixed
         return self._counts if isinstance(kept, np.ndarray) else kept[0].counts(kept[1])
 
+    @classmethod
+    def kept(cls, count: int, form: tuple[float, float], table: Elsewhere) -> Self:
+        """Those that are in a table."""
+        made = cls.__new__(cls)
+        made.values, made.count, made.form = None, count, form
+        made.keep_elsewhere(table)
+        return made
+
     def keep_elsewhere(self, table: Elsewhere) -> None:
         """It has the counts and the form, by which the scores are made when they are needed."""
         self._mixed, self._counts = table, _NO_COUNTS
@@ -281,7 +289,7 @@ def _all_quantiles(doubled_ranks: Ints, counts: Ints, cuts: Ints) -> Floats:
     return np.concatenate([_quantiles(doubled_ranks[a:b], n) for n, a, b in ends])
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _table(count: int) -> Floats:
     """Of all doubled ranks: shape (2n,), the first of which nobody asks for."""
     quantiles = np.zeros(2 * count)

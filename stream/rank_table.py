@@ -70,6 +70,10 @@ class RankTable:
         first, last = self._cell[slot : slot + 2].tolist()
         return self._counts[first:last].astype(np.int64)
 
+    def rank_scores(self, slot: int) -> RankScores:
+        mean, scale = self._form[slot].tolist()
+        return RankScores.kept(int(self._total[slot]), (mean, scale), (self, slot))
+
     def scores(self, slot: int, places: NDArray[np.intp] | None = None) -> Ints:
         """At these places, or at all."""
         below = np.concatenate([[0], np.cumsum(self.counts(slot))])
