@@ -29,8 +29,9 @@ from stream.repeated import repeated_of
 from stream.usual_runs import is_usual
 
 MOST_PARTNERS = 256  # features that another one is compared with
-_FEWEST_ROWS = 3
+_FEWEST_ROWS = 2  # on which a fault is told
 _FEWEST_VALUES = 4
+_TOLD_APART = 3  # values
 _NEARLY = 0.95  # of rows, for all
 _RARE = 0.01  # share of the reference's rows that a new name may be in
 _DIFFERS = 1e-3  # p at which values are not the reference's
@@ -142,7 +143,10 @@ def _new_categories(rows: Rows, name: str, reference: Reference) -> Cause | None
     if column is None or frozen is None:
         return None
     known, codes = frozen.categories.key, column.texts()[1]
-    new, counts = np.unique(codes[~np.isin(codes, known)], return_counts=True)
+    is_new = ~np.isin(codes, known)
+    if len(known) and int(frozen.categories.count.sum()) < int(frozen.text[0]):
+        is_new &= codes <= known.max()  # of those behind, the reference has kept none
+    new, counts = np.unique(codes[is_new], return_counts=True)
     if not len(new):
         return None
     order = np.lexsort((new, -counts))[:_SHOWN]
@@ -260,7 +264,10 @@ def _is_like(column: Column, name: str, reference: Reference) -> bool:
     """Whether these cells have the values that the feature had."""
     numbers, usual = column.numbers()[1], _usual(reference, name)
     if len(numbers) and len(usual):
-        return is_alike(usual, numbers, _FITS) and _fits_grid(numbers, usual)
+        # two values differ from no distribution by more than chance
+        is_within = usual[0] <= numbers.min() and numbers.max() <= usual[-1]
+        is_like = is_within if len(numbers) < _TOLD_APART else is_alike(usual, numbers, _FITS)
+        return bool(is_like) and _fits_grid(numbers, usual)
     frozen, codes = reference.feature(name), column.texts()[1]
     if frozen is None or not len(codes) or len(usual):
         return False
