@@ -61,8 +61,13 @@ def normal_quantiles(share: Floats) -> Floats:
     r = 0.180625 - middle * middle
     above, below = np.full_like(share, _ABOVE[0]), np.full_like(share, _BELOW[0])
     for a, b in zip(_ABOVE[1:], _BELOW[1:], strict=True):
-        above, below = above * r + a, below * r + b
-    quantiles = above * middle / below
+        above *= r
+        above += a
+        below *= r
+        below += b
+    above *= middle
+    above /= below
+    quantiles: Floats = above
     tails = np.flatnonzero(np.abs(middle) > 0.425)
     quantiles[tails] = [_NORMAL.inv_cdf(p) for p in share[tails].tolist()]
     return quantiles
