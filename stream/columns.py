@@ -129,23 +129,28 @@ def number_column(values: NDArray[np.float64], kind: NDArray[np.uint8] | None = 
 
 def numbers_of(values: Sequence[float | None]) -> NDArray[np.float64]:
     """Doubles; nan for None."""
+    return np.frombuffer(doubles(values), np.float64)
+
+
+def doubles(values: Sequence[float | None]) -> bytes:
+    """Their bytes; nan for None."""
     try:
         return _packed(values)
     except struct.error:
-        return np.array(values, np.float64)
+        return np.array(values, np.float64).tobytes()
 
 
-def _packed(values: Sequence[Any]) -> NDArray[np.float64]:
-    """Of numbers, 5 times as fast as numpy.array and strict. Raises struct.error for what is no
-    number, OverflowError for an integer beyond the doubles."""
-    return np.frombuffer(struct.pack(f"{len(values)}d", *values), np.float64)
+def _packed(values: Sequence[Any]) -> bytes:
+    """Doubles, of numbers: 5 times as fast as numpy.array and strict. Raises struct.error for what
+    is no number, OverflowError for an integer beyond the doubles."""
+    return struct.pack(f"{len(values)}d", *values)
 
 
 def column(values: Sequence[Any], texts: dict[int, str]) -> Column:
     """One column of parsed JSON values; texts met are added to `texts`. O(n)."""
     if type(values[0]) in _PLAIN_NUMBERS:
         try:
-            numbers = _packed(values)
+            numbers = np.frombuffer(_packed(values), np.float64)
         except (struct.error, OverflowError):
             return _mixed(values, texts)
         if float(np.abs(numbers).max()) <= LARGEST_NUMBER:
