@@ -254,7 +254,8 @@ class RankScores:
     @staticmethod
     def all_cgf(of: "Sequence[RankScores]", theta: Floats) -> Floats:
         """The same of several references, each at its row of θ: those of as many cells together."""
-        cumulants = np.empty(theta.shape)
+        cumulants = np.zeros(theta.shape)
+        used = np.flatnonzero(theta.any(axis=0))  # of what is 0 it is 0
         alike: dict[int, list[int]] = {}
         shares = [one.cell_counts / one.count for one in of]
         for i, share in enumerate(shares):
@@ -263,8 +264,11 @@ class RankScores:
         for which in some:
             scores = np.stack([of[i].cell_scores for i in which]) / SCORE_UNIT
             share = np.stack([shares[i] for i in which])
-            grown = np.exp(theta[which][:, :, None] * scores[:, None, :]) * share[:, None, :]
-            cumulants[which] = np.round(np.log(grown.sum(axis=-1)), 9)
+            grown = np.exp(theta[which][:, used, None] * scores[:, None, :])
+            grown *= share[:, None, :]
+            cumulants[np.array(which)[:, None], used] = (
+                np.round(np.log(grown.sum(axis=-1)), 9) + 0.0
+            )
         return cumulants
 
 
