@@ -69,7 +69,8 @@ def normal_quantiles(share: Floats) -> Floats:
     above /= below
     quantiles: Floats = above
     tails = np.flatnonzero(np.abs(middle) > 0.425)
-    quantiles[tails] = [_NORMAL.inv_cdf(p) for p in share[tails].tolist()]
+    asked = map(_NORMAL.inv_cdf, share[tails].tolist())
+    quantiles[tails] = np.fromiter(asked, np.float64, len(tails))
     return quantiles
 
 
