@@ -73,14 +73,33 @@ def bin_sums(rest: Floats, starts: NDArray[np.intp]) -> list[Floats]:
         np.trunc(rest, out=whole)
         sums.append(np.add.reduceat(whole, starts))
         rest -= whole
-        if not has_any(rest):
-            return sums
+        if not _sample(rest).any():
+            left = np.flatnonzero(rest != 0)
+            if len(left) <= len(rest) // _MANY:
+                return sums + _sums_of_few(rest[left], left, starts)
         rest *= 2.0**BIN_BITS
 
 
+def _sums_of_few(rest: Floats, at: Ints, starts: NDArray[np.intp]) -> list[Floats]:
+    """Of what is left, and where, the sums of the bins below."""
+    run = np.searchsorted(starts, at, side="right") - 1
+    sums: list[Floats] = []
+    while rest.any():
+        rest *= 2.0**BIN_BITS
+        whole = np.trunc(rest)
+        sums.append(np.bincount(run, whole, len(starts)).astype(np.float64, copy=False))
+        rest -= whole
+    return sums
+
+
+def _sample(values: Floats) -> Floats:
+    """What tells mostly whether many of them are 0."""
+    return values[:: len(values) // _SAMPLE + 1]
+
+
 def has_any(values: Floats) -> bool:
-    """Whether one is not 0; the first few tell it mostly."""
-    return bool(values[:_FEW].any() or values.any())
+    """Whether one is not 0."""
+    return bool(_sample(values).any() or values.any())
 
 
 def of_bins(sums: list[Floats], high: int, of: Ints) -> Binned:
@@ -161,6 +180,7 @@ def to_floats(bins: Binned, groups: int) -> tuple[Floats, Floats]:
 
 
 _ONE_INTEGER = 2**62
-_FEW = 64
+_SAMPLE = 64
+_MANY = 8  # of how many values one must be left for a pass over all to cost less
 FURTHEST = 36  # 2 ** (26 * 36) and its inverse are doubles
 NO_SUMS = Binned(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))

@@ -13,7 +13,7 @@ what is only provisional.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,17 @@ def taus_of(x: Ints, n: Ints, xx: Ints) -> NDArray[np.float64]:
     is_shared = beyond.mean() > _SHARED
     others = np.maximum(estimate, 1.0) if is_shared else np.ones(len(found))
     return np.where(beyond & np.isfinite(upper), upper, others)
+
+
+def shares_of_all(n: Ints, shapes: Iterable[tuple[Ints, int]]) -> Ints:
+    """`n`, where categories that have values in too few panes are shares of all there are: what
+    hardly knows any has hardly any of the others to say how these depend. `shapes`: columns of the
+    categories of a feature, and that of all values."""
+    for at, of_all in shapes:
+        if np.count_nonzero(n[:, at[0]]) < FEWEST:
+            n = n.copy()
+            n[:, at] = n[:, [of_all]]
+    return n
 
 
 def upper_taus_of(x: Ints, n: Ints, xx: Ints, unmeasured: float) -> NDArray[np.float64]:
@@ -80,7 +91,8 @@ class Batches:
         if min(full, len(self._sums)) < FEWEST:
             return None
         x, n, xx = self._sums.sums(self._sums.columns)[:, :full]
-        return x, n, xx
+        # a pane may be more than a batch: the others have nothing then
+        return (x, n, xx) if np.count_nonzero(n.any(axis=1)) >= FEWEST else None
 
     def snapshot(self) -> list[Any]:
         return [self._size, self._rows, self._sums.snapshot()]

@@ -29,8 +29,9 @@ from stream.repeated import repeated_of
 from stream.usual_runs import is_usual
 
 MOST_PARTNERS = 256  # features that another one is compared with
-_FEWEST_ROWS = 3
+_FEWEST_ROWS = 2  # on which a fault is told
 _FEWEST_VALUES = 4
+_TOLD_APART = 3  # values
 _NEARLY = 0.95  # of rows, for all
 _RARE = 0.01  # share of the reference's rows that a new name may be in
 _DIFFERS = 1e-3  # p at which values are not the reference's
@@ -263,7 +264,10 @@ def _is_like(column: Column, name: str, reference: Reference) -> bool:
     """Whether these cells have the values that the feature had."""
     numbers, usual = column.numbers()[1], _usual(reference, name)
     if len(numbers) and len(usual):
-        return is_alike(usual, numbers, _FITS) and _fits_grid(numbers, usual)
+        # two values differ from no distribution by more than chance
+        is_within = usual[0] <= numbers.min() and numbers.max() <= usual[-1]
+        is_like = is_within if len(numbers) < _TOLD_APART else is_alike(usual, numbers, _FITS)
+        return bool(is_like) and _fits_grid(numbers, usual)
     frozen, codes = reference.feature(name), column.texts()[1]
     if frozen is None or not len(codes) or len(usual):
         return False

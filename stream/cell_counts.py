@@ -110,5 +110,5 @@ def _counted(pane: Ints, place: Ints, places: int) -> tuple[Ints, Ints, Ints]:
         pairs.sort()
         starts, count = runs(pairs)
         filled = pairs[starts]
-    of, found = np.divmod(filled, places)
-    return of, found, count
+    of = filled // places  # by one number: far faster than `divmod`
+    return of, filled - of * places, count

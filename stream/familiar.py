@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -20,7 +21,6 @@ import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from stream.events import LATEST_MS
 from stream.familiar_decoders import (
     Decoders,
     of_habit,
@@ -39,11 +39,12 @@ from stream.gathered_fields import (
     NumberCells,
     TextCells,
     Texts,
+    Times,
 )
 from stream.habits import OUTCOMES, PREDICTIONS, Habit, Side, defaults_of
 from stream.records import MAX_DEPTH, PARSE_ERRORS, openings_in
 from stream.rules import Rules
-from stream.times import UNCERTAIN, moments_ms
+from stream.times import UNCERTAIN
 
 _UNFAMILIAR = 16  # one record in so many, or more: the batch is read another way
 _CHUNK = 256  # records
@@ -73,9 +74,11 @@ def taken_apart(events: Sequence[msgspec.Struct], fields: Fields) -> dict[str, S
         values = of_events.get(name, ())
         if not inner:
             taken[name] = values
-            continue
-        of_values = _transposed(values)
-        taken |= {f"{name}.{field}": of_values.get(field, ()) for field in inner}
+        elif len(inner) == 1:
+            taken[f"{name}.{inner[0]}"] = tuple(map(attrgetter(inner[0]), values))
+        else:
+            of_values = _transposed(values)
+            taken |= {f"{name}.{field}": of_values.get(field, ()) for field in inner}
     return taken
 
 
@@ -120,6 +123,7 @@ def _read_predictions(
     gathered: dict[str, Field] = {
         name: Texts() for name in ("model_id", "model_version", "role", "feature_set")
     }
+    gathered["predicted_at"] = Times(None if habit is None else habit.time)
     gathered |= {"prediction_id": Ids(), "latency_ms": Doubles(), **_of_inner(PREDICTIONS, habit)}
     if rules.has_segments:
         gathered["segment"] = Listed()
@@ -171,6 +175,7 @@ def _read_outcomes(
     gathered: dict[str, Field] = {
         "model_id": Texts(),
         "prediction_id": Ids(),
+        "observed_at": Times(None if habit is None else habit.time),
         "revision": Constants(np.int64),
         "retracted": Constants(np.bool_),
         **_of_inner(OUTCOMES, habit),
@@ -197,9 +202,8 @@ class _Reading:
         self._all = gathered
         self._known = {name: known[name] for name in gathered.keys() & known.keys()}
         self._gathered = {n: field for n, field in gathered.items() if n not in known}
+        self._fields: dict[str, list[str]] = {}
         self._time = side.time
-        self._times: list[Any] = []
-        self._fields: dict[str, list[str]] = {side.time: []}
         for name in self._gathered:
             outer, _, inner = name.partition(".")
             self._fields.setdefault(outer, []).extend([inner] if inner else [])
@@ -227,7 +231,7 @@ class _Reading:
             at += self._one_by_one(there, at)
             if len(self._asked) > most:
                 return None
-        time_ms = _times_ms(self._times)
+        time_ms = self._all.pop(self._time).made()
         if len(self._asked) + np.count_nonzero(time_ms == UNCERTAIN) > most or not len(time_ms):
             return None
         for name, value in self._known.items():
@@ -291,15 +295,5 @@ class _Reading:
         return read
 
     def _gather(self, taken: Mapping[str, Sequence[Any]]) -> None:
-        self._times += taken[self._time]
         for name, field in self._gathered.items():
             field.add(taken[name])
-
-
-def _times_ms(times: list[Any]) -> NDArray[np.int64]:
-    types = set(map(type, times))
-    if types == {str}:
-        return moments_ms(times)
-    if types == {int} and min(times) >= 0 and max(times) < LATEST_MS:
-        return np.array(times, np.int64)
-    return np.full(len(times), UNCERTAIN, np.int64)

@@ -27,7 +27,10 @@ from stream.columns import (
     text_hash,
     text_shown,
 )
+from stream.events import LATEST_MS
 from stream.identity import Hashes, digests, hashes
+from stream.moments import moments_alike_ms, moments_ms
+from stream.times import UNCERTAIN
 
 _FEW = 256  # values that fit into a byte
 
@@ -112,6 +115,37 @@ class Ids:
 
     def made(self) -> Hashes:
         return hashes(b"".join(self._digests))
+
+
+class Times:
+    """Epoch milliseconds, UNCERTAIN where one is."""
+
+    def __init__(self, length: int | None) -> None:
+        """`length`: of the texts that they are, 0 of integers; None where that is not known."""
+        self._length = length
+        self._cells: list[Any] = []
+        self._parts: list[str] = []
+        self._count = 0
+
+    def add(self, cells: Sequence[Any]) -> None:
+        self._count += len(cells)
+        if self._length:
+            self._parts.append("".join(cells))
+        else:
+            self._cells += cells
+
+    def add_same(self, cell: Any, count: int) -> None:
+        self.add([cell] * count)
+
+    def made(self) -> NDArray[np.int64]:
+        if self._length and self._count:
+            return moments_alike_ms("".join(self._parts), self._count)
+        types = set(map(type, self._cells))
+        if types == {str}:
+            return moments_ms(self._cells)
+        if types == {int} and min(self._cells) >= 0 and max(self._cells) < LATEST_MS:
+            return np.array(self._cells, np.int64)
+        return np.full(self._count, UNCERTAIN, np.int64)
 
 
 class Doubles:

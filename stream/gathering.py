@@ -96,7 +96,7 @@ class Gathering:
             return []
         self.is_done = True
         sealed = replace(found.reference, changes=tuple(self._changes))
-        return [Gathered(None, sealed, is_sealed=True, taus=found.taus)]
+        return [Gathered(None, sealed, True, found.taus, found.is_spare)]
 
     def gathers(self, name: str) -> bool:
         """Whether this feature alone is gathered."""

@@ -26,6 +26,7 @@ class Gathered:
     reference: Reference
     is_sealed: bool
     taus: Taus = field(default_factory=dict)  # as they are in all of it, where that was measured
+    is_spare: bool = False  # for what nothing else has measured
 
 
 class LateGathering:

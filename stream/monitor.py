@@ -281,7 +281,7 @@ class Monitor:
             if not standards.take(gathered, self.rules):
                 continue
             is_new = True
-            self._detection.watch.measured(gathered.taus)
+            self._detection.watch.measured(gathered.taus, is_spare=gathered.is_spare)
             if not is_sealed:
                 if name is not None:
                     frame = standards.late_frame(name, self._numeric, self.rules)

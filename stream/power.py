@@ -153,6 +153,13 @@ def _part_of_column(of: Terms) -> Floats:
     return np.maximum(n, 1.0) / max(n.sum(), 1.0) if of.unit.is_split else np.ones(of.unit.columns)
 
 
+def _are_known(of: Terms) -> NDArray[np.bool_]:
+    """Columns that count: what a shape has none of in the reference, a category that is new, is
+    seen at once, and says nothing of the others."""
+    x: NDArray[np.bool_] = of.baseline.x > 0
+    return x if of.unit.measure == "shape" else np.ones_like(x)
+
+
 def _sizes(terms: Sequence[Terms]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """(units,): the smallest change, values until it is told, whether there is one."""
     columns = [of.unit.columns for of in terms]
@@ -164,7 +171,7 @@ def _sizes(terms: Sequence[Terms]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     room = np.where(tilts.is_rate, (1.0 - tilts.mean) / tilts.sd * _EDGE, np.inf)
     part = np.concatenate([_part_of_column(of) for of in terms])
     change = smallest_change(tilts, within=WITHIN * part)
-    has = np.isfinite(change)
+    has = np.isfinite(change) & np.concatenate([_are_known(of) for of in terms])
     change = np.minimum(np.fmax(change, floor), room)
     delay = sure_delay(tilts, change) / part
     starts = np.cumsum([0, *columns[:-1]])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from detectors.dependence import Scan, scan_reference
 from detectors.jump import Course, clearest, course_of
-from stream.batches import taus_of
+from stream.batches import FEWEST, shares_of_all, taus_of
 from stream.chunk_sums import ChunkSums
 from stream.columns import FEATURE, Rows
 from stream.pane_evidence import PaneReader
@@ -33,6 +33,7 @@ from stream.watched import Key
 
 _CHUNKS, _COARSE = 128, 48
 _LEVEL = 1e-3  # chance of refusing a reference in which nothing has changed, all series together
+_FEW = 4 * FEWEST  # in a fourth of them at least batches are measured
 _MOST_COARSE = 512  # columns; of what comes behind, means and nulls are scanned all the same
 
 _Scanned = tuple[Unit, bool, Profile]
@@ -95,11 +96,19 @@ class ReferenceScan:
             if not columns or not len(sums):
                 continue
             x, n, xx = _three(sums.all(columns)[:, 0 if whole else len(sums) // 2 :])
+            n = shares_of_all(n, _texts(scanned))
             tau, first = taus_of(x, n, xx).tolist(), 0
             for unit, _, _ in scanned:
                 found[unit.name, unit.measure] = tuple(tau[first : first + unit.columns])
                 first += unit.columns
         return found
+
+    @property
+    def is_of_few(self) -> bool:
+        """Panes, in which batches may not be enough by themselves."""
+        columns = sum(unit.columns for unit, _, _ in self._fine)
+        n = self._fine_sums.all(columns)[1]
+        return FEWEST <= int(n.any(axis=1).sum()) < _FEW
 
     def find(self) -> dict[Key, ChangeWithin]:
         """All that has changed, the clearest first."""
@@ -208,6 +217,17 @@ def _begun(
 def _course(unit: Unit, x: Ints, n: Ints, xx: Ints) -> Course:
     column = clearest(n, x) if unit.columns > 1 and not unit.is_mean else 0
     return course_of(n[:, column], x[:, column], xx[:, column])
+
+
+def _texts(scanned: Sequence[_Scanned]) -> Iterator[tuple[Ints, int]]:
+    """Columns of the categories of each feature, and one that counts all rows."""
+    first, at = 0, {}
+    for unit, _, _ in scanned:
+        at[unit.name, unit.measure] = first + np.arange(unit.columns)
+        first += unit.columns
+    for unit, numeric, _ in scanned:
+        if unit.measure == "shape" and not numeric and (unit.name, "absent") in at:
+            yield at[unit.name, "shape"], int(at[unit.name, "absent"][0])
 
 
 def _three(sums: NDArray[np.int64]) -> tuple[Ints, Ints, Ints]:

@@ -27,6 +27,7 @@ class Screened:
     changes: list[ChangeWithin]  # the clearest first
     moved: list[Key]  # units that have one, by themselves
     taus: Taus  # of the columns of each unit, where nothing else measures them
+    is_spare: bool = False  # where nothing else has
 
 
 class Screening:
@@ -56,6 +57,8 @@ class Screening:
         moved, changes = list(found), list(found.values())
         if self._season is None:
             taus = self._scan.taus(whole=False) if self._is_late else {}
+            if not self._is_late and self._scan.is_of_few:
+                return Screened(reference, changes, moved, self._scan.taus(whole=True), True)
             return Screened(reference, changes, moved, taus)
         profile = Profile(reference, rules.minimum_values, rules.max_categories)
         by_hour = self._season.find(profile)

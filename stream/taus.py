@@ -47,6 +47,11 @@ class Taus:
         # values out of range come together as the values do: there are none to tell it from
         of = Unit.of(unit.name, "shift") if unit.measure == "out_of_range" else unit
         found = self._of(feature, of, unmeasured, is_live=is_live)
+        if of.measure == "unseen":
+            # in no longer runs than those that are known by now: that of what was unseen when this
+            # was measured is another one
+            known = self._measured.get((of.name, "shape"), found)
+            found = tuple(min(tau, max(known)) for tau in found)
         # a run is worth one value: who has seen one alone takes that for no dependence at all
         runs = feature.profile.reference.runs.get(of.name)
         if runs is None or (is_fault(of.measure) and of.measure != "unseen"):

@@ -89,13 +89,13 @@ def interval_of(one: Watched, x: Ints, n: Ints, looks: float) -> Interval:
 
 def _room(one: Watched, told: float) -> NDArray[np.float64]:
     """In which a difference of each column is none: the floor, or what is within the error of the
-    reference and less than half of what was told."""
+    reference, however large that is, and less than half of what was told."""
     tilts = tilts_of([one.terms])
     of_values = one.unit.measure == "shift"  # its floor is in σ
     least = tilts.smallest * (1.0 if of_values else tilts.sd)
-    able = np.where(np.isfinite(least), least, 0.0)
-    room: NDArray[np.float64] = np.maximum(np.minimum(able, 0.5 * told), one.floor)
-    return room
+    able = np.minimum(least, 0.5 * told)
+    room: NDArray[np.float64] = np.maximum(able, one.floor)
+    return np.where(np.isfinite(room), room, one.floor)
 
 
 def is_refuted(one: Watched, x: Ints, n: Ints, looks: float) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from detectors.cusum_bank import CusumBank
 from detectors.tilts import Tilts
-from stream.batches import Batches, common_tau, taus_of
+from stream.batches import Batches, common_tau, shares_of_all, taus_of
 from stream.firing import Firing, Patience
 from stream.inputs import Inputs
 from stream.learning import Learning
@@ -177,12 +177,13 @@ class Watch:
         """Anew, what is arranged now having been gathered from so many rows; None: no more."""
         self._batches = None if rows is None else Batches(rows)
 
-    def measured(self, taus: Mapping[Key, tuple[float, ...]]) -> None:
-        """In all that a reference is of, from the next arrangement on: better than by batches."""
+    def measured(self, taus: Mapping[Key, tuple[float, ...]], *, is_spare: bool = False) -> None:
+        """In all that a reference is of, from the next arrangement on: better than by batches.
+        `is_spare`: for units of which batches have never been enough."""
         if taus:
             self.taus()
             self._batches = None
-            self._taus.update(taus)
+            self._taus = {**taus, **self._taus} if is_spare else {**self._taus, **taus}
 
     def unmoved(self, columns: Mapping[Key, Ints]) -> dict[Key, Ints]:
         """Those of series of which nothing fires or has of late: a change is no dependence."""
@@ -193,7 +194,13 @@ class Watch:
         """Of the columns of each unit: as measured of late, else as they were taken to be."""
         sums = None if self._batches is None else self._batches.sums()
         if sums is not None:
-            measured = taus_of(*sums)
+            x, n, xx = sums
+            of, names = (
+                self._columns,
+                [name for name, measure in self._columns if measure == "unseen"],
+            )
+            texts = [(of[n, "shape"], int(of[n, "unseen"][0])) for n in names if (n, "shape") in of]
+            measured = taus_of(x, shares_of_all(n, texts), xx)
             unmoved = self.unmoved(self._columns)
             if unmoved:
                 self.common_tau = max(common_tau(unmoved, *sums), self.common_tau / 2.0)

@@ -54,3 +54,18 @@ def test_the_bins_are_those_of_products_and_errors_one_by_one(
         of = np.array([group])
         parts += [binned_sums(part, of) for part in exact_squares(np.array([x]))]
     assert plain(squares(cells)) == plain(merge_bins(parts))
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, 4999), numbers), max_size=9), st.integers(500, 5000))
+def test_few_that_reach_further_down_are_squared_with_the_many(
+    few: list[tuple[int, float]], rows: int
+) -> None:
+    values, group = np.tile([1.0, BENEATH, 0.0, -3.0], 1250), np.arange(5000) // rows
+    for at, value in few:
+        values[at] = value
+    values[rows % 5000] = 2.0**-70 / 3  # the first of a group
+    order = np.random.default_rng(1).permutation(5000)
+    parts = [binned_sums(part[order], group[order]) for part in exact_squares(values)]
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    assert plain(squares_of_runs(values, group, starts)) == plain(merge_bins(parts))

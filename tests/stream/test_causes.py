@@ -94,6 +94,21 @@ def test_a_cause_is_named_and_is_a_fault_of_the_pipeline(what: str) -> None:
     assert facts.items() <= named[0].evidence["cause"].items()
 
 
+def test_a_feature_that_was_renamed_is_named_when_it_is_told_however_rare_predictions_are() -> None:
+    features, facts = CHANGES["renamed"]
+    first, *_ = (a for a in told(features, gap_ms=3_000) if a.scope.feature == "amount")
+    assert first.window.count == 2
+    assert facts.items() <= first.evidence["cause"].items()
+
+
+@pytest.mark.parametrize("far", [0.0, 100.0])
+def test_two_values_from_elsewhere_are_not_those_of_a_feature_that_is_gone(far: float) -> None:
+    goes: Features = lambda r, changed: {"b": r.gauss(far, 1)} if changed else {"a": r.gauss(50, 9)}  # noqa: E731
+    first, *_ = (a for a in told(goes, gap_ms=3_000) if a.scope.feature == "a")
+    assert (first.alertname, first.window.count) == ("AbsentFeature", 2)
+    assert "cause" not in first.evidence
+
+
 def test_of_more_categories_than_are_kept_none_is_called_new_that_may_be_known() -> None:
     def features(random: Random, changed: bool) -> dict[str, Any]:
         new = changed and random.random() < 0.5

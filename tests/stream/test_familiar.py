@@ -20,9 +20,10 @@ from stream.familiar import read_outcomes, read_predictions
 from stream.familiar_decoders import of_habit, of_predictions, together_in
 from stream.familiar_forms import Form, Forms, form_of
 from stream.habits import OUTCOMES, PREDICTIONS, Habit, Habits, habit_of
+from stream.moments import moments_ms
 from stream.records import decode_predictions
 from stream.rules import ModelRule, Rules
-from stream.times import EPOCH, UNCERTAIN, moments_ms, to_ms
+from stream.times import EPOCH, UNCERTAIN, to_ms
 from tests.fuzz.one import mutated
 from tests.fuzz.seeds import seeds
 from tests.parsers import told
@@ -414,3 +415,9 @@ def test_plain_times_in_utc_are_read_together(end: str) -> None:
         250,
         UNCERTAIN,
     ]
+
+
+def test_a_nul_is_no_digit_of_a_day() -> None:
+    texts = ["2077-06-2\0T06:54:22Z", "2077-06-21T06:54:22Z"]
+    assert moments_ms(texts).tolist() == [UNCERTAIN, to_ms(datetime.fromisoformat(texts[1]))]
+    assert moments_ms(texts[:1]).tolist() == [UNCERTAIN]

@@ -64,6 +64,24 @@ def test_values_that_depend_on_each_other_cost_power_and_it_says_how_much() -> N
     assert alone["note"] is None
 
 
+def test_a_label_of_long_runs_is_promised_nothing_whatever_a_new_one_would_be() -> None:
+    random = np.random.default_rng(4)
+    label = np.repeat((random.random(BEFORE // 100) < 0.5).astype(float), 100)
+    texts: dict[int, str] = {}
+    ends = (np.arange(BEFORE) // ROWS + 1) * PANE_MS
+    hashes = random.integers(0, 2**64, BEFORE, np.uint64)
+    columns = {"prediction:label": column([f"{one:g}" for one in label], texts)}
+    rules = RULES_OF_MANY
+    monitor = Monitor(rules, GROUP, "prediction", rules.reference)
+    monitor.update(
+        summarise(Rows(ends, hashes, columns, texts), rules.pane_rows, rules.max_categories)
+    )
+    (shape,) = [p for p in monitor.powers() if p["measure"] == "shape"]
+    assert shape["tau"] > 50
+    assert (shape["smallest"], shape["predictions"]) == (None, None)
+    assert shape["note"].startswith("no change is found")
+
+
 @pytest.mark.parametrize("values", [10, 40])
 def test_a_feature_that_stops_varying_is_told_when_it_is_promised_at_any_value(values: int) -> None:
     random = np.random.default_rng(values)

@@ -26,11 +26,12 @@ EACH, PER_PANE = 300, 5  # predictions
 
 
 def panes(
-    customers: list[str], seed: int = 1, each: int = EACH, moved_from: int | None = None
-) -> PaneTable:
+    customers: list[str], seed: int = 1, each: int = EACH, moved_from: int | None = None,
+    per_pane: int = PER_PANE,
+) -> PaneTable:  # fmt: skip
     """So many predictions of each of them, and a feature that knows nothing of it."""
     random, size = np.random.default_rng(seed), each * len(customers)
-    ends = (np.arange(size) // PER_PANE + 1) * RULES.pane_ms
+    ends = (np.arange(size) // per_pane + 1) * RULES.pane_ms
     texts: dict[int, str] = {}
     x = random.standard_normal(size)
     x[size if moved_from is None else moved_from :] += 3.0
@@ -89,6 +90,25 @@ def test_runs_of_what_is_gathered_anew_are_of_no_reference() -> None:
     (reference, *_) = lived(panes(customers, each=1, moved_from=3_000), RULES).references
     assert reference.changes
     assert reference.runs == {}
+
+
+@pytest.mark.parametrize("per_pane", [PER_PANE, 75, 110, 167])
+def test_a_job_in_the_order_of_its_customers_is_told_nothing_of_when_all_are_known(
+    per_pane: int,
+) -> None:
+    """The first reference knows a few of them: of the others it says nothing, nor by how much they
+    depend. Of 167 a pane there are 36 panes, fewer behind any doubling than tell of anything."""
+    life = lived(panes([*"ABCDEFGHIJKLMNOPQRST"] * 60, each=100, per_pane=per_pane), RULES)
+    (reference,) = life.references
+    assert told(life, reference.end_ms) == []
+    verdicts = [f.verdict for f in life.findings if f.alertname == "UnseenCategories"]
+    assert verdicts == ([] if per_pane == 167 else ["drift", "quiet"])
+    (shape,) = [
+        power["tau"]
+        for power in life.monitor.powers()
+        if (power["series"], power["measure"]) == ("feature:customer", "shape")
+    ]
+    assert shape >= 100
 
 
 def test_zeros_that_hardly_anything_interrupts_are_no_runs() -> None:
