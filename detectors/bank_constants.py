@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
