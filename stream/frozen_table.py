@@ -91,3 +91,11 @@ def _keep_at_hand(frozen: FrozenTable) -> None:
         oldest = _at_hand.popitem(last=False)[0]()
         if oldest is not None:
             oldest._put_away()
+
+
+def put_away() -> None:
+    """All that are at hand."""
+    while _at_hand:
+        frozen = _at_hand.popitem(last=False)[0]()
+        if frozen is not None:
+            frozen._put_away()

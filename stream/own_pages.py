@@ -19,6 +19,7 @@ from stream.panes import PaneTable
 from stream.plain_panes import feature_from_plain, feature_to_plain
 
 _ALIGNED = 16
+_FEW = 64  # rows, of which it takes longer than to summarise them
 _LEAST = 1 << 16  # bytes that are worth it: a process has some 65,000 such regions
 _dtypes: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # of all tables: they are few
 
@@ -26,24 +27,27 @@ _dtypes: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # of all tables: they are 
 class OwnPages:
     """Opened when it is asked for: arrays that are views of the pages, and hold them."""
 
-    __slots__ = ("_columns", "_dtypes", "_features", "_pages", "_panes", "_sizes", "_texts")
+    __slots__ = (
+        *("_columns", "_dtypes", "_features", "_pages", "_sizes", "_table", "_texts"),
+        *("panes", "sampled"),
+    )
 
     def __init__(self, table: PaneTable) -> None:
         """O(bytes)."""
-        features, sample = PaneFeatures.of(table.features, len(table)), table.sample
-        columns = sample.columns.values()
+        sample = table.sample
+        self.panes, self.sampled = len(table), len(sample)
+        self._table = table if self.sampled < _FEW else None
+        if self._table is not None:
+            return
+        features, columns = PaneFeatures.of(table.features, len(table)), sample.columns.values()
+        self._features, self._columns = features.names, tuple(sample.columns)
+        self._texts = sample.texts
         arrays = [
             *(table.pane_end, table.rows, table.limit, sample.pane_end, sample.hash),
             *(array for part in feature_to_plain(features.whole) for array in part),
             *(column.kind for column in columns),
             *(column.bits for column in columns),
         ]
-        self._panes, self._features, self._columns = (
-            len(table),
-            features.names,
-            tuple(sample.columns),
-        )
-        self._texts = sample.texts
         first = arrays[: len(arrays) - 2 * len(self._columns)]
         dtypes = tuple(array.dtype for array in first)
         self._dtypes = _dtypes.setdefault(dtypes, dtypes)
@@ -56,6 +60,8 @@ class OwnPages:
 
     def open(self) -> PaneTable:
         """The table; nobody may change it."""
+        if self._table is not None:
+            return self._table
         start = 0
 
         def taken(dtype: np.dtype[Any] | type, size: int) -> NDArray[Any]:
@@ -70,7 +76,7 @@ class OwnPages:
         bits = [taken(np.uint64, len(ends)) for _ in self._columns]
         cells = map(Column, kinds, bits)
         sample = Rows(ends, hashes, dict(zip(self._columns, cells, strict=True)), self._texts)
-        features = PaneFeatures(self._features, self._panes, feature_from_plain(whole))
+        features = PaneFeatures(self._features, self.panes, feature_from_plain(whole))
         return PaneTable(pane_end, rows, features, sample, limit)
 
 

@@ -6,7 +6,7 @@ scores, counts of bins, counts of faults, which add up alike however panes are c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -109,6 +109,14 @@ class NumberProfile:
             assert self._own is not None
             return self._own.ranks.keys
         return self._table.keys(self._slot)
+
+    @classmethod
+    def kept_in(cls, table: RankTable, slot: int) -> NumberProfile:
+        """The one that is there, by its buckets."""
+        kept = cls.__new__(cls)
+        kept.by_value, kept.scores = False, table.rank_scores(slot)
+        kept._own, kept._table, kept._slot = None, table, slot
+        return kept
 
     def keep_in(self, table: RankTable, slot: int) -> None:
         self._own, self._table, self._slot = None, table, slot
@@ -256,7 +264,7 @@ class Profile:
         own = reference.count, reference.end_ms - reference.start_ms
         self.traffic = own if traffic is None else traffic
         self.fewest, self._max_categories = fewest, max_categories
-        self._numbers: dict[str, NumberProfile | None] = {}
+        self._numbers: dict[str, NumberProfile] | None = None  # those that are in no table
         self._texts: dict[str, TextProfile | None] = {}
         self._categories: dict[str, NDArray[Any] | None] = {}
         self._reliability: Reliability | None = None
@@ -269,11 +277,14 @@ class Profile:
         return Profile(self.reference, fewest, self._max_categories, self.traffic)
 
     def number(self, name: str) -> NumberProfile | None:
-        if not self._numbers:
-            self._rank_all()
-        return self._numbers.setdefault(name, None)
+        if self._numbers is None:
+            self._numbers = {n: of for n, of in self._ranked() if of.count >= self.fewest}
+        table: RankTable | None = self.__dict__.get("ranks")
+        if table is not None and name in self.slots:
+            return NumberProfile.kept_in(table, self.slots[name])
+        return self._numbers.get(name)
 
-    def _rank_all(self) -> None:
+    def _ranked(self) -> Iterator[tuple[str, NumberProfile]]:
         """Of all features with enough numbers; those whose buckets are fine enough in one go."""
         table, reference = self.reference.table, self.reference
         features = PaneFeatures.of(table.features, len(table))
@@ -281,8 +292,7 @@ class Profile:
         enough = features.whole.number >= self.fewest
         for i, name in enumerate(features.names):
             if enough[i] and name in coarse:
-                of_values = NumberProfile(features[name], coarse[name])
-                self._numbers[name] = of_values if of_values.count >= self.fewest else None
+                yield name, NumberProfile(features[name], coarse[name])
         wanted = [i for i, n in enumerate(features.names) if enough[i] and n not in coarse]
         if not wanted:
             return
@@ -295,8 +305,7 @@ class Profile:
         made = zip(wanted, RankScores.from_all_counts(counts, starts), bins, strict=True)
         for i, scores, of_bins in made:
             name = features.names[i]
-            profile = NumberProfile(features[name], None, (scores, of_bins))
-            self._numbers[name] = profile if profile.count >= self.fewest else None
+            yield name, NumberProfile(features[name], None, (scores, of_bins))
 
     @cached_property
     def slots(self) -> dict[str, int]:
@@ -312,8 +321,9 @@ class Profile:
     @cached_property
     def ranks(self) -> RankTable:
         """Of all features that have a slot, which are some."""
-        found = [self._numbers[name] for name in self.slots]
-        profiles = [of for of in found if of is not None]
+        slots, numbers = self.slots, self._numbers
+        assert numbers is not None
+        profiles = [numbers.pop(name) for name in slots]
         table = RankTable([of.ranks for of in profiles])
         for slot, of in enumerate(profiles):
             of.keep_in(table, slot)

@@ -208,6 +208,11 @@ class RecentRows:
         self._newest = [] if newest is None else [newest]
 
 
+def put_away() -> None:
+    """What was opened last."""
+    _unpacked.cache_clear()
+
+
 def _joined(parts: Sequence[Stretch]) -> Stretch:
     if len(parts) == 1:
         return parts[0]

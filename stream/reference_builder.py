@@ -47,7 +47,7 @@ class ReferenceBuilder:
         self._start_ms: int | None = None
         self._count = 0
         self._settled: OwnPages | None = None
-        self._fresh: list[PaneTable] = []
+        self._fresh: list[OwnPages] = []
 
     def next_stop(self, rows: Ints, pane_end: Ints, first: int) -> int | None:
         """Index of the first of these panes that completes the reference, or else `first`
@@ -82,8 +82,8 @@ class ReferenceBuilder:
             self._start_ms = int(table.pane_end[0]) - self._rules.pane_ms
         due = self._next_milestone(first)
         self._count += int(table.rows.sum())
-        self._fresh.append(table)
-        if sum(len(t.sample) for t in self._fresh) * _FRESH >= self._rules.window_rows:
+        self._fresh.append(OwnPages(table))
+        if sum(of.sampled for of in self._fresh) * _FRESH >= self._rules.window_rows:
             self._settle()
         elif len(self._fresh) >= _MOST_FRESH:
             self._gather()
@@ -94,28 +94,25 @@ class ReferenceBuilder:
 
     def _gather(self) -> None:
         """Into one pane."""
-        if sum(map(len, self._fresh)) > 1:
+        if sum(of.panes for of in self._fresh) > 1:
             fresh = self._merged(self._fresh)
-            self._fresh = [] if fresh is None else [fresh]
+            self._fresh = [] if fresh is None else [OwnPages(fresh)]
 
     def _settle(self) -> PaneTable | None:
         """All of it, merged."""
-        whole = self._merged(self._parts)
+        whole = self._merged([self._settled, *self._fresh])
         self._settled, self._fresh = None if whole is None else OwnPages(whole), []
         return whole
 
-    @property
-    def _parts(self) -> list[PaneTable]:
-        return [*([] if self._settled is None else [self._settled.open()]), *self._fresh]
-
-    def _merged(self, parts: Sequence[PaneTable]) -> PaneTable | None:
+    def _merged(self, pages: Sequence[OwnPages | None]) -> PaneTable | None:
+        parts = [of.open() for of in pages if of is not None]
         if not parts:
             return None
         rules = self._rules
         return collapse(parts, parts[-1].last_end_ms, rules.window_rows, rules.max_categories)
 
     def seal(self, group: Group, kind: PaneKind) -> Reference:
-        whole = self._merged(self._parts)
+        whole = self._merged([self._settled, *self._fresh])
         self._settled, self._fresh = None, []
         return self._reference(whole, group, kind)
 
@@ -131,7 +128,7 @@ class ReferenceBuilder:
 
     def snapshot(self) -> Building:
         self._gather()
-        fresh = self._fresh[0] if self._fresh else None
+        fresh = self._fresh[0].open() if self._fresh else None
         settled = None if self._settled is None else self._settled.open()
         return Building(self._start_ms, self._count, settled, fresh)
 
@@ -139,7 +136,7 @@ class ReferenceBuilder:
         self._start_ms, self._count = building.start_ms, building.count
         settled, fresh = building.settled, building.fresh
         self._settled = None if settled is None else OwnPages(settled)
-        self._fresh = [] if fresh is None else [fresh]
+        self._fresh = [] if fresh is None else [OwnPages(fresh)]
 
 
 def settled_name(group: Group, kind: PaneKind, building: Building) -> str:

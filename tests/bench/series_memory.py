@@ -20,8 +20,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
-import numpy.ma  # noqa: F401  by the first `np.unique`; code, which does not count
 
+from stream import frozen_table, recent_rows
 from stream.allocator import give_back
 from stream.events import ToPanes
 from stream.model_stage import ModelStage
@@ -59,6 +59,8 @@ def said(path: Path) -> Iterator[bytes]:
 def resident() -> int:
     """In bytes, after everything free was given back, as a worker does from time to time."""
     gc.collect()
+    frozen_table.put_away()
+    recent_rows.put_away()
     give_back()
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     of = dict(line.split(":", 1) for line in status)
@@ -74,6 +76,7 @@ def measure() -> dict[str, Any]:
         stage = ModelStage(_RULES, 0, 1)
         for value in said(path):
             stage.handle(value)
+        del value  # the last one was said at once, by all models
         used = resident() - before
     sealed = [
         monitor.references[-1]

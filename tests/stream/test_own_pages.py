@@ -34,10 +34,10 @@ def table_of(events: list[dict[str, Any]], panes: int, *, begin: int = 1) -> Pan
     return summarise(Rows(ends, hashes, columns, texts), 1_000, 16)
 
 
-@given(EVENTS, st.sampled_from([1, 1 << 16]))
-def test_a_table_comes_back_as_it_was(events: list[dict[str, Any]], least: int) -> None:
+@given(EVENTS, st.sampled_from([1, 1 << 16]), st.sampled_from([0, 64]))
+def test_a_table_comes_back_as_it_was(events: list[dict[str, Any]], least: int, few: int) -> None:
     table = table_of(events, 3)
-    with mock.patch.object(own_pages, "_LEAST", least):
+    with mock.patch.object(own_pages, "_LEAST", least), mock.patch.object(own_pages, "_FEW", few):
         pages = OwnPages(table)
     assert pack(b"x", 1, table_to_plain(pages.open())) == pack(b"x", 1, table_to_plain(table))
 

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.columns import Rows
-from stream.frozen_table import FrozenTable
+from stream.frozen_table import FrozenTable, put_away
 from stream.identity import hash_ids
 from stream.packed_rows import packed, unpacked
 from stream.panes import PaneTable, summarise
 from stream.plain_panes import rows_to_plain, table_to_plain
 from stream.reference import Reference, coarse_values
+from stream.snapshot import pack
 from tests.cells import feature_columns
 
 VALUES = st.one_of(
@@ -113,3 +114,11 @@ def test_values_are_kept_where_buckets_tell_too_little(
         assert again.distinct.tolist() == sorted(set(values))
         assert again.counts.tolist() == found.counts.tolist()
         assert int(again.counts.sum()) == 400
+
+
+def test_what_is_put_away_is_opened_again() -> None:
+    table = table_of([{"a": i / 8, "b": "xyz"[i % 3]} for i in range(300)])
+    frozen = FrozenTable(table)
+    put_away()
+    assert frozen._table is None
+    assert pack(b"x", 1, table_to_plain(frozen.open())) == pack(b"x", 1, table_to_plain(table))
