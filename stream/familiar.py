@@ -169,7 +169,7 @@ def _known_from(habit: Habit, side: Side) -> dict[str, Any]:
     return {**dict(habit.same), **unsaid}
 
 
-def _cells(kind: Kind, known: Sequence[str] | None, texts: dict[int, str]) -> Field:
+def _cells(kind: Kind, known: tuple[str, ...] | None, texts: dict[int, str]) -> Field:
     if kind == "text" and known is not None:
         return KnownCells(known, texts)
     if kind in ("number", "number or null", "flag", "flag or null"):
@@ -254,7 +254,9 @@ class _Reading:
         for name, value in self._known.items():
             self._all[name].add_same(value, len(time_ms))
         fields = {name: one.made() for name, one in self._all.items()}
-        place = np.delete(np.arange(len(values)), self._asked)
+        place = np.arange(len(values))
+        if self._asked:
+            place = np.delete(place, self._asked)
         return Read(fields, texts, time_ms, place, np.array(self._asked, np.int64))
 
     def _taken_together(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,6 +87,12 @@ class Texts:
         self._parts: list[NDArray[Any]] = []
 
     def add(self, cells: Sequence[Any]) -> None:
+        if cells.count(cells[0]) == len(cells):
+            self.add_same(cells[0], len(cells))
+        else:
+            self._add(cells)
+
+    def _add(self, cells: Sequence[Any]) -> None:
         places = map(self._places.__getitem__, cells)
         if len(self._places) <= _FEW:
             with contextlib.suppress(ValueError):  # there are more of them by now
@@ -208,8 +215,14 @@ class TextCells(Texts):
         super().__init__()
         self._texts = texts
 
+    def add(self, cells: Sequence[Any]) -> None:
+        self._add(cells)
+
     def made(self) -> Column:  # type: ignore[override]
-        return _text_column(super().made(), self._texts)
+        coded = super().made()
+        hashed, shown = _hashed(coded.distinct)
+        self._texts.update(shown)
+        return _text_column(hashed[coded.code])
 
     def seen(self) -> list[str]:
         """The texts that there were."""
@@ -219,21 +232,30 @@ class TextCells(Texts):
 class KnownCells(Doubles):
     """A column of texts that are known beforehand, and come as their places."""
 
-    def __init__(self, known: Sequence[str], texts: dict[int, str]) -> None:
+    def __init__(self, known: tuple[str, ...], texts: dict[int, str]) -> None:
         """They are added to `texts`."""
         super().__init__()
         self._known, self._texts = known, texts
 
     def made(self) -> Column:  # type: ignore[override]
-        places = super().made().astype(np.intp)
-        return _text_column(Coded(places, list(self._known)), self._texts)
+        hashed, shown = _hashed_once(self._known)
+        self._texts.update(shown)
+        return _text_column(hashed[super().made().astype(np.intp)])
 
 
-def _text_column(coded: Coded, texts: dict[int, str]) -> Column:
-    hashed = list(map(text_hash, coded.distinct))
-    texts.update(zip(hashed, map(text_shown, coded.distinct, hashed), strict=True))
-    bits = np.array(hashed, np.uint64)[coded.code]
+def _text_column(bits: NDArray[np.uint64]) -> Column:
     return Column(np.full(len(bits), TEXT, np.uint8), bits)
+
+
+def _hashed(texts: Sequence[str]) -> tuple[NDArray[np.uint64], dict[int, str]]:
+    """(their hashes, how each is shown)."""
+    hashed = list(map(text_hash, texts))
+    return np.array(hashed, np.uint64), dict(
+        zip(hashed, map(text_shown, texts, hashed), strict=True)
+    )
+
+
+_hashed_once = lru_cache(maxsize=128)(_hashed)
 
 
 class Cells:
