@@ -138,7 +138,7 @@ def heights(p0: Floats, n_eff: Floats, tau: Floats, rate: Floats, shifts: Floats
     weight /= weight.sum(axis=1, keepdims=True)
     share = (per_tilt(shifts, rate) * tau[:, None])[series, tilt]
     found = np.full(len(series), np.nan)
-    if native.IN_USE:
+    if native.IN_USE and len(series) <= thresholds.FEW:
         columns = map(np.ascontiguousarray, (share, c, win, loss, up, series, true, weight))
         native.EXTENSION.heights(thresholds.NODES, (*columns, found))
     left = np.flatnonzero(~are_clear(found, tau[series], n_eff[series]))

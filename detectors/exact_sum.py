@@ -54,27 +54,56 @@ def sums_of_runs(values: Floats, group: Ints, starts: NDArray[np.intp]) -> Binne
     """The same of some values whose groups rise: from each start on those of one."""
     most = max(float(values.max()), -float(values.min()))
     high = (math.frexp(most)[1] - 1) // BIN_BITS
-    if not math.isfinite(most) or abs(high) > _FURTHEST:
+    if not math.isfinite(most) or abs(high) > FURTHEST:
         return _scattered(values, group)
     try:
         with np.errstate(under="raise"):
-            return _by_bin(values, high, starts, group[starts])
+            rest = values * 2.0 ** (-BIN_BITS * high)
     except FloatingPointError:  # sizes lie so far apart that one scale is not exact
         return _scattered(values, group)
+    return of_bins(bin_sums(rest, starts), high, group[starts])
 
 
-def _by_bin(values: Floats, high: int, starts: NDArray[np.intp], of: Ints) -> Binned:
-    """Of groups that lie together, in order: bin by bin of all values, from the highest on."""
-    rest = values * 2.0 ** (-BIN_BITS * high)
+def bin_sums(rest: Floats, starts: NDArray[np.intp]) -> list[Floats]:
+    """Of numbers below 2**26 in size the sums of each run, bin by bin: of bin 0, of that below it,
+    and so on. `rest` is used up."""
     whole = np.empty_like(rest)
-    sums = []
+    sums: list[Floats] = []
     while True:
         np.trunc(rest, out=whole)
         sums.append(np.add.reduceat(whole, starts))
         rest -= whole
-        if not rest.any():
-            break
+        if not _sample(rest).any():
+            left = np.flatnonzero(rest != 0)
+            if len(left) <= len(rest) // _MANY:
+                return sums + _sums_of_few(rest[left], left, starts)
         rest *= 2.0**BIN_BITS
+
+
+def _sums_of_few(rest: Floats, at: Ints, starts: NDArray[np.intp]) -> list[Floats]:
+    """Of what is left, and where, the sums of the bins below."""
+    run = np.searchsorted(starts, at, side="right") - 1
+    sums: list[Floats] = []
+    while rest.any():
+        rest *= 2.0**BIN_BITS
+        whole = np.trunc(rest)
+        sums.append(np.bincount(run, whole, len(starts)).astype(np.float64, copy=False))
+        rest -= whole
+    return sums
+
+
+def _sample(values: Floats) -> Floats:
+    """What tells mostly whether many of them are 0."""
+    return values[:: len(values) // _SAMPLE + 1]
+
+
+def has_any(values: Floats) -> bool:
+    """Whether one is not 0."""
+    return bool(_sample(values).any() or values.any())
+
+
+def of_bins(sums: list[Floats], high: int, of: Ints) -> Binned:
+    """The sums of groups, bin by bin from the highest on."""
     total = np.stack(sums[::-1], axis=1)
     place, behind = np.nonzero(total)
     amount = total[place, behind].astype(np.int64)
@@ -151,5 +180,7 @@ def to_floats(bins: Binned, groups: int) -> tuple[Floats, Floats]:
 
 
 _ONE_INTEGER = 2**62
-_FURTHEST = 36  # 2 ** (26 * 36) and its inverse are doubles
+_SAMPLE = 64
+_MANY = 8  # of how many values one must be left for a pass over all to cost less
+FURTHEST = 36  # 2 ** (26 * 36) and its inverse are doubles
 NO_SUMS = Binned(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))

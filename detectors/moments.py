@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from itertools import zip_longest
 
-from detectors.exact_sum import Binned, Floats, Ints, to_floats
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.exact_sum import (
+    BIN_BITS,
+    FURTHEST,
+    Binned,
+    Floats,
+    Ints,
+    bin_sums,
+    has_any,
+    merge_bins,
+    of_bins,
+    sums_of_runs,
+    to_floats,
+)
 
 
 def mean_and_variance(count: Ints, sums: Binned, squares: Binned) -> tuple[Floats, Floats]:
@@ -49,8 +65,10 @@ def exact_squares(x: Floats) -> tuple[Floats, Floats]:
     True
     """
     p = x * x
-    a1 = _upper_half(x)
-    a2 = x - a1
+    a1 = x * _SPLIT
+    a2 = a1 - x
+    a1 -= a2
+    np.subtract(x, a1, out=a2)
     error = a1 * a1
     error -= p
     a1 *= a2
@@ -61,6 +79,31 @@ def exact_squares(x: Floats) -> tuple[Floats, Floats]:
     return p, error
 
 
+def squares_of_runs(x: Floats, group: Ints, starts: NDArray[np.intp]) -> Binned:
+    """The exact sums of x * x (of x at least 1e-140 in size, or 0), as `sums_of_runs` has them: of
+    the rounded products, and of their errors, which begin two bins lower."""
+    product, error = exact_squares(x)
+    if not has_any(error):
+        return sums_of_runs(product, group, starts)
+    most = float(product.max())
+    high = (math.frexp(most)[1] - 1) // BIN_BITS
+    if not math.isfinite(most) or abs(high) > FURTHEST:
+        return merge_bins([sums_of_runs(part, group, starts) for part in (product, error)])
+    try:
+        with np.errstate(under="raise"):
+            product *= 2.0 ** (-BIN_BITS * high)
+            error *= 2.0 ** (-BIN_BITS * (high - 2))
+    except FloatingPointError:  # sizes lie so far apart that one scale is not exact
+        return merge_bins([sums_of_runs(part, group, starts) for part in exact_squares(x)])
+    none = np.zeros(len(starts))
+    lower = [none, none, *bin_sums(error, starts)]
+    both = zip_longest(bin_sums(product, starts), lower, fillvalue=none)
+    return of_bins([a + b for a, b in both], high, group[starts])
+
+
 def _upper_half(x: Floats) -> Floats:
-    big = x * 134217729.0
+    big = x * _SPLIT
     return np.asarray(big - (big - x))
+
+
+_SPLIT = 2.0**27 + 1.0

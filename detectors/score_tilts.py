@@ -141,7 +141,7 @@ def heights(theta: Floats, n_eff: Floats, tau: Floats, rate: Floats) -> Floats:
     c = 1.166 * size / tau[series]
     share = (per_tilt(theta, rate) * tau[:, None])[series, tilt]
     found, normal = np.full(len(series), np.nan), thresholds.normal_error()
-    if native.IN_USE:
+    if native.IN_USE and len(series) <= thresholds.FEW:
         columns = share, c, size, error[series], thresholds.OFFSETS, normal
         native.EXTENSION.normal_heights(*map(np.ascontiguousarray, columns), found)
     left = np.flatnonzero(~are_clear(found, tau[series], n_eff[series]))

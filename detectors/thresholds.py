@@ -23,8 +23,11 @@ NODES = 41  # of the average over the reference's error
 _REACH = 6.5  # standard errors to either side that it covers
 _LOWEST, _HIGHEST = 0.25, 200.0  # nats searched
 _MIDDLE = 10.0  # where the search begins
-_NEAR = 1e-9  # nats: the next turn would find nothing
+_SHORT = 1e-5  # a turn that goes less far: the next one would go its square at most
 _TURNS = 30
+FEW = 100  # rows of nodes, up to which the extension is quicker than numpy
+_FAR = 10  # every so many nodes say where a threshold about is
+_CUBED = 2e-4  # of a root: a turn of Halley's method that goes less far is cubed by the next
 
 OFFSETS: Floats = np.linspace(-_REACH, _REACH, NODES)
 
@@ -52,29 +55,36 @@ def overshoot(p0: Floats, win: Floats) -> Floats:
     return 2.0 * win * (1.0 / 3.0 + p0 / 3.0 - p0**2 / 6.0) / (1.0 + win / 36.0)
 
 
-def alarm_rate(height: Floats, root: Floats, half_variance: Floats) -> tuple[Floats, Floats]:
-    """Alarms per value of a CUSUM with threshold `height` (c included): rate(h) above; and the part
-    of them by which they become fewer a nat.
+def _alarms(height: Floats, root: Floats) -> tuple[Floats, Floats]:
+    """rate(h) h'² w / D; and that times -h' d ln rate / dh.
 
     Args:
         height: h', positive.
         root: w, of any sign.
-        half_variance: D / w, positive.
     """
     y = np.clip(root * height, -1e6, 700.0)
     small = np.abs(y) < 1e-2
-    safe = np.where(small, 1.0, y)
-    grown = np.expm1(safe)
-    bend = np.where(small, 2.0 - 2.0 * y / 3.0, safe**2 / (grown - safe))
-    fall = np.where(small, 2.0 + 2.0 * y / 3.0, safe * grown / (grown - safe))
-    return half_variance * bend / height**2, fall / height
+    flat = bool(small.any())
+    grown = np.expm1(y)
+    beyond = grown - y
+    if flat:
+        beyond[small] = 1.0
+    share = np.divide(y, beyond, out=beyond)
+    fall = np.multiply(grown, share, out=grown)
+    bend = np.multiply(share, y, out=share)
+    if flat:
+        straight = 2.0 * y[small] / 3.0
+        bend[small], fall[small] = 2.0 - straight, 2.0 + straight
+    fall *= bend
+    return bend, fall
 
 
 def solve(rate: Floats, c: Floats, root: Floats, half_variance: Floats, weight: Floats) -> Floats:
     """Thresholds h whose alarm rate, averaged over the reference's error, is `rate`.
 
     The logarithm of the rate is convex in h and nearly straight: Newton's method on it is there in
-    about five turns. Each threshold is found by itself, whatever others are asked for.
+    about two turns from where a few of the nodes say. Each threshold is found by itself, whatever
+    others are asked for.
 
     Args:
         rate: per value, shape (n,).
@@ -84,58 +94,103 @@ def solve(rate: Floats, c: Floats, root: Floats, half_variance: Floats, weight: 
     Returns:
         h in nats, shape (n,); infinite where 200 nats are not enough.
     """
-    found = np.full(rate.shape, np.nan)
-    height, left = np.full(rate.shape, _MIDDLE), np.arange(len(rate))
+    each = weight * half_variance
+    height, some = np.full(len(rate), _MIDDLE), slice(None, None, _FAR)
+    share = rate * weight[:, some].sum(axis=1)
+    for _ in range(3):
+        height = _moved(height, c, share, root[:, some], each[:, some])
+    found, left = np.where(np.isnan(height), _MIDDLE, height), np.arange(len(rate))
     for _ in range(_TURNS):
+        height = found[left]
+        found[left] = moved = _moved(height, c[left], rate[left], root[left], each[left])
+        left = left[~(np.abs(moved - height) < _SHORT)]
         if not len(left):
             break
-        alarms, fall = alarm_rate((height + c[left])[:, None], root[left], half_variance[left])
-        alarms = weight[left] * alarms
-        seen = alarms.sum(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            moved = height + np.log(seen / rate[left]) * seen / (alarms * fall).sum(axis=1)
-        moved = np.clip(moved, _LOWEST, _HIGHEST)
-        there = np.abs(moved - height) < _NEAR
-        found[left[there]] = moved[there]
-        height, left = moved[~there], left[~there]
     for i in left.tolist():
-        found[i] = _halved(rate[i], c[i], root[i], half_variance[i], weight[i])
+        found[i] = _halved(rate[i], c[i], root[i], each[i])
     return np.where(found >= _HIGHEST, np.inf, found)
 
 
-def _halved(rate: float, c: float, root: Floats, half_variance: Floats, weight: Floats) -> float:
+def _moved(height: Floats, c: Floats, rate: Floats, root: Floats, each: Floats) -> Floats:
+    """Where Newton's method goes from there."""
+    above = height + c
+    bend, fall = _alarms(above[:, None], root)
+    seen, falls = (bend * each).sum(axis=1), (fall * each).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved = height + np.log(seen / (rate * above * above)) * seen * above / falls
+    within: Floats = np.clip(moved, _LOWEST, _HIGHEST)
+    return within
+
+
+def _halved(rate: float, c: float, root: Floats, each: Floats) -> float:
     """The same by halving, one of them: Newton's method does not come there."""
     low, high = _LOWEST, _HIGHEST
     for _ in range(40):
         middle = 0.5 * (low + high)
-        alarms, _ = alarm_rate(np.array(middle + c), root, half_variance)
-        low, high = (middle, high) if (weight * alarms).sum() > rate else (low, middle)
+        bend, _ = _alarms(np.array(middle + c), root)
+        is_low = (each * bend).sum() > rate * (middle + c) ** 2
+        low, high = (middle, high) if is_low else (low, middle)
     return high
 
 
 def bernoulli_roots(p: Floats, win: Floats, loss: Floats) -> tuple[Floats, Floats]:
-    """w and D / w of steps +win with probability p, else -loss (both positive): rows of one shape.
+    """w and D / w of steps +win with probability p, else -loss (both positive).
 
-    Newton's method on the convex ln E exp(w z), which is 0 at 0 and at w: from twice the place of
-    its minimum, which is on w's side of it, and nearly w.
+    Halley's method on the convex K(w) = ln E exp(w z), which is 0 at 0 and at w: from about as far
+    beyond its minimum, on w's side of it, as 0 lies before; K is lopsided by its third derivative.
+
+    Args:
+        p: shape (n, NODES).
+        win, loss: shape (n, 1).
     """
-    w = 2.0 * np.log((1.0 - p) * loss / (p * win)) / (win + loss)
-    drift = p * win - (1.0 - p) * loss
-    left = np.arange(len(w))
-    some = p, win, loss
+    span = win + loss
+    least = np.log((1.0 - p) * loss / (p * win)) / span  # where K is
+    bent = least * ((win - loss) / 3.0)
+    bent[np.abs(bent) > 0.5] = 0.0
+    bent += 1.0
+    w = _searched(least + least / bent, p, win, loss)
+    won = np.exp(w * win)
+    won *= p
+    tilted = np.where(w > 0.0, won, p)
+    tilted *= span
+    tilted -= loss
+    half, size = np.abs(tilted, out=tilted), np.abs(w)
+    flat = size < 1e-4  # the drift vanishes, and with it w: half the variance of a step
+    if flat.any():
+        half[flat] = (0.5 * (p * win**2 + (1.0 - p) * loss**2))[flat]
+        size[flat] = 1.0
+    half /= size
+    return w, half
+
+
+def _searched(w: Floats, p: Floats, win: Floats, loss: Floats) -> Floats:
+    """From there to the roots; a row is done when none of it has far to go."""
+    left, found = np.arange(len(w)), np.empty_like(w)
     for _ in range(60):
-        now = w[left]
-        up, down = some[0] * np.exp(now * some[1]), (1.0 - some[0]) * np.exp(-now * some[2])
-        total = up + down
-        slope = (up * some[1] - down * some[2]) / total
-        step = np.log(total) / np.where(np.abs(slope) < 1e-300, 1e-300, slope)
-        w[left] = now - step
-        going = ~(np.abs(step) <= 1e-9 * (1.0 + np.abs(w[left]))).all(axis=1)
-        if not going.any():
+        span = win + loss
+        up = np.exp(w * win)
+        up *= p
+        total = np.exp(w * -loss)
+        total *= 1.0 - p
+        total += up
+        up /= total
+        value = np.log(total, out=total)
+        slope = up * span
+        slope -= loss
+        up -= up * up
+        up *= span * span  # the second derivative
+        up *= value
+        value *= slope
+        slope *= slope
+        slope -= 0.5 * up
+        step = np.divide(value, slope, out=value, where=slope != 0.0)
+        w = w - step
+        found[left] = w
+        far = np.abs(w)
+        far += 1e-3
+        far *= _CUBED
+        going = np.flatnonzero((np.abs(step) > far).any(axis=1))
+        if not len(going):
             break
-        left, some = left[going], (some[0][going], some[1][going], some[2][going])
-    up, down = p * np.exp(w * win), (1.0 - p) * np.exp(-w * loss)
-    tilted = np.where(w > 0.0, up * win - down * loss, np.abs(drift))
-    flat = np.abs(w) < 1e-4  # the drift vanishes, and with it w: half the variance of a step
-    half = 0.5 * (p * win**2 + (1.0 - p) * loss**2)
-    return w, np.where(flat, half, np.abs(tilted) / np.where(flat, 1.0, np.abs(w)))
+        left, w, p, win, loss = left[going], w[going], p[going], win[going], loss[going]
+    return found

@@ -50,7 +50,7 @@ from stream.recurrence import come_again, onsets_behind
 from stream.requests import Requests
 from stream.shared_sums import NAME as SHARED
 from stream.times import iso
-from stream.version_losses import both_lost, is_to_go_back
+from stream.version_losses import both_lost, has_turned, is_to_go_back, was_as_good
 from stream.wire import FINDING_KINDS, Finding
 
 RANKED = 20  # members that a root names
@@ -83,6 +83,8 @@ class Decisions:
                 yield from self._apply(found, due, grew)
         elif finding.verdict == "cause":
             yield from self._learn(finding, grew)
+        elif finding.verdict == "stands":
+            yield from self._stand(finding)
         elif finding.verdict == "seen":
             for found in self._governance.seen(finding):
                 yield from self._apply(found, due, grew)
@@ -257,6 +259,11 @@ class Decisions:
             had_lost = self._state.incidents.bearing_out((model_id, target["version"], *rest))
             if had_lost and not target["same_hours"]:
                 return msgspec.structs.replace(finding, detail=both_lost(finding.detail))
+            own = (m.sign for m in self._state.incidents.bearing_out(finding.group))
+            turned_ms = was_as_good(finding, own)
+            if turned_ms is not None and not target["same_hours"]:
+                turned = has_turned(finding.detail, turned_ms)
+                return msgspec.structs.replace(finding, detail=turned)
         if finding.detail.get("kind") != "concept_drift":
             return finding
         if not self._state.incidents.has_told_of_inputs(Sign.of(finding), finding.ready_ms):
@@ -288,6 +295,26 @@ class Decisions:
             book.unfold(member)
             return unfolded(alert, member)
         return alert
+
+    def _stand(self, finding: Finding) -> Iterator[Said]:
+        """Where all that it follows from had been over before what says so, it says its own."""
+        ready_ms, book = finding.ready_ms, self._state.incidents
+        member = book.firing(fingerprint_of(finding))
+        if member is None:
+            return
+        since_ms, turn = book.stand(member, finding.pane_end_ms), turn_of(finding)
+        rules = self._state.schedule.at(ready_ms)
+        for n, one in enumerate(book.outlasting(member, ready_ms, since_ms)):
+            alert = told_again(self._state.firing[one.fingerprint], ready_ms, rules)
+            cause = book.cause(one.sign, ready_ms, since_ms, of=one)
+            if cause is None:
+                book.unfold(one)
+                alert = unfolded(alert, one)
+            else:
+                book.fold(one, cause, ready_ms)
+                alert = folded(unfolded(alert, one), cause, ready_ms)
+            yield self._told((*turn, n), alert)
+            yield from self._requests.of_alert(alert, one, ready_ms)
 
     def _is_as_told(self, firing: Alert, member: Member, finding: Finding) -> bool:
         """Nothing that a person would do otherwise."""

@@ -216,11 +216,10 @@ def folded(alert: Alert, cause: Member, ready_ms: int) -> Alert:
         "feature": cause.sign.feature,
         "since": iso(cause.sign.start_ms),
     }
-    because = f"; follows from {cause.sign.alertname} of {cause.sign.feature or 'its predictions'}"
     if cause.replaced is not None:
         former, name = cause.replaced
         under |= {"from": former, "to": name}
-        because = f"; follows from {name}, which came in place of {former}"
+    because = _because(under)
     kind: Kind = "performance" if alert.kind == "concept_drift" else alert.kind
     summary = alert.summary.replace(NONE_MOVED, "")  # a fault has
     return msgspec.structs.replace(
@@ -252,10 +251,26 @@ def driven(alert: Alert, segments: Sequence[Member]) -> Alert:
 
 def unfolded(alert: Alert, member: Member) -> Alert:
     """The fault is over and the drift is not: its own severity and action again."""
-    evidence = {name: part for name, part in alert.evidence.items() if name != "folded_under"}
+    evidence = dict(alert.evidence)
+    under = evidence.pop("folded_under", None)
+    summary = alert.summary
+    if under is not None:
+        because = _because(under)
+        summary = summary.replace(because, because.replace("follows from", "outlasts", 1))
     return msgspec.structs.replace(
-        alert, severity=member.severity, recommended_action=member.action, evidence=evidence
+        alert,
+        severity=member.severity,
+        recommended_action=member.action,
+        evidence=evidence,
+        summary=summary,
     )
+
+
+def _because(under: Mapping[str, Any]) -> str:
+    """Of what an alert is folded under, for its summary."""
+    if "to" in under:
+        return f"; follows from {under['to']}, which came in place of {under['from']}"
+    return f"; follows from {under['alertname']} of {under['feature'] or 'its predictions'}"
 
 
 def grown(root: Alert, members: int, ranked: list[dict[str, Any]]) -> Alert:

@@ -143,7 +143,10 @@ def _new_categories(rows: Rows, name: str, reference: Reference) -> Cause | None
     if column is None or frozen is None:
         return None
     known, codes = frozen.categories.key, column.texts()[1]
-    new, counts = np.unique(codes[~np.isin(codes, known)], return_counts=True)
+    is_new = ~np.isin(codes, known)
+    if len(known) and int(frozen.categories.count.sum()) < int(frozen.text[0]):
+        is_new &= codes <= known.max()  # of those behind, the reference has kept none
+    new, counts = np.unique(codes[is_new], return_counts=True)
     if not len(new):
         return None
     order = np.lexsort((new, -counts))[:_SHOWN]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors import ordered
 from detectors.log_buckets import MANTISSA_BITS, bucket_of
+from detectors.ordered import distinct
 from stream.feature_table import Counts, Ints
 
 _PLACES_PER_CELL = 4  # up to which counting in places costs less than sorting
@@ -18,11 +18,16 @@ _SLOT_BITS = 16  # the first ones of hashes: few texts have the same
 _WORTH_SLOTS = 1 << 11  # texts
 
 
-def firsts(pane: Ints) -> NDArray[np.intp]:
-    """Where each run of cells of one pane begins."""
-    is_first = np.ones(len(pane), np.bool_)
-    np.not_equal(pane[1:], pane[:-1], out=is_first[1:])
-    return np.flatnonzero(is_first)
+def runs(of: Ints) -> tuple[NDArray[np.intp], Ints]:
+    """(where each run of the same begins, how many there are in it)"""
+    is_first = np.ones(len(of), np.bool_)
+    np.not_equal(of[1:], of[:-1], out=is_first[1:])
+    starts = np.flatnonzero(is_first)
+    lengths = np.empty(len(starts), np.int64)
+    lengths[:-1] = starts[1:]
+    lengths[-1:] = len(of)
+    lengths -= starts
+    return starts, lengths
 
 
 def bucket_counts(pane: Ints, numbers: NDArray[np.float64]) -> Counts:
@@ -67,12 +72,12 @@ def text_counts(pane: Ints, hashes: NDArray[np.uint64]) -> Counts:
     """Of each pane its texts by their hashes. Panes rise."""
     if not len(pane):
         return Counts(np.zeros(0, np.int64), hashes, np.zeros(0, np.int64))
-    distinct, place = _in_slots(hashes) if len(hashes) >= _WORTH_SLOTS else (None, None)
-    if distinct is None or place is None:
-        distinct = ordered.distinct(hashes)
-        place = np.searchsorted(distinct, hashes)
-    of, found, count = _counted(pane, place, len(distinct))
-    return Counts(of, distinct[found], count)
+    texts, place = _in_slots(hashes) if len(hashes) >= _WORTH_SLOTS else (None, None)
+    if texts is None or place is None:
+        texts = distinct(hashes)
+        place = np.searchsorted(texts, hashes)
+    of, found, count = _counted(pane, place, len(texts))
+    return Counts(of, texts[found], count)
 
 
 def _in_slots(
@@ -99,11 +104,11 @@ def _counted(pane: Ints, place: Ints, places: int) -> tuple[Ints, Ints, Ints]:
     most = (int(pane[-1]) + 1) * places
     if most <= _PLACES_PER_CELL * len(pairs):
         counts = np.bincount(pairs, minlength=most)
-        filled = np.flatnonzero(counts)
+        filled = np.flatnonzero(counts != 0)
         count = counts[filled]
     else:
         pairs.sort()
-        starts = firsts(pairs)
-        filled, count = pairs[starts], np.diff(starts, append=len(pairs))
-    of, found = np.divmod(filled, places)
-    return of, found, count
+        starts, count = runs(pairs)
+        filled = pairs[starts]
+    of = filled // places  # by one number: far faster than `divmod`
+    return of, filled - of * places, count

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.exact_sum import NO_SUMS, Binned, merge_bins, order_of_pairs, sums_of_runs
-from detectors.moments import exact_squares
+from detectors.moments import squares_of_runs
 from stream import native_summary
-from stream.cell_counts import bucket_counts, firsts, text_counts
+from stream.cell_counts import bucket_counts, runs, text_counts
 from stream.columns import NULL, NUMBER, OTHER, TEXT, Column
 from stream.feature_table import ARRAYS, Counts, FeatureTable, Ints, dealt, joined
 from stream.native_summary import Triple
 
 _KINDS = 5
-_CELLS_IN_ONE_GO = 1 << 15  # they stay in the cache
+_CELLS_IN_ONE_GO = 1 << 16  # what a pass reads stays in the cache
 _CELLS_ALONE = 1 << 11  # of a group, from which it is worth a call of its own
 
 
@@ -95,6 +95,9 @@ def _summarise(
     if whole is None:
         whole = _summed(kind, bits, pane, total, max_categories)
     places = [place for place, _ in columns]
+    if places[0] == places[-1]:  # there is nothing to deal
+        yield places[0], whole
+        return
     firsts = [i for i, place in enumerate(places) if i == 0 or place != places[i - 1]]
     cuts = [int(starts[i]) for i in (*firsts, len(places))]
     yield from zip((places[i] for i in firsts), dealt(whole, cuts), strict=True)
@@ -128,30 +131,33 @@ def _summed(
 ) -> FeatureTable:
     """What the extension does too."""
     counted = np.zeros((_KINDS, total), np.int64)
-    of_number, numbers = pane, bits.view(np.float64)
+
+    def of_kind(one: int) -> tuple[Ints, NDArray[np.uint64]]:
+        """(pane, bits) of each of these cells."""
+        is_one = kind == one
+        if is_one.all():
+            return pane, bits
+        at = np.flatnonzero(is_one)
+        return pane.take(at), bits.take(at)
+
+    of_number, numbers = of_kind(NUMBER)
     of_text, texts = pane[:0], bits[:0]
-    if not (kind == NUMBER).all():
-        if (kind == TEXT).all():
-            of_text, texts = pane, bits
-            of_number, numbers = pane[:0], numbers[:0]
-            counted[TEXT] = np.bincount(pane, minlength=total)
-        else:
-            of_kind = np.bincount(pane + total * kind.astype(np.int64), minlength=total * _KINDS)
-            counted = of_kind.reshape(_KINDS, total)
-            at = np.flatnonzero(kind == NUMBER)
-            numbers, of_number = numbers[at], pane[at]
-            at = np.flatnonzero(kind == TEXT)
-            of_text, texts = pane[at], bits[at]
+    if len(of_number) < len(pane):
+        of_text, texts = of_kind(TEXT)
+        for one, of in ((TEXT, of_text), (NULL, of_kind(NULL)[0]), (OTHER, of_kind(OTHER)[0])):
+            if len(of):
+                counted[one] = np.bincount(of, minlength=total)
     minimum, maximum = np.full(total, np.nan), np.full(total, np.nan)
     sums = squares = NO_SUMS
     if len(numbers):
-        starts = firsts(of_number)
+        starts, counts = runs(of_number)
         of = of_number[starts]
-        counted[NUMBER, of] = np.diff(starts, append=len(numbers))
-        minimum[of] = np.minimum.reduceat(numbers, starts)
-        maximum[of] = np.maximum.reduceat(numbers, starts)
-        sums = sums_of_runs(numbers, of_number, starts)
-        squares = _squares_of_runs(numbers, of_number, starts)
+        counted[NUMBER, of] = counts
+        values = numbers.view(np.float64)
+        minimum[of] = np.minimum.reduceat(values, starts)
+        maximum[of] = np.maximum.reduceat(values, starts)
+        sums = sums_of_runs(values, of_number, starts)
+        squares = squares_of_runs(values, of_number, starts)
     return FeatureTable(
         number=counted[NUMBER],
         text=counted[TEXT],
@@ -161,16 +167,9 @@ def _summed(
         maximum=maximum,
         sums=sums,
         squares=squares,
-        buckets=bucket_counts(of_number, numbers),
+        buckets=bucket_counts(of_number, numbers.view(np.float64)),
         categories=_smallest(text_counts(of_text, texts), max_categories),
     )
-
-
-def _squares_of_runs(numbers: NDArray[np.float64], pane: Ints, starts: NDArray[np.intp]) -> Binned:
-    """The exact sums of x * x (of x at least 1e-140 in size, or 0)."""
-    product, error = exact_squares(numbers)
-    bins = sums_of_runs(product, pane, starts)
-    return merge_bins([bins, sums_of_runs(error, pane, starts)]) if error.any() else bins
 
 
 # -- sums to sums

@@ -27,7 +27,7 @@ from stream.limit_watch import SERIES as LIMITED
 from stream.limit_watch import LimitTold
 from stream.limit_words import describe_limit, lasting_words
 from stream.mean_levels import Level
-from stream.members import FEATURE_SET_CHANGE, lesser
+from stream.members import FEATURE_SET_CHANGE, OF_A_MODEL, lesser
 from stream.monitor_told import MonitorFinding
 from stream.objective_watch import LATENCY, ObjectiveTold
 from stream.objective_words import describe_objective
@@ -87,13 +87,7 @@ class Findings:
         if watched.unit.is_twin:
             return None
         if told.lasting:
-            what = (
-                "more outcomes have been missing than in its reference"
-                if watched.unit.is_coverage
-                else ""
-            )
-            lasting = _lasting(context, what)
-            return MonitorFinding(end_ms, name, context.alertname, lasting, "lasting")
+            return self._unchanged(told, context, end_ms)
         if crossing is None or effect is None:
             return self.quiet(name, measure, end_ms)
         detail = describe_crossing(context, told, crossing, effect, end_ms)
@@ -123,6 +117,15 @@ class Findings:
         if watched.unit.columns > 1 and measure in {"shape", "calibration"}:
             detail["evidence"]["current"][PART] = crossing.column
         return MonitorFinding(end_ms, name, context.alertname, detail)
+
+    def _unchanged(self, told: Told, context: Context, end_ms: int) -> MonitorFinding | None:
+        name, alertname = context.series, context.alertname
+        if told.stands:
+            stands = MonitorFinding(end_ms, name, alertname, None, "stands")
+            return stands if context.facts[1] in OF_A_MODEL else None
+        is_coverage = told.watched.unit.is_coverage
+        what = "more outcomes have been missing than in its reference" if is_coverage else ""
+        return MonitorFinding(end_ms, name, alertname, _lasting(context, what), "lasting")
 
     def of_mean(
         self,

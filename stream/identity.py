@@ -36,9 +36,16 @@ _EMPTY: Columns = {
 def hash_ids(ids: Iterable[str], part: int = PREDICTION) -> Hashes:
     """(n, 2). `part`: which part of an identity these are; it seeds the hash."""
     if part == PREDICTION:
-        digests = b"".join(map(xxhash.xxh3_128_digest, map(str.encode, ids)))
-    else:
-        digests = b"".join([xxhash.xxh3_128_digest(text.encode(), part) for text in ids])
+        return hashes(digests(ids))
+    return hashes(b"".join([xxhash.xxh3_128_digest(text.encode(), part) for text in ids]))
+
+
+def digests(ids: Iterable[str]) -> bytes:
+    """Of prediction ids; `hashes` makes hashes of them."""
+    return b"".join(map(xxhash.xxh3_128_digest, map(str.encode, ids)))
+
+
+def hashes(digests: bytes) -> Hashes:
     return np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 2)
 
 

@@ -357,7 +357,24 @@ class Incidents:
 
     def unfold(self, member: Member) -> None:
         member.is_folded = False
+        member.is_cause |= member.sign.alertname == VERSION_WORSE and member.action == "rollback"
         self._note(member)
+
+    def stand(self, member: Member, pane_end_ms: int) -> int:
+        """It surely is so, by all that came since the pane end that is returned."""
+        since_ms = max(member.stood_ms, member.sign.found_ms)
+        member.stood_ms = pane_end_ms
+        self._note(member)
+        return since_ms
+
+    def outlasting(self, member: Member, ready_ms: int, since_ms: int) -> list[Member]:
+        """What no longer follows from what it was folded under, which was over at that pane end:
+        this one, and before it what was said of its version beside another one."""
+        if not member.is_folded or self.cause(member.sign, ready_ms, since_ms, of=member):
+            return []
+        beside = [m for m in self.of_group(member.sign.group) if m.sign.alertname == VERSION_WORSE]
+        is_loss = not member.sign.is_of_inputs
+        return [*(m for m in beside if is_loss and m.is_folded and m.quiet_ms is None), member]
 
     def escalate(self, member: Member, number: int, at_ms: int) -> None:
         member.escalated = number + 1

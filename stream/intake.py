@@ -5,7 +5,6 @@ In this order: dead (they are not here any more), future, late, shed, duplicate.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -141,6 +140,6 @@ def _timestamps(records: Records) -> NDArray[np.int64]:
         listed = given if type(given) is list else [*given]
         return np.frombuffer(native.EXTENSION.integers(listed, NO_TIMESTAMP), np.int64)
     try:
-        return np.frombuffer(struct.pack(f"{len(given)}q", *given), np.int64)
-    except struct.error:  # some have none
+        return np.fromiter(given, np.int64, len(given))
+    except TypeError:  # some have none
         return np.array([NO_TIMESTAMP if t is None else t for t in given], np.int64)

@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream import native
-from stream.columns import LARGEST_NUMBER, NULL, NUMBER, OTHER, Column, number_column
+from stream.columns import (
+    LARGEST_NUMBER,
+    NULL,
+    NUMBER,
+    OTHER,
+    SMALLEST_NUMBER,
+    Column,
+    number_column,
+)
 from stream.events import Label
 from stream.sorted_runs import Columns
 
@@ -23,6 +31,7 @@ MEASURES = (
     SCORE_FALSE, SCORE_TRUE, "outcome:squared_error",
 )  # fmt: skip
 
+_ONE = np.float64(1.0).view(np.uint64)
 _BINARY_TEXTS = frozenset({"0", "1", "false", "true"})
 _POSITIVE_TEXTS = frozenset({"1", "true", "yes", "positive"})
 
@@ -48,8 +57,8 @@ def is_of_class(name: str) -> bool:
 
 def cells(values: NDArray[Any], applies: NDArray[np.bool_], labelled: NDArray[np.bool_]) -> Column:
     """A measure: absent where it does not apply, null where that is not known."""
-    kind = np.where(labelled, applies * np.uint8(NUMBER), np.uint8(NULL))
     is_number = applies & labelled
+    kind = _kinds(is_number, labelled)
     if not is_number.any():
         return Column(kind, np.zeros(len(kind), np.uint64))
     numbers = np.where(is_number, values, 0.0)
@@ -58,6 +67,13 @@ def cells(values: NDArray[Any], applies: NDArray[np.bool_], labelled: NDArray[np
         kind[beyond] = OTHER
         numbers[beyond] = 0.0
     return number_column(numbers, kind)
+
+
+def _kinds(is_number: NDArray[np.bool_], labelled: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    kind: NDArray[np.uint8] = is_number * np.uint8(NUMBER)
+    if not labelled.all():
+        kind[~labelled] = NULL
+    return kind
 
 
 def measures(
@@ -71,45 +87,69 @@ def measures(
     """
     if native.IN_USE:
         return _natively(predictions, outcomes, labelled)
-    said, truth = predictions["has"], outcomes["has"]
-    both = said & truth
-    positive = (truth & POSITIVE) != 0
-    named = (said & HAS_LABEL) != 0
-    agrees = predictions["label"] == outcomes["label"]
-    scored = ((said & HAS_SCORE) != 0) & ((truth & HAS_LABEL) != 0)
-    score = predictions["score"]
-
-    wrong = np.where(named, ~agrees, (score >= 0.5) != positive)
-    has_error = np.where(named, (both & HAS_LABEL) != 0, scored)
+    said, truth, every = predictions["has"], outcomes["has"], np.ones(len(labelled), np.bool_)
+    knows, positive = (truth & HAS_LABEL) != 0, (truth & POSITIVE) != 0
     binary = (truth & BINARY) != 0
+    named = (said & HAS_LABEL) != 0
+    scored = ((said & HAS_SCORE) != 0) & knows
+    score = predictions["score"]
     probable = scored & (score >= 0) & (score <= 1)
-    happened = np.where(binary, positive, agrees)
-    deviation = np.where((both & HAS_VALUE) != 0, predictions["value"] - outcomes["value"], 0.0)
 
-    delay_ms = np.maximum(outcomes["effective"] - predictions["time"], 0)
-    has_value = (both & HAS_VALUE) != 0
+    wrong, has_error, happened = (score >= 0.5) != positive, scored, positive
+    is_probability = probable & binary
+    if named.any():
+        agrees = predictions["label"] == outcomes["label"]
+        wrong, has_error = np.where(named, ~agrees, wrong), np.where(named, knows, scored)
+        happened = np.where(binary, positive, agrees)
+        is_probability = probable & (binary | named)
     miss = np.where(probable, score - happened, 0.0)
+    delay_ms = np.maximum(outcomes["effective"] - predictions["time"], 0)
+    has_error, is_probability = has_error & labelled, is_probability & labelled
+    of_class = has_error & binary
+    found = {
+        **_deviations(predictions, outcomes, labelled),
+        "outcome:brier": _probable(miss**2, is_probability, labelled),
+        DELAY: Column(
+            _kinds(labelled, labelled), np.where(labelled, delay_ms, 0.0).view(np.uint64)
+        ),
+        "outcome:error": _flags(wrong, has_error, labelled),
+        FALSE_POSITIVES: _flags(wrong, of_class & ~positive, every),
+        RECALL: _flags(~wrong, of_class & positive, every),
+        SCORE_FALSE: _probable(score, is_probability & ~happened, every),
+        SCORE_TRUE: _probable(score, is_probability & happened, every),
+    }
+    return {name: found[name] for name in MEASURES}
+
+
+def _deviations(
+    predictions: Columns, outcomes: Columns, labelled: NDArray[np.bool_]
+) -> dict[str, Column]:
+    has_value = (predictions["has"] & outcomes["has"] & HAS_VALUE) != 0
+    if not has_value.any():
+        of_none = cells(has_value, has_value, labelled)
+        return {"outcome:absolute_error": of_none, "outcome:squared_error": of_none}
+    deviation = np.where(has_value, predictions["value"] - outcomes["value"], 0.0)
     with np.errstate(over="ignore"):  # what overflows becomes `other`
         squared = deviation**2
-    is_probability = probable & (binary | named)
-    every = np.ones(len(said), np.bool_)
-    losses = {
-        "outcome:absolute_error": (np.abs(deviation), has_value),
-        "outcome:brier": (miss**2, is_probability),
-        DELAY: (delay_ms, every),
-        "outcome:error": (wrong, has_error),
-        "outcome:squared_error": (squared, has_value),
+    return {
+        "outcome:absolute_error": cells(np.abs(deviation), has_value, labelled),
+        "outcome:squared_error": cells(squared, has_value, labelled),
     }
-    parts = {
-        FALSE_POSITIVES: (wrong, has_error & binary & ~positive),
-        RECALL: (~wrong, has_error & binary & positive),
-        SCORE_FALSE: (score, is_probability & ~happened),
-        SCORE_TRUE: (score, is_probability & happened),
-    }
-    found = {name: cells(*of, labelled) for name, of in losses.items()}
-    for name, (values, applies) in parts.items():
-        found[name] = cells(values, applies & labelled, every)
-    return {name: found[name] for name in sorted(found)}
+
+
+def _flags(
+    true: NDArray[np.bool_], is_number: NDArray[np.bool_], labelled: NDArray[np.bool_]
+) -> Column:
+    """1 where it is true, and 0."""
+    return Column(_kinds(is_number, labelled), np.where(true & is_number, _ONE, np.uint64(0)))
+
+
+def _probable(
+    values: NDArray[np.float64], is_number: NDArray[np.bool_], labelled: NDArray[np.bool_]
+) -> Column:
+    """Of values in [0, 1]."""
+    numbers = np.where(is_number & (values >= SMALLEST_NUMBER), values, 0.0)  # one zero, not two
+    return Column(_kinds(is_number, labelled), numbers.view(np.uint64))
 
 
 def _natively(

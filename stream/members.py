@@ -1,8 +1,8 @@
 """Members of incidents: alerts as far as others may be of the same cause.
 
 An onset is an estimate, the worse the longer it took to find: it is known to a part of the window
-from the onset to the pane that told. To call two onsets one, half of both windows; to blame a fault
-for what seems to have begun before it, which changes what is to be done, a third.
+from the onset to the pane that told: to half of both windows, to call two onsets one, and to blame
+a fault for what seems to have begun before it.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Sign(msgspec.Struct, frozen=True):
 
     def may_begin_before(self, other: Sign) -> bool:
         """Whether this onset may well be the earlier one."""
-        return 3 * (self.start_ms - other.start_ms) <= self.window_ms(other)
+        return 2 * (self.start_ms - other.start_ms) <= self.window_ms(other)
 
 
 class Member(msgspec.Struct):
@@ -132,6 +132,7 @@ class Member(msgspec.Struct):
     confirmed_ms: int = -1  # onset of the last alert that outcomes bear it out (`confirmed`)
     onsets: list[int] = []  # of earlier alerts of its fingerprint (`recurrence`)
     replaced: tuple[str, str] | None = None  # of a new feature set: the former, and its name
+    stood_ms: int = -1  # pane end up to which it surely was so
     drift_ms: int | None = None  # of a fault: ready time at which it turned out to be a drift
 
     @property
@@ -246,6 +247,10 @@ class Member(msgspec.Struct):
         if mine.group == sign.group:
             return sign.begins_with(mine) or self._leads_to(sign, ready_ms)
         is_same = same_feature and mine.alertname == sign.alertname
+        # a version that goes live meanwhile reads the same pipeline
+        is_beside = is_same and mine.kind in FAULTS and mine.group[0] == sign.group[0]
+        if is_beside and not self.is_over(ready_ms) and self.covers(sign, ready_ms):
+            return True
         return (is_same or mine.is_of_version_beside(sign)) and sign.begins_with(mine)
 
     def _is_akin(self, sign: Sign, ready_ms: int) -> bool:

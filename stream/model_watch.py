@@ -82,7 +82,7 @@ class GroupWatch:
         prediction_ms: int,
         reached: Reached,
         seen_ms: int | None = None,
-    ) -> list[Told | Reference]:
+    ) -> Iterator[Told | Reference]:
         """All models together: for which groups there is room follows from all their panes. Only
         those `asked` have panes that may be due. `seen_ms`: predictions were looked for only so
         far, the rest is the end of the input."""
@@ -109,26 +109,28 @@ class GroupWatch:
             _count_predictions(models[model_id], parts)
         asked = sorted({*taken, *ended})
         of_all = {(model_id, due.kind): taken.get(model_id, []) for model_id in asked}
+        has_panes = set(taken)
+        taken.clear()  # what is worked off goes at once: many models are worked off in turn
         tables = self._merged(self._grown(models, of_all))
-        told: list[Told | Reference] = []
+        of_all.clear()
         for model_id in asked:
             model = models[model_id]
             self._changes.note("arrivals", model_id)  # lives have changed
-            found = tables.get((model_id, due.kind))
+            found = tables.pop((model_id, due.kind), None)
             if found is not None:
-                told += self._work_off(model, due, found, prediction_ms, reached)
+                yield from self._work_off(model, due, found, prediction_ms, reached)
             else:
                 model.forget_applied(reached)
         seen = until_ms if seen_ms is None else min(seen_ms - due.age_ms, until_ms)
-        due_ids = {*taken, *self._agenda.due(until_ms, judged=False)}
+        due_ids = {*has_panes, *self._agenda.due(until_ms, judged=False)}
         if seen < until_ms:
             due_ids |= {of.model_id for of in models.values() if of.next_traffic_ms is None}
         for model_id in sorted(one for one in due_ids if one in models):
             model, parts = models[model_id], came.get(model_id, [])
-            told += self._release.traffic.told(model, due, parts, until_ms=until_ms, seen_ms=seen)
+            said = self._release.traffic.told(model, due, parts, until_ms=until_ms, seen_ms=seen)
+            yield from said
             self._plan_traffic(model)
             self._changes.note("arrivals", model_id)
-        return told
 
     def _grown(
         self,
@@ -165,7 +167,7 @@ class GroupWatch:
                 self._changes.note("arrivals", model_id)
                 self._changes.note("monitors", model_id)
 
-    def cohorts(self, ready: Sequence[Ready], reached: Reached) -> list[Told | Reference]:
+    def cohorts(self, ready: Sequence[Ready], reached: Reached) -> Iterator[Told | Reference]:
         """Of models with a maturity, each up to its own ready time; of one model that which
         judges last comes last."""
         taken = {
@@ -174,21 +176,23 @@ class GroupWatch:
             if (of := model.take(due.kind, upto_ms - due.age_ms)) or model.model_id in self._ended
         }
         models = {model.model_id: model for model, _, _ in ready}
-        tables = self._merged(self._grown(models, taken))
+        places = set(taken)
+        grown = self._grown(models, taken)
+        taken.clear()
+        tables = self._merged(grown)
+        grown.clear()
         forget_ms = self._rules.forget_ms
-        told: list[Told | Reference] = []
         for model, due, upto_ms in ready:
             place = model.model_id, due.kind
             if place in tables:
                 if due.kind == "cohort" and model.maturity.judged_ms is not None:
                     _count_judged(model, tables[place])
-                told += self._work_off(model, due, tables[place], upto_ms, reached)
+                yield from self._work_off(model, due, tables.pop(place), upto_ms, reached)
                 if due.kind == "cohort":
                     self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
-            elif place in taken:
+            elif place in places:
                 model.forget_applied(reached)
                 self._changes.note("arrivals", model.model_id)
-        return told
 
     def judge_anew(self, model: ModelState, due: Due, until_ms: int) -> Iterator[Told]:
         """Cohorts are of another age from now on, so what they are compared with ends."""
@@ -254,17 +258,16 @@ class GroupWatch:
         tables: Sequence[tuple[Group, PaneTable]],
         upto_ms: int,
         reached: Reached,
-    ) -> list[Told | Reference]:
+    ) -> Iterator[Told | Reference]:
         watched = len(model.monitors)
-        told = [*self._release.work_off(model, due, tables)]
+        yield from self._release.work_off(model, due, tables)
         if model.model_id in self._ended:
-            told += self._release.forget(model, due, upto_ms)
+            yield from self._release.forget(model, due, upto_ms)
         if tables:
             model.forget_applied(reached)
             self._changes.note("arrivals", model.model_id)
         if tables or len(model.monitors) != watched:
             self._changes.note("monitors", model.model_id)
-        return told
 
     def _prune(self, model: ModelState, is_done: Callable[[Life], bool]) -> None:
         """Forget lives that are over for both kinds."""

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from stream import native, native_parser, typed_columns
 from stream.event_columns import OutcomeColumns, PredictionColumns
 from stream.events import Records, ToDeadLetters
-from stream.familiar import Forms, read_outcomes, read_predictions
+from stream.familiar import read_outcomes, read_predictions
+from stream.familiar_forms import Forms
+from stream.habits import OUTCOMES, PREDICTIONS, Habits
 from stream.judgement import HAS_LABEL, HAS_VALUE
 from stream.records import decode_outcomes, decode_predictions
 from stream.rules import Rules
@@ -29,7 +31,8 @@ PARSER: Parser = "native" if native.IS_BUILT else "python"
 
 Columns = TypeVar("Columns", PredictionColumns, OutcomeColumns)
 Places = NDArray[np.int64]
-_forms = Forms()  # of the batches before: see `familiar`
+_forms, _said, _true = Forms(), Habits(PREDICTIONS), Habits(OUTCOMES)
+"""Of the batches before: see `familiar`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,9 @@ def prediction_columns(
 
     if PARSER == "python":
         form = _forms.latest
-        read = None if form is None else read_predictions(records.values, form, rules)
+        habit = _said.latest
+        read = None if form is None else read_predictions(records.values, form, habit, rules)
+        _said.meet(records.values, None if read is None else read.asked)
         if form is None or read is None:
             decoded = decode_predictions(records, rules, include_payload=include_payload)
             _forms.meet(decoded.events)
@@ -71,7 +76,8 @@ def outcome_columns(
         return Usable(typed_columns.outcome_columns(decoded), decoded.dead)
 
     if PARSER == "python":
-        read = read_outcomes(records.values, rules)
+        read = read_outcomes(records.values, _true.latest, rules)
+        _true.meet(records.values, None if read is None else read.asked)
         if read is None:
             return in_python(records)
         columns, asked = typed_columns.familiar_outcomes(read), read.asked

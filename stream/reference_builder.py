@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stream.columns import Group
 from stream.frozen_table import FrozenTable
+from stream.own_pages import OwnPages
 from stream.pane_kinds import PaneKind
 from stream.panes import Ints, PaneTable, collapse
 from stream.reference import Reference, all_coarse_values
@@ -45,7 +46,7 @@ class ReferenceBuilder:
         self._rules = rules
         self._start_ms: int | None = None
         self._count = 0
-        self._settled: PaneTable | None = None
+        self._settled: OwnPages | None = None
         self._fresh: list[PaneTable] = []
 
     def next_stop(self, rows: Ints, pane_end: Ints, first: int) -> int | None:
@@ -71,8 +72,7 @@ class ReferenceBuilder:
 
     def so_far(self, group: Group, kind: PaneKind) -> Reference:
         """What there is, as a reference: to begin with before there is a better one."""
-        self._settled, self._fresh = self._merged([self._settled, *self._fresh]), []
-        return self._reference(self._settled, group, kind)
+        return self._reference(self._settle(), group, kind)
 
     def add(self, table: PaneTable, first: int) -> Progress | None:
         """Panes up to the next stop at most; what they complete, if that is with the last one."""
@@ -84,7 +84,7 @@ class ReferenceBuilder:
         self._count += int(table.rows.sum())
         self._fresh.append(table)
         if sum(len(t.sample) for t in self._fresh) * _FRESH >= self._rules.window_rows:
-            self._settled, self._fresh = self._merged([self._settled, *self._fresh]), []
+            self._settle()
         elif len(self._fresh) >= _MOST_FRESH:
             self._gather()
         span_ms = np.array([table.last_end_ms - self._start_ms])
@@ -98,15 +98,24 @@ class ReferenceBuilder:
             fresh = self._merged(self._fresh)
             self._fresh = [] if fresh is None else [fresh]
 
-    def _merged(self, tables: Sequence[PaneTable | None]) -> PaneTable | None:
-        parts = [table for table in tables if table is not None]
+    def _settle(self) -> PaneTable | None:
+        """All of it, merged."""
+        whole = self._merged(self._parts)
+        self._settled, self._fresh = None if whole is None else OwnPages(whole), []
+        return whole
+
+    @property
+    def _parts(self) -> list[PaneTable]:
+        return [*([] if self._settled is None else [self._settled.open()]), *self._fresh]
+
+    def _merged(self, parts: Sequence[PaneTable]) -> PaneTable | None:
         if not parts:
             return None
         rules = self._rules
         return collapse(parts, parts[-1].last_end_ms, rules.window_rows, rules.max_categories)
 
     def seal(self, group: Group, kind: PaneKind) -> Reference:
-        whole = self._merged([self._settled, *self._fresh])
+        whole = self._merged(self._parts)
         self._settled, self._fresh = None, []
         return self._reference(whole, group, kind)
 
@@ -123,12 +132,14 @@ class ReferenceBuilder:
     def snapshot(self) -> Building:
         self._gather()
         fresh = self._fresh[0] if self._fresh else None
-        return Building(self._start_ms, self._count, self._settled, fresh)
+        settled = None if self._settled is None else self._settled.open()
+        return Building(self._start_ms, self._count, settled, fresh)
 
     def restore(self, building: Building) -> None:
         self._start_ms, self._count = building.start_ms, building.count
-        self._settled = building.settled
-        self._fresh = [] if building.fresh is None else [building.fresh]
+        settled, fresh = building.settled, building.fresh
+        self._settled = None if settled is None else OwnPages(settled)
+        self._fresh = [] if fresh is None else [fresh]
 
 
 def settled_name(group: Group, kind: PaneKind, building: Building) -> str:

@@ -27,8 +27,9 @@ def to_actions(request: Request) -> ToActions:
 
 
 def fingerprint(type_: RequestType, group: Group, cause: str) -> str:
-    """The same cause has the same in every run."""
-    return hashlib.sha256(msgspec.json.encode([type_, *group, cause])).hexdigest()[:16]
+    """The same cause has the same in every run. A pipeline is that of a model, whoever tells."""
+    of = group[:1] if type_ == "fix_pipeline" else group
+    return hashlib.sha256(msgspec.json.encode([type_, *of, cause])).hexdigest()[:16]
 
 
 def asked(
@@ -114,12 +115,14 @@ def of_event(announced_at: int) -> str:
 def of_alert(type_: RequestType, alert: Alert, member: Member, at_ms: int, rules: Rules) -> Request:
     """Asked for by one alert: fix its pipeline, or go back to the version before."""
     model, who = alert.model, f"{alert.model.id} v{alert.model.version}"
-    found = alert.summary.partition("; ")[0].removeprefix(f"{who}: ")
+    told = alert.summary.partition("; ")[0]  # begins with whose it is: of a role, of a segment
+    found = told.removeprefix(f"{who}: ")
     target, evidence = None, {}
     if type_ == "fix_pipeline":
         # alerts on inputs know nothing of those on outcomes, and so not what these asked for
         cause = alert.incident_id + ("" if member.sign.is_of_inputs else " outcomes")
-        summary = f"fix the pipeline of {who}: {found}"
+        is_whose = told.startswith((f"{model.id}: ", f"{model.id} "))
+        summary = f"fix the pipeline of {told if is_whose else f'{who}: {found}'}"
     else:
         cause = member.alert_id
         target = rules.rollback_target(model.id, model.version)

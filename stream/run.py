@@ -78,16 +78,21 @@ class Run(Generic[Facts]):
         if self._bitmap is not None:
             slot = (needles >> self._shift).view(np.int64)
             hit = (self._bitmap[slot >> 3] >> (slot & 7).astype(np.uint8)) & 1
-            maybe = np.flatnonzero(hit)
+            maybe = hit.nonzero()[0]
             needles = needles[maybe]
-        first = np.searchsorted(keys, needles)
-        there = np.flatnonzero(keys[np.minimum(first, len(keys) - 1)] == needles)
-        first = first[there]
-        count = np.searchsorted(keys, needles[there], "right") - first
-        if maybe is not None:
-            there = maybe[there]
-        if (count == 1).all():
+        first = keys.searchsorted(needles)
+        last = len(keys) - 1
+        there = (keys[np.minimum(first, last)] == needles).nonzero()[0]
+        if len(there) < len(first):
+            first, needles = first[there], needles[there]
+            if maybe is not None:
+                there = maybe[there]
+        elif maybe is not None:
+            there = maybe
+        again = keys[np.minimum(first + 1, last)] == needles
+        if not (again & (first < last)).any():
             return there, first
+        count = keys.searchsorted(needles, "right") - first
         offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
         return np.repeat(there, count), np.repeat(first, count) + offset
 
@@ -250,7 +255,7 @@ def concatenate(parts: Sequence[Columns]) -> tuple[Columns, NDArray[np.intp]]:
 
 def arranged(parts: Sequence[Columns], order: NDArray[np.intp]) -> Columns:
     """All rows in this order; a column in one cell where all are alike, bit for bit."""
-    return {n: _narrow(picked(whole([part[n] for part in parts]), order)) for n in parts[0]}
+    return {n: picked(_in_a_cell(whole([part[n] for part in parts])), order) for n in parts[0]}
 
 
 def cells(values: NDArray[Any]) -> NDArray[Any]:
@@ -289,12 +294,18 @@ def gathered(parts: Sequence[Columns]) -> Columns:
 
 def _narrow(values: NDArray[Any]) -> NDArray[Any]:
     """Read-only; in one cell where all are alike, bit for bit."""
+    values = _in_a_cell(values)
+    values.flags.writeable = False
+    return values
+
+
+def _in_a_cell(values: NDArray[Any]) -> NDArray[Any]:
+    """The same, or one cell where all are alike, bit for bit."""
     if values.strides == (0,):
         return values
     bits = values.view(np.int64) if values.dtype.itemsize == 8 else values
     if len(values) > 1 and bits[0] == bits[-1] and (bits == bits[0]).all():
         return _alike(values[:1].copy(), values.dtype, len(values))
-    values.flags.writeable = False
     return values
 
 

@@ -21,7 +21,9 @@ from stream.columns import (
 )
 from stream.event_columns import OutcomeColumns, PredictionColumns, Rows, Said, Segments, Shape
 from stream.events import Label, Outcome, Prediction
-from stream.familiar import OF_OUTCOMES, Form, Read, taken_apart
+from stream.familiar import OF_OUTCOMES, Read, taken_apart
+from stream.familiar_forms import Form
+from stream.gathered_fields import Coded
 from stream.identity import hash_ids
 from stream.judgement import HAS_VALUE, label_flags, label_text
 from stream.records import Decoded
@@ -61,14 +63,11 @@ def prediction_columns(decoded: Decoded[Prediction], rules: Rules) -> Prediction
 
 def familiar_predictions(read: Read, form: Form) -> PredictionColumns:
     """The same of predictions that all have this form; times may be uncertain."""
-    fields, n = read.fields, len(read.place)
-    nowhere = np.full(n, np.nan)
+    fields = read.fields
     said, texts = _said(
         fields["latency_ms"],
         fields["feature_set"],
-        fields.get("prediction.label", [None] * n),
-        fields.get("prediction.score", nowhere),
-        fields.get("prediction.value", nowhere),
+        *(fields[f"prediction.{name}"] for name in ("label", "score", "value")),
     )
     cells = {name: fields[f"features.{form.field(i)}"] for i, name in enumerate(form.names)}
     ordered = {f"{FEATURE}{name}": cells[name] for name in sorted(cells)}
@@ -100,17 +99,18 @@ def _segments(given: Sequence[dict[str, str] | None]) -> Segments:
     return Segments(places[code], [dict(one or ()) for one in distinct])
 
 
-def _coded_together(parts: Sequence[Sequence[Value]]) -> tuple[NDArray[np.int64], list[Any]]:
+def _coded_together(parts: Sequence[Coded]) -> tuple[NDArray[np.int64], list[Any]]:
     """As `_coded`, of tuples with one value of each part."""
-    if all(part.count(part[0]) == len(part) for part in parts):
-        return np.zeros(len(parts[0]), np.int64), [tuple(part[0] for part in parts)]
-    return _coded(zip(*parts, strict=True))
+    if all(len(part.distinct) == 1 for part in parts):
+        return parts[0].code, [tuple(part.distinct[0] for part in parts)]
+    values = [map(part.distinct.__getitem__, part.code.tolist()) for part in parts]
+    return _coded(zip(*values, strict=True))
 
 
 def _said(
     latency_ms: NDArray[np.float64],
-    feature_set: Sequence[str | None],
-    label: Sequence[Label | None],
+    feature_set: Sequence[str | None] | Coded,
+    label: Sequence[Label | None] | Coded,
     score: NDArray[np.float64],
     value: NDArray[np.float64],
 ) -> tuple[Said, dict[int, str]]:
@@ -163,8 +163,10 @@ def _outcomes(fields: Mapping[str, Any], time_ms: NDArray[np.int64], place: Rows
     )
 
 
-def _coded(values: Iterable[Value]) -> tuple[NDArray[np.int64], list[Value]]:
+def _coded(values: Iterable[Value] | Coded) -> tuple[NDArray[np.int64], list[Value]]:
     """(codes, what each code stands for), in the order in which they come."""
+    if isinstance(values, Coded):
+        return values.code, values.distinct
     values = list(values)
     if len(set(values)) == 1:
         return np.zeros(len(values), np.int64), values[:1]
@@ -173,11 +175,13 @@ def _coded(values: Iterable[Value]) -> tuple[NDArray[np.int64], list[Value]]:
     return np.fromiter(map(codes.__getitem__, values), np.int64, len(values)), distinct
 
 
-def _coded_labels(labels: Sequence[Label | None]) -> tuple[NDArray[np.int64], list[str | None]]:
+def _coded_labels(
+    labels: Sequence[Label | None] | Coded,
+) -> tuple[NDArray[np.int64], list[str | None]]:
     """Codes of labels, and one text for those that mean the same: 1 and "1" do, 1 and true do
     not."""
-    types = set(map(type, labels))
-    if types <= {str, NoneType} or types == {int}:
+    types = {str} if isinstance(labels, Coded) else set(map(type, labels))
+    if isinstance(labels, Coded) or types <= {str, NoneType} or types == {int}:
         codes, distinct = _coded(labels)
         return codes, [None if label is None else str(label) for label in distinct]
     return _coded([None if label is None else label_text(label) for label in labels])

@@ -66,6 +66,7 @@ class Told:
     crossing: Crossing | None  # None: it is well again, or has been so for long
     effect: Interval | None
     lasting: bool = False
+    stands: bool = False  # lasting; all that came since the last such moment says so
     refuted: bool = False  # what scores let expect is not what came
 
 
@@ -349,6 +350,7 @@ class Walk:
         match firing.look(lambda sums: standing(one, sums.x, sums.n, looks, told)):
             case "ill":
                 firing.told = max(firing.told, moved_as_a_whole(one, *seen))
+                self._told.append(Told(row, one, None, None, lasting=True, stands=True))
             case "well":
                 del self._firing[key]
                 self._over[key] = firing.over()

@@ -7,12 +7,12 @@ are to go to another version, it is not to be trained.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stream.columns import Group
 from stream.concept import without_concept
-from stream.members import VERSION_WORSE
+from stream.members import VERSION_WORSE, Sign
 from stream.reference import Reference
 from stream.rules import Rules
 from stream.times import iso
@@ -41,7 +41,7 @@ def of_version(
     if detail["evidence"]["reference"].get("from_first"):
         return _looked_into(detail, "")
     since_ms = detail["change_at_ms"]
-    is_first = 2 * (since_ms - first_ms) <= end_ms - since_ms  # as `Sign.begins_with`
+    is_first = _is_first(since_ms, first_ms, end_ms)
     if known.rollback_to is None or not is_first or not _is_inherited(detail, group, references):
         return detail
     return _looked_into(detail, "; so since it went live: find out why before it is trained again")
@@ -59,6 +59,26 @@ def both_lost(detail: dict[str, Any]) -> dict[str, Any]:
     found = detail["summary"].rpartition(": ")[0]
     because = f", but v{other} had become worse than that too: find out which of both is better"
     return detail | {"recommended_action": "investigate", "summary": found + because}
+
+
+def was_as_good(finding: Finding, losses: Iterable[Sign]) -> int | None:
+    """Since when, surely not with its first prediction, it has been worse than its reference."""
+    first_ms = finding.detail["change_at_ms"]
+    onsets = [(s.start_ms, s.found_ms) for s in losses]
+    if any(_is_first(since_ms, first_ms, found_ms) for since_ms, found_ms in onsets):
+        return None
+    return min((since_ms for since_ms, _ in onsets), default=None)
+
+
+def has_turned(detail: dict[str, Any], since_ms: int) -> dict[str, Any]:
+    """How the other one would do by now is not known from what it did before that."""
+    found = detail["summary"].rpartition(": ")[0]
+    because = f", but it became worse on {iso(since_ms)} only: find out what changed then"
+    return detail | {"recommended_action": "investigate", "summary": found + because}
+
+
+def _is_first(since_ms: int, first_ms: int, end_ms: int) -> bool:
+    return 2 * (since_ms - first_ms) <= end_ms - since_ms  # as `Sign.begins_with`
 
 
 def _is_inherited(detail: dict[str, Any], group: Group, references: Sequence[Reference]) -> bool:

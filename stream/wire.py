@@ -48,10 +48,20 @@ LARGEST_RECORD_BYTES = 900_000  # brokers take 1 MiB by default, keys and header
 FindingKind = Literal["prediction", "cohort", "estimate"]
 """Of a finding: of which panes, or of both: expected errors and what became of them."""
 Verdict = Literal[
-    "drift", "lasting", "quiet", "raised", "withdrawn", "request", "seen", "pooled", "cause"
+    "drift",
+    "lasting",
+    "quiet",
+    "raised",
+    "withdrawn",
+    "request",
+    "seen",
+    "pooled",
+    "cause",
+    "stands",
 ]
 """Of a finding: news, none for long, well again, graver for what else happens, not borne out; no
-alert, but something to ask for, to know, to add up, or to follow from."""
+alert, but something to ask for, to know, to add up, or to follow from; surely so by all that came
+since it was the last time."""
 FINDING_KINDS: tuple[FindingKind, ...] = ("prediction", "cohort", "estimate")
 
 

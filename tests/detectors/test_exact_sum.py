@@ -97,3 +97,17 @@ def test_groups_that_lie_together_have_the_bins_of_those_that_do_not(
     pairs: list[tuple[float, int]],
 ) -> None:
     assert plain(summed(sorted(pairs, key=lambda pair: pair[1]))) == plain(summed(pairs))
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, 4999), numbers), max_size=20), st.integers(1, 2000))
+def test_few_that_reach_further_down_are_summed_with_the_many(
+    few: list[tuple[int, float]], rows: int
+) -> None:
+    """In order: bin by bin of all, and what is left of a few by itself; else one by one."""
+    values, group = np.tile([1.0, 0.1, 0.0, -3.0], 1250), np.arange(5000) // rows
+    for at, value in few:
+        values[at] = value
+    values[rows % 5000] = 2.0**-70 / 3  # the first of a group
+    order = np.random.default_rng(1).permutation(5000)
+    assert plain(binned_sums(values, group)) == plain(binned_sums(values[order], group[order]))

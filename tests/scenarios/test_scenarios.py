@@ -112,6 +112,19 @@ def test_the_pipeline_is_to_be_fixed_and_the_model_not_to_be_retrained() -> None
     assert not [a for a in story.alerts if a.recommended_action == "retrain"]
 
 
+def test_what_outlasts_a_fault_that_came_with_it_is_to_be_retrained_after_all() -> None:
+    story = play("concept@32h", "null:temperature_c@30h..34h,20%", models=("pricing",), hours=60)
+    (first, *_, last) = [a for a in story.alerts if a.alertname == "AbsoluteErrorDrift"]
+    assert first.evidence["folded_under"]["alertname"] == "NullRate"
+    assert first.recommended_action == "fix_pipeline"
+    assert (last.status, last.recommended_action) == ("firing", "retrain")
+    assert last.summary.endswith("; outlasts NullRate of temperature_c")
+    (over,) = [a for a in story.alerts if a.alertname == "NullRate" and a.status == "resolved"]
+    (asked,) = [r for r in story.requests if r.type == "retrain"]
+    assert epoch_ms(asked.requested_at) > epoch_ms(over.evaluated_at)
+    assert "but not from" in asked.summary  # what was broken is nothing to train with
+
+
 def test_the_same_upstream_of_two_models_is_one_incident_with_two_owners() -> None:
     story = play("null:customer_score@36h,30%", models=("fraud", "pricing"))
     caught(story, within_min=10, alertname="NullRate")

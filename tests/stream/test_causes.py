@@ -109,6 +109,16 @@ def test_two_values_from_elsewhere_are_not_those_of_a_feature_that_is_gone(far: 
     assert "cause" not in first.evidence
 
 
+def test_of_more_categories_than_are_kept_none_is_called_new_that_may_be_known() -> None:
+    def features(random: Random, changed: bool) -> dict[str, Any]:
+        new = changed and random.random() < 0.5
+        return {"country": f"new{random.randrange(9)}" if new else f"old{random.randrange(40)}"}
+
+    named = [a.evidence["cause"]["values"] for a in told(features) if "cause" in a.evidence]
+    assert named
+    assert all(text.startswith("new") for values in named for text in values)
+
+
 @pytest.mark.parametrize("what", ["other_unit", "swapped", "renamed", "stuck"])
 def test_a_cause_does_not_depend_on_batches(what: str) -> None:
     features, _ = CHANGES[what]

@@ -8,16 +8,22 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream import familiar, record_columns
 from stream.events import LATEST_MS
-from stream.familiar import Form, Forms, form_of, read_outcomes, read_predictions
+from stream.familiar import read_outcomes, read_predictions
+from stream.familiar_decoders import of_habit, of_predictions, together_in
+from stream.familiar_forms import Form, Forms, form_of
+from stream.habits import OUTCOMES, PREDICTIONS, Habit, Habits, habit_of
+from stream.moments import moments_ms
 from stream.records import decode_predictions
 from stream.rules import ModelRule, Rules
-from stream.times import EPOCH, UNCERTAIN, moments_ms, to_ms
+from stream.times import EPOCH, UNCERTAIN, to_ms
 from tests.fuzz.one import mutated
 from tests.fuzz.seeds import seeds
 from tests.parsers import told
@@ -34,14 +40,23 @@ USUAL[3]["features"] = FEATURES | {"n": 1.25, "x": 3}
 LABELS = [outcome(f"p{i}", "2026-11-22T10:00:00.123Z") for i in range(20)]
 
 
+ON = {"predictions": PREDICTIONS, "outcomes": OUTCOMES}
+
+
 def learned(events: list[Any]) -> Forms:
     forms = Forms()
     forms.meet(decode_predictions(records(events), RULES, include_payload=False).events)
     return forms
 
 
-def read(values: list[Any], side: Side, rules: Rules, forms: Forms | None) -> list[Any]:
-    """By a form wherever one record has it, or all the general way."""
+def habit_in(values: list[Any], side: Side) -> Habit | None:
+    return habit_of(records(values, side).values, ON[side])
+
+
+def read(
+    values: list[Any], side: Side, rules: Rules, forms: Forms | None, habit: Habit | None = None
+) -> list[Any]:
+    """By a form and a habit wherever one record has them, or all the general way."""
     columns = (
         record_columns.prediction_columns
         if side == "predictions"
@@ -54,13 +69,30 @@ def read(values: list[Any], side: Side, rules: Rules, forms: Forms | None) -> li
             patch.setattr(record_columns, "read_predictions", lambda *_: None)
             patch.setattr(record_columns, "read_outcomes", lambda *_: None)
         patch.setattr(record_columns, "_forms", forms or Forms())
+        for name, one in (("_said", PREDICTIONS), ("_true", OUTCOMES)):
+            habits = Habits(one)
+            habits.latest = habit if one is ON[side] else None
+            patch.setattr(record_columns, name, habits)
         return told(columns(records(values, side), rules, include_payload=True))
 
 
-def alike(values: list[Any], side: Side = "predictions", rules: Rules = RULES) -> None:
-    usual = USUAL if side == "predictions" else LABELS
-    values = [*usual[:3], *values, *usual[3:]]
-    assert read(values, side, rules, learned(USUAL)) == read(values, side, rules, None)
+def alike(
+    values: list[Any],
+    side: Side = "predictions",
+    rules: Rules = RULES,
+    usual: list[Any] | None = None,
+) -> None:
+    usual = usual or (USUAL if side == "predictions" else LABELS)
+    mixed = [*usual[:3], *values, *usual[3:]]
+    forms = learned(usual if side == "predictions" else USUAL)
+    general, before, among = (
+        read(mixed, side, rules, None),
+        habit_in(usual, side),
+        habit_in(mixed, side),
+    )
+    assert before is not None
+    for habit in (None, before, among, among and before.or_so(among)):
+        assert read(mixed, side, rules, forms, habit) == general
 
 
 def form() -> Form:
@@ -74,28 +106,34 @@ def form() -> Form:
 
 def test_what_is_as_before_is_read_by_its_form() -> None:
     assert form() == Form(
-        ("x", "n", "t", "b", "i"), ("number", "number or null", "text", "any", "number"), ("label",)
+        ("x", "n", "t", "b", "i"),
+        ("number", "number or null", "text", "flag", "number"),
+        ("label",),
     )
-    found = read_predictions(records(USUAL).values, form(), RULES)
-    assert found is not None
-    assert (len(found.place), found.asked.tolist()) == (20, [])
-    of_outcomes = read_outcomes(records(LABELS, "outcomes").values, RULES)
-    assert of_outcomes is not None
-    assert len(of_outcomes.place) == 20
+    for habit in (None, habit_in(USUAL, "predictions")):
+        found = read_predictions(records(USUAL).values, form(), habit, RULES)
+        assert found is not None
+        assert (len(found.place), found.asked.tolist()) == (20, [])
+    for habit in (None, habit_in(LABELS, "outcomes")):
+        of_outcomes = read_outcomes(records(LABELS, "outcomes").values, habit, RULES)
+        assert of_outcomes is not None
+        assert len(of_outcomes.place) == 20
     alike([])
     alike([], "outcomes")
 
 
 def test_a_record_that_is_not_as_before_is_left_and_the_others_are_read() -> None:
     values = records([*USUAL, {**USUAL[0], "features": {}}, *USUAL[:14]]).values
-    found = read_predictions(values, form(), RULES)
+    found = read_predictions(values, form(), habit_in(USUAL, "predictions"), RULES)
     assert found is not None
     assert found.asked.tolist() == [20]
     assert found.place.tolist() == [*range(20), *range(21, 35)]
 
 
 def test_a_batch_of_something_else_is_not_read() -> None:
-    assert read_predictions(records([prediction("p", 1)] * 40).values, form(), RULES) is None
+    values = records([prediction("p", 1)] * 40).values
+    assert read_predictions(values, form(), None, RULES) is None
+    assert read_predictions(values, form(), habit_in(USUAL, "predictions"), RULES) is None
 
 
 def test_predictions_that_differ_have_no_form_and_are_looked_at_less_and_less() -> None:
@@ -178,15 +216,13 @@ def test_what_nobody_reads_is_looked_at_where_records_say_nothing_else(odd: byte
     usual = [one | {"features": {**one["features"], "b": 1}} for one in USUAL]
     forms = learned(usual)
     assert forms.latest is not None
-    assert familiar._of_predictions(forms.latest).whole is not None
+    assert of_predictions(forms.latest).whole is not None
     plain = list(map(value_of, usual))
     for at in (b"{", b'"features": {', b'"prediction": {'):
         value = plain[0].replace(at, at + odd + b",", 1)
         assert value != plain[0]
         for values in ([*plain, value, *plain], [*plain, *[value] * 3]):
-            assert read(values, "predictions", RULES, forms) == read(
-                values, "predictions", RULES, None
-            )
+            alike(values, usual=usual)
     for at in (b"{", b'"actual": {'):
         value = value_of(LABELS[0]).replace(at, at + odd + b",", 1)
         assert value != value_of(LABELS[0])
@@ -200,10 +236,7 @@ def test_a_model_that_is_not_configured_is_unknown() -> None:
 
 
 def test_more_features_than_the_limit_are_refused() -> None:
-    rules = replace(RULES, max_features=4)
-    assert read(USUAL, "predictions", rules, learned(USUAL)) == read(
-        USUAL, "predictions", rules, None
-    )
+    alike([], rules=replace(RULES, max_features=4))
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -211,7 +244,9 @@ def test_more_features_than_the_limit_are_refused() -> None:
 def test_any_predictions_are_read_alike(events: list[Any], before: list[Any]) -> None:
     forms = learned(before)
     values = [json.dumps(event).encode() for event in (*events, *before)]
-    assert read(values, "predictions", RULES, forms) == read(values, "predictions", RULES, None)
+    general = read(values, "predictions", RULES, None)
+    for habit in (None, habit_in(before, "predictions"), habit_in(values, "predictions")):
+        assert read(values, "predictions", RULES, forms, habit) == general
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -225,6 +260,119 @@ def test_damaged_records_are_read_alike(side: Side) -> None:
     random, inputs = Random(side), [*seeds(side), *map(value_of, USUAL[:2])]
     for _ in range(80):
         alike([mutated(random, inputs) for _ in range(3)], side)
+
+
+# -- many at once, and what they have beside their features
+
+EXPLICIT = [one | {"role": "champion", "segment": {"r": "EU"}, "latency_ms": None} for one in USUAL]
+OTHERWISE = {
+    "all that there is": [one | {"feature_set": "a@1"} for one in EXPLICIT],
+    "scores and integer times": [
+        one | {"prediction": {"score": 0.5, "label": 1}, "predicted_at": 1_790_000_000_000 + i}
+        for i, one in enumerate(USUAL)
+    ],
+    "many models": [
+        one | {"model_id": f"m{i % 3}", "role": f"r{i}"} for i, one in enumerate(USUAL)
+    ],
+    "probabilities": [
+        one | {"prediction": {"label": "a", "probabilities": {"a": 1.0}}} for one in USUAL
+    ],
+}
+
+
+@pytest.mark.parametrize("usual", OTHERWISE.values(), ids=OTHERWISE)
+def test_records_of_other_habits_are_read_alike(usual: list[Any]) -> None:
+    found = read_predictions(
+        records(usual).values, learned(usual).latest, habit_in(usual, "predictions"), RULES
+    )
+    assert found is not None
+    assert not len(found.asked)
+    alike([], usual=usual)
+    alike([*USUAL, *EXPLICIT], usual=usual)
+    segmented = replace(RULES, models={"m": ModelRule(segments=(("r",),))})
+    assert segmented.has_segments
+    alike(EXPLICIT[:3], rules=segmented, usual=usual)
+
+
+def test_outcomes_of_other_habits_are_read_alike() -> None:
+    revised = [one | {"revision": i, "retracted": False} for i, one in enumerate(LABELS)]
+    valued = [one | {"actual": {"value": 1.5}} for one in LABELS]
+    numbered = [
+        one | {"actual": {"label": i % 2}, "observed_at": i} for i, one in enumerate(LABELS)
+    ]
+    for usual in (revised, valued, numbered):
+        alike([*LABELS[:3], *revised[:3], *valued[:3], *numbered[:3]], "outcomes", usual=usual)
+
+
+def test_a_habit_is_what_records_say_and_how() -> None:
+    assert habit_in(USUAL, "predictions") == Habit(
+        (*list(USUAL[0])[:6], "latency_ms"),
+        ("label",),
+        (("model_id", "m"), ("model_version", "1")),
+        24,
+        str,
+    )
+    assert habit_in([USUAL[0] | {"note": 1}], "predictions") is None
+    assert habit_in([USUAL[0] | {"prediction": {"role": "x"}}], "predictions") is None
+    assert habit_in([{"predicted_at": 1, "prediction": {}}, b"?", b"1"], "predictions") is None
+    refused = [one | {"model_id": ""} for one in LABELS]
+    found = habit_in(refused, "outcomes")
+    assert found is not None
+    assert not found.same
+    alike(refused, "outcomes", usual=refused)
+
+
+def test_habits_become_wider_with_what_strays_from_them_and_are_asked_less_and_less() -> None:
+    habits, odd = Habits(OUTCOMES), LABELS[5] | {"model_id": "other", "revision": 2}
+    values = records([*LABELS, odd], "outcomes").values
+    habits.meet(records(LABELS, "outcomes").values, None)
+    narrow = habits.latest
+    assert narrow is not None
+    habits.meet(values, np.array([], np.int64))
+    assert habits.latest == narrow
+    habits.meet(values, np.array([20]))
+    assert habits.latest == habit_in([*LABELS, odd], "outcomes")
+    habits.meet(values, np.array([20]))
+    unknown = records([LABELS[0] | {"note": 1}], "outcomes").values
+    habits.meet(unknown, np.array([0]))
+    assert habits.latest is not None
+    habits.meet(unknown, np.array([0]))
+    assert habits.latest is None
+
+
+@pytest.mark.parametrize("side", ["predictions", "outcomes"])
+def test_records_are_told_apart_wherever_they_end(side: Side) -> None:
+    """Cut anywhere, with what stands between records inside of them, and with none at all."""
+    usual = USUAL if side == "predictions" else LABELS
+    whole = together_in(list(map(value_of, usual[:3])))
+    random = Random(side)
+    for _ in range(60):
+        cuts = sorted(random.randrange(len(whole)) for _ in range(random.randrange(1, 5)))
+        alike([whole[i:j] for i, j in zip([0, *cuts], [*cuts, None], strict=True)], side)
+    one, between = value_of(usual[0]), together_in([b"", b""])[1:-1]
+    for odd in (between, b",", b"\n", b" ", b"]", b"[", b"}", b'"'):
+        pieces = [one + odd + one, one + odd, odd + one, odd, one[:-1], b"}", one[:9], one[9:]]
+        alike(pieces, side)
+        for piece in pieces:
+            alike([piece], side)
+            alike([piece, odd], side)
+    alike([b"null", b" null ", b"0", b"[]", one], side)
+    alike([None, one, None], side)
+
+
+def test_there_is_no_array_in_what_is_read_together() -> None:
+    """Nor anything that is not looked into: an array could hold what is between two records."""
+    for side, usual in ((PREDICTIONS, OTHERWISE["all that there is"]), (OUTCOMES, LABELS)):
+        habit = habit_of(records(usual).values, side)
+        assert habit is not None
+        decoders = of_habit(side, habit, form() if side is PREDICTIONS else None)
+        assert decoders is not None
+        assert decoders.whole is not None
+        of = msgspec.inspect.multi_type_info([decoders.whole.__self__.type])  # type: ignore[attr-defined]
+        assert "ListType" not in str(of)
+        assert "AnyType" not in str(of)
+        assert "RawType" not in str(of)
+    assert of_habit(PREDICTIONS, habit, Form(("x",), ("any",), ("label",))) is None
 
 
 # -- times
@@ -267,3 +415,9 @@ def test_plain_times_in_utc_are_read_together(end: str) -> None:
         250,
         UNCERTAIN,
     ]
+
+
+def test_a_nul_is_no_digit_of_a_day() -> None:
+    texts = ["2077-06-2\0T06:54:22Z", "2077-06-21T06:54:22Z"]
+    assert moments_ms(texts).tolist() == [UNCERTAIN, to_ms(datetime.fromisoformat(texts[1]))]
+    assert moments_ms(texts[:1]).tolist() == [UNCERTAIN]

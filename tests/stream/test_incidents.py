@@ -89,6 +89,7 @@ def finding(
             "cause": detail,
             "quiet": {},
             "lasting": {"summary": "still so"},
+            "stands": {},
             "raised": {"severity": "warning", "summary": "predictions have moved too"},
         }[verdict],
     )
@@ -262,6 +263,52 @@ def test_what_lasts_when_its_cause_is_over_says_its_own_action_again() -> None:
     assert len({a.incident_id for a in alerts}) == 1
 
 
+def test_so_does_what_surely_stands_by_values_behind_the_end_of_its_cause_alone() -> None:
+    lasting = [
+        finding(1_000, "NullRate", "x"),
+        finding(1_010, "ErrorRateDrift", since_ms=980),
+        finding(1_300, "ErrorRateDrift", verdict="stands"),
+        finding(1_400, "NullRate", "x", verdict="quiet"),
+        finding(1_800, "ErrorRateDrift", verdict="stands"),  # by values since 1,300
+    ]
+    assert [a.recommended_action for a in told(lasting)] == ["fix_pipeline", "none", "fix_pipeline"]
+    stands = [finding(at_ms, "ErrorRateDrift", verdict="stands") for at_ms in (2_200, 2_600)]
+    last = told([*lasting, *stands])[-1]
+    assert (last.alertname, last.sequence, last.recommended_action) == (
+        "ErrorRateDrift",
+        2,
+        "retrain",
+    )
+    assert last.summary == "ErrorRateDrift of None; outlasts NullRate of x"
+    assert "folded_under" not in last.evidence
+
+
+def test_a_version_whose_loss_outlasts_the_fault_it_followed_from_is_to_go_back_after_all() -> None:
+    alerts = told(
+        [
+            finding(1_000, "NullRate", "x"),
+            finding(1_010, "ErrorRateDrift", since_ms=990),
+            finding(1_020, "VersionWorse", since_ms=990),
+            finding(1_400, "NullRate", "x", verdict="quiet"),
+            finding(1_800, "ErrorRateDrift", verdict="stands"),
+            finding(2_200, "ErrorRateDrift", verdict="stands"),
+        ]
+    )
+    assert {a.recommended_action for a in alerts[:4] if a.status == "firing"} == {"fix_pipeline"}
+    assert [(a.alertname, a.recommended_action) for a in alerts[4:]] == [
+        ("VersionWorse", "rollback"),
+        ("ErrorRateDrift", "rollback"),
+    ]
+    assert len({a.incident_id for a in alerts}) == 1
+
+
+def test_what_seems_to_have_begun_shortly_before_a_fault_follows_from_it() -> None:
+    fault = finding(1_000, "NullRate", "x", since_ms=990)
+    for since_ms, action in ((935, "fix_pipeline"), (900, "retrain")):
+        alert = told([fault, finding(1_060, "ErrorRateDrift", since_ms=since_ms)])[-1]
+        assert alert.recommended_action == action
+
+
 def test_drifts_that_begin_together_are_one_incident_and_keep_their_actions() -> None:
     alerts = told(
         [
@@ -326,6 +373,16 @@ def test_the_same_fault_of_the_same_feature_in_several_models_is_one_incident() 
     assert of["n", "1", "NullRate"] == of["m", "2", "NullRate"] == one
     assert of["n", "1", "ErrorRateDrift"] == one
     assert one not in (of["o", "1", "NullRate"], of["p", "1", "NullRate"])
+
+
+def test_a_version_that_goes_live_while_a_fault_of_its_model_lasts_is_of_its_incident() -> None:
+    fault = finding(1_000, "NullRate", "x")
+    over = finding(3_000, "NullRate", "x", verdict="quiet")
+    later = finding(5_000, "NullRate", "x", version="2")
+    assert len({a.incident_id for a in told([fault, later])}) == 1
+    assert len({a.incident_id for a in told([fault, over, later])}) == 2
+    of_another = finding(5_000, "NullRate", "x", model="n")
+    assert len({a.incident_id for a in told([fault, of_another])}) == 2
 
 
 def test_a_storm_is_one_incident_whose_root_ranks_its_members() -> None:
@@ -528,7 +585,9 @@ def test_a_storm_that_begins_with_it_is_ranked_by_the_first_of_its_alerts() -> N
 
 
 VERDICTS = st.lists(
-    st.tuples(st.integers(1, 20), st.sampled_from(("drift", "lasting", "quiet", "raised"))),
+    st.tuples(
+        st.integers(1, 20), st.sampled_from(("drift", "lasting", "quiet", "raised", "stands"))
+    ),
     max_size=3,
 )
 LIVES = st.lists(
@@ -694,6 +753,15 @@ def test_what_outcomes_say_of_a_version_to_be_rolled_back_is_folded_whenever_it_
     over = finding(1_011, "VersionWorse", verdict="quiet")
     later = finding(5_000, "ErrorRateDrift", since_ms=4_990)
     assert told([worse, over, later])[-1].recommended_action == "retrain"
+
+
+def test_nobody_goes_back_where_a_version_was_as_good_until_something_changed() -> None:
+    worse = finding(9_000, "VersionWorse", since_ms=1_000)
+    (lost, alert) = told([finding(8_000, "ErrorRateDrift"), worse])
+    assert (lost.recommended_action, alert.recommended_action) == ("retrain", "investigate")
+    assert "it became worse on 1970-01-01T00:00:07.970Z only" in alert.summary
+    from_first = finding(8_000, "ErrorRateDrift", since_ms=1_000)
+    assert told([from_first, worse])[-1].recommended_action == "rollback"
 
 
 def test_nobody_goes_back_to_a_version_that_had_become_worse_than_its_reference_too() -> None:

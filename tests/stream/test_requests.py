@@ -65,6 +65,16 @@ def test_each_model_of_an_incident_has_its_own_request() -> None:
     assert len({r.incident_id for r in requests}) == 1
 
 
+def test_versions_and_roles_of_a_model_share_the_request_for_its_pipeline() -> None:
+    beside = finding(1_001, "NullRate", "x", version="2")
+    beside.group = ("m", "2", "shadow", "")
+    beside.detail["summary"] = "m v2 (shadow): nulls of x rose"
+    (request,) = asked([NULLS, beside])
+    assert request.summary == "fix the pipeline of m v1: NullRate of x"
+    (request,) = asked([beside])
+    assert request.summary == "fix the pipeline of m v2 (shadow): nulls of x rose"
+
+
 def test_worse_performance_asks_to_retrain_with_what_came_since_the_change() -> None:
     (request,) = asked([ERRORS])
     assert request.type == "retrain"

@@ -1,0 +1,83 @@
+"""A table in pages of its own: what is gathered for a while, and then is gone at once.
+
+Arrays of many sizes that many models hold for some time, and then no more, leave holes between what
+is kept of each, which nobody fills. These leave none: the system has their pages back.
+"""
+
+from __future__ import annotations
+
+import mmap
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.columns import Column, Rows
+from stream.pane_features import PaneFeatures
+from stream.panes import PaneTable
+from stream.plain_panes import feature_from_plain, feature_to_plain
+
+_ALIGNED = 16
+_LEAST = 1 << 16  # bytes that are worth it: a process has some 65,000 such regions
+_dtypes: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # of all tables: they are few
+
+
+class OwnPages:
+    """Opened when it is asked for: arrays that are views of the pages, and hold them."""
+
+    __slots__ = ("_columns", "_dtypes", "_features", "_pages", "_panes", "_sizes", "_texts")
+
+    def __init__(self, table: PaneTable) -> None:
+        """O(bytes)."""
+        features, sample = PaneFeatures.of(table.features, len(table)), table.sample
+        columns = sample.columns.values()
+        arrays = [
+            *(table.pane_end, table.rows, table.limit, sample.pane_end, sample.hash),
+            *(array for part in feature_to_plain(features.whole) for array in part),
+            *(column.kind for column in columns),
+            *(column.bits for column in columns),
+        ]
+        self._panes, self._features, self._columns = (
+            len(table),
+            features.names,
+            tuple(sample.columns),
+        )
+        self._texts = sample.texts
+        first = arrays[: len(arrays) - 2 * len(self._columns)]
+        dtypes = tuple(array.dtype for array in first)
+        self._dtypes = _dtypes.setdefault(dtypes, dtypes)
+        self._sizes = np.array([array.size for array in first])
+        ends = np.cumsum([-(-array.nbytes // _ALIGNED) * _ALIGNED for array in arrays]).tolist()
+        self._pages = _pages(ends[-1])
+        at = [0, *ends]
+        for array, start in zip(arrays, at, strict=False):
+            np.frombuffer(self._pages, array.dtype, array.size, start)[:] = array
+
+    def open(self) -> PaneTable:
+        """The table; nobody may change it."""
+        start = 0
+
+        def taken(dtype: np.dtype[Any] | type, size: int) -> NDArray[Any]:
+            nonlocal start
+            array: NDArray[Any] = np.frombuffer(self._pages, dtype, size, start)
+            start += -(-array.nbytes // _ALIGNED) * _ALIGNED
+            return array
+
+        pane_end, rows, limit, ends, hashes, *parts = map(taken, self._dtypes, self._sizes.tolist())
+        whole = [parts[:6], *(parts[at : at + 3] for at in range(6, 18, 3))]
+        kinds = [taken(np.uint8, len(ends)) for _ in self._columns]
+        bits = [taken(np.uint64, len(ends)) for _ in self._columns]
+        cells = map(Column, kinds, bits)
+        sample = Rows(ends, hashes, dict(zip(self._columns, cells, strict=True)), self._texts)
+        features = PaneFeatures(self._features, self._panes, feature_from_plain(whole))
+        return PaneTable(pane_end, rows, features, sample, limit)
+
+
+def _pages(size: int) -> mmap.mmap | bytearray:
+    if size >= _LEAST and sys.platform != "win32":
+        try:
+            return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError:  # there are as many as there may be
+            pass
+    return bytearray(size)
