@@ -1,14 +1,16 @@
 """A bank of CUSUMs over many series at once, in integers: exact however the panes are cut."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from detectors import native
+from detectors.bank_constants import Constants, constants_of, whole
 from detectors.base import State
-from detectors.tilts import HEIGHT_STEP, NATS, NEVER, Tilts
+from detectors.block import packed, views
+from detectors.tilts import NATS, Tilts
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -17,8 +19,6 @@ _CELLS = 1 << 20  # panes x series x tilts worked on at once: bounds the memory 
 _MOST_VALUES = 1 << 30  # of one series in one update: keeps sums of steps within 64 bits
 
 _STATE = ("account", "n_since", "x_since", "since")
-_ABOUT = ("mean", "sd", "n_eff", "tau", "rate")  # of the reference of a series
-_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,9 @@ class CusumBank:
     A series that crosses is *held*: it tells once, and is deaf until `restart`. A pane with n = 0
     changes nothing for its series, whatever its row holds for others.
 
-    Memory: constants once for all series that have the same ones, as most faults do: at most 24
-    bytes a tilt that they have a use for; of a series awake 32 a tilt, at rest 34 for each account
-    that is not 0. Time: about 10 passes
+    Memory: constants once for all series that have the same ones, as most faults do: at most 28
+    bytes a tilt that they have a use for, most often 20; of a series awake 32 a tilt, at rest 34
+    for each account that is not 0. Time: about 10 passes
     over as many integers a pane, by the extension one; no Python per pane, series or tilt.
 
     Source: Page, Biometrika 41, 1954; Lorden, Ann. Math. Stat. 42, 1971 (also of the bank);
@@ -80,67 +80,31 @@ class CusumBank:
         ([2218], [2049])
     """
 
+    __slots__ = ("_awake", "_cells", "_constants", "_resting", "_tilts", "held")
+
     def __init__(self, tilts: Tilts) -> None:
         self._lay_out(tilts, np.zeros(tilts.gain.shape, dtype=np.bool_))
-        self._resting: tuple[Ints, list[Ints]] | None = None
+        self._resting: bytes | None = None
         self._awake: State = {name: np.zeros(self._cells, dtype=np.int64) for name in _STATE}
         self.held: Bools = np.zeros(len(tilts), dtype=np.bool_)
         self.rest()
 
     def _lay_out(self, tilts: Tilts, in_use: Bools) -> None:
         """Cells for the tilts that a series has a use for, series behind series, and for those
-        `in_use`, shape (series, tilts), all the same. What is alike has its constants once."""
-        self._kind, first = _alike(tilts)
-        kinds = tilts.take(first)
-        place = kinds.threshold < NEVER
-        for name in ("gain", "cost", "theta"):
-            place |= getattr(kinds, name) != 0
-        series, tilt = np.nonzero(in_use)
-        place[self._kind[series], tilt] = True
-        self._tilts = place.shape[1]
-        self._placed = np.packbits(place)
-        start = np.concatenate([[0], np.cumsum(place.sum(axis=1))])
-        self._start = start.astype(np.min_scalar_type(int(start[-1])))  # of the cells of each kind
-        self._cells = int(np.diff(start)[self._kind].sum())  # of all series
-        self._gain, self._cost = _short(kinds.gain[place]), _short(kinds.cost[place])
-        self._height = _Heights(kinds.threshold[place])
-        self._theta = kinds.theta[place]
-        self._about = [_once(getattr(kinds, name)) for name in _ABOUT]
-        self._is_rate = kinds.is_rate
+        `in_use`, shape (series, tilts), all the same."""
+        self._constants = constants_of(tilts, in_use)
+        self._tilts = tilts.gain.shape[1]
+        self._cells = int(self._of_constants.sizes.sum())  # of all series
+
+    @property
+    def _of_constants(self) -> Constants:
+        return Constants(self._constants, self._tilts)
 
     @property
     def tilts(self) -> Tilts:
-        """The constants, made anew: those of tilts without a use are not held."""
-        place = self._place
-        threshold = _whole(self._height.all(), place)
-        threshold[~place] = NEVER
-        kinds = Tilts(
-            gain=_whole(self._gain.astype(np.int64), place),
-            cost=_whole(self._cost.astype(np.int64), place),
-            threshold=threshold,
-            theta=_whole(self._theta, place),
-            is_rate=self._is_rate,
-            **{
-                name: np.broadcast_to(of, len(self._is_rate))
-                for name, of in zip(_ABOUT, self._about, strict=True)
-            },
-        )
-        return kinds.take(self._kind)
-
-    @property
-    def _place(self) -> Bools:
-        """Which tilts have a cell, shape (kinds, tilts)."""
-        kinds = len(self._is_rate)
-        flat = np.unpackbits(self._placed, count=kinds * self._tilts).astype(np.bool_)
-        return flat.reshape(kinds, self._tilts)
-
-    def _laid(self) -> tuple[Ints, Ints]:
-        """Of each cell its series, and where the constants are."""
-        start = self._start.astype(np.int64)
-        sizes = np.diff(start)[self._kind]
-        row = np.repeat(np.arange(len(self._kind)), sizes)
-        before = np.cumsum(sizes) - sizes
-        return row, np.arange(len(row)) + np.repeat(start[self._kind] - before, sizes)
+        """The constants, made anew: those of tilts without a use are not held, of the sizes no
+        more than seven digits."""
+        return self._of_constants.tilts
 
     # -- at rest
 
@@ -150,7 +114,7 @@ class CusumBank:
             arrays = [self._awake[name] for name in _STATE]
             some = np.flatnonzero(arrays[0] | arrays[1] | arrays[2] | arrays[3])
             place = some.astype(np.min_scalar_type(self._cells))
-            self._resting = place, [array[some] for array in arrays]
+            self._resting = packed([place, *(array[some] for array in arrays)])
             self._awake = {}
 
     @property
@@ -165,7 +129,7 @@ class CusumBank:
         if self._resting is None:
             awake: Ints = self._awake[name]
             return awake
-        some, arrays = self._resting
+        some, *arrays = views(self._resting)
         whole: Ints = np.zeros(self._cells, dtype=np.int64)
         whole[some] = arrays[_STATE.index(name)]
         return whole
@@ -174,7 +138,7 @@ class CusumBank:
         """The cells of these series."""
         is_asked = np.zeros(len(self), dtype=np.bool_)
         is_asked[series] = True
-        return np.flatnonzero(is_asked[self._laid()[0]])
+        return np.flatnonzero(is_asked[self._of_constants.laid()[0]])
 
     def __len__(self) -> int:
         return len(self.held)
@@ -218,11 +182,11 @@ class CusumBank:
 
     def _advanced(self, which: Ints, position: Ints, x: Ints, n: Ints) -> Crossings:
         """All panes, by the extension."""
-        state, height = self._state, self._height
+        state, constants = self._state, self._of_constants
         panes = (np.ascontiguousarray(array, dtype=np.int64) for array in (position, x, n, which))
-        constants = self._kind, self._start, self._gain, self._cost, height.values
-        columns = (*constants, *panes, self.held, *(state[name] for name in _STATE))
-        told = native.EXTENSION.bank(height.unit, columns)
+        fixed = constants.kind, constants.start, constants.gain, constants.cost, constants.steps
+        columns = (*fixed, *panes, self.held, *(state[name] for name in _STATE))
+        told = native.EXTENSION.bank(constants.step, columns)
         if told is None:
             return _NONE
         series, pane, cell, account, threshold, since, count, total = (
@@ -231,7 +195,7 @@ class CusumBank:
         return Crossings(
             series=series,
             pane=pane,
-            theta=self._theta[cell],
+            theta=constants.theta[cell].astype(np.float64),
             statistic=account / NATS,
             threshold=threshold / NATS,
             since=since,
@@ -242,14 +206,15 @@ class CusumBank:
     def _advance(self, which: Ints | None, position: Ints, x: Ints, n: Ints) -> Crossings:
         """Panes of one stretch, for series none of which is held; None: all of them."""
         cells: slice | npt.NDArray[np.intp] = slice(None)
-        row, at = self._laid()  # row: of x and n, turned, for each cell
+        constants = self._of_constants
+        row, at = constants.laid()  # row: of x and n, turned, for each cell
         if which is not None:
             cells = self._of(which)
             row, at = np.searchsorted(which, row[cells]), at[cells]
         sums = np.ascontiguousarray(x.T), np.ascontiguousarray(n.T)
-        state, threshold = self._state, self._height.all()[at, None]
-        path = self._gain[at, None] * sums[0][row]
-        path += self._cost[at, None] * sums[1][row]
+        state, threshold = self._state, constants.height[at, None]
+        path = constants.gain[at, None] * sums[0][row]
+        path += constants.cost[at, None] * sums[1][row]
         np.cumsum(path, axis=1, out=path)
         path += state["account"][cells, None]
         low = np.minimum(np.minimum.accumulate(path, axis=1), 0)
@@ -308,8 +273,9 @@ class CusumBank:
     def _tell(self, series: Ints, pane: Ints) -> Crossings:
         """Of each series that crossed, the likeliest of the tilts that did; the series are held."""
         best = np.empty(len(series), dtype=np.intp)
-        row, at = self._laid()
-        state, threshold = self._state, self._height.all()[at]
+        constants = self._of_constants
+        row, at = constants.laid()
+        state, threshold = self._state, constants.height[at]
         for i, one in enumerate(series.tolist()):
             low, high = np.searchsorted(row, [one, one + 1]).tolist()
             account = state["account"][low:high]
@@ -317,7 +283,7 @@ class CusumBank:
         told = Crossings(
             series=series,
             pane=pane,
-            theta=self._theta[at[best]],
+            theta=constants.theta[at[best]].astype(np.float64),
             statistic=state["account"][best] / NATS,
             threshold=threshold[best] / NATS,
             since=state["since"][best],
@@ -338,8 +304,9 @@ class CusumBank:
     def level(self) -> npt.NDArray[np.float64]:
         """Nearest account to its threshold, as a share of it, for each series; 1 where held."""
         share = np.zeros(len(self))
-        row, at = self._laid()
-        np.maximum.at(share, row, self._seen("account") / self._height.all()[at])
+        constants = self._of_constants
+        row, at = constants.laid()
+        np.maximum.at(share, row, self._seen("account") / constants.height[at])
         return np.where(self.held, 1.0, share)
 
     def are_held(self, series: Ints) -> bool:
@@ -389,7 +356,7 @@ class CusumBank:
 
     def _change(self, tilts: Tilts, state: State) -> None:
         self._lay_out(tilts, state["account"] != 0)
-        place = self._place[self._kind]
+        place = self._of_constants.place
         self._resting, self._awake = None, {name: state[name][place] for name in _STATE}
         self.held = state["held"]
         self.rest()
@@ -397,8 +364,8 @@ class CusumBank:
     def snapshot(self) -> State:
         """Arrays that change, (series, tilts) each; the tilts, which do not, have a snapshot of
         their own."""
-        place = self._place[self._kind]
-        state = {name: _whole(self._seen(name), place) for name in _STATE}
+        place = self._of_constants.place
+        state = {name: whole(self._seen(name), place) for name in _STATE}
         return {**state, "held": self.held.copy()}
 
     @classmethod
@@ -411,59 +378,6 @@ class CusumBank:
                 raise ValueError(f"{name} of shape {value.shape} for {tilts.gain.shape} tilts")
         bank._change(tilts, {**found, "held": np.array(state["held"], dtype=np.bool_)})
         return bank
-
-
-def _whole(cells: npt.NDArray[Any], place: Bools) -> npt.NDArray[Any]:
-    """Of the shape of `place`, 0 where there is no cell."""
-    whole = np.zeros(place.shape, dtype=cells.dtype)
-    whole[place] = cells
-    return whole
-
-
-def _alike(tilts: Tilts) -> tuple[npt.NDArray[np.unsignedinteger[Any]], list[int]]:
-    """Of each series its kind, and a series of each kind: of one kind all constants are equal."""
-    columns = [getattr(tilts, field.name) for field in fields(tilts)]
-    eight = [c.astype(np.int64) if c.dtype == np.bool_ else c.view(np.int64) for c in columns]
-    rows = np.concatenate([c if c.ndim > 1 else c[:, None] for c in eight], axis=1)
-    data, size = rows.tobytes(), rows.shape[1] * rows.itemsize
-    first: dict[bytes, int] = {}
-    kind: list[int] = []
-    for i in range(len(tilts)):
-        row = data[i * size : (i + 1) * size]
-        kind.append(first.setdefault(row, len(first)))
-    series = np.unique(kind, return_index=True)[1].tolist() if kind else []
-    return np.array(kind, np.min_scalar_type(len(first))), series
-
-
-def _once(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """One number, if all are the same."""
-    return values[:1].copy() if len(values) and (values == values[0]).all() else values
-
-
-def _short(values: Ints) -> npt.NDArray[Any]:
-    """In four bytes each, if they all fit."""
-    is_short = not len(values) or int(np.abs(values).max()) <= _LARGEST
-    return values.astype(np.int32) if is_short else values
-
-
-class _Heights:
-    """Thresholds: in four bytes each, where they are whole steps as `tilts.reach` makes them."""
-
-    __slots__ = ("unit", "values")
-
-    def __init__(self, threshold: Ints) -> None:
-        known = threshold < NEVER
-        steps = np.where(known, threshold // HEIGHT_STEP, _LARGEST)
-        fits = (steps * HEIGHT_STEP == threshold) & (steps < _LARGEST)
-        is_short = bool((fits | ~known).all())
-        self.unit = HEIGHT_STEP if is_short else 1
-        self.values: npt.NDArray[Any] = steps.astype(np.int32) if is_short else threshold
-
-    def all(self) -> Ints:
-        if self.unit == 1:
-            return self.values
-        steps = self.values.astype(np.int64)
-        return np.where(steps == _LARGEST, NEVER, steps * HEIGHT_STEP)
 
 
 _EMPTY, _NO_NUMBERS = np.empty(0, dtype=np.int64), np.empty(0)

@@ -26,11 +26,9 @@ class FeatureType:
     def count(self) -> int:
         return self.numbers + self.texts
 
-    def settle(self) -> bool:
-        """Whether the majority of its first values decides otherwise than the first pane had."""
-        self.settled = True
-        was, self.numeric = self.numeric, self.numbers >= self.texts
-        return was != self.numeric
+
+_SETTLED = {numeric: FeatureType(numeric, settled=True) for numeric in (False, True)}
+"""What they were settled by is of no use any more, so that all are alike."""
 
 
 class FeatureTypes:
@@ -38,7 +36,8 @@ class FeatureTypes:
 
     def __init__(self) -> None:
         self._known: dict[str, FeatureType] = {}
-        self._valueless: set[str] = set()  # features that were there without a number or a text
+        # features that were there without a number or a text
+        self._valueless: frozenset[str] = frozenset()
         self.refused = 0  # panes of features for which there was no room
 
     def __getitem__(self, name: str) -> FeatureType:
@@ -50,9 +49,19 @@ class FeatureTypes:
     def get(self, name: str) -> FeatureType | None:
         return self._known.get(name)
 
-    def add(self, name: str, known: FeatureType) -> None:
-        self._known[name] = known
-        self._valueless.discard(name)
+    def add(self, name: str, *, numeric: bool, settled: bool) -> None:
+        self._known[name] = _SETTLED[numeric] if settled else FeatureType(numeric)
+        if name in self._valueless:
+            self._valueless = (self._valueless - {name}) or frozenset()
+
+    def settle(self, name: str) -> bool:
+        """Whether the majority of its first values decides otherwise than the first pane had."""
+        known = self._known.get(name)
+        if known is None or known.settled:  # None: there was no room for it
+            return False
+        numeric = known.numbers >= known.texts
+        self._known[name] = _SETTLED[numeric]
+        return numeric != known.numeric
 
     def admit(self, table: PaneTable, max_features: int) -> PaneTable:
         """Without the features for which there is no room. It is given in (pane, hash of the name)
@@ -67,7 +76,7 @@ class FeatureTypes:
         there = sorted([(int(p.argmax()), code, name) for p, code, name in places if p.any()])
         taken = sum(name.startswith(FEATURE) for name in self._known) + len(self._valueless)
         room = max(0, max_features - taken)
-        self._valueless.update(name for _, _, name in there[:room])
+        self._valueless |= {name for _, _, name in there[:room]}
         if len(there) <= room:
             return table
         refused = {name for name in asking if name not in self._valueless}
@@ -142,5 +151,8 @@ class FeatureTypes:
         return [sorted(self._valueless), self.refused]
 
     def restore(self, plain: list[list[Any]], admissions: list[Any]) -> None:
-        self._known = {name: FeatureType(*fields) for name, *fields in plain}
-        self._valueless, self.refused = set(admissions[0]), admissions[1]
+        self._known = {
+            name: _SETTLED[numeric] if settled else FeatureType(numeric, numbers, texts)
+            for name, numeric, numbers, texts, settled in plain
+        }
+        self._valueless, self.refused = frozenset(admissions[0]), admissions[1]

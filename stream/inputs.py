@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cramjam
 import msgspec
 import numpy as np
 
@@ -33,6 +34,7 @@ PARTS = 8  # blocks that a question is answered in, at most
 KEPT_MS = 60 * DAY_MS  # the furthest back that is asked: a horizon, and as long as a cause counts
 WAITED_MS = 30 * DAY_MS  # for judged predictions; those that are further behind are told less
 _LEVELS = 15
+_LEVEL = 3  # of zstd
 _MOST_FRESH = 8  # blocks that are not put together yet
 _SURE = 0.99
 _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
@@ -111,7 +113,8 @@ class Era:
     __slots__ = ("_yardsticks", "begin_ms", "starts", "sums", "width")
 
     def __init__(self, yardsticks: Sequence[Yardstick]) -> None:
-        self._yardsticks = _encoder.encode([one.snapshot() for one in yardsticks])
+        plain = _encoder.encode([one.snapshot() for one in yardsticks])
+        self._yardsticks = bytes(cramjam.zstd.compress(plain, _LEVEL))
         numbers = sum(one.measure == "shift" for one in yardsticks)
         self.width = sum(one.columns for one in yardsticks) + numbers
         self.begin_ms: int | None = None  # start of its first pane
@@ -122,7 +125,8 @@ class Era:
     @property
     def yardsticks(self) -> list[Yardstick]:
         """Made when something is asked: there may be several eras, and a few numbers say it all."""
-        return [Yardstick.restore(plain) for plain in _decoder.decode(self._yardsticks)]
+        known = _decoder.decode(bytes(cramjam.zstd.decompress(self._yardsticks)))
+        return [Yardstick.restore(plain) for plain in known]
 
     def standings(self, first_ms: int, until_ms: int) -> list[Standing]:
         """Of the blocks between."""

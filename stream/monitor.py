@@ -15,7 +15,7 @@ from stream.columns import Group
 from stream.detection import Detection
 from stream.event_columns import FEATURE_SET
 from stream.feature_sets import FeatureSetWatch
-from stream.feature_types import FeatureType, FeatureTypes
+from stream.feature_types import FeatureTypes
 from stream.findings import Findings
 from stream.gathering import Gathering
 from stream.inputs import Inputs
@@ -227,13 +227,12 @@ class Monitor:
     # -- what is watched
 
     def _give_birth(self, name: str, *, numeric: bool, settled: bool = False) -> None:
-        self._types.add(name, FeatureType(numeric, settled=settled))
+        self._types.add(name, numeric=numeric, settled=settled)
         self._detection.means.watch(name)
 
     def _settle_type(self, name: str) -> bool:
         """The majority of its first values decides; the first pane had decided until then."""
-        known = self._types.get(name)
-        if known is None or not known.settle():  # None: there was no room for it
+        if not self._types.settle(name):
             return False
         self._detection.means.change_type(name)
         return True

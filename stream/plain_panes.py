@@ -8,6 +8,7 @@ the largest of them needs.
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -97,8 +98,7 @@ def rows_together(rows: Rows, used: frozenset[int] = frozenset()) -> dict[str, A
 
 
 def rows_apart(plain: dict[str, Any]) -> Rows:
-    names, kinds, bits, n = plain["names"], plain["kinds"], plain["bits"], len(plain["end"])
-    _must_be_names(names)
+    names, kinds, bits, n = _names(plain), plain["kinds"], plain["bits"], len(plain["end"])
     if len(kinds) != n * len(names) or len(bits) != len(kinds):
         raise BrokenRecordError("columns of rows do not fit")
     columns = {
@@ -108,9 +108,12 @@ def rows_apart(plain: dict[str, Any]) -> Rows:
     return Rows(plain["end"], plain["hash"], columns, plain["texts"])
 
 
-def _must_be_names(names: Any) -> None:
+def _names(plain: dict[str, Any]) -> list[str]:
+    """Once each, however many models have the same."""
+    names = plain["names"]
     if type(names) is not list or len({*names}) != len(names):
         raise BrokenRecordError("expected names, each once")
+    return [*map(intern, names)]
 
 
 def _joined(parts: list[Any], kind: type) -> Any:
@@ -131,8 +134,7 @@ def table_together(table: PaneTable) -> dict[str, Any]:
 
 
 def table_apart(plain: dict[str, Any]) -> PaneTable:
-    names = plain["names"]
-    _must_be_names(names)
+    names = _names(plain)
     whole = feature_from_plain(_widened(plain["whole"]))
     features = PaneFeatures(names, len(plain["end"]), whole)
     return PaneTable(

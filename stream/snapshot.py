@@ -87,8 +87,8 @@ def _enc(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype.str.startswith(">"):
             value = value.astype(value.dtype.newbyteorder("<"))
-        body = value.data if value.flags.c_contiguous else value.tobytes()
-        return msgspec.msgpack.Ext(_ARRAY, b"".join((_head(value.dtype.str), body)))
+        # not its own memory: of an array that gave that once numpy keeps a note as long as it lives
+        return msgspec.msgpack.Ext(_ARRAY, _head(value.dtype.str) + value.tobytes())
     if isinstance(value, np.integer):
         return int(value)
     if isinstance(value, np.floating):

@@ -42,7 +42,7 @@ class Standards:
         self.law: Profile | None = None
         self._provisional: Profile | None = None
         self._late: dict[str, Profile] = {}
-        self._late_laws: set[str] = set()  # features whose own is sealed
+        self._late_laws: frozenset[str] = frozenset()  # features whose own is sealed
         self.unsettled = Unsettled()
         # beside a law that was deployed:
         self._live: tuple[int, int] | None = None  # predictions of the live reference; their ms
@@ -100,7 +100,7 @@ class Standards:
             return False
         self._late[name] = _profile(reference, rules)
         if gathered.is_sealed:
-            self._late_laws.add(name)
+            self._late_laws |= {name}
         return True
 
     def _meet(self, live: Reference, rules: Rules, *, is_sealed: bool) -> None:
@@ -117,7 +117,7 @@ class Standards:
         for name in sorted(live.frozen.names):
             if of.valued(name) < rules.minimum_values <= live.valued(name):
                 self._late[name] = own
-                self._late_laws.add(name)
+                self._late_laws |= {name}
         self.unsettled.clear()
         self._live = own.traffic
         self.law = self._law(of, rules)
@@ -340,7 +340,7 @@ class Standards:
         for name, reference_id, is_sealed in late:
             self._late[name] = profiles[reference_id]
             if is_sealed:
-                self._late_laws.add(name)
+                self._late_laws |= {name}
         if self.law is not None:
             profiles[self.law.reference.id] = self.law
         return profiles

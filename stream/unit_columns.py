@@ -17,13 +17,15 @@ class UnitColumns(Mapping[Key, Ints]):
     """In the order of the units; the columns of one are made when they are asked for."""
 
     __slots__ = (
-        *("__weakref__", "_cuts", "_place", "counted", "counts", "every", "ranked", "units"),
+        *("__weakref__", "_cuts", "_place", "counted", "counts", "every", "in_order", "ranked"),
+        "units",
     )
 
     def __init__(self, units: Iterable[Unit] = ()) -> None:
         """No two have a key."""
         self.units = tuple(units)
-        self._place = {unit.key: place for place, unit in enumerate(self.units)}
+        self.in_order = tuple(unit.key for unit in self.units)
+        self._place = {key: place for place, key in enumerate(self.in_order)}
         self._cuts = [*accumulate((unit.columns for unit in self.units), initial=0)]
         self.every: Ints = np.arange(self._cuts[-1])
         self.every.setflags(write=False)

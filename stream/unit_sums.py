@@ -38,11 +38,12 @@ class UnitSums:
 
     def _put(self, x: Ints, n: Ints, xx: Ints) -> None:
         is_short = all(not len(of) or int(np.abs(of).max()) <= _LARGEST for of in (x, n))
-        self._packed = (
-            np.concatenate([x.astype(np.int32), n.astype(np.int32), xx.view(np.int32)])
-            if is_short
-            else np.concatenate([x, n, xx])
-        )
+        parts = [x.astype(np.int32), n.astype(np.int32), xx.view(np.int32)]
+        packed = np.concatenate(parts if is_short else [x, n, xx])
+        if packed.dtype == self._packed.dtype:
+            self._packed[:] = packed  # where it is: it stays there while much else comes and goes
+        else:
+            self._packed = packed
 
     def _parts(self) -> tuple[NDArray[Any], NDArray[Any], Ints]:
         ends = np.cumsum([len(self._columns.every), len(self._columns.counted)])

@@ -37,7 +37,8 @@ class _Said(NamedTuple):
 
 class Unsettled:
     def __init__(self) -> None:
-        self._restless: set[tuple[str, str]] = set()  # units known to come and go; _ALL of a series
+        # units known to come and go; _ALL of a series
+        self._restless: frozenset[tuple[str, str]] = frozenset()
         self._told: dict[Key, _Said] = {}
 
     def is_mute(self, key: Key) -> bool:
@@ -59,7 +60,7 @@ class Unsettled:
             return False
         found = course(said.until_ms)
         if found == "restless":
-            self._restless.add(key)
+            self._restless |= {key}
         if found in {"restless", "on its way"}:
             return False
         self._told[key] = _Said(said.times + 1, span.end_ms)
@@ -67,10 +68,10 @@ class Unsettled:
 
     def add_restless(self, keys: Iterable[Key]) -> None:
         """These changed while they were gathered."""
-        self._restless.update((name, _ALL) for name, measure in keys if measure not in ANYTIME)
+        self._restless |= {(name, _ALL) for name, measure in keys if measure not in ANYTIME}
 
     def clear(self) -> None:
-        self._restless.clear()
+        self._restless = frozenset()
         self._told.clear()
 
     # -- state
@@ -82,7 +83,8 @@ class Unsettled:
         return restless | ({"told": told} if told else {})
 
     def restore(self, plain: Mapping[str, Any]) -> None:
-        self._restless = {(name, measure) for name, measure in plain.get("restless", ())}
+        known = plain.get("restless", ())
+        self._restless = frozenset((name, measure) for name, measure in known)
         told = plain.get("told", ())
         self._told = {(name, measure): _Said(*said) for name, measure, *said in told}
 

@@ -47,7 +47,8 @@ class Watch:
         self.undecided: NDArray[np.bool_] | None = None  # of the last run: panes without evidence
         self.learning = Learning()
         self._batches: Batches | None = None  # while a reference is being gathered
-        self._taus: dict[Key, tuple[float, ...]] = {}  # as last measured, also of what fires
+        # as last measured, also of what fires: units, and how much their values depend
+        self._measured: tuple[tuple[Key, ...], tuple[tuple[float, ...], ...]] = (), ()
         self.inherited: Mapping[Key, tuple[float, ...]] = {}  # of a reference that is not its own
         self.common_tau = 1.0  # of all series together, while little is known of each
         self._usual = UnitSums(self._columns)  # of what is compared with
@@ -81,6 +82,7 @@ class Watch:
         for was, now in moves:
             now_usual[:, now], now_tilted[now] = usual[:, was], tilted[was]
         self._hold(now_usual, now_tilted)
+        self._note({})
         if self.inputs is not None:
             self.inputs.arrange(self.watched, {one.key for one in fresh})
         self.firing = {key: f for key, f in self.firing.items() if key in self.watched}
@@ -183,7 +185,7 @@ class Watch:
         if taus:
             self.taus()
             self._batches = None
-            self._taus = {**taus, **self._taus} if is_spare else {**self._taus, **taus}
+            self._note({**taus, **self._taus} if is_spare else taus)
 
     def unmoved(self, columns: Mapping[Key, Ints]) -> dict[Key, Ints]:
         """Those of series of which nothing fires or has of late: a change is no dependence."""
@@ -204,13 +206,23 @@ class Watch:
             unmoved = self.unmoved(self._columns)
             if unmoved:
                 self.common_tau = max(common_tau(unmoved, *sums), self.common_tau / 2.0)
-            for key, at in self._columns.items():
-                self._taus[key] = _same(tuple(measured[at].tolist()))
+            at_of = self._columns.items()
+            self._note({key: _same(tuple(measured[at].tolist())) for key, at in at_of})
         of_watched = {key: one.tau for key, one in self.watched.items()}
         found = of_watched | self._taus
         for key, least in self.inherited.items():
             found[key] = tuple(max(*least, tau) for tau in found.get(key, least))
         return found
+
+    @property
+    def _taus(self) -> dict[Key, tuple[float, ...]]:
+        return dict(zip(*self._measured, strict=True))
+
+    def _note(self, taus: Mapping[Key, tuple[float, ...]]) -> None:
+        """Without a table of its own: the units are most often all that are watched."""
+        found = self._taus | dict(taus)
+        keys, watched = tuple(found), self._columns.in_order
+        self._measured = watched if keys == watched else keys, tuple(found.values())
 
     # -- learning what is usual
 
@@ -326,8 +338,7 @@ class Watch:
         self.learning = Learning.restore(self._columns, plain["learning"])
         batches, columns = plain["batches"], len(plain["tilted"])
         self._batches = None if batches is None else Batches.restore(batches)
-        taus = {(name, m): _same(tuple(tau)) for name, m, tau in plain.get("taus", ())}
-        self._taus = taus
+        self._note({(name, m): _same(tuple(tau)) for name, m, tau in plain.get("taus", ())})
         self.common_tau = plain.get("common_tau", 1.0)
         self._hold(np.array(plain["usual"]).reshape(3, columns), np.array(plain["tilted"]))
         if "shared" in plain:
@@ -337,7 +348,7 @@ class Watch:
             self.inputs.restore(inputs, self.watched)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _same(taus: tuple[float, ...]) -> tuple[float, ...]:
     """Most are alike: nothing depends."""
     return taus

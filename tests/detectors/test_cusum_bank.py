@@ -69,7 +69,8 @@ def naive(tilts: Tilts, position: Ints, x: Ints, n: Ints) -> list[tuple[object, 
             told = [k for k in range(len(accounts)) if accounts[k] >= bar[k]]
             if told:
                 best = max(told, key=lambda k: (accounts[k], -k))
-                found.append((row, s, float(tilts.theta[s, best]), float(accounts[best]),
+                theta = float(np.float32(tilts.theta[s, best]))  # seven digits of it are kept
+                found.append((row, s, theta, float(accounts[best]),
                               float(bar[best]), *begun[best]))  # fmt: skip
                 break
     return sorted(found)
