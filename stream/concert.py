@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from stream.columns import FEATURE
 from stream.estimated_error import ESTIMATE
 from stream.unit_walk import Told
 from stream.watched import Key
@@ -57,9 +58,13 @@ class Concert:
         """Of one that `of` has given: whether predictions fire at its pane."""
         return one.row in self._rows and _is_move(one.watched.key)
 
+    def features(self) -> list[str]:
+        """Names of those that have moved, at the pane of which `of` tells."""
+        return sorted({key[0].removeprefix(FEATURE) for key in self._firing if _is_move(key)})
+
     def _has_moved(self) -> bool:
         return any(name in _SAID for name, _ in self._firing)
 
 
 def _is_move(key: Key) -> bool:
-    return key[0].startswith("feature:") and key[1] in _MOVES
+    return key[0].startswith(FEATURE) and key[1] in _MOVES

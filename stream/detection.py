@@ -186,8 +186,10 @@ class Detection:
                     findings.append(words.raised(one.key, end_ms))
                 continue
             sealed = self.standards.is_sealed(one.watched.profile)
-            moved_along = concert.moved_along(one)
-            found = words.of_unit(one, end_ms, is_sealed=sealed, moved_along=moved_along)
+            found = words.of_unit(
+                one, end_ms, is_sealed=sealed, moved_along=concert.moved_along(one),
+                drifting=concert.features,
+            )  # fmt: skip
             findings += [] if found is None else [found]
         findings += [
             words.of_joint(joint, int(run.pane_end[joint.row]), self._joint, self.law)

@@ -74,9 +74,11 @@ class Findings:
         return MonitorFinding(end_ms, name, alertname, detail, "raised")
 
     def of_unit(
-        self, told: Told, end_ms: int, *, is_sealed: bool, moved_along: bool = False
-    ) -> MonitorFinding | None:
-        """None: it tells nothing. `moved_along`: predictions have moved too."""
+        self, told: Told, end_ms: int, *, is_sealed: bool, moved_along: bool = False,
+        drifting: Callable[[], list[str]] = list,
+    ) -> MonitorFinding | None:  # fmt: skip
+        """None: it tells nothing. `moved_along`: predictions have moved too; `drifting`: features
+        that have."""
         watched, crossing, effect = told.watched, told.crossing, told.effect
         name, measure = watched.key
         context = self.context(name, measure, watched.share)
@@ -106,7 +108,7 @@ class Findings:
             detail["summary"] += "; predictions have moved too"
         if self.kind == "prediction":
             window = self.recent.window(crossing.since_ms, end_ms)
-            _explain(detail, window, watched, is_sealed=is_sealed)
+            _explain(detail, window, watched, is_sealed=is_sealed, drifting=drifting)
             if self._is_undone(detail, name):
                 return None
         if name == ESTIMATE:
@@ -286,8 +288,9 @@ class Findings:
 
 
 def _explain(
-    detail: dict[str, Any], window: Rows | None, watched: Watched, *, is_sealed: bool
-) -> None:
+    detail: dict[str, Any], window: Rows | None, watched: Watched, *, is_sealed: bool,
+    drifting: Callable[[], list[str]],
+) -> None:  # fmt: skip
     """What probably is behind an alert of a feature, and which features moved with predictions.
     How long a value may stay the same (an hour of the day does) a sealed reference knows first."""
     (name, measure), reference = watched.key, watched.profile.reference
@@ -295,7 +298,7 @@ def _explain(
         ranked = ranked_features(window, reference)
         if ranked is not None:
             detail["evidence"]["moved_with"] = {"features": ranked}
-            detail["summary"] += moved_most(ranked)
+            detail["summary"] += moved_most(ranked, [] if ranked else drifting())
     if detail["feature"] is None:
         return
     taus = watched.tau if is_sealed else (math.inf,)

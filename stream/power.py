@@ -41,7 +41,7 @@ class Power:
 
 def powers(terms: Sequence[Terms]) -> list[Power]:
     """Of each unit, on its terms; of several columns, that of the one least sure. Rises and
-    falls of a rate differ: it is for rises, where there is room for one."""
+    falls of a rate differ: it is for rises, where one is found."""
     if not terms:
         return []
     sizes, delays, found = _sizes(terms)
@@ -168,12 +168,18 @@ def _sizes(terms: Sequence[Terms]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     tilts = replace(tilts, gain=tilts.gain * steps[:, None])
     scale = np.where(tilts.is_rate, tilts.sd, 1.0)
     floor = np.repeat([of.floor for of in terms], columns) / scale
-    room = np.where(tilts.is_rate, (1.0 - tilts.mean) / tilts.sd * _EDGE, np.inf)
     part = np.concatenate([_part_of_column(of) for of in terms])
     change = smallest_change(tilts, within=WITHIN * part)
+    may_fall = tilts.is_rate & ~np.repeat([of.unit.up_only for of in terms], columns)
+    sign, falls = np.ones(len(change)), np.flatnonzero(np.isnan(change) & may_fall)
+    if len(falls):
+        sign[falls], within = -1.0, WITHIN * part[falls]
+        change[falls] = smallest_change(tilts.take(falls), within=within, up=False)
+    least = np.where(sign > 0.0, 1.0 - tilts.mean, tilts.mean)
+    room = np.where(tilts.is_rate, least / tilts.sd * _EDGE, np.inf)
     has = np.isfinite(change) & np.concatenate([_are_known(of) for of in terms])
     change = np.minimum(np.fmax(change, floor), room)
-    delay = sure_delay(tilts, change) / part
+    delay = sure_delay(tilts, sign * change) / part
     starts = np.cumsum([0, *columns[:-1]])
     sizes = np.maximum.reduceat(np.where(has, change * scale, -np.inf), starts)
     found = np.isfinite(sizes)

@@ -5,6 +5,7 @@ Read off the rows of the window and of the reference when an alert of prediction
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,12 @@ def _moved(before: Column, after: Column, rows: Rows, sample: Rows) -> dict[str,
 NONE_MOVED = "; no feature is seen to have moved with it"
 
 
-def moved_most(ranked: list[dict[str, Any]]) -> str:
-    """For a summary."""
+def moved_most(ranked: list[dict[str, Any]], drifting: Sequence[str]) -> str:
+    """For a summary. `drifting`: features of which alerts fire, where these rows show none: they
+    are few, and see large changes only."""
+    if not ranked and drifting:
+        more = f" and {len(drifting) - SHOWN} more" if len(drifting) > SHOWN else ""
+        return f"; drifting too: {', '.join(drifting[:SHOWN])}{more}"
     if not ranked:
         return NONE_MOVED
     first = ranked[0]

@@ -198,7 +198,7 @@ def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -
     share = f"{_percent(before)} to {_percent(now)}"
     if context.detector == "calibration":
         low, high = told.watched.profile.scores_of(column)
-        return f"of scores from {told_apart(low, high)} what comes true {moved} from {share}"
+        return f"of scores {between(low, high)} what comes true {moved} from {share}"
     if context.detector == "unlabelled":
         missing = "missing" if context.age else "missing at maturity"
         return f"outcomes {missing} {moved} from {share}: performance is undecided"
@@ -211,14 +211,17 @@ def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -
     return f"{name} {_FAULT_WORDS[context.detector]} {moved} from {share}"
 
 
-def told_apart(low: float, high: float) -> str:
-    """Two ends of scores, in as many digits as it takes.
+def between(low: float, high: float) -> str:
+    """From where to where scores go, in as many digits as tell the ends apart.
 
-    >>> told_apart(0.042, 0.0714), told_apart(0.9914, 0.9947)
-    ('0.042 to 0.071', '0.991 to 0.995')
+    >>> between(0.042, 0.0714), between(0.9914, 0.9947), between(0.9914, 0.9914)
+    ('from 0.042 to 0.071', 'from 0.991 to 0.995', 'of about 0.991')
     """
-    shown = [(f"{low:.{digits}g}", f"{high:.{digits}g}") for digits in range(2, 7)]
-    return " to ".join(next((ends for ends in shown if ends[0] != ends[1]), shown[-1]))
+    for digits in range(2, 7):
+        ends = [f"{end:.{digits}g}" for end in (low, high)]
+        if ends[0] != ends[1]:
+            return f"from {ends[0]} to {ends[1]}"
+    return f"of about {low:.3g}"
 
 
 def _percent(share: float) -> str:

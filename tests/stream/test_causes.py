@@ -206,3 +206,21 @@ def test_predictions_that_move_name_the_features_that_moved_with_them(
     else:
         assert found == [[]] * len(found)
         assert "no feature" in drifts[-1].summary
+
+
+def test_where_rows_show_no_feature_those_that_have_alerts_are_named() -> None:
+    random, pipeline, made = Random(4), Pipeline(SAMPLED, 1), []
+    for i in range(12_000):
+        a = round(random.gauss(0.2 if i >= 6_000 else 0.0, 1.0), 3)
+        made.append(
+            prediction(
+                f"p{i}", i * 200, features={"a": a}, prediction={"value": a + random.random()}
+            )
+        )
+    pipeline.predictions(records(made))
+    pipeline.end_of_input(None)
+    alerts = [effect.alert for effect in pipeline.alerts]
+    drifts = [a for a in alerts if a.kind == "prediction_drift"]
+    untold = [a for a in drifts if a.evidence["moved_with"]["features"] == []]
+    assert untold
+    assert all(one.summary.endswith("; drifting too: a") for one in untold)

@@ -10,7 +10,10 @@ import pytest
 from stream.columns import Rows, column
 from stream.monitor import Monitor
 from stream.panes import PaneTable, summarise
+from stream.power import powers
 from stream.rules import BudgetRule, ReferenceRule
+from stream.unit_tilts import Baseline, Terms
+from stream.units import Unit
 from tests.stream.test_reference_life import panes
 from tests.stream.test_watch import GROUP, PANE_MS, RULES
 
@@ -80,6 +83,16 @@ def test_a_label_of_long_runs_is_promised_nothing_whatever_a_new_one_would_be() 
     assert shape["tau"] > 50
     assert (shape["smallest"], shape["predictions"]) == (None, None)
     assert shape["note"].startswith("no change is found")
+
+
+def test_of_a_rate_that_cannot_rise_it_is_for_falls() -> None:
+    x, n = np.array([4_990]), np.array([5_000])
+    rate = Unit.of("outcome:recall", "rate")
+    (of_rate,) = powers([Terms(rate, Baseline(x, n), 0.01, 1e-8, None)])
+    assert of_rate.smallest is not None
+    assert 0.01 <= of_rate.smallest < 0.1
+    (rise,) = powers([Terms(Unit.of("feature:x", "null"), Baseline(x, n), 0.01, 1e-8, None)])
+    assert rise.smallest is None  # fewer faults are none
 
 
 @pytest.mark.parametrize("values", [10, 40])
