@@ -1,7 +1,6 @@
 """The constants of a bank of CUSUMs, in one piece of memory: once for all series that are alike."""
 
 from dataclasses import fields, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,12 +33,11 @@ class Constants:
         """Of `steps`."""
         return HEIGHT_STEP if self.steps.dtype == np.int32 else 1
 
-    @cached_property
-    def height(self) -> Ints:
+    def height(self, at: Ints | slice = slice(None)) -> Ints:
         """Thresholds of the cells."""
         if self.step == 1:
-            return self.steps
-        steps = self.steps.astype(np.int64)
+            return self.steps[at]
+        steps = self.steps[at].astype(np.int64)
         return np.where(steps == _LARGEST, NEVER, steps * HEIGHT_STEP)
 
     @property
@@ -60,18 +58,25 @@ class Constants:
         flat = np.unpackbits(self._placed, count=kinds * self._tilts).astype(np.bool_)
         return flat.reshape(kinds, self._tilts)
 
-    def laid(self) -> tuple[Ints, Ints]:
-        """Of each cell of all series its series, and where the constants are."""
-        sizes = self.sizes
-        row = np.repeat(np.arange(len(sizes)), sizes)
-        before = np.cumsum(sizes) - sizes
-        return row, np.arange(len(row)) + np.repeat(self.start[self.kind] - before, sizes)
+    def laid(self, series: Ints | None = None) -> tuple[Any, Ints, Ints]:
+        """The cells of these series, or of all; of each its series, by number among these, and
+        where the constants are."""
+        start, sizes = self.start.astype(np.int64), self.sizes
+        first, kind, own = np.cumsum(sizes) - sizes, self.kind, sizes
+        if series is not None:
+            first, kind, own = first[series], kind[series], sizes[series]
+        row = np.repeat(np.arange(len(own)), own)
+        before, place = np.cumsum(own) - own, np.arange(len(row))
+        at = place + np.repeat(start[kind] - before, own)
+        if series is None:
+            return slice(None), row, at
+        return place + np.repeat(first - before, own), row, at
 
     @property
     def tilts(self) -> Tilts:
         """Of all series; those without a cell pay nothing and never cross."""
         place, kinds = self._place, len(self._is_rate)
-        threshold = whole(self.height, place)
+        threshold = whole(self.height(), place)
         threshold[~place] = NEVER
         mean, spread, n_eff, tau, rate = self._about
         mean = np.broadcast_to(mean, kinds)

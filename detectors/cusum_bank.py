@@ -1,6 +1,7 @@
 """A bank of CUSUMs over many series at once, in integers: exact however the panes are cut."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -134,12 +135,6 @@ class CusumBank:
         whole[some] = arrays[_STATE.index(name)]
         return whole
 
-    def _of(self, series: Ints) -> npt.NDArray[np.intp]:
-        """The cells of these series."""
-        is_asked = np.zeros(len(self), dtype=np.bool_)
-        is_asked[series] = True
-        return np.flatnonzero(is_asked[self._of_constants.laid()[0]])
-
     def __len__(self) -> int:
         return len(self.held)
 
@@ -205,14 +200,10 @@ class CusumBank:
 
     def _advance(self, which: Ints | None, position: Ints, x: Ints, n: Ints) -> Crossings:
         """Panes of one stretch, for series none of which is held; None: all of them."""
-        cells: slice | npt.NDArray[np.intp] = slice(None)
         constants = self._of_constants
-        row, at = constants.laid()  # row: of x and n, turned, for each cell
-        if which is not None:
-            cells = self._of(which)
-            row, at = np.searchsorted(which, row[cells]), at[cells]
+        cells, row, at = constants.laid(which)  # row: of x and n, turned, for each cell
         sums = np.ascontiguousarray(x.T), np.ascontiguousarray(n.T)
-        state, threshold = self._state, constants.height[at, None]
+        state, threshold = self._state, constants.height(at)[:, None]
         path = constants.gain[at, None] * sums[0][row]
         path += constants.cost[at, None] * sums[1][row]
         np.cumsum(path, axis=1, out=path)
@@ -242,7 +233,7 @@ class CusumBank:
 
     def _settle(
         self,
-        of: tuple[slice | npt.NDArray[np.intp], Ints],
+        of: tuple[Any, Ints],
         position: Ints,
         sums: tuple[Ints, Ints],
         account: Ints,
@@ -272,30 +263,30 @@ class CusumBank:
 
     def _tell(self, series: Ints, pane: Ints) -> Crossings:
         """Of each series that crossed, the likeliest of the tilts that did; the series are held."""
-        best = np.empty(len(series), dtype=np.intp)
         constants = self._of_constants
-        row, at = constants.laid()
-        state, threshold = self._state, constants.height[at]
-        for i, one in enumerate(series.tolist()):
-            low, high = np.searchsorted(row, [one, one + 1]).tolist()
-            account = state["account"][low:high]
-            best[i] = low + np.where(account >= threshold[low:high], account, -1).argmax()
+        cells, row, at = constants.laid(series)
+        state, threshold = self._state, constants.height(at)
+        account = state["account"][cells]
+        reached = np.where(account >= threshold, account, -1)
+        ends = np.searchsorted(row, np.arange(len(series) + 1)).tolist()
+        best = [low + int(reached[low:high].argmax()) for low, high in pairwise(ends)]
+        cell = cells[best]
         told = Crossings(
             series=series,
             pane=pane,
             theta=constants.theta[at[best]].astype(np.float64),
-            statistic=state["account"][best] / NATS,
+            statistic=account[best] / NATS,
             threshold=threshold[best] / NATS,
-            since=state["since"][best],
-            n_since=state["n_since"][best],
-            x_since=state["x_since"][best],
+            since=state["since"][cell],
+            n_since=state["n_since"][cell],
+            x_since=state["x_since"][cell],
         )
         self._clear(series)
         self.held[series] = True
         return told
 
     def _clear(self, series: Ints) -> None:
-        cells = self._of(series)
+        cells, _, _ = self._of_constants.laid(series)
         for array in self._state.values():
             array[cells] = 0
 
@@ -305,8 +296,8 @@ class CusumBank:
         """Nearest account to its threshold, as a share of it, for each series; 1 where held."""
         share = np.zeros(len(self))
         constants = self._of_constants
-        row, at = constants.laid()
-        np.maximum.at(share, row, self._seen("account") / constants.height[at])
+        _, row, at = constants.laid()
+        np.maximum.at(share, row, self._seen("account") / constants.height(at))
         return np.where(self.held, 1.0, share)
 
     def are_held(self, series: Ints) -> bool:

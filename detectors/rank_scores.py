@@ -61,10 +61,16 @@ def normal_quantiles(share: Floats) -> Floats:
     r = 0.180625 - middle * middle
     above, below = np.full_like(share, _ABOVE[0]), np.full_like(share, _BELOW[0])
     for a, b in zip(_ABOVE[1:], _BELOW[1:], strict=True):
-        above, below = above * r + a, below * r + b
-    quantiles = above * middle / below
+        above *= r
+        above += a
+        below *= r
+        below += b
+    above *= middle
+    above /= below
+    quantiles: Floats = above
     tails = np.flatnonzero(np.abs(middle) > 0.425)
-    quantiles[tails] = [_NORMAL.inv_cdf(p) for p in share[tails].tolist()]
+    asked = map(_NORMAL.inv_cdf, share[tails].tolist())
+    quantiles[tails] = np.fromiter(asked, np.float64, len(tails))
     return quantiles
 
 
@@ -257,7 +263,8 @@ class RankScores:
     @staticmethod
     def all_cgf(of: "Sequence[RankScores]", theta: Floats) -> Floats:
         """The same of several references, each at its row of θ: those of as many cells together."""
-        cumulants = np.empty(theta.shape)
+        cumulants = np.zeros(theta.shape)
+        used = np.flatnonzero(theta.any(axis=0))  # of what is 0 it is 0
         alike: dict[int, list[int]] = {}
         shares = [one.cell_counts / one.count for one in of]
         for i, share in enumerate(shares):
@@ -266,8 +273,11 @@ class RankScores:
         for which in some:
             scores = np.stack([of[i].cell_scores for i in which]) / SCORE_UNIT
             share = np.stack([shares[i] for i in which])
-            grown = np.exp(theta[which][:, :, None] * scores[:, None, :]) * share[:, None, :]
-            cumulants[which] = np.round(np.log(grown.sum(axis=-1)), 9)
+            grown = np.exp(theta[which][:, used, None] * scores[:, None, :])
+            grown *= share[:, None, :]
+            cumulants[np.array(which)[:, None], used] = (
+                np.round(np.log(grown.sum(axis=-1)), 9) + 0.0
+            )
         return cumulants
 
 

@@ -111,9 +111,9 @@ def grid(least: float, largest: float) -> Floats:
     """Geometric from least to largest: shape (SIDE,), 0 where unused; all 0 if there is no room."""
     sizes = np.zeros(SIDE)
     if least <= largest:
-        steps = min(SIDE - 1, math.ceil(math.log(largest / least) / math.log(_STEP)))
-        for i in range(steps + 1):
-            sizes[i] = least * (largest / least) ** (i / max(steps, 1))
+        first, ratio = float(least), float(largest / least)
+        steps = min(SIDE - 1, math.ceil(math.log(ratio) / math.log(_STEP)))
+        sizes[: steps + 1] = [first * ratio ** (i / max(steps, 1)) for i in range(steps + 1)]
     return sizes
 
 

@@ -32,6 +32,7 @@ from stream.times import iso, span_text
 from stream.wire import Finding
 
 _ENDS = {"quiet": "resolved", "withdrawn": "withdrawn, judged predictions do not bear it out"}
+_AS_IN_ITS_OWN = "as in its own reference, sealed since"
 _UNANSWERED = "; unacknowledged for "
 _IDS = uuid.UUID("6f1d6a5e-6c0b-5b1e-9d59-1e0e6a5b7c11")  # namespace of alert ids
 
@@ -184,8 +185,11 @@ def _escalation_of(firing: Alert) -> dict[str, dict[str, Any]]:
 
 
 def resolved(firing: Alert, finding: Finding) -> Alert:
-    end = _ENDS[finding.verdict]
-    return over(firing, finding.ready_ms, finding.detail.get("because"), end)
+    end, because = _ENDS[finding.verdict], finding.detail.get("because")
+    if because is None and not firing.reference.id.startswith("self:"):
+        now = finding.detail.get("reference", firing.reference.id)
+        because = None if now == firing.reference.id else _AS_IN_ITS_OWN
+    return over(firing, finding.ready_ms, because, end)
 
 
 def over(firing: Alert, ready_ms: int, reason: str | None, end: str = "resolved") -> Alert:

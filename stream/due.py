@@ -19,6 +19,7 @@ class Told:
 
     def record(self, partition: int, epoch: int, kind: FindingKind) -> Finding:
         finding = self.finding
+        quiet = {"because": finding.because, "reference": finding.reference}
         return Finding(
             partition=partition,
             epoch=epoch,
@@ -29,7 +30,7 @@ class Told:
             series=finding.series,
             alertname=finding.alertname,
             verdict=finding.verdict,
-            detail=finding.detail or ({"because": finding.because} if finding.because else {}),
+            detail=finding.detail or {name: why for name, why in quiet.items() if why},
         )
 
 

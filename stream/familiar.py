@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
@@ -35,6 +35,7 @@ from stream.gathered_fields import (
     Doubles,
     Field,
     Ids,
+    KnownCells,
     Listed,
     NumberCells,
     TextCells,
@@ -42,6 +43,7 @@ from stream.gathered_fields import (
     Times,
 )
 from stream.habits import OUTCOMES, PREDICTIONS, Habit, Side, defaults_of
+from stream.known_texts import Known
 from stream.records import MAX_DEPTH, PARSE_ERRORS, openings_in
 from stream.rules import Rules
 from stream.times import UNCERTAIN
@@ -64,6 +66,8 @@ class Read:
     time_ms: NDArray[np.int64]
     place: Places
     asked: Places
+    seen: dict[str, list[str]] = field(default_factory=dict)
+    """The texts of features of which they were not known beforehand."""
 
 
 def taken_apart(events: Sequence[msgspec.Struct], fields: Fields) -> dict[str, Sequence[Any]]:
@@ -78,7 +82,7 @@ def taken_apart(events: Sequence[msgspec.Struct], fields: Fields) -> dict[str, S
             taken[f"{name}.{inner[0]}"] = tuple(map(attrgetter(inner[0]), values))
         else:
             of_values = _transposed(values)
-            taken |= {f"{name}.{field}": of_values.get(field, ()) for field in inner}
+            taken |= {f"{name}.{one}": of_values.get(one, ()) for one in inner}
     return taken
 
 
@@ -99,26 +103,31 @@ OF_OUTCOMES: Fields = {
 }
 
 
-def read_predictions(
-    values: Sequence[bytes | None], form: Form, habit: Habit | None, rules: Rules
-) -> Read | None:
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """Of predictions."""
+
+    form: Form
+    habit: Habit | None = None
+    known: Known = ()
+
+
+def read_predictions(values: Sequence[bytes | None], guess: Guess, rules: Rules) -> Read | None:
     """None: too few of them have this form."""
+    form, habit, known = guess.form, guess.habit, guess.known
     if len(form.names) > rules.max_features:
         return None
-    if habit is not None and (decoders := of_habit(PREDICTIONS, habit, form)) is not None:
-        read = _read_predictions(values, decoders, form, habit, rules)
+    if habit is not None and (decoders := of_habit(PREDICTIONS, habit, form, known)) is not None:
+        read = _read_predictions(values, decoders, guess, rules)
         if read is not None:
             return read
-    return _read_predictions(values, of_predictions(form), form, None, rules)
+    return _read_predictions(values, of_predictions(form), Guess(form), rules)
 
 
 def _read_predictions(
-    values: Sequence[bytes | None],
-    decoders: Decoders,
-    form: Form,
-    habit: Habit | None,
-    rules: Rules,
+    values: Sequence[bytes | None], decoders: Decoders, guess: Guess, rules: Rules
 ) -> Read | None:
+    form, habit = guess.form, guess.habit
     texts: dict[int, str] = {}
     gathered: dict[str, Field] = {
         name: Texts() for name in ("model_id", "model_version", "role", "feature_set")
@@ -127,15 +136,21 @@ def _read_predictions(
     gathered |= {"prediction_id": Ids(), "latency_ms": Doubles(), **_of_inner(PREDICTIONS, habit)}
     if rules.has_segments:
         gathered["segment"] = Listed()
-    for place, kind in enumerate(form.kinds):
-        gathered[f"features.{form.field(place)}"] = _cells(kind, texts)
+    of_known = dict(guess.known)
+    for place, (name, kind) in enumerate(zip(form.names, form.kinds, strict=True)):
+        gathered[f"features.{form.field(place)}"] = _cells(kind, of_known.get(name), texts)
     if habit is None:
         known = {f"prediction.{name}": None for name in OF_PREDICTED if name not in form.said}
     else:
         known = _known_from(habit, PREDICTIONS)
-    return _Reading(PREDICTIONS, decoders, gathered, known, fewest_openings=3).of(
-        values, texts, rules
-    )
+    reading = _Reading(PREDICTIONS, decoders, gathered, known, fewest_openings=3)
+    read = reading.of(values, texts, rules)
+    if read is not None:
+        for place, name in enumerate(form.names):
+            cells = gathered[f"features.{form.field(place)}"]
+            if isinstance(cells, TextCells):
+                read.seen[name] = cells.seen()
+    return read
 
 
 def _of_inner(side: Side, habit: Habit | None) -> dict[str, Field]:
@@ -154,7 +169,9 @@ def _known_from(habit: Habit, side: Side) -> dict[str, Any]:
     return {**dict(habit.same), **unsaid}
 
 
-def _cells(kind: Kind, texts: dict[int, str]) -> Field:
+def _cells(kind: Kind, known: Sequence[str] | None, texts: dict[int, str]) -> Field:
+    if kind == "text" and known is not None:
+        return KnownCells(known, texts)
     if kind in ("number", "number or null", "flag", "flag or null"):
         return NumberCells()
     return TextCells(texts) if kind == "text" else Cells(texts)
@@ -162,7 +179,7 @@ def _cells(kind: Kind, texts: dict[int, str]) -> Field:
 
 def read_outcomes(values: Sequence[bytes | None], habit: Habit | None, rules: Rules) -> Read | None:
     """None: too many of them need to be looked at."""
-    if habit is not None and (decoders := of_habit(OUTCOMES, habit, None)) is not None:
+    if habit is not None and (decoders := of_habit(OUTCOMES, habit)) is not None:
         read = _read_outcomes(values, decoders, habit, rules)
         if read is not None:
             return read
@@ -201,7 +218,7 @@ class _Reading:
         self._is_whole = decoders.whole is not None  # so far
         self._all = gathered
         self._known = {name: known[name] for name in gathered.keys() & known.keys()}
-        self._gathered = {n: field for n, field in gathered.items() if n not in known}
+        self._gathered = {n: one for n, one in gathered.items() if n not in known}
         self._fields: dict[str, list[str]] = {}
         self._time = side.time
         for name in self._gathered:
@@ -236,7 +253,7 @@ class _Reading:
             return None
         for name, value in self._known.items():
             self._all[name].add_same(value, len(time_ms))
-        fields = {name: field.made() for name, field in self._all.items()}
+        fields = {name: one.made() for name, one in self._all.items()}
         place = np.delete(np.arange(len(values)), self._asked)
         return Read(fields, texts, time_ms, place, np.array(self._asked, np.int64))
 
@@ -295,5 +312,5 @@ class _Reading:
         return read
 
     def _gather(self, taken: Mapping[str, Sequence[Any]]) -> None:
-        for name, field in self._gathered.items():
-            field.add(taken[name])
+        for name, one in self._gathered.items():
+            one.add(taken[name])

@@ -12,6 +12,7 @@ import msgspec
 from stream.events import LATEST_MS, ActualValue, Label, Outcome, PredictedValue, Prediction
 from stream.familiar_forms import Form, Kind
 from stream.habits import Habit, Side, fields_of
+from stream.known_texts import Known, places_of
 
 _TYPES: dict[Kind, Any] = {
     "number": float,
@@ -78,10 +79,15 @@ def _made_anew(
     return msgspec.defstruct(name, fields, forbid_unknown_fields=is_whole, gc=False, kw_only=True)
 
 
-def _features(form: Form) -> type[msgspec.Struct]:
+def _features(form: Form, known: Known = ()) -> type[msgspec.Struct]:
+    of_known = {name: places_of(texts) for name, texts in known}
+    types = [
+        of_known[name] if kind == "text" and name in of_known else _TYPES[kind]
+        for name, kind in zip(form.names, form.kinds, strict=True)
+    ]
     return msgspec.defstruct(
         "FamiliarFeatures",
-        [(form.field(i), _TYPES[kind]) for i, kind in enumerate(form.kinds)],
+        [(form.field(i), kind) for i, kind in enumerate(types)],
         rename={form.field(i): name for i, name in enumerate(form.names)},
         forbid_unknown_fields=True,
         gc=False,
@@ -110,7 +116,9 @@ def of_outcomes() -> Decoders:
 
 
 @lru_cache(maxsize=16)
-def of_habit(side: Side, habit: Habit, form: Form | None) -> Decoders | None:
+def of_habit(
+    side: Side, habit: Habit, form: Form | None = None, known: Known = ()
+) -> Decoders | None:
     """None where nothing can be said of what it is to be."""
     if form is not None and "any" in form.kinds:
         return None
@@ -119,7 +127,7 @@ def of_habit(side: Side, habit: Habit, form: Form | None) -> Decoders | None:
     kinds[side.inner] = _made_anew(side.of_inner, {"label": of_label | None}, habit.inner)
     kinds[side.time] = _time(habit)
     if form is not None:
-        kinds["features"] = _features(form)
+        kinds["features"] = _features(form, known)
     return _of_whole(_made_anew(side.event, kinds, habit.fields, needed=dict(habit.same)), None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stream.alarm import Signal
@@ -86,10 +86,11 @@ class Findings:
             return None
         if told.lasting:
             return self._unchanged(told, context, end_ms)
-        if crossing is None or effect is None:
-            return self.quiet(name, measure, end_ms)
-        detail = describe_crossing(context, told, crossing, effect, end_ms)
         reference = watched.profile.reference
+        if crossing is None or effect is None:
+            by = reference.id if is_sealed else ""
+            return replace(self.quiet(name, measure, end_ms), reference=by)
+        detail = describe_crossing(context, told, crossing, effect, end_ms)
         detail["reference"] = _named(reference, is_sealed=is_sealed)
         shown_of = SCORE if name == ESTIMATE else name
         detail["evidence"] = (

@@ -209,11 +209,31 @@ class TextCells(Texts):
         self._texts = texts
 
     def made(self) -> Column:  # type: ignore[override]
-        coded = super().made()
-        hashed = list(map(text_hash, coded.distinct))
-        self._texts.update(zip(hashed, map(text_shown, coded.distinct, hashed), strict=True))
-        bits = np.array(hashed, np.uint64)[coded.code]
-        return Column(np.full(len(bits), TEXT, np.uint8), bits)
+        return _text_column(super().made(), self._texts)
+
+    def seen(self) -> list[str]:
+        """The texts that there were."""
+        return list(self._places)
+
+
+class KnownCells(Doubles):
+    """A column of texts that are known beforehand, and come as their places."""
+
+    def __init__(self, known: Sequence[str], texts: dict[int, str]) -> None:
+        """They are added to `texts`."""
+        super().__init__()
+        self._known, self._texts = known, texts
+
+    def made(self) -> Column:  # type: ignore[override]
+        places = super().made().astype(np.intp)
+        return _text_column(Coded(places, list(self._known)), self._texts)
+
+
+def _text_column(coded: Coded, texts: dict[int, str]) -> Column:
+    hashed = list(map(text_hash, coded.distinct))
+    texts.update(zip(hashed, map(text_shown, coded.distinct, hashed), strict=True))
+    bits = np.array(hashed, np.uint64)[coded.code]
+    return Column(np.full(len(bits), TEXT, np.uint8), bits)
 
 
 class Cells:

@@ -138,6 +138,8 @@ class GroupWatch:
         taken: Mapping[tuple[str, PaneKind], list[tuple[Group, Taken]]],
     ) -> dict[tuple[str, PaneKind], list[tuple[Group, Taken]]]:
         """What is worked off now; the rest is held: of it nothing could be told."""
+        if not taken:
+            return {}
         grown: dict[tuple[str, PaneKind], list[tuple[Group, Taken]]] = {}
         held: list[tuple[ModelState, PaneKind, Group, Piece]] = []
         for (model_id, kind), of in taken.items():
@@ -243,6 +245,8 @@ class GroupWatch:
         self, taken: Mapping[Of, list[tuple[Group, Taken]]]
     ) -> dict[Of, list[tuple[Group, PaneTable]]]:
         """All groups of all models together."""
+        if not taken:
+            return {}
         tables = iter(merged([panes for of in taken.values() for _, panes in of], self._rules))
         return {key: [(group, next(tables)) for group, _ in of] for key, of in taken.items()}
 

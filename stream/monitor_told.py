@@ -17,6 +17,7 @@ class MonitorFinding:
     detail: dict[str, Any] | None  # None: nothing more than the verdict
     verdict: Verdict = "drift"
     because: str = ""  # of a quiet one: why it ends, where it is not well again
+    reference: str = ""  # of a quiet one: the sealed reference by which it is well again
 
 
 @dataclass(frozen=True, slots=True)

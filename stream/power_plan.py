@@ -135,7 +135,7 @@ def _typical(rules: Rules, model_id: str, features: int) -> Iterator[tuple[str, 
     rate = false_alerts_per_prediction(rules.budget_of(model_id), n, reference.span_ms)
 
     def terms(unit: Unit, baseline: Baseline, purse: Purse, items: int, part: float = 1.0) -> Terms:
-        floor = floor_of(unit, rules.floors_of(model_id), rules.rates, baseline)
+        floor = floor_of(unit, rules.floors_of(model_id), rules.rates, lambda: baseline)
         return Terms(unit, baseline, floor, rate * WEIGHTS[purse] / items * part, None)
 
     def events(share: float) -> Baseline:

@@ -19,6 +19,7 @@ from stream.feature_table import Counts, FeatureTable, Ints
 _BITS = 18  # of a logarithmic bucket
 _MIDDLE = 1 << (_BITS - 1)
 _FAR = 255  # a step of so much or more
+_UNKNOWN = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Ranks:
 class _Opened:
     keys: NDArray[Any]  # with the slot in front: ascending through all features
     doubled: Ints  # ranks of all places
+    scores: Ints  # of the places that were asked for, else _UNKNOWN
     bins: Ints  # of all places, numbered within each feature
 
 
@@ -76,10 +78,27 @@ class RankTable:
 
     def scores(self, slot: int, places: NDArray[np.intp] | None = None) -> Ints:
         """At these places, or at all."""
+        if not native.IN_USE:
+            first, last = self._cell[slot : slot + 2].tolist()
+            at = np.arange(2 * (last - first) + 1) if places is None else places
+            return self._scored(at + (2 * first + slot), np.broadcast_to(np.int64(slot), len(at)))
         below = np.concatenate([[0], np.cumsum(self.counts(slot))])
         at = np.arange(2 * len(below) - 1) if places is None else places
         doubled = below[at >> 1] + below[(at + 1) >> 1]
         return ranked(doubled, self._total[slot], *self._form[slot])
+
+    def _scored(self, places: NDArray[np.intp], slot: Ints) -> Ints:
+        """At these places of all features, each of the feature in this slot."""
+        opened = _opened(self)
+        score = opened.scores[places]
+        is_new = score == _UNKNOWN
+        if is_new.any():
+            asked, at = np.unique(places[is_new], return_index=True)
+            of = slot[is_new][at]
+            doubled = opened.doubled[asked]
+            opened.scores[asked] = ranked(doubled, self._total[of], *self._form[of].T)
+            score = opened.scores[places]
+        return score
 
     def cell_bins(self, slot: int) -> Ints:
         """Of the cells of this reference."""
@@ -133,10 +152,7 @@ class RankTable:
         self, slot: Ints, places: NDArray[np.intp], count: Ints, cuts: Ints
     ) -> tuple[Ints, Ints, Ints]:
         """(values, sum of scores, sum of their squares) from each cut to before the next."""
-        asked, at = np.unique(places, return_index=True)
-        of = slot[at]
-        scores = ranked(_opened(self).doubled[asked], self._total[of], *self._form[of].T)
-        score = scores[np.searchsorted(asked, places)]
+        score = self._scored(places, slot)
         total = count * score
         found = []
         for column in (count, total, total * score):
@@ -165,7 +181,8 @@ class RankTable:
         bins[rises] = 1
         bins = np.cumsum(bins)
         bins -= np.repeat(bins[start], sizes)
-        return _Opened(keys.astype(np.int32) if is_short else keys, doubled, bins)
+        scores = np.full(len(bins), _UNKNOWN)
+        return _Opened(keys.astype(np.int32) if is_short else keys, doubled, scores, bins)
 
 
 @lru_cache(maxsize=8)

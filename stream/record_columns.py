@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from stream import native, native_parser, typed_columns
 from stream.event_columns import OutcomeColumns, PredictionColumns
 from stream.events import Records, ToDeadLetters
-from stream.familiar import read_outcomes, read_predictions
+from stream.familiar import Guess, read_outcomes, read_predictions
 from stream.familiar_forms import Forms
 from stream.habits import OUTCOMES, PREDICTIONS, Habits
 from stream.judgement import HAS_LABEL, HAS_VALUE
+from stream.known_texts import KnownTexts
 from stream.records import decode_outcomes, decode_predictions
 from stream.rules import Rules
 from stream.times import UNCERTAIN
@@ -31,7 +32,8 @@ PARSER: Parser = "native" if native.IS_BUILT else "python"
 
 Columns = TypeVar("Columns", PredictionColumns, OutcomeColumns)
 Places = NDArray[np.int64]
-_forms, _said, _true = Forms(), Habits(PREDICTIONS), Habits(OUTCOMES)
+_forms, _texts = Forms(), KnownTexts()
+_said, _true = Habits(PREDICTIONS), Habits(OUTCOMES)
 """Of the batches before: see `familiar`."""
 
 
@@ -51,9 +53,12 @@ def prediction_columns(
         return Usable(typed_columns.prediction_columns(decoded, rules), decoded.dead)
 
     if PARSER == "python":
-        form = _forms.latest
-        habit = _said.latest
-        read = None if form is None else read_predictions(records.values, form, habit, rules)
+        form, read = _forms.latest, None
+        if form is not None:
+            guess = Guess(form, _said.latest, _texts.among(form.names))
+            read = read_predictions(records.values, guess, rules)
+            were_so = read is not None and not len(read.asked)
+            _texts.meet(guess.known, {} if read is None else read.seen, were_so=were_so)
         _said.meet(records.values, None if read is None else read.asked)
         if form is None or read is None:
             decoded = decode_predictions(records, rules, include_payload=include_payload)

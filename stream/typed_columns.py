@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from math import prod
 from operator import attrgetter
 from types import NoneType
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ from stream.records import Decoded
 from stream.rules import Rules
 
 Features = Sequence[dict[str, Any]]
+_MOST_TOGETHER = 1 << 16  # combinations of a model, a version and a role
 Value = TypeVar("Value", bound=Hashable)
 _of_prediction = attrgetter(
     *("prediction_id", "model_id", "model_version", "role", "features", "latency_ms"),
@@ -103,8 +105,20 @@ def _coded_together(parts: Sequence[Coded]) -> tuple[NDArray[np.int64], list[Any
     """As `_coded`, of tuples with one value of each part."""
     if all(len(part.distinct) == 1 for part in parts):
         return parts[0].code, [tuple(part.distinct[0] for part in parts)]
-    values = [map(part.distinct.__getitem__, part.code.tolist()) for part in parts]
-    return _coded(zip(*values, strict=True))
+    size = prod(len(part.distinct) for part in parts)
+    if size > _MOST_TOGETHER:
+        values = [map(part.distinct.__getitem__, part.code.tolist()) for part in parts]
+        return _coded(zip(*values, strict=True))
+    together = np.ravel_multi_index(
+        tuple(part.code for part in parts), tuple(len(part.distinct) for part in parts)
+    )
+    first = np.full(size, -1)
+    first[together[::-1]] = np.arange(len(together))[::-1]  # the last one that is set stays
+    rows = np.sort(first[first >= 0])
+    place = np.empty(size, np.int64)
+    place[together[rows]] = np.arange(len(rows))
+    distinct_ones = [tuple(part.distinct[part.code[row]] for part in parts) for row in rows]
+    return place[together], distinct_ones
 
 
 def _said(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,7 +38,7 @@ def standing(one: Watched, x: Ints, n: Ints, looks: float, told: float) -> Stand
     many values on. `told`: the smallest effect that its alert told. Of scores each bin
     must be well that has values."""
     floor, unit = one.floor, one.unit
-    columns = np.flatnonzero((n > 0) & (one.terms.baseline.n > 0))
+    columns = np.flatnonzero((n > 0) & (one.baseline.n > 0))
     if not len(columns):
         return "open"
     if unit.is_split:
@@ -79,7 +81,7 @@ def moved_as_a_whole(one: Watched, x: Ints, n: Ints, looks: float) -> float:
 
 def interval_of(one: Watched, x: Ints, n: Ints, looks: float) -> Interval:
     """The difference to the reference of how things are now: in the terms of its floor."""
-    unit, before, tau = one.unit, one.terms.baseline, max(one.tau)
+    unit, before, tau = one.unit, one.baseline, max(one.tau)
     if unit.measure == "shift":
         return score_difference(x[0], n[0], before.n[0], tau=tau, level=SURE, anytime=looks)
     if unit.measure == "shape":
@@ -90,7 +92,7 @@ def interval_of(one: Watched, x: Ints, n: Ints, looks: float) -> Interval:
 def _room(one: Watched, told: float) -> NDArray[np.float64]:
     """In which a difference of each column is none: the floor, or what is within the error of the
     reference, however large that is, and less than half of what was told."""
-    tilts = tilts_of([one.terms])
+    tilts = tilts_of([replace(one.terms, ranks=None)])  # what scores cost is not asked
     of_values = one.unit.measure == "shift"  # its floor is in σ
     least = tilts.smallest * (1.0 if of_values else tilts.sd)
     able = np.minimum(least, 0.5 * told)
@@ -115,7 +117,7 @@ def _upward(found: Interval, least: float) -> Interval:
 
 
 def _rate(one: Watched, column: int | Ints, x: Ints, n: Ints, looks: float) -> Interval:
-    before, steps = one.terms.baseline, one.unit.steps
+    before, steps = one.baseline, one.unit.steps
     then = (before.x[column] / steps, before.n[column])
     tau = max(one.tau)
     return rate_difference(x[column] / steps, n[column], *then, tau=tau, level=SURE, anytime=looks)

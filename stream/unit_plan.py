@@ -13,7 +13,7 @@ from stream.pane_kinds import PaneKind, further_age_of, is_judged
 from stream.profile import Profile
 from stream.rules import Rules
 from stream.units import OF_NUMBERS, OF_TEXTS, SHAPED, Measure, Unit, is_fault
-from stream.watched import Key, Watched, watched
+from stream.watched import Ground, Key, Watched, watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,36 +68,29 @@ def plan(
 ) -> list[Watched]:
     """What is to be watched, in order. `keep`: a unit that may go on as it is watched now, unless
     it has more than its share; `tau`: how much the values of its columns depend."""
-    wanted = [(f, unit) for f in features for unit in units_of(f, kind, rules, model_id)]
+    wanted = [(f, unit, unit.item) for f in features for unit in units_of(f, kind, rules, model_id)]
     judged = is_judged(kind)
     sources = rules.sources * (rules.judgements_of(model_id) if judged else 1)
-    items = list(dict.fromkeys(unit.item for f, unit in wanted if f.late is None))
+    items = list(dict.fromkeys(item for f, _, item in wanted if f.late is None))
     if not judged:  # what is watched across models is paid by each of them
         items += [("features", f"feature:{n}", "shared") for n in rules.shared_of(model_id)]
     share = dict(zip(items, shares(item[0] for item in items), strict=True))
-    both = {(f.name, unit.item) for f, unit in wanted if unit.measure == "shape"}
-    both &= {(f.name, unit.item) for f, unit in wanted if unit.measure == "shift"}
-    planned = []
-    for feature, unit in wanted:
+    both = {(f.name, item) for f, unit, item in wanted if unit.measure == "shape"}
+    both &= {(f.name, item) for f, unit, item in wanted if unit.measure == "shift"}
+    ground, planned = Ground(rules, model_id), []
+    for feature, unit, item in wanted:
         late = feature.late
-        part = share[unit.item] if late is None else late_share(late, judged=judged)
+        part = share[item] if late is None else late_share(late, judged=judged)
         part /= sources
-        if (feature.name, unit.item) in both and not is_fault(unit.measure):
+        if (feature.name, item) in both and not is_fault(unit.measure):
             split_up = split(part, bins=1, numeric=True)
             part = split_up.mean if unit.measure == "shift" else split_up.per_bin
         kept = keep((unit.name, unit.measure), feature)
         if kept is not None and kept.share <= part:
             planned.append(kept)
             continue
+        of = tau(feature, unit)
         planned.append(
-            watched(
-                unit,
-                feature.profile,
-                numeric=feature.numeric,
-                share=part,
-                tau=tau(feature, unit),
-                rules=rules,
-                model=model_id,
-            )
+            watched(unit, feature.profile, ground, numeric=feature.numeric, share=part, tau=of)
         )
     return planned

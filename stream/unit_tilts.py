@@ -88,27 +88,32 @@ def _counts(columns: int, count: int) -> Ints:
     return counts
 
 
-def floor_of(unit: Unit, floors: FloorRule, rates: RateRule, sealed: Baseline) -> float:
-    """The smallest difference worth telling, in the unit's own terms."""
+def floor_of(
+    unit: Unit, floors: FloorRule, rates: RateRule, sealed: Callable[[], Baseline]
+) -> float:
+    """The smallest difference worth telling, in the unit's own terms; most follow from the rules
+    alone."""
+    if unit.measure == "shape":
+        return floors.shape_of(unit.name)
     own = floors.mean_of(unit.name)
+    if unit.measure == "shift":
+        return own or floors.shift
     if unit.measure == "unlabelled":
         return own or floors.unlabelled
     if unit.measure == "calibration":
         return own or floors.calibration
-    share = float(sealed.x[0]) / float(sealed.n[0])
     if is_fault(unit.measure):
         rise = floors.fault_of(unit.name)
         if rise is not None:
             return rise
+    baseline = sealed()
+    share = float(baseline.x[0]) / float(baseline.n[0])
+    if is_fault(unit.measure):
         tripled = (rates.ratio - 1.0) * share
         return min(rates.min_rise, tripled) if tripled > 0.0 else rates.min_rise
     if unit.measure == "rate":
         return (own or floors.error) * share
-    if unit.measure in {"mean", "estimate"}:
-        return (own or floors.error) * share / unit.steps
-    if unit.measure == "shape":
-        return floors.shape_of(unit.name)
-    return own or floors.shift
+    return (own or floors.error) * share / unit.steps
 
 
 @dataclass(frozen=True, slots=True)

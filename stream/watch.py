@@ -27,7 +27,7 @@ from stream.unit_sums import UnitSums
 from stream.unit_tilts import Baseline, Terms, tilts_of
 from stream.unit_walk import Crossing, Told, Walk
 from stream.units import Unit
-from stream.watched import Key, Watched, WatchedUnits, watched
+from stream.watched import Ground, Key, Watched, WatchedUnits, watched
 
 _GROWN = 1.25  # times as much has been learned: the constants are made anew
 
@@ -309,19 +309,11 @@ class Watch:
         self, profiles: Mapping[str, Profile], rules: Rules, model_id: str, plain: dict[str, Any]
     ) -> None:
         """`profiles`: of the references that units are compared with, by id."""
-        those: list[Watched] = []
+        ground, those = Ground(rules, model_id), list[Watched]()
         for name, measure, columns, scale, reference_id, numeric, share, tau in plain["units"]:
             unit, profile = Unit.of(name, measure, columns, scale), profiles[reference_id]
-            one = watched(
-                unit,
-                profile,
-                numeric=numeric,
-                share=share,
-                tau=_same(tuple(tau)),
-                rules=rules,
-                model=model_id,
-            )
-            those.append(one)
+            known = _same(tuple(tau))
+            those.append(watched(unit, profile, ground, numeric=numeric, share=share, tau=known))
         self.watched = WatchedUnits(those)
         self._lay_out()
         for name, measure, state in plain.get("proven", []):  # since 0.2

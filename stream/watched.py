@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from detectors.rank_scores import RankScores
 from stream.budget import false_alerts_per_prediction
@@ -14,7 +15,7 @@ from stream.unit_columns import UnitColumns, columns_of
 from stream.unit_tilts import Baseline, Terms, baseline_of, floor_of
 from stream.units import Key, Unit
 
-__all__ = ["Key", "Stake", "Watched", "WatchedUnits", "watched"]
+__all__ = ["Ground", "Key", "Stake", "Watched", "WatchedUnits", "watched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +127,38 @@ class WatchedUnits(Mapping[Key, Watched]):
         return mine.stake is one.stake and mine.profile is one.profile
 
 
+class Ground:
+    """What the rules say of all units of a model, looked up once."""
+
+    def __init__(self, rules: Rules, model: str) -> None:
+        self.floors, self.rates = rules.floors_of(model), rules.rates
+        self.is_proven = rules.is_proven(model)
+        self._budget = rules.budget_of(model)
+        self._rate: dict[tuple[int, int], float] = {}
+
+    def rate(self, profile: Profile) -> float:
+        """False alerts a prediction."""
+        traffic = profile.traffic
+        rate = self._rate.get(traffic)
+        if rate is None:
+            rate = self._rate[traffic] = false_alerts_per_prediction(self._budget, *traffic)
+        return rate
+
+
 def watched(
     unit: Unit,
     profile: Profile,
+    ground: Ground,
     *,
     numeric: bool,
     share: float,
     tau: tuple[float, ...],
-    rules: Rules,
-    model: str,
 ) -> Watched:
     """Compared with this reference, for this share of the model's budget."""
-    reference = profile.reference
-    rate = share * false_alerts_per_prediction(rules.budget_of(model), *profile.traffic)
-    baseline = baseline_of(unit, profile, numeric=numeric)
+    rate = share * ground.rate(profile)
+    baseline = partial(baseline_of, unit, profile, numeric=numeric)
     if is_of_class(unit.name):  # counted in what is of the class: those are so many fewer
-        rate *= reference.count / max(int(baseline.n[0]), 1)
-    floor = floor_of(unit, rules.floors_of(model), rules.rates, baseline)
-    proven = rules.is_proven(model) and unit.is_rate
+        rate *= profile.reference.count / max(int(baseline().n[0]), 1)
+    floor = floor_of(unit, ground.floors, ground.rates, baseline)
+    proven = ground.is_proven and unit.is_rate
     return Watched(unit, profile, Stake(numeric, share, floor, rate, tau, proven))

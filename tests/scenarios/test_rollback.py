@@ -36,6 +36,18 @@ def test_a_version_that_is_worse_is_to_be_rolled_back_to_the_one_before_it(share
     worse(play(f"version:worse@30h,{share}", models=("pricing",), config=CONFIG))
 
 
+def test_a_version_that_is_not_compared_is_as_usual_once_its_own_reference_has_it_so() -> None:
+    story = play(
+        "version:worse@30h",
+        models=("pricing",),
+        hours=64,
+        config="models: {pricing: {requires: []}}",
+    )
+    first, last = story.alerts
+    assert first.alertname == last.alertname == "AbsoluteErrorDrift"
+    assert last.summary.startswith("resolved (as in its own reference, sealed since): pricing v8")
+
+
 def test_a_version_that_is_as_good_stays() -> None:
     story = play("version:new@30h,50%", models=("pricing",), config=CONFIG)
     assert story.alerts == []

@@ -198,6 +198,18 @@ def test_what_is_told_again_updates_the_alert_that_fires() -> None:
     assert {(a.starts_at, a.incident_id) for a in told} == {(told[0].starts_at, told[0].id)}
 
 
+def test_what_is_well_by_another_reference_only_says_so() -> None:
+    for now, was, end in (
+        ("ref-1", "ref-1", "resolved: "),
+        ("ref-2", "ref-1", "resolved (as in its own reference, sealed since): "),
+        ("ref-2", "self:2026-01-01T00:00:00.000Z", "resolved: "),  # of that little was known
+    ):
+        detail = DETAIL | {"reference": {"id": was, "count": 10}}
+        quiet = finding(200, "quiet", detail={"reference": now})
+        told = alerts([finding(100, detail=detail), quiet, progress(1_000)])
+        assert told[-1].summary.startswith(end)
+
+
 def test_quiet_without_an_alert_says_nothing() -> None:
     assert alerts([finding(100, "quiet"), progress(1_000)]) == []
 

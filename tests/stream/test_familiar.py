@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream import familiar, record_columns
+from stream import familiar, record_columns, typed_columns
 from stream.events import LATEST_MS
-from stream.familiar import read_outcomes, read_predictions
+from stream.familiar import Guess, read_outcomes, read_predictions
 from stream.familiar_decoders import of_habit, of_predictions, together_in
 from stream.familiar_forms import Form, Forms, form_of
 from stream.habits import OUTCOMES, PREDICTIONS, Habit, Habits, habit_of
+from stream.known_texts import Known, KnownTexts
 from stream.moments import moments_ms
 from stream.records import decode_predictions
 from stream.rules import ModelRule, Rules
@@ -40,6 +41,7 @@ USUAL[3]["features"] = FEATURES | {"n": 1.25, "x": 3}
 LABELS = [outcome(f"p{i}", "2026-11-22T10:00:00.123Z") for i in range(20)]
 
 
+KNOWN: Known = (("t", ("größe", "", '\n"')), ("n", ("a",)), ("unheard of", ("b",)))
 ON = {"predictions": PREDICTIONS, "outcomes": OUTCOMES}
 
 
@@ -54,14 +56,22 @@ def habit_in(values: list[Any], side: Side) -> Habit | None:
 
 
 def read(
-    values: list[Any], side: Side, rules: Rules, forms: Forms | None, habit: Habit | None = None
+    values: list[Any], side: Side, rules: Rules, forms: Forms | None, *more: Habit | Known | None
 ) -> list[Any]:
-    """By a form and a habit wherever one record has them, or all the general way."""
+    """By a form, a habit and known texts wherever one record has them, or all the general way."""
     columns = (
         record_columns.prediction_columns
         if side == "predictions"
         else record_columns.outcome_columns
     )
+    habits, texts = {one: Habits(one) for one in ON.values()}, KnownTexts()
+    for one in more:
+        if isinstance(one, Habit):
+            habits[ON[side]].latest = one
+        elif one:
+            for _ in range(3):
+                texts.meet((), {name: list(some) for name, some in one})
+            assert texts.among(name for name, _ in one) == one
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record_columns, "PARSER", "python")
         patch.setattr(familiar, "_UNFAMILIAR", 1)
@@ -69,10 +79,9 @@ def read(
             patch.setattr(record_columns, "read_predictions", lambda *_: None)
             patch.setattr(record_columns, "read_outcomes", lambda *_: None)
         patch.setattr(record_columns, "_forms", forms or Forms())
-        for name, one in (("_said", PREDICTIONS), ("_true", OUTCOMES)):
-            habits = Habits(one)
-            habits.latest = habit if one is ON[side] else None
-            patch.setattr(record_columns, name, habits)
+        patch.setattr(record_columns, "_said", habits[PREDICTIONS])
+        patch.setattr(record_columns, "_true", habits[OUTCOMES])
+        patch.setattr(record_columns, "_texts", texts)
         return told(columns(records(values, side), rules, include_payload=True))
 
 
@@ -85,14 +94,12 @@ def alike(
     usual = usual or (USUAL if side == "predictions" else LABELS)
     mixed = [*usual[:3], *values, *usual[3:]]
     forms = learned(usual if side == "predictions" else USUAL)
-    general, before, among = (
-        read(mixed, side, rules, None),
-        habit_in(usual, side),
-        habit_in(mixed, side),
-    )
+    general = read(mixed, side, rules, None)
+    before, among = habit_in(usual, side), habit_in(mixed, side)
     assert before is not None
-    for habit in (None, before, among, among and before.or_so(among)):
-        assert read(mixed, side, rules, forms, habit) == general
+    wider = among and before.or_so(among)
+    for more in ((), (before, KNOWN), (among,), (wider, KNOWN)):
+        assert read(mixed, side, rules, forms, *more) == general
 
 
 def form() -> Form:
@@ -111,7 +118,7 @@ def test_what_is_as_before_is_read_by_its_form() -> None:
         ("label",),
     )
     for habit in (None, habit_in(USUAL, "predictions")):
-        found = read_predictions(records(USUAL).values, form(), habit, RULES)
+        found = read_predictions(records(USUAL).values, Guess(form(), habit, KNOWN), RULES)
         assert found is not None
         assert (len(found.place), found.asked.tolist()) == (20, [])
     for habit in (None, habit_in(LABELS, "outcomes")):
@@ -124,7 +131,7 @@ def test_what_is_as_before_is_read_by_its_form() -> None:
 
 def test_a_record_that_is_not_as_before_is_left_and_the_others_are_read() -> None:
     values = records([*USUAL, {**USUAL[0], "features": {}}, *USUAL[:14]]).values
-    found = read_predictions(values, form(), habit_in(USUAL, "predictions"), RULES)
+    found = read_predictions(values, Guess(form(), habit_in(USUAL, "predictions"), KNOWN), RULES)
     assert found is not None
     assert found.asked.tolist() == [20]
     assert found.place.tolist() == [*range(20), *range(21, 35)]
@@ -132,8 +139,11 @@ def test_a_record_that_is_not_as_before_is_left_and_the_others_are_read() -> Non
 
 def test_a_batch_of_something_else_is_not_read() -> None:
     values = records([prediction("p", 1)] * 40).values
-    assert read_predictions(values, form(), None, RULES) is None
-    assert read_predictions(values, form(), habit_in(USUAL, "predictions"), RULES) is None
+    assert read_predictions(values, Guess(form()), RULES) is None
+    assert (
+        read_predictions(values, Guess(form(), habit_in(USUAL, "predictions"), KNOWN), RULES)
+        is None
+    )
 
 
 def test_predictions_that_differ_have_no_form_and_are_looked_at_less_and_less() -> None:
@@ -282,9 +292,10 @@ OTHERWISE = {
 
 @pytest.mark.parametrize("usual", OTHERWISE.values(), ids=OTHERWISE)
 def test_records_of_other_habits_are_read_alike(usual: list[Any]) -> None:
-    found = read_predictions(
-        records(usual).values, learned(usual).latest, habit_in(usual, "predictions"), RULES
-    )
+    of_usual = learned(usual).latest
+    assert of_usual is not None
+    guess = Guess(of_usual, habit_in(usual, "predictions"), KNOWN)
+    found = read_predictions(records(usual).values, guess, RULES)
     assert found is not None
     assert not len(found.asked)
     alike([], usual=usual)
@@ -338,6 +349,50 @@ def test_habits_become_wider_with_what_strays_from_them_and_are_asked_less_and_l
     assert habits.latest is not None
     habits.meet(unknown, np.array([0]))
     assert habits.latest is None
+
+
+def test_texts_that_come_again_are_guessed_and_after_a_new_one_later() -> None:
+    texts, guess = KnownTexts(), (("c", ("a", "b")),)
+    texts.meet((), {"c": ["a", "b"], "long": ["x" * 129], "many": [f"{i}" for i in range(65)]})
+    for _ in range(2):
+        assert texts.among(["c"]) == ()
+        texts.meet((), {"c": ["b"], "many": []})
+    assert texts.among(["d", "many", "c", "long"]) == guess
+    texts.meet(guess, {"many": ["y"]})
+    assert texts.among(["c"]) == guess
+    texts.meet(guess, {}, were_so=False)
+    assert texts.among(["c"]) == ()
+    texts.meet((), {"c": ["d"]})
+    for _ in range(4):
+        assert texts.among(["c"]) == ()
+        texts.meet((), {"c": ["a"]})
+    assert texts.among(["c"]) == (("c", ("a", "b", "d")),)
+    texts.meet(guess, {"c": ["a"]})
+    assert texts.among(["c"]) == ()
+
+
+def test_a_known_text_is_decoded_into_its_place_and_an_unknown_one_is_left() -> None:
+    values = records([*USUAL, USUAL[0] | {"features": FEATURES | {"t": "new"}}]).values
+    found = read_predictions(values, Guess(form(), habit_in(USUAL, "predictions"), KNOWN), RULES)
+    assert found is not None
+    assert found.asked.tolist() == [20]
+    assert not found.seen
+    found = read_predictions(values, Guess(form(), habit_in(USUAL, "predictions")), RULES)
+    assert found is not None
+    assert not len(found.asked)
+    assert found.seen == {"t": ["größe", "new"]}
+
+
+def test_models_versions_and_roles_are_told_apart_however_many_there_are() -> None:
+    events = [
+        USUAL[0] | {"prediction_id": f"p{i}", "model_id": f"m{i % 7}", "role": f"r{i % 3}"}
+        for i in range(40)
+    ]
+    for most in (1 << 16, 20):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(typed_columns, "_MOST_TOGETHER", most)
+            alike(events, usual=events)
+            alike(events)
 
 
 @pytest.mark.parametrize("side", ["predictions", "outcomes"])
