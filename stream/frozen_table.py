@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 from weakref import ref
 
@@ -32,7 +33,7 @@ class FrozenTable:
 
     def __init__(self, table: PaneTable) -> None:
         self.count = int(table.rows[0])
-        self.names = frozenset(table.features)
+        self.names = _known(frozenset(table.features))
         self._sample = self._sums = b""
         self._table: PaneTable | None = table
         _keep_at_hand(self)
@@ -55,6 +56,12 @@ class FrozenTable:
             plain = pack(_MAGIC, _VERSION, _smaller(table_together(sums)))
             self._sums = bytes(cramjam.zstd.compress(plain, _LEVEL))
         self._table = None  # last: a checkpoint is written beside, and may ask
+
+
+@lru_cache(maxsize=256)
+def _known(names: frozenset[str]) -> frozenset[str]:
+    """Those that are equal are one: versions, segments and models are often alike."""
+    return names
 
 
 def _smaller(plain: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -312,7 +312,7 @@ class Profile:
         """Numeric features whose values are told apart by buckets: where they are in `ranks`."""
         known = {name: self.number(name) for name in sorted(self.reference.frozen.names)}
         told = [name for name, of in known.items() if of is not None and not of.by_value]
-        return {name: slot for slot, name in enumerate(told)}
+        return _slots(tuple(told))
 
     def lay_out(self) -> None:
         """From now on it keeps counts alone."""
@@ -327,6 +327,7 @@ class Profile:
         table = RankTable([of.ranks for of in profiles])
         for slot, of in enumerate(profiles):
             of.keep_in(table, slot)
+        self._numbers = dict(numbers)  # in the room that the others take
         return table
 
     def text(self, name: str) -> TextProfile | None:
@@ -379,6 +380,12 @@ class Profile:
         if len(frozen.categories.key) >= self._max_categories:
             return None
         return TextProfile(frozen, counts_unseen=not name.startswith("feature:"))
+
+
+@lru_cache(maxsize=256)
+def _slots(names: tuple[str, ...]) -> dict[str, int]:
+    """Nobody may change it: those of equal names are one."""
+    return {name: slot for slot, name in enumerate(names)}
 
 
 def _shown(value: float) -> str:
