@@ -6,7 +6,7 @@
 Models and features: all stages in this process, events by processor time, in turns. Each row of
 models is the same stream dealt over more models, young ones where they are many (grown: what comes
 when they have their references); each row of features has about as many
-feature-updates. Pending: `scripts/bench pending`. Memory: resident memory of stage 2 with a
+feature-updates. Pending: `scripts/bench pending`. Memory: of stage 2, held and resident, with a
 reference, a full window and detectors for each series. Workers: processes on a real Kafka.
 """
 
@@ -188,8 +188,11 @@ def _pending_told(found: dict[str, Any]) -> str:
 
 
 def _memory_told(found: dict[str, Any]) -> str:
-    each = found["bytes_per_series"] / 1e3
-    return f"{each:.1f} kB for each of {found['series']:,} series, in {found['groups']} models"
+    held, resident = found["held_per_series"] / 1e3, found["bytes_per_series"] / 1e3
+    return (
+        f"{held:.1f} kB held, {resident:.1f} kB resident, for each of {found['series']:,} series, "
+        f"in {found['groups']} models"
+    )
 
 
 def _workers_told(found: dict[str, Any]) -> str:
