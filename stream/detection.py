@@ -224,7 +224,7 @@ class Detection:
         return [words.of_objective(one, int(run.pane_end[one.row])) for one in told]
 
     def _taus(self) -> dict[str, float]:
-        return {name: max(of.terms.tau) for (name, _), of in self.watch.watched.items()}
+        return {name: max(of.tau) for (name, _), of in self.watch.watched.items()}
 
     def _beyond(self, run: PaneTable, rules: Rules, words: Findings) -> list[MonitorFinding]:
         """What is judged worse than its owner has declared acceptable."""

@@ -353,7 +353,7 @@ def _lasting(context: Context, what: str = "") -> dict[str, Any]:
 
 def _of_scores(told: Told, crossing: Crossing) -> dict[str, Any]:
     """How often scores of the bin that moved come true."""
-    baseline, column = told.watched.terms.baseline, crossing.column
+    baseline, column = told.watched.baseline, crossing.column
     low, high = told.watched.profile.scores_of(column)
     sides = {
         "current": (crossing.x, crossing.n),
@@ -368,7 +368,7 @@ def _of_scores(told: Told, crossing: Crossing) -> dict[str, Any]:
 
 def _sums(metric: str, told: Told, crossing: Crossing) -> dict[str, Any]:
     """Since the change, and in the reference."""
-    unit, baseline, column = told.watched.unit, told.watched.terms.baseline, crossing.column
+    unit, baseline, column = told.watched.unit, told.watched.baseline, crossing.column
     sides = [(crossing.x, crossing.n), (int(baseline.x[column]), int(baseline.n[column]))]
     values = [x / max(n, 1) * unit.scale / unit.steps for x, n in sides]
     if unit.is_coverage:

@@ -105,8 +105,8 @@ def shown(lines: Lines, watch: Watch, standards: Standards) -> list[dict[str, An
             lines.line(
                 one.unit.name, one.unit.measure, power,
                 reference=reference.id if standards.is_sealed(one.profile) else None,
-                values=int(one.terms.baseline.n.max()), tau=max(one.terms.tau),
-                budget_share=one.share, floor=one.terms.floor,
+                values=int(one.baseline.n.max()), tau=max(one.tau),
+                budget_share=one.share, floor=one.floor,
                 predictions=predictions, note=_note(one, power, standards),
             )
         )  # fmt: skip
@@ -118,7 +118,7 @@ def _values(one: Watched) -> int:
     frozen = one.profile.reference.feature(one.unit.name)
     if frozen is not None and one.unit.measure in {"shift", "shape"}:
         return int(frozen.number[0] + frozen.text[0])  # its ranks may be of a sample
-    n = one.terms.baseline.n
+    n = one.baseline.n
     return int(n.sum() if one.unit.is_split else n[0])
 
 

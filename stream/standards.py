@@ -15,7 +15,6 @@ from stream.rules import Rules
 from stream.skew_since import was_so
 from stream.taus import Taus
 from stream.unit_plan import Feature, plan, units_of
-from stream.unit_reading import Asked
 from stream.units import Unit
 from stream.unsettled import ANYTIME, Span, Unsettled
 from stream.watch import Watch
@@ -194,9 +193,10 @@ class Standards:
         firing, calm = list(watch.firing), watch.calm()
         features = list(self._features(numeric))
         sealed = {f.profile for f in features if self.is_sealed(f.profile)}
+        wanted = self._wanted(features, rules)
         taus = Taus(watch, recent, rules)
         if self.law is None:
-            taus.ask_all(self._asked(features, rules))
+            taus.ask_all([(unit, f.profile, f.numeric) for f, unit in wanted])
 
         def keep(key: Key, feature: Feature) -> Watched | None:
             known = watch.watched.get(key)
@@ -232,7 +232,7 @@ class Standards:
             is_free = is_first or known.key in calm
             return is_free and tau(feature, known.unit) != known.tau
 
-        watch.arrange(plan(features, self._kind, rules, self._model_id, keep=keep, tau=tau))
+        watch.arrange(plan(wanted, self._kind, rules, self._model_id, keep=keep, tau=tau))
         self._is_measured = False
         return [key for key in firing if key not in watch.firing]
 
@@ -276,11 +276,11 @@ class Standards:
             for name, is_numeric in numeric.items()
             if profile.reference.knows(name)
         ]
-        return [(unit, is_numeric) for unit, _, is_numeric in self._asked(features, rules)]
+        return [(unit, feature.numeric) for feature, unit in self._wanted(features, rules)]
 
-    def _asked(self, features: Iterable[Feature], rules: Rules) -> list[Asked]:
+    def _wanted(self, features: Iterable[Feature], rules: Rules) -> list[tuple[Feature, Unit]]:
         units = ((f, units_of(f, self._kind, rules, self._model_id)) for f in features)
-        return [(unit, f.profile, f.numeric) for f, of in units for unit in of]
+        return [(f, unit) for f, of in units for unit in of]
 
     @property
     def traffic(self) -> tuple[int, int] | None:

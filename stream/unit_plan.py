@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from detectors.shape import split
@@ -58,7 +58,7 @@ def _is_known(feature: Feature, fault: Measure) -> bool:
 
 
 def plan(
-    features: Iterable[Feature],
+    wanted: Sequence[tuple[Feature, Unit]],
     kind: PaneKind,
     rules: Rules,
     model_id: str,
@@ -66,20 +66,20 @@ def plan(
     keep: Callable[[Key, Feature], Watched | None],
     tau: Callable[[Feature, Unit], tuple[float, ...]],
 ) -> list[Watched]:
-    """What is to be watched, in order. `keep`: a unit that may go on as it is watched now, unless
-    it has more than its share; `tau`: how much the values of its columns depend."""
-    wanted = [(f, unit, unit.item) for f in features for unit in units_of(f, kind, rules, model_id)]
+    """What is to be watched, in order, of what there may be. `keep`: a unit that may go on as it is
+    watched now, unless it has more than its share; `tau`: how much the values of its columns
+    depend."""
     judged = is_judged(kind)
     sources = rules.sources * (rules.judgements_of(model_id) if judged else 1)
-    items = list(dict.fromkeys(item for f, _, item in wanted if f.late is None))
+    items = list(dict.fromkeys(unit.item for f, unit in wanted if f.late is None))
     if not judged:  # what is watched across models is paid by each of them
         items += [("features", f"feature:{n}", "shared") for n in rules.shared_of(model_id)]
     share = dict(zip(items, shares(item[0] for item in items), strict=True))
-    both = {(f.name, item) for f, unit, item in wanted if unit.measure == "shape"}
-    both &= {(f.name, item) for f, unit, item in wanted if unit.measure == "shift"}
+    both = {(f.name, unit.item) for f, unit in wanted if unit.measure == "shape"}
+    both &= {(f.name, unit.item) for f, unit in wanted if unit.measure == "shift"}
     ground, planned = Ground(rules, model_id), []
-    for feature, unit, item in wanted:
-        late = feature.late
+    for feature, unit in wanted:
+        late, item = feature.late, unit.item
         part = share[item] if late is None else late_share(late, judged=judged)
         part /= sources
         if (feature.name, item) in both and not is_fault(unit.measure):

@@ -242,7 +242,7 @@ class Walk:
 
     def _is_known(self, key: Key, over: Firing, column: int, effect: Interval) -> bool:
         """Whether what is gathered says so already."""
-        if not (over.window.n[column] and self._watched[key].terms.baseline.n[column]):
+        if not (over.window.n[column] and self._watched[key].baseline.n[column]):
             return False
         of = np.array([column])
         found = of_columns(self._watched[key], of, over.window, over.patience)
@@ -312,7 +312,7 @@ class Walk:
         of, one, learned = self._columns[key], self._watched[key], firing.learned
         is_over = key in self._over  # of which the account against the reference always rises
         if is_over or self._bank.are_held(of) or not self._bank.warning()[of].any():
-            self._bank.restart(of, tilts_of([replace(one.terms, baseline=learned.baseline)]))
+            self._bank.restart(of, tilts_of([one.terms_by(learned.baseline)]))
         is_told = firing.is_open or firing.former is not None
         column = int(firing.last[1]) if firing.last is not None and is_told else 0
         is_known = learned.count >= firing.patience.look and bool(learned.n[column])
@@ -369,7 +369,7 @@ class Walk:
     def _look_back(self, key: Key, over: Firing, row: int) -> None:
         """Is it worth telling by now, or as in the reference?"""
         one, window, of = self._watched[key], over.window, self._columns[key]
-        columns = np.flatnonzero((window.n > 0) & (one.terms.baseline.n > 0))
+        columns = np.flatnonzero((window.n > 0) & (one.baseline.n > 0))
         if not len(columns):
             over.look_on()
             return
@@ -380,7 +380,7 @@ class Walk:
             if self._may_tell(one, crossing):
                 firing = self._fire(key, int(self._start_ms[row]))
                 firing.last = list(astuple(crossing))
-                self._bank.restart(of, tilts_of([replace(one.terms, baseline=window.baseline)]))
+                self._bank.restart(of, tilts_of([one.terms_by(window.baseline)]))
                 self._tell(crossing, one, effect)
                 return
         if window.count < over.patience.enough:

@@ -167,7 +167,7 @@ def describe_crossing(
         effect=Between(
             *(float(value) * scale for value in (effect.estimate, effect.low, effect.high))
         ),
-        floor=told.watched.terms.floor * scale,
+        floor=told.watched.floor * scale,
         feature=context.feature,
     )
 
@@ -179,7 +179,7 @@ def _detector(context: Context, told: Told) -> str:
 
 
 def _found(context: Context, told: Told, crossing: Crossing, effect: Interval) -> str:
-    name, baseline = context.series.partition(":")[2], told.watched.terms.baseline
+    name, baseline = context.series.partition(":")[2], told.watched.baseline
     moved = "rose" if effect.estimate > 0 else "fell"  # against what people are told it is beside
     if context.detector == "shift":
         return f"{name} {moved} by {abs(effect.estimate):.2f} σ on ranks"

@@ -61,8 +61,13 @@ class Watch:
         usual, tilted = self._usual.whole(), self._tilted[columns.counts].astype(np.int64)
         those = [*{one.key: one for one in units}.values()]
         self.watched = WatchedUnits(those)
-        kept = [one.key for one in those if before.has(one)]
-        fresh = [one for one in those if not before.has(one)]
+        kept: list[Key] = []
+        fresh: list[Watched] = []
+        for one in those:
+            if before.has(one):
+                kept.append(one.key)
+            else:
+                fresh.append(one)
         # while a new profile has its scores: it keeps counts alone once it is laid out
         terms = [one.terms for one in fresh]
         self._bank = _bank(bank, [columns[key] for key in kept], terms)

@@ -101,8 +101,10 @@ class WatchedUnits(Mapping[Key, Watched]):
         self._profiles = profiles[:1] if is_one else profiles
 
     def _at(self, place: int) -> Watched:
-        profile = self._profiles[place if len(self._profiles) > 1 else 0]
-        return Watched(self.columns.units[place], profile, self._stakes[place])
+        return Watched(self.columns.units[place], self._profile(place), self._stakes[place])
+
+    def _profile(self, place: int) -> Profile:
+        return self._profiles[place if len(self._profiles) > 1 else 0]
 
     def __getitem__(self, key: Key) -> Watched:
         return self._at(self.columns.place(key))
@@ -123,8 +125,8 @@ class WatchedUnits(Mapping[Key, Watched]):
         """Whether this is the very one watched here, not one made anew, be it on equal terms."""
         if one.key not in self.columns:
             return False
-        mine = self[one.key]
-        return mine.stake is one.stake and mine.profile is one.profile
+        place = self.columns.place(one.key)
+        return self._stakes[place] is one.stake and self._profile(place) is one.profile
 
 
 class Ground:
