@@ -2,7 +2,7 @@
 
 import zlib
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ Packed = tuple[bytes, bytes]
 
 
 class Constants:
-    """What `constants_of` packed, to be read: made anew for each use.
+    """What `constants_of` packed, to be read.
 
     A cell is a tilt that a series of a kind has a use for; of one kind all constants are equal.
     """
@@ -109,6 +109,12 @@ class Constants:
             is_rate=self._is_rate,
         )
         return of_kinds.take(self.kind)
+
+
+@lru_cache(maxsize=8)
+def opened(block: Packed, tilts: int) -> Constants:
+    """Those that were asked for of late are at hand: a pane asks several times."""
+    return Constants(block, tilts)
 
 
 def constants_of(tilts: Tilts, in_use: Bools) -> Packed:

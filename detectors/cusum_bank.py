@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors import native
-from detectors.bank_constants import Constants, constants_of, whole
+from detectors.bank_constants import Constants, constants_of, opened, whole
 from detectors.base import State
 from detectors.block import packed, views
 from detectors.tilts import NATS, Tilts
@@ -99,7 +99,7 @@ class CusumBank:
 
     @property
     def _of_constants(self) -> Constants:
-        return Constants(self._constants, self._tilts)
+        return opened(self._constants, self._tilts)
 
     @property
     def tilts(self) -> Tilts:
