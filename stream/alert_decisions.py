@@ -259,7 +259,8 @@ class Decisions:
             had_lost = self._state.incidents.bearing_out((model_id, target["version"], *rest))
             if had_lost and not target["same_hours"]:
                 return msgspec.structs.replace(finding, detail=both_lost(finding.detail))
-            own = (m.sign for m in self._state.incidents.bearing_out(finding.group))
+            own = [m.sign for m in self._state.incidents.bearing_out(finding.group)]
+            own = [sign for sign in own if sign.alertname != finding.alertname]
             turned_ms = was_as_good(finding, own)
             if turned_ms is not None and not target["same_hours"]:
                 turned = has_turned(finding.detail, turned_ms)
@@ -304,7 +305,9 @@ class Decisions:
             return
         since_ms, turn = book.stand(member, finding.pane_end_ms), turn_of(finding)
         rules = self._state.schedule.at(ready_ms)
-        for n, one in enumerate(book.outlasting(member, ready_ms, since_ms)):
+        under = self._state.firing[member.fingerprint].evidence.get("folded_under", {})
+        outlasting = book.outlasting(member, ready_ms, since_ms, under.get("alertname"))
+        for n, one in enumerate(outlasting):
             alert = told_again(self._state.firing[one.fingerprint], ready_ms, rules)
             cause = book.cause(one.sign, ready_ms, since_ms, of=one)
             if cause is None:

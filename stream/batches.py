@@ -71,9 +71,13 @@ def common_tau(columns: Mapping[Key, Ints], x: Ints, n: Ints, xx: Ints) -> float
 
 
 class Batches:
-    def __init__(self, rows: int = 1) -> None:
-        """`rows`: of what has been gathered when this begins; as many again are to come."""
+    def __init__(self, rows: int = 1, *, is_deployed: bool = False) -> None:
+        """`rows`: of what has been gathered when this begins; as many again are to come.
+        `is_deployed`: beside a law that was deployed. A pane that is more than a batch of it says
+        what it has to say by its size: to wait for twenty of them would be to see nothing in all
+        that time."""
         self._size = max(rows // BATCHES, 1)
+        self._is_deployed = is_deployed
         self._rows = 0
         self._sums = SumRows(3)  # x, n, xx
 
@@ -92,14 +96,16 @@ class Batches:
             return None
         x, n, xx = self._sums.sums(self._sums.columns)[:, :full]
         # a pane may be more than a batch: the others have nothing then
-        return (x, n, xx) if np.count_nonzero(n.any(axis=1)) >= FEWEST else None
+        is_told = self._is_deployed or np.count_nonzero(n.any(axis=1)) >= FEWEST
+        return (x, n, xx) if is_told else None
 
     def snapshot(self) -> list[Any]:
-        return [self._size, self._rows, self._sums.snapshot()]
+        of_deployed = [True] if self._is_deployed else []
+        return [self._size, self._rows, self._sums.snapshot(), *of_deployed]
 
     @classmethod
     def restore(cls, plain: list[Any]) -> Batches:
-        batches = cls()
-        batches._size, batches._rows, sums = plain
+        batches = cls(is_deployed=len(plain) > 3)
+        batches._size, batches._rows, sums = plain[:3]
         batches._sums = SumRows.restore(3, sums)
         return batches

@@ -115,7 +115,8 @@ class Detection:
         standards, watch = self.standards, self.watch
         rows = recent.window(BEFORE_ALL_MS, end_ms) if standards.has_begun else None
         ended: Fired = [*standards.arrange(watch, numeric, rules, recent=rows, anew=anew)]
-        watch.gather(standards.gathered(rules) if is_gathering else None)
+        rows_gathered = standards.gathered(rules) if is_gathering else None
+        watch.gather(rows_gathered, is_deployed=standards.is_deployed)
         if self._kind == "prediction":
             taus = {key: one.tau for key, one in watch.watched.items()}
             if self._joint.arrange(standards.law, numeric, taus, rules, self._group[0]):

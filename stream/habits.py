@@ -141,6 +141,6 @@ class Habits:
         sampled = [values[place] for place in odd] + [*values[:: len(values) // _SAMPLED + 1]]
         habit = habit_of(sampled, self.side)
         if habit is not None and self.latest is not None:
-            habit = habit.or_so(self.latest)
+            habit = self.latest.or_so(habit)
         self._seldom.looked(is_new=habit is not None and habit != self.latest)
         self.latest = habit

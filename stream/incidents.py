@@ -367,10 +367,14 @@ class Incidents:
         self._note(member)
         return since_ms
 
-    def outlasting(self, member: Member, ready_ms: int, since_ms: int) -> list[Member]:
-        """What no longer follows from what it was folded under, which was over at that pane end:
-        this one, and before it what was said of its version beside another one."""
-        if not member.is_folded or self.cause(member.sign, ready_ms, since_ms, of=member):
+    def outlasting(
+        self, member: Member, ready_ms: int, since_ms: int, under: str | None
+    ) -> list[Member]:
+        """What no longer follows from what it was folded under (the alertname), which was over at
+        that pane end: this one, and before it what was said of its version beside another one."""
+        cause = self.cause(member.sign, ready_ms, since_ms, of=member)
+        is_other = cause is not None and cause.sign.alertname == VERSION_WORSE != under
+        if not member.is_folded or not (cause is None or is_other):
             return []
         beside = [m for m in self.of_group(member.sign.group) if m.sign.alertname == VERSION_WORSE]
         is_loss = not member.sign.is_of_inputs

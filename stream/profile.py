@@ -316,7 +316,7 @@ class Profile:
 
     def lay_out(self) -> None:
         """From now on it keeps counts alone."""
-        assert self.ranks is not None
+        _ = self.ranks
 
     @cached_property
     def ranks(self) -> RankTable:

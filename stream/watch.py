@@ -180,9 +180,9 @@ class Watch:
 
     # -- how much values depend
 
-    def gather(self, rows: int | None) -> None:
+    def gather(self, rows: int | None, *, is_deployed: bool) -> None:
         """Anew, what is arranged now having been gathered from so many rows; None: no more."""
-        self._batches = None if rows is None else Batches(rows)
+        self._batches = None if rows is None else Batches(rows, is_deployed=is_deployed)
 
     def measured(self, taus: Mapping[Key, tuple[float, ...]], *, is_spare: bool = False) -> None:
         """In all that a reference is of, from the next arrangement on: better than by batches.

@@ -343,7 +343,10 @@ def test_habits_become_wider_with_what_strays_from_them_and_are_asked_less_and_l
     assert habits.latest == narrow
     habits.meet(values, np.array([20]))
     assert habits.latest == habit_in([*LABELS, odd], "outcomes")
-    habits.meet(values, np.array([20]))
+    known = habits.latest
+    reversed_ = records([dict(reversed(one.items())) for one in [*LABELS, odd]], "outcomes").values
+    habits.meet(reversed_, np.array([20]))
+    assert habits.latest == known
     unknown = records([LABELS[0] | {"note": 1}], "outcomes").values
     habits.meet(unknown, np.array([0]))
     assert habits.latest is not None

@@ -40,6 +40,7 @@ KINDS_OF: dict[str, tuple[str, str, str]] = {
 }
 OF_ONE: dict[str, tuple[str, str, str]] = {
     "ObjectiveMissed": ("performance", "error", "investigate"),
+    "RecallDrift": ("performance", "error", "retrain"),
     "VersionWorse": ("performance", "error", "rollback"),
     "ThroughputChange": ("throughput", "warning", "investigate"),
 }
@@ -300,6 +301,28 @@ def test_a_version_whose_loss_outlasts_the_fault_it_followed_from_is_to_go_back_
         ("ErrorRateDrift", "rollback"),
     ]
     assert len({a.incident_id for a in alerts}) == 1
+
+
+def test_every_loss_of_a_version_that_outlasts_the_fault_says_so() -> None:
+    alerts = told(
+        [
+            finding(1_000, "NullRate", "x"),
+            finding(1_010, "ErrorRateDrift", since_ms=990),
+            finding(1_011, "RecallDrift", since_ms=990),
+            finding(1_020, "VersionWorse", since_ms=990),
+            finding(1_400, "NullRate", "x", verdict="quiet"),
+            *(
+                finding(at, name, verdict="stands")
+                for at in (1_800, 2_200, 2_900)
+                for name in ("ErrorRateDrift", "RecallDrift")
+            ),
+        ]
+    )
+    assert [(a.alertname, a.recommended_action) for a in alerts[5:]] == [
+        ("VersionWorse", "rollback"),
+        ("ErrorRateDrift", "rollback"),
+        ("RecallDrift", "rollback"),
+    ]
 
 
 def test_what_seems_to_have_begun_shortly_before_a_fault_follows_from_it() -> None:
@@ -760,6 +783,10 @@ def test_nobody_goes_back_where_a_version_was_as_good_until_something_changed() 
     (lost, alert) = told([finding(8_000, "ErrorRateDrift"), worse])
     assert (lost.recommended_action, alert.recommended_action) == ("retrain", "investigate")
     assert "it became worse on 1970-01-01T00:00:07.970Z only" in alert.summary
+    again = finding(9_500, "VersionWorse", since_ms=1_000, estimate=9.0)
+    assert told([finding(8_000, "ErrorRateDrift"), worse, again])[-1].recommended_action == (
+        "investigate"
+    )
     from_first = finding(8_000, "ErrorRateDrift", since_ms=1_000)
     assert told([from_first, worse])[-1].recommended_action == "rollback"
 
