@@ -115,7 +115,7 @@ def of_outcomes() -> Decoders:
     return _of_whole(whole, msgspec.json.Decoder(part).decode)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)  # with all texts that are known
 def of_habit(
     side: Side, habit: Habit, form: Form | None = None, known: Known = ()
 ) -> Decoders | None:
