@@ -1,6 +1,6 @@
 """All stages in one process: bytes in, panes, join, detectors, alerts out.
 
-    scripts/bench core                      400,000 predictions and as many outcomes, 3 times
+    scripts/bench core                      800,000 predictions and as many outcomes, 3 times
     scripts/bench core --per-second 100     denser or sparser in event time: fuller or emptier panes
     scripts/bench core --predictions 50000 --profile core.prof
 
@@ -173,7 +173,7 @@ def told(found: dict[str, Any]) -> str:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--predictions", type=int, default=400_000, help="and as many outcomes")
+    parser.add_argument("--predictions", type=int, default=800_000, help="and as many outcomes")
     parser.add_argument("--per-second", type=int, default=1_000, help="of event time")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
     parser.add_argument("--profile", help="write a cProfile of one run here, measure nothing")
