@@ -259,8 +259,8 @@ class Decisions:
             had_lost = self._state.incidents.bearing_out((model_id, target["version"], *rest))
             if had_lost and not target["same_hours"]:
                 return msgspec.structs.replace(finding, detail=both_lost(finding.detail))
-            own = [m.sign for m in self._state.incidents.bearing_out(finding.group)]
-            own = [sign for sign in own if sign.alertname != finding.alertname]
+            signs = (m.sign for m in self._state.incidents.bearing_out(finding.group))
+            own = [sign for sign in signs if sign.alertname != finding.alertname]
             turned_ms = was_as_good(finding, own)
             if turned_ms is not None and not target["same_hours"]:
                 turned = has_turned(finding.detail, turned_ms)

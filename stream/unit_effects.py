@@ -104,7 +104,7 @@ def is_refuted(one: Watched, x: Ints, n: Ints, looks: float) -> bool:
     """Of a twin: whether judged predictions rule out that errors moved by half of what their
     scores let expect."""
     expected = interval_of(one, x, n, looks)
-    if abs(expected.estimate) < one.floor or not (n[1] and one.terms.baseline.n[1]):
+    if abs(expected.estimate) < one.floor or not (n[1] and one.baseline.n[1]):
         return False
     half = 0.5 * float(expected.estimate) * one.unit.scale
     measured = _rate(one, 1, x, n, looks)

@@ -202,10 +202,8 @@ class Watch:
         sums = None if self._batches is None else self._batches.sums()
         if sums is not None:
             x, n, xx = sums
-            of, names = (
-                self._columns,
-                [name for name, measure in self._columns if measure == "unseen"],
-            )
+            of = self._columns
+            names = [name for name, measure in of if measure == "unseen"]
             texts = [(of[n, "shape"], int(of[n, "unseen"][0])) for n in names if (n, "shape") in of]
             measured = taus_of(x, shares_of_all(n, texts), xx)
             unmoved = self.unmoved(self._columns)
