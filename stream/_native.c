@@ -7,6 +7,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "native/array_memory.h"
 #include "native/blocks.h"
 #include "native/crc32c.h"
 #include "native/due.h"
@@ -342,6 +343,7 @@ static PyMethodDef METHODS[] = {
     {"by_due", by_due, METH_VARARGS, "(due times, length of a pane)"},
     {"crc32c", crc32c, METH_O, "(bytes)"},
     {"records", records, METH_VARARGS, "(payload, count, offset, timestamp, timestamp of all or -1)"},
+    {"keep_no_arrays", keep_no_arrays, METH_O, "(numpy's table of functions)"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -88,9 +88,9 @@ class Packing:
         }
         again = _to_write_again(same, before)
         self._same = {name: place for name, place in same.items() if name not in again}
-        fresh = [part for part in parts if part.name not in self._same]
-        self._passing = [part for part in fresh if part.version is None]
-        self._lasting = [part for part in fresh if part.version is not None]
+        fresh = [(part, part.captured()) for part in parts if part.name not in self._same]
+        self._passing = [of for of in fresh if of[0].version is None]
+        self._lasting = [of for of in fresh if of[0].version is not None]
 
     def __iter__(self) -> Iterator[tuple[BlobId, bytes]]:
         """Packs while it is iterated over. O(size of what is new)."""
@@ -106,11 +106,13 @@ class Packing:
         referred = {blob: self._before.blobs[blob] for blob in sorted(used)}
         self.kept = Kept(parts, referred | blobs)
 
-    def _chunks(self, some: Iterable[Part], parts: dict[str, Place]) -> Iterator[bytes]:
+    def _chunks(
+        self, some: Iterable[tuple[Part, Callable[[], bytes]]], parts: dict[str, Place]
+    ) -> Iterator[bytes]:
         """The bytes of these parts in pieces of a blob each; their places go into `parts`."""
         chunk = bytearray()
-        for part in some:
-            body = part.pack()
+        for part, pack in some:
+            body = pack()
             if not body:
                 parts[part.name] = Place(part.version, _NOWHERE, 0, 0)
                 continue

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from stream.allocator import collect_rarely, keep_freed_memory
+from stream.allocator import collect_rarely, keep_freed_memory, keep_no_arrays
 from stream.cli_output import USAGE, Output, fail, load_settings, must_be_writable, say
 
 app = typer.Typer(
@@ -515,6 +515,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: runs the command and exits with its code."""
     given = sys.argv[1:] if arguments is None else arguments
     keep_freed_memory()
+    keep_no_arrays()
     collect_rarely()
     try:
         code = app(spread(given), prog_name="leeway", standalone_mode=False)

@@ -212,10 +212,15 @@ class Inputs:
         else:
             self._fresh.append((starts, sums))
 
+    @property
+    def is_restless(self) -> bool:
+        """Whether there is enough to be put together."""
+        return len(self._fresh) >= _MOST_FRESH
+
     def settle(self, now_ms: int, *, at_once: bool = False) -> None:
         """No question will be about a time that ends before this one: what it need not tell apart
         is put together, when there is enough of it or `at_once`."""
-        if len(self._fresh) < _MOST_FRESH and not at_once:
+        if not (self.is_restless or at_once):
             return
         self._put_together()
         last_ms = max((int(e.starts[-1]) for e in self._eras if len(e.starts)), default=now_ms)

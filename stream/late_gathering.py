@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stream.columns import Group
+from stream.own_pages import pages_from_plain
 from stream.pane_kinds import PaneKind
 from stream.panes import PaneTable
 from stream.plain_panes import table_from_plain, table_to_plain
@@ -70,12 +71,15 @@ class LateGathering:
 
     def snapshot(self) -> list[Any]:
         building = self.builder.snapshot()
-        tables = (building.settled, building.fresh)
+        settled = None if building.settled is None else building.settled.open()
         scan, season = self.screening.snapshot()
         return [
             building.start_ms,
             building.count,
-            *(None if table is None else table_to_plain(table) for table in tables),
+            *(
+                None if table is None else table_to_plain(table)
+                for table in (settled, building.fresh)
+            ),
             scan,
             [list(change) for change in self._changes],
             season,
@@ -87,7 +91,7 @@ class LateGathering:
         start_ms, count, settled, fresh, *scanned = plain
         self._longer = scanned[3] if len(scanned) > 3 else 0
         self._begin()
-        self.builder.restore(Building(start_ms, count, _table(settled), _table(fresh)))
+        self.builder.restore(Building(start_ms, count, pages_from_plain(settled), _table(fresh)))
         if scanned:
             scan, changes, *season = scanned[:3]
             self._changes = [ChangeWithin(*change) for change in changes]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Literal
+
+import cramjam
+import msgspec
 
 from stream.model_state import ModelState
 from stream.monitor_state import Sealed
 from stream.rules import Rules
-from stream.snapshot import Part, pack, unpack
+from stream.snapshot import Part, encoded, pack, unpack
 
 STATE_VERSION = 2
 BUCKETS = 1_024  # of models, by hash: so many parts of a kind at most, however many models
 _MAGIC = b"2"
+_LEVEL = 1  # of zstd
 Kind = Literal["arrivals", "monitors"]
 """What changes with each block that comes; what changes when panes are released."""
 _KINDS: tuple[Kind, ...] = ("arrivals", "monitors")
@@ -35,29 +40,35 @@ class Changes:
     def __init__(self) -> None:
         self._latest = 0
         self._versions: dict[tuple[Kind, int], int] = {}
-        self._made: dict[str, list[Part]] = {}  # of the last snapshot, by the bucket's part
+        # of the last snapshot, by the bucket's part: its version, and what else it had written
+        self._made: dict[str, tuple[int, list[tuple[str, int | None]]]] = {}
 
     def note(self, kind: Kind, model_id: str) -> None:
         self._latest += 1
         self._versions[kind, _bucket(model_id)] = self._latest
 
-    def parts(self, models: Mapping[str, ModelState]) -> Iterator[Part]:
+    def parts(self, models: Mapping[str, ModelState]) -> Iterable[Part]:
         """Of every bucket, its own part and those that never change again."""
         buckets: dict[int, list[ModelState]] = {}
         for model_id in sorted(models):
             buckets.setdefault(_bucket(model_id), []).append(models[model_id])
-        made: dict[str, list[Part]] = {}
+        made = dict[str, tuple[int, list[tuple[str, int | None]]]]()
+        given = dict[str, Part]()
         for bucket, members in buckets.items():
             for kind in _KINDS:
                 name, version = f"{kind}/{bucket}", self._versions.get((kind, bucket), 0)
                 before = self._made.get(name)
-                if before is None or before[0].version != version:
-                    before = _captured(kind, name, version, members)
-                made[name] = before
+                if before is None or before[0] != version:
+                    parts = _captured(kind, name, version, members)
+                    made[name] = version, [(part.name, part.version) for part in parts]
+                else:
+                    again = _Again(partial(_captured, kind, name, version, members))
+                    parts = [Part(*of, None, partial(again.pack, of[0])) for of in before[1]]
+                    made[name] = before
+                for part in parts:  # groups may share one: a reference that was inherited
+                    given.setdefault(part.name, part)
         self._made = made
-        # groups may share a part: a reference that was inherited
-        unique = {part.name: part for parts in made.values() for part in parts}
-        yield from unique.values()
+        return given.values()
 
     def restore(self, latest: int, state: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
         """Arrivals by model, each with the monitors stored for it."""
@@ -82,15 +93,36 @@ def _captured(kind: Kind, name: str, version: int, members: Iterable[ModelState]
     for model in members:
         if kind == "arrivals":
             plain[model.model_id] = model.arrivals()
-        else:
-            held = [monitor.snapshot() for monitor in model.monitors.values()]
-            plain[model.model_id] = lambda held=held: [one.to_plain() for one in held]  # type: ignore[misc]
-            apart += [part for one in held for part in one.parts()]
+            continue
+        # one after the other: what all of them say takes several times what they hold
+        said = list[bytes]()
+        for monitor in model.monitors.seen():
+            held = monitor.snapshot()
+            said.append(bytes(cramjam.zstd.compress(encoded(held.to_plain()), _LEVEL)))
+            apart += held.parts()
+        plain[model.model_id] = partial(_raw, said)
 
     def body() -> bytes:
         return encode({"version": version, "models": {m: made() for m, made in plain.items()}})
 
     return [Part(name, version, body), *apart]
+
+
+def _raw(said: Iterable[bytes]) -> list[msgspec.Raw]:
+    return [msgspec.Raw(bytes(cramjam.zstd.decompress(one))) for one in said]
+
+
+class _Again:
+    """Parts that have not changed, captured once somebody asks for one."""
+
+    def __init__(self, capture: Callable[[], list[Part]]) -> None:
+        self._capture = capture
+        self._parts: dict[str, Part] | None = None
+
+    def pack(self, name: str) -> Callable[[], bytes]:
+        if self._parts is None:
+            self._parts = {part.name: part for part in self._capture()}
+        return self._parts[name].captured()
 
 
 def restore_model(

@@ -152,8 +152,9 @@ class Release:
             return None, {}
         older = [
             (monitor.first_end_ms or 0, monitor.group, reference, monitor.taus_of(reference))
-            for (of_kind, other), monitor in model.monitors.items()
+            for of_kind, other in model.monitors
             if of_kind == due.kind and other[2:] == group[2:]
+            for monitor in [model.monitors[of_kind, other]]
             if self._end_ms(model, monitor) >= first_end_ms
             if not rules.comes_before(*group[:2], other[1])
             for reference in monitor.references
@@ -168,8 +169,9 @@ class Release:
     def judge_anew(self, model: ModelState, due: Due, until_ms: int) -> Iterator[Told]:
         """What cohorts that end by then were compared with is of another age than later ones."""
         end_ms, because = until_ms + self._pane_ms, "predictions are judged at another age now"
-        for (kind, group), monitor in model.monitors.items():
+        for kind, group in model.monitors:
             if kind == due.kind:
+                monitor = model.monitors[kind, group]
                 for finding in monitor.renew(monitor.renewed_at, end_ms, because=because):
                     yield due.told(group, finding, due.ready_ms(until_ms))
                 monitor.references.clear()
@@ -184,8 +186,11 @@ class Release:
 
     def forget(self, model: ModelState, due: Due, until_ms: int) -> Iterator[Told]:
         """What is held of lives that are over, of this kind, by this ready time."""
-        for (kind, _), monitor in list(model.monitors.items()):
-            if kind == due.kind and due.ready_ms(self._end_ms(model, monitor)) < until_ms:
+        for place in list(model.monitors):
+            if place[0] != due.kind:
+                continue
+            monitor = model.monitors[place]
+            if due.ready_ms(self._end_ms(model, monitor)) < until_ms:
                 yield from self._forget(model, due, monitor)
 
     def _forget(

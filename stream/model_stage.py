@@ -27,6 +27,7 @@ from stream.model_watch import GroupWatch, Ready
 from stream.monitor import Monitor
 from stream.monitor_state import Sealed
 from stream.monitor_told import LabelStatus, SeriesStatus
+from stream.monitors import AWAKE, Awake
 from stream.numbering import Said, Speaker
 from stream.pane_kinds import PaneKind, is_judged, series_at
 from stream.panes import PaneTable
@@ -62,13 +63,16 @@ class ModelStage:
         source_partitions: int,
         *,
         observe: Observer | None = None,
+        awake: int = AWAKE,
     ) -> None:
+        """`awake`: so many monitors at most, between two models."""
         self.rules = rules  # for what is the same in all that may come into force
         self._schedule = Schedule(rules)
         self._renewals = Renewals()
         self._changes = Changes()
+        self._awake = Awake(awake)
         release = Release(self._schedule, self._renewals, rules, observe)
-        self._watch = GroupWatch(rules, self._changes, release)
+        self._watch = GroupWatch(rules, self._changes, release, self._awake)
         self.partition = partition
         self._speaker = Speaker(partition)
         self._inbox = Inbox(source_partitions)
@@ -133,7 +137,7 @@ class ModelStage:
         return None if at_ms == BEFORE_ALL_MS else at_ms
 
     def status(self) -> list[SeriesStatus]:
-        monitors = [m for model in self._models.values() for m in model.monitors.values()]
+        monitors = [m for model in self._models.values() for m in model.monitors.seen()]
         return [
             replace(status, series=_shown(monitor, status.series))
             for monitor in monitors
@@ -146,7 +150,7 @@ class ModelStage:
         for model in self._models.values():
             if model_id not in {None, model.model_id}:
                 continue
-            for monitor in model.monitors.values():
+            for monitor in model.monitors.seen():
                 powers = monitor.powers()
                 found += [one | {"series": _shown(monitor, one["series"])} for one in powers]
             for segment, traffic in sorted(model.traffic.items()):
@@ -192,7 +196,7 @@ class ModelStage:
 
     def refused_features(self) -> int:
         """Panes of features for which there was no room, of the groups watched now."""
-        monitors = [m for model in self._models.values() for m in model.monitors.values()]
+        monitors = [m for model in self._models.values() for m in model.monitors.seen()]
         return sum(monitor.refused_features for monitor in monitors)
 
     def maturities(self) -> dict[str, int | None]:
@@ -207,10 +211,10 @@ class ModelStage:
         """Label coverage and label delay of each group so far."""
         self._watch.grow_up(self._models)
         return {
-            group: monitor.labels()
+            monitor.group: monitor.labels()
             for model in self._models.values()
-            for (kind, group), monitor in model.monitors.items()
-            if kind == "cohort" and not group[3]
+            for monitor in model.monitors.seen()
+            if monitor.kind == "cohort" and not monitor.group[3]
         }
 
     def versions(self, model_id: str | None = None) -> list[dict[str, Any]]:
@@ -226,7 +230,9 @@ class ModelStage:
 
     def _model(self, model_id: str) -> ModelState:
         if model_id not in self._models:
-            self._models[model_id] = ModelState(model_id, self._schedule.of_model(model_id))
+            self._models[model_id] = ModelState(
+                model_id, self._schedule.of_model(model_id), self._awake
+            )
             self._agenda.unsettled.add(model_id)
         return self._models[model_id]
 
@@ -297,6 +303,7 @@ class ModelStage:
                 continue
             for judged in (False, True):
                 self._note(model, judged=judged)
+            self._awake.rest()
         progress = (prediction_ms, held_ms)
         if progress != self._progress:
             self._progress = progress
@@ -443,13 +450,14 @@ class ModelStage:
         state: Mapping[str, bytes],
         *,
         observe: Observer | None = None,
+        awake: int = AWAKE,
     ) -> ModelStage:
         """Also of the one part "state" that 0.1.0 wrote. What is in force when, the state knows
         itself; `rules` must be such that they could follow.
 
         Raises BrokenRecordError, ChangedRulesError.
         """
-        stage = cls(rules, partition, source_partitions, observe=observe)
+        stage = cls(rules, partition, source_partitions, observe=observe, awake=awake)
         if "state" in state:
             base, models = of_version_1(state["state"])
         else:
@@ -458,7 +466,7 @@ class ModelStage:
             stage._schedule = Schedule.restore(base["schedule"], state)
             stage._renewals = Renewals.restore(base.get("renewals", ()), state)
             release = Release(stage._schedule, stage._renewals, rules, observe)
-            stage._watch = GroupWatch(rules, stage._changes, release)
+            stage._watch = GroupWatch(rules, stage._changes, release, stage._awake)
             stage._watch.roster.refused = base["refused"]
         stage._inbox.restore(base["inbox"])
         stage._speaker.restore(base["speaker"])
@@ -469,6 +477,7 @@ class ModelStage:
             restore_model(model, found, sealed, by_hash)
             stage._watch.enter(model)
             stage._note(model, judged=False)
+            stage._awake.rest()
         return stage
 
 

@@ -12,6 +12,7 @@ from stream.inputs import Inputs
 from stream.maturity import MaturityRule
 from stream.monitor import Monitor
 from stream.monitor_state import Held
+from stream.monitors import Awake, Monitors
 from stream.pair_watch import PairWatch
 from stream.pane_kinds import PaneKind, further_age_of
 from stream.panes import PaneTable
@@ -31,7 +32,7 @@ from stream.wire import DelayBlock
 class ModelState:
     """All groups of one model, and its maturity."""
 
-    def __init__(self, model_id: str, rules: Rules) -> None:
+    def __init__(self, model_id: str, rules: Rules, awake: Awake) -> None:
         """`rules`: those that know this model; what state depends on is the same in all such."""
         self.model_id = model_id
         self._rules = rules
@@ -40,7 +41,7 @@ class ModelState:
         self.configured_maturity = rules.maturity_of(model_id)
         self.waiting: dict[tuple[PaneKind, Group], Waiting] = {}
         self.young: dict[tuple[PaneKind, Group], Young] = {}
-        self.monitors: dict[tuple[PaneKind, Group], Monitor] = {}
+        self.monitors = Monitors(awake)
         has_early = self.configured_maturity == "auto" and not rules.ages_of(model_id)
         self.maturity = MaturityRule(self.reference, rules, has_early=has_early)
         self.traffic: dict[str, Traffic] = {"": Traffic.of(model_id)}  # by segment
@@ -102,9 +103,7 @@ class ModelState:
 
     def settle_inputs(self, ready_ms: int) -> None:
         """Cohorts are asked about only that have later ready times than this."""
-        for (kind, _), monitor in self.monitors.items():
-            if kind == "prediction" and monitor.inputs is not None:
-                monitor.inputs.settle(ready_ms - self._rules.grace_ms)
+        self.monitors.settle(ready_ms - self._rules.grace_ms)
 
     def inputs_of(self, group: Group, life_ms: int) -> Inputs | None:
         """Of the life that began then, whether or not predictions are past it."""
@@ -328,11 +327,12 @@ class ModelState:
 
     def _lives_of_version_1(self) -> None:
         """0.1.0 forgot nothing: each group has lived since its first pane."""
-        for (kind, group), monitor in self.monitors.items():
+        for kind, group in self.monitors:
+            monitor = self.monitors[kind, group]
             if kind == "prediction" and monitor.first_end_ms is not None:
                 self.lives[group] = [Life(monitor.first_end_ms, monitor.last_end_ms)]
-        for (_, group), monitor in self.monitors.items():
-            monitor.life_ms = self.lives[group][0].first_end_ms
+        for kind, group in self.monitors:
+            self.monitors[kind, group].life_ms = self.lives[group][0].first_end_ms
 
     @property
     def next_traffic_ms(self) -> int | None:

@@ -17,6 +17,7 @@ from stream.label_counts import DELAY
 from stream.model_parts import Changes
 from stream.model_release import Release
 from stream.model_state import ModelState
+from stream.monitors import Awake
 from stream.pane_kinds import PaneKind, cohort_at
 from stream.panes import Ints, PaneTable
 from stream.reference import Reference
@@ -27,6 +28,7 @@ from stream.version_facts import is_deployment
 from stream.waiting_panes import Taken, merged
 from stream.watermark import BEFORE_ALL_MS
 
+_TOGETHER = 32  # groups that are merged at once: more are little faster, and take their room
 Of = TypeVar("Of", bound=Hashable)
 Ready = tuple[ModelState, Due, int]
 """Cohorts of a model that are ready up to this time."""
@@ -37,11 +39,12 @@ Reached = Mapping[int, tuple[int, int]]
 class GroupWatch:
     """Over the groups of all models of a partition."""
 
-    def __init__(self, rules: Rules, changes: Changes, release: Release) -> None:
+    def __init__(self, rules: Rules, changes: Changes, release: Release, awake: Awake) -> None:
         self.roster = Roster(rules.max_groups, rules.forget_ms)
         self._rules = rules
         self._changes = changes
         self._release = release
+        self._awake = awake
         self.due_predictions = Due("prediction", rules.grace_ms, BEFORE_ALL_MS)
         self._agenda = Agenda()  # of the traffic, which is also judged when nothing comes
         self._ended: set[str] = set()  # models with lives that are over and not forgotten yet
@@ -111,14 +114,16 @@ class GroupWatch:
         of_all = {(model_id, due.kind): taken.get(model_id, []) for model_id in asked}
         has_panes = set(taken)
         taken.clear()  # what is worked off goes at once: many models are worked off in turn
-        tables = self._merged(self._grown(models, of_all))
+        tables = self._in_turn(self._grown(models, of_all))
         of_all.clear()
+        now = next(tables, None)
         for model_id in asked:
             model = models[model_id]
             self._changes.note("arrivals", model_id)  # lives have changed
-            found = tables.pop((model_id, due.kind), None)
-            if found is not None:
+            if now is not None and now[0] == (model_id, due.kind):
+                found, now = now[1], None
                 yield from self._work_off(model, due, found, prediction_ms, reached)
+                now = next(tables, None)
             else:
                 model.forget_applied(reached)
         seen = until_ms if seen_ms is None else min(seen_ms - due.age_ms, until_ms)
@@ -181,15 +186,17 @@ class GroupWatch:
         places = set(taken)
         grown = self._grown(models, taken)
         taken.clear()
-        tables = self._merged(grown)
-        grown.clear()
+        tables = self._in_turn(grown)
+        now = next(tables, None)
         forget_ms = self._rules.forget_ms
         for model, due, upto_ms in ready:
             place = model.model_id, due.kind
-            if place in tables:
+            if now is not None and now[0] == place:
+                found, now = now[1], None
                 if due.kind == "cohort" and model.maturity.judged_ms is not None:
-                    _count_judged(model, tables[place])
-                yield from self._work_off(model, due, tables.pop(place), upto_ms, reached)
+                    _count_judged(model, found)
+                yield from self._work_off(model, due, found, upto_ms, reached)
+                now = next(tables, None)
                 if due.kind == "cohort":
                     self._prune(model, partial(_is_past, due, forget_ms, upto_ms))
             elif place in places:
@@ -250,6 +257,22 @@ class GroupWatch:
         tables = iter(merged([panes for of in taken.values() for _, panes in of], self._rules))
         return {key: [(group, next(tables)) for group, _ in of] for key, of in taken.items()}
 
+    def _in_turn(
+        self, taken: dict[Of, list[tuple[Group, Taken]]]
+    ) -> Iterator[tuple[Of, list[tuple[Group, PaneTable]]]]:
+        """The same of some after the others, in their order; what is taken goes with it."""
+        some: dict[Of, list[tuple[Group, Taken]]] = {}
+        groups = 0
+        for key in list(taken):
+            some[key] = taken.pop(key)
+            groups += len(some[key])
+            if groups >= _TOGETHER or not taken:
+                tables = self._merged(some)
+                some, groups = {}, 0
+                while tables:
+                    of = next(iter(tables))
+                    yield of, tables.pop(of)
+
     def no_cohorts(self, model: ModelState) -> None:
         """None of this model are ever to come."""
         if model.model_id in self._ended:
@@ -272,6 +295,7 @@ class GroupWatch:
             self._changes.note("arrivals", model.model_id)
         if tables or len(model.monitors) != watched:
             self._changes.note("monitors", model.model_id)
+        self._awake.rest()
 
     def _prune(self, model: ModelState, is_done: Callable[[Life], bool]) -> None:
         """Forget lives that are over for both kinds."""

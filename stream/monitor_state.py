@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from stream.alarm import Alarm
+from stream.own_pages import OwnPages, pages_from_plain
 from stream.panes import PaneTable
 from stream.plain_panes import table_from_plain, table_to_plain
 from stream.recent_rows import FullStretch, Stretch
@@ -55,10 +57,12 @@ class Held:
         parts += [Part(stretch.name, 0, stretch.encode) for stretch in self.stretches]
         settled = self.building.settled
         if settled is not None:
-            parts.append(
-                Part(self._settled_name, 0, lambda: pack(_MAGIC, _VERSION, table_to_plain(settled)))
-            )
+            parts.append(Part(self._settled_name, 0, partial(_packed, settled)))
         return parts
+
+
+def _packed(settled: OwnPages) -> bytes:
+    return pack(_MAGIC, _VERSION, table_to_plain(settled.open()))
 
 
 def _name(reference: Reference) -> str:
@@ -93,8 +97,8 @@ class Sealed:
     def _building(
         self, start_ms: int | None, count: int, settled: str | None, fresh: dict[str, Any] | None
     ) -> Building:
-        table = None if settled is None else unpack(_MAGIC, _VERSION, self._state[settled])
-        return Building(start_ms, count, _table(table), _table(fresh))
+        plain = None if settled is None else unpack(_MAGIC, _VERSION, self._state[settled])
+        return Building(start_ms, count, pages_from_plain(plain), _table(fresh))
 
 
 def _table(plain: dict[str, Any] | None) -> PaneTable | None:
@@ -108,7 +112,7 @@ def _of_version_1(plain: dict[str, Any]) -> Held:
         plain,
         [Reference.from_plain(reference) for reference in plain["references"]],
         [],
-        Building(builder["start_ms"], builder["count"], _table(builder["table"]), None),
+        Building(builder["start_ms"], builder["count"], pages_from_plain(builder["table"]), None),
         [],
         None if recent[0] is None else Stretch.from_plain(recent),
     )

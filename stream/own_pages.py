@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stream.columns import Column, Rows
 from stream.pane_features import PaneFeatures
 from stream.panes import PaneTable
-from stream.plain_panes import feature_from_plain, feature_to_plain
+from stream.plain_panes import feature_from_plain, feature_to_plain, table_from_plain
 
 _ALIGNED = 16
 _FEW = 64  # rows, of which it takes longer than to summarise them
@@ -78,6 +78,10 @@ class OwnPages:
         sample = Rows(ends, hashes, dict(zip(self._columns, cells, strict=True)), self._texts)
         features = PaneFeatures(self._features, self.panes, feature_from_plain(whole))
         return PaneTable(pane_end, rows, features, sample, limit)
+
+
+def pages_from_plain(plain: dict[str, Any] | None) -> OwnPages | None:
+    return None if plain is None else OwnPages(table_from_plain(plain))
 
 
 def _pages(size: int) -> mmap.mmap | bytearray:

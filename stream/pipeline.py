@@ -23,6 +23,7 @@ from stream.events import (
 )
 from stream.model_release import Observer
 from stream.model_stage import ModelStage
+from stream.monitors import AWAKE
 from stream.partitioning import partition_of
 from stream.renewals import Renewal
 from stream.rules import Rules
@@ -69,7 +70,10 @@ class Pipeline:
             SourceStage(rules, p, partitions, include_payload=include_payload)
             for p in range(partitions)
         ]
-        self.models = [ModelStage(rules, q, partitions, observe=observe) for q in range(partitions)]
+        self.models = [
+            ModelStage(rules, q, partitions, observe=observe, awake=_AWAKE)
+            for q in range(partitions)
+        ]
         self.alert_stage = AlertStage(rules, partitions)
 
     def predictions(self, records: Records) -> None:
@@ -284,6 +288,7 @@ class Pipeline:
         }
 
 
+_AWAKE = 8 * AWAKE  # a backtest is there for its result, and nobody shares its memory
 _SIDES: tuple[Side, Side] = ("predictions", "outcomes")
 
 

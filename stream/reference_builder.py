@@ -30,7 +30,7 @@ class Building:
 
     start_ms: int | None
     count: int  # of predictions, the fresh ones included
-    settled: PaneTable | None
+    settled: OwnPages | None
     fresh: PaneTable | None
 
 
@@ -129,13 +129,11 @@ class ReferenceBuilder:
     def snapshot(self) -> Building:
         self._gather()
         fresh = self._fresh[0].open() if self._fresh else None
-        settled = None if self._settled is None else self._settled.open()
-        return Building(self._start_ms, self._count, settled, fresh)
+        return Building(self._start_ms, self._count, self._settled, fresh)
 
     def restore(self, building: Building) -> None:
         self._start_ms, self._count = building.start_ms, building.count
-        settled, fresh = building.settled, building.fresh
-        self._settled = None if settled is None else OwnPages(settled)
+        self._settled, fresh = building.settled, building.fresh
         self._fresh = [] if fresh is None else [OwnPages(fresh)]
 
 

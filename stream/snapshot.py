@@ -40,15 +40,25 @@ class Part:
     which knows them need not write them again; version None: written anew every time.
 
     `pack` may be called later and in another thread: it captures only what nobody changes.
+    Of what has not changed for a while nothing is captured: `capture` gives its `pack`, as long as
+    it still has not changed.
     """
 
     name: str
     version: int | None
-    pack: Callable[[], bytes]
+    pack: Callable[[], bytes] | None
+    capture: Callable[[], Callable[[], bytes]] | None = None
+
+    def captured(self) -> Callable[[], bytes]:
+        """Its `pack`; to be asked before anything changes."""
+        if self.pack is not None:
+            return self.pack
+        assert self.capture is not None
+        return self.capture()
 
 
 def packed(parts: Iterable[Part]) -> dict[str, bytes]:
-    return {part.name: part.pack() for part in parts}
+    return {part.name: part.captured()() for part in parts}
 
 
 class BrokenRecordError(ValueError):
@@ -111,6 +121,11 @@ def pack(magic: bytes, version: int, value: Any) -> bytes:
     """`value` (plain containers and one-dimensional arrays) behind a header. O(size)."""
     body = _encoder.encode(value)
     return b"".join((magic, bytes([version]), zlib.crc32(body).to_bytes(4, "little"), body))
+
+
+def encoded(value: Any) -> bytes:
+    """As it stands in a record."""
+    return _encoder.encode(value)
 
 
 def unpack(magic: bytes, version: int, data: bytes) -> Any:

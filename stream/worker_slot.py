@@ -240,9 +240,10 @@ class Slot(Generic[Core]):
             acks, self._acks = self._acks, []
             stage, partition, epoch = self.stage, self.partition, self.core.epoch
             offsets = dict(self.offsets)
-        point = Point(stage, partition, epoch, self.sequence, offsets, journal_position)
+            point = Point(stage, partition, epoch, self.sequence, offsets, journal_position)
+            writing = Writing(point, parts, self.kept, layout)
+            del parts  # what is written is let go
         await asyncio.gather(*outputs)
-        writing = Writing(point, parts, self.kept, layout)
         await self._send_blobs(send, writing)
         manifest = await asyncio.to_thread(writing.manifest)
         await (await send(self._record(manifest)))

@@ -26,7 +26,7 @@ import msgspec
 from detectors import native as of_detectors
 from detectors.known_rows import forget_rows
 from stream import native, record_columns, source_stage
-from stream.allocator import collect_rarely, keep_freed_memory
+from stream.allocator import collect_rarely, keep_freed_memory, keep_no_arrays
 from stream.events import Records
 from stream.pipeline import Pipeline, imbalance
 from stream.record_columns import Parser
@@ -181,6 +181,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> dict[str, Any] | None:
     keep_freed_memory()  # as every command does
+    keep_no_arrays()
     collect_rarely()
     workload = Workload(predictions=given.predictions, per_second=given.per_second)
     if given.profile:

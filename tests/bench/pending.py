@@ -60,7 +60,7 @@ class Written:
     def checkpoint(self, parts: list[Part]) -> None:
         now = {(part.name, part.version) for part in parts}
         fresh = [part for part in parts if (part.name, part.version) not in self.known]
-        self.bytes += sum(len(part.pack()) for part in fresh)
+        self.bytes += sum(len(part.captured()()) for part in fresh)
         self.known = now
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import msgspec
 
-from stream.allocator import collect_rarely, keep_freed_memory
+from stream.allocator import collect_rarely, keep_freed_memory, keep_no_arrays
 from stream.pipeline import Pipeline
 from stream.rules import ReferenceRule
 from tests.bench.core import PARTITIONS, feed, run
@@ -110,7 +110,7 @@ def over_pending(sizes: tuple[int, ...]) -> dict[str, Any]:
 def memory() -> dict[str, Any]:
     """In a process of its own, where nothing else is resident."""
     command = [sys.executable, "-m", "tests.bench.series_memory"]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=900)
     found: dict[str, Any] = msgspec.json.decode(done.stdout)
     return found
 
@@ -188,10 +188,12 @@ def _pending_told(found: dict[str, Any]) -> str:
 
 
 def _memory_told(found: dict[str, Any]) -> str:
-    held, resident = found["held_per_series"] / 1e3, found["bytes_per_series"] / 1e3
+    resident, held, awake = (found[f"{n}_per_series"] / 1e3 for n in ("bytes", "held", "awake"))
+    few, many = (f"{mb / 1e6:.0f} MB" for mb in found["bytes"])
     return (
-        f"{held:.1f} kB held, {resident:.1f} kB resident, for each of {found['series']:,} series, "
-        f"in {found['groups']} models"
+        f"each further series takes {resident:.1f} kB of resident memory ({held:.1f} kB are held), "
+        f"{awake:.1f} kB where nobody sleeps: {found['models'][0]} models of "
+        f"{found['series'][0]:,} series take {few}, {found['models'][1]} take {many}"
     )
 
 
@@ -220,6 +222,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> dict[str, Any]:
     keep_freed_memory()  # as every command does
+    keep_no_arrays()
     collect_rarely()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader at first
 

@@ -1,11 +1,13 @@
-"""Memory of a monitored series: what stage 2 holds of it once everything is full.
+"""Memory of a monitored series: what stage 2 of a worker takes more with each once all are full.
 
     python -m tests.bench.series_memory
 
-Each model has a sealed reference of both kinds, a full window of recent rows and its detectors.
-Another process is stage 1, and what it says is read one by one, so that the growth of resident
-memory is stage 2's alone: nothing that was freed before makes room for it. Pages of files, which
-are code, do not count. A third process counts what is held: the blocks that are in use.
+Each model has a sealed reference of both kinds, a full window of recent rows and its detectors, and
+checkpoints are written all the while, as a worker writes them. What one population takes is
+compared with what half of it takes, each in a process of its own: what a process takes at any rate,
+modules and the monitors that stay awake, is in both. Another process is stage 1, and what it says
+is read one by one, so that nothing that was freed before makes room. Pages of files, which are
+code, do not count. Other processes count what is held: the blocks that are in use.
 """
 
 from __future__ import annotations
@@ -23,32 +25,34 @@ from typing import Any
 import msgspec
 
 from stream import frozen_table, recent_rows
-from stream.allocator import give_back
+from stream.allocator import collect_rarely, give_back, keep_freed_memory, keep_no_arrays
+from stream.blobs import Kept, Packing
 from stream.events import ToPanes
 from stream.model_stage import ModelStage
+from stream.monitors import AWAKE
 from stream.rules import ReferenceRule
 from stream.source_stage import SourceStage
 from tests.bench.workload import RULES, Workload, batches, generate
 
-MODELS = 40
+MODELS = (80, 160)
+SERIES = 23  # of a model: features, score and latency of its predictions, and what judges them
 PREDICTIONS_EACH = 6_000  # more than a window and a reference sample take
 _RULES = replace(RULES, reference=ReferenceRule(predictions=2_500, span_ms=20_000))
+_INTERVAL_MS = 10_000  # of event time, between checkpoints
+_ALL = 1 << 30  # monitors: nobody sleeps
 
 
-def say(path: Path) -> None:
-    """All that stage 1 says of the workload, each behind its length."""
-    workload = Workload(predictions=MODELS * PREDICTIONS_EACH, models=MODELS, per_second=2_000)
-    source, found = SourceStage(_RULES, 0, 1), list[ToPanes]()
-    last_ms = 0
-    for side, records in batches(generate(workload), 1):
-        take = source.predictions if side == "predictions" else source.outcomes
-        found += [e for e in take(records) if isinstance(e, ToPanes)]
-        last_ms = max(last_ms, *(t or 0 for t in records.timestamps_ms))
-    found += [e for e in source.end_of_input(last_ms) if isinstance(e, ToPanes)]
+def say(path: Path, models: int) -> None:
+    """All that stage 1 says of the workload while it goes on, each behind its length."""
+    workload = Workload(predictions=models * PREDICTIONS_EACH, models=models, per_second=2_000)
+    source = SourceStage(_RULES, 0, 1)
     with path.open("wb") as file:
-        for effect in found:
-            file.write(len(effect.value).to_bytes(8))
-            file.write(effect.value)
+        for side, records in batches(generate(workload), 1):
+            take = source.predictions if side == "predictions" else source.outcomes
+            for effect in take(records):
+                if isinstance(effect, ToPanes):
+                    file.write(len(effect.value).to_bytes(8))
+                    file.write(effect.value)
 
 
 def said(path: Path) -> Iterator[bytes]:
@@ -64,58 +68,76 @@ def resident() -> int:
     recent_rows.put_away()
     give_back()
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    of = dict(line.split(":", 1) for line in status)
-    return int(of["RssAnon"].split()[0]) << 10
+    return int(dict(line.split(":", 1) for line in status)["RssAnon"].split()[0]) << 10
 
 
 def held() -> int:
     """In bytes: all blocks of Python and numpy that are in use."""
     gc.collect()
-    give_back()
+    frozen_table.put_away()
+    recent_rows.put_away()
     return tracemalloc.get_traced_memory()[0]
 
 
-def grown(path: Path, size: Callable[[], int]) -> tuple[int, int]:
-    """(bytes, series) that stage 2 has once all that stage 1 says is read."""
+def grown(path: Path, models: int, size: Callable[[], int], awake: int) -> int:
+    """Bytes that stage 2 has taken once all that stage 1 says is read."""
+    keep_freed_memory()  # as every command does
+    keep_no_arrays()
+    collect_rarely()
     before = size()
-    stage = ModelStage(_RULES, 0, 1)
+    stage, kept, at_ms = ModelStage(_RULES, 0, 1, awake=awake), Kept(), 0
     for value in said(path):
         stage.handle(value)
-    del value  # the last one was said at once, by all models
+        del value
+        merged_ms = stage.merged_until_ms() or 0
+        if merged_ms >= at_ms + _INTERVAL_MS:
+            packing, at_ms = Packing(stage.snapshot(), kept, 1, at_ms), merged_ms
+            for _ in packing:
+                pass
+            kept = packing.kept
+            del packing
     bytes_grown = size() - before
-    sealed = [
-        monitor.references[-1]
-        for model in stage._models.values()
-        for monitor in model.monitors.values()
-        if monitor.references
-    ]
-    assert len(sealed) == 2 * MODELS, len(sealed)
-    return bytes_grown, sum(len(reference.frozen.names) for reference in sealed)
+    assert _series(stage) == SERIES * models, _series(stage)
+    return bytes_grown
+
+
+def _series(stage: ModelStage) -> int:
+    """Those with a sealed reference."""
+    monitors = [m for model in stage._models.values() for m in model.monitors.seen()]
+    return sum(len(m.references[-1].frozen.names) for m in monitors if m.references)
 
 
 def measure() -> dict[str, Any]:
+    found: dict[str, Any] = {"models": MODELS, "series": [SERIES * models for models in MODELS]}
+    parts = {"bytes": ("resident", AWAKE), "held": ("held", AWAKE), "awake": ("resident", _ALL)}
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "said"
-        _another("say", path)
-        used, series = grown(path, resident)
-        found: dict[str, Any] = {"series": series, "groups": MODELS, "bytes": used}
-        found["bytes_per_series"] = used / series
-        found["held_per_series"] = int(_another("held", path)) / series
+        for models in MODELS:
+            path = Path(folder) / str(models)
+            _another("say", path, models, 0)
+            for name, (part, awake) in parts.items():
+                taken = int(_another(part, path, models, awake))
+                found.setdefault(name, []).append(taken)
+    further = found["series"][1] - found["series"][0]
+    for name in parts:
+        found[f"{name}_per_series"] = (found[name][1] - found[name][0]) / further
     return found
 
 
-def _another(part: str, path: Path) -> bytes:
+def _another(part: str, path: Path, models: int, awake: int) -> bytes:
     """What another process prints."""
-    command = [sys.executable, "-m", "tests.bench.series_memory", part, str(path)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=300).stdout
+    command = [sys.executable, "-m", "tests.bench.series_memory", part, path, models, awake]
+    arguments = list(map(str, command))
+    return subprocess.run(arguments, check=True, stdout=subprocess.PIPE, timeout=600).stdout
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["say", path]:
-            say(Path(path))
-        case ["held", path]:
+        case ["say", path, models, _]:
+            say(Path(path), int(models))
+        case ["resident", path, models, awake]:
+            sys.stdout.write(str(grown(Path(path), int(models), resident, int(awake))))
+        case ["held", path, models, awake]:
             tracemalloc.start()
-            sys.stdout.write(str(grown(Path(path), held)[0]))
+            sys.stdout.write(str(grown(Path(path), int(models), held, int(awake))))
         case _:
             sys.stdout.write(msgspec.json.encode(measure()).decode())

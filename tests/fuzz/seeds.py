@@ -215,4 +215,4 @@ def _stage_states() -> list[bytes]:
     stage = SourceStage(RULES, 0, 1)
     raws = [value for _, value in _small().predictions[0][:6]]
     stage.predictions(Records(TOPIC["predictions"], 0, list(range(6)), [None] * 6, list(raws)))
-    return [part.pack() for part in stage.snapshot()]
+    return [part.captured()() for part in stage.snapshot()]

@@ -172,9 +172,9 @@ def ledger(data: bytes) -> None:
         batch = _batch(side, fed[side], [raw[1:], raw[1:] if raw[:1] == b"t" else b"{}"])
         fed[side] += 2
         getattr(stage, side)(batch)
-    state = {part.name: part.pack() for part in stage.snapshot()}
+    state = {part.name: part.captured()() for part in stage.snapshot()}
     stage = SourceStage.restore(RULES, 0, 1, state)
-    assert {part.name: part.pack() for part in stage.snapshot()} == state
+    assert {part.name: part.captured()() for part in stage.snapshot()} == state
     stage.end_of_input(stage.watermark_ms("predictions") or 0)
     for side_name, terms in stage.ledger().items():
         assert terms["consumed"] == fed[side_name]

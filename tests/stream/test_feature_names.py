@@ -159,7 +159,7 @@ def test_a_flood_of_names_is_refused_alike_in_all_batches_releases_and_restarts(
     assert seen.widest <= 2 * 2 * ROOM, "of each partition, and of two sessions in a batch of panes"
     for stage in pipeline.models:
         for model in stage._models.values():
-            for monitor in model.monitors.values():
+            for monitor in model.monitors.seen():
                 names = [name for name in monitor._types if name.startswith(FEATURE)]
                 assert len(names) <= ROOM
                 if monitor.kind == "prediction" and monitor.group[1] == "1":

@@ -77,7 +77,7 @@ def test_batches_releases_and_restarts_do_not_show(seed: int, maturity: Any) -> 
     assert expected[3].keys() < without_limits[3].keys()
     for stage in pipeline.models:
         alive = len(stage._watch.roster)
-        monitors = [m for model in stage._models.values() for m in model.monitors.values()]
+        monitors = [m for model in stage._models.values() for m in model.monitors.seen()]
         assert sum(monitor.kind == "prediction" for monitor in monitors) == alive
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -27,7 +28,7 @@ class Store:
         for part in parts:
             known = before.get(part.name)
             if known is None or part.version is None or known[0] != part.version:
-                known = part.version, part.pack()
+                known = part.version, part.captured()()
                 self.written.append(part.name)
             self.kept[part.name] = known
         return {name: data for name, (_, data) in self.kept.items()}
@@ -82,12 +83,24 @@ def test_a_checkpoint_of_an_idle_stage_writes_its_base_only() -> None:
 
 def test_parts_may_be_packed_after_the_stage_went_on() -> None:
     now, later = ModelStage(SMALL, 0, 1), ModelStage(SMALL, 0, 1)
-    taken: list[tuple[dict[str, bytes], list[Part]]] = []
+    taken: list[tuple[dict[str, bytes], dict[str, Callable[[], bytes]]]] = []
     for number, value in enumerate(panes_topic(1)):
         now.handle(value)
         later.handle(value)
         if number % 40 == 0:
-            taken.append((packed(now.snapshot()), later.snapshot()))
+            parts = {part.name: part.captured() for part in later.snapshot()}
+            taken.append((packed(now.snapshot()), parts))
     assert len(taken) > 3
     for at_once, parts in taken:
-        assert packed(parts) == at_once
+        assert {name: pack() for name, pack in parts.items()} == at_once
+
+
+def test_of_what_did_not_change_nothing_is_captured_and_it_is_written_again_the_same() -> None:
+    stage = ModelStage(SMALL, 0, 1)
+    for value in panes_topic(0):
+        stage.handle(value)
+    first = packed(stage.snapshot())
+    again = [part for part in stage.snapshot() if part.name.startswith(("monitors/", "rows/"))]
+    assert len(again) > 3
+    assert all(part.pack is None for part in again)
+    assert packed(again) == {part.name: first[part.name] for part in again}

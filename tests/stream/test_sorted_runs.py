@@ -133,17 +133,17 @@ def test_what_a_part_has_captured_does_not_change_and_a_changed_mark_is_a_new_ve
     runs = Mortal().runs
     runs.append(rows_of([(1, 1), (2, 2)]))
     (body,) = runs.parts()  # no marks yet
-    first = body.pack()
+    first = body.captured()()
     runs.set_marks(runs.find(np.array([1], np.uint64)).place, 1)
     marked = named(runs.parts(), "r/0/marks")
     before = marked.pack
     runs.set_marks(runs.find(np.array([2], np.uint64)).place, 2)
     again = named(runs.parts(), "r/0/marks")
     assert (marked.version, again.version) == (1, 2)
-    assert before() == marked.pack() != again.pack()
+    assert before() == marked.captured()() != again.captured()()
     assert named(runs.parts(), "r/0/marks").version == 2  # nothing changed since
     assert named(runs.parts(), "r/0").version == body.version
-    assert named(runs.parts(), "r/0").pack() == first
+    assert named(runs.parts(), "r/0").captured()() == first
     assert runs.marks_of(runs.find(np.array([1, 2], np.uint64)).place).tolist() == [1, 2]
 
 

@@ -341,7 +341,7 @@ def test_what_is_refused_is_one_dead_letter_whoever_owns_stage_3_afterwards() ->
         following.own()
         of: Any = following.host.alerts[0]
         rules, epoch = following.host.rules, of.core.epoch
-        of.core = AlertStage.restore(rules, 1, {part.name: part.pack() for part in state})
+        of.core = AlertStage.restore(rules, 1, {part.name: part.captured()() for part in state})
         of.core.epoch = epoch
         announce(NOW_MS, Rules(pane_ms=13_000))
         await following.configs._control.reached({})

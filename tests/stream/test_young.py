@@ -72,7 +72,7 @@ def plain(size: int, random: Random) -> tuple[list[Event], list[Event]]:
 
 def monitors(pipeline: Pipeline) -> list[bytes]:
     models = [model for stage in pipeline.models for model in stage._models.values()]
-    found = [monitor.snapshot().to_plain() for m in models for monitor in m.monitors.values()]
+    found = [monitor.snapshot().to_plain() for m in models for monitor in m.monitors.seen()]
     return [encode(plain) for plain in found]
 
 

@@ -1,0 +1,159 @@
+"""The monitors of a model: those at work are objects, the others sleep as a few bytes.
+
+What a monitor needs at each pane is three times what there is to remember of it, in hundreds of
+small objects. So only some stay awake, the others are pickled and compressed until they are asked
+for: a tenth to a third of what a pane costs, or nothing where there are few. These bytes never
+leave the process that made them: a checkpoint has its own. Nothing that is told depends on who
+sleeps.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import pickle
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cramjam
+
+from stream.columns import Group
+from stream.monitor import Monitor
+from stream.own_pages import OwnPages
+from stream.pane_kinds import PaneKind
+from stream.reference import Reference
+from stream.rules import Rules
+from stream.units import Unit
+
+AWAKE = 64  # of a partition: some 10 MB
+_ROUNDS = 16  # times as many that had work since, and one of them counts as idle
+_APART = (OwnPages, Reference, Rules, Unit)  # compact, or shared with others
+_LEVEL = 1  # of zstd
+Place = tuple[PaneKind, Group]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asleep:
+    state: bytes
+    apart: tuple[Any, ...]
+    is_restless: bool  # its inputs are to be settled
+
+
+class Monitors:
+    """By kind and group, in the order in which they came."""
+
+    def __init__(self, awake: Awake) -> None:
+        self._awake = awake
+        self._of: dict[Place, Monitor | _Asleep] = {}
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._of)
+
+    def __getitem__(self, place: Place) -> Monitor:
+        found = self._of[place]
+        if isinstance(found, _Asleep):
+            found = self._of[place] = _woken(found)
+        self._awake.note(self, place)
+        return found
+
+    def __setitem__(self, place: Place, monitor: Monitor) -> None:
+        self._of[place] = monitor
+        self._awake.note(self, place)
+
+    def __delitem__(self, place: Place) -> None:
+        del self._of[place]
+        self._awake.forget(self, place)
+
+    def get(self, place: Place) -> Monitor | None:
+        return self[place] if place in self._of else None
+
+    def seen(self) -> Iterator[Monitor]:
+        """To be looked at, not changed: who sleeps sleeps on."""
+        for found in self._of.values():
+            yield _woken(found) if isinstance(found, _Asleep) else found
+
+    def settle(self, ready_ms: int) -> None:
+        """Cohorts are asked about only that have later ready times than this."""
+        for place, found in self._of.items():
+            if place[0] != "prediction" or (isinstance(found, _Asleep) and not found.is_restless):
+                continue
+            inputs = (found if isinstance(found, Monitor) else self[place]).inputs
+            if inputs is not None:
+                inputs.settle(ready_ms)
+
+    def lull(self, place: Place) -> None:
+        """To sleep."""
+        found = self._of[place]
+        if isinstance(found, Monitor):
+            self._of[place] = _asleep(found)
+
+
+class Awake:
+    """The monitors that are awake, of all models of a partition."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._noted = 0
+        self._last: OrderedDict[tuple[int, Place], tuple[Monitors, int]] = OrderedDict()
+
+    def note(self, monitors: Monitors, place: Place) -> None:
+        """It has work."""
+        key = id(monitors), place
+        self._noted += 1
+        self._last[key] = monitors, self._noted
+        self._last.move_to_end(key)
+
+    def forget(self, monitors: Monitors, place: Place) -> None:
+        self._last.pop((id(monitors), place), None)
+
+    def rest(self) -> None:
+        """Nobody holds a monitor now: as many go to sleep as are too many. Those that had work last
+        go first: where all have work in turn, some are awake whenever they have. But for one that
+        has been idle for long."""
+        while len(self._last) > self._limit:
+            _, noted = next(iter(self._last.values()))
+            is_idle = self._noted - noted > _ROUNDS * self._limit
+            (_, place), (monitors, _) = self._last.popitem(last=not is_idle)
+            monitors.lull(place)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, asleep: _Asleep) -> None:
+        super().__init__(io.BytesIO(bytes(cramjam.zstd.decompress(asleep.state))))
+        self._apart = asleep.apart
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        if global_name == _kept.__name__:
+            return self._apart.__getitem__
+        return super().find_class(module_name, global_name)
+
+
+def _kept(place: int) -> Any:
+    """Stands for what is kept apart."""
+    raise AssertionError(place)
+
+
+def _asleep(monitor: Monitor) -> _Asleep:
+    apart: list[Any] = []
+
+    def keep(value: Any) -> tuple[Any, tuple[int]]:
+        apart.append(value)
+        return _kept, (len(apart) - 1,)
+
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
+    pickler.dispatch_table = {**copyreg.dispatch_table, **dict.fromkeys(_APART, keep)}
+    pickler.dump(monitor)
+    inputs = monitor.inputs
+    state = bytes(cramjam.zstd.compress(file.getvalue(), _LEVEL))
+    return _Asleep(state, tuple(apart), inputs is not None and inputs.is_restless)
+
+
+def _woken(asleep: _Asleep) -> Monitor:
+    monitor: Monitor = _Unpickler(asleep).load()
+    return monitor
