@@ -63,6 +63,7 @@ def worker(config: Config = None, bootstrap: Bootstrap = None) -> None:
     settings = load_settings(config, _broker(bootstrap))
     from stream.topology import run_worker
 
+    keep_no_arrays()
     raise typer.Exit(run_worker(settings))
 
 
@@ -515,7 +516,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: runs the command and exits with its code."""
     given = sys.argv[1:] if arguments is None else arguments
     keep_freed_memory()
-    keep_no_arrays()
     collect_rarely()
     try:
         code = app(spread(given), prog_name="leeway", standalone_mode=False)

@@ -2,9 +2,9 @@
 
 What a monitor needs at each pane is three times what there is to remember of it, in hundreds of
 small objects. So only some stay awake, the others are pickled and compressed until they are asked
-for: a tenth to a third of what a pane costs, or nothing where there are few. These bytes never
-leave the process that made them: a checkpoint has its own. Nothing that is told depends on who
-sleeps.
+for, which costs up to half of what a pane of few rows does, and nothing where monitors are few.
+These bytes never leave the process that made them: a checkpoint has its own. Nothing that is told
+depends on who sleeps.
 """
 
 from __future__ import annotations
@@ -31,6 +31,14 @@ AWAKE = 64  # of a partition: some 10 MB
 _ROUNDS = 16  # times as many that had work since, and one of them counts as idle
 _APART = (OwnPages, Reference, Rules, Unit)  # compact, or shared with others
 _LEVEL = 1  # of zstd
+_FOREIGN = {
+    *(("builtins", name) for name in ("frozenset", "set")),
+    *(("collections", name) for name in ("Counter", "OrderedDict", "defaultdict", "deque")),
+    *(("numpy", name) for name in ("dtype", "ndarray")),
+    *(("numpy._core.multiarray", name) for name in ("_reconstruct", "scalar")),
+    ("numpy._core.numeric", "_frombuffer"),
+}
+"""What a monitor consists of beside objects of this program: nothing else is made of its bytes."""
 Place = tuple[PaneKind, Group]
 
 
@@ -130,6 +138,9 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> Any:
         if global_name == _kept.__name__:
             return self._apart.__getitem__
+        is_own = module_name.partition(".")[0] in {"detectors", "stream"}
+        if not is_own and (module_name, global_name) not in _FOREIGN:
+            raise pickle.UnpicklingError(f"no part of a monitor: {module_name}.{global_name}")
         return super().find_class(module_name, global_name)
 
 

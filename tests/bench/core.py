@@ -181,7 +181,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> dict[str, Any] | None:
     keep_freed_memory()  # as every command does
-    keep_no_arrays()
+    keep_no_arrays()  # as a worker does
     collect_rarely()
     workload = Workload(predictions=given.predictions, per_second=given.per_second)
     if given.profile:

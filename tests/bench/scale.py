@@ -222,7 +222,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> dict[str, Any]:
     keep_freed_memory()  # as every command does
-    keep_no_arrays()
+    keep_no_arrays()  # as a worker does
     collect_rarely()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader at first
 

@@ -81,7 +81,7 @@ def held() -> int:
 
 def grown(path: Path, models: int, size: Callable[[], int], awake: int) -> int:
     """Bytes that stage 2 has taken once all that stage 1 says is read."""
-    keep_freed_memory()  # as every command does
+    keep_freed_memory()  # as a worker does
     keep_no_arrays()
     collect_rarely()
     before = size()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
 from collections.abc import Iterator
 from random import Random
 from typing import Any
 
+import cramjam
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,3 +167,12 @@ def test_a_sleeper_wakes_as_it_was_and_shares_what_never_changes() -> None:
         assert [*map(id, woken.references)] == [*map(id, monitor.references)]
         before, after = monitor.snapshot().to_plain(), woken.snapshot().to_plain()
         assert encoded(after) == encoded(before)
+
+
+def test_nothing_but_parts_of_a_monitor_is_made_of_its_bytes() -> None:
+    harmful = pickle.dumps(subprocess.getoutput, pickle.HIGHEST_PROTOCOL)
+    asleep = monitors._Asleep(bytes(cramjam.zstd.compress(harmful, 1)), (), is_restless=False)
+    with pytest.raises(
+        pickle.UnpicklingError, match=r"no part of a monitor: subprocess\.getoutput"
+    ):
+        monitors._woken(asleep)
