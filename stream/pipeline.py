@@ -32,6 +32,7 @@ from stream.source_stage import Side, SourceStage
 from stream.wire import MaturityDecision, Renewed, Shed, decode_journal, encode_journal
 
 Ledger = dict[str, dict[str, int]]
+_AWAKE = 8 * AWAKE  # of a partition: a backtest is soon over, and has a machine to itself
 
 
 class Pipeline:
@@ -43,10 +44,11 @@ class Pipeline:
         include_payload: bool = False,
         observe: Observer | None = None,
         release_every: int = 1,
+        awake: int = _AWAKE,
     ) -> None:
         """`release_every`: records after which stage 2 hears of the watermarks. What comes out
         does not depend on it; merging many small panes at once is cheaper than one by one."""
-        self._options = (partitions, include_payload, observe)
+        self._options = (partitions, include_payload, observe, awake)
         self._release_every = release_every
         self.asks_power = False
         self._powers: list[dict[str, Any]] | None = None
@@ -64,14 +66,14 @@ class Pipeline:
 
     def found(self, rules: Rules) -> None:
         """Begin under these rules; nothing has been fed yet."""
-        partitions, include_payload, observe = self._options
+        partitions, include_payload, observe, awake = self._options
         self.rules = rules
         self.sources = [
             SourceStage(rules, p, partitions, include_payload=include_payload)
             for p in range(partitions)
         ]
         self.models = [
-            ModelStage(rules, q, partitions, observe=observe, awake=_AWAKE)
+            ModelStage(rules, q, partitions, observe=observe, awake=awake)
             for q in range(partitions)
         ]
         self.alert_stage = AlertStage(rules, partitions)
@@ -288,7 +290,6 @@ class Pipeline:
         }
 
 
-_AWAKE = 8 * AWAKE  # a backtest is there for its result, and nobody shares its memory
 _SIDES: tuple[Side, Side] = ("predictions", "outcomes")
 
 

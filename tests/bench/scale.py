@@ -64,19 +64,22 @@ def grown() -> dict[str, Any]:
     """Models with sealed references: what a pane of a few rows costs there."""
     fed = list(batches(generate(_GROWN), PARTITIONS, records=10 * _GROWN.models))
     begun = int(len(fed) * _SEALED)
-    rates: list[float] = []
+    rates: dict[int, list[float]] = {_GROWN.models: [], 0: []}  # by how many stay awake
     for _ in range(_REPETITIONS):
-        pipeline = Pipeline(replace(RULES, reference=_SOON), PARTITIONS)
-        feed(pipeline, fed[:begun], end=False)
-        assert len(pipeline.references) >= _GROWN.models, len(pipeline.references)
-        events = sum(len(records.values) for _, records in fed[begun:])
-        rates.append(events / cpu_s(partial(feed, pipeline, fed[begun:], end=False)))
+        for awake, found in rates.items():
+            rules = replace(RULES, reference=_SOON)
+            pipeline = Pipeline(rules, PARTITIONS, awake=2 * awake)
+            feed(pipeline, fed[:begun], end=False)
+            assert len(pipeline.references) >= _GROWN.models, len(pipeline.references)
+            events = sum(len(records.values) for _, records in fed[begun:])
+            found.append(events / cpu_s(partial(feed, pipeline, fed[begun:], end=False)))
     rows = _GROWN.per_second / _GROWN.models * RULES.pane_ms / 1_000
     return {
         "models": _GROWN.models,
         "rows_a_pane": rows,
-        "events_per_cpu_s": Spread.of(rates).plain(),
-        "us_a_pane": Spread.of([1e6 * rows / rate for rate in rates]).plain(),
+        "events_per_cpu_s": Spread.of(rates[_GROWN.models]).plain(),
+        "us_a_pane": Spread.of([1e6 * rows / rate for rate in rates[_GROWN.models]]).plain(),
+        "all_asleep": ratios(rates[0], rates[_GROWN.models]).plain(),
     }
 
 
@@ -166,9 +169,11 @@ def _models_told(found: dict[str, Any]) -> str:
 def _grown_told(found: dict[str, Any]) -> str:
     rate = Spread(**found["events_per_cpu_s"]).told()
     each = Spread(**found["us_a_pane"]).told()
+    asleep = Spread(**found["all_asleep"]).told(".2f")
     return (
         f"{found['models']} models with sealed references, {found['rows_a_pane']:.0f} predictions "
-        f"a pane of each: {rate} events per CPU second, {each} µs a pane of a model and kind"
+        f"a pane of each: {rate} events per CPU second, {each} µs a pane of a model and kind; "
+        f"where each sleeps between two panes {asleep} of that rate"
     )
 
 
