@@ -7,7 +7,7 @@ Findings leave with the progress of each kind, by which stage 3 knows that nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from stream.model_state import ModelState
 from stream.model_watch import GroupWatch, Ready
 from stream.monitor import Monitor
 from stream.monitor_state import Sealed
-from stream.monitor_told import LabelStatus, SeriesStatus
+from stream.monitor_told import LabelStatus, MonitorStatus, SeriesStatus
 from stream.monitors import AWAKE, Awake
 from stream.numbering import Said, Speaker
 from stream.pane_kinds import PaneKind, is_judged, series_at
@@ -137,12 +137,14 @@ class ModelStage:
         return None if at_ms == BEFORE_ALL_MS else at_ms
 
     def status(self) -> list[SeriesStatus]:
-        monitors = [m for model in self._models.values() for m in model.monitors.seen()]
         return [
-            replace(status, series=_shown(monitor, status.series))
-            for monitor in monitors
-            for status in monitor.status()
+            replace(status, series=_shown(one, status.series))
+            for one in self._asked()
+            for status in one.status()
         ]
+
+    def _asked(self) -> Iterator[Monitor | MonitorStatus]:
+        return (one for model in self._models.values() for one in model.monitors.asked())
 
     def powers(self, model_id: str | None = None) -> list[dict[str, Any]]:
         """Of one model, or of all: the smallest changes that would be found of what is watched."""
@@ -196,8 +198,7 @@ class ModelStage:
 
     def refused_features(self) -> int:
         """Panes of features for which there was no room, of the groups watched now."""
-        monitors = [m for model in self._models.values() for m in model.monitors.seen()]
-        return sum(monitor.refused_features for monitor in monitors)
+        return sum(one.refused_features for one in self._asked())
 
     def maturities(self) -> dict[str, int | None]:
         """By model, of those that `auto` has decided."""
@@ -211,10 +212,9 @@ class ModelStage:
         """Label coverage and label delay of each group so far."""
         self._watch.grow_up(self._models)
         return {
-            monitor.group: monitor.labels()
-            for model in self._models.values()
-            for monitor in model.monitors.seen()
-            if monitor.kind == "cohort" and not monitor.group[3]
+            one.group: one.labels()
+            for one in self._asked()
+            if one.kind == "cohort" and not one.group[3]
         }
 
     def versions(self, model_id: str | None = None) -> list[dict[str, Any]]:
@@ -481,6 +481,6 @@ class ModelStage:
         return stage
 
 
-def _shown(monitor: Monitor, series: str) -> str:
+def _shown(monitor: Monitor | MonitorStatus, series: str) -> str:
     """What a series is called where only model, version and role are told apart."""
     return f"{series_at(monitor.kind, series)} {monitor.group[3]}".rstrip()

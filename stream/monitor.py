@@ -23,7 +23,7 @@ from stream.label_counts import LabelCounts
 from stream.limit_account import declared
 from stream.limit_watch import LimitWatch
 from stream.monitor_state import Held, fired_in_version_1
-from stream.monitor_told import LabelStatus, MonitorFinding, SeriesStatus
+from stream.monitor_told import LabelStatus, MonitorFinding, MonitorStatus, SeriesStatus
 from stream.objectives import ObjectiveCounts
 from stream.pane_kinds import PaneKind, is_judged
 from stream.panes import PaneTable
@@ -337,6 +337,11 @@ class Monitor:
     def labels(self) -> LabelStatus:
         """Of the cohorts judged so far."""
         return self._labels.status(self._recent)
+
+    def told(self) -> MonitorStatus:
+        series = list(self.status())
+        labels = self.labels() if is_judged(self.kind) else None
+        return MonitorStatus(self.group, self.kind, self.refused_features, series, labels)
 
     def status(self) -> Iterator[SeriesStatus]:
         self._catch_up()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.columns import Group
+from stream.pane_kinds import PaneKind
 from stream.wire import Verdict
 
 
@@ -40,3 +41,21 @@ class LabelStatus:
     judged: int
     delay_p50_ms: int | None
     delay_p90_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorStatus:
+    """What a monitor answers to whoever asks where it stands."""
+
+    group: Group
+    kind: PaneKind
+    refused_features: int
+    of_series: list[SeriesStatus]
+    of_labels: LabelStatus | None
+
+    def status(self) -> list[SeriesStatus]:
+        return self.of_series
+
+    def labels(self) -> LabelStatus:
+        assert self.of_labels is not None, self.kind
+        return self.of_labels

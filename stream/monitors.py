@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import cramjam
+import msgspec
 
 from stream.columns import Group
 from stream.monitor import Monitor
+from stream.monitor_told import MonitorStatus
 from stream.own_pages import OwnPages
 from stream.pane_kinds import PaneKind
 from stream.reference import Reference
@@ -39,14 +41,16 @@ _FOREIGN = {
     ("numpy._core.numeric", "_frombuffer"),
 }
 """What a monitor consists of beside objects of this program: nothing else is made of its bytes."""
+_told = msgspec.msgpack.Decoder(MonitorStatus)
 Place = tuple[PaneKind, Group]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Asleep:
     state: bytes
     apart: tuple[Any, ...]
     is_restless: bool  # its inputs are to be settled
+    told: bytes = b""  # where it stands, once somebody has asked
 
 
 class Monitors:
@@ -84,6 +88,17 @@ class Monitors:
         """To be looked at, not changed: who sleeps sleeps on."""
         for found in self._of.values():
             yield _woken(found) if isinstance(found, _Asleep) else found
+
+    def asked(self) -> Iterator[Monitor | MonitorStatus]:
+        """To be asked where they stand. What a sleeper said is remembered: metrics ask often."""
+        for found in self._of.values():
+            if isinstance(found, Monitor):
+                yield found
+                continue
+            if not found.told:
+                told = msgspec.msgpack.encode(_woken(found).told())
+                found.told = bytes(cramjam.zstd.compress(told, _LEVEL))
+            yield _told.decode(bytes(cramjam.zstd.decompress(found.told)))
 
     def settle(self, ready_ms: int) -> None:
         """Cohorts are asked about only that have later ready times than this."""
