@@ -1,5 +1,5 @@
-/* Twins of what numpy does in integers, for panes of which there are few, and of thresholds, which
- * end in integers: see detectors/native.py.
+/* Twins of what numpy does in integers, for panes of which there are few, of sums that are rounded
+ * once, and of thresholds, which end in integers: see detectors/native.py.
  *
  * Sums wrap around as numpy's do. What is given is checked here; where it is refused, what was to be
  * written may be so in part.
@@ -93,6 +93,7 @@ static inline bool is_unsigned_size(const Column *c)
 
 #include "c/bank.h"
 #include "c/heights.h"
+#include "c/moments.h"
 #include "c/quantile.h"
 #include "c/ranks.h"
 
@@ -108,6 +109,8 @@ static PyMethodDef METHODS[] = {
      "(nodes, (rate, c, win, loss, up, series, true, weight, height))"},
     {"normal_heights", normal_heights, METH_VARARGS,
      "rate, c, size, error, offsets, weight, height"},
+    {"moments", moments, METH_VARARGS, "shares, scores, cuts, moments"},
+    {"grids", grids, METH_VARARGS, "(logarithm of a step, (least, largest, sizes))"},
     {NULL, NULL, 0, NULL},
 };
 

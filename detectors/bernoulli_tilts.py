@@ -16,7 +16,8 @@ from detectors.tilts import (
     Tilts,
     are_clear,
     check_budget,
-    grid,
+    each_of,
+    grids,
     per_tilt,
     reach,
 )
@@ -63,9 +64,7 @@ def bernoulli_tilts(
     k, n = np.asarray(events, dtype=np.float64), np.asarray(count, dtype=np.float64)
     if k.ndim != 1 or k.shape != n.shape or (k < 0).any() or (k > n).any() or (n < 1).any():
         raise ValueError("events and count must be rows of 0 <= events <= count, count >= 1")
-    rates, taus, floors, rises = (
-        np.broadcast_to(np.asarray(v, np.float64), k.shape) for v in (rate, tau, floor, up_only)
-    )
+    rates, taus, floors, rises = (each_of(v, k) for v in (rate, tau, floor, up_only))
     check_budget(rates, taus, floors)
     n_eff = n / taus
     p0 = (k / taus + 0.5) / (n_eff + 1.0)
@@ -98,10 +97,9 @@ def _made(keys: Sequence[bytes]) -> npt.NDArray[np.void]:
     sd = np.sqrt(p0 * (1.0 - p0))
     least = np.maximum(floor, DOUBT * sd / np.sqrt(n_eff))
     shifts = np.zeros((len(k), TILTS))
-    for s in range(len(k)):
-        shifts[s, :SIDE] = grid(least[s], 0.4 * (1.0 - p0[s]))
-        if not rises[s]:
-            shifts[s, SIDE:] = -grid(least[s], 0.95 * p0[s])
+    shifts[:, :SIDE] = grids(least, 0.4 * (1.0 - p0))
+    both = np.flatnonzero(rises == 0.0)
+    shifts[both, SIDE:] = -grids(least[both], 0.95 * p0[both])
     made = np.zeros(len(k), _FORM)
     made["shifts"] = shifts
     made["threshold"] = reach(shifts / sd[:, None], heights(p0, n_eff, tau, rate, shifts), tau)
@@ -138,7 +136,7 @@ def heights(p0: Floats, n_eff: Floats, tau: Floats, rate: Floats, shifts: Floats
     weight /= weight.sum(axis=1, keepdims=True)
     share = (per_tilt(shifts, rate) * tau[:, None])[series, tilt]
     found = np.full(len(series), np.nan)
-    if native.IN_USE and len(series) <= thresholds.FEW:
+    if native.IN_USE:
         columns = map(np.ascontiguousarray, (share, c, win, loss, up, series, true, weight))
         native.EXTENSION.heights(thresholds.NODES, (*columns, found))
     left = np.flatnonzero(~are_clear(found, tau[series], n_eff[series]))

@@ -12,6 +12,7 @@ from detectors.ordered import median
 Floats = npt.NDArray[np.float64]
 
 _FEWEST = 20  # batches from which a variance can be told
+FEWEST_SCANNED = 2 * _FEWEST  # panes with values, in fewer of which no change is found
 _UPPER = 0.95
 _Z = NormalDist().inv_cdf(_UPPER)
 FEWEST_TOGETHER = 5
@@ -182,7 +183,7 @@ def scan_reference(
     count, total, square = (np.asarray(v, dtype=np.float64) for v in (n, x, xx))
     threshold = math.sqrt(-0.5 * math.log(level / 2.0))
     some = np.flatnonzero(count > 0)
-    if len(some) < 2 * _FEWEST:
+    if len(some) < FEWEST_SCANNED:
         return Scan(False, 0, 0.0, threshold)
     count, total, square = count[some], total[some], square[some]
     values, seen = count.sum(), np.cumsum(count)[:-1]

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -102,8 +103,7 @@ class JointScores:
 
     def ranks(self) -> list[RankScores]:
         """Of each contrast its scores by rank, by the reference there is now."""
-        counts = self._counts.astype(np.int64)
-        return RankScores.from_all_counts(counts.ravel(), CELLS * np.arange(len(counts)))
+        return list(_ranks(self._counts.astype(np.int64).tobytes()))
 
     @property
     def counts(self) -> npt.NDArray[np.int32]:
@@ -162,6 +162,12 @@ class JointScores:
         joint._counts = np.zeros(counts.shape, np.uint8)
         joint.join(counts)
         return joint
+
+
+@lru_cache(maxsize=1)  # who has joined rows asks again at once
+def _ranks(counts: bytes) -> tuple[RankScores, ...]:
+    cells = np.frombuffer(counts, np.int64)
+    return tuple(RankScores.from_all_counts(cells, np.arange(0, len(cells), CELLS)))
 
 
 def _hash(*names: str) -> int:

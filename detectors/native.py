@@ -1,5 +1,6 @@
-"""The extension in C, where it was built: twins of what numpy does in integers, and of thresholds,
-which are rounded to integers: where the last digits decide, numpy does.
+"""The extension in C, where it was built: twins of what numpy does in integers, of what Python does
+with sums and powers bit for bit, and of thresholds, which are rounded to integers: where the last
+digits decide, numpy does.
 
 Whatever it makes is made without it too, to the same bytes; the tests hold one against the other.
 """

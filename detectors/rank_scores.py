@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Any, Protocol, Self
 
@@ -202,10 +203,7 @@ class RankScores:
         sizes = np.diff(cuts)
         quantiles = _all_quantiles(doubled, total, cuts)
         share, at = counts / total[number], quantiles[cell + 1]
-        moments = np.array([
-            _moments(share[low:high], at[low:high])
-            for low, high in zip(starts.tolist(), ends.tolist(), strict=True)
-        ])  # fmt: skip
+        moments = _all_moments(share, at, np.append(starts, len(counts)))
         forms = moments.tolist()
         mean, scale = np.repeat(moments, sizes, axis=0).T
         mixed = np.rint((quantiles - mean) * scale * SCORE_UNIT).astype(np.int64)
@@ -311,6 +309,15 @@ def ranked(doubled_ranks: Ints, counts: Ints, mean: Floats, scale: Floats) -> In
     """Scores of doubled_ranks among so many values, of references of these forms: shape (n,)."""
     share = np.clip(doubled_ranks, 1, 2 * counts - 1) / (2 * counts)
     return np.rint((normal_quantiles(share) - mean) * scale * SCORE_UNIT).astype(np.int64)
+
+
+def _all_moments(share: Floats, scores: Floats, cuts: npt.NDArray[np.int64]) -> Floats:
+    """Those of many references, each between two cuts: shape (references, 2)."""
+    if native.IN_USE:
+        made = np.empty((len(cuts) - 1, 2))
+        native.EXTENSION.moments(share, scores, cuts, made)
+        return made
+    return np.array([_moments(share[a:b], scores[a:b]) for a, b in pairwise(cuts.tolist())])
 
 
 def _moments(share: Floats, scores: Floats) -> tuple[float, float]:

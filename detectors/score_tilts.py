@@ -17,7 +17,8 @@ from detectors.tilts import (
     Tilts,
     are_clear,
     check_budget,
-    grid,
+    each_of,
+    grids,
     per_tilt,
     reach,
 )
@@ -72,9 +73,7 @@ def score_tilts(
     n = np.asarray(count, dtype=np.float64)
     if n.ndim != 1 or (n < 1).any():
         raise ValueError("count must be a row of at least 1 each")
-    rates, taus, floors, means, sds = (
-        np.broadcast_to(np.asarray(v, np.float64), n.shape) for v in (rate, tau, floor, mean, sd)
-    )
+    rates, taus, floors, means, sds = (each_of(v, n) for v in (rate, tau, floor, mean, sd))
     check_budget(rates, taus, floors)
     if not (sds > 0.0).all() or not np.isfinite(means).all():
         raise ValueError("sd must be positive, mean finite")
@@ -118,9 +117,8 @@ def _made(keys: Sequence[bytes]) -> npt.NDArray[np.void]:
     least = np.maximum(floor, DOUBT / np.sqrt(n_eff))
     beyond = np.where(tau > 1.0, _BEYOND_KNOWN, _BEYOND)
     theta = np.zeros((len(n), TILTS))
-    for s in range(len(n)):
-        if least[s] <= beyond[s]:
-            theta[s, :SIDE] = grid(least[s], max(_LARGEST, least[s]))
+    some = np.flatnonzero(least <= beyond)
+    theta[some, :SIDE] = grids(least[some], np.maximum(_LARGEST, least[some]))
     theta[:, SIDE:] = -theta[:, :SIDE]
     made = np.zeros(len(n), _FORM)
     made["gain"] = np.rint(theta * _unit(sd))
@@ -141,7 +139,7 @@ def heights(theta: Floats, n_eff: Floats, tau: Floats, rate: Floats) -> Floats:
     c = 1.166 * size / tau[series]
     share = (per_tilt(theta, rate) * tau[:, None])[series, tilt]
     found, normal = np.full(len(series), np.nan), thresholds.normal_error()
-    if native.IN_USE and len(series) <= thresholds.FEW:
+    if native.IN_USE:
         columns = share, c, size, error[series], thresholds.OFFSETS, normal
         native.EXTENSION.normal_heights(*map(np.ascontiguousarray, columns), found)
     left = np.flatnonzero(~are_clear(found, tau[series], n_eff[series]))

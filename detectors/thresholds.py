@@ -25,7 +25,6 @@ _LOWEST, _HIGHEST = 0.25, 200.0  # nats searched
 _MIDDLE = 10.0  # where the search begins
 _SHORT = 1e-5  # a turn that goes less far: the next one would go its square at most
 _TURNS = 30
-FEW = 100  # rows of nodes, up to which the extension is quicker than numpy
 _FAR = 10  # every so many nodes say where a threshold about is
 _CUBED = 2e-4  # of a root: a turn of Halley's method that goes less far is cubed by the next
 

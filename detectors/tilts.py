@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from detectors import native
 from detectors.base import State
 
 NATS = 2**28
@@ -33,7 +34,7 @@ NEVER = 2**62
 
 _STEPS = 1024  # of a nat, in thresholds
 HEIGHT_STEP = NATS // _STEPS
-_OFF = 1e-6  # nats: more than what two ways to solve for a threshold differ by
+_OFF = 3e-7  # nats: more than what two ways to solve for a threshold differ by
 CLEAR = 1e6  # values of a reference, beyond which rare events drown in last digits
 
 Floats = npt.NDArray[np.float64]
@@ -99,6 +100,12 @@ class Tilts:
         return cls(*(np.asarray(state[f.name]) for f in fields(cls)))
 
 
+def each_of(value: npt.ArrayLike, series: Floats) -> Floats:
+    """Of each series: a number is that of all. Most often there is one each already."""
+    given = np.asarray(value, dtype=np.float64)
+    return given if given.shape == series.shape else np.broadcast_to(given, series.shape)
+
+
 def check_budget(rate: Floats, tau: Floats, floor: Floats) -> None:
     """Refuse what no threshold can be computed for."""
     if not ((rate > 0.0) & (rate <= 0.01)).all():
@@ -107,13 +114,20 @@ def check_budget(rate: Floats, tau: Floats, floor: Floats) -> None:
         raise ValueError("tau must be at least 1, floor not negative")
 
 
-def grid(least: float, largest: float) -> Floats:
-    """Geometric from least to largest: shape (SIDE,), 0 where unused; all 0 if there is no room."""
-    sizes = np.zeros(SIDE)
-    if least <= largest:
-        first, ratio = float(least), float(largest / least)
-        steps = min(SIDE - 1, math.ceil(math.log(ratio) / math.log(_STEP)))
-        sizes[: steps + 1] = [first * ratio ** (i / max(steps, 1)) for i in range(steps + 1)]
+def grids(least: Floats, largest: Floats) -> Floats:
+    """Geometric from the least, which is positive, to the largest of each series: shape (series,
+    SIDE), 0 where unused; all 0 if there is no room."""
+    sizes = np.zeros((len(least), SIDE))
+    if native.IN_USE:
+        columns = np.ascontiguousarray(least), np.ascontiguousarray(largest), sizes
+        native.EXTENSION.grids(math.log(_STEP), columns)
+        return sizes
+    pairs = zip(least.tolist(), largest.tolist(), strict=True)
+    for row, (first, last) in zip(sizes, pairs, strict=True):
+        if first <= last:
+            ratio = last / first
+            steps = min(SIDE - 1, math.ceil(math.log(ratio) / math.log(_STEP)))
+            row[: steps + 1] = [first * ratio ** (i / max(steps, 1)) for i in range(steps + 1)]
     return sizes
 
 

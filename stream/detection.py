@@ -118,7 +118,7 @@ class Detection:
         rows_gathered = standards.gathered(rules) if is_gathering else None
         watch.gather(rows_gathered, is_deployed=standards.is_deployed)
         if self._kind == "prediction":
-            taus = {key: one.tau for key, one in watch.watched.items()}
+            taus = watch.watched.taus
             if self._joint.arrange(standards.law, numeric, taus, rules, self._group[0]):
                 ended.append((SERIES, MEASURE))
         return ended
@@ -225,7 +225,7 @@ class Detection:
         return [words.of_objective(one, int(run.pane_end[one.row])) for one in told]
 
     def _taus(self) -> dict[str, float]:
-        return {name: max(of.tau) for (name, _), of in self.watch.watched.items()}
+        return {name: max(tau) for (name, _), tau in self.watch.watched.taus.items()}
 
     def _beyond(self, run: PaneTable, rules: Rules, words: Findings) -> list[MonitorFinding]:
         """What is judged worse than its owner has declared acceptable."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.dependence import Scan, scan_reference
+from detectors.dependence import FEWEST_SCANNED, Scan, scan_reference
 from detectors.jump import Course, clearest, course_of
 from stream.batches import FEWEST, shares_of_all, taus_of
 from stream.chunk_sums import ChunkSums
@@ -149,14 +149,16 @@ class ReferenceScan:
         return None
 
     def _scans(self, level: float) -> Iterator[tuple[Unit, Scan, int]]:
+        """Of what has come in enough chunks."""
         for scanned, sums in self._parts():
             units = [unit for unit, _, _ in scanned for _ in range(unit.columns)]
             if not units or not len(sums):
                 continue
             x, n, xx = _three(sums.all(len(units)))
-            for c, unit in enumerate(units):
+            enough = (n > 0).sum(axis=0) >= FEWEST_SCANNED
+            for c in np.flatnonzero(enough).tolist():
                 scan = scan_reference(n[:, c], x[:, c], xx[:, c], level=level)
-                yield unit, scan, sums.since_ms(scan.row)
+                yield units[c], scan, sums.since_ms(scan.row)
 
     def _parts(self) -> tuple[tuple[list[_Scanned], ChunkSums], ...]:
         return (self._fine, self._fine_sums), (self._coarse, self._coarse_sums)

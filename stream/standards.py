@@ -18,7 +18,7 @@ from stream.unit_plan import Feature, plan, units_of
 from stream.units import Unit
 from stream.unsettled import ANYTIME, Span, Unsettled
 from stream.watch import Watch
-from stream.watched import Key, Watched
+from stream.watched import Ground, Key, Watched
 
 _GROWN = 1.25  # times as large a τ as was known
 _UNMEASURED = 8.0
@@ -232,7 +232,9 @@ class Standards:
             is_free = is_first or known.key in calm
             return is_free and tau(feature, known.unit) != known.tau
 
-        watch.arrange(plan(wanted, self._kind, rules, self._model_id, keep=keep, tau=tau))
+        ground = Ground(rules, self._model_id)
+        planned = plan(wanted, self._kind, rules, self._model_id, ground=ground, keep=keep, tau=tau)
+        watch.arrange(planned, ground.baselines)
         self._is_measured = False
         return [key for key in firing if key not in watch.firing]
 

@@ -7,6 +7,7 @@ lies between them when they are gone is of no use to anybody.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import cramjam
@@ -49,13 +50,18 @@ class SumRows:
         while place[-1] >= _OPEN:
             upto = int(np.searchsorted(place, _OPEN))
             self._open[:, place[first:upto]] += sums[:, first:upto]
-            self._packed.append(bytes(cramjam.zstd.compress(shuffled(self._open), _LEVEL)))
-            self._open[:] = 0
+            if self._open.any():
+                self._packed.append(_packed(self._open))
+                self._open[:] = 0
+            else:  # most are, where panes have many rows
+                self._packed.append(_packed_zeros(self.kinds, self.columns))
             place, first = place - _OPEN, upto
         self._open[:, place[first:]] += sums[:, first:]
 
     def fold(self) -> None:
         """Two rows and two become one."""
+        if not self._count:
+            return
         sums, kinds, pairs = self.sums(self.columns), self.kinds, np.arange(0, self._count, 2)
         self._packed, self._open = [], np.zeros((kinds, _OPEN, 0), np.int64)
         self._count = 0
@@ -64,10 +70,11 @@ class SumRows:
 
     def sums(self, columns: int) -> Ints:
         """(kinds, rows, columns); at least so many columns as there are."""
-        parts = [
-            restored(bytes(cramjam.zstd.decompress(one)), np.int64).reshape(self.kinds, _OPEN, -1)
-            for one in self._packed
-        ]
+        known = {
+            one: restored(bytes(cramjam.zstd.decompress(one)), np.int64)
+            for one in dict.fromkeys(self._packed)
+        }
+        parts = [known[one].reshape(self.kinds, _OPEN, -1) for one in self._packed]
         whole = [_padded(part, columns) for part in (*parts, self._open)]
         return np.concatenate(whole, axis=1)[:, : self._count]
 
@@ -94,7 +101,18 @@ class SumRows:
         return rows
 
 
+def _packed(sums: Ints) -> bytes:
+    return bytes(cramjam.zstd.compress(shuffled(sums), _LEVEL))
+
+
+@lru_cache(maxsize=64)
+def _packed_zeros(kinds: int, columns: int) -> bytes:
+    return _packed(np.zeros((kinds, _OPEN, columns), np.int64))
+
+
 def _padded(sums: Ints, columns: int) -> Ints:
+    if sums.shape[2] == columns:
+        return sums
     made: Ints = np.zeros((*sums.shape[:2], columns), np.int64)
     made[:, :, : sums.shape[2]] = sums
     return made

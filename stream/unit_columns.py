@@ -30,8 +30,8 @@ class UnitColumns(Mapping[Key, Ints]):
         self.every: Ints = np.arange(self._cuts[-1])
         self.every.setflags(write=False)
         # the columns that have values of their own; of each column the place among these; shifts
-        own = [np.full(u.columns, u.measure != "shape") for u in self.units]
-        has_own = np.concatenate([np.zeros(0, np.bool_), *own])
+        own = np.array([unit.measure != "shape" for unit in self.units], np.bool_)
+        has_own = np.repeat(own, np.diff(self._cuts))
         has_own[self._cuts[:-1]] = True
         self.counted: Ints = np.flatnonzero(has_own)
         self.counts: Ints = np.cumsum(has_own) - 1

@@ -63,6 +63,7 @@ def plan(
     rules: Rules,
     model_id: str,
     *,
+    ground: Ground,
     keep: Callable[[Key, Feature], Watched | None],
     tau: Callable[[Feature, Unit], tuple[float, ...]],
 ) -> list[Watched]:
@@ -71,15 +72,16 @@ def plan(
     depend."""
     judged = is_judged(kind)
     sources = rules.sources * (rules.judgements_of(model_id) if judged else 1)
-    items = list(dict.fromkeys(unit.item for f, unit in wanted if f.late is None))
+    each = [(feature, unit, unit.item) for feature, unit in wanted]
+    items = list(dict.fromkeys(item for f, _, item in each if f.late is None))
     if not judged:  # what is watched across models is paid by each of them
         items += [("features", f"feature:{n}", "shared") for n in rules.shared_of(model_id)]
     share = dict(zip(items, shares(item[0] for item in items), strict=True))
-    both = {(f.name, unit.item) for f, unit in wanted if unit.measure == "shape"}
-    both &= {(f.name, unit.item) for f, unit in wanted if unit.measure == "shift"}
-    ground, planned = Ground(rules, model_id), []
-    for feature, unit in wanted:
-        late, item = feature.late, unit.item
+    both = {(f.name, item) for f, unit, item in each if unit.measure == "shape"}
+    both &= {(f.name, item) for f, unit, item in each if unit.measure == "shift"}
+    planned: list[Watched] = []
+    for feature, unit, item in each:
+        late = feature.late
         part = share[item] if late is None else late_share(late, judged=judged)
         part /= sources
         if (feature.name, item) in both and not is_fault(unit.measure):

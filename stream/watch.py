@@ -54,9 +54,10 @@ class Watch:
         self._usual = UnitSums(self._columns)  # of what is compared with
         self._tilted: Ints = np.zeros(0, np.int64)  # n when the constants were made, of `counted`
 
-    def arrange(self, units: Iterable[Watched]) -> None:
+    def arrange(self, units: Iterable[Watched], baselines: Mapping[int, Baseline]) -> None:
         """From the next pane on these are watched, in this order: those that are the very ones
-        watched already go on, the others begin anew. What fires and stays goes on firing."""
+        watched already go on, the others begin anew. What fires and stays goes on firing.
+        `baselines`: those that have been made of them already, by their identity."""
         before, columns, bank = self.watched, self._columns, self._bank
         usual, tilted = self._usual.whole(), self._tilted[columns.counts].astype(np.int64)
         those = [*{one.key: one for one in units}.values()]
@@ -69,13 +70,13 @@ class Watch:
             else:
                 fresh.append(one)
         # while a new profile has its scores: it keeps counts alone once it is laid out
-        terms = [one.terms for one in fresh]
+        terms = [one.terms_by(baselines.get(id(one)) or one.baseline) for one in fresh]
         self._bank = _bank(bank, [columns[key] for key in kept], terms)
-        self._lay_out()
+        self._lay_out(those)
         if self._bank is not None and kept and fresh:
             places = [self._columns[key] for key in (*kept, *(one.key for one in fresh))]
             self._bank = self._bank.take(np.argsort(np.concatenate(places), kind="stable"))
-        wanted = [one for one in self.watched.values() if one.stake.proven]
+        wanted = [one for one in those if one.stake.proven]
         self._proven = begun(self._proven, kept, wanted)
         moves = [(columns[key], self._columns[key]) for key in kept]
         self.learning.arrange(self._columns, moves)
@@ -98,9 +99,8 @@ class Watch:
             elif one.key in self._over:
                 self._over[one.key] = self._over[one.key].anew(one.unit.columns)
 
-    def _lay_out(self) -> None:
-        watched = self.watched.values()
-        self._together = Together([(one.unit, one.profile, one.numeric) for one in watched])
+    def _lay_out(self, those: Iterable[Watched]) -> None:
+        self._together = Together([(one.unit, one.profile, one.numeric) for one in those])
 
     @property
     def _columns(self) -> UnitColumns:
@@ -211,8 +211,7 @@ class Watch:
                 self.common_tau = max(common_tau(unmoved, *sums), self.common_tau / 2.0)
             at_of = self._columns.items()
             self._note({key: _same(tuple(measured[at].tolist())) for key, at in at_of})
-        of_watched = {key: one.tau for key, one in self.watched.items()}
-        found = of_watched | self._taus
+        found = self.watched.taus | self._taus
         for key, least in self.inherited.items():
             found[key] = tuple(max(*least, tau) for tau in found.get(key, least))
         return found
@@ -318,7 +317,7 @@ class Watch:
             known = _same(tuple(tau))
             those.append(watched(unit, profile, ground, numeric=numeric, share=share, tau=known))
         self.watched = WatchedUnits(those)
-        self._lay_out()
+        self._lay_out(those)
         for name, measure, state in plain.get("proven", []):  # since 0.2
             one = self.watched[name, measure]
             self._proven[one.key] = Proven(one.unit, one.stake.rate)

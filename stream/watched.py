@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 from detectors.rank_scores import RankScores
 from stream.budget import false_alerts_per_prediction
@@ -118,6 +117,12 @@ class WatchedUnits(Mapping[Key, Watched]):
     def __len__(self) -> int:
         return len(self._stakes)
 
+    @property
+    def taus(self) -> dict[Key, tuple[float, ...]]:
+        """How much the values of each depend."""
+        of = zip(self.columns.in_order, self._stakes, strict=True)
+        return {key: stake.tau for key, stake in of}
+
     def unit(self, key: Key) -> Unit:
         return self.columns.units[self.columns.place(key)]
 
@@ -137,6 +142,7 @@ class Ground:
         self.is_proven = rules.is_proven(model)
         self._budget = rules.budget_of(model)
         self._rate: dict[tuple[int, int], float] = {}
+        self.baselines: dict[int, Baseline] = {}  # that floors followed from, by what was made
 
     def rate(self, profile: Profile) -> float:
         """False alerts a prediction."""
@@ -158,9 +164,18 @@ def watched(
 ) -> Watched:
     """Compared with this reference, for this share of the model's budget."""
     rate = share * ground.rate(profile)
-    baseline = partial(baseline_of, unit, profile, numeric=numeric)
+    made: list[Baseline] = []
+
+    def baseline() -> Baseline:
+        if not made:
+            made.append(baseline_of(unit, profile, numeric=numeric))
+        return made[0]
+
     if is_of_class(unit.name):  # counted in what is of the class: those are so many fewer
         rate *= profile.reference.count / max(int(baseline().n[0]), 1)
     floor = floor_of(unit, ground.floors, ground.rates, baseline)
     proven = ground.is_proven and unit.is_rate
-    return Watched(unit, profile, Stake(numeric, share, floor, rate, tau, proven))
+    one = Watched(unit, profile, Stake(numeric, share, floor, rate, tau, proven))
+    if made:
+        ground.baselines[id(one)] = made[0]
+    return one
