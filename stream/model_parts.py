@@ -11,7 +11,7 @@ import cramjam
 import msgspec
 
 from stream.model_state import ModelState
-from stream.monitor_state import Sealed
+from stream.monitor_state import Sealed, names_apart
 from stream.rules import Rules
 from stream.snapshot import Part, encoded, pack, unpack
 
@@ -77,7 +77,11 @@ class Changes:
         for kind in _KINDS:
             for name in sorted(name for name in state if name.startswith(f"{kind}/")):
                 plain = decode(state[name])
-                self._versions[kind, int(name.partition("/")[2])] = plain["version"]
+                version = self._versions[kind, int(name.partition("/")[2])] = plain["version"]
+                made = self._made[name] = version, [(name, version)]
+                if kind == "monitors":
+                    monitors = [one for of in plain["models"].values() for one in of]
+                    made[1].extend((part, 0) for one in monitors for part in names_apart(one))
                 for model_id, of_model in plain["models"].items():
                     found.setdefault(model_id, {})[kind] = of_model
         return found

@@ -126,6 +126,7 @@ class GroupWatch:
                 now = next(tables, None)
             else:
                 model.forget_applied(reached)
+        assert now is None, now
         seen = until_ms if seen_ms is None else min(seen_ms - due.age_ms, until_ms)
         due_ids = {*has_panes, *self._agenda.due(until_ms, judged=False)}
         if seen < until_ms:
@@ -173,6 +174,7 @@ class GroupWatch:
                 assert not told, told
                 self._changes.note("arrivals", model_id)
                 self._changes.note("monitors", model_id)
+            self._awake.rest()
 
     def cohorts(self, ready: Sequence[Ready], reached: Reached) -> Iterator[Told | Reference]:
         """Of models with a maturity, each up to its own ready time; of one model that which
@@ -202,6 +204,7 @@ class GroupWatch:
             elif place in places:
                 model.forget_applied(reached)
                 self._changes.note("arrivals", model.model_id)
+        assert now is None, now
 
     def judge_anew(self, model: ModelState, due: Due, until_ms: int) -> Iterator[Told]:
         """Cohorts are of another age from now on, so what they are compared with ends."""

@@ -69,6 +69,13 @@ def _name(reference: Reference) -> str:
     return f"reference/{reference.id}"
 
 
+def names_apart(plain: Mapping[str, Any]) -> list[str]:
+    """Of the parts that a stored monitor refers to."""
+    settled = plain["building"][2]
+    names = [*plain["references"], *plain["bases"], *plain["stretches"]]
+    return names if settled is None else [*names, settled]
+
+
 class Sealed:
     """The parts that never change of a stored state; each reference is decoded once."""
 

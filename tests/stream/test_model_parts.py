@@ -104,3 +104,7 @@ def test_of_what_did_not_change_nothing_is_captured_and_it_is_written_again_the_
     assert len(again) > 3
     assert all(part.pack is None for part in again)
     assert packed(again) == {part.name: first[part.name] for part in again}
+    later = ModelStage.restore(SMALL, 0, 1, first)
+    parts = list(later.snapshot())
+    assert {part.name for part in parts if part.pack is None} >= {part.name for part in again}
+    assert packed(parts) == first

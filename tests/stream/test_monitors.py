@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -18,7 +18,6 @@ from stream.events import Effect, ToPanes
 from stream.model_stage import ModelStage
 from stream.monitor import Monitor
 from stream.monitors import Awake
-from stream.rules import Rules
 from stream.snapshot import encoded, packed
 from stream.source_stage import SourceStage
 from tests.streams import SMALL, dealt, draw_events
@@ -27,10 +26,10 @@ MODELS = ("k", "l", "m", "n", "o")
 EVERYBODY = 1_000
 
 
-def panes_topic(seed: int, size: int = 700, rules: Rules = SMALL) -> list[bytes]:
+def panes_topic(seed: int, size: int = 700, models: Sequence[str] = MODELS) -> list[bytes]:
     random = Random(seed)
-    predictions, outcomes = draw_events(random, size, models=MODELS)
-    source, effects, last_ms = SourceStage(rules, 0, 1), list[Effect](), 0
+    predictions, outcomes = draw_events(random, size, models=models)
+    source, effects, last_ms = SourceStage(SMALL, 0, 1), list[Effect](), 0
     for side, batch in dealt(predictions, outcomes, 1).batches(random, 10):
         effects += source.predictions(batch) if side == "predictions" else source.outcomes(batch)
         last_ms = max(last_ms, *(at_ms or 0 for at_ms in batch.timestamps_ms))
@@ -75,6 +74,17 @@ def test_so_many_are_awake_between_two_records_and_after_a_restart(seed: int) ->
     assert sum(len(model.monitors) for model in stage._models.values()) > 6
     restored = ModelStage.restore(SMALL, 0, 1, packed(stage.snapshot()), awake=3)
     assert len(awake(restored)) == 3
+
+
+def test_who_grows_up_because_somebody_asks_sleeps_again() -> None:
+    models = [f"young-{n}" for n in range(20)]
+    stage = ModelStage(SMALL, 0, 1, awake=3)
+    for value in panes_topic(0, 300, models):
+        stage.handle(value)
+    assert any(model.young for model in stage._models.values())
+    stage.labels()
+    assert not any(model.young for model in stage._models.values())
+    assert len(awake(stage)) <= 3
 
 
 def test_who_is_looked_at_sleeps_on() -> None:
