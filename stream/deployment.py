@@ -70,6 +70,10 @@ def _checked(plain: Any) -> Reference:
         raise BrokenRecordError(f"a reference of {reference.kind}s")
     if len(reference.table) != 1 or not 0 <= reference.start_ms < reference.end_ms:
         raise BrokenRecordError("a reference is one pane")
+    for feature in reference.table.features.values():
+        counts = [int(of[0]) for of in (feature.number, feature.text, feature.null, feature.other)]
+        if min(counts) < 0 or sum(counts) > reference.count:
+            raise BrokenRecordError("a feature with other counts than its rows allow")
     for values in reference.values.values():
         distinct = array(values.distinct, np.float64)
         counts = array(values.counts, np.int64, len(distinct))

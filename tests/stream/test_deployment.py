@@ -10,6 +10,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stream.control import ControlError, decode
@@ -17,10 +18,10 @@ from stream.deployment import Deployment, of_source, opened, sealed, terms
 from stream.events import Alert
 from stream.model_stage import ModelStage
 from stream.pipeline import Pipeline
-from stream.reference import Reference
+from stream.reference import VERSION, Reference
 from stream.renewals import Renewal
 from stream.rules import BudgetRule, ModelRule, ReferenceRule, Rules
-from stream.snapshot import BrokenRecordError, packed
+from stream.snapshot import BrokenRecordError, pack, packed, unpack
 from stream.wire import Renewed, decode_journal, encode_journal
 from tests.streams import Event, alert_bytes, outcome, prediction, records
 
@@ -324,6 +325,15 @@ def test_sealed_bytes_that_are_cut_changed_or_of_something_else_are_refused() ->
     twice = Deployment((SEALED[0], SEALED[0]))
     with pytest.raises(BrokenRecordError, match="same kind"):
         twice.must_be_of("m", "1")
+
+
+@pytest.mark.parametrize("count", [-1, -(2**63) + 40, 2**62])
+def test_counts_that_its_rows_do_not_allow_are_refused(count: int) -> None:
+    plain = unpack(b"R", VERSION, zlib.decompress(SEALED[0]))
+    feature = next(iter(plain["table"]["features"].values()))
+    feature[0][0] = np.array([count])
+    with pytest.raises(BrokenRecordError, match="other counts than its rows allow"):
+        opened(zlib.compress(pack(b"R", VERSION, plain)))
 
 
 @pytest.mark.parametrize(
