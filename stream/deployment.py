@@ -71,8 +71,8 @@ def _checked(plain: Any) -> Reference:
     if len(reference.table) != 1 or not 0 <= reference.start_ms < reference.end_ms:
         raise BrokenRecordError("a reference is one pane")
     for feature in reference.table.features.values():
-        counts = [int(of[0]) for of in (feature.number, feature.text, feature.null, feature.other)]
-        if min(counts) < 0 or sum(counts) > reference.count:
+        each = [int(of[0]) for of in (feature.number, feature.text, feature.null, feature.other)]
+        if min(each) < 0 or sum(each) > reference.count:
             raise BrokenRecordError("a feature with other counts than its rows allow")
     for values in reference.values.values():
         distinct = array(values.distinct, np.float64)

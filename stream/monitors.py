@@ -31,7 +31,7 @@ from stream.units import Unit
 
 AWAKE = 64  # of a partition: some 10 MB
 _ROUNDS = 16  # times as many that had work since, and one of them counts as idle
-_APART = (OwnPages, Reference, Rules, Unit)  # compact, or shared with others
+_APART = (Reference, Rules, Unit)  # compact, or shared with others
 _LEVEL = 1  # of zstd
 _FOREIGN = {
     *(("builtins", name) for name in ("frozenset", "set")),
@@ -171,9 +171,13 @@ def _asleep(monitor: Monitor) -> _Asleep:
         apart.append(value)
         return _kept, (len(apart) - 1,)
 
+    def keep_pages(pages: OwnPages) -> Any:
+        return pages.__reduce_ex__(pickle.HIGHEST_PROTOCOL) if pages.is_few else keep(pages)
+
     file = io.BytesIO()
     pickler = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
-    pickler.dispatch_table = {**copyreg.dispatch_table, **dict.fromkeys(_APART, keep)}
+    apart_from = dict.fromkeys(_APART, keep) | {OwnPages: keep_pages}
+    pickler.dispatch_table = {**copyreg.dispatch_table, **apart_from}
     pickler.dump(monitor)
     inputs = monitor.inputs
     state = bytes(cramjam.zstd.compress(file.getvalue(), _LEVEL))

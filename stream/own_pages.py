@@ -58,6 +58,11 @@ class OwnPages:
         for array, start in zip(arrays, at, strict=False):
             np.frombuffer(self._pages, array.dtype, array.size, start)[:] = array
 
+    @property
+    def is_few(self) -> bool:
+        """Whether it is no more than its table."""
+        return self._table is not None
+
     def open(self) -> PaneTable:
         """The table; nobody may change it."""
         if self._table is not None:
