@@ -44,7 +44,7 @@ def keep_freed_memory() -> bool:
 
 def keep_no_arrays() -> bool:
     """Small arrays that are freed go back to the C library; whether that could be said. numpy keeps
-    up to seven of each size below 1 kB, which hold as many pages: some 5 MB after a while."""
+    up to seven of each size below 1 kB, each of which may hold a page."""
     if not native.IS_BUILT:
         return False
     numpy = importlib.import_module("numpy._core._multiarray_umath")

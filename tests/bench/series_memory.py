@@ -1,6 +1,7 @@
 """Memory of a monitored series: what stage 2 of a worker takes more with each once all are full.
 
-    python -m tests.bench.series_memory
+    python -m tests.bench.series_memory               80 and 160 models, 2,000 predictions a second
+    python -m tests.bench.series_memory 160 320 6.25  these, and so many a second of each
 
 Each model has a sealed reference of both kinds, a full window of recent rows and its detectors, and
 checkpoints are written all the while, as a worker writes them. What one population takes is
@@ -38,13 +39,14 @@ MODELS = (80, 160)
 SERIES = 23  # of a model: features, score and latency of its predictions, and what judges them
 PREDICTIONS_EACH = 6_000  # more than a window and a reference sample take
 _RULES = replace(RULES, reference=ReferenceRule(predictions=2_500, span_ms=20_000))
+_ALL_A_SECOND = 2_000  # predictions
 _INTERVAL_MS = 10_000  # of event time, between checkpoints
 _ALL = 1 << 30  # monitors: nobody sleeps
 
 
-def say(path: Path, models: int) -> None:
+def say(path: Path, models: int, per_second: int) -> None:
     """All that stage 1 says of the workload while it goes on, each behind its length."""
-    workload = Workload(predictions=models * PREDICTIONS_EACH, models=models, per_second=2_000)
+    workload = Workload(models * PREDICTIONS_EACH, models, per_second=per_second)
     source = SourceStage(_RULES, 0, 1)
     with path.open("wb") as file:
         for side, records in batches(generate(workload), 1):
@@ -107,13 +109,14 @@ def _series(stage: ModelStage) -> int:
     return sum(len(m.references[-1].frozen.names) for m in monitors if m.references)
 
 
-def measure() -> dict[str, Any]:
-    found: dict[str, Any] = {"models": MODELS, "series": [SERIES * models for models in MODELS]}
+def measure(of: tuple[int, int] = MODELS, each: float | None = None) -> dict[str, Any]:
+    """`each`: predictions a second of a model; None: as many of all, however many they are."""
+    found: dict[str, Any] = {"models": of, "series": [SERIES * models for models in of]}
     parts = {"bytes": ("resident", AWAKE), "held": ("held", AWAKE), "awake": ("resident", _ALL)}
     with TemporaryDirectory() as folder:
-        for models in MODELS:
+        for models in of:
             path = Path(folder) / str(models)
-            _another("say", path, models, 0)
+            _another("say", path, models, _ALL_A_SECOND if each is None else round(models * each))
             for name, (part, awake) in parts.items():
                 taken = int(_another(part, path, models, awake))
                 found.setdefault(name, []).append(taken)
@@ -123,21 +126,24 @@ def measure() -> dict[str, Any]:
     return found
 
 
-def _another(part: str, path: Path, models: int, awake: int) -> bytes:
-    """What another process prints."""
-    command = [sys.executable, "-m", "tests.bench.series_memory", part, path, models, awake]
+def _another(part: str, path: Path, models: int, number: int) -> bytes:
+    """What another process prints; `number`: of predictions a second, or of monitors awake."""
+    command = [sys.executable, "-m", "tests.bench.series_memory", part, path, models, number]
     arguments = list(map(str, command))
-    return subprocess.run(arguments, check=True, stdout=subprocess.PIPE, timeout=600).stdout
+    return subprocess.run(arguments, check=True, stdout=subprocess.PIPE, timeout=1_200).stdout
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["say", path, models, _]:
-            say(Path(path), int(models))
+        case ["say", path, models, per_second]:
+            say(Path(path), int(models), int(per_second))
         case ["resident", path, models, awake]:
             sys.stdout.write(str(grown(Path(path), int(models), resident, int(awake))))
         case ["held", path, models, awake]:
             tracemalloc.start()
             sys.stdout.write(str(grown(Path(path), int(models), held, int(awake))))
+        case [few, many, each]:
+            found = measure((int(few), int(many)), float(each))
+            sys.stdout.write(msgspec.json.encode(found).decode())
         case _:
             sys.stdout.write(msgspec.json.encode(measure()).decode())
