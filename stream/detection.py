@@ -113,6 +113,8 @@ class Detection:
         """Watch from the next pane on what references there are for; what fires and is watched no
         more. `anew`: the terms of all have changed."""
         standards, watch = self.standards, self.watch
+        if standards.is_empty and not watch.watched:  # as where a group has just begun
+            return []
         rows = recent.window(BEFORE_ALL_MS, end_ms) if standards.has_begun else None
         ended: Fired = [*standards.arrange(watch, numeric, rules, recent=rows, anew=anew)]
         rows_gathered = standards.gathered(rules) if is_gathering else None

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from stream.pane_evidence import Evidence
 from stream.panes import Ints, PaneTable
 from stream.rules import DAY_MS
-from stream.unit_columns import UnitColumns
+from stream.unit_columns import UnitColumns, columns_of
 from stream.unit_sums import UnitSums
 
 CHUNK_ROWS, CHUNK_MS = 5_000, DAY_MS // 4
@@ -34,7 +34,7 @@ class Chunk:
     rows: int = 0
     start_ms: int = 0
     end_ms: int = 0
-    sums: UnitSums = field(default_factory=lambda: UnitSums(UnitColumns()))
+    sums: UnitSums = field(default_factory=lambda: UnitSums(columns_of()))
 
     def snapshot(self) -> list[Any]:
         return [self.rows, self.start_ms, self.end_ms, self.sums.whole().flatten()]
@@ -48,7 +48,7 @@ class Chunk:
 
 class Learning:
     def __init__(self) -> None:
-        self._columns = UnitColumns()
+        self._columns = columns_of()
         self._open = Chunk()
         self._young: list[Chunk] = []
 

@@ -58,13 +58,15 @@ class Changes:
             for kind in _KINDS:
                 name, version = f"{kind}/{bucket}", self._versions.get((kind, bucket), 0)
                 before = self._made.get(name)
-                if before is None or before[0] != version:
-                    parts = _captured(kind, name, version, members)
-                    made[name] = version, [(part.name, part.version) for part in parts]
-                else:
-                    again = _Again(partial(_captured, kind, name, version, members))
-                    parts = [Part(*of, None, partial(again.pack, of[0])) for of in before[1]]
+                again = _Again(partial(_captured, kind, name, version, members))
+                if before is not None and before[0] == version:
+                    parts = [again.part(*of) for of in before[1]]
                     made[name] = before
+                else:
+                    known = {*before[1]} if before is not None else set()
+                    now = {(p.name, p.version): p for p in _captured(kind, name, version, members)}
+                    parts = [again.part(*of) if of in known else p for of, p in now.items()]
+                    made[name] = version, [*now]
                 for part in parts:  # groups may share one: a reference that was inherited
                     given.setdefault(part.name, part)
         self._made = made
@@ -123,7 +125,10 @@ class _Again:
         self._capture = capture
         self._parts: dict[str, Part] | None = None
 
-    def pack(self, name: str) -> Callable[[], bytes]:
+    def part(self, name: str, version: int | None) -> Part:
+        return Part(name, version, None, partial(self._pack, name))
+
+    def _pack(self, name: str) -> Callable[[], bytes]:
         if self._parts is None:
             self._parts = {part.name: part for part in self._capture()}
         return self._parts[name].captured()

@@ -13,32 +13,35 @@ import copyreg
 import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import cramjam
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from stream.columns import Group
 from stream.monitor import Monitor
 from stream.monitor_told import MonitorStatus
-from stream.own_pages import OwnPages
+from stream.own_pages import Pages
 from stream.pane_kinds import PaneKind
 from stream.reference import Reference
 from stream.rules import Rules
+from stream.unit_columns import UnitColumns, columns_of
 from stream.units import Unit
 
 AWAKE = 64  # of a partition: some 10 MB
-_ROUNDS = 16  # times as many that had work since, and one of them counts as idle
-_APART = (Reference, Rules, Unit)  # compact, or shared with others
+_ROUNDS = 16  # times as much work as there are monitors since its own, and one counts as idle
+_APART = (Pages, Reference, Rules, Unit)  # compact, or shared with others
 _LEVEL = 1  # of zstd
 _FOREIGN = {
     *(("builtins", name) for name in ("frozenset", "set")),
     *(("collections", name) for name in ("Counter", "OrderedDict", "defaultdict", "deque")),
     *(("numpy", name) for name in ("dtype", "ndarray")),
     *(("numpy._core.multiarray", name) for name in ("_reconstruct", "scalar")),
-    ("numpy._core.numeric", "_frombuffer"),
+    ("numpy._core.numeric", "_frombuffer"),  # arrays in the order of Fortran
 }
 """What a monitor consists of beside objects of this program: nothing else is made of its bytes."""
 _told = msgspec.msgpack.Decoder(MonitorStatus)
@@ -74,11 +77,13 @@ class Monitors:
         return found
 
     def __setitem__(self, place: Place, monitor: Monitor) -> None:
+        self._awake.all += place not in self._of
         self._of[place] = monitor
         self._awake.note(self, place)
 
     def __delitem__(self, place: Place) -> None:
         del self._of[place]
+        self._awake.all -= 1
         self._awake.forget(self, place)
 
     def get(self, place: Place) -> Monitor | None:
@@ -120,6 +125,7 @@ class Awake:
     """The monitors that are awake, of all models of a partition."""
 
     def __init__(self, limit: int) -> None:
+        self.all = 0  # those asleep included
         self._limit = limit
         self._noted = 0
         self._last: OrderedDict[tuple[int, Place], tuple[Monitors, int]] = OrderedDict()
@@ -140,7 +146,7 @@ class Awake:
         has been idle for long."""
         while len(self._last) > self._limit:
             _, noted = next(iter(self._last.values()))
-            is_idle = self._noted - noted > _ROUNDS * self._limit
+            is_idle = self._noted - noted > _ROUNDS * self.all
             (_, place), (monitors, _) = self._last.popitem(last=not is_idle)
             monitors.lull(place)
 
@@ -164,6 +170,21 @@ def _kept(place: int) -> Any:
     raise AssertionError(place)
 
 
+def _columns(of: UnitColumns) -> Any:
+    return columns_of, of.units
+
+
+def _reduced(array: NDArray[Any]) -> Any:
+    if not array.flags.c_contiguous or array.dtype.hasobject:
+        return array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    return _array, (array.dtype.str, array.shape, array.tobytes())
+
+
+def _array(dtype: str, shape: tuple[int, ...], data: bytes) -> NDArray[Any]:
+    """That owns its numbers: as numpy makes it, it is a view of three objects more."""
+    return np.frombuffer(data, dtype).reshape(shape).copy()
+
+
 def _asleep(monitor: Monitor) -> _Asleep:
     apart: list[Any] = []
 
@@ -171,13 +192,11 @@ def _asleep(monitor: Monitor) -> _Asleep:
         apart.append(value)
         return _kept, (len(apart) - 1,)
 
-    def keep_pages(pages: OwnPages) -> Any:
-        return pages.__reduce_ex__(pickle.HIGHEST_PROTOCOL) if pages.is_few else keep(pages)
-
     file = io.BytesIO()
     pickler = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
-    apart_from = dict.fromkeys(_APART, keep) | {OwnPages: keep_pages}
-    pickler.dispatch_table = {**copyreg.dispatch_table, **apart_from}
+    reduced: dict[type, Callable[[Any], Any]] = dict.fromkeys(_APART, keep)
+    reduced |= {UnitColumns: _columns, np.ndarray: _reduced}
+    pickler.dispatch_table = {**copyreg.dispatch_table, **reduced}
     pickler.dump(monitor)
     inputs = monitor.inputs
     state = bytes(cramjam.zstd.compress(file.getvalue(), _LEVEL))

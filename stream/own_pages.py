@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,17 @@ from stream.panes import PaneTable
 from stream.plain_panes import feature_from_plain, feature_to_plain, table_from_plain
 
 _ALIGNED = 16
+_GAPS = [bytes(-size % _ALIGNED) for size in range(_ALIGNED)]  # behind so many bytes, or 16 more
 _FEW = 64  # rows, of which it takes longer than to summarise them
 _LEAST = 1 << 16  # bytes that are worth it: a process has some 65,000 such regions
 _dtypes: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # of all tables: they are few
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pages:
+    """Not copied when who holds them goes to sleep."""
+
+    data: mmap.mmap | bytes
 
 
 class OwnPages:
@@ -52,16 +61,10 @@ class OwnPages:
         dtypes = tuple(array.dtype for array in first)
         self._dtypes = _dtypes.setdefault(dtypes, dtypes)
         self._sizes = np.array([array.size for array in first])
-        ends = np.cumsum([-(-array.nbytes // _ALIGNED) * _ALIGNED for array in arrays]).tolist()
-        self._pages = _pages(ends[-1])
-        at = [0, *ends]
-        for array, start in zip(arrays, at, strict=False):
-            np.frombuffer(self._pages, array.dtype, array.size, start)[:] = array
-
-    @property
-    def is_few(self) -> bool:
-        """Whether it is no more than its table."""
-        return self._table is not None
+        parts = [
+            part for array in arrays for part in (array.tobytes(), _GAPS[array.nbytes % _ALIGNED])
+        ]
+        self._pages = _pages(b"".join(parts))
 
     def open(self) -> PaneTable:
         """The table; nobody may change it."""
@@ -71,7 +74,7 @@ class OwnPages:
 
         def taken(dtype: np.dtype[Any] | type, size: int) -> NDArray[Any]:
             nonlocal start
-            array: NDArray[Any] = np.frombuffer(self._pages, dtype, size, start)
+            array: NDArray[Any] = np.frombuffer(self._pages.data, dtype, size, start)
             start += -(-array.nbytes // _ALIGNED) * _ALIGNED
             return array
 
@@ -89,10 +92,12 @@ def pages_from_plain(plain: dict[str, Any] | None) -> OwnPages | None:
     return None if plain is None else OwnPages(table_from_plain(plain))
 
 
-def _pages(size: int) -> mmap.mmap | bytearray:
-    if size >= _LEAST and sys.platform != "win32":
+def _pages(data: bytes) -> Pages:
+    if len(data) >= _LEAST and sys.platform != "win32":
         try:
-            return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            pages = mmap.mmap(-1, len(data), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except OSError:  # there are as many as there may be
-            pass
-    return bytearray(size)
+            return Pages(data)
+        pages[:] = data
+        return Pages(pages)
+    return Pages(data)

@@ -291,6 +291,11 @@ class Standards:
         return None if profile is None else profile.traffic
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to compare with, not even of a late feature."""
+        return not (self.has_begun or self._late)
+
+    @property
     def has_begun(self) -> bool:
         """Whether there is anything to compare with."""
         return self.law is not None or self._provisional is not None

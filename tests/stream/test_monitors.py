@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream import model_watch, monitors
+from stream import model_watch, monitors, own_pages
 from stream.events import Effect, ToPanes
 from stream.model_stage import ModelStage
 from stream.monitor import Monitor
@@ -109,6 +109,7 @@ class Counted:
 def rounds(limit: int, places: list[Any], times: int) -> list[list[Any]]:
     """Who is put to sleep in each round in which all of them have work in turn."""
     of, kept = Awake(limit), Counted()
+    of.all = len(places)
     found: list[list[Any]] = []
     for _ in range(times):
         kept.slept = []
@@ -119,14 +120,20 @@ def rounds(limit: int, places: list[Any], times: int) -> list[list[Any]]:
     return found
 
 
-def test_where_all_have_work_in_turn_some_are_awake_whenever_they_have() -> None:
-    for slept in rounds(4, list(range(10)), 5)[1:]:
-        assert len(slept) == 6
-        assert len({*range(10)} - {*slept}) == 4
+@pytest.mark.parametrize("monitors_in_all", [10, 300])
+def test_where_all_have_work_in_turn_some_are_awake_whenever_they_have(
+    monitors_in_all: int,
+) -> None:
+    places = list(range(monitors_in_all))
+    found = rounds(4, places, 5)[1:]
+    for slept in found:
+        assert len(slept) == monitors_in_all - 4
+        assert {*slept} == {*found[0]}
 
 
 def test_who_has_been_idle_for_long_makes_room() -> None:
     of, kept = Awake(2), Counted()
+    of.all = 3
     of.note(kept, "idle")  # type: ignore[arg-type]
     for _ in range(50):
         for place in ("a", "b"):
@@ -165,18 +172,33 @@ def test_what_is_told_does_not_depend_on_how_many_are_merged_at_once(
     assert packed(parts.snapshot()) == packed(whole.snapshot())
 
 
-def test_a_sleeper_wakes_as_it_was_and_shares_what_never_changes() -> None:
+def pages_of(monitor: Monitor) -> list[int]:
+    """Of what is gathered, by identity."""
+    own = monitor._gathering._own
+    tables = [table for table in (own._settled, *own._fresh) if table is not None]
+    return [id(table._pages.data) for table in tables if table._table is None]
+
+
+@pytest.mark.parametrize("few", [0, 64])
+def test_a_sleeper_wakes_as_it_was_and_shares_what_never_changes(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_pages, "_FEW", few)
     stage = ModelStage(SMALL, 0, 1, awake=EVERYBODY)
     for value in panes_topic(1):
         stage.handle(value)
+    shared = 0
     for monitor in awake(stage):
         asleep = monitors._asleep(monitor)
         woken = monitors._woken(asleep)
         assert woken is not monitor
         assert woken.rules is monitor.rules
         assert [*map(id, woken.references)] == [*map(id, monitor.references)]
+        assert pages_of(woken) == pages_of(monitor)
+        shared += len(pages_of(woken))
         before, after = monitor.snapshot().to_plain(), woken.snapshot().to_plain()
         assert encoded(after) == encoded(before)
+    assert bool(shared) == (few == 0)
 
 
 def test_nothing_but_parts_of_a_monitor_is_made_of_its_bytes() -> None:

@@ -60,7 +60,7 @@ def test_a_sealed_reference_holds_nothing_of_what_was_gathered() -> None:
         events = [{"a": (i * 7919 % 1_000) / 8, "b": "xyz"[i % 3]} for i in range(1_000)]
         builder.add(table_of(events, 1, begin=begin), 200)
     assert builder._settled is not None
-    gathered = weakref.ref(builder._settled._pages)
+    gathered = weakref.ref(builder._settled._pages.data)
     reference = builder.seal(("m", "1", "champion", ""), "prediction")
     assert reference.count == 5_000
     assert len(reference.encode()) > 1_000
