@@ -90,10 +90,11 @@ class FeatureTypes:
         of = PaneFeatures.of(table.features, len(table))
         numbers, texts, _ = of.counts()
         there = numbers + texts > 0
+        is_there, panes = np.any(there, axis=1).tolist(), there.argmax(axis=1).tolist()
         first = [
-            (int(row.argmax()), name)
-            for name, row in zip(of.names, there, strict=True)
-            if name not in self._known and row.any()
+            (pane, name)
+            for pane, name, is_new in zip(panes, of.names, is_there, strict=True)
+            if is_new and name not in self._known
         ]
         births: dict[int, list[str]] = {}
         for pane, name in sorted(first):
@@ -115,21 +116,26 @@ class FeatureTypes:
         open_ = [n for n in names if n not in self._known or not self._known[n].settled]
         if not open_:
             return settlings
+        before = [self._known[n].count if n in self._known else 0 for n in open_]
+        if max(before) + int(table.rows.sum()) < minimum_values:
+            return settlings
         of = PaneFeatures.of(table.features, len(table))
         numbers, texts, _ = of.counts()
         values = numbers + texts
-        rows = dict(
-            zip(of.names, zip(values, values.sum(axis=1).tolist(), strict=True), strict=True)
-        )
-        for name in open_:
-            known = self._known.get(name, FeatureType(numeric=True))
-            values_of, total = rows.get(name, (np.zeros(0, np.int64), 0))
-            if known.count + total < minimum_values:
-                continue
-            count = known.count + np.concatenate([[0], np.cumsum(values_of)])
-            enough = count[: len(table)] >= minimum_values
-            if enough.any():
-                settlings.setdefault(int(enough.argmax()), []).append(name)
+        place = {name: i for i, name in enumerate(of.names)}
+        # of the features of the table, in its order; the others have no values in it
+        so_far = np.zeros(len(of.names), np.int64)
+        for name, count in zip(open_, before, strict=True):
+            if name in place:
+                so_far[place[name]] = count
+        enough = so_far[:, None] + values.cumsum(axis=1) - values >= minimum_values
+        is_enough, panes = np.any(enough, axis=1).tolist(), enough.argmax(axis=1).tolist()
+        for name, count in zip(open_, before, strict=True):
+            at = place.get(name)
+            if at is None and count >= minimum_values:
+                settlings.setdefault(0, []).append(name)
+            elif at is not None and is_enough[at]:
+                settlings.setdefault(panes[at], []).append(name)
         return settlings
 
     def count(self, run: PaneTable) -> None:
