@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from stream.columns import Column, Group, Rows, concatenate
 
+_MOST_TOGETHER = 4_000  # rows: all are held as long as one of them is
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupedRows:
@@ -173,16 +175,38 @@ def joined(of: Sequence[tuple[int, Piece]]) -> tuple[Rows, NDArray[np.int64]]:
 
 
 def detached(of: Sequence[Piece]) -> list[Piece]:
-    """The same, keeping nothing of the rows of others."""
-    found: dict[int, Piece] = {}
+    """The same, keeping little of the rows of others. Those with the same columns lie together:
+    what arrays and texts take beside their cells is more than the cells of a few rows."""
+    alike: dict[tuple[str, ...], list[tuple[NDArray[np.int64], Rows]]] = {}
     for number, rows in _by_whole(list(enumerate(of))):
-        own = rows if rows is of[int(number[0])].whole else with_texts_used(rows)
-        starts = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
-        for start, stop in zip(starts, [*starts[1:], len(number)], strict=True):
-            place = int(number[start])
-            piece = of[place]
-            found[place] = Piece(own, start, stop, piece.first_end_ms, piece.last_end_ms)
+        alike.setdefault(tuple(rows.columns), []).append((number, rows))
+    found: dict[int, Piece] = {}
+    for parts in alike.values():
+        for some in _in_parts(parts):
+            number = np.concatenate([number for number, _ in some])
+            rows = concatenate([rows for _, rows in some])
+            own = rows if rows is of[int(number[0])].whole else with_texts_used(rows)
+            starts = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
+            for start, stop in zip(starts, [*starts[1:], len(number)], strict=True):
+                place = int(number[start])
+                piece = of[place]
+                found[place] = Piece(own, start, stop, piece.first_end_ms, piece.last_end_ms)
     return [found[place] for place in range(len(of))]
+
+
+def _in_parts(
+    parts: Sequence[tuple[NDArray[np.int64], Rows]],
+) -> Iterator[list[tuple[NDArray[np.int64], Rows]]]:
+    """Of no more than so many rows each, unless one has more."""
+    some: list[tuple[NDArray[np.int64], Rows]] = []
+    count = 0
+    for number, rows in parts:
+        if some and count + len(rows) > _MOST_TOGETHER:
+            yield some
+            some, count = [], 0
+        some.append((number, rows))
+        count += len(rows)
+    yield some
 
 
 def _by_whole(of: Sequence[tuple[int, Piece]]) -> Iterator[tuple[NDArray[np.int64], Rows]]:

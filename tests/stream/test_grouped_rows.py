@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream import grouped_rows
 from stream.columns import Group, Rows
 from stream.feature_names import FeatureNames
 from stream.grouped_rows import (
@@ -93,9 +95,9 @@ def test_summaries_of_many_groups_are_those_of_each(events: list[Event], sample:
             assert repr(table.summary(pane)) == repr(alone.summary(pane))
 
 
-@given(EVENTS, st.sets(st.integers(0, 3)), st.integers(0, 3))
+@given(EVENTS, st.sets(st.integers(0, 3)), st.integers(0, 3), st.sampled_from([1, 4_000]))
 def test_pieces_put_together_are_their_rows(
-    events: list[Event], left_out: set[int], last_pane: int
+    events: list[Event], left_out: set[int], last_pane: int, most: int
 ) -> None:
     """Some of one that came together, whole or not, with one that came alone."""
     events.sort(key=lambda event: event[0])
@@ -116,10 +118,15 @@ def test_pieces_put_together_are_their_rows(
         assert contents(piece.rows()) == expected[of]
         ends = piece.pane_end
         assert (piece.first_end_ms, piece.last_end_ms) == (ends.min(), ends.max())
-    own = detached([piece for _, piece in kept])
-    assert [contents(p.rows()) for p in own] == [contents(p.rows()) for _, p in kept]
-    assert sum(len(w) for w in {id(p.whole): p.whole for p in own}.values()) == sum(map(len, own))
-    together_ = list(enumerate([*own, alone]))
+    every = [*(piece for _, piece in kept), alone]
+    with mock.patch.object(grouped_rows, "_MOST_TOGETHER", most):
+        own = detached(every)
+    assert [contents(p.rows()) for p in own] == [contents(p.rows()) for p in every]
+    wholes = {id(p.whole): p.whole for p in own}
+    assert sum(map(len, wholes.values())) == sum(map(len, own))
+    parts = {id(p.whole) for p in every}
+    assert len(wholes) == (len(parts) if most == 1 else len({p.names for p in own}))
+    together_ = list(enumerate(own))
     rows, number = joined(together_)
     texts = texts_of(rows, number, len(together_))
     for place, piece in together_:
