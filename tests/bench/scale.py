@@ -113,7 +113,7 @@ def over_pending(sizes: tuple[int, ...]) -> dict[str, Any]:
 def memory() -> dict[str, Any]:
     """In a process of its own, where nothing else is resident."""
     command = [sys.executable, "-m", "tests.bench.series_memory"]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=900)
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=7_200)
     found: dict[str, Any] = msgspec.json.decode(done.stdout)
     return found
 
