@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stream.columns import Column, Group, Rows, concatenate
 
-_MOST_TOGETHER = 4_000  # rows: all are held as long as one of them is
+_MOST_TOGETHER = 64_000  # cells, with time and hash of each row: all are held as long as any is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,10 +181,12 @@ def detached(of: Sequence[Piece]) -> list[Piece]:
     for number, rows in _by_whole(list(enumerate(of))):
         alike.setdefault(tuple(rows.columns), []).append((number, rows))
     found: dict[int, Piece] = {}
-    for parts in alike.values():
-        for some in _in_parts(parts):
+    for names, parts in alike.items():
+        for some in _in_parts(parts, _MOST_TOGETHER // (2 + len(names))):
             number = np.concatenate([number for number, _ in some])
             rows = concatenate([rows for _, rows in some])
+            if len(some) > 1:  # in the order in which they came
+                rows = replace(rows, columns={name: rows.columns[name] for name in names})
             own = rows if rows is of[int(number[0])].whole else with_texts_used(rows)
             starts = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
             for start, stop in zip(starts, [*starts[1:], len(number)], strict=True):
@@ -195,13 +197,13 @@ def detached(of: Sequence[Piece]) -> list[Piece]:
 
 
 def _in_parts(
-    parts: Sequence[tuple[NDArray[np.int64], Rows]],
+    parts: Sequence[tuple[NDArray[np.int64], Rows]], most: int
 ) -> Iterator[list[tuple[NDArray[np.int64], Rows]]]:
     """Of no more than so many rows each, unless one has more."""
     some: list[tuple[NDArray[np.int64], Rows]] = []
     count = 0
     for number, rows in parts:
-        if some and count + len(rows) > _MOST_TOGETHER:
+        if some and count + len(rows) > most:
             yield some
             some, count = [], 0
         some.append((number, rows))

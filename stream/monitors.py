@@ -159,7 +159,8 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> Any:
         if global_name == _kept.__name__:
             return self._apart.__getitem__
-        is_own = module_name.partition(".")[0] in {"detectors", "stream"}
+        # no name with a dot: it would be looked up in what the module uses
+        is_own = module_name.partition(".")[0] in {"detectors", "stream"} and "." not in global_name
         if not is_own and (module_name, global_name) not in _FOREIGN:
             raise pickle.UnpicklingError(f"no part of a monitor: {module_name}.{global_name}")
         return super().find_class(module_name, global_name)
@@ -175,7 +176,7 @@ def _columns(of: UnitColumns) -> Any:
 
 
 def _reduced(array: NDArray[Any]) -> Any:
-    if not array.flags.c_contiguous or array.dtype.hasobject:
+    if not array.flags.c_contiguous or array.dtype.hasobject or array.dtype.isbuiltin != 1:
         return array.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     return _array, (array.dtype.str, array.shape, array.tobytes())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -46,13 +47,21 @@ def rows_of(events: list[Event], first: int = 0) -> Rows:
     return Rows(ends, hashes, columns, texts)
 
 
+def backwards(events: list[Event], number: int) -> Rows:
+    """One of them, with its columns in that order."""
+    rows = rows_of(events[:1], number)
+    return replace(rows, columns=dict(reversed(rows.columns.items())))
+
+
 def contents(rows: Rows) -> list[Any]:
-    """Row by row, in an order of their own; a column that is absent is none."""
+    """Row by row and name by name, in an order of their own; a column that is absent is none."""
     return sorted(
         (
             int(rows.pane_end[i]),
             int(rows.hash[i]),
-            [(n, int(c.kind[i]), int(c.bits[i])) for n, c in rows.columns.items() if c.kind[i]],
+            sorted(
+                (n, int(c.kind[i]), int(c.bits[i])) for n, c in rows.columns.items() if c.kind[i]
+            ),
         )
         for i in range(len(rows))
     )
@@ -95,7 +104,7 @@ def test_summaries_of_many_groups_are_those_of_each(events: list[Event], sample:
             assert repr(table.summary(pane)) == repr(alone.summary(pane))
 
 
-@given(EVENTS, st.sets(st.integers(0, 3)), st.integers(0, 3), st.sampled_from([1, 4_000]))
+@given(EVENTS, st.sets(st.integers(0, 3)), st.integers(0, 3), st.sampled_from([1, 64_000]))
 def test_pieces_put_together_are_their_rows(
     events: list[Event], left_out: set[int], last_pane: int, most: int
 ) -> None:
@@ -103,7 +112,7 @@ def test_pieces_put_together_are_their_rows(
     events.sort(key=lambda event: event[0])
     codes, code = np.unique([code for code, _, _ in events], return_inverse=True)
     whole = GroupedRows(rows_of(events), code, [group(c) for c in codes.tolist()])
-    alone = Piece.of(rows_of(events[:1], 99))
+    alone = [Piece.of(rows_of(events[:1], 97)), *(Piece.of(backwards(events, n)) for n in (98, 99))]
     kept = [
         (of, inside)
         for of, piece in pieces(whole)
@@ -118,10 +127,11 @@ def test_pieces_put_together_are_their_rows(
         assert contents(piece.rows()) == expected[of]
         ends = piece.pane_end
         assert (piece.first_end_ms, piece.last_end_ms) == (ends.min(), ends.max())
-    every = [*(piece for _, piece in kept), alone]
+    every = [*(piece for _, piece in kept), *alone]
     with mock.patch.object(grouped_rows, "_MOST_TOGETHER", most):
         own = detached(every)
     assert [contents(p.rows()) for p in own] == [contents(p.rows()) for p in every]
+    assert [p.names for p in own] == [p.names for p in every]  # in their order
     wholes = {id(p.whole): p.whole for p in own}
     assert sum(map(len, wholes.values())) == sum(map(len, own))
     parts = {id(p.whole) for p in every}
