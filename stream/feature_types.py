@@ -116,26 +116,20 @@ class FeatureTypes:
         open_ = [n for n in names if n not in self._known or not self._known[n].settled]
         if not open_:
             return settlings
-        before = [self._known[n].count if n in self._known else 0 for n in open_]
-        if max(before) + int(table.rows.sum()) < minimum_values:
+        before = {n: self._known[n].count if n in self._known else 0 for n in open_}
+        if max(before.values()) + int(table.rows.sum()) < minimum_values:
             return settlings
         of = PaneFeatures.of(table.features, len(table))
         numbers, texts, _ = of.counts()
         values = numbers + texts
-        place = {name: i for i, name in enumerate(of.names)}
-        # of the features of the table, in its order; the others have no values in it
-        so_far = np.zeros(len(of.names), np.int64)
-        for name, count in zip(open_, before, strict=True):
-            if name in place:
-                so_far[place[name]] = count
+        so_far = np.array([before.get(name, 0) for name in of.names], np.int64)
         enough = so_far[:, None] + values.cumsum(axis=1) - values >= minimum_values
-        is_enough, panes = np.any(enough, axis=1).tolist(), enough.argmax(axis=1).tolist()
-        for name, count in zip(open_, before, strict=True):
-            at = place.get(name)
-            if at is None and count >= minimum_values:
-                settlings.setdefault(0, []).append(name)
-            elif at is not None and is_enough[at]:
-                settlings.setdefault(panes[at], []).append(name)
+        found = zip(np.any(enough, axis=1).tolist(), enough.argmax(axis=1).tolist(), strict=True)
+        at = dict(zip(of.names, found, strict=True))
+        for name, count in before.items():
+            is_enough, pane = at.get(name, (count >= minimum_values, 0))  # not in this table
+            if is_enough:
+                settlings.setdefault(pane, []).append(name)
         return settlings
 
     def count(self, run: PaneTable) -> None:

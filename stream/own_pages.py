@@ -20,7 +20,7 @@ from stream.panes import PaneTable
 from stream.plain_panes import feature_from_plain, feature_to_plain, table_from_plain
 
 _ALIGNED = 16
-_GAPS = [bytes(-size % _ALIGNED) for size in range(_ALIGNED)]  # behind so many bytes, or 16 more
+_GAPS = [bytes(-size % _ALIGNED) for size in range(_ALIGNED)]  # behind so many beyond a border
 _FEW = 64  # rows, of which it takes longer than to summarise them
 _LEAST = 1 << 16  # bytes that are worth it: a process has some 65,000 such regions
 _dtypes: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # of all tables: they are few

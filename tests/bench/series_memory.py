@@ -5,7 +5,7 @@
 
 Each model has a sealed reference of both kinds, a full window of recent rows and its detectors, and
 checkpoints are written all the while, as a worker writes them. What one population takes is
-compared with what half of it takes, each in a process of its own: what a process takes at any rate,
+compared with what another takes, each in a process of its own: what a process takes at any rate,
 modules and the monitors that stay awake, is in both. Another process is stage 1, and what it says
 is read one by one, so that nothing that was freed before makes room. Pages of files, which are
 code, do not count. Without arguments other processes count what is held, the blocks that are in

@@ -8,9 +8,11 @@ from random import Random
 from typing import Any
 
 import cramjam
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from stream import model_watch, monitors, own_pages
 from stream.events import Effect, ToPanes
@@ -198,6 +200,32 @@ def test_a_sleeper_wakes_as_it_was_and_shares_what_never_changes(
         before, after = monitor.snapshot().to_plain(), woken.snapshot().to_plain()
         assert encoded(after) == encoded(before)
     assert bool(shared) == (few == 0)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6).reshape(2, 3),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.arange(12, dtype=np.uint8)[::2],
+        np.zeros((3, 0), np.bool_),
+        np.array(-0.0),
+        np.array([1, 2], ">i4"),
+        np.array([(1, 2.5)], [("a", "i8"), ("b", "f8")]),
+        np.array(["x", None], object),
+    ],
+    ids=lambda array: f"{array.dtype} {array.shape}",
+)
+def test_arrays_wake_as_they_were_and_may_be_written_to(array: NDArray[Any]) -> None:
+    rebuild, parts, *rest = monitors._reduced(array)
+    woken = rebuild(*parts)
+    if rest:  # as numpy does it
+        woken.__setstate__(rest[0])
+    assert (woken.dtype, woken.shape) == (array.dtype, array.shape)
+    assert woken.tolist() == array.tolist()
+    assert woken.flags.f_contiguous == array.copy(order="A").flags.f_contiguous
+    assert woken.flags.writeable
+    assert woken.tobytes() == array.tobytes()
 
 
 def by_name(module: str, name: str) -> bytes:
