@@ -292,21 +292,22 @@ class CusumBank:
 
     # -- reading
 
-    def level(self) -> npt.NDArray[np.float64]:
-        """Nearest account to its threshold, as a share of it, for each series; 1 where held."""
-        share = np.zeros(len(self))
-        constants = self._of_constants
-        _, row, at = constants.laid()
-        np.maximum.at(share, row, self._seen("account") / constants.height(at))
-        return np.where(self.held, 1.0, share)
+    def level(self, series: Ints | None = None) -> npt.NDArray[np.float64]:
+        """Nearest account to its threshold, as a share of it; 1 where held. For each of these
+        series, or of all."""
+        held = self.held if series is None else self.held[series]
+        share, constants = np.zeros(len(held)), self._of_constants
+        cells, row, at = constants.laid(series)
+        np.maximum.at(share, row, self._seen("account")[cells] / constants.height(at))
+        return np.where(held, 1.0, share)
 
     def are_held(self, series: Ints) -> bool:
         """Whether some of them are."""
         return bool(self.held[series].any())
 
-    def warning(self) -> Bools:
+    def warning(self, series: Ints | None = None) -> Bools:
         """Series on their way: some account is at half its threshold, or it is held."""
-        return self.level() >= 0.5
+        return self.level(series) >= 0.5
 
     # -- changing
 

@@ -53,28 +53,41 @@ class Cause:
         return {"what": self.what, **self.facts}
 
 
+Known = dict[str, Cause | None]
+"""What is behind the values of features, by name."""
+Look = Callable[[Rows, str, Reference], Cause | None]
+
+
 def cause_of(
     window: Rows | None,
     name: str,
     measure: str,
     reference: Reference,
     taus: Sequence[float] = (1.0,),
+    *,
+    known: Known | None = None,
 ) -> Cause | None:
     """Of what a feature's unit told; `name`: feature:<name>; `taus`: how many values are worth one
-    in each of its accounts, infinite where nobody knows."""
+    in each of its accounts, infinite where nobody knows; `known`: what was found for others of its
+    units in the same window, by the same reference, and what is found now."""
     if window is None or not len(window) or not reference.knows(name):
         return None
+
+    def first_of(*looks: Look) -> Cause | None:
+        found = (look(rows, name, reference) for look in looks for rows in _late_parts(window))
+        return next((cause for cause in found if cause is not None), None)
+
     looks = _LOOKS.get(measure, ())
-    if looks is _OF_VALUES:
-        stale = partial(_stale, tau=max(taus))
-        # of bins some seem to depend; sessions, in which values repeat themselves, show in most
-        looks = (stale, *looks, partial(_stuck, tau=median(taus)))
-    for look in looks:
-        for rows in _late_parts(window):
-            found = look(rows, name, reference)
-            if found is not None:
-                return found
-    return None
+    if looks is not _OF_VALUES:
+        return first_of(*looks)
+    found = first_of(partial(_stale, tau=max(taus)))
+    if found is None:
+        known = {} if known is None else known
+        if name not in known:
+            known[name] = first_of(*looks)
+        found = known[name]
+    # of bins some seem to depend; sessions, in which values repeat themselves, show in most
+    return found or first_of(partial(_stuck, tau=median(taus)))
 
 
 def _late_parts(window: Rows) -> Iterator[Rows]:
@@ -192,13 +205,11 @@ def _swapped(rows: Rows, name: str, reference: Reference) -> Cause | None:
     names = [other for other in sorted(rows.columns) if other.startswith(FEATURE)]
     for other in [each for each in names if each != name][:MOST_PARTNERS]:
         its, its_usual = _numbers(rows, other), _usual(reference, other)
-        if (
-            len(its) < _FEWEST_VALUES
-            or len(its_usual) < _FEWEST_VALUES
-            or is_alike(its_usual, its, _DIFFERS)
-        ):
+        if len(its) < _FEWEST_VALUES or len(its_usual) < _FEWEST_VALUES:
             continue
-        if not (is_alike(usual, its, _FITS) and is_alike(its_usual, mine, _FITS)):
+        if not (is_alike(its_usual, mine, _FITS) and is_alike(usual, its, _FITS)):
+            continue
+        if is_alike(its_usual, its, _DIFFERS):
             continue
         if ks(usual, its_usual) < _APART:
             continue
@@ -225,9 +236,8 @@ def _other_unit(rows: Rows, name: str, reference: Reference) -> Cause | None:
     return Cause("other_unit", "data_quality", because, facts, is_certain=True)
 
 
-_Looks = tuple[Callable[[Rows, str, Reference], Cause | None], ...]
-_OF_VALUES: _Looks = (_swapped, _other_unit)  # behind whether there are any
-_LOOKS: Mapping[str, _Looks] = {
+_OF_VALUES: tuple[Look, ...] = (_swapped, _other_unit)  # behind whether there are any
+_LOOKS: Mapping[str, tuple[Look, ...]] = {
     "absent": (_renamed,),
     "type_error": (_retyped,),
     "unseen": (_new_categories,),

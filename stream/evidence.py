@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -91,9 +92,10 @@ def distances(reference: Column, current: Column) -> dict[str, float]:
 def _shape(column: Column, texts: dict[int, str]) -> dict[str, Any]:
     _, numbers = column.numbers()
     if len(numbers):
-        # an order statistic, not an interpolation: the value was really there
-        p05, p50, p95 = np.quantile(numbers, [0.05, 0.5, 0.95], method="inverted_cdf").tolist()
-        return {"p05": _short(p05), "p50": _short(p50), "p95": _short(p95)}
+        # order statistics, no interpolation: the values were really there
+        ordered = np.sort(numbers)
+        places = {f"p{q:02}": max(math.ceil(len(ordered) * (q / 100) - 1), 0) for q in (5, 50, 95)}
+        return {name: _short(ordered[place]) for name, place in places.items()}
     _, hashes = column.texts()
     if not len(hashes):
         return {}

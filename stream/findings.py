@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from stream.alarm import Signal
 from stream.alert_fields import short
 from stream.alert_news import PART
 from stream.beyond import Beyond, drifted_beyond
-from stream.causes import cause_of
+from stream.causes import Known, cause_of
 from stream.columns import FEATURE, Group, Rows
 from stream.distance_watch import DistanceTold
 from stream.distance_words import describe_distance
@@ -45,6 +45,8 @@ from stream.units import is_fault
 from stream.verdicts import Context, describe, describe_crossing
 from stream.watched import Key, Watched
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -58,6 +60,8 @@ class Findings:
     """Whether what has been so since, as found at that pane end, was so from the beginning."""
     was_so: Callable[[str, int, Rows | None], bool] = lambda *_: False  # of a feature, its rows
     knows: Callable[[str], bool] = lambda _: False  # whether the sealed reference has a feature
+    _shown: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)
+    """What several findings say: each of a feature's units tells of the same rows."""
 
     def context(self, name: str, detector: str, share: float) -> Context:
         return Context(self.rules, self.kind, self.group, name, detector, share)
@@ -107,8 +111,9 @@ class Findings:
             detail["severity"] = "warning"
             detail["summary"] += "; predictions have moved too"
         if self.kind == "prediction":
-            window = self.recent.window(crossing.since_ms, end_ms)
-            _explain(detail, window, watched, is_sealed=is_sealed, drifting=drifting)
+            window = self._window(crossing.since_ms, end_ms)
+            known = self._once((crossing.since_ms, end_ms, reference.id), Known)
+            _explain(detail, window, watched, is_sealed=is_sealed, drifting=drifting, known=known)
             if self._is_undone(detail, name):
                 return None
         if name == ESTIMATE:
@@ -164,7 +169,7 @@ class Findings:
         crossing, effect, rows, terms = told.crossing, told.effect, watch.rows, watch.terms
         if crossing is None or effect is None or rows is None or terms is None:
             return self.quiet(SERIES, MEASURE, end_ms)
-        window = self.recent.window(crossing.since_ms, end_ms)
+        window = self._window(crossing.since_ms, end_ms)
         before, now = rows.correlations(told.contrast, window)
         if len(told.names) == 2 and not _goes_otherwise(before, now, float(effect.estimate)):
             return self.quiet(SERIES, MEASURE, end_ms)
@@ -276,20 +281,34 @@ class Findings:
         since_ms, feature = detail["change_at_ms"], detail["feature"]
         if self.is_early(since_ms, end_ms):
             return True
-        window = None if feature is None else self.recent.window(since_ms, end_ms)
+        window = None if feature is None else self._window(since_ms, end_ms)
         return self.was_so(f"{FEATURE}{feature}", since_ms, window)
 
     def _evidence(
         self, name: str, since_ms: int, end_ms: int, reference: Reference | None
     ) -> dict[str, Any]:
-        window = self.recent.window(since_ms, end_ms)
-        before = {} if reference is None else reference_evidence(reference, name)
-        return {"current": current_evidence(window, name, reference), "reference": before}
+        def sides() -> tuple[dict[str, Any], dict[str, Any]]:
+            now = current_evidence(self._window(since_ms, end_ms), name, reference)
+            return now, {} if reference is None else reference_evidence(reference, name)
+
+        by = None if reference is None else reference.id
+        current, before = self._once((name, since_ms, end_ms, by), sides)
+        return {"current": dict(current), "reference": dict(before)}  # each finding adds its own
+
+    def _window(self, since_ms: int, end_ms: int) -> Rows | None:
+        return self._once((since_ms, end_ms), lambda: self.recent.window(since_ms, end_ms))
+
+    def _once(self, what: tuple[Any, ...], made: Callable[[], T]) -> T:
+        """Of all that is told of the panes of a run."""
+        if what not in self._shown:
+            self._shown[what] = made()
+        shown: T = self._shown[what]
+        return shown
 
 
 def _explain(
     detail: dict[str, Any], window: Rows | None, watched: Watched, *, is_sealed: bool,
-    drifting: Callable[[], list[str]],
+    drifting: Callable[[], list[str]], known: Known,
 ) -> None:  # fmt: skip
     """What probably is behind an alert of a feature, and which features moved with predictions.
     How long a value may stay the same (an hour of the day does) a sealed reference knows first."""
@@ -302,7 +321,7 @@ def _explain(
     if detail["feature"] is None:
         return
     taus = watched.tau if is_sealed else (math.inf,)
-    cause = cause_of(window, name, measure, reference, taus)
+    cause = cause_of(window, name, measure, reference, taus, known=known)
     if cause is None:
         if measure == "out_of_range" and "skew" not in detail["evidence"]["reference"]:
             _as_drift(detail, drifted_beyond(window, name, reference, max(watched.tau)))

@@ -114,10 +114,10 @@ class MixedBank:
             level[column] = one.level
         return level
 
-    def warning(self) -> NDArray[np.bool_]:
-        warning = self._bank.warning()
-        for column, one in self._proven.items():
-            warning[column] = one.is_warning
+    def warning(self, series: Ints) -> NDArray[np.bool_]:
+        warning = self._bank.warning(series)
+        for place in np.flatnonzero(self._is_proven[series]).tolist():
+            warning[place] = self._proven[int(series[place])].is_warning
         return warning
 
     def restart(self, series: npt.ArrayLike, tilts: Tilts) -> None:

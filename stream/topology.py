@@ -94,6 +94,7 @@ class Worker:
                 self.control.run(),
                 self.host.checkpoints.run(),
                 self.host.run_learning(),
+                self.host.shortcut.run(),
                 self.watch.run(),
                 self.configs.run(),
                 self.health.run(),

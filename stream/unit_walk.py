@@ -27,6 +27,7 @@ from stream.firing import Firing, Patience, Sums
 from stream.pane_evidence import Evidence
 from stream.panes import Ints
 from stream.proven import MixedBank
+from stream.restarts import Restarts
 from stream.unit_columns import UnitColumns
 from stream.unit_effects import (
     effect_of,
@@ -36,7 +37,7 @@ from stream.unit_effects import (
     of_columns,
     standing,
 )
-from stream.unit_tilts import Baseline, Terms, tilts_of, widened
+from stream.unit_tilts import Baseline, Terms, widened
 from stream.units import COVERAGE
 from stream.watched import Key, Watched, WatchedUnits
 
@@ -100,7 +101,7 @@ class Walk:
         self._is_mute = is_mute
         self._watched, self._columns = watched, columns
         self._firing, self._over = firing, over
-        self._bank = bank
+        self._restarts = Restarts(bank, columns)
         self._start_ms = start_ms
         self._evidence = evidence
         self._patience = patience
@@ -114,6 +115,7 @@ class Walk:
         self._all_calm()
         for key in (key for key in followed if not self._watched[key].unit.is_coverage):
             self._follow(key, 0)
+        self._restarts.settle()
         if len(self._told) < 2:
             return self._told
         order = {key: place for place, key in enumerate(self._watched)}
@@ -144,7 +146,8 @@ class Walk:
         if not len(of):
             return
         first: dict[Key, Crossing] = {}
-        for crossing, column in self._crossings(of, 0, self._panes):
+        bank = self._restarts.bank
+        for crossing, column in self._crossings(bank, of, 0, self._panes):
             key = self._columns.owner(column)
             # they come in the order of the panes
             first.setdefault(key, replace(crossing, column=column - int(self._columns[key][0])))
@@ -152,13 +155,15 @@ class Walk:
             self._crossed(key, crossing)
             self._follow(key, crossing.row + 1)
 
-    def _crossings(self, of: Ints, low: int, high: int) -> list[tuple[Crossing, int]]:
+    def _crossings(
+        self, bank: CusumBank | MixedBank, of: Ints, low: int, high: int
+    ) -> list[tuple[Crossing, int]]:
         """Of these columns over panes low to high, with their column in the bank."""
         evidence, rows = self._evidence, slice(low, high)
         x, n = evidence.x[rows], evidence.n[rows]
         if len(of) < len(self._columns.every):
             x, n = x[:, of], n[:, of]
-        found = self._bank.update(self._start_ms[rows], x, n, series=of)
+        found = bank.update(self._start_ms[rows], x, n, series=of)
         return [
             (
                 Crossing(
@@ -229,7 +234,7 @@ class Walk:
         if has_learned or (over is None and not self._is_current(key)):
             self._restart(key)
         else:
-            self._bank.begin_anew(self._columns[key])
+            self._restarts.bank_of(key).begin_anew(self._columns[key])
         if over is None:
             return
         if has_learned:
@@ -253,7 +258,7 @@ class Walk:
         usual, over = self._usual(key), self._over.get(key)
         if over is not None:
             usual = widened(usual, over.learned.spread(self._patience.learn))
-        self._bank.restart(self._columns[key], tilts_of([usual]))
+        self._restarts.begin(key, usual)
 
     def _follow(self, key: Key, row: int) -> None:
         """One unit through the rest of the panes."""
@@ -271,7 +276,7 @@ class Walk:
     def _crossing(self, key: Key, low: int, high: int) -> Crossing | None:
         """The first one of this unit in panes low to high."""
         of = self._columns[key]
-        found = self._crossings(of, low, high)
+        found = self._crossings(self._restarts.bank_of(key), of, low, high)
         if not found:
             return None
         crossing, column = found[0]
@@ -285,7 +290,7 @@ class Walk:
         learns, looks = firing.learns_at(count), firing.looks_at(count)
         asks = firing.asks_at(self._start_ms[row:])
         stop = row + min(learns, looks, asks, len(count) - 1)
-        is_held = self._bank.are_held(of)
+        is_held = self._restarts.bank_of(key).are_held(of)
         crossing = None if is_held else self._crossing(key, row, stop + 1)
         if crossing is not None:
             stop = crossing.row
@@ -311,8 +316,9 @@ class Walk:
         """Watch against how things are now, unless they seem to be on the move again."""
         of, one, learned = self._columns[key], self._watched[key], firing.learned
         is_over = key in self._over  # of which the account against the reference always rises
-        if is_over or self._bank.are_held(of) or not self._bank.warning()[of].any():
-            self._bank.restart(of, tilts_of([one.terms_by(learned.baseline)]))
+        bank = self._restarts.bank_of(key)
+        if is_over or bank.are_held(of) or not bank.warning(of).any():
+            self._restarts.begin(key, one.terms_by(learned.baseline))
         is_told = firing.is_open or firing.former is not None
         column = int(firing.last[1]) if firing.last is not None and is_told else 0
         is_known = learned.count >= firing.patience.look and bool(learned.n[column])
@@ -368,7 +374,7 @@ class Walk:
 
     def _look_back(self, key: Key, over: Firing, row: int) -> None:
         """Is it worth telling by now, or as in the reference?"""
-        one, window, of = self._watched[key], over.window, self._columns[key]
+        one, window = self._watched[key], over.window
         columns = np.flatnonzero((window.n > 0) & (one.baseline.n > 0))
         if not len(columns):
             over.look_on()
@@ -380,7 +386,7 @@ class Walk:
             if self._may_tell(one, crossing):
                 firing = self._fire(key, int(self._start_ms[row]))
                 firing.last = list(astuple(crossing))
-                self._bank.restart(of, tilts_of([one.terms_by(window.baseline)]))
+                self._restarts.begin(key, one.terms_by(window.baseline))
                 self._tell(crossing, one, effect)
                 return
         if window.count < over.patience.enough:

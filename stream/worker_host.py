@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from stream.alert_stage import AlertStage
@@ -34,6 +35,7 @@ from stream.worker_checkpoints import Checkpoints
 from stream.worker_dead_letters import send_dead_letter
 from stream.worker_routes import Outgoing, Sender, route
 from stream.worker_shed import journal_wishes, stay_near
+from stream.worker_shortcut import Shortcut
 from stream.worker_slot import ALERTS, MODELS, SOURCES, Ack, Send, Slot
 
 log = logging.getLogger(__name__)
@@ -88,6 +90,7 @@ class Host:
         self._misplaced = Misplaced(settings.partitions, metrics)
         self._watched = {*self.inputs(MODELS), *self.inputs(ALERTS)}
         self.checkpoints = Checkpoints(self)
+        self.shortcut = Shortcut(self)
         self.topics: dict[Side, str] = {
             "predictions": settings.topics.predictions,
             "outcomes": settings.topics.outcomes,
@@ -120,14 +123,15 @@ class Host:
             self._measure(slot, side, time.perf_counter() - began_s)
 
     async def model_record(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:
-        await self._stage_record(self.models.get(partition), offset, value, ack)
+        await self.stage_record(self.models.get(partition), offset, value, ack)
 
     async def alert_record(self, partition: int, offset: int, value: bytes, ack: Ack) -> None:
-        await self._stage_record(self.alerts.get(partition), offset, value, ack)
+        await self.stage_record(self.alerts.get(partition), offset, value, ack)
 
-    async def _stage_record(
-        self, slot: Slot[Any] | None, offset: int, value: bytes, ack: Ack
+    async def stage_record(
+        self, slot: Slot[Any] | None, offset: int, value: bytes, ack: Ack | None = None
     ) -> None:
+        """A record between stages; one that is applied is only acknowledged, if it can be."""
         if slot is None or self._is_draining:
             return
         await self.checkpoints.room(slot)
@@ -135,9 +139,10 @@ class Host:
             if not is_ours:
                 return
             (topic,) = slot.offsets
-            if offset >= slot.offsets[topic]:
+            is_next = offset >= slot.offsets[topic]
+            if is_next:
                 await self.perform(slot, _handle(slot, topic, offset, value))
-            slot.applied(topic, max(offset + 1, slot.offsets[topic]), len(value), ack)
+            slot.applied(topic, offset + 1, len(value) if is_next else 0, ack)
 
     async def _source_part(self, slot: Slot[SourceStage], side: Side, records: Records) -> None:
         await self.apply_idle(slot, side, records.offsets[0])
@@ -189,13 +194,18 @@ class Host:
             self.alert_states.said(record)
         promise = await self._send(record)
         if record.topic in self._watched:
-            promise.add_done_callback(self._sent)
+            promise.add_done_callback(partial(self._sent, record.value))
         return promise
 
-    def _sent(self, promise: asyncio.Future[Any]) -> None:
-        if not promise.cancelled() and promise.exception() is None:
-            at = promise.result()
-            self.sent_ends[at.topic, at.partition] = at.offset + 1
+    def _sent(self, value: bytes | None, promise: asyncio.Future[Any]) -> None:
+        if promise.cancelled() or promise.exception() is not None:
+            return
+        at = promise.result()
+        self.sent_ends[at.topic, at.partition] = at.offset + 1
+        readers = self.models if at.topic == self.inputs(MODELS)[0] else self.alerts
+        slot = readers.get(at.partition)
+        if slot is not None and value is not None:
+            self.shortcut.acknowledged(slot, at.topic, at.offset, value)
 
     async def perform(self, slot: Slot[Any], effects: Sequence[Effect]) -> None:
         """Hand effects to the producer, in their order; the next checkpoint awaits them."""

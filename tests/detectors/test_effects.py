@@ -1,7 +1,11 @@
 """Effects: intervals hold the truth as often as they say."""
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detectors.effects import (
     Interval,
@@ -107,3 +111,31 @@ def test_what_cannot_be_is_refused() -> None:
         rate_difference(1, 4, 0, 10, level=1.0)
     with pytest.raises(ValueError, match="bins"):
         total_variation([1, 2], [1, 2, 3])
+
+
+@given(
+    k=st.integers(0, 2_000),
+    n=st.integers(1, 2_000),
+    tau=st.floats(1.0, 30.0),
+    level=st.sampled_from([0.9, 0.99]),
+)
+def test_anytime_intervals_end_where_the_likelihood_has_told_as_much_as_it_may(
+    k: int, n: int, tau: float, level: float
+) -> None:
+    k = min(k, n)
+    rate, size, first = k / n, n / tau, 50.0
+    found = rate_difference(k, n, 0, 10**15, tau=tau, level=level, anytime=first)
+    mixed = 0.4 * first
+    room = 0.5 * (1 + mixed / size) * math.log((size + mixed) / (mixed * (1 - level) ** 2)) / size
+
+    def nats(q: float) -> float:
+        pairs = ((rate, q), (1.0 - rate, 1.0 - q))
+        return sum(p * math.log(p / of) for p, of in pairs if p > 0.0)
+
+    for end, edge in ((float(found.low), 0.0), (float(found.high), 1.0)):
+        if abs(end - edge) > 1e-6:
+            assert end == pytest.approx(rate, abs=1e-9) or nats(end) == pytest.approx(
+                room, rel=1e-5
+            )
+        else:  # as far as rates go
+            assert rate == edge or nats(abs(edge - 2e-6)) <= room

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.distance import ks
-from detectors.unit_maps import MAPS, UnitMap, decimals_of, p_value, unit_of
+from detectors.unit_maps import (
+    MAPS,
+    UnitMap,
+    _least_distance,
+    decimals_of,
+    p_value,
+    unit_of,
+)
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 DRAWS: dict[str, tuple[Draw, int]] = {
@@ -108,3 +115,15 @@ def test_the_series_of_a_p_value_ends_where_its_terms_do(statistic: float) -> No
         terms = [(-1) ** (k - 1) * math.exp(-2.0 * (k * at) ** 2) for k in range(1, 101)]
         whole = 1.0 if at < 0.2 else min(1.0, max(0.0, 2.0 * math.fsum(terms)))
         assert p_value(m, n, statistic) == whole
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.integers(-5, 5), min_size=1, max_size=40),
+    st.lists(st.integers(-5, 5), min_size=1, max_size=40),
+)
+def test_what_the_middle_value_tells_is_never_more_than_the_distance(
+    reference: list[int], current: list[int]
+) -> None:
+    ordered, values = np.sort(np.array(reference, float)), np.array(current, float)
+    assert _least_distance(ordered, values) <= ks(ordered, values) + 1e-12

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream.columns import Rows
 from stream.evidence import current_evidence, distances
@@ -99,3 +101,13 @@ def test_evidence_of_a_feature_nobody_sent_says_only_how_many_were_looked_at() -
     assert window is not None
     assert current_evidence(window, "y", None) == {"sampled": len(window)}
     assert current_evidence(None, "y", None) == {"sampled": 0}
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300))
+def test_quantiles_are_values_that_were_there(values: list[float]) -> None:
+    rows = table_of([str(i) for i in range(len(values))], [0] * len(values), values).sample
+    numbers = rows.columns["x"].numbers()[1]
+    shown = current_evidence(rows, "x", None)
+    for name, share in (("p05", 0.05), ("p50", 0.5), ("p95", 0.95)):
+        value = float(np.quantile(numbers, share, method="inverted_cdf"))
+        assert shown[name] == float(f"{value:.6g}")
