@@ -53,7 +53,7 @@ def terms_of(
         return None
     traffic = of_it[0].profile.traffic
     rate = share * false_alerts_per_prediction(rules.budget_of(model_id), *traffic)
-    tau, floor = max(max(one.terms.tau) for one in of_it), rules.floors_of(model_id).shape_of(name)
+    tau, floor = max(max(one.tau) for one in of_it), rules.floors_of(model_id).shape_of(name)
     return Terms(of_it[0].profile, tau, threshold(rate, EVERY), floor)
 
 

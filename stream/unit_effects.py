@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,9 @@ from detectors.effects import (
 )
 from stream.firing import Patience, Standing, Sums, standing_of
 from stream.panes import Ints
-from stream.unit_tilts import tilts_of
-from stream.watched import Watched
+from stream.unit_tilts import Baseline, Terms, tilts_of
+from stream.units import Unit
+from stream.watched import Stake, Watched
 
 SURE = 0.99  # of the interval that must lie within the floor
 
@@ -37,17 +38,18 @@ def standing(one: Watched, x: Ints, n: Ints, looks: float, told: float) -> Stand
     """Of a unit that fires, from sums over its columns; it is looked at again and again, from so
     many values on. `told`: the smallest effect that its alert told. Of scores each bin
     must be well that has values."""
-    floor, unit = one.floor, one.unit
-    columns = np.flatnonzero((n > 0) & (one.baseline.n > 0))
+    floor, unit, before = one.floor, one.unit, one.baseline
+    columns = np.flatnonzero((n > 0) & (before.n > 0))
     if not len(columns):
         return "open"
+    room = _room(one, before, told)
     if unit.is_split:
-        found, room = _rate(one, columns, x, n, looks), _room(one, told)[columns]
+        found, room = _rate(one, before, columns, (x, n), looks), room[columns]
     else:
-        found, room = interval_of(one, x, n, looks), _room(one, told).max()
+        found = _interval(one, before, x, n, looks)
     if unit.up_only:
         found = _upward(found, -floor)
-    return standing_of(found, floor, room)
+    return standing_of(found, floor, room if unit.is_split else room.max())
 
 
 def of_columns(one: Watched, columns: Ints, seen: Sums, patience: Patience) -> Interval:
@@ -55,7 +57,7 @@ def of_columns(one: Watched, columns: Ints, seen: Sums, patience: Patience) -> I
     and again."""
     looks, terms = float(patience.look), one.terms
     if one.unit.measure != "shift":
-        found = _rate(one, columns, seen.x, seen.n, looks)
+        found = _rate(one, terms.baseline, columns, (seen.x, seen.n), looks)
         return _upward(found, 0.0) if one.unit.up_only else found
     spread = seen.spread(patience.look)
     return score_difference(
@@ -81,33 +83,47 @@ def moved_as_a_whole(one: Watched, x: Ints, n: Ints, looks: float) -> float:
 
 def interval_of(one: Watched, x: Ints, n: Ints, looks: float) -> Interval:
     """The difference to the reference of how things are now: in the terms of its floor."""
-    unit, before, tau = one.unit, one.baseline, max(one.tau)
+    return _interval(one, one.baseline, x, n, looks)
+
+
+def _interval(one: Watched, before: Baseline, x: Ints, n: Ints, looks: float) -> Interval:
+    unit, tau = one.unit, max(one.tau)
     if unit.measure == "shift":
         return score_difference(x[0], n[0], before.n[0], tau=tau, level=SURE, anytime=looks)
     if unit.measure == "shape":
         return total_variation(x, before.x, tau=tau, level=SURE, anytime=looks)
-    return _rate(one, 0, x, n, looks)
+    return _rate(one, before, 0, (x, n), looks)
 
 
-def _room(one: Watched, told: float) -> NDArray[np.float64]:
+def _room(one: Watched, before: Baseline, told: float) -> NDArray[np.float64]:
     """In which a difference of each column is none: the floor, or what is within the error of the
     reference, however large that is, and less than half of what was told."""
-    tilts = tilts_of([replace(one.terms, ranks=None)])  # what scores cost is not asked
-    of_values = one.unit.measure == "shift"  # its floor is in σ
-    least = tilts.smallest * (1.0 if of_values else tilts.sd)
-    able = np.minimum(least, 0.5 * told)
+    sums = before.x.tobytes(), before.n.tobytes(), before.xx
+    able = np.minimum(_least(one.unit, sums, one.stake), 0.5 * told)
     room: NDArray[np.float64] = np.maximum(able, one.floor)
     return np.where(np.isfinite(room), room, one.floor)
+
+
+@lru_cache(maxsize=512)  # those that fire ask at each look, and nothing of it changes
+def _least(unit: Unit, sums: tuple[bytes, bytes, int], stake: Stake) -> NDArray[np.float64]:
+    """The smallest change of each column that is looked for; `sums`: x, n and xx of the baseline.
+    What ranks cost is not asked."""
+    x, n, xx = sums
+    baseline = Baseline(np.frombuffer(x, np.int64), np.frombuffer(n, np.int64), xx)
+    tilts = tilts_of([Terms(unit, baseline, stake.floor, stake.rate, None, stake.tau)])
+    of_values = unit.measure == "shift"  # its floor is in σ
+    return tilts.smallest * (1.0 if of_values else tilts.sd)
 
 
 def is_refuted(one: Watched, x: Ints, n: Ints, looks: float) -> bool:
     """Of a twin: whether judged predictions rule out that errors moved by half of what their
     scores let expect."""
-    expected = interval_of(one, x, n, looks)
-    if abs(expected.estimate) < one.floor or not (n[1] and one.baseline.n[1]):
+    before = one.baseline
+    expected = _interval(one, before, x, n, looks)
+    if abs(expected.estimate) < one.floor or not (n[1] and before.n[1]):
         return False
     half = 0.5 * float(expected.estimate) * one.unit.scale
-    measured = _rate(one, 1, x, n, looks)
+    measured = _rate(one, before, 1, (x, n), looks)
     return bool(measured.high < half) if half > 0 else bool(measured.low > half)
 
 
@@ -116,8 +132,11 @@ def _upward(found: Interval, least: float) -> Interval:
     return Interval(*(np.maximum(v, least) for v in (found.estimate, found.low, found.high)))
 
 
-def _rate(one: Watched, column: int | Ints, x: Ints, n: Ints, looks: float) -> Interval:
-    before, steps = one.baseline, one.unit.steps
+def _rate(
+    one: Watched, before: Baseline, column: int | Ints, seen: tuple[Ints, Ints], looks: float
+) -> Interval:
+    """`seen`: x and n of all columns."""
+    (x, n), steps = seen, one.unit.steps
     then = (before.x[column] / steps, before.n[column])
     tau = max(one.tau)
     return rate_difference(x[column] / steps, n[column], *then, tau=tau, level=SURE, anytime=looks)
