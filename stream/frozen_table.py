@@ -12,7 +12,7 @@ import cramjam
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import Rows
+from stream.columns import NO_ROWS
 from stream.packed_rows import packed, restored, shuffled, unpacked
 from stream.panes import PaneTable
 from stream.plain_panes import table_apart, table_together
@@ -22,7 +22,6 @@ _MAGIC, _VERSION = b"Z", 1  # of bytes that this process alone reads
 _LEVEL = 3  # of zstd: written once
 _AT_HAND = 4  # tables
 _MANY, _RISING = 64, 0.9
-_NO_ROWS = Rows(np.zeros(0, np.int64), np.zeros(0, np.uint64), {}, {})
 
 
 class FrozenTable:
@@ -52,7 +51,7 @@ class FrozenTable:
         table = self._table
         if table is not None and not self._sums:
             self._sample = packed(table.sample)
-            sums = replace(table, sample=replace(_NO_ROWS, texts=table.texts))
+            sums = replace(table, sample=replace(NO_ROWS, texts=table.texts))
             plain = pack(_MAGIC, _VERSION, _smaller(table_together(sums)))
             self._sums = bytes(cramjam.zstd.compress(plain, _LEVEL))
         self._table = None  # last: a checkpoint is written beside, and may ask

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns import Column, Group, Rows, concatenate
+from stream.columns import NO_ROWS, Column, Group, Rows, concatenate
 
 _MOST_TOGETHER = 64_000  # cells, with time and hash of each row: all are held as long as any is
 
@@ -32,11 +32,14 @@ class GroupedRows:
         return GroupedRows(self.rows.take(rows), self.code[rows], self.groups)
 
     def between(self, after_ms: int, until_ms: int) -> GroupedRows:
-        """The rows of panes that end in (after, until]: as views where they follow one another."""
+        """The rows of panes that end in (after, until]: as views where they follow one another;
+        without columns if there are none."""
         inside = (self.rows.pane_end > after_ms) & (self.rows.pane_end <= until_ms)
         count = int(np.count_nonzero(inside))
         if count == len(inside):
             return self
+        if not count:
+            return GroupedRows(NO_ROWS, self.code[:0], self.groups)
         first = int(inside.argmax())
         if inside[first : first + count].all():
             at = slice(first, first + count)
