@@ -61,7 +61,11 @@ class GroupedRows:
         if not in_order and (self.code == self.code[0]).all():
             yield self.groups[int(self.code[0])], self.rows
             return
-        order = np.lexsort((self.rows.hash, self.rows.pane_end, self.code))
+        if in_order:
+            order = np.lexsort((self.rows.hash, self.rows.pane_end, self.code))
+        else:  # of short integers that is a radix sort
+            short = self.code.astype(np.min_scalar_type(len(self.groups)))
+            order = np.argsort(short, kind="stable")
         ends, hashes, code = self.rows.pane_end[order], self.rows.hash[order], self.code[order]
         columns = [(n, c.kind[order], c.bits[order]) for n, c in self.rows.columns.items()]
         texts = self.rows.texts
@@ -267,14 +271,21 @@ def apart(rows: GroupedRows, most: int) -> tuple[GroupedRows, GroupedRows]:
     if (rows.code == rows.code[0]).all():
         _, count = distinct(rows.rows.pane_end)
         return (none, rows) if count.max() > most else (rows, none)
-    order = np.lexsort((rows.rows.pane_end, rows.code))
-    ends, code = rows.rows.pane_end[order], rows.code[order]
+    is_crowded = np.isin(rows.code, _crowded(rows, most))
+    return rows.take(np.flatnonzero(~is_crowded)), rows.take(np.flatnonzero(is_crowded))
+
+
+def _crowded(rows: GroupedRows, most: int) -> NDArray[np.intp]:
+    """Codes of groups that have more than so many rows in some pane, maybe several times."""
+    ends, code = rows.rows.pane_end, rows.code
+    if (ends == ends[0]).all():
+        return np.flatnonzero(np.bincount(code) > most)
+    order = np.lexsort((ends, code))
+    ends, code = ends[order], code[order]
     is_first = np.ones(len(order), np.bool_)
     is_first[1:] = (code[1:] != code[:-1]) | (ends[1:] != ends[:-1])
     first = np.flatnonzero(is_first)
-    crowded = code[first[np.diff(first, append=len(order)) > most]]
-    is_crowded = np.isin(rows.code, crowded)
-    return rows.take(np.flatnonzero(~is_crowded)), rows.take(np.flatnonzero(is_crowded))
+    return code[first[np.diff(first, append=len(order)) > most]]
 
 
 def together(parts: Sequence[GroupedRows]) -> list[GroupedRows]:

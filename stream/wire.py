@@ -202,6 +202,11 @@ def in_fragments(source: int, value: bytes) -> list[bytes]:
     ]
 
 
+def has_panes(data: bytes) -> bool:
+    """Whether this record of the panes topic is one of rows or summaries, or a part of one."""
+    return data[:1] in {b"B", b"M", b"P"}
+
+
 def decode_pane_record(data: bytes) -> PaneRecord:
     """Raises BrokenRecordError."""
     magic = bytes(data[:1])

@@ -18,19 +18,20 @@ from stream.alert_stage import AlertStage
 from stream.checkpoint import CheckpointError, Layout
 from stream.control import EndOfInput
 from stream.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
-from stream.events import Effect, Records, ToActions, ToDeadLetters
+from stream.events import Effect, Records, ToActions, ToDeadLetters, ToPanes
 from stream.idle import Side
 from stream.journal import Journal
 from stream.last_states import LastStates
 from stream.metrics import Metrics
 from stream.misplaced import Misplaced
 from stream.model_stage import ModelStage
+from stream.numbering import content
 from stream.record_batch import RecordBatch
 from stream.refusals import Refusal, unreadable
 from stream.settings import Settings
 from stream.snapshot import BrokenRecordError, ChangedRulesError
 from stream.source_stage import SourceStage
-from stream.wire import Claim, JournalEntry, MaturityDecision
+from stream.wire import Claim, JournalEntry, MaturityDecision, has_panes
 from stream.worker_checkpoints import Checkpoints
 from stream.worker_dead_letters import send_dead_letter
 from stream.worker_routes import Outgoing, Sender, route
@@ -218,6 +219,8 @@ class Host:
                 self.metrics.dead_letter(effect.letter.topic, effect.letter.reason)
             elif isinstance(effect, ToActions):
                 self.metrics.request(effect.request.type)
+            elif isinstance(effect, ToPanes) and has_panes(content(effect.value)):
+                self.checkpoints.hold_back()
         await slot.emit(self.send, records)
 
     @staticmethod

@@ -17,7 +17,7 @@ from stream.worker_slot import Slot
 if TYPE_CHECKING:
     from stream.worker_host import Host
 
-_MOST_WAITING = 1_000  # records; a worker that is so far behind has no use for it
+_MOST_BYTES = 8_000_000  # that wait; a worker that is so far behind has no use for it
 
 
 class _Said(NamedTuple):
@@ -30,15 +30,18 @@ class _Said(NamedTuple):
 class Shortcut:
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._waiting: asyncio.Queue[_Said] = asyncio.Queue(_MOST_WAITING)
+        self._waiting: asyncio.Queue[_Said] = asyncio.Queue()
+        self._bytes = 0
 
     def acknowledged(self, slot: Slot[Any], topic: str, offset: int, value: bytes) -> None:
         """The broker has this record of a topic that the slot reads."""
-        if not self._waiting.full():
+        if self._bytes + len(value) <= _MOST_BYTES:
+            self._bytes += len(value)
             self._waiting.put_nowait(_Said(slot, topic, offset, value))
 
     async def run(self) -> None:
         while True:
             said = await self._waiting.get()
+            self._bytes -= len(said.value)
             if said.offset == said.slot.offsets[said.topic] and self._host.owns(said.slot):
                 await self._host.stage_record(said.slot, said.offset, said.value)

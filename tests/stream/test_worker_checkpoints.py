@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
 from stream import worker_checkpoints
+from stream.columns import Rows, constant_column
+from stream.events import ToPanes
 from stream.metrics import Metrics
 from stream.model_stage import ModelStage
+from stream.numbering import Speaker
 from stream.settings import Settings
-from stream.wire import Claim
+from stream.wire import Announcement, Block, Claim, encode_pane_record
 from stream.worker_host import Host
 from stream.worker_routes import Outgoing
 from stream.worker_slot import MODELS, Slot
+
+_ROWS = Rows(np.array([1_000]), np.zeros(1, np.uint64), {"x": constant_column(1, 1)}, {})
+BLOCK = Block(0, 5, "prediction", ("m", "1", "champion", ""), _ROWS, None)
 
 
 class Reader:
@@ -40,7 +49,7 @@ def host(sent: list[Outgoing], **changes: Any) -> tuple[Host, Slot[ModelStage]]:
     async def send(record: Outgoing) -> asyncio.Future[Any]:
         sent.append(record)
         promise = asyncio.get_running_loop().create_future()
-        promise.set_result(None)
+        promise.set_result(SimpleNamespace(topic=record.topic, partition=0, offset=len(sent)))
         return promise
 
     made = Host(Settings(partitions=1, **changes), send, Metrics(CollectorRegistry()), "me")
@@ -116,3 +125,42 @@ def test_memory_is_given_back_more_rarely_where_that_takes_long(
         due_s = worker_checkpoints._given_back()
         monkeypatch.undo()
         assert due_s == pytest.approx(1_000.0 + took_s + until_next_s)
+
+
+def test_a_checkpoint_that_the_clock_wants_waits_a_second_for_panes_on_their_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        owner, slot = host([], checkpoint={"interval": "2s", "bytes": "1MB"})
+        now_s = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now_s)
+        slot.touched()
+        slot._checkpointed_s = now_s
+        panes = Speaker(0).say(0, encode_pane_record(BLOCK))
+        for at_s, effect, is_due in (
+            (1.9, None, False),
+            (2.1, None, True),
+            (2.1, ToPanes(0, panes), False),
+            (2.9, None, False),
+            (3.2, None, True),
+            (3.2, ToPanes(0, panes), True),  # it is old enough whatever comes
+        ):
+            now_s = slot._checkpointed_s + at_s
+            if effect is not None:
+                await owner.perform(slot, [effect])
+            assert slot.is_due(owner.checkpoints._pace()) == is_due, at_s
+        slot._checkpointed_s = now_s
+        slot.applied("leeway-panes", 1, 2_000_000, None)
+        assert slot.is_due(owner.checkpoints._pace()), "so many bytes wait for nothing"
+
+    asyncio.run(scenario())
+
+
+def test_announcements_hold_no_checkpoint_back() -> None:
+    async def scenario() -> None:
+        owner, slot = host([], checkpoint={"interval": "2s"})
+        said = encode_pane_record(Announcement(0, 1, 5, 1_000, 1_000))
+        await owner.perform(slot, [ToPanes(0, Speaker(0).say(0, said))])
+        assert owner.checkpoints._pace().interval_s == 2.0
+
+    asyncio.run(scenario())

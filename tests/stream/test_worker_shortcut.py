@@ -17,6 +17,7 @@ from stream.worker_slot import MODELS, Slot
 from tests.stream.test_worker_host import Broker, new_host, run
 
 PANES = "leeway-panes"
+CROWD = bytes(1_000_000)
 
 
 class Topic(Broker):
@@ -119,8 +120,8 @@ def test_each_record_is_applied_once_in_the_order_of_the_topic(steps: list[str])
                 case "turn":
                     await turns()
                 case "crowd":  # more than are kept waiting
-                    for _ in range(2_000):
-                        host.shortcut.acknowledged(slot, PANES, -1, b"")
+                    for _ in range(20):
+                        host.shortcut.acknowledged(slot, PANES, -1, CROWD)
 
         for number, step in enumerate(steps):
             await take(step, f"{step} {number}".encode())
