@@ -34,8 +34,9 @@ class Shortcut:
         self._bytes = 0
 
     def acknowledged(self, slot: Slot[Any], topic: str, offset: int, value: bytes) -> None:
-        """The broker has this record of a topic that the slot reads."""
-        if self._bytes + len(value) <= _MOST_BYTES:
+        """The broker has this record of a topic that the slot reads. A new owner hears nothing
+        before it has spoken."""
+        if slot.has_spoken and self._bytes + len(value) <= _MOST_BYTES:
             self._bytes += len(value)
             self._waiting.put_nowait(_Said(slot, topic, offset, value))
 

@@ -57,6 +57,7 @@ def hearing() -> tuple[Host, Slot[Hears], Topic]:
     host, _, _ = new_host(topic)
     slot = Slot(MODELS, 0, Hears(), {PANES: 0}, "leeway-panes-changelog")
     host.models[0] = slot  # type: ignore[assignment]
+    slot.has_spoken = True
     return host, slot, topic
 
 
@@ -148,6 +149,32 @@ def test_what_was_said_to_a_slot_that_is_no_longer_ours_is_not_heard() -> None:
         await turns()
         assert slot.core.heard == []
         assert slot.offsets == {PANES: 0}
+        running.cancel()
+
+    run(scenario())
+
+
+def test_a_new_owner_hears_nothing_this_way_before_it_has_spoken() -> None:
+    async def scenario() -> None:
+        host, slot, topic = hearing()
+        running = asyncio.create_task(host.shortcut.run())
+        consumer = Consumer(host, topic)
+        slot.has_spoken = False
+        await host.send(Outgoing(PANES, 0, None, b"a"))
+        await turns()
+        slot.has_spoken = True
+        await host.send(Outgoing(PANES, 0, None, b"b"))
+        await turns()
+        assert slot.core.heard == []
+        await consumer.bring()
+        await host.send(Outgoing(PANES, 0, None, b"c"))
+        await turns()
+        assert slot.core.heard == [b"a"], "b waits for the consumer, and c behind it"
+        await consumer.bring()
+        await consumer.bring()
+        await host.send(Outgoing(PANES, 0, None, b"d"))
+        await turns()
+        assert slot.core.heard == [b"a", b"b", b"c", b"d"]
         running.cancel()
 
     run(scenario())
