@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.05
-_HELD_S = 1.0  # that a checkpoint waits for alerts which may be on their way
+_HELD_S = 1.0  # that checkpoints wait for alerts which may be on their way,
+_HELD_EVERY_S = 4.0  # at most so often: of many models some panes always are
 _GIVE_BACK_S = 60.0  # memory that is free then: milliseconds, and its pages made anew
 _GIVE_BACK_SHARE = 1e-3  # of the time, at most: a gigabyte in pieces takes half a second
 _REVOKE_SHARE = 2 / 3  # of the rebalance timeout, for the checkpoints of what leaves
@@ -28,7 +30,7 @@ _REVOKE_SHARE = 2 / 3  # of the rebalance timeout, for the checkpoints of what l
 class Checkpoints:
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._held_until_s = 0.0
+        self._held_until_s = self._may_hold_s = 0.0
         kafka = host.settings.kafka
         self._revoke_s = kafka.rebalance_timeout.total_seconds() * _REVOKE_SHARE
 
@@ -44,13 +46,16 @@ class Checkpoints:
 
     def hold_back(self) -> None:
         """Panes have just left for stage 2: what is due by the clock alone may wait."""
-        self._held_until_s = time.monotonic() + _HELD_S
+        now_s = time.monotonic()
+        if now_s >= self._may_hold_s:
+            self._held_until_s, self._may_hold_s = now_s + _HELD_S, now_s + _HELD_EVERY_S
 
     def _pace(self) -> Pace:
         asked = self._host.settings.checkpoint
         share = asked.bytes_per_s / max(1, len(self._host.slots()))
-        held_s = _HELD_S if time.monotonic() < self._held_until_s else 0.0
-        return Pace(asked.interval.total_seconds() + held_s, asked.bytes, share)
+        is_held = time.monotonic() < self._held_until_s
+        interval_s = math.inf if is_held else asked.interval.total_seconds()
+        return Pace(interval_s, asked.bytes, share)
 
     async def room(self, slot: Slot[Any]) -> None:
         """Input waits here for a checkpoint that is late."""
