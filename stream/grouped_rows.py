@@ -272,6 +272,8 @@ def apart(rows: GroupedRows, most: int) -> tuple[GroupedRows, GroupedRows]:
         _, count = distinct(rows.rows.pane_end)
         return (none, rows) if count.max() > most else (rows, none)
     is_crowded = np.isin(rows.code, _crowded(rows, most))
+    if is_crowded.all():
+        return none, rows
     return rows.take(np.flatnonzero(~is_crowded)), rows.take(np.flatnonzero(is_crowded))
 
 
