@@ -17,7 +17,7 @@ _BATCHES_IN_QUEUE = 8
 _REQUEST_TIMEOUT_S = 90.0  # Faust's own default, which must be beyond the session's
 _REQUEST_MARGIN_S = 30.0
 _FETCH_BYTES = 1 << 22
-_PRODUCER_BATCH_BYTES = 900_000
+_PRODUCER_BATCH_BYTES = 1 << 19  # panes of ten models, which would wait for one another otherwise
 _LINGER_S = 0.005  # what several slots say at a time leaves in one request
 # Faust refuses an assignment made for another URL than its own: with static membership one is
 # handed on from process to process. Nothing is routed by it here, so all have the same.
