@@ -253,6 +253,10 @@ def _end(rate: float, room: float, far: float) -> float:
     them. A number at a time: there are few, and fifty halvings of arrays took a hundred times as
     long.
     """
+    if rate == far:
+        return far
+    if rate == 1.0 - far:  # 0 or 1: -log of what is left of the other
+        return abs(rate + math.expm1(-room))
     inside, outside = rate, far
     at = rate + math.copysign(math.sqrt(2.0 * rate * (1.0 - rate) * room) + room, far - rate)
     for _ in range(_MOST_STEPS):
@@ -267,19 +271,17 @@ def _end(rate: float, room: float, far: float) -> float:
             inside = at
         step = more * at * (1.0 - at) / (at - rate)
         if abs(step) <= _NEAR * abs(at - rate):
-            return at
+            break
         at -= step
-    return outside
+    return at
 
 
 _ends = np.frompyfunc(_end, 3, 1)
 
 
 def _divergence(p: float, q: float) -> float:
-    """Nats that a value of rate p tells against rate q, which is neither 0 nor 1."""
-    yes = p * math.log(p / q) if p > 0.0 else 0.0
-    no = (1.0 - p) * math.log((1.0 - p) / (1.0 - q)) if p < 1.0 else 0.0
-    return yes + no
+    """Nats that a value of rate p tells against rate q; neither is 0 or 1."""
+    return p * math.log(p / q) + (1.0 - p) * math.log((1.0 - p) / (1.0 - q))
 
 
 def _wilson(k: npt.ArrayLike, n: npt.ArrayLike, tau: Floats, z: Floats) -> Interval:

@@ -46,6 +46,7 @@ from stream.verdicts import Context, describe, describe_crossing
 from stream.watched import Key, Watched
 
 T = TypeVar("T")
+_WINDOWS = 4  # of rows that are at hand: most that tell in a pane tell since the same one
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Findings:
     knows: Callable[[str], bool] = lambda _: False  # whether the sealed reference has a feature
     _shown: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)
     """What several findings say: each of a feature's units tells of the same rows."""
+    _windows: dict[tuple[int, int], Rows | None] = field(default_factory=dict, init=False)
 
     def context(self, name: str, detector: str, share: float) -> Context:
         return Context(self.rules, self.kind, self.group, name, detector, share)
@@ -296,7 +298,12 @@ class Findings:
         return {"current": dict(current), "reference": dict(before)}  # each finding adds its own
 
     def _window(self, since_ms: int, end_ms: int) -> Rows | None:
-        return self._once((since_ms, end_ms), lambda: self.recent.window(since_ms, end_ms))
+        key, windows = (since_ms, end_ms), self._windows
+        if key not in windows:
+            if len(windows) >= _WINDOWS:
+                del windows[next(iter(windows))]
+            windows[key] = self.recent.window(since_ms, end_ms)
+        return windows[key]
 
     def _once(self, what: tuple[Any, ...], made: Callable[[], T]) -> T:
         """Of all that is told of the panes of a run."""

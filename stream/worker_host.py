@@ -14,6 +14,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol
 
+from aiokafka import TopicPartition
+from xxhash import xxh3_64_intdigest
+
 from stream.alert_stage import AlertStage
 from stream.checkpoint import CheckpointError, Layout
 from stream.control import EndOfInput
@@ -27,7 +30,7 @@ from stream.misplaced import Misplaced
 from stream.model_stage import ModelStage
 from stream.numbering import content
 from stream.record_batch import RecordBatch
-from stream.refusals import Refusal, unreadable
+from stream.refusals import Refusal, truncated, unreadable
 from stream.settings import Settings
 from stream.snapshot import BrokenRecordError, ChangedRulesError
 from stream.source_stage import SourceStage
@@ -132,7 +135,8 @@ class Host:
     async def stage_record(
         self, slot: Slot[Any] | None, offset: int, value: bytes, ack: Ack | None = None
     ) -> None:
-        """A record between stages; one that is applied is only acknowledged, if it can be."""
+        """A record between stages. `ack` comes with what the consumer brings: what was applied
+        ahead of it is only acknowledged then. Raises TruncatedTopicError where that was another."""
         if slot is None or self._is_draining:
             return
         await self.checkpoints.room(slot)
@@ -143,6 +147,14 @@ class Host:
             is_next = offset >= slot.offsets[topic]
             if is_next:
                 await self.perform(slot, _handle(slot, topic, offset, value))
+            if ack is None and is_next:
+                slot.ahead[offset] = xxh3_64_intdigest(value)
+            elif slot.ahead and slot.ahead.pop(offset, None) not in {
+                None,
+                xxh3_64_intdigest(value),
+            }:
+                place = TopicPartition(topic, slot.partition)
+                raise truncated(place, offset, slot.offsets[topic])
             slot.applied(topic, offset + 1, len(value) if is_next else 0, ack)
 
     async def _source_part(self, slot: Slot[SourceStage], side: Side, records: Records) -> None:

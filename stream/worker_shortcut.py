@@ -10,6 +10,7 @@ too many wait) comes that way, in the same order.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stream.worker_slot import Slot
@@ -17,6 +18,7 @@ from stream.worker_slot import Slot
 if TYPE_CHECKING:
     from stream.worker_host import Host
 
+_LONGEST_S = 0.05  # without a turn for others, but for a single record
 _MOST_BYTES = 8_000_000  # that wait; a worker that is so far behind has no use for it
 
 
@@ -41,8 +43,13 @@ class Shortcut:
             self._waiting.put_nowait(_Said(slot, topic, offset, value))
 
     async def run(self) -> None:
+        since_s = time.monotonic()
         while True:
+            if self._waiting.empty() or time.monotonic() - since_s > _LONGEST_S:
+                await asyncio.sleep(0)  # others have their turn, which nothing below gives them
+                since_s = time.monotonic()
             said = await self._waiting.get()
             self._bytes -= len(said.value)
-            if said.offset == said.slot.offsets[said.topic] and self._host.owns(said.slot):
+            is_next = said.offset == said.slot.offsets[said.topic]
+            if is_next and self._host.owns(said.slot) and self._host.failure is None:
                 await self._host.stage_record(said.slot, said.offset, said.value)

@@ -82,6 +82,7 @@ class Slot(Generic[Core]):
         self.due_accepted: dict[str, list[tuple[Accepted, Rules]]] = {}  # by side, by offset
         self.due_idle: dict[str, list[tuple[int, int]]] = {}  # side -> (at_offset, watermark_ms)
         self.ended: set[int] = set()  # ends of input applied, by their number
+        self.ahead: dict[int, int] = {}  # offset -> hash: applied, and not brought yet
         self.has_spoken = False  # what a new owner says first is acknowledged
         self.spoken_at: dict[str, int] | None = None  # ends of the inputs after that, once asked
         self._changelog = changelog

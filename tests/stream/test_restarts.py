@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.cusum_bank import CusumBank
+from detectors.rank_scores import SCORE_UNIT
 from stream.restarts import Restarts
 from stream.unit_columns import UnitColumns
 from stream.unit_tilts import Baseline, Terms, tilts_of
@@ -19,7 +20,17 @@ def terms_of(name: str, columns: int, events: int) -> Terms:
     return Terms(unit, Baseline(np.full(columns, events), count), 0.01, 1e-5, None)
 
 
-TERMS = [terms_of("feature:a", 1, 100), terms_of("feature:b", 3, 500), terms_of("feature:c", 1, 7)]
+def shift_of(name: str, mean: int) -> Terms:
+    x, xx = np.array([mean * SCORE_UNIT]), 10_000 * SCORE_UNIT**2
+    return Terms(Unit(name, "shift"), Baseline(x, np.array([10_000]), xx), 0.1, 1e-5, None)
+
+
+TERMS = [
+    terms_of("feature:a", 1, 100),
+    terms_of("feature:b", 3, 500),
+    shift_of("feature:b", 0),
+    terms_of("feature:c", 1, 7),
+]
 UNITS = [terms.unit for terms in TERMS]
 
 
@@ -32,15 +43,18 @@ def driven() -> tuple[CusumBank, UnitColumns]:
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3_000)), max_size=6),
-    st.lists(st.integers(0, 2), max_size=6),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3_000)), max_size=6),
+    st.lists(st.integers(0, 3), max_size=6),
 )
 def test_all_at_once_is_as_one_by_one(begun: list[tuple[int, int]], asked: list[int]) -> None:
     (once, columns), (each, _) = driven(), driven()
     restarts = Restarts(once, columns)
     for place, (number, events) in enumerate(begun):
         unit = UNITS[number]
-        terms = terms_of(unit.name, unit.columns, events)
+        is_shift = unit.measure == "shift"
+        terms = (
+            shift_of(unit.name, events) if is_shift else terms_of(unit.name, unit.columns, events)
+        )
         restarts.begin(unit.key, terms)
         each.restart(columns[unit.key], tilts_of([terms]))
         if place < len(asked):  # in between somebody asks

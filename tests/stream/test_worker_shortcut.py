@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.events import Effect
+from stream.refusals import TruncatedTopicError
 from stream.snapshot import Part
 from stream.worker_host import Host
 from stream.worker_routes import Outgoing
@@ -43,8 +47,10 @@ class Hears:
 
     def __init__(self) -> None:
         self.heard: list[bytes] = []
+        self.takes_s = 0.0
 
     def handle(self, value: bytes) -> list[Effect]:
+        time.sleep(self.takes_s)
         self.heard.append(value)
         return []
 
@@ -134,6 +140,42 @@ def test_each_record_is_applied_once_in_the_order_of_the_topic(steps: list[str])
         for ack in slot._acks:
             await ack()
         assert consumer.acknowledged == list(range(len(topic.sent)))
+        assert not slot.ahead
+        running.cancel()
+
+    run(scenario())
+
+
+def test_a_record_that_the_broker_lost_and_gave_its_place_to_another_is_refused() -> None:
+    async def scenario() -> None:
+        host, slot, topic = hearing()
+        running = asyncio.create_task(host.shortcut.run())
+        for value in (b"a", b"b"):
+            await host.send(Outgoing(PANES, 0, None, value))
+        await turns()
+        topic.sent[1] = Outgoing(PANES, 0, None, b"another")
+        consumer = Consumer(host, topic)
+        await consumer.bring()
+        with pytest.raises(TruncatedTopicError, match="has lost records"):
+            await consumer.bring()
+        assert not slot.ahead
+        running.cancel()
+
+    run(scenario())
+
+
+def test_others_have_their_turn_while_much_is_heard() -> None:
+    async def scenario() -> None:
+        host, slot, _ = hearing()
+        slot.core.takes_s = 0.01
+        for number in range(40):
+            await host.send(Outgoing(PANES, 0, None, b"%d" % number))
+        await turns()  # all of it is acknowledged
+        running, heard = asyncio.create_task(host.shortcut.run()), [0]
+        while heard[-1] < 40:
+            await asyncio.sleep(0)
+            heard.append(len(slot.core.heard))
+        assert max(np.diff(heard)) < 20
         running.cancel()
 
     run(scenario())
