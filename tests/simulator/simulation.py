@@ -94,6 +94,7 @@ class Simulation:
             self.happened["renewals"] += worker.decisions.renewals
             self.happened["accepted"] += worker.decisions.accepted
             self.happened["reclaims"] += worker.reclaims
+            self.happened["heard ahead"] += worker.ahead
             self.happened["records twice"] += worker.producer.repeats
         self._compaction.finish()
         self.happened["compacted away"] += self._compaction.removed

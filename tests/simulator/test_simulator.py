@@ -27,6 +27,7 @@ def test_500_seeds_of_faults_say_what_an_undisturbed_run_says() -> None:
         "zombie steps": 15_000,
         "rebalance": 1_000,
         "reclaims": 30,
+        "heard ahead": 5_000,
         "join": 150,
         "starve": 150,
         "again": 150,

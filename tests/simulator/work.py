@@ -68,6 +68,9 @@ class Work:
             readable = self._readable(worker)
             if readable:
                 can.append((10, lambda: self._poll(worker, *self._random.choice(readable))))
+            heard = worker.heard_by_now()
+            if heard:
+                can.append((40, lambda: self._hear_ahead(worker, self._random.choice(heard))))
             if any(slot.may_seal for slot in worker.slots.values()):
                 can.append((1, lambda: self._seal(worker)))
             can += self._told(worker, hears=hears, is_fed=is_fed)
@@ -121,6 +124,10 @@ class Work:
             count = min(count, room)
         self._log.note("poll", worker.name, slot.key, topic, count)
         worker.poll(slot, topic, count)
+
+    def _hear_ahead(self, worker: Worker, slot: Slot) -> None:
+        self._log.note("ahead", worker.name, slot.key)
+        worker.hear_ahead(slot)
 
     def _seal(self, worker: Worker) -> None:
         worker.seal(self._random.choice([s for s in worker.slots.values() if s.may_seal]))

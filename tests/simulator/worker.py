@@ -68,6 +68,8 @@ class Worker:
         self.knows_the_end = False
         self.journal = Journal()
         self.reclaims = 0
+        self.ahead = 0  # records heard before they were fetched
+        self._said: dict[Place, deque[tuple[Promise, bytes | None]]] = {}  # between stages
         self.journal_at = dict.fromkeys(range(scenario.partitions), 0)
         self._decisions: deque[MaturityDecision] = deque()
         self.scenario = scenario
@@ -97,6 +99,30 @@ class Worker:
                 self.perform(slot, slot.core.handle(entry.value))
                 slot.offsets[topic] = entry.offset + 1
                 slot.is_dirty = True
+
+    def heard_by_now(self) -> list[Slot]:
+        """Slots whose next record this worker has sent itself, and the broker has: it need not be
+        fetched."""
+        return [slot for slot in self.slots.values() if not slot.is_locked and self._knows(slot)]
+
+    def _knows(self, slot: Slot) -> bool:
+        place, at = slot.places()[0], next(iter(slot.offsets.values()))
+        said = self._said.get(place, deque())
+        while said and said[0][0].is_settled:
+            offset = said[0][0].offset
+            if offset is not None and offset >= at:
+                return offset == at
+            said.popleft()
+        return False
+
+    def hear_ahead(self, slot: Slot) -> None:
+        (place,) = slot.places()
+        _, value = self._said[place].popleft()
+        assert value is not None
+        self.perform(slot, slot.core.handle(value))
+        slot.offsets[place[0]] += 1
+        slot.is_dirty = True
+        self.ahead += 1
 
     def _source_batch(self, slot: Slot, place: Place, entries: list[Any]) -> None:
         topic = place[0]
@@ -162,6 +188,8 @@ class Worker:
             sent = self.producer.send(place, out.value, key=out.key, headers=out.headers)
             slot.outputs.append(sent)
             slot.is_dirty = True
+            if place[0] in INPUTS[MODELS] + INPUTS[ALERTS]:
+                self._said.setdefault(place, deque()).append((sent, out.value))
 
     # -- the journal
 
@@ -250,6 +278,7 @@ class Worker:
         """Everything leaves; what was handed to the producer is still on its way."""
         slots = list(self.slots.values())
         self.slots, self.tasks, self.assigned, self.takeovers = {}, [], set(), 0
+        self._said = {}
         self.watch.forget()
         self.decisions.is_looking = False
         return slots
