@@ -249,8 +249,8 @@ def _likely(k: npt.ArrayLike, n: npt.ArrayLike, tau: Floats, z: Floats) -> Inter
 def _end(rate: float, room: float, far: float) -> float:
     """The rate nearest to `far` against which a value of `rate` tells no more than `room` nats.
 
-    By Newton's steps, each within the halves that are left of where it must lie: four or five of
-    them. A number at a time: there are few, and fifty halvings of arrays took a hundred times as
+    By Newton's steps, each within what is left of where it must lie: most often four or five of
+    them. A number at a time: there are few, and fifty halvings of arrays took some sixty times as
     long.
     """
     if rate == far:

@@ -155,7 +155,7 @@ def is_alike(ordered: Doubles, values: Doubles, p: float) -> bool:
 
 def _least_distance(ordered: Doubles, values: Doubles) -> float:
     """What Kolmogorov-Smirnov is at least, by the middle one of the values: those that are far off
-    are found so in a fifth of the time."""
+    are found so in a third of the time."""
     at = len(values) // 2
     middle = np.partition(values, at)[at]
     low, high = (int(np.searchsorted(ordered, middle, side)) for side in ("left", "right"))

@@ -30,7 +30,7 @@ Group = tuple[str, str, str, str]
 _PLAIN_NUMBERS = frozenset({float, int, bool})
 
 
-@dataclass(slots=True, eq=False)  # nobody changes one; to make a frozen one takes 3 times as long
+@dataclass(slots=True, eq=False)  # nobody changes one; to make a frozen one takes twice as long
 class Column:
     kind: NDArray[np.uint8]
     bits: NDArray[np.uint64]

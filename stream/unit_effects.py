@@ -78,15 +78,11 @@ def moved_as_a_whole(one: Watched, x: Ints, n: Ints, looks: float) -> float:
     of one bin. 0 of what has no bins."""
     if one.unit.measure != "shape":
         return 0.0
-    return float(interval_of(one, x, n, looks).estimate)
-
-
-def interval_of(one: Watched, x: Ints, n: Ints, looks: float) -> Interval:
-    """The difference to the reference of how things are now: in the terms of its floor."""
-    return _interval(one, one.baseline, x, n, looks)
+    return float(_interval(one, one.baseline, x, n, looks).estimate)
 
 
 def _interval(one: Watched, before: Baseline, x: Ints, n: Ints, looks: float) -> Interval:
+    """The difference to the reference of how things are now: in the terms of its floor."""
     unit, tau = one.unit, max(one.tau)
     if unit.measure == "shift":
         return score_difference(x[0], n[0], before.n[0], tau=tau, level=SURE, anytime=looks)

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any, Protocol
 
 from aiokafka import TopicPartition
-from xxhash import xxh3_64_intdigest
 
 from stream.alert_stage import AlertStage
 from stream.checkpoint import CheckpointError, Layout
@@ -148,11 +147,8 @@ class Host:
             if is_next:
                 await self.perform(slot, _handle(slot, topic, offset, value))
             if ack is None and is_next:
-                slot.ahead[offset] = xxh3_64_intdigest(value)
-            elif slot.ahead and slot.ahead.pop(offset, None) not in {
-                None,
-                xxh3_64_intdigest(value),
-            }:
+                slot.heard_ahead(offset, value)
+            elif ack is not None and slot.heard_another(offset, value):
                 place = TopicPartition(topic, slot.partition)
                 raise truncated(place, offset, slot.offsets[topic])
             slot.applied(topic, offset + 1, len(value) if is_next else 0, ack)

@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from xxhash import xxh3_64_intdigest
+
 from stream.blobs import Kept
 from stream.checkpoint import Layout, Point, Record, Writing
 from stream.rules import Rules
@@ -176,6 +178,15 @@ class Slot(Generic[Core]):
         self._is_dirty = True
         if ack is not None:
             self._acks.append(ack)
+
+    def heard_ahead(self, offset: int, value: bytes) -> None:
+        """This record was applied before the consumer brings it."""
+        self.ahead[offset] = xxh3_64_intdigest(value)
+
+    def heard_another(self, offset: int, value: bytes) -> bool:
+        """Whether what the consumer brings is not what was applied ahead of it at this offset."""
+        was = self.ahead.pop(offset, None)
+        return was is not None and was != xxh3_64_intdigest(value)
 
     def touched(self) -> None:
         """The state changed without an input or an output."""
