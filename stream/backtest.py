@@ -15,7 +15,7 @@ import msgspec
 from stream.backtest_files import FileHistory
 from stream.cli_output import FAILURE, USAGE, say, tell
 from stream.history import History, HistoryError, Meter
-from stream.pipeline import Pipeline, imbalance
+from stream.pipeline import RELEASE_EVERY, Pipeline, imbalance
 from stream.records import encode
 from stream.reference import Reference
 from stream.settings import Settings
@@ -30,7 +30,6 @@ class Wanted:
     actions: Path | None = None
 
 
-_RELEASE_EVERY = 20_000  # records
 _LISTED = 1_000  # dead letters listed in the summary; all are counted
 
 
@@ -97,7 +96,7 @@ def _pipeline(settings: Settings) -> Pipeline:
         settings.rules(),
         settings.partitions,
         include_payload=settings.dead_letters.payload,
-        release_every=_RELEASE_EVERY,
+        release_every=RELEASE_EVERY,
     )
 
 

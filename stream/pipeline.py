@@ -33,6 +33,7 @@ from stream.wire import MaturityDecision, Renewed, Shed, decode_journal, encode_
 
 Ledger = dict[str, dict[str, int]]
 _AWAKE = 8 * AWAKE  # of a partition: a backtest is soon over, and has a machine to itself
+RELEASE_EVERY = 64_000  # records, where nobody waits for alerts
 
 
 class Pipeline:

@@ -24,7 +24,7 @@ from stream.events import EventTime, Records
 from stream.judgement import DELAY
 from stream.pane_kinds import PaneKind, is_judged
 from stream.panes import PaneTable
-from stream.pipeline import Pipeline
+from stream.pipeline import RELEASE_EVERY, Pipeline
 from stream.profile import Profile
 from stream.reference import Reference
 from stream.reference_builder import ReferenceBuilder
@@ -138,7 +138,7 @@ def _built(
     if not source:
         raise ValueError("--of: what the files hold, such as training")
     builders = _Builders(rules, bool(outcomes))
-    pipeline = Pipeline(rules, 1, observe=builders.observe, release_every=20_000)
+    pipeline = Pipeline(rules, 1, observe=builders.observe, release_every=RELEASE_EVERY)
     last_ms = 0
     for side, paths in (("predictions", predictions), ("outcomes", outcomes)):
         last_ms = max(last_ms, _feed(pipeline, side, paths))  # type: ignore[arg-type]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from stream import record_columns
 
 _kafka_tests: Counter[str] = Counter()
+_OF_WORKERS = ("tests/chaos/", "tests/integration/")
 _IN_CI = os.environ.get("CI") == "true"
 
 
@@ -34,6 +37,19 @@ def _said_of_kafka() -> str:
         consequence = "a failure in CI" if _IN_CI else "set LEEWAY_TEST_BOOTSTRAP to run them"
         return f"real Kafka: none to be had, {skipped} tests skipped ({consequence})"
     return f"real Kafka: {ran} tests ran on it" if ran else "real Kafka: no test asked for it"
+
+
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """The tests of a file in one process, and all that run workers: one broker serves them, and
+    they wait for seconds, in which the others compute."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = nodeid.partition("::")[0]
+        return "workers" if file.startswith(_OF_WORKERS) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByFile(config, log)
 
 
 @pytest.fixture

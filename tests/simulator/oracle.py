@@ -11,7 +11,7 @@ import msgspec
 
 from stream.events import Records
 from stream.model_stage import ModelStage
-from stream.pipeline import Pipeline
+from stream.pipeline import RELEASE_EVERY, Pipeline
 from stream.records import encode
 from stream.replay import ReplayedJournal
 from stream.replay import _valid as valid
@@ -34,7 +34,6 @@ from tests.streams import Side, feed
 
 _SIDE_ORDER: tuple[Side, Side] = ("predictions", "outcomes")
 _REMEMBERED = 64  # answers
-_RELEASE_EVERY = 20_000  # records, as in the backtest
 _LARGEST_BATCH = 30
 
 
@@ -86,7 +85,7 @@ def undisturbed(
     """`entries`: (offset, entry) of the journal, each partition in its order. `random` draws
     batches and an order of the partitions; without it all of one is fed, then all of the next."""
     replayed = ReplayedJournal(entries)
-    pipeline = Pipeline(scenario.rules, scenario.partitions, release_every=_RELEASE_EVERY)
+    pipeline = Pipeline(scenario.rules, scenario.partitions, release_every=RELEASE_EVERY)
     replayed.rules.begin(pipeline)
     replayed.rules.activate(pipeline)
     for side, records, is_last in _batches(scenario, log, random):
