@@ -1,4 +1,5 @@
-"""Says at the end whether a real Kafka took part; in CI its absence is a failure, not a skip."""
+"""Says at the end whether a real Kafka took part; in CI its absence is a failure, not a skip. Deals
+the tests to processes, where there are more than one."""
 
 from __future__ import annotations
 
