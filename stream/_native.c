@@ -104,10 +104,8 @@ static bool code_stored(Grown *codes, Py_ssize_t row, int32_t code)
     return pushed(codes, &code, sizeof code);
 }
 
-#define CELLS_AHEAD 131072 /* for which there is room made in one go */
-
-/* One usable event into row `row`; false if there is no room for it. `left`: records, with its own. */
-static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool prediction, size_t left)
+/* One usable event into row `row`; false if there is no room for it. */
+static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool prediction)
 {
     int32_t shape = NONE;
     int32_t codes[] = {e->model, e->version, e->role};
@@ -121,9 +119,8 @@ static bool stored(Batch *b, Array *arrays, Py_ssize_t row, const Event *e, bool
         shape = shape_of(b, given);
         size_t count = b->cells.used / sizeof(Cell);
         const Cell *cells = (const Cell *)b->cells.data;
-        const size_t ahead = count * left < CELLS_AHEAD ? count * left : CELLS_AHEAD;
-        uint8_t *kind = grown(&b->kind, ahead > count ? ahead : count);
-        uint64_t *bits = grown(&b->bits, (ahead > count ? ahead : count) * sizeof(uint64_t));
+        uint8_t *kind = grown(&b->kind, count);
+        uint64_t *bits = grown(&b->bits, count * sizeof(uint64_t));
         if (shape == NONE || !kind || !bits)
             return false;
         if ((e->feature_set != NONE || b->feature_sets.used) &&
@@ -198,7 +195,7 @@ static void read_all(Batch *b, PyObject *values, Py_ssize_t longest, Array *arra
             e.role = champion;
             ok = champion != NONE;
         }
-        if (ok && stored(b, arrays, *rows, &e, prediction, (size_t)(count - place))) {
+        if (ok && stored(b, arrays, *rows, &e, prediction)) {
             SET(arrays[PLACE], int64_t, *rows, place);
             ++*rows;
         } else {
