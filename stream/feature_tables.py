@@ -88,7 +88,8 @@ def _summarise(
     ]
     kind = np.concatenate([column.kind for column in ordered])
     bits = np.concatenate([column.bits for column in ordered])
-    pane = _in_the_whole(of, starts[:-1])
+    rows = [len(group.pane) for group in of]
+    pane = np.concatenate([group.pane for group in of]) + np.repeat(starts[:-1], rows)
     total, together = int(starts[-1]), Column(kind, bits)
     whole = _natively([together], None, pane, total, max_categories)
     if whole is None:
@@ -100,14 +101,6 @@ def _summarise(
     firsts = [i for i, place in enumerate(places) if i == 0 or place != places[i - 1]]
     cuts = [int(starts[i]) for i in (*firsts, len(places))]
     yield from zip((places[i] for i in firsts), dealt(whole, cuts), strict=True)
-
-
-def _in_the_whole(of: Sequence[Cells], starts: Ints) -> Ints:
-    """The pane of each row of these columns; `starts`: the first of each of them."""
-    if all(group is of[0] for group in of):
-        return (starts[:, None] + of[0].pane).reshape(-1)
-    rows = [len(group.pane) for group in of]
-    return np.concatenate([group.pane for group in of]) + np.repeat(starts, rows)
 
 
 def _natively(
