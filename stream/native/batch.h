@@ -24,6 +24,14 @@ typedef struct {
     uint64_t bits;
 } Cell;
 
+#define FAMILIAR 128 /* 1 << (64 - 57) */
+
+/* A short text that was a feature's value before, and its hash; none while `text` is 0. */
+typedef struct {
+    Short text;
+    uint64_t hash;
+} Familiar;
+
 typedef struct {
     Scanner s;
     Chunk *arena;
@@ -33,6 +41,7 @@ typedef struct {
     Grown cells;  /* of the record that is read */
     Grown order;  /* what stood between the last record's features, in its order */
     Between fields[MOST_FIELDS]; /* and between its fields */
+    Familiar familiar[FAMILIAR]; /* values of features, each where it belongs, the latest there */
     Minute minute;
     Grown shape;  /* the key of a shape, while it is made */
     Grown kind, bits;

@@ -16,9 +16,23 @@ static inline bool number_cell(Scanner *s, Cell *cell)
     return true;
 }
 
+/* Texts of features come again and again: where one is short, to know it again is quicker than to
+ * hash it and look for it. */
 static inline bool text_cell(Batch *b, Cell *cell)
 {
     Text t;
+    Short is;
+    const size_t n = short_at(&b->s, &is);
+    Familiar *before = NULL;
+    cell->kind = TEXT;
+    if (n) {
+        before = b->familiar + ((is.first ^ is.second * PMX_2) * PMX_1 >> 57);
+        if (before->text.first == is.first && before->text.second == is.second) {
+            b->s.p += n;
+            cell->bits = before->hash;
+            return true;
+        }
+    }
     if (!text(&b->s, &t) || t.n > XXH3_LONGEST)
         return false;
     int32_t code = code_of(&b->texts, t, entry(&b->texts, cell->name)->last_value, NULL);
@@ -27,8 +41,9 @@ static inline bool text_cell(Batch *b, Cell *cell)
     Entry *value = entry(&b->texts, code);
     value->is_value = true;
     entry(&b->texts, cell->name)->last_value = code;
-    cell->kind = TEXT;
     cell->bits = value->hash;
+    if (before)
+        *before = (Familiar){is, value->hash};
     return true;
 }
 

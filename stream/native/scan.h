@@ -123,18 +123,25 @@ static inline bool is_utf8(const uint8_t *p, size_t n)
 
 static inline bool ends_plain(uint8_t c) { return c < 0x20 || c == '"' || c == '\\'; }
 
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+/* Of eight bytes: the lowest bit set is of the first that ends plain text, 0 where none does. */
+static inline uint64_t ends_among(uint64_t eight)
+{
+    const uint64_t ones = 0x0101010101010101ULL, highs = 0x8080808080808080ULL;
+    const uint64_t quote = eight ^ ones * '"', escape = eight ^ ones * '\\';
+    return (((quote - ones) & ~quote) | ((escape - ones) & ~escape) | /* one that is 0, or */
+            ((eight - ones * 0x20) & ~eight)) & highs;                /* is below a blank */
+}
+#endif
+
 /* The first byte at or behind `p` that ends plain text. */
 static inline const uint8_t *plain_end(const uint8_t *p, const uint8_t *end)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    const uint64_t ones = 0x0101010101010101ULL, highs = 0x8080808080808080ULL;
     for (; end - p >= 8; p += 8) {
         uint64_t eight;
         memcpy(&eight, p, 8);
-        const uint64_t quote = eight ^ ones * '"', escape = eight ^ ones * '\\';
-        const uint64_t found = /* the lowest bit set is of the first that is 0, or below a blank */
-            (((quote - ones) & ~quote) | ((escape - ones) & ~escape) |
-             ((eight - ones * 0x20) & ~eight)) & highs;
+        const uint64_t found = ends_among(eight);
         if (found)
             return p + __builtin_ctzll(found) / 8;
     }
@@ -144,6 +151,40 @@ static inline const uint8_t *plain_end(const uint8_t *p, const uint8_t *end)
     while (!ends_plain(*p))
         p++;
     return p;
+}
+
+/* A plain text of 1 to 15 bytes as two integers, zeros behind it: what says all of it. */
+typedef struct {
+    uint64_t first, second;
+} Short;
+
+/* The text at the scanner, if it is short and plain: its bytes and both quotes; else 0. */
+static inline size_t short_at(const Scanner *s, Short *to)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    const uint8_t *p = s->p + 1;
+    size_t n;
+    if (*s->p != '"' || s->end - p < 16)
+        return 0;
+    memcpy(to, p, 16);
+    uint64_t found = ends_among(to->first);
+    if (found) {
+        n = (size_t)__builtin_ctzll(found) / 8;
+        to->first &= (1ULL << 8 * n) - 1;
+        to->second = 0;
+    } else {
+        found = ends_among(to->second);
+        if (!found)
+            return 0;
+        n = (size_t)__builtin_ctzll(found) / 8;
+        to->second &= (1ULL << 8 * n) - 1;
+        n += 8;
+    }
+    return n && p[n] == '"' ? n + 2 : 0;
+#else
+    (void)s, (void)to;
+    return 0;
+#endif
 }
 
 static inline int hex(uint8_t c)
