@@ -8,6 +8,11 @@ static inline bool number_cell(Scanner *s, Cell *cell)
 {
     Number n;
     double value;
+    if (is_short_decimal(s, &value)) {
+        cell->kind = NUMBER;
+        memcpy(&cell->bits, &value, sizeof value);
+        return true;
+    }
     if (!number(s, &n) || !number_value(&n, &value))
         return false;
     cell->kind = fabs(value) <= LARGEST_NUMBER ? NUMBER : OTHER;

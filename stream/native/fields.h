@@ -43,6 +43,8 @@ static inline bool optional_number(Scanner *s, double *value)
         *value = NAN;
         return WORD(s, "null");
     }
+    if (is_short_decimal(s, value))
+        return true;
     return number(s, &n) && number_value(&n, value) && !(n.negative && *value == 0);
 }
 

@@ -48,6 +48,62 @@ static const uint8_t *counted_digits(const uint8_t *p, Number *n)
     return p;
 }
 
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define ZEROS 0x3030303030303030ULL
+
+/* Of eight bytes, a digit each once ZEROS are taken off (exclusively or), which are none: the highest
+ * bit of each. */
+static inline uint64_t others_among(uint64_t eight)
+{
+    return ((eight + 0x7676767676767676ULL) | eight) & 0x8080808080808080ULL;
+}
+
+/* What eight digits say, the first in the lowest byte. */
+static inline uint64_t eight_digits(uint64_t eight)
+{
+    eight = eight * 10 + (eight >> 8);
+    return ((eight & 0x000000FF000000FFULL) * 0x000F424000000064ULL +
+            (eight >> 16 & 0x000000FF000000FFULL) * 0x0000271000000001ULL) >> 32;
+}
+#endif
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && FLT_EVAL_METHOD == 0
+/* A number as most are, with a point and of up to eight characters beside its sign, but not zero: as
+ * one integer of 64 bits. What follows it, or NULL where it is another, which may be one. */
+static inline __attribute__((always_inline)) const uint8_t *short_decimal(const uint8_t *p, const uint8_t *end, double *value)
+{
+    const bool negative = *p == '-';
+    uint64_t eight, m;
+    p += negative;
+    if (end - p < 8)
+        return NULL;
+    memcpy(&eight, p, 8);
+    eight ^= ZEROS;
+    uint64_t others = others_among(eight);
+    const unsigned whole = others ? (unsigned)__builtin_ctzll(others) / 8 : 8; /* digits */
+    others &= others - 1;
+    const unsigned n = others ? (unsigned)__builtin_ctzll(others) / 8 : 8; /* characters */
+    const uint8_t next = p[n];
+    if (whole - 1 > 6 || p[whole] != '.' || n - whole < 2 || (whole > 1 && *p == '0') || is_digit(next) ||
+        next == '.' || (next | 0x20) == 'e')
+        return NULL;
+    const uint64_t before = (1ULL << 8 * whole) - 1;
+    eight = (eight & before) | (eight >> 8 & ~before); /* without the point */
+    m = eight_digits(eight << 8 * (9 - n));            /* zeros before them */
+    double size = (double)m / TENS[n - whole - 1];
+    uint64_t bits; /* as often below zero as not: no branch */
+    memcpy(&bits, &size, 8);
+    bits |= (uint64_t)negative << 63;
+    memcpy(value, &bits, 8);
+    return m ? p + n : NULL;
+}
+#else
+static inline const uint8_t *short_decimal(const uint8_t *p, const uint8_t *end, double *value)
+{
+    return (void)p, (void)end, (void)value, NULL;
+}
+#endif
+
 /* As many digits as stand at `p`, eight at a time where so many bytes are left: behind m. */
 static inline __attribute__((always_inline)) const uint8_t *more_digits(const uint8_t *p, const uint8_t *end, uint64_t *m)
 {
@@ -56,16 +112,12 @@ static inline __attribute__((always_inline)) const uint8_t *more_digits(const ui
     while (end - p >= 8) {
         uint64_t eight;
         memcpy(&eight, p, 8);
-        eight ^= 0x3030303030303030ULL; /* a digit is below 10 now */
-        const uint64_t others = ((eight + 0x7676767676767676ULL) | eight) & 0x8080808080808080ULL;
+        eight ^= ZEROS; /* a digit is below 10 now */
+        const uint64_t others = others_among(eight);
         const int count = others ? __builtin_ctzll(others) / 8 : 8;
         if (!count)
             return p;
-        eight <<= 64 - 8 * count; /* zeros before them */
-        eight = eight * 10 + (eight >> 8);
-        eight = ((eight & 0x000000FF000000FFULL) * 0x000F424000000064ULL +
-                 (eight >> 16 & 0x000000FF000000FFULL) * 0x0000271000000001ULL) >> 32;
-        *m = *m * SCALE[count] + eight;
+        *m = *m * SCALE[count] + eight_digits(eight << (64 - 8 * count)); /* zeros before them */
         p += count;
         if (count < 8)
             return p;

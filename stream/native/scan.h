@@ -320,6 +320,14 @@ static inline __attribute__((always_inline)) bool number(Scanner *s, Number *n)
     return true;
 }
 
+static inline __attribute__((always_inline)) bool is_short_decimal(Scanner *s, double *value)
+{
+    const uint8_t *behind = short_decimal(s->p, s->end, value);
+    if (behind)
+        s->p = behind;
+    return behind;
+}
+
 /* -- structure */
 
 /* Before a member of an object or array: true if there is one; at its end `*closed` is set, and
