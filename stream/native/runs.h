@@ -7,6 +7,7 @@
 #include "memory.h"
 
 #define MOST_COLUMNS 64
+#define MOST_MERGED 8 /* runs that rise: more are sorted anew */
 
 typedef struct {
     uint64_t key;
@@ -65,6 +66,48 @@ static bool sorted_by_key(Keyed **of, size_t n)
     PyMem_Free(next);
     PyMem_Free(from);
     *of = to;
+    return true;
+}
+
+/* Two runs that rise, one behind the other, as one; of equal keys those of the first come first. */
+static void two_runs_merged(const Keyed *first, const Keyed *second, const Keyed *end, Keyed *to)
+{
+    const Keyed *a = first, *b = second;
+    while (a < second && b < end) { /* which comes next is a matter of chance: no branch */
+        const Py_ssize_t later = b->key < a->key;
+        *to++ = a[(b - a) & -later];
+        a += 1 - later;
+        b += later;
+    }
+    memcpy(to, a, (size_t)(second - a) * sizeof *to);
+    memcpy(to + (second - a), b, (size_t)(end - b) * sizeof *to);
+}
+
+/* Runs that rise, one behind the other: run i begins at starts[i], the last ends at starts[runs].
+ * Sorted by key, as they came where keys are equal. False where there is no room. */
+static bool runs_merged(Keyed **of, size_t *starts, size_t runs)
+{
+    Keyed *from = *of, *to = PyMem_Malloc(starts[runs] * sizeof *to + 1);
+    if (!to)
+        return false;
+    while (runs > 1) {
+        const size_t pairs = runs / 2;
+        for (size_t i = 0; i < pairs; i++)
+            two_runs_merged(from + starts[2 * i], from + starts[2 * i + 1], from + starts[2 * i + 2], to + starts[2 * i]);
+        if (runs % 2)
+            memcpy(to + starts[runs - 1], from + starts[runs - 1],
+                   (starts[runs] - starts[runs - 1]) * sizeof *to);
+        for (size_t i = 1; i <= pairs; i++)
+            starts[i] = starts[2 * i];
+        if (runs % 2)
+            starts[pairs + 1] = starts[runs];
+        runs = pairs + runs % 2;
+        Keyed *before = from;
+        from = to;
+        to = before;
+    }
+    PyMem_Free(to);
+    *of = from;
     return true;
 }
 
@@ -135,50 +178,61 @@ static bool cells_held(Parts *p, PyObject *columns, const Py_ssize_t *sizes)
     return true;
 }
 
-static inline const char *cell_at(const Py_buffer *cells, size_t row)
-{
-    return (const char *)cells->buf + (Py_ssize_t)row * cells->strides[0];
-}
-
 /* The rows that are taken; sorted by their keys, the first column, if that is asked for. */
 static bool ordered(Parts *p, bool sorts)
 {
+    size_t starts[MOST_MERGED + 1] = {0}; /* of runs that rise */
+    size_t runs = 0, at = 0;
+    uint64_t before = 0;
     p->order = PyMem_Malloc(p->n * sizeof *p->order + 1);
     if (!p->order)
         return false;
-    bool rises = true;
-    uint64_t before = 0;
-    size_t at = 0;
     for (Py_ssize_t i = 0; i < p->parts; i++) {
         const int64_t *live = p->live[i].buf;
         const bool picks = p->live[i].obj;
+        const char *first = p->cells[i].buf;
+        const Py_ssize_t apart = p->cells[i].strides[0];
         const size_t n = picks ? (size_t)p->live[i].len / 8 : p->rows[i];
         for (size_t k = 0; k < n; k++) {
             const size_t row = picks ? (size_t)live[k] : k;
             uint64_t key = 0;
             if (sorts)
-                memcpy(&key, cell_at(&p->cells[i], row), 8);
-            p->order[at++] = (Keyed){key, (uint32_t)i, (uint32_t)row};
-            rises &= key >= before;
+                memcpy(&key, first + (Py_ssize_t)row * apart, 8);
+            if (key < before && ++runs < MOST_MERGED)
+                starts[runs] = at;
             before = key;
+            p->order[at++] = (Keyed){key, (uint32_t)i, (uint32_t)row};
         }
     }
-    return !sorts || rises || sorted_by_key(&p->order, p->n);
+    if (!sorts || !runs)
+        return true;
+    if (++runs > MOST_MERGED)
+        return sorted_by_key(&p->order, p->n);
+    starts[runs] = at;
+    return runs_merged(&p->order, starts, runs);
 }
+
+/* Where the cells of a part begin, and how far apart they are: side by side, as many are asked for. */
+typedef struct {
+    const char *first;
+    Py_ssize_t apart;
+} Place;
 
 #define TAKEN(type)                                                                                 \
     do {                                                                                            \
-        type *to = (type *)PyBytes_AS_STRING(made), differ = 0;                                     \
-        const Py_buffer *of = &p->cells[c * p->parts];                                              \
-        if (p->parts == 1 && of->strides[0] == size)                                                \
+        type *to = (type *)PyBytes_AS_STRING(made);                                                 \
+        size_t same = 1;                                                                            \
+        if (p->parts == 1 && place->apart == size)                                                  \
             for (size_t i = 0; i < p->n; i++)                                                       \
-                to[i] = ((const type *)of->buf)[p->order[i].row];                                   \
+                to[i] = ((const type *)place->first)[order[i].row];                                 \
         else                                                                                        \
-            for (size_t i = 0; i < p->n; i++)                                                       \
-                memcpy(to + i, cell_at(&of[p->order[i].part], p->order[i].row), sizeof *to);        \
-        for (size_t i = 0; i < p->n; i++)                                                           \
-            differ |= to[i] ^ to[0];                                                                \
-        alike = p->n && !differ;                                                                    \
+            for (size_t i = 0; i < p->n; i++) {                                                     \
+                const Place *of = place + order[i].part;                                            \
+                memcpy(to + i, of->first + (Py_ssize_t)order[i].row * of->apart, sizeof *to);       \
+            }                                                                                       \
+        while (same < p->n && to[same] == to[0])                                                    \
+            same++;                                                                                 \
+        alike = same == p->n;                                                                       \
     } while (0)
 
 /* All parts have one cell, and the same. */
@@ -197,15 +251,25 @@ static PyObject *column_taken(const Parts *p, Py_ssize_t c, Py_ssize_t size)
     if (alike_in_all(p, c, size))
         return PyBytes_FromStringAndSize(p->cells[c * p->parts].buf, size);
     PyObject *made = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)p->n * size);
+    Place *place = PyMem_Malloc((size_t)p->parts * sizeof *place);
+    const Keyed *order = p->order;
     bool alike = false;
-    if (!made)
-        return NULL;
+    if (!made || !place) {
+        Py_XDECREF(made);
+        PyMem_Free(place);
+        return PyErr_NoMemory();
+    }
+    for (Py_ssize_t i = 0; i < p->parts; i++) {
+        const Py_buffer *of = &p->cells[c * p->parts + i];
+        place[i] = (Place){of->buf, of->strides[0]};
+    }
     if (size == 8)
         TAKEN(uint64_t);
     else if (size == 4)
         TAKEN(uint32_t);
     else
         TAKEN(uint8_t);
+    PyMem_Free(place);
     if (alike)
         _PyBytes_Resize(&made, size); /* NULL where that fails */
     return made;
