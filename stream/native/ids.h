@@ -50,14 +50,18 @@ static bool ids_held(KnownIds *ids, PyObject *run)
 static void ids_met(const KnownIds *ids, const uint64_t *id, const int64_t *before, uint8_t *is_new, size_t n)
 {
     const uint64_t *keys = ids->of[ID_KEY].buf;
-    for (size_t i = 0; i < n; i++) {
-        const uint64_t key = id[2 * i];
-        if (!may_have(&ids->of[ID_BITMAP], ids->shift, key))
-            continue;
-        for (size_t row = first_row(keys, ids->rows, key); row < ids->rows && keys[row] == key; row++)
-            if (id_cell(ids, ID_CHECK, row) == id[2 * i + 1] &&
-                (int64_t)id_cell(ids, ID_EXPIRES, row) >= before[i])
-                is_new[i] = 0;
+    uint16_t place[SIEVED];
+    for (size_t first = 0; first < n; first += SIEVED) {
+        const size_t some = n - first < SIEVED ? n - first : SIEVED;
+        const size_t found = sieved(&ids->of[ID_BITMAP], ids->shift, id + 2 * first, 2, some, keys, ids->rows, place);
+        for (size_t at = 0; at < found; at++) {
+            const size_t i = first + place[at];
+            const uint64_t key = id[2 * i];
+            for (size_t row = first_row(keys, ids->rows, key); row < ids->rows && keys[row] == key; row++)
+                if (id_cell(ids, ID_CHECK, row) == id[2 * i + 1] &&
+                    (int64_t)id_cell(ids, ID_EXPIRES, row) >= before[i])
+                    is_new[i] = 0;
+        }
     }
 }
 

@@ -78,16 +78,20 @@ static bool met_in(const Meetings *m, Outcomes *o, Counting *counts)
 {
     const uint64_t *keys = o->column[OUTCOME_KEY].buf;
     uint64_t before = UINT64_MAX;
+    uint16_t place[SIEVED];
     size_t low = 0;
-    for (size_t i = 0; i < m->rows; i++) {
-        const uint64_t key = m->key[i];
-        if (!may_have(&o->bitmap, o->shift, key))
-            continue;
-        low = key < before ? first_row(keys, o->rows, key) : not_below(keys, low, o->rows, key);
-        before = key;
-        for (size_t row = low; row < o->rows && keys[row] == key; row++)
-            if (!met_one(m, i, o, row, &counts[i]))
-                return false;
+    for (size_t first = 0; first < m->rows; first += SIEVED) {
+        const size_t some = m->rows - first < SIEVED ? m->rows - first : SIEVED;
+        const size_t found = sieved(&o->bitmap, o->shift, m->key + first, 1, some, keys, o->rows, place);
+        for (size_t at = 0; at < found; at++) {
+            const size_t i = first + place[at];
+            const uint64_t key = m->key[i];
+            low = key < before ? first_row(keys, o->rows, key) : not_below(keys, low, o->rows, key);
+            before = key;
+            for (size_t row = low; row < o->rows && keys[row] == key; row++)
+                if (!met_one(m, i, o, row, &counts[i]))
+                    return false;
+        }
     }
     return true;
 }

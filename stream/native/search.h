@@ -44,6 +44,23 @@ static inline bool may_have(const Py_buffer *bitmap, unsigned shift, uint64_t ke
                             ((const uint8_t *)bitmap->buf)[slot >> 3] >> (slot & 7) & 1);
 }
 
+#define SIEVED 256 /* keys at once */
+
+/* Of up to SIEVED keys, `apart` words from each other, those whose prefix occurs: their places. Where
+ * they would be in the sorted column is asked for now. */
+static inline size_t sieved(const Py_buffer *bitmap, unsigned shift, const uint64_t *key, size_t apart,
+                            size_t n, const uint64_t *keys, size_t rows, uint16_t *place)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) { /* whether one does is a matter of chance: no branch */
+        place[found] = (uint16_t)i;
+        found += may_have(bitmap, shift, key[i * apart]);
+    }
+    for (size_t i = 0; i < found; i++)
+        __builtin_prefetch(keys + (size_t)((unsigned __int128)key[place[i] * apart] * rows >> 64));
+    return found;
+}
+
 /* The buffer of an object; none for None. */
 static inline bool is_buffer(PyObject *object, Py_buffer *to)
 {
