@@ -27,11 +27,13 @@ from stream.columns import (
 )
 from stream.identity import MODEL, VERSION, Hashes, hash_id
 from stream.judgement import HAS_LABEL, HAS_SCORE, HAS_VALUE
-from stream.run import Columns
+from stream.run import Columns, alike
 
 _REVISION_STEP = np.uint64(0x9E3779B97F4A7C15)  # odd: distinct revisions give distinct keys
 HAS_LATENCY, HAS_FEATURE_SET = 8, 16  # beside the HAS_ flags of `judgement`
 FEATURE_SET = "prediction:feature_set"
+_CLAIMED = np.uint8(HAS_LABEL | HAS_SCORE | HAS_VALUE)
+_FIRST = np.zeros(1, np.intp)
 Rows = NDArray[np.intp]
 Floats = NDArray[np.float64]
 Cell = TypeVar("Cell", bound=np.generic)
@@ -79,6 +81,17 @@ class Said:
     def is_something(self) -> NDArray[np.bool_]:
         """Whether a label, a score or a value is given."""
         return self.has_label | ~np.isnan(self.score) | ~np.isnan(self.value)
+
+    def claimed(self, given: int) -> Columns:
+        """As the join needs them, of rows that all give just this."""
+        count = len(self.label)
+        none = alike(np.uint64(0), count), alike(np.float64(0), count)
+        return {
+            "has": alike(np.uint8(given) & _CLAIMED, count),
+            "label": self.label if given & HAS_LABEL else none[0],
+            "score": self.score if given & HAS_SCORE else none[1],
+            "value": self.value if given & HAS_VALUE else none[1],
+        }
 
     def take(self, rows: Rows) -> Said:
         return Said(
@@ -223,11 +236,19 @@ class PredictionColumns:
         """Of (model_id, model_version, role, prediction_id), from the keys of the join."""
         return _with_each(keys, [_version_hash(*group[1:3]) for group in self.groups], self.group)
 
+    def says_something(self) -> NDArray[np.bool_]:
+        """Whether a label, a score or a value is given."""
+        if len(self.shapes) == 1:
+            return self.said.take(_FIRST).is_something()
+        return self.said.is_something()
+
     def claims(self) -> Columns:
         """As the join needs them."""
         said = self.said
+        if len(self.shapes) == 1:
+            return said.claimed(int(said.take(_FIRST).given()[0]))
         return {
-            "has": said.given() & np.uint8(HAS_LABEL | HAS_SCORE | HAS_VALUE),
+            "has": said.given() & _CLAIMED,
             "label": said.label,
             "score": _or_zero(said.score),
             "value": _or_zero(said.value),

@@ -48,14 +48,16 @@ class Intake:
         if len(columns.place) < len(record_ms):
             record_ms = record_ms[columns.place]
         judged = self.marks[side].observe(columns.time_ms, record_ms, self.rules)
-        too_late = np.zeros(len(judged.future), np.bool_)
+        untimely = judged.future
+        future = count = int(np.count_nonzero(untimely))
         if side == "predictions":
-            too_late = late(columns.time_ms, judged.before_ms, self.rules) & ~judged.future
+            untimely = untimely | late(columns.time_ms, judged.before_ms, self.rules)
+            count = int(np.count_nonzero(untimely))
         ledger["consumed"] += len(records.values)
         ledger["dead_lettered"] += dead
-        ledger["future"] += int(np.count_nonzero(judged.future))
-        ledger["late"] += int(np.count_nonzero(too_late))
-        timely = np.flatnonzero(~(judged.future | too_late))
+        ledger["future"] += future
+        ledger["late"] += count - future
+        timely = np.flatnonzero(~untimely) if count else np.arange(len(untimely))
         may_wait = np.ones(len(timely), np.bool_)
         if self.shedding.is_shedding(side):
             offsets = np.array(records.offsets, np.int64)[columns.place[timely]]

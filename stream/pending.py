@@ -19,7 +19,7 @@ from stream import native
 from stream.columns import Group
 from stream.identity import MODEL, hash_id
 from stream.rules import SHADOW, Rules
-from stream.run import Columns, Keys, Mask, Portion, Run, gathered_rows
+from stream.run import Columns, Keys, Mask, Portion, Run, alike, gathered_rows
 from stream.snapshot import Part, must_be_the_same
 from stream.sorted_runs import Found, SortedRuns
 from stream.watermark import BEFORE_ALL_MS, pane_end_ms
@@ -163,7 +163,10 @@ class Pending:
     ) -> NDArray[np.int64]:
         """Of predictions. An age that holds early is never more than the later one, so that what is
         older is due sooner."""
-        ages: NDArray[np.int64] = self.ages(unknown_ms)[codes]
+        by_code = self.ages(unknown_ms)
+        if codes.strides == (0,) and len(codes) and not self.early:
+            return alike(by_code[codes[0]], len(codes))
+        ages: NDArray[np.int64] = by_code[codes]
         if not self.early:
             return ages
         is_early = pane_end_ms(times, self._rules.pane_ms) <= self.borders_ms(codes)

@@ -67,8 +67,8 @@ def prediction_columns(
         columns, asked = typed_columns.familiar_predictions(read, form), read.asked
     else:
         columns, asked = native_parser.prediction_columns(records.values, rules)
-    known = np.array([rules.knows(group[0]) for group in columns.groups], np.bool_)
-    usable = known[columns.group] & columns.said.is_something()
+    usable = _all_known(columns.group, [rules.knows(group[0]) for group in columns.groups])
+    usable &= columns.says_something()
     usable &= columns.time_ms != UNCERTAIN
     return _with_others(records, columns, usable, asked, in_python)
 
@@ -88,10 +88,17 @@ def outcome_columns(
         columns, asked = typed_columns.familiar_outcomes(read), read.asked
     else:
         columns, asked = native_parser.outcome_columns(records.values, rules)
-    known = np.array([rules.knows(model) for model in columns.models], np.bool_)
-    usable = known[columns.model] & ((columns.has & np.uint8(HAS_LABEL | HAS_VALUE)) != 0)
+    usable = _all_known(columns.model, [rules.knows(model) for model in columns.models])
+    usable &= (columns.has & np.uint8(HAS_LABEL | HAS_VALUE)) != 0
     usable &= columns.time_ms != UNCERTAIN
     return _with_others(records, columns, usable, asked, in_python)
+
+
+def _all_known(code: NDArray[np.int64], are_known: list[bool]) -> NDArray[np.bool_]:
+    """Which rows are of what is known, by its code."""
+    if all(are_known):
+        return np.ones(len(code), np.bool_)
+    return np.array(are_known, np.bool_)[code]
 
 
 def _with_others(

@@ -26,13 +26,13 @@ Facts = TypeVar("Facts")
 RUN_VERSION = 1
 _UNFILTERED_ROWS = 512  # a search in so few rows costs no more than the filter
 _FILTER_BITS = 8  # per row, rounded up to a power of two
-_UNMARKED = np.zeros(1, np.uint8)
+_UNMARKED = np.uint8(0)
 Filter = tuple[np.uint64, NDArray[np.uint8] | None]
 """The shift that leaves a key's prefix; a bitmap of those that occur, None for a small run."""
 
 
 class Run(Generic[Facts]):
-    __slots__ = ("_are_marks_shared", "_bitmap", "_shift", "columns", "facts", "marks",
+    __slots__ = ("_are_marks_shared", "_bitmap", "_rows", "_shift", "columns", "facts", "marks",
                  "marks_version", "number")  # fmt: skip
 
     def __init__(
@@ -48,6 +48,7 @@ class Run(Generic[Facts]):
         """`columns` are sorted by key. `marks`: None where none is set. `known`: the filter,
         of columns that were made by `in_one`."""
         self.number = number
+        self._rows = len(columns["key"])
         self.columns = columns
         if known is None:
             self.columns = {name: _narrow(values) for name, values in columns.items()}
@@ -58,7 +59,7 @@ class Run(Generic[Facts]):
         self._shift, self._bitmap = known or _filter(self.columns["key"])
 
     def __len__(self) -> int:
-        return len(self.columns["key"])
+        return self._rows
 
     def take(self, rows: NDArray[np.signedinteger[Any]]) -> Columns:
         return {name: picked(values, rows) for name, values in self.columns.items()}
@@ -163,7 +164,7 @@ class Portion:
 
     def all_marks(self) -> NDArray[np.uint8]:
         if self.marks is None:
-            return _alike(_UNMARKED, _UNMARKED.dtype, len(self.columns["key"]))
+            return alike(_UNMARKED, len(self.columns["key"]))
         return self.marks
 
     def taken(self) -> tuple[Columns, NDArray[np.uint8]]:
@@ -263,11 +264,14 @@ def cells(values: NDArray[Any]) -> NDArray[Any]:
     return values[:1] if values.strides == (0,) else np.ascontiguousarray(values)
 
 
-def _alike(cell: Any, kind: Any, count: int) -> NDArray[Any]:
+def alike(value: np.generic, count: int) -> NDArray[Any]:
+    """So many of this value, in one cell."""
+    return _alike(value.tobytes(), value.dtype, count)
+
+
+def _alike(cell: bytes, kind: Any, count: int) -> NDArray[Any]:
     """So many of this cell, read-only: without what numpy.broadcast_to looks after."""
-    values: NDArray[Any] = np.ndarray((count,), kind, cell, strides=(0,))
-    values.flags.writeable = False
-    return values
+    return np.ndarray((count,), kind, cell, strides=(0,))
 
 
 def whole(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -277,13 +281,13 @@ def whole(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     if all(part.strides == (0,) for part in parts):
         cells = {part[:1].tobytes() for part in parts}
         if len(cells) == 1:
-            return _alike(parts[0][:1], parts[0].dtype, sum(map(len, parts)))
+            return _alike(parts[0][:1].tobytes(), parts[0].dtype, sum(map(len, parts)))
     return np.concatenate(parts)
 
 
 def picked(values: NDArray[Any], rows: NDArray[np.signedinteger[Any]]) -> NDArray[Any]:
     if values.strides == (0,):
-        return _alike(values[:1], values.dtype, len(rows))
+        return _alike(values[:1].tobytes(), values.dtype, len(rows))
     picked: NDArray[Any] = values[rows]
     return picked
 
@@ -305,7 +309,7 @@ def _in_a_cell(values: NDArray[Any]) -> NDArray[Any]:
         return values
     bits = values.view(np.int64) if values.dtype.itemsize == 8 else values
     if len(values) > 1 and bits[0] == bits[-1] and (bits == bits[0]).all():
-        return _alike(values[:1].copy(), values.dtype, len(values))
+        return _alike(values[:1].tobytes(), values.dtype, len(values))
     return values
 
 

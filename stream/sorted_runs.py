@@ -142,11 +142,14 @@ class SortedRuns(Generic[Facts]):
 
     def _similar(self) -> set[int] | None:
         """Places of runs of similar size that are enough to be merged."""
+        enough = 1 << FACTOR_BITS
+        if len(self.runs) < enough:
+            return None
         tiers: dict[int, list[int]] = defaultdict(list)
         for place, run in enumerate(self.runs):
-            if len(run) < FULL_ROWS:
-                tiers[(max(len(run), _SMALL_ROWS).bit_length() - 1) // FACTOR_BITS].append(place)
-        enough = 1 << FACTOR_BITS
+            rows = len(run)
+            if rows < FULL_ROWS:
+                tiers[(max(rows, _SMALL_ROWS).bit_length() - 1) // FACTOR_BITS].append(place)
         return next((set(places) for places in tiers.values() if len(places) >= enough), None)
 
     def rewrite(self, run: Run[Facts]) -> None:

@@ -25,9 +25,10 @@ from stream.numbering import Said
 from stream.open_panes import OpenPanes
 from stream.outcome_join import OutcomeJoin
 from stream.pane_outbox import PaneOutbox
+from stream.pending import HELD
 from stream.record_columns import outcome_columns, prediction_columns
 from stream.rules import Rules
-from stream.run import Columns
+from stream.run import Columns, alike
 from stream.segments import SegmentValues
 from stream.shedding import Cap, Side, Wish
 from stream.snapshot import Part, pack, unpack
@@ -260,7 +261,7 @@ class SourceStage:
             for rows, cells in self._names.take(group, of_group, before_ms, after_ms):
                 made = Rows(end[rows], columns.hashes[rows, 0], {**cells}, columns.texts)
                 self._open.add(group, made)
-        held_as = np.zeros(len(columns.groups), np.int64)
+        held_as = np.zeros(len(columns.groups), HELD["group"].dtype)
         for code in _in_order(columns.group):  # numbered in the order in which they came
             held_as[code] = self._join.code_of(columns.groups[code])
         self._join.hold(
@@ -269,7 +270,7 @@ class SourceStage:
                 "check": np.ascontiguousarray(keys[:, 1]),
                 "group": held_as[columns.group]
                 if len(held_as) > 1
-                else np.full(len(columns), held_as[0]),
+                else alike(held_as[0], len(columns)),
                 "time": columns.time_ms,
                 **columns.claims(),
                 **self._subjects(columns),

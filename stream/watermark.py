@@ -38,8 +38,9 @@ class Watermark:
 
     def observe(self, time_ms: Times, record_ms: Times, rules: Rules) -> Judged:
         """Pass a batch, in offset order: O(n). A record of the future does not move it."""
-        future = np.zeros(len(time_ms), np.bool_)
-        if rules.future_bound_ms is not None:
+        if rules.future_bound_ms is None:
+            future = np.zeros(len(time_ms), np.bool_)
+        else:
             future = time_ms - rules.future_bound_ms > record_ms
         reached = np.empty(len(time_ms) + 1, np.int64)
         reached[0] = self.at_ms
@@ -55,4 +56,7 @@ class Watermark:
 
 def late(time_ms: Times, before_ms: Times, rules: Rules) -> Mask:
     """Whether the record's pane had been closed when it came."""
+    behind = time_ms + rules.grace_ms < before_ms
+    if not behind.any():  # a pane ends later than what is in it
+        return behind
     return pane_end_ms(time_ms, rules.pane_ms) + rules.grace_ms <= before_ms
