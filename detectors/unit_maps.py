@@ -108,16 +108,18 @@ def unit_of(reference: npt.ArrayLike, current: npt.ArrayLike) -> Fit | None:
     if min(m, n) < FEWEST or is_alike(before, after, _DIFFERS):
         return None
     decimals, now = decimals_of(before), decimals_of(after)
+    middle = _middle(after)
     found: list[_Found] = []
     for one in MAPS:
+        if before[0] < one.domain[0] or before[-1] > one.domain[1]:
+            continue
+        # what has a map has a middle one too: most maps need no more than this
+        if is_denied(m, n, _least_distance(before, one.inverse(middle), n), _FITS):
+            continue
         mapped = one.inverse(after)
         fits_grid = decimals is not None and bool(on_grid(mapped, decimals).all())
         if decimals is not None and not fits_grid and _keeps_grid(one):
             continue  # such as a whole factor, and values that are no multiples
-        if before[0] < one.domain[0] or before[-1] > one.domain[1]:
-            continue
-        if p_value(m, n, _least_distance(before, mapped)) < _FITS:
-            continue
         distance = ks(before, mapped)
         p = p_value(m, n, distance)
         if p >= _FITS:
@@ -148,26 +150,43 @@ def is_alike(ordered: Doubles, values: Doubles, p: float) -> bool:
     """Whether two samples may well be of one distribution: at a chance of p it is denied. The first
     one ascending."""
     m, n = len(ordered), len(values)
-    if p_value(m, n, _least_distance(ordered, values)) < p:
+    if is_denied(m, n, _least_distance(ordered, _middle(values), n), p):
         return False
-    return p_value(m, n, ks(ordered, values)) >= p
+    return not is_denied(m, n, ks(ordered, values), p)
 
 
-def _least_distance(ordered: Doubles, values: Doubles) -> float:
-    """What Kolmogorov-Smirnov is at least, by the middle one of the values: those that are far off
-    are found so in a third of the time."""
+def _middle(values: Doubles) -> Doubles:
+    """The one that has half of them before it, as an array of it."""
     at = len(values) // 2
-    middle = np.partition(values, at)[at]
-    low, high = (int(np.searchsorted(ordered, middle, side)) for side in ("left", "right"))
-    before, behind = at / len(values), (at + 1) / len(values)
+    middle: Doubles = np.partition(values, at)[at : at + 1]
+    return middle
+
+
+def _least_distance(ordered: Doubles, middle: Doubles, count: int) -> float:
+    """What Kolmogorov-Smirnov is at least, by the middle one of so many values: those that are far
+    off are found so in a third of the time."""
+    at = count // 2
+    low, high = (int(ordered.searchsorted(middle, side)[0]) for side in ("left", "right"))
+    before, behind = at / count, (at + 1) / count
     return max(low / len(ordered) - before, behind - high / len(ordered), 0.0)
+
+
+def is_denied(m: int, n: int, statistic: float, p: float) -> bool:
+    """Whether `p_value` is below p."""
+    at = _corrected(m, n, statistic)
+    # no sum whose terms fall, each against the one before, is more than its first
+    return 2.0 * math.exp(-2.0 * at * at) < p or p_value(m, n, statistic) < p
+
+
+def _corrected(m: int, n: int, statistic: float) -> float:
+    size = math.sqrt(m * n / (m + n))
+    return (size + 0.12 + 0.11 / size) * statistic
 
 
 def p_value(m: int, n: int, statistic: float) -> float:
     """How often two samples of one distribution are as far apart; good from n = 4 on, too large
     where values repeat. Stephens' correction of Kolmogorov's limit."""
-    size = math.sqrt(m * n / (m + n))
-    at = (size + 0.12 + 0.11 / size) * statistic
+    at = _corrected(m, n, statistic)
     if at < 0.2:
         return 1.0
     most = min(100, math.ceil(_NOTHING / at))  # of the terms behind these each is 0

@@ -8,10 +8,10 @@ was, is a fault of the pipeline, whichever of its units told it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -53,9 +53,32 @@ class Cause:
         return {"what": self.what, **self.facts}
 
 
-Known = dict[str, Cause | None]
-"""What is behind the values of features, by name."""
-Look = Callable[[Rows, str, Reference], Cause | None]
+class Known:
+    """What was found for the features of a window, by a reference, and what is looked at for each
+    of them again."""
+
+    def __init__(self, window: Rows, reference: Reference) -> None:
+        self.window, self.reference = window, reference
+        self.of_values: dict[str, Cause | None] = {}  # what is behind the values of a feature
+        self._usual: dict[str, NDArray[np.float64]] = {}
+
+    @cached_property
+    def parts(self) -> list[Rows]:
+        """The whole and its later half: an onset is an estimate, and may be too early."""
+        window = self.window
+        ends = np.sort(window.pane_end)
+        middle = int(ends[len(ends) // 2])
+        return [window, window.between(middle, int(ends[-1]))] if middle > ends[0] else [window]
+
+    def usual(self, name: str) -> NDArray[np.float64]:
+        """Sampled values of the reference, ascending."""
+        if name not in self._usual:
+            column = self.reference.table.sample.columns.get(name)
+            self._usual[name] = np.zeros(0) if column is None else np.sort(column.numbers()[1])
+        return self._usual[name]
+
+
+Look = Callable[[Rows, str, Known], Cause | None]
 
 
 def cause_of(
@@ -68,13 +91,14 @@ def cause_of(
     known: Known | None = None,
 ) -> Cause | None:
     """Of what a feature's unit told; `name`: feature:<name>; `taus`: how many values are worth one
-    in each of its accounts, infinite where nobody knows; `known`: what was found for others of its
-    units in the same window, by the same reference, and what is found now."""
+    in each of its accounts, infinite where nobody knows; `known`: of the same window and reference,
+    what was found for others, and what is found now."""
     if window is None or not len(window) or not reference.knows(name):
         return None
+    known = known or Known(window, reference)
 
     def first_of(*looks: Look) -> Cause | None:
-        found = (look(rows, name, reference) for look in looks for rows in _late_parts(window))
+        found = (look(rows, name, known) for look in looks for rows in known.parts)
         return next((cause for cause in found if cause is not None), None)
 
     looks = _LOOKS.get(measure, ())
@@ -82,27 +106,17 @@ def cause_of(
         return first_of(*looks)
     found = first_of(partial(_stale, tau=max(taus)))
     if found is None:
-        known = {} if known is None else known
-        if name not in known:
-            known[name] = first_of(*looks)
-        found = known[name]
+        if name not in known.of_values:
+            known.of_values[name] = first_of(*looks)
+        found = known.of_values[name]
     # of bins some seem to depend; sessions, in which values repeat themselves, show in most
     return found or first_of(partial(_stuck, tau=median(taus)))
-
-
-def _late_parts(window: Rows) -> Iterator[Rows]:
-    """The whole and its later half: an onset is an estimate, and may be too early."""
-    yield window
-    ends = np.sort(window.pane_end)
-    middle = int(ends[len(ends) // 2])
-    if middle > ends[0]:
-        yield window.between(middle, int(ends[-1]))
 
 
 # -- the single causes
 
 
-def _renamed(rows: Rows, name: str, reference: Reference) -> Cause | None:
+def _renamed(rows: Rows, name: str, known: Known) -> Cause | None:
     """It is gone where a feature that the reference does not know has come, with its values."""
     kinds = _kinds(rows, name)
     gone = kinds == ABSENT
@@ -110,12 +124,12 @@ def _renamed(rows: Rows, name: str, reference: Reference) -> Cause | None:
         return None
     heirs: list[tuple[float, str]] = []
     for other, column in sorted(rows.columns.items()):
-        if other == name or not other.startswith(FEATURE) or not _is_new(reference, other):
+        if other == name or not other.startswith(FEATURE) or not _is_new(known.reference, other):
             continue
         there = column.kind != ABSENT
         if there[gone].mean() < _NEARLY or there[~gone].sum() > (1 - _NEARLY) * (~gone).sum():
             continue
-        if _is_like(column.take(np.flatnonzero(gone)), name, reference):
+        if _is_like(column.take(np.flatnonzero(gone)), name, known):
             heirs.append((SequenceMatcher(None, name, other).ratio(), other))
     if not heirs:
         return None
@@ -128,7 +142,7 @@ def _renamed(rows: Rows, name: str, reference: Reference) -> Cause | None:
     return Cause("renamed", "schema", because, facts)
 
 
-def _retyped(rows: Rows, name: str, reference: Reference) -> Cause | None:  # noqa: ARG001
+def _retyped(rows: Rows, name: str, known: Known) -> Cause | None:  # noqa: ARG001
     column = rows.columns.get(name)
     if column is None:
         return None
@@ -150,21 +164,22 @@ def _retyped(rows: Rows, name: str, reference: Reference) -> Cause | None:  # no
     return None
 
 
-def _new_categories(rows: Rows, name: str, reference: Reference) -> Cause | None:
+def _new_categories(rows: Rows, name: str, known: Known) -> Cause | None:
     """Which, and whether they are known ones that are spelled otherwise."""
+    reference = known.reference
     column, frozen = rows.columns.get(name), reference.feature(name)
     if column is None or frozen is None:
         return None
-    known, codes = frozen.categories.key, column.texts()[1]
-    is_new = ~np.isin(codes, known)
-    if len(known) and int(frozen.categories.count.sum()) < int(frozen.text[0]):
-        is_new &= codes <= known.max()  # of those behind, the reference has kept none
+    old, codes = frozen.categories.key, column.texts()[1]
+    is_new = ~np.isin(codes, old)
+    if len(old) and int(frozen.categories.count.sum()) < int(frozen.text[0]):
+        is_new &= codes <= old.max()  # of those behind, the reference has kept none
     new, counts = np.unique(codes[is_new], return_counts=True)
     if not len(new):
         return None
     order = np.lexsort((new, -counts))[:_SHOWN]
     shares = {rows.texts[int(new[i])]: float(f"{counts[i] / len(codes):.4g}") for i in order}
-    spelled = {_plainly(reference.table.texts.get(int(code), "")) for code in known} - {""}
+    spelled = {_plainly(reference.table.texts.get(int(code), "")) for code in old} - {""}
     names = ", ".join(shares)
     if all(_plainly(text) in spelled for text in shares):
         because = f"probably spelled otherwise: {names}"
@@ -172,7 +187,8 @@ def _new_categories(rows: Rows, name: str, reference: Reference) -> Cause | None
     return Cause("new_category", "data_quality", f"new: {names}", {"values": shares})
 
 
-def _stale(rows: Rows, name: str, reference: Reference, tau: float) -> Cause | None:
+def _stale(rows: Rows, name: str, known: Known, tau: float) -> Cause | None:
+    reference = known.reference
     found, runs = constant_of(rows, name, reference, tau), reference.runs.get(name)
     if found is None:
         return None
@@ -183,8 +199,8 @@ def _stale(rows: Rows, name: str, reference: Reference, tau: float) -> Cause | N
     return Cause("stale", "data_quality", because, facts, is_certain=True)
 
 
-def _stuck(rows: Rows, name: str, reference: Reference, tau: float) -> Cause | None:
-    found = repeated_of(rows, name, reference, tau)
+def _stuck(rows: Rows, name: str, known: Known, tau: float) -> Cause | None:
+    found = repeated_of(rows, name, known.reference, tau)
     if found is None:
         return None
     percent = f"{100 * found.share:.3g} %"
@@ -197,17 +213,18 @@ def _stuck(rows: Rows, name: str, reference: Reference, tau: float) -> Cause | N
     return Cause("stuck", "data_quality", because, facts, is_certain=True)
 
 
-def _swapped(rows: Rows, name: str, reference: Reference) -> Cause | None:
+def _swapped(rows: Rows, name: str, known: Known) -> Cause | None:
     """Another feature has this one's values, and this one has that one's."""
-    mine, usual = _numbers(rows, name), _usual(reference, name)
+    mine, usual = _numbers(rows, name), known.usual(name)
     if len(mine) < _FEWEST_VALUES or len(usual) < _FEWEST_VALUES or is_alike(usual, mine, _DIFFERS):
         return None
     names = [other for other in sorted(rows.columns) if other.startswith(FEATURE)]
     for other in [each for each in names if each != name][:MOST_PARTNERS]:
-        its, its_usual = _numbers(rows, other), _usual(reference, other)
-        if len(its) < _FEWEST_VALUES or len(its_usual) < _FEWEST_VALUES:
+        its_usual = known.usual(other)
+        if len(its_usual) < _FEWEST_VALUES or not is_alike(its_usual, mine, _FITS):
             continue
-        if not (is_alike(its_usual, mine, _FITS) and is_alike(usual, its, _FITS)):
+        its = _numbers(rows, other)
+        if len(its) < _FEWEST_VALUES or not is_alike(usual, its, _FITS):
             continue
         if is_alike(its_usual, its, _DIFFERS):
             continue
@@ -220,8 +237,8 @@ def _swapped(rows: Rows, name: str, reference: Reference) -> Cause | None:
     return None
 
 
-def _other_unit(rows: Rows, name: str, reference: Reference) -> Cause | None:
-    usual = _usual(reference, name)
+def _other_unit(rows: Rows, name: str, known: Known) -> Cause | None:
+    usual = known.usual(name)
     mine = _numbers(_since_finer(rows, name, usual), name)
     fit = unit_of(usual, mine) if len(mine) and len(usual) else None
     if fit is None:
@@ -259,26 +276,20 @@ def _numbers(rows: Rows, name: str) -> NDArray[np.float64]:
     return np.zeros(0) if column is None else column.numbers()[1]
 
 
-def _usual(reference: Reference, name: str) -> NDArray[np.float64]:
-    """Sampled values of the reference, ascending."""
-    column = reference.table.sample.columns.get(name)
-    return np.zeros(0) if column is None else np.sort(column.numbers()[1])
-
-
 def _is_new(reference: Reference, name: str) -> bool:
     frozen = reference.feature(name)
     return frozen is None or int(frozen.present[0]) <= _RARE * reference.count
 
 
-def _is_like(column: Column, name: str, reference: Reference) -> bool:
+def _is_like(column: Column, name: str, known: Known) -> bool:
     """Whether these cells have the values that the feature had."""
-    numbers, usual = column.numbers()[1], _usual(reference, name)
+    numbers, usual = column.numbers()[1], known.usual(name)
     if len(numbers) and len(usual):
         # two values differ from no distribution by more than chance
         is_within = usual[0] <= numbers.min() and numbers.max() <= usual[-1]
         is_like = is_within if len(numbers) < _TOLD_APART else is_alike(usual, numbers, _FITS)
         return bool(is_like) and _fits_grid(numbers, usual)
-    frozen, codes = reference.feature(name), column.texts()[1]
+    frozen, codes = known.reference.feature(name), column.texts()[1]
     if frozen is None or not len(codes) or len(usual):
         return False
     return bool(np.isin(codes, frozen.categories.key).mean() >= _NEARLY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from stream.alarm import Signal
@@ -114,7 +115,7 @@ class Findings:
             detail["summary"] += "; predictions have moved too"
         if self.kind == "prediction":
             window = self._window(crossing.since_ms, end_ms)
-            known = self._once((crossing.since_ms, end_ms, reference.id), Known)
+            known = self._known(window, (crossing.since_ms, end_ms), reference)
             _explain(detail, window, watched, is_sealed=is_sealed, drifting=drifting, known=known)
             if self._is_undone(detail, name):
                 return None
@@ -305,6 +306,13 @@ class Findings:
             windows[key] = self.recent.window(since_ms, end_ms)
         return windows[key]
 
+    def _known(
+        self, window: Rows | None, span_ms: tuple[int, int], reference: Reference
+    ) -> Known | None:
+        if window is None:
+            return None
+        return self._once((*span_ms, reference.id), partial(Known, window, reference))
+
     def _once(self, what: tuple[Any, ...], made: Callable[[], T]) -> T:
         """Of all that is told of the panes of a run."""
         if what not in self._shown:
@@ -315,7 +323,7 @@ class Findings:
 
 def _explain(
     detail: dict[str, Any], window: Rows | None, watched: Watched, *, is_sealed: bool,
-    drifting: Callable[[], list[str]], known: Known,
+    drifting: Callable[[], list[str]], known: Known | None,
 ) -> None:  # fmt: skip
     """What probably is behind an alert of a feature, and which features moved with predictions.
     How long a value may stay the same (an hour of the day does) a sealed reference knows first."""

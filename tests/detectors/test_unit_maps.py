@@ -15,7 +15,9 @@ from detectors.unit_maps import (
     MAPS,
     UnitMap,
     _least_distance,
+    _middle,
     decimals_of,
+    is_denied,
     p_value,
     unit_of,
 )
@@ -126,4 +128,16 @@ def test_what_the_middle_value_tells_is_never_more_than_the_distance(
     reference: list[int], current: list[int]
 ) -> None:
     ordered, values = np.sort(np.array(reference, float)), np.array(current, float)
-    assert _least_distance(ordered, values) <= ks(ordered, values) + 1e-12
+    middle = _middle(values)
+    assert _least_distance(ordered, middle, len(values)) <= ks(ordered, values) + 1e-12
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=40), st.sampled_from(MAPS))
+def test_the_middle_value_has_a_map_as_all_have(values: list[float], one: UnitMap) -> None:
+    given_ones = np.array(values)
+    assert one.inverse(_middle(given_ones)) == _middle(one.inverse(given_ones))
+
+
+@given(st.integers(1, 2_000), st.integers(1, 2_000), st.floats(0, 1), st.floats(1e-9, 0.5))
+def test_what_is_denied_is_what_the_whole_sum_denies(m: int, n: int, d: float, p: float) -> None:
+    assert is_denied(m, n, d, p) == (p_value(m, n, d) < p)
