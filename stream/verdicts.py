@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec import to_builtins
 
 from detectors.base import Change
 from detectors.confidence_sequence import Between
@@ -126,9 +128,9 @@ class Context:
         params: Any = {"adwin": rules.adwin, "page_hinkley": rules.page_hinkley}.get(self.detector)
         if params is None:
             model = self.group[0]
-            params = [asdict(rules.budget_of(model)), asdict(rules.floors_of(model))]
-            params += [asdict(rules.rates)] if is_fault(self.detector) else []
-            params += [asdict(rules.joint)] if self.detector == "joint" else []
+            params = [to_builtins(rules.budget_of(model)), to_builtins(rules.floors_of(model))]
+            params += [to_builtins(rules.rates)] if is_fault(self.detector) else []
+            params += [to_builtins(rules.joint)] if self.detector == "joint" else []
         return params_hash(params)
 
     @property
