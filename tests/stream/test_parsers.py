@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -97,6 +98,30 @@ def test_escapes_and_numbers_of_full_precision_are_read_natively() -> None:
         for cell in numbers + texts
     ]
     assert certain(values) == len(values)
+
+
+@pytest.mark.parametrize("behind", ["}", ",", " ", "e", "E1", "e-2", ".", ".5", "0", "1", '"', "x"])
+def test_decimals_are_read_alike_whatever_their_length_and_what_is_behind(behind: str) -> None:
+    cells = [
+        f"{sign}{before}.{after}{behind}"
+        for sign in ("", "-", "--", "+")
+        for before in ("", "0", "7", "00", "07", "42", "123456", "1234567", "12345678")
+        for after in ("", "0", "5", "00", "05", "123456", "1234567", "12345678")
+    ]
+    one = value_of(prediction("p", 1))
+    for around in ('{"x":%s}', '{"x":%s'):  # and at the very end of a record
+        alike([one.replace(b"{}", (around % cell).encode()) for cell in cells])
+        alike([one.replace(b'"yes"', f'"yes","score":{cell}'.encode()) for cell in cells])
+    alike([b'{"features":{"x":' + cell.encode() for cell in cells])
+
+
+def test_texts_of_any_length_are_told_apart_however_often_they_come() -> None:
+    texts = [letter * n for n in range(20) for letter in ("a", "b", "é", '\\"', "\\\\")]
+    texts += [f"{'a' * n}b" for n in range(20)] + [str(i) for i in range(400)]
+    one = value_of(prediction("p", 1))
+    cells = [f'{{"x":"{first}","y":"{then}"}}' for first, then in pairwise(texts)]
+    values = [one.replace(b"{}", cell.encode()) for cell in cells]
+    assert certain(values + values) == 2 * len(values)
 
 
 # -- what it leaves to Python comes out the same

@@ -253,6 +253,19 @@ def bits(length: int) -> st.SearchStrategy[list[int]]:
 
 
 @needs_the_native_parser
+@pytest.mark.parametrize("runs", [1, 2, 3, 4, 7, 8, 9, 20])
+def test_sorted_runs_become_one_in_which_equal_keys_lie_as_they_came(runs: int) -> None:
+    random = np.random.default_rng(runs)
+    sizes = [1, 0, 3_000, 700, 2, 1_500, 40, *[100] * 20][:runs]
+    keys = [np.sort(random.integers(0, 2_000, size, dtype=np.uint64)) for size in sizes]
+    place = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    portions = [Portion({"key": k, "place": p}) for k, p in zip(keys, place, strict=True)]
+    columns, _, _ = in_one(portions)
+    order = np.argsort(np.concatenate(keys), kind="stable")
+    assert columns["place"].tolist() == order.tolist()
+
+
+@needs_the_native_parser
 @pytest.mark.parametrize("spread", ["even", "crowded", "few"])
 def test_many_rows_are_sorted_whatever_their_keys(spread: str) -> None:
     random = np.random.default_rng(2)
