@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -46,6 +46,7 @@ from stream.units import is_fault
 from stream.verdicts import Context, describe, describe_crossing
 from stream.watched import Key, Watched
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 _WINDOWS = 4  # of rows that are at hand: most that tell in a pane tell since the same one
 
@@ -65,6 +66,7 @@ class Findings:
     _shown: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)
     """What several findings say: each of a feature's units tells of the same rows."""
     _windows: dict[tuple[int, int], Rows | None] = field(default_factory=dict, init=False)
+    _known_of: dict[tuple[Any, ...], Known] = field(default_factory=dict, init=False)
 
     def context(self, name: str, detector: str, share: float) -> Context:
         return Context(self.rules, self.kind, self.group, name, detector, share)
@@ -299,19 +301,16 @@ class Findings:
         return {"current": dict(current), "reference": dict(before)}  # each finding adds its own
 
     def _window(self, since_ms: int, end_ms: int) -> Rows | None:
-        key, windows = (since_ms, end_ms), self._windows
-        if key not in windows:
-            if len(windows) >= _WINDOWS:
-                del windows[next(iter(windows))]
-            windows[key] = self.recent.window(since_ms, end_ms)
-        return windows[key]
+        made = partial(self.recent.window, since_ms, end_ms)
+        return _of_late(self._windows, (since_ms, end_ms), made)
 
     def _known(
         self, window: Rows | None, span_ms: tuple[int, int], reference: Reference
     ) -> Known | None:
         if window is None:
             return None
-        return self._once((*span_ms, reference.id), partial(Known, window, reference))
+        made = partial(Known, window, reference)
+        return _of_late(self._known_of, (*span_ms, reference.id), made)
 
     def _once(self, what: tuple[Any, ...], made: Callable[[], T]) -> T:
         """Of all that is told of the panes of a run."""
@@ -319,6 +318,20 @@ class Findings:
             self._shown[what] = made()
         shown: T = self._shown[what]
         return shown
+
+
+def _of_late(kept: dict[K, T], what: K, made: Callable[[], T]) -> T:
+    """One of the latest few, which hold rows; made where it is not among them.
+
+    >>> kept = {}
+    >>> [_of_late(kept, n, lambda n=n: n * n) for n in (1, 2, 3, 4, 5, 1)], sorted(kept)
+    ([1, 4, 9, 16, 25, 1], [1, 3, 4, 5])
+    """
+    if what not in kept:
+        if len(kept) >= _WINDOWS:
+            del kept[next(iter(kept))]
+        kept[what] = made()
+    return kept[what]
 
 
 def _explain(
