@@ -56,7 +56,4 @@ class Watermark:
 
 def late(time_ms: Times, before_ms: Times, rules: Rules) -> Mask:
     """Whether the record's pane had been closed when it came."""
-    behind = time_ms + rules.grace_ms < before_ms
-    if not behind.any():  # a pane ends later than what is in it
-        return behind
     return pane_end_ms(time_ms, rules.pane_ms) + rules.grace_ms <= before_ms
