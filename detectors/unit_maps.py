@@ -175,7 +175,7 @@ def is_denied(m: int, n: int, statistic: float, p: float) -> bool:
     """Whether `p_value` is below p."""
     at = _corrected(m, n, statistic)
     # no sum whose terms fall, each against the one before, is more than its first
-    return 2.0 * math.exp(-2.0 * at * at) < p or p_value(m, n, statistic) < p
+    return 2.0 * math.exp(-2.0 * at**2) < p or p_value(m, n, statistic) < p
 
 
 def _corrected(m: int, n: int, statistic: float) -> float:

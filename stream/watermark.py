@@ -38,9 +38,8 @@ class Watermark:
 
     def observe(self, time_ms: Times, record_ms: Times, rules: Rules) -> Judged:
         """Pass a batch, in offset order: O(n). A record of the future does not move it."""
-        if rules.future_bound_ms is None:
-            future = np.zeros(len(time_ms), np.bool_)
-        else:
+        future = np.zeros(len(time_ms), np.bool_)
+        if rules.future_bound_ms is not None:
             future = time_ms - rules.future_bound_ms > record_ms
         reached = np.empty(len(time_ms) + 1, np.int64)
         reached[0] = self.at_ms
