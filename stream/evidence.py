@@ -10,10 +10,9 @@ import numpy as np
 from detectors.distance import (
     chi_squared,
     jensen_shannon,
-    jensen_shannon_numeric,
     ks,
     psi,
-    psi_numeric,
+    quantile_counts,
     wasserstein,
 )
 from detectors.moments import mean_and_variance
@@ -63,11 +62,13 @@ def distances(reference: Column, current: Column) -> dict[str, float]:
     _, before = reference.numbers()
     _, after = current.numbers()
     if min(len(before), len(after)) >= _FEWEST:
-        ordered, spread = np.sort(before), float(before.std())
+        spread = float(before.std())
+        ordered, after = np.sort(before), np.sort(after)
+        binned = quantile_counts(ordered, after)
         found = {
-            "jensen_shannon": jensen_shannon_numeric(before, after),
+            "jensen_shannon": jensen_shannon(*binned),
             "ks": ks(ordered, after),
-            "psi": psi_numeric(before, after),
+            "psi": psi(*binned),
         }
         if spread > 0.0:
             found["wasserstein"] = wasserstein(ordered, after) / spread

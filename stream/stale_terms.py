@@ -35,10 +35,18 @@ class Terms:
 
     def share_of(self, usual: Usual | None, count: int) -> float | None:
         """Of a value in the reference, at most; None: so many in a row are none to wonder about."""
-        share = None if usual is None else usual.share_at_most
-        if share is None or count < FEWEST or 1.0 - share < self.floor:
+        share = self._share(usual)
+        if share is None or count < FEWEST:
             return None
         return share if self.statistic(count, share) >= self.threshold else None
+
+    def can_tell(self, usual: Usual | None) -> bool:
+        """Whether a run of it is one to wonder about, if it is long enough."""
+        return self._share(usual) is not None
+
+    def _share(self, usual: Usual | None) -> float | None:
+        share = None if usual is None else usual.share_at_most
+        return None if share is None or 1.0 - share < self.floor else share
 
     def statistic(self, count: int, share: float) -> float:
         return statistic(count, share, tau=self.tau)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -74,6 +74,11 @@ class Stuck:
         return of_it, of_any
 
 
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
+_Expected = tuple[str, float, int, int]
+"""Id of the reference, floor, kind and bits of the cells"""
+
+
 @dataclass(slots=True)
 class _Panes:
     """A run of panes, and what they are compared with."""
@@ -94,10 +99,26 @@ class _Panes:
             self.share = stale_share(self.watched, self.rules)
         return terms_of(name, self.watched, self.share, self.rules, self.model_id)
 
+    def value(self, row: int, name: str) -> tuple[int, int] | None:
+        """The (kind, bits) of the last sampled cell of this pane, which holds one value; None:
+        there are too few that have any."""
+        sample = self.table.sample
+        column = sample.columns.get(name)
+        if column is None:
+            return None
+        end_ms = self.table.pane_end[row]
+        pane = slice(*(int(np.searchsorted(sample.pane_end, end_ms, s)) for s in _SIDES))
+        kind = column.kind[pane]
+        having = np.flatnonzero((kind == NUMBER) | (kind == TEXT))
+        if len(having) < FEWEST:
+            return None
+        return int(kind[having[-1]]), int(column.bits[pane][having[-1]])
+
 
 class StaleWatch:
     def __init__(self) -> None:
         self._rows = 0  # since the last look
+        self._expected: dict[str, _Expected] = {}  # of what is always so; forgotten, asked again
         self._usual = UsualRuns()
         self._stuck: dict[str, Stuck] = {}
 
@@ -134,6 +155,8 @@ class StaleWatch:
             told += self._follow(panes, first, row + 1)
             done = {one.name for one in told if one.row == row}
             names = sorted(_constant_in(run, row) - done)
+            if not follows:
+                names = [name for name in names if not self._is_expected(panes, row, name)]
             end_ms = int(run.pane_end[row])
             window = recent.window(BEFORE_ALL_MS, end_ms) if names else None
             runs: dict[str, Run] = {}
@@ -171,6 +194,24 @@ class StaleWatch:
                 self._rows = 0
                 found.append(row)
         return found
+
+    def _is_expected(self, panes: _Panes, row: int, name: str) -> bool:
+        """Whether no run of the value that this pane holds is any wonder, however long: most of the
+        reference is of it. What does not vary is seen in every pane, and to look at rows takes as
+        long as all the rest."""
+        value = panes.value(row, name)
+        if value is None:
+            return False
+        terms = panes.terms(name)
+        if terms is None:
+            return True
+        asked = terms.profile.reference.id, terms.floor, *value
+        if self._expected.get(name) == asked:
+            return True
+        if terms.can_tell(usual_of(*value, name, terms.profile.reference)):
+            return False
+        self._expected[name] = asked
+        return True
 
     def _look(self, panes: _Panes, row: int, name: str, run: Run) -> list[StaleTold]:
         """Is it a run that is too long, of a value at which it is not stuck yet?"""

@@ -45,7 +45,8 @@ class Checkpoints:
                     await self.write(slot)
 
     def hold_back(self) -> None:
-        """Panes have just left for stage 2: what is due by the clock alone may wait."""
+        """Panes have just left for stage 2: what is due by the clock alone may wait, and what is
+        being written too."""
         now_s = time.monotonic()
         if now_s >= self._may_hold_s:
             self._held_until_s, self._may_hold_s = now_s + _HELD_S, now_s + _HELD_EVERY_S
@@ -53,9 +54,18 @@ class Checkpoints:
     def _pace(self) -> Pace:
         asked = self._host.settings.checkpoint
         share = asked.bytes_per_s / max(1, len(self._host.slots()))
-        is_held = time.monotonic() < self._held_until_s
-        interval_s = math.inf if is_held else asked.interval.total_seconds()
+        interval_s = math.inf if self._is_held else asked.interval.total_seconds()
         return Pace(interval_s, asked.bytes, share)
+
+    @property
+    def _is_held(self) -> bool:
+        return time.monotonic() < self._held_until_s
+
+    async def _turn(self, slot: Slot[Any]) -> None:
+        """To pack takes what the panes on their way need; but the next one must not be due."""
+        most = self._host.settings.checkpoint.bytes
+        while self._is_held and slot.input_bytes < most:  # noqa: ASYNC110 a moment of the clock
+            await asyncio.sleep(_TICK_S)
 
     async def room(self, slot: Slot[Any]) -> None:
         """Input waits here for a checkpoint that is late."""
@@ -73,7 +83,10 @@ class Checkpoints:
         began_s = time.perf_counter()
         journal_position = host.reader.positions[slot.partition]
         layout, is_ours = host.layout(slot.stage), partial(self._is_ours, slot)
-        size_bytes = await slot.write(host.send, is_ours, layout, journal_position, force=force)
+        size_bytes = await slot.write(
+            host.send, is_ours, layout, journal_position, force=force,
+            turn=partial(self._turn, slot),
+        )  # fmt: skip
         if size_bytes is not None:
             stage = STAGES[slot.stage]
             host.metrics.checkpoint(stage, time.perf_counter() - began_s, size_bytes)
@@ -87,6 +100,7 @@ class Checkpoints:
 
     async def write_all(self, slots: Sequence[Slot[Any]]) -> None:
         """What is not sealed in time, or not at all, the next owner does again."""
+        self._held_until_s = 0.0  # what leaves has no time to wait
         try:
             async with asyncio.timeout(self._revoke_s):
                 writing = [self.write(slot) for slot in slots]

@@ -50,6 +50,13 @@ Send = Callable[[Outgoing], Awaitable["asyncio.Future[Any]"]]
 Ack = Callable[[], Awaitable[None]]
 IsOurs = Callable[[], Awaitable[bool]]
 """Whether nobody has claimed this slot by now, as the journal says up to its end."""
+Turn = Callable[[], Awaitable[None]]
+"""Waits for as long as others need the processor more."""
+
+
+async def at_once() -> None:
+    """A turn where nobody does."""
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,15 +227,17 @@ class Slot(Generic[Core]):
         journal_position: int,
         *,
         force: bool = False,
+        turn: Turn = at_once,
     ) -> int | None:
         """Write a checkpoint and acknowledge what it covers; its bytes, None if nothing changed.
+        `turn` is awaited before each blob is packed.
         What it does not refer to is deleted if, after it was acknowledged, the slot still is ours.
 
         Raises BrokenSlotError.
         """
         async with self._checkpoint_lock:
             try:
-                written = await self._write(send, layout, journal_position, force=force)
+                written = await self._write(send, layout, journal_position, turn, force=force)
                 if written is not None:
                     await self._sweep(send, is_ours, written.keys())
             except BaseException:
@@ -237,7 +246,7 @@ class Slot(Generic[Core]):
             return None if written is None else written.size_bytes
 
     async def _write(
-        self, send: Send, layout: Layout, journal_position: int, *, force: bool
+        self, send: Send, layout: Layout, journal_position: int, turn: Turn, *, force: bool
     ) -> Writing | None:
         async with self.lock:
             self.must_be_whole()
@@ -256,7 +265,7 @@ class Slot(Generic[Core]):
             writing = Writing(point, parts, self.kept, layout)
             del parts  # what is written is let go
         await asyncio.gather(*outputs)
-        await self._send_blobs(send, writing)
+        await self._send_blobs(send, writing, turn)
         manifest = await asyncio.to_thread(writing.manifest)
         await (await send(self._record(manifest)))
         for ack in acks:
@@ -267,10 +276,12 @@ class Slot(Generic[Core]):
         self.state_bytes = sum(place.size for place in self.kept.parts.values())
         return writing
 
-    async def _send_blobs(self, send: Send, writing: Writing) -> None:
+    async def _send_blobs(self, send: Send, writing: Writing, turn: Turn) -> None:
         """In a thread: to pack and compress takes long enough to stop everything else."""
         blobs, on_their_way = writing.blobs(), deque[asyncio.Future[Any]]()
+        await turn()
         while blob := await asyncio.to_thread(next, blobs, None):
+            await turn()
             on_their_way.append(await send(self._record(blob)))
             if len(on_their_way) >= _BLOBS_ON_THEIR_WAY:
                 await on_their_way.popleft()
