@@ -58,7 +58,6 @@ async def at_once() -> None:
     """A turn where nobody does."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Pace:
     """When checkpoints are due: at this age, or after this much input; but not before those of the

@@ -20,6 +20,7 @@ from detectors.distance import (
     wasserstein,
 )
 
+
 def psi_numeric(left: npt.ArrayLike, right: npt.ArrayLike, *, bins: int = 10) -> float:
     return psi(*quantile_counts(left, right, bins=bins))
 

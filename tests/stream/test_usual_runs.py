@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stream import stale_watch
 from stream.columns import Rows, column
+from stream.constant import Run, latest_run
 from stream.panes import PaneTable, summarise
 from stream.reference import Reference, Runs
 from stream.rules import BudgetRule, FloorRule, ReferenceRule, Rules
+from stream.stale_watch import StaleWatch
 from tests.stream.monitors import Lived, lived
 
 RULES = Rules(
@@ -116,6 +119,29 @@ def test_zeros_that_hardly_anything_interrupts_are_no_runs() -> None:
     values = np.where(random.random(9_000) < 0.002, "B", "A").tolist()
     (reference, *_) = lived(panes(values, each=1), RULES).references
     assert reference.runs == {}
+
+
+@pytest.mark.parametrize(("values", "is_usual"), [("A", True), ("AAB", True), ("AABBC", False)])
+def test_that_what_is_always_so_is_not_looked_at_changes_nothing(
+    values: str, is_usual: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random, looked = np.random.default_rng(6), list[str]()
+    first, last = (random.choice([*values], size).tolist() for size in (7_000, 500))
+    stretches = [value for value in "ABA" for _ in range(1_000)]
+    table = panes([*first, *stretches, *last], each=1, per_pane=20)
+
+    def counted(window: Rows, name: str) -> Run | None:
+        looked.append(name)
+        return latest_run(window, name)
+
+    monkeypatch.setattr(stale_watch, "latest_run", counted)
+    found = lived(table, RULES)
+    few = len(looked)
+    monkeypatch.setattr(StaleWatch, "_is_expected", lambda *_: False)
+    assert lived(table, RULES).findings == found.findings
+    assert (2 * (len(looked) - few) > 3 * few) == is_usual
+    stale = {f.series for f in found.findings if f.alertname == "StaleFeature"}
+    assert ("feature:customer" in stale) != is_usual
 
 
 def test_one_that_is_longer_by_far_is_told() -> None:

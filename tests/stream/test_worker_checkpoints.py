@@ -158,6 +158,31 @@ def test_a_checkpoint_that_the_clock_wants_waits_a_second_for_panes_on_their_way
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("ended_by", ["the clock", "input", "leaving"])
+def test_a_checkpoint_that_is_being_written_waits_for_panes_on_their_way_too(
+    ended_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        sent: list[Outgoing] = []
+        owner, slot = host(sent, checkpoint={"interval": "2s", "bytes": "1MB"})
+        owner.reader = Reader(owner)
+        monkeypatch.setattr(worker_checkpoints, "_HELD_S", 3_600.0)
+        owner.checkpoints.hold_back()
+        writing = asyncio.create_task(owner.checkpoint(slot, force=True))
+        await asyncio.sleep(0.12)
+        assert not sent, "nothing is packed"
+        if ended_by == "the clock":
+            owner.checkpoints._held_until_s = time.monotonic()
+        elif ended_by == "input":
+            slot.applied("leeway-panes", 1, 2_000_000, None)
+        else:
+            await owner.revoked()
+        await asyncio.wait_for(writing, 5)
+        assert sent
+
+    asyncio.run(scenario())
+
+
 def test_announcements_hold_no_checkpoint_back() -> None:
     async def scenario() -> None:
         owner, slot = host([], checkpoint={"interval": "2s"})
