@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 import sys
 import time
 import warnings
@@ -111,7 +112,9 @@ def main() -> None:
         count, work = PEERS[name](data["numbers"], data["categories"])
     began_s = time.process_time()
     work()
-    sys.stdout.write("\n" + json.dumps({"rows": count, "cpu_s": time.process_time() - began_s}))
+    took_s = time.process_time() - began_s
+    version = platform.python_version()
+    sys.stdout.write("\n" + json.dumps({"rows": count, "cpu_s": took_s, "python": version}))
 
 
 if __name__ == "__main__":

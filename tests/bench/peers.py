@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import subprocess
 import tempfile
 from pathlib import Path
@@ -56,12 +57,12 @@ def rows(predictions: list[bytes]) -> dict[str, Any]:
     return {"numbers": np.array(numbers), "categories": np.array(codes)}
 
 
-def peer(name: str, data: Path) -> dict[str, Any]:
-    """Raises NotInstalledError."""
+def peer(name: str, data: Path) -> tuple[dict[str, Any], str]:
+    """Its rate, and on which Python. Raises NotInstalledError."""
     python = python_with(name, REQUIREMENTS[name])
     quiet = os.environ | {"WHYLOGS_NO_ANALYTICS": "True", "DO_NOT_TRACK": "1"}
     command = [str(python), "-m", "tests.bench.peer_runs", name, str(data)]
-    rates = []
+    rates, version = [], ""
     for _ in range(_REPETITIONS):
         done = subprocess.run(
             command, cwd=ROOT, env=quiet, check=False, capture_output=True, text=True,
@@ -72,7 +73,8 @@ def peer(name: str, data: Path) -> dict[str, Any]:
             raise NotInstalledError(f"{name}: does not run here: {said[-1][:160]}")
         found = msgspec.json.decode(done.stdout.splitlines()[-1])
         rates.append(found["rows"] / found["cpu_s"])
-    return Spread.of(rates).plain()
+        version = found["python"]
+    return Spread.of(rates).plain(), version
 
 
 def measure(predictions: int, only: list[str]) -> dict[str, Any]:
@@ -80,23 +82,24 @@ def measure(predictions: int, only: list[str]) -> dict[str, Any]:
     topics = generate(workload)
     fed = list(batches(topics, PARTITIONS))
     ours = [predictions / cpu_s(lambda: run(fed)) for _ in range(_REPETITIONS)]
-    rates = {"leeway": Spread.of(ours).plain()}
+    rates, versions = {"leeway": Spread.of(ours).plain()}, {"leeway": platform.python_version()}
     skipped: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "rows.npz"
         np.savez(data, **rows(topics["predictions"].values))
         for name in only:
             try:
-                rates[name] = peer(name, data)
+                rates[name], versions[name] = peer(name, data)
             except NotInstalledError as error:
                 skipped.append(str(error))
-    return {"rows": predictions, "rows_per_cpu_s": rates, "skipped": skipped}
+    found = {"rows": predictions, "rows_per_cpu_s": rates, "pythons": versions}
+    return found | {"skipped": skipped}
 
 
 def told(found: dict[str, Any]) -> str:
-    lines = [("tool", "does", "predictions per CPU second")]
+    lines = [("tool", "does", "CPython", "predictions per CPU second")]
     for name, rate in found["rows_per_cpu_s"].items():
-        lines.append((name, _DOES[name], Spread(**rate).told()))
+        lines.append((name, _DOES[name], found["pythons"][name], Spread(**rate).told()))
     return "\n".join([table(lines), *(f"skipped: {line}" for line in found["skipped"])])
 
 
