@@ -35,7 +35,11 @@ def schema(name: str) -> dict[str, Any]:
             key: value for key, value in Settings.model_json_schema().items() if key != "title"
         }
     struct, title = _EVENTS[name]
-    return {"$schema": _DIALECT, "title": title} | msgspec.json.schema(struct)
+    made = msgspec.json.schema(struct)
+    for form in made["$defs"].values():  # Python 3.13 takes the indents of docstrings away
+        if "description" in form:
+            form["description"] = " ".join(form["description"].split())
+    return {"$schema": _DIALECT, "title": title} | made
 
 
 def schema_text(name: str) -> str:

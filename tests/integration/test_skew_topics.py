@@ -112,7 +112,7 @@ def test_topics_and_files_are_compared_alike_and_no_group_is_left(
     assert (found["matched"], found["only_offline"]) == (60, COUNT - 60)
     assert found["features"][0]["differing"] == 15
 
-    assert asyncio.run(groups(settings)) == before
+    assert not asyncio.run(groups(settings)) - before  # those of others end by themselves
 
 
 def test_a_topic_that_is_not_there_is_a_failure_of_one_line(kafka: str, tmp_path: Path) -> None:
