@@ -14,6 +14,7 @@ from stream import native
 from stream.closed_panes import Closed, closed, summarised
 from stream.columns import Group, Rows, concatenate
 from stream.grouped_rows import GroupedRows, Stretch, together
+from stream.grouped_rows import distinct as with_counts
 from stream.panes import PaneTable, cut_at, merge
 from stream.plain_panes import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 from stream.rules import Rules
@@ -163,8 +164,23 @@ class OpenPanes:
                 rows += _between(opened.rows, after_ms, self._closed_ms)
                 tables = _between(opened.tables, after_ms, self._closed_ms)
                 self._drop_closed(group)
-            if rows or tables:
+            if not tables and self._are_crowded(rows):
+                none = [np.zeros(len(part), np.int64) for part in rows]
+                parts = [GroupedRows(*of, [group]) for of in zip(rows, none, strict=True)]
+                yield Stretch(parts, after_ms, self._closed_ms)
+            elif rows or tables:
                 yield group, closed(rows, tables, self._rules)
+
+    def _are_crowded(self, rows: Sequence[Rows]) -> bool:
+        """Whether the extension may read these as they are: all their panes have a summary."""
+        most = self._rules.pane_rows
+        if not native.IN_USE or sum(map(len, rows)) <= most:
+            return False
+        names = [*rows[0].columns]
+        if any([*part.columns] != names for part in rows):
+            return False
+        _, count = with_counts(np.concatenate([part.pane_end for part in rows]))
+        return bool((count > most).all())
 
     def _drop_closed(self, group: Group) -> None:
         opened, until_ms = self._groups[group], self._closed_ms
