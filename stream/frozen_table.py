@@ -20,7 +20,7 @@ from stream.snapshot import pack, unpack
 
 _MAGIC, _VERSION = b"Z", 1  # of bytes that this process alone reads
 _LEVEL = 3  # of zstd: written once
-_AT_HAND = 4  # tables
+_AT_HAND = 32  # tables, of what fires: it is asked for at each pane
 _MANY, _RISING = 64, 0.9
 
 
