@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
-from weakref import ref
 
 import cramjam
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.at_hand import AT_HAND
 from stream.columns import NO_ROWS
 from stream.packed_rows import packed, restored, shuffled, unpacked
 from stream.panes import PaneTable
@@ -20,7 +19,7 @@ from stream.snapshot import pack, unpack
 
 _MAGIC, _VERSION = b"Z", 1  # of bytes that this process alone reads
 _LEVEL = 3  # of zstd: written once
-_AT_HAND = 32  # tables, of what fires: it is asked for at each pane
+_SUMMARY_CELLS = 200  # about, of a feature, beside its sample
 _MANY, _RISING = 64, 0.9
 
 
@@ -35,19 +34,19 @@ class FrozenTable:
         self.names = _known(frozenset(table.features))
         self._sample = self._sums = b""
         self._table: PaneTable | None = table
-        _keep_at_hand(self)
+        AT_HAND.keep(self, _cells(table))
 
     def open(self) -> PaneTable:
-        """The table; nobody may change it. The last ones made or unpacked are at hand."""
+        """The table; nobody may change it."""
         table = self._table
         if table is None:
             plain = unpack(_MAGIC, _VERSION, bytes(cramjam.zstd.decompress(self._sums)))
             table = replace(table_apart(_as_before(plain)), sample=unpacked(self._sample))
             self._table = table
-            _keep_at_hand(self)
+            AT_HAND.keep(self, _cells(table))
         return table
 
-    def _put_away(self) -> None:
+    def put_away(self) -> None:
         table = self._table
         if table is not None and not self._sums:
             self._sample = packed(table.sample)
@@ -88,20 +87,5 @@ def _large(stored: Any) -> NDArray[Any]:
     return np.cumsum(array, dtype=array.dtype) if rises else array
 
 
-_at_hand: OrderedDict[ref[FrozenTable], None] = OrderedDict()
-
-
-def _keep_at_hand(frozen: FrozenTable) -> None:
-    _at_hand[ref(frozen)] = None
-    if len(_at_hand) > _AT_HAND:
-        oldest = _at_hand.popitem(last=False)[0]()
-        if oldest is not None:
-            oldest._put_away()
-
-
-def put_away() -> None:
-    """All that are at hand."""
-    while _at_hand:
-        frozen = _at_hand.popitem(last=False)[0]()
-        if frozen is not None:
-            frozen._put_away()
+def _cells(table: PaneTable) -> int:
+    return (len(table.sample) + _SUMMARY_CELLS) * (1 + len(table.features))

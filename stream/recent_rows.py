@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from stream.at_hand import AT_HAND
 from stream.columns import Column, Rows, concatenate
 from stream.packed_rows import packed, unpacked
 from stream.panes import WHOLE, PaneTable
@@ -19,7 +20,6 @@ from stream.snapshot import pack, unpack
 
 _MAGIC, _VERSION = b"W", 1
 _STRETCHES = 4  # in `keep` rows: a stretch is written once, what is newer with every checkpoint
-_unpacked = lru_cache(maxsize=5)(unpacked)  # one window is asked for again for each finding
 _MOST_NEWEST = 8  # tables that are not joined yet: each has arrays of its own
 
 
@@ -76,15 +76,37 @@ class Stretch:
 
 
 class FullStretch:
-    """One that never changes: its rows are packed until somebody asks."""
+    """One that never changes: its rows are packed while nobody asks. Where panes come often the
+    next one has taken its place before that."""
 
-    __slots__ = ("_count", "_ends", "_limits", "_rows", "name")
+    __slots__ = ("__weakref__", "_count", "_ends", "_limits", "_open", "_packed", "name")
 
     def __init__(self, stretch: Stretch) -> None:
         self.name = stretch.name
         self._count = len(stretch)
         self._ends, self._limits = stretch.ends, stretch.limits
-        self._rows = packed(stretch.rows)
+        self._open: Rows | None = None
+        self._packed = b""
+        self._keep(stretch.rows)
+
+    def _keep(self, rows: Rows) -> None:
+        self._open = rows
+        AT_HAND.keep(self, len(rows) * (2 + len(rows.columns)))
+
+    def put_away(self) -> None:
+        rows = self._open
+        if rows is not None and not self._packed:
+            self._packed = packed(rows)
+        self._open = None  # last: a checkpoint is written beside, and may ask
+
+    def __getstate__(self) -> list[Any]:
+        """For a monitor that goes to sleep."""
+        self.put_away()
+        return [self.name, self._count, self._ends, self._limits, self._packed]
+
+    def __setstate__(self, state: list[Any]) -> None:
+        self.name, self._count, self._ends, self._limits, self._packed = state
+        self._open = None
 
     def __len__(self) -> int:
         return self._count
@@ -98,7 +120,11 @@ class FullStretch:
         return int(self._ends[-1])
 
     def opened(self) -> Stretch:
-        return Stretch(_unpacked(self._rows), self._ends, self._limits)
+        rows = self._open
+        if rows is None:
+            rows = unpacked(self._packed)
+            self._keep(rows)
+        return Stretch(rows, self._ends, self._limits)
 
     def encode(self) -> bytes:
         return self.opened().encode()
@@ -206,11 +232,6 @@ class RecentRows:
     def restore(self, stretches: Sequence[FullStretch], newest: Stretch | None) -> None:
         self._stretches = list(stretches)
         self._newest = [] if newest is None else [newest]
-
-
-def put_away() -> None:
-    """What was opened last."""
-    _unpacked.cache_clear()
 
 
 def _joined(parts: Sequence[Stretch]) -> Stretch:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from stream import frozen_table, recent_rows
 from stream.allocator import give_back
 from stream.worker_slot import STAGES, Pace, Slot
 
@@ -113,11 +112,8 @@ class Checkpoints:
 
 
 def _given_back() -> float:
-    """Free memory, and what is only at hand; when the next time is, on the clock of
-    `time.monotonic`."""
+    """Free memory; when the next time is, on the clock of `time.monotonic`."""
     began_s = time.monotonic()
-    frozen_table.put_away()
-    recent_rows.put_away()
     give_back()
     done_s = time.monotonic()
     return done_s + max(_GIVE_BACK_S, (done_s - began_s) / _GIVE_BACK_SHARE)

@@ -26,7 +26,6 @@ from typing import Any
 
 import msgspec
 
-from stream import frozen_table, recent_rows
 from stream.allocator import collect_rarely, give_back, keep_freed_memory, keep_no_arrays
 from stream.blobs import Kept, Packing
 from stream.events import ToPanes
@@ -67,8 +66,6 @@ def said(path: Path) -> Iterator[bytes]:
 def resident() -> int:
     """In bytes, after everything free was given back, as a worker does from time to time."""
     gc.collect()
-    frozen_table.put_away()
-    recent_rows.put_away()
     give_back()
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return int(dict(line.split(":", 1) for line in status)["RssAnon"].split()[0]) << 10
@@ -77,8 +74,6 @@ def resident() -> int:
 def held() -> int:
     """In bytes: all blocks of Python and numpy that are in use."""
     gc.collect()
-    frozen_table.put_away()
-    recent_rows.put_away()
     return tracemalloc.get_traced_memory()[0]
 
 

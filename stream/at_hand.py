@@ -1,0 +1,45 @@
+"""What is asked for again and again stays open, up to so many cells; the rest lies packed."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Protocol
+from weakref import ref
+
+MOST_CELLS = 1 << 20  # some 9 MB: rows and references of some hundred monitors
+
+
+class Packable(Protocol):
+    def put_away(self) -> None:
+        """Pack it; it is opened when it is asked for. Others may be reading it."""
+
+
+class AtHand:
+    """The ones that were made or opened last. Whoever is gone is not counted any more."""
+
+    def __init__(self, most_cells: int = MOST_CELLS) -> None:
+        self._most = most_cells
+        self._cells: OrderedDict[ref[Packable], int] = OrderedDict()
+
+    def keep(self, one: Packable, cells: int) -> None:
+        """This one is open, and has so many cells. O(number of those at hand)."""
+        self._cells[ref(one, self._forget)] = cells
+        while len(self._cells) > 1 and sum(self._cells.copy().values()) > self._most:
+            self._put_away_oldest()
+
+    def put_away(self) -> None:
+        """All of them."""
+        while self._cells:
+            self._put_away_oldest()
+
+    def _put_away_oldest(self) -> None:
+        oldest = self._cells.popitem(last=False)[0]()
+        if oldest is not None:
+            oldest.put_away()
+
+    def _forget(self, gone: ref[Packable]) -> None:
+        self._cells.pop(gone, None)
+
+
+AT_HAND = AtHand()
+"""Of this process."""
