@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _TICK_S = 0.05
 _HELD_S = 1.0  # that checkpoints wait for alerts which may be on their way,
+_MOST_HELD_S = 2.0  # where more panes leave meanwhile (predictions behind cohorts),
 _HELD_EVERY_S = 4.0  # at most so often: of many models some panes always are
 _GIVE_BACK_S = 60.0  # memory that is free then: milliseconds, and its pages made anew
 _GIVE_BACK_SHARE = 1e-3  # of the time, at most: a gigabyte in pieces takes half a second
@@ -29,7 +30,7 @@ _REVOKE_SHARE = 2 / 3  # of the rebalance timeout, for the checkpoints of what l
 class Checkpoints:
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._held_until_s = self._may_hold_s = 0.0
+        self._held_until_s = self._longest_s = self._may_hold_s = 0.0
         kafka = host.settings.kafka
         self._revoke_s = kafka.rebalance_timeout.total_seconds() * _REVOKE_SHARE
 
@@ -48,7 +49,8 @@ class Checkpoints:
         being written too."""
         now_s = time.monotonic()
         if now_s >= self._may_hold_s:
-            self._held_until_s, self._may_hold_s = now_s + _HELD_S, now_s + _HELD_EVERY_S
+            self._longest_s, self._may_hold_s = now_s + _MOST_HELD_S, now_s + _HELD_EVERY_S
+        self._held_until_s = min(now_s + _HELD_S, self._longest_s)
 
     def _pace(self) -> Pace:
         asked = self._host.settings.checkpoint
