@@ -14,6 +14,10 @@ from hypothesis import strategies as st
 from stream import native, native_blocks
 from stream.closed_panes import closed, cut_into_blocks
 from stream.columns import ABSENT, NULL, NUMBER, OTHER, TEXT, Column, Rows, concatenate
+from stream.events import ToPanes
+from stream.grouped_rows import GroupedRows, Stretch
+from stream.open_panes import OpenPanes
+from stream.pane_outbox import PaneOutbox
 from stream.rules import Rules
 from stream.wire import Block, block_opening, encode_pane_record
 from tests.parsers import needs_the_native_parser
@@ -130,6 +134,61 @@ def test_rows_of_several_parts_are_taken_by_their_panes(
         assert [(value, ends.tolist()) for value, ends in found] == in_python(inside, RULES)
     else:
         assert in_c(inside, RULES) is None
+
+
+def left(batches: list[list[tuple[int, Any]]], marks: list[int], until_ms: int) -> list[bytes]:
+    """What open panes say once they close, with a checkpoint behind each of these batches."""
+    opened, outbox = OpenPanes(RULES), PaneOutbox(0, 1)
+    groups = [("a", "1", "champion", ""), ("b", "1", "champion", "")]
+    said: list[ToPanes] = []
+    for number, batch in enumerate(batches):
+        made = rows_of([row for _, row in batch])
+        opened.add_all(GroupedRows(made, np.array([of for of, _ in batch], np.int64), groups))
+        if number in marks:
+            opened.parts()
+    for panes in opened.close(until_ms):
+        if isinstance(panes, GroupedRows):
+            said += outbox.rows("prediction", panes, RULES)
+        elif isinstance(panes, Stretch):
+            said += outbox.stretch("prediction", panes, RULES)
+        else:
+            said += outbox.blocks("prediction", *panes, RULES)
+    return [effect.value for effect in said]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 1), rows), min_size=1, max_size=30),
+        min_size=1,
+        max_size=4,
+    ),
+    st.lists(st.integers(0, 3), max_size=3),
+    st.integers(1, 3),
+)
+def test_panes_that_checkpoints_have_dealt_leave_as_python_has_them(
+    batches: list[list[tuple[int, Any]]], marks: list[int], until: int
+) -> None:
+    found = left(batches, marks, 1_000 * until)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "IN_USE", False)
+        assert left(batches, marks, 1_000 * until) == found
+
+
+def test_crowded_panes_that_a_checkpoint_has_dealt_are_left_to_c(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = [(0, (1, hash_, (NUMBER, 0), (NULL, 0))) for hash_ in range(1, 9)]
+    asked = list[int]()
+
+    def records(*given: Any) -> Any:
+        asked.append(len(given[1]))
+        return made(*given)
+
+    made = native_blocks.records
+    monkeypatch.setattr(native_blocks, "records", records)
+    assert left([batch, batch[:2]], [0], 1_000)
+    assert asked == [2], "the rows from before the checkpoint, and those behind it"
 
 
 def test_what_does_not_fit_is_refused() -> None:
