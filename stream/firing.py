@@ -53,13 +53,12 @@ class Sums:
     xx: int = 0
     panes: int = 0
 
-    def add(self, x: Ints, n: Ints, count: Ints, xx: Ints) -> None:
-        """Panes: `x` and `n` (panes, columns), `count` and `xx` (panes,)."""
-        self.x = self.x + x.sum(axis=0)
-        self.n = self.n + n.sum(axis=0)
-        self.count += int(count.sum())
-        self.xx += int(xx.sum())
-        self.panes += int((count > 0).sum())
+    def add(self, more: Sums) -> None:
+        self.x = self.x + more.x
+        self.n = self.n + more.n
+        self.count += more.count
+        self.xx += more.xx
+        self.panes += more.panes
 
     @property
     def baseline(self) -> Baseline:
@@ -198,8 +197,11 @@ class Firing:
         return _first(start_ms >= self.ask_ms)
 
     def add(self, x: Ints, n: Ints, count: Ints, xx: Ints) -> None:
-        self.learned.add(x, n, count, xx)
-        self.window.add(x, n, count, xx)
+        """Panes: `x` and `n` (panes, columns), `count` and `xx` (panes,)."""
+        panes = int(np.count_nonzero(count > 0))
+        more = Sums(x.sum(axis=0), n.sum(axis=0), int(count.sum()), int(xx.sum()), panes)
+        self.learned.add(more)
+        self.window.add(more)
 
     def snapshot(self) -> list[Any]:
         sums = [self.learned.snapshot(), self.window.snapshot()]

@@ -46,9 +46,9 @@ class UnitSums:
             self._packed = packed
 
     def _parts(self) -> tuple[NDArray[Any], NDArray[Any], Ints]:
-        ends = np.cumsum([len(self._columns.every), len(self._columns.counted)])
-        x, n, xx = np.split(self._packed, ends)
-        return x, n, xx.copy().view(np.int64)
+        packed, x = self._packed, len(self._columns.every)
+        n = x + len(self._columns.counted)
+        return packed[:x], packed[x:n], packed[n:].copy().view(np.int64)
 
     def add(self, evidence: Evidence) -> None:
         """All panes of it."""

@@ -156,9 +156,11 @@ class Watch:
         )
         told = walk.told()
         self.undecided = walk.undecided
-        for key, row in walk.stirred.items():
-            self.learning.forget(self._columns[key])
-            evidence.clear(row + 1, self._columns[key])
+        if walk.stirred:
+            of_all = [self._columns[key] for key in walk.stirred]
+            self.learning.forget(np.concatenate(of_all))
+            for columns, row in zip(of_all, walk.stirred.values(), strict=True):
+                evidence.clear(row + 1, columns)
         if self._batches is not None:
             self._batches.add(whole, table.rows)
         self.learning.add(evidence)
