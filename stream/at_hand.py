@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from threading import RLock
 from typing import Protocol
 from weakref import ref
 
@@ -20,11 +21,15 @@ class AtHand:
     def __init__(self, most_cells: int = MOST_CELLS) -> None:
         self._most = most_cells
         self._cells: OrderedDict[ref[Packable], int] = OrderedDict()
+        self._total = 0
+        self._lock = RLock()  # checkpoints are written beside; and who is gone may be so anywhere
 
     def keep(self, one: Packable, cells: int) -> None:
-        """This one is open, and has so many cells. O(number of those at hand)."""
-        self._cells[ref(one, self._forget)] = cells
-        while len(self._cells) > 1 and sum(self._cells.copy().values()) > self._most:
+        """This one is open, and has so many cells. O(1), and what it takes to pack others."""
+        with self._lock:
+            self._total += cells - self._cells.pop(place := ref(one, self._forget), 0)
+            self._cells[place] = cells
+        while len(self._cells) > 1 and self._total > self._most:
             self._put_away_oldest()
 
     def put_away(self) -> None:
@@ -33,12 +38,18 @@ class AtHand:
             self._put_away_oldest()
 
     def _put_away_oldest(self) -> None:
-        oldest = self._cells.popitem(last=False)[0]()
+        with self._lock:
+            if not self._cells:
+                return
+            place, cells = self._cells.popitem(last=False)
+            self._total -= cells
+        oldest = place()
         if oldest is not None:
             oldest.put_away()
 
     def _forget(self, gone: ref[Packable]) -> None:
-        self._cells.pop(gone, None)
+        with self._lock:
+            self._total -= self._cells.pop(gone, 0)
 
 
 AT_HAND = AtHand()

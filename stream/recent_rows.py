@@ -87,7 +87,7 @@ class FullStretch:
         self._ends, self._limits = stretch.ends, stretch.limits
         self._open: Rows | None = None
         self._packed = b""
-        self._keep(stretch.rows)
+        self._keep(_own(stretch.rows))
 
     def _keep(self, rows: Rows) -> None:
         self._open = rows
@@ -118,6 +118,10 @@ class FullStretch:
     @property
     def last_end_ms(self) -> int:
         return int(self._ends[-1])
+
+    @property
+    def limits(self) -> NDArray[np.uint64]:
+        return self._limits
 
     def opened(self) -> Stretch:
         rows = self._open
@@ -190,6 +194,10 @@ class RecentRows:
         rows = whole.rows.between(first_ms, until_end_ms)
         return rows if limit == WHOLE else rows.take(np.flatnonzero(rows.hash < limit))
 
+    def least_limit(self) -> int:
+        """Of all panes that are kept: rows with smaller hashes are in any window of their panes."""
+        return min((int(part.limits.min()) for part in self._parts if len(part.limits)), default=0)
+
     def column(self, name: str) -> Column | None:
         """Of the latest rows: of `keep` of them, or of all there were."""
         kept: list[Column] = []
@@ -247,3 +255,16 @@ def _joined(parts: Sequence[Stretch]) -> Stretch:
         np.concatenate([part.ends for part in parts]),
         np.concatenate([part.limits for part in parts]),
     )
+
+
+def _own(rows: Rows) -> Rows:
+    """In arrays of their own: views would keep those of all groups that were merged together."""
+    columns = {
+        name: Column(_copied(column.kind), _copied(column.bits))
+        for name, column in rows.columns.items()
+    }
+    return Rows(_copied(rows.pane_end), _copied(rows.hash), columns, rows.texts)
+
+
+def _copied(array: NDArray[Any]) -> NDArray[Any]:
+    return array if array.base is None else array.copy()

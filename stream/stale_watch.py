@@ -29,7 +29,7 @@ from stream.columns import FEATURE, NUMBER, TEXT
 from stream.constant import Run, latest_run, usual_of
 from stream.firing import Firing, Patience, Standing, Sums
 from stream.pane_features import PaneFeatures
-from stream.panes import Ints, PaneTable
+from stream.panes import WHOLE, Ints, PaneTable
 from stream.profile import Profile
 from stream.recent_rows import RecentRows
 from stream.reference import Reference, Runs
@@ -99,9 +99,9 @@ class _Panes:
             self.share = stale_share(self.watched, self.rules)
         return terms_of(name, self.watched, self.share, self.rules, self.model_id)
 
-    def value(self, row: int, name: str) -> tuple[int, int] | None:
-        """The (kind, bits) of the last sampled cell of this pane, which holds one value; None:
-        there are too few that have any."""
+    def value(self, row: int, name: str, limit: int) -> tuple[int, int] | None:
+        """The (kind, bits) of the sampled cells of this pane, which holds one value, as far as
+        they are in a window of rows with hashes below this limit; None: there are too few."""
         sample = self.table.sample
         column = sample.columns.get(name)
         if column is None:
@@ -109,7 +109,8 @@ class _Panes:
         end_ms = self.table.pane_end[row]
         pane = slice(*(int(np.searchsorted(sample.pane_end, end_ms, s)) for s in _SIDES))
         kind = column.kind[pane]
-        having = np.flatnonzero((kind == NUMBER) | (kind == TEXT))
+        inside = True if limit == WHOLE else sample.hash[pane] < np.uint64(limit)
+        having = np.flatnonzero(((kind == NUMBER) | (kind == TEXT)) & inside)
         if len(having) < FEWEST:
             return None
         return int(kind[having[-1]]), int(column.bits[pane][having[-1]])
@@ -155,8 +156,9 @@ class StaleWatch:
             told += self._follow(panes, first, row + 1)
             done = {one.name for one in told if one.row == row}
             names = sorted(_constant_in(run, row) - done)
-            if not follows:
-                names = [name for name in names if not self._is_expected(panes, row, name)]
+            if names and not follows:
+                limit = recent.least_limit()
+                names = [name for name in names if not self._is_expected(panes, row, name, limit)]
             end_ms = int(run.pane_end[row])
             window = recent.window(BEFORE_ALL_MS, end_ms) if names else None
             runs: dict[str, Run] = {}
@@ -195,11 +197,11 @@ class StaleWatch:
                 found.append(row)
         return found
 
-    def _is_expected(self, panes: _Panes, row: int, name: str) -> bool:
+    def _is_expected(self, panes: _Panes, row: int, name: str, limit: int) -> bool:
         """Whether no run of the value that this pane holds is any wonder, however long: most of the
         reference is of it. What does not vary is seen in every pane, and to look at rows takes as
         long as all the rest."""
-        value = panes.value(row, name)
+        value = panes.value(row, name, limit)
         if value is None:
             return False
         terms = panes.terms(name)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stream.allocator import give_back
-from stream.worker_slot import STAGES, Pace, Slot
+from stream.worker_slot import STAGES, Pace, Slot, at_once
 
 if TYPE_CHECKING:
     from stream.worker_host import Host
@@ -31,6 +31,7 @@ class Checkpoints:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._held_until_s = self._longest_s = self._may_hold_s = 0.0
+        self._is_leaving = False
         kafka = host.settings.kafka
         self._revoke_s = kafka.rebalance_timeout.total_seconds() * _REVOKE_SHARE
 
@@ -60,13 +61,17 @@ class Checkpoints:
 
     @property
     def _is_held(self) -> bool:
-        return time.monotonic() < self._held_until_s
+        return not self._is_leaving and time.monotonic() < self._held_until_s
 
-    async def _turn(self, slot: Slot[Any]) -> None:
-        """To pack takes what the panes on their way need; but the next one must not be due."""
-        most = self._host.settings.checkpoint.bytes
-        while self._is_held and slot.input_bytes < most:  # noqa: ASYNC110 a moment of the clock
+    async def _turn(self) -> None:
+        """To pack takes what the panes on their way need; but no slot may have so much input that
+        its checkpoint is due: they are written one after the other."""
+        while self._is_held and not self._is_due_by_input():  # noqa: ASYNC110 a moment of the clock
             await asyncio.sleep(_TICK_S)
+
+    def _is_due_by_input(self) -> bool:
+        most = self._host.settings.checkpoint.bytes
+        return any(slot.input_bytes >= most for slot in self._host.slots())
 
     async def room(self, slot: Slot[Any]) -> None:
         """Input waits here for a checkpoint that is late."""
@@ -86,7 +91,7 @@ class Checkpoints:
         layout, is_ours = host.layout(slot.stage), partial(self._is_ours, slot)
         size_bytes = await slot.write(
             host.send, is_ours, layout, journal_position, force=force,
-            turn=partial(self._turn, slot),
+            turn=at_once if force else self._turn,
         )  # fmt: skip
         if size_bytes is not None:
             stage = STAGES[slot.stage]
@@ -101,13 +106,15 @@ class Checkpoints:
 
     async def write_all(self, slots: Sequence[Slot[Any]]) -> None:
         """What is not sealed in time, or not at all, the next owner does again."""
-        self._held_until_s = 0.0  # what leaves has no time to wait
+        self._is_leaving = True  # which has no time to wait
         try:
             async with asyncio.timeout(self._revoke_s):
                 writing = [self.write(slot) for slot in slots]
                 results = await asyncio.gather(*writing, return_exceptions=True)
         except TimeoutError as timeout:
             results = [timeout]
+        finally:
+            self._is_leaving = False
         for result in results:
             if isinstance(result, Exception):
                 log.warning("not checkpointed before leaving, will be replayed: %r", result)

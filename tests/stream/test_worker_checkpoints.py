@@ -171,7 +171,8 @@ def test_a_checkpoint_that_is_being_written_waits_for_panes_on_their_way_too(
         owner.reader = Reader(owner)
         monkeypatch.setattr(worker_checkpoints, "_HELD_S", 3_600.0)
         owner.checkpoints.hold_back()
-        writing = asyncio.create_task(owner.checkpoint(slot, force=True))
+        slot.touched()
+        writing = asyncio.create_task(owner.checkpoint(slot))
         await asyncio.sleep(0.12)
         assert not sent, "nothing is packed"
         if ended_by == "the clock":
