@@ -146,7 +146,7 @@ def test_a_replay_from_checkpoints_says_what_was_said_live_since(
                 worker.start()
             await job.ready()
             for start, stop in pairwise([0, *begins_at, len(sent)]):
-                await job.send(sent[start:stop], chunk=50, pause_s=0.05)
+                await job.send(sent[start:stop], chunk=50, pause_s=0.25)
                 moments_ms.append(int(time.time() * 1000))  # in the midst of it
             await job.consumed(len(sent))
             await job.send_end(sent[-1][0])
