@@ -7,7 +7,7 @@ from threading import RLock
 from typing import Protocol
 from weakref import ref
 
-MOST_CELLS = 1 << 20  # some 9 MB: rows and references of some hundred monitors
+MOST_CELLS = 1 << 17  # some 2 MB: rows and references of a dozen monitors
 
 
 class Packable(Protocol):
