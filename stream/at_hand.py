@@ -26,9 +26,11 @@ class AtHand:
 
     def keep(self, one: Packable, cells: int) -> None:
         """This one is open, and has so many cells. O(1), and what it takes to pack others."""
+        place = ref(one, self._forget)
         with self._lock:
-            self._total += cells - self._cells.pop(place := ref(one, self._forget), 0)
+            was = self._cells.pop(place, 0)
             self._cells[place] = cells
+            self._total += cells - was  # of numbers that are there: others may go while it is made
         while len(self._cells) > 1 and self._total > self._most:
             self._put_away_oldest()
 
@@ -49,7 +51,8 @@ class AtHand:
 
     def _forget(self, gone: ref[Packable]) -> None:
         with self._lock:
-            self._total -= self._cells.pop(gone, 0)
+            cells = self._cells.pop(gone, 0)
+            self._total -= cells
 
 
 AT_HAND = AtHand()

@@ -14,7 +14,6 @@ from stream import native
 from stream.closed_panes import Closed, closed, summarised
 from stream.columns import Group, Rows, concatenate
 from stream.grouped_rows import GroupedRows, Stretch, together
-from stream.grouped_rows import distinct as with_counts
 from stream.panes import PaneTable, cut_at, merge
 from stream.plain_panes import rows_from_plain, rows_to_plain, table_from_plain, table_to_plain
 from stream.rules import Rules
@@ -165,8 +164,7 @@ class OpenPanes:
                 tables = _between(opened.tables, after_ms, self._closed_ms)
                 self._drop_closed(group)
             if not tables and self._are_crowded(rows):
-                none = [np.zeros(len(part), np.int64) for part in rows]
-                parts = [GroupedRows(*of, [group]) for of in zip(rows, none, strict=True)]
+                parts = [GroupedRows(of, np.zeros(len(of), np.int64), [group]) for of in rows]
                 yield Stretch(parts, after_ms, self._closed_ms)
             elif rows or tables:
                 yield group, closed(rows, tables, self._rules)
@@ -179,7 +177,8 @@ class OpenPanes:
         names = [*rows[0].columns]
         if any([*part.columns] != names for part in rows):
             return False
-        _, count = with_counts(np.concatenate([part.pane_end for part in rows]))
+        ends = np.concatenate([part.pane_end for part in rows])
+        _, count = np.unique(ends, return_counts=True)
         return bool((count > most).all())
 
     def _drop_closed(self, group: Group) -> None:

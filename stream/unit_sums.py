@@ -46,9 +46,10 @@ class UnitSums:
             self._packed = packed
 
     def _parts(self) -> tuple[NDArray[Any], NDArray[Any], Ints]:
-        packed, x = self._packed, len(self._columns.every)
-        n = x + len(self._columns.counted)
-        return packed[:x], packed[x:n], packed[n:].copy().view(np.int64)
+        packed, behind_x = self._packed, len(self._columns.every)
+        behind_n = behind_x + len(self._columns.counted)
+        xx = packed[behind_n:].copy().view(np.int64)
+        return packed[:behind_x], packed[behind_x:behind_n], xx
 
     def add(self, evidence: Evidence) -> None:
         """All panes of it."""

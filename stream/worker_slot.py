@@ -280,10 +280,10 @@ class Slot(Generic[Core]):
         blobs, on_their_way = writing.blobs(), deque[asyncio.Future[Any]]()
         await turn()
         while blob := await asyncio.to_thread(next, blobs, None):
-            await turn()
             on_their_way.append(await send(self._record(blob)))
             if len(on_their_way) >= _BLOBS_ON_THEIR_WAY:
                 await on_their_way.popleft()
+            await turn()
         await asyncio.gather(*on_their_way)
 
     async def _sweep(self, send: Send, is_ours: IsOurs, live: list[bytes]) -> None:

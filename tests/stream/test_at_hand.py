@@ -40,6 +40,15 @@ def test_who_is_gone_does_not_count() -> None:
     assert kept.is_open
 
 
+def test_nothing_is_counted_twice_or_for_ever() -> None:
+    at_hand, boxes = AtHand(100), [Box() for _ in range(5)]
+    for number in range(200):
+        at_hand.keep(boxes[number % 5], number % 7)
+        at_hand.keep(Box(), 9)
+    del boxes
+    assert at_hand._total == sum(at_hand._cells.values()) == 0
+
+
 def rows_of(pane: int, count: int = 300) -> Rows:
     random = np.random.default_rng(pane)
     hashes = random.integers(0, 2**63, count).astype(np.uint64)

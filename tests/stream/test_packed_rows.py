@@ -80,12 +80,13 @@ def test_a_frozen_table_opens_to_what_it_was_made_of() -> None:
     frozen = FrozenTable(table)
     assert frozen.count == 300
     assert frozen.names == {"a", "b"}
-    assert str(table_to_plain(frozen.open())) == str(table_to_plain(table))
+    said = pack(b"x", 1, table_to_plain(table))
+    assert pack(b"x", 1, table_to_plain(frozen.open())) == said
     assert not frozen._sums, "it is at hand"
-    AT_HAND.put_away()
-    assert frozen._table is None
-    for _ in range(2):  # read again, and at hand again
-        assert str(table_to_plain(frozen.open())) == str(table_to_plain(table))
+    for _ in range(2):
+        AT_HAND.put_away()
+        assert frozen._table is None
+        assert pack(b"x", 1, table_to_plain(frozen.open())) == said
 
 
 @pytest.mark.parametrize(
@@ -114,11 +115,3 @@ def test_values_are_kept_where_buckets_tell_too_little(
         assert again.distinct.tolist() == sorted(set(values))
         assert again.counts.tolist() == found.counts.tolist()
         assert int(again.counts.sum()) == 400
-
-
-def test_what_is_put_away_is_opened_again() -> None:
-    table = table_of([{"a": i / 8, "b": "xyz"[i % 3]} for i in range(300)])
-    frozen = FrozenTable(table)
-    AT_HAND.put_away()
-    assert frozen._table is None
-    assert pack(b"x", 1, table_to_plain(frozen.open())) == pack(b"x", 1, table_to_plain(table))
