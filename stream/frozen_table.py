@@ -10,7 +10,6 @@ import cramjam
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.at_hand import AT_HAND
 from stream.columns import NO_ROWS
 from stream.packed_rows import packed, restored, shuffled, unpacked
 from stream.panes import PaneTable
@@ -19,41 +18,31 @@ from stream.snapshot import pack, unpack
 
 _MAGIC, _VERSION = b"Z", 1  # of bytes that this process alone reads
 _LEVEL = 3  # of zstd: written once
-_SUMMARY_CELLS = 200  # about, of a feature, beside its sample
 _MANY, _RISING = 64, 0.9
 
 
 class FrozenTable:
-    """Takes a third of what the table takes, once it is not at hand any more: a provisional
-    reference is often overtaken before."""
+    """Takes a third of what the table takes."""
 
-    __slots__ = ("__weakref__", "_sample", "_sums", "_table", "count", "names")
+    __slots__ = ("_sample", "_sums", "count", "names")
 
     def __init__(self, table: PaneTable) -> None:
         self.count = int(table.rows[0])
         self.names = _known(frozenset(table.features))
-        self._sample = self._sums = b""
-        self._table: PaneTable | None = table
-        AT_HAND.keep(self, _cells(table))
+        self._sample = packed(table.sample)
+        sums = replace(table, sample=replace(NO_ROWS, texts=table.texts))
+        plain = pack(_MAGIC, _VERSION, _smaller(table_together(sums)))
+        self._sums = bytes(cramjam.zstd.compress(plain, _LEVEL))
 
     def open(self) -> PaneTable:
-        """The table; nobody may change it."""
-        table = self._table
-        if table is None:
-            plain = unpack(_MAGIC, _VERSION, bytes(cramjam.zstd.decompress(self._sums)))
-            table = replace(table_apart(_as_before(plain)), sample=unpacked(self._sample))
-            self._table = table
-            AT_HAND.keep(self, _cells(table))
-        return table
+        """The table; nobody may change it. The last one is at hand."""
+        return _opened(self._sums, self._sample)
 
-    def put_away(self) -> None:
-        table = self._table
-        if table is not None and not self._sums:
-            self._sample = packed(table.sample)
-            sums = replace(table, sample=replace(NO_ROWS, texts=table.texts))
-            plain = pack(_MAGIC, _VERSION, _smaller(table_together(sums)))
-            self._sums = bytes(cramjam.zstd.compress(plain, _LEVEL))
-        self._table = None  # last: a checkpoint is written beside, and may ask
+
+@lru_cache(maxsize=2)  # of the two kinds of a group: features are compared one after the other
+def _opened(sums: bytes, sample: bytes) -> PaneTable:
+    plain = unpack(_MAGIC, _VERSION, bytes(cramjam.zstd.decompress(sums)))
+    return replace(table_apart(_as_before(plain)), sample=unpacked(sample))
 
 
 @lru_cache(maxsize=256)
@@ -85,7 +74,3 @@ def _large(stored: Any) -> NDArray[Any]:
     dtype, rises, data = stored
     array = restored(data, np.dtype(dtype))
     return np.cumsum(array, dtype=array.dtype) if rises else array
-
-
-def _cells(table: PaneTable) -> int:
-    return (len(table.sample) + _SUMMARY_CELLS) * (1 + len(table.features))

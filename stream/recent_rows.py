@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from stream.at_hand import AT_HAND
 from stream.columns import Column, Rows, concatenate
 from stream.packed_rows import packed, unpacked
 from stream.panes import WHOLE, PaneTable
@@ -20,6 +19,7 @@ from stream.snapshot import pack, unpack
 
 _MAGIC, _VERSION = b"W", 1
 _STRETCHES = 4  # in `keep` rows: a stretch is written once, what is newer with every checkpoint
+_unpacked = lru_cache(maxsize=5)(unpacked)  # one window is asked for again for each finding
 _MOST_NEWEST = 8  # tables that are not joined yet: each has arrays of its own
 
 
@@ -76,28 +76,24 @@ class Stretch:
 
 
 class FullStretch:
-    """One that never changes: its rows are packed while nobody asks. Where panes come often the
-    next one has taken its place before that."""
+    """One that never changes. The latest of a monitor that is awake is open: where panes come often
+    the next one has taken its place before it is ever packed."""
 
-    __slots__ = ("__weakref__", "_count", "_ends", "_limits", "_open", "_packed", "name")
+    __slots__ = ("_count", "_ends", "_limits", "_open", "_packed", "name")
 
     def __init__(self, stretch: Stretch) -> None:
         self.name = stretch.name
         self._count = len(stretch)
         self._ends, self._limits = stretch.ends, stretch.limits
-        self._open: Rows | None = None
+        self._open: Rows | None = _own(stretch.rows)
         self._packed = b""
-        self._keep(_own(stretch.rows))
-
-    def _keep(self, rows: Rows) -> None:
-        self._open = rows
-        AT_HAND.keep(self, len(rows) * (2 + len(rows.columns)))
 
     def put_away(self) -> None:
+        """Packed; it is opened for a moment when it is asked for."""
         rows = self._open
-        if rows is not None and not self._packed:
+        if rows is not None:
             self._packed = packed(rows)
-        self._open = None  # last: a checkpoint is written beside, and may ask
+            self._open = None  # last: a checkpoint is written beside, and may ask
 
     def __getstate__(self) -> list[Any]:
         """For a monitor that goes to sleep."""
@@ -125,17 +121,16 @@ class FullStretch:
 
     def opened(self) -> Stretch:
         rows = self._open
-        if rows is None:
-            rows = unpacked(self._packed)
-            self._keep(rows)
-        return Stretch(rows, self._ends, self._limits)
+        return Stretch(_unpacked(self._packed) if rows is None else rows, self._ends, self._limits)
 
     def encode(self) -> bytes:
         return self.opened().encode()
 
     @classmethod
     def decode(cls, data: bytes) -> FullStretch:
-        return cls(Stretch.from_plain(unpack(_MAGIC, _VERSION, data)))
+        one = cls(Stretch.from_plain(unpack(_MAGIC, _VERSION, data)))
+        one.put_away()
+        return one
 
 
 class RecentRows:
@@ -168,6 +163,8 @@ class RecentRows:
         held = sum(map(len, self._parts))
         while self._stretches and held - len(self._stretches[0]) >= self._keep:
             held -= len(self._stretches.pop(0))
+        for stretch in self._stretches[:-1]:
+            stretch.put_away()
 
     @property
     def _parts(self) -> list[FullStretch | Stretch]:

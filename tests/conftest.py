@@ -1,5 +1,6 @@
 """Says at the end whether a real Kafka took part; in CI its absence is a failure, not a skip. Deals
-the tests to processes, where there are more than one."""
+the tests to processes, where there are more than one. No property fails because a machine is slow.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import os
 from collections import Counter
 from typing import Any
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -15,6 +17,14 @@ from stream import record_columns
 _kafka_tests: Counter[str] = Counter()
 _OF_WORKERS = ("tests/chaos/", "tests/integration/")
 _IN_CI = os.environ.get("CI") == "true"
+
+# On top of hypothesis's own choice, which is another in CI. The first text that it makes on a
+# machine takes seconds.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+if hypothesis.settings.get_current_profile_name() in {"default", "ci"}:
+    hypothesis.settings.load_profile("untimed")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

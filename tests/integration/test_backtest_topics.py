@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from stream.backtest_checkpoint import resume
+from stream.history import HistoryError
 from stream.kafka_admin import admin, connection
 from stream.partitioning import partition_of
+from stream.pipeline import Pipeline
 from tests.integration.job import PARTITIONS, Job, Message, messages
 from tests.integration.reading import read_topic
 
@@ -130,6 +134,20 @@ def test_a_replay_of_the_whole_log_says_what_was_said_live_and_touches_no_offset
     asyncio.run(scenario())
 
 
+async def checkpointed(job: Job) -> int:
+    """A moment (ms) that every stage has a checkpoint of: they wait for alerts on their way."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        moment_ms = int(time.time() * 1000)
+        with suppress(HistoryError):  # one is not left yet
+            pipeline = Pipeline(job.settings.rules(), PARTITIONS)
+            resumed = await resume(job.settings, pipeline, moment_ms)
+            if min(resumed.offsets.values()) > 0:
+                return moment_ms
+        await asyncio.sleep(0.2)
+    raise AssertionError("no checkpoint of every stage in time")
+
+
 def test_a_replay_from_checkpoints_says_what_was_said_live_since(
     kafka: str, tmp_path: Path
 ) -> None:
@@ -146,8 +164,8 @@ def test_a_replay_from_checkpoints_says_what_was_said_live_since(
                 worker.start()
             await job.ready()
             for start, stop in pairwise([0, *begins_at, len(sent)]):
-                await job.send(sent[start:stop], chunk=50, pause_s=0.25)
-                moments_ms.append(int(time.time() * 1000))  # in the midst of it
+                await job.send(sent[start:stop], chunk=50, pause_s=0.2)
+                moments_ms.append(await checkpointed(job))  # in the midst of it
             await job.consumed(len(sent))
             await job.send_end(sent[-1][0])
             await job.finished()
