@@ -15,8 +15,6 @@ from pathlib import Path
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import TARGETS
 
-_GRACE_S = 60  # to start, and to end
-
 
 def main() -> int:
     style = argparse.RawDescriptionHelpFormatter
@@ -30,38 +28,15 @@ def main() -> int:
         for name in given.target or TARGETS:
             TARGETS[name](given.input.read_bytes())
         return 0
-    targets = given.target or list(TARGETS)
-    failed = [
-        name for name in targets if not _fuzzed(name, given.seconds / len(targets), given.seed)
-    ]
-    print(f"{len(targets)} targets, {len(failed)} failed{': ' * bool(failed)}{', '.join(failed)}")
-    return 1 if failed else 0
-
-
-def _fuzzed(name: str, seconds: float, seed: int) -> bool:
-    with tempfile.TemporaryDirectory() as corpus:
-        for number, value in enumerate(seeds(name)):
-            (Path(corpus) / str(number)).write_bytes(value)
-        command = [sys.executable, "-m", "tests.fuzz.one", name, corpus, str(seconds), str(seed)]
-        done = subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=seconds + _GRACE_S,
-            check=False,
-        )
-    said = done.stdout.decode(errors="replace").splitlines()
-    if done.returncode == 0:
-        print(f"{name:14} {_inputs(said)}", flush=True)
-        return True
-    print(*said[-60:], sep="\n", file=sys.stderr, flush=True)
-    return False
-
-
-def _inputs(said: list[str]) -> str:
-    """How many were tried, from libFuzzer's last lines or from our own."""
-    tried = [line.split()[1] for line in said if line.startswith("stat::number_of_executed_units")]
-    return f"{tried[-1]} inputs" if tried else "; ".join(said)
+    names = given.target or list(TARGETS)
+    with tempfile.TemporaryDirectory() as corpora:
+        for name in names:
+            (Path(corpora) / name).mkdir()
+            for number, value in enumerate(seeds(name)):
+                (Path(corpora) / name / str(number)).write_bytes(value)
+        each = [corpora, str(given.seconds / len(names)), str(given.seed), *names]
+        command = [sys.executable, "-m", "tests.fuzz.one", *each]
+        return subprocess.run(command, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -1,66 +1,112 @@
-"""One target, in a process of its own: libFuzzer never returns.
+"""Targets, one after the other, each in a fork: libFuzzer never returns, and what it is guided by
+takes longer to import than a target is fuzzed in the tests.
 
-python -m tests.fuzz.one TARGET CORPUS SECONDS SEED
+python -m tests.fuzz.one CORPORA SECONDS SEED TARGET...     CORPORA/TARGET has the seeds of each
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
+import multiprocessing
+import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
 from pathlib import Path
 from random import Random
 
 FOUND = Path(".cache/fuzz")
 LONGEST_INPUT = 6_000
+_GRACE_S = 60  # to start, and to end
+_LAST_LINES = 60
+
+Target = Callable[[bytes], None]
 
 
-def main() -> None:
-    name, corpus, seconds, seed = sys.argv[1:]
-    if importlib.util.find_spec("atheris") is None:
+def main() -> int:
+    corpora, seconds, seed, *names = sys.argv[1:]
+    FOUND.mkdir(parents=True, exist_ok=True)
+    is_guided = importlib.util.find_spec("atheris") is not None
+    if not is_guided:
         print("atheris has no wheel for this platform: seeds are mutated blindly, no coverage")
-        _blindly(name, Path(corpus), float(seconds), int(seed))
-    else:
-        _guided(name, corpus, float(seconds), int(seed))
+    targets, fuzz = (_instrumented(), _guided) if is_guided else (_plain(), _blindly)
+    failed = []
+    for name in names:
+        said = Path(corpora) / f"{name}.out"
+        given = (fuzz, _Told(name, targets[name]), Path(corpora) / name, float(seconds), int(seed))
+        fork = multiprocessing.get_context("fork").Process(target=_told_to, args=(said, *given))
+        fork.start()
+        fork.join(float(seconds) + _GRACE_S)
+        status = "hangs" if fork.exitcode is None else f"ended with {fork.exitcode}"
+        fork.kill()
+        lines = said.read_text(encoding="utf-8", errors="replace").splitlines()
+        if fork.exitcode == 0:
+            print(f"{name:14} {_inputs(lines)}", flush=True)
+        else:
+            told = [*lines[-_LAST_LINES:], f"{name} {status}"]
+            print(*told, sep="\n", file=sys.stderr, flush=True)
+            failed.append(name)
+    print(f"{len(names)} targets, {len(failed)} failed{': ' * bool(failed)}{', '.join(failed)}")
+    return 1 if failed else 0
 
 
-def _guided(name: str, corpus: str, seconds: float, seed: int) -> None:
+def _told_to(said: Path, fuzz: Callable[..., None], *given: object) -> None:
+    """All that is said, by libFuzzer too, goes to this file."""
+    with said.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    fuzz(*given)
+
+
+def _inputs(said: list[str]) -> str:
+    """How many were tried, from libFuzzer's last lines or from our own."""
+    tried = [line.split()[1] for line in said if line.startswith("stat::number_of_executed_units")]
+    return f"{tried[-1]} inputs" if tried else "; ".join(said)
+
+
+def _plain() -> Mapping[str, Target]:
+    from tests.fuzz.targets import TARGETS
+
+    return TARGETS
+
+
+def _instrumented() -> Mapping[str, Target]:
     import atheris
 
-    with atheris.instrument_imports(include=["stream", "yaml"]):
-        from tests.fuzz.targets import TARGETS
-    told = _Told(name, TARGETS[name])
-    FOUND.mkdir(parents=True, exist_ok=True)
+    with redirect_stderr(io.StringIO()), atheris.instrument_imports(include=["stream", "yaml"]):
+        return _plain()
+
+
+def _guided(told: _Told, corpus: Path, seconds: float, seed: int) -> None:
+    import atheris
+
     options = [
         f"-max_total_time={max(1, round(seconds))}",
         f"-seed={seed}",
         f"-max_len={LONGEST_INPUT}",
-        f"-artifact_prefix={FOUND}/libfuzzer-{name}-",
+        f"-artifact_prefix={FOUND}/libfuzzer-{told.name}-",
         "-rss_limit_mb=2048",
         "-timeout=20",
         "-print_final_stats=1",
     ]
-    atheris.Setup([sys.argv[0], *options, corpus], told)
+    atheris.Setup([sys.argv[0], *options, str(corpus)], told)
     atheris.Fuzz()
 
 
-def _blindly(name: str, corpus: Path, seconds: float, seed: int) -> None:
-    from tests.fuzz.targets import TARGETS
-
-    FOUND.mkdir(parents=True, exist_ok=True)
+def _blindly(told: _Told, corpus: Path, seconds: float, seed: int) -> None:
     random = Random(seed)
     inputs = [path.read_bytes() for path in sorted(corpus.iterdir())]
-    told = _Told(name, TARGETS[name])
     end, done = time.monotonic() + seconds, 0
     for value in inputs:
         told(value)
     while time.monotonic() < end:
         told(mutated(random, inputs))
         done += 1
-    print(f"{done} inputs")
+    print(f"{done} inputs", flush=True)
 
 
 def mutated(random: Random, inputs: list[bytes]) -> bytes:
@@ -86,20 +132,20 @@ def mutated(random: Random, inputs: list[bytes]) -> bytes:
 class _Told:
     """The target, that says how an input which it refuses is run again."""
 
-    def __init__(self, name: str, target: Callable[[bytes], None]) -> None:
-        self._name, self._target = name, target
+    def __init__(self, name: str, target: Target) -> None:
+        self.name, self._target = name, target
 
     def __call__(self, data: bytes) -> None:
         try:
             self._target(data)
         except BaseException:
-            path = FOUND / f"{self._name}-{hashlib.sha256(data).hexdigest()[:12]}"
+            path = FOUND / f"{self.name}-{hashlib.sha256(data).hexdigest()[:12]}"
             path.write_bytes(data)
             traceback.print_exc(limit=-6)
-            print(f"again: scripts/chaos fuzz --target {self._name} --input {path}")
+            print(f"again: scripts/chaos fuzz --target {self.name} --input {path}")
             print(f"input: {data[:400]!r}", flush=True)
             raise
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
