@@ -35,7 +35,7 @@ class FrozenTable:
         self._sums = bytes(cramjam.zstd.compress(plain, _LEVEL))
 
     def open(self) -> PaneTable:
-        """The table; nobody may change it. The last one is at hand."""
+        """The table; nobody may change it. The last two of the process are at hand."""
         return _opened(self._sums, self._sample)
 
 

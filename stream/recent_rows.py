@@ -20,6 +20,7 @@ from stream.snapshot import pack, unpack
 _MAGIC, _VERSION = b"W", 1
 _STRETCHES = 4  # in `keep` rows: a stretch is written once, what is newer with every checkpoint
 _unpacked = lru_cache(maxsize=5)(unpacked)  # one window is asked for again for each finding
+_MOST_OPEN = 1 << 15  # cells, 300 kB: a stretch of more, of very many features, is packed at once
 _MOST_NEWEST = 8  # tables that are not joined yet: each has arrays of its own
 
 
@@ -76,8 +77,8 @@ class Stretch:
 
 
 class FullStretch:
-    """One that never changes. The latest of a monitor that is awake is open: where panes come often
-    the next one has taken its place before it is ever packed."""
+    """One that never changes. The latest is open from when it is made until its monitor sleeps:
+    where panes come often the next one has taken its place before it is ever packed."""
 
     __slots__ = ("_count", "_ends", "_limits", "_open", "_packed", "name")
 
@@ -89,7 +90,7 @@ class FullStretch:
         self._packed = b""
 
     def put_away(self) -> None:
-        """Packed; it is opened for a moment when it is asked for."""
+        """Packed; it is opened when it is asked for."""
         rows = self._open
         if rows is not None:
             self._packed = packed(rows)
@@ -106,6 +107,12 @@ class FullStretch:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def cells(self) -> int:
+        """That are open."""
+        rows = self._open
+        return 0 if rows is None else len(rows) * len(rows.columns)
 
     @property
     def first_end_ms(self) -> int:
@@ -165,6 +172,8 @@ class RecentRows:
             held -= len(self._stretches.pop(0))
         for stretch in self._stretches[:-1]:
             stretch.put_away()
+        if self._stretches and self._stretches[-1].cells > _MOST_OPEN:
+            self._stretches[-1].put_away()
 
     @property
     def _parts(self) -> list[FullStretch | Stretch]:

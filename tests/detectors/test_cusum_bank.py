@@ -94,7 +94,7 @@ def test_a_bank_tells_what_naive_accounts_tell(seed: int) -> None:
 @settings(
     max_examples=60,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(seed=st.integers(0, 10**6), cuts=st.lists(st.integers(0, 120), max_size=6))
 def test_cutting_and_restoring_anywhere_change_no_bit(seed: int, cuts: list[int]) -> None:

@@ -23,6 +23,7 @@ FOUND = Path(".cache/fuzz")
 LONGEST_INPUT = 6_000
 _GRACE_S = 60  # to start, and to end
 _LAST_LINES = 60
+_TRIED = "stat::number_of_executed_units:"  # as libFuzzer says it
 
 Target = Callable[[bytes], None]
 
@@ -39,13 +40,14 @@ def main() -> int:
         said = Path(corpora) / f"{name}.out"
         given = (fuzz, _Told(name, targets[name]), Path(corpora) / name, float(seconds), int(seed))
         fork = multiprocessing.get_context("fork").Process(target=_told_to, args=(said, *given))
+        said.touch()  # it may end before it has said anything
         fork.start()
         fork.join(float(seconds) + _GRACE_S)
         status = "hangs" if fork.exitcode is None else f"ended with {fork.exitcode}"
         fork.kill()
         lines = said.read_text(encoding="utf-8", errors="replace").splitlines()
-        if fork.exitcode == 0:
-            print(f"{name:14} {_inputs(lines)}", flush=True)
+        if fork.exitcode == 0 and (inputs := _inputs(lines)) is not None:
+            print(f"{name:14} {inputs} inputs", flush=True)
         else:
             told = [*lines[-_LAST_LINES:], f"{name} {status}"]
             print(*told, sep="\n", file=sys.stderr, flush=True)
@@ -62,10 +64,10 @@ def _told_to(said: Path, fuzz: Callable[..., None], *given: object) -> None:
     fuzz(*given)
 
 
-def _inputs(said: list[str]) -> str:
-    """How many were tried, from libFuzzer's last lines or from our own."""
-    tried = [line.split()[1] for line in said if line.startswith("stat::number_of_executed_units")]
-    return f"{tried[-1]} inputs" if tried else "; ".join(said)
+def _inputs(said: list[str]) -> int | None:
+    """How many were tried, from libFuzzer's last lines or our own; None: it ended before."""
+    tried = [line.split()[1] for line in said if line.startswith(_TRIED)]
+    return int(tried[-1]) if tried else None
 
 
 def _plain() -> Mapping[str, Target]:
@@ -106,7 +108,7 @@ def _blindly(told: _Told, corpus: Path, seconds: float, seed: int) -> None:
     while time.monotonic() < end:
         told(mutated(random, inputs))
         done += 1
-    print(f"{done} inputs", flush=True)
+    print(_TRIED, done, flush=True)
 
 
 def mutated(random: Random, inputs: list[bytes]) -> bytes:

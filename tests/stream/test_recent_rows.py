@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
+import pytest
 
+from stream import recent_rows
 from stream.columns import Rows, number_column
 from stream.panes import summarise
 from stream.recent_rows import FullStretch, RecentRows
@@ -50,6 +52,12 @@ def test_only_the_latest_stretch_is_open_and_none_of_a_monitor_that_slept() -> N
     assert [one.encode() for one in slept] == said
     assert plain(woken.window(0, 10_000)) == plain(recent.window(0, 10_000)) == window
     assert [len(part) for part in window] == [3 * A_PANE] * 3
+
+
+def test_a_stretch_of_very_many_features_is_packed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_rows, "_MOST_OPEN", A_PANE - 1)
+    full, _ = recent_of(7).snapshot()
+    assert [is_open(one) for one in full] == [False, False, False]
 
 
 def test_what_is_restored_lies_packed_and_says_the_same() -> None:
