@@ -19,7 +19,7 @@ from stream.snapshot import pack, unpack
 
 _MAGIC, _VERSION = b"W", 1
 _STRETCHES = 4  # in `keep` rows: a stretch is written once, what is newer with every checkpoint
-_unpacked = lru_cache(maxsize=5)(unpacked)  # one window is asked for again for each finding
+_unpacked = lru_cache(maxsize=5)(unpacked)  # of one window, asked for again for each finding
 _MOST_OPEN = 1 << 15  # cells, 300 kB: a stretch of more, of very many features, is packed at once
 _MOST_NEWEST = 8  # tables that are not joined yet: each has arrays of its own
 
@@ -88,6 +88,8 @@ class FullStretch:
         self._ends, self._limits = stretch.ends, stretch.limits
         self._open: Rows | None = _own(stretch.rows)
         self._packed = b""
+        if len(stretch.rows) * len(stretch.rows.columns) > _MOST_OPEN:
+            self.put_away()
 
     def put_away(self) -> None:
         """Packed; it is opened when it is asked for."""
@@ -107,12 +109,6 @@ class FullStretch:
 
     def __len__(self) -> int:
         return self._count
-
-    @property
-    def cells(self) -> int:
-        """That are open."""
-        rows = self._open
-        return 0 if rows is None else len(rows) * len(rows.columns)
 
     @property
     def first_end_ms(self) -> int:
@@ -172,8 +168,6 @@ class RecentRows:
             held -= len(self._stretches.pop(0))
         for stretch in self._stretches[:-1]:
             stretch.put_away()
-        if self._stretches and self._stretches[-1].cells > _MOST_OPEN:
-            self._stretches[-1].put_away()
 
     @property
     def _parts(self) -> list[FullStretch | Stretch]:

@@ -35,7 +35,7 @@ def main() -> int:
             for number, value in enumerate(seeds(name)):
                 (Path(corpora) / name / str(number)).write_bytes(value)
         each = [corpora, str(given.seconds / len(names)), str(given.seed), *names]
-        command = [sys.executable, "-m", "tests.fuzz.one", *each]
+        command = [sys.executable, "-m", "tests.fuzz.forks", *each]
         return subprocess.run(command, check=False).returncode
 
 

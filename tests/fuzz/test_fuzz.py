@@ -20,7 +20,7 @@ from stream.records import Decoded, decode_outcomes, decode_predictions
 from stream.snapshot import unpack
 from stream.wire import VERSION, decode_finding, decode_journal, decode_pane_record
 from tests.fuzz import targets
-from tests.fuzz.one import mutated
+from tests.fuzz.forks import mutated
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import RULES, TARGETS, pane_record, sealed
 from tests.streams import records
@@ -41,6 +41,24 @@ def test_no_bytes_make_a_decoder_fail_or_misread() -> None:
 def test_fuzzing_is_guided_where_its_wheel_is_locked() -> None:
     guided = importlib.util.find_spec("atheris") is not None
     assert guided == ((sys.platform, platform.machine()) == ("linux", "x86_64"))
+
+
+def test_without_its_wheel_seeds_are_mutated_blindly_and_it_says_so_beside_the_targets(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "journal").mkdir()
+    for number, value in enumerate(seeds("journal")):
+        (tmp_path / "journal" / str(number)).write_bytes(value)
+    hidden = "import runpy, sys; sys.modules['atheris'] = None; runpy.run_module"
+    run = f"{hidden}('tests.fuzz.forks', run_name='__main__')"
+    command = [sys.executable, "-c", run, str(tmp_path), "0.2", "1", "journal"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "seeds are mutated blindly" in done.stderr
+    told, summary = done.stdout.splitlines()
+    name, inputs, _ = told.split()
+    assert (name, int(inputs) > 0) == ("journal", True)
+    assert summary == "1 targets, 0 failed"
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -25,7 +25,7 @@ from stream.moments import moments_ms
 from stream.records import decode_predictions
 from stream.rules import ModelRule, Rules
 from stream.times import EPOCH, UNCERTAIN, to_ms
-from tests.fuzz.one import mutated
+from tests.fuzz.forks import mutated
 from tests.fuzz.seeds import seeds
 from tests.parsers import told
 from tests.stream.test_parsers import CELLS, ODD, RULES, SIDES, outcomes, predictions

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from stream import native_parser
 from stream.columns import text_hash
 from stream.rules import ModelRule, Rules
-from tests.fuzz.one import mutated
+from tests.fuzz.forks import mutated
 from tests.fuzz.seeds import seeds
 from tests.parsers import both, needs_the_native_parser
 from tests.stream.test_records import BAD_OUTCOMES, BAD_PREDICTIONS

@@ -1,7 +1,7 @@
 """Targets, one after the other, each in a fork: libFuzzer never returns, and what it is guided by
 takes longer to import than a target is fuzzed in the tests.
 
-python -m tests.fuzz.one CORPORA SECONDS SEED TARGET...     CORPORA/TARGET has the seeds of each
+python -m tests.fuzz.forks CORPORA SECONDS SEED TARGET...     CORPORA/TARGET has the seeds of each
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def main() -> int:
     FOUND.mkdir(parents=True, exist_ok=True)
     is_guided = importlib.util.find_spec("atheris") is not None
     if not is_guided:
-        print("atheris has no wheel for this platform: seeds are mutated blindly, no coverage")
+        told = "atheris has no wheel for this platform: seeds are mutated blindly, no coverage"
+        print(told, file=sys.stderr, flush=True)
     targets, fuzz = (_instrumented(), _guided) if is_guided else (_plain(), _blindly)
     failed = []
     for name in names:
